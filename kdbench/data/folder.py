@@ -7,7 +7,7 @@ numbers. A class folder may hold further folders, or nothing.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,6 +101,21 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files anywhere below `folder`, through links too, but not through one that leads back."""
+    above: dict[str, frozenset[tuple[int, int]]] = {str(folder): frozenset()}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = above.pop(place) | {_identity(Path(place))}
+        folders[:] = [name for name in folders if _identity(Path(place, name)) not in here]
+        above.update({str(Path(place, name)): here for name in folders})
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    state = folder.stat()
+    return state.st_dev, state.st_ino
+
+
 def _listing(folder: Path, class_names: tuple[str, ...]) -> Listing:
     paths: list[Path] = []
     labels: list[int] = []
@@ -109,8 +124,7 @@ def _listing(folder: Path, class_names: tuple[str, ...]) -> Listing:
         if class_folder.name not in class_names:
             listed = ", ".join(class_names[:10]) + (" …" if len(class_names) > 10 else "")
             raise InputError(f"{class_folder} is a class that the training part does not have", f"classes: {listed}")
-        walk = os.walk(class_folder, followlinks=True)
-        files = sorted(Path(place, file) for place, _, names in walk for file in names if not file.startswith("."))
+        files = sorted(_files(class_folder))
         images = [file for file in files if file.suffix.lower() in EXTENSIONS]
         skipped += len(files) - len(images)
         paths += images

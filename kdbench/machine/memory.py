@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from kdbench.errors import InputError
 from kdbench.machine.nvidia import first_visible
 from kdbench.machine.system_files import ROOT, fields, memory_left
 
@@ -60,6 +61,14 @@ def available_bytes(root: Path = ROOT) -> int:
     import psutil  # not Linux
 
     return int(psutil.virtual_memory().available)
+
+
+def require_memory(needed_bytes: int, subject: str, hint: str) -> None:
+    """Raise InputError where `subject`, such as "the images", takes more than half of the memory that is available."""
+    available = available_bytes()
+    if 2 * needed_bytes > available:
+        sizes = f"{needed_bytes / 1e9:,.1f} GB of memory, and {available / 1e9:,.1f} GB are available"
+        raise InputError(f"{subject} would take {sizes}", hint)
 
 
 class DeviceMemory:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kdbench import endings, storage, temporary
 from kdbench.errors import InputError
+from kdbench.machine.memory import require_memory
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.modelfile.layouts import TOKENS, fits, layout_for
@@ -19,6 +20,7 @@ from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.jobs import JobModel, Network
 
 _NOISE_IMAGES = 64
+_NOISE_NUMBERS = 1 << 29  # of all images: large ones are fewer
 
 
 @contextmanager
@@ -85,7 +87,8 @@ def _on_noise(model: BenchModel, folder: Path, seed: int) -> JobModel:
         return _on_numbers(model, shape, folder, seed)
     channels, height, width = {"NCHW": shape, "NHWC": (*shape[-1:], *shape[:-1])}.get(layout, (1, 1, math.prod(shape)))
     file = folder / f"noise-{channels}x{height}x{width}.npy"
-    images = np.random.default_rng(seed).integers(0, 256, (_NOISE_IMAGES, channels, height, width), dtype=np.uint8)
+    count = _noise_images(model, shape)
+    images = np.random.default_rng(seed).integers(0, 256, (count, channels, height, width), dtype=np.uint8)
     if not file.exists():
         save_images(file, images)
     return _job_model(model, layout, shape, images, file)
@@ -96,14 +99,22 @@ def _on_numbers(model: BenchModel, shape: tuple[int, ...], folder: Path, seed: i
     rng, kind = np.random.default_rng(seed), model.facts.input_dtype
     vocabulary = (model.facts.vocabulary or 2) if kind in TOKENS else None
     if vocabulary is not None:
-        inputs: NDArray[Any] = rng.integers(0, vocabulary, (_NOISE_IMAGES, *shape), dtype=np.int64)
+        inputs: NDArray[Any] = rng.integers(0, vocabulary, (_noise_images(model, shape), *shape), dtype=np.int64)
     else:
-        inputs = rng.standard_normal((_NOISE_IMAGES, *shape), dtype=np.float32)
+        inputs = rng.standard_normal((_noise_images(model, shape), *shape), dtype=np.float32)
     file = folder / f"noise-{vocabulary or 'normal'}-{'x'.join(map(str, shape))}.npy"
     if not file.exists():
         save_images(file, inputs)
     as_it_is = model.card.model_copy(update={"preprocessing": Preprocessing(scale=1, data_layout="array")})
     return _job_model(replace(model, card=as_it_is), "array", shape, inputs, file)
+
+
+def _noise_images(model: BenchModel, shape: tuple[int, ...]) -> int:
+    """Return how many samples of noise to make; raises InputError where one call's do not fit in memory."""
+    numbers, batch = math.prod(shape), model.facts.fixed_batch or 1
+    subject = f"{model.card.name}: inputs of {'x'.join(map(str, (batch, *shape)))}"
+    require_memory(8 * batch * numbers, subject, "give a smaller --size, or export it for smaller inputs")
+    return max(1, min(_NOISE_IMAGES, _NOISE_NUMBERS // max(1, numbers)))
 
 
 def noise_shape(facts: ModelFacts, name: str, size: tuple[int, int] | None = None) -> tuple[int, ...]:

@@ -237,7 +237,8 @@ def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
     if element in _TOKEN_TYPES and len(declared_shape(inputs[0])) == 2:
         return inputs[0]
     if element not in _INPUT_TYPES:
-        fault = f"input {inputs[0].name!r} is of type {onnx.TensorProto.DataType.Name(element).lower()}"
+        kinds = {number: kind for kind, number in onnx.TensorProto.DataType.items()}
+        fault = f"input {inputs[0].name!r} is of type {kinds.get(element, str(element)).lower()}"
         images = ", ".join(_INPUT_TYPES.values())
         hint = f"images can be {images}; token ids (batch, steps) {' or '.join(_TOKEN_TYPES.values())}"
         raise InputError(f"{path}: {fault}", hint)

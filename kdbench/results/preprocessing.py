@@ -14,7 +14,7 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "ham
 Colour = Literal["grey", "RGB"]
 ChannelOrder = Literal["RGB", "BGR"]
 DataLayout = Literal["NCHW", "NHWC", "NCL", "NCDHW", "vectors", "sequences", "tokens", "array"]
-Pixels = Annotated[int, Field(ge=1)]
+Pixels = Annotated[int, Field(ge=1, le=65_536)]
 Positive = Annotated[float, Field(gt=0)]
 
 

@@ -215,3 +215,14 @@ def test_a_part_that_is_not_wanted_may_hold_anything(parted):
     assert (loaded.class_names, len(loaded.test)) == (("ant", "bee"), 4)
     with pytest.raises(InputError, match="holds no images"):
         load(f"folder:{parted}")
+
+
+def test_a_link_that_leads_back_ends(flat):
+    (flat / "cat" / "more").mkdir()
+    paint(flat / "cat" / "more" / "x.png", 30)
+    (flat / "cat" / "more" / "back").symlink_to(flat / "cat")
+    (flat / "cat" / "more" / "self").symlink_to(".")
+    (flat / "dog" / "cats").symlink_to(flat / "cat" / "more")  # a link elsewhere is read, as before
+    _, listings = find_images(flat)
+    counts = sum(np.bincount(listing.labels) for listing in listings.values())
+    assert counts.tolist() == [11, 5 + 11]

@@ -5,6 +5,7 @@ Headers are read first, so that memory is allocated once and mistakes are report
 sees the pixels it was trained on.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from kdbench.data.reading.normalisation import axis_statistics
 from kdbench.data.reading.resampling import resampled
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
+from kdbench.machine.memory import require_memory
 from kdbench.results.preprocessing import Colour, Geometry
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
+_MOST_PIXELS = 1 << 28  # of an image while it is scaled
 _CHUNK = 1024  # images counted at a time: bincount converts its input to 64 bits
 _GREY = frozenset({"1", "L"})
 _COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "LA", "La", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
@@ -73,6 +76,7 @@ def common_form(paths: Sequence[Path], geometry: Geometry) -> Form:
 
 def read_images(paths: Sequence[Path], form: Form, geometry: Geometry) -> Images:
     """Return the images as (N, C, H, W) uint8 in `form`; raises InputError naming a file that cannot be read."""
+    _require_space((len(paths), form.channels, form.height, form.width), 1)
     result = np.empty((len(paths), form.channels, form.height, form.width), dtype=np.uint8)
 
     def decode(item: tuple[int, Path]) -> None:
@@ -83,6 +87,12 @@ def read_images(paths: Sequence[Path], form: Form, geometry: Geometry) -> Images
 
     list(_in_threads(decode, list(enumerate(paths))))
     return result
+
+
+def _require_space(shape: tuple[int, int, int, int], item_bytes: int) -> None:
+    count, _, height, width = shape
+    subject = f"{count:,} images of {height}×{width} pixels"
+    require_memory(math.prod(shape) * item_bytes, subject, "choose a smaller size, or fewer images")
 
 
 def _header(path: Path) -> tuple[str, int, int]:
@@ -114,6 +124,9 @@ def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> It
 def fitted_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
     """Return height and width in `geometry`; raises InputError if the crop is larger than the image."""
     height, width = scaled_size(height, width, geometry)
+    if height * width > _MOST_PIXELS:
+        message = f"an image would be scaled to {height}×{width} pixels (height × width)"
+        raise InputError(message, "choose a smaller size, or leave out images that are very long")
     if geometry.mode == "letterbox":
         height, width = _box(geometry)
     if geometry.crop is None:
@@ -164,6 +177,7 @@ def fit_images(images: Images, geometry: Geometry) -> Images:
     height, width = fitted_size(size[0], size[1], geometry)
     if [height, width] == size == [*scaled_size(size[0], size[1], geometry)]:
         return images
+    _require_space((count, channels, height, width), images.itemsize)
     result = np.empty((count, channels, height, width), dtype=images.dtype)
     for position in np.ndindex(count, channels):
         result[position] = np.asarray(fitted(Image.fromarray(images[position]), geometry))
@@ -197,7 +211,7 @@ def scaled_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
     if geometry.mode == "squash":
         return geometry.resize
     ratio = min(geometry.resize[0] / height, geometry.resize[1] / width)
-    return round(height * ratio), round(width * ratio)
+    return max(1, round(height * ratio)), max(1, round(width * ratio))
 
 
 def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:

@@ -128,3 +128,16 @@ def test_a_letterbox_around_floats_is_as_grey_as_around_pixels():
     assert result.dtype == np.float32
     np.testing.assert_allclose(result[0, 0, [0, -1]], 114 / 255, rtol=1e-6)
     assert (result[0, 0, 3:5] == 0.5).all()
+
+
+def test_sizes_that_no_memory_holds_are_refused_before_they_are_made():
+    images = np.zeros((1000, 1, 8, 8), np.uint8)
+    with pytest.raises(InputError, match=r"1,000 images of 16000×16000 pixels would take 256\.0 GB of memory"):
+        fit_images(images, Geometry(resize=16_000))
+    with pytest.raises(InputError, match="60000×60000 pixels"):
+        fit_images(images, Geometry(resize=60_000, crop=(8, 8)))
+
+
+def test_a_long_image_keeps_a_pixel_in_a_letterbox():
+    result = fit_images(np.zeros((1, 1, 1, 1000), np.uint8), Geometry(mode="letterbox", resize=(8, 8)))
+    assert result.shape == (1, 1, 8, 8)
