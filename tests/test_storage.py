@@ -199,3 +199,25 @@ def test_a_full_disk_is_known_by_its_cause_or_its_words(error, is_full, tmp_path
     assert (storage.disk_error(error) is not None) == is_full
     with pytest.raises(StorageError if is_full else type(error)), storage.explained(tmp_path):
         raise error
+
+
+NUMBERS = [
+    ("123456789012345678", False),  # 18 digits: every one is below 2⁶³
+    ("1234567890123456789", True),
+    ("-1234567890123456789", True),
+    ("0.1234567890123456789", False),
+    ("1e99", False),
+    ("1.5E+100", True),
+    ("-25e999", True),
+    ("1e-999", False),
+    ('"a5e123f"', False),  # a hash
+    ('"1234567890123456789"', False),
+    (r'"\ud83d"', True),
+    (r'"\u00e9"', False),
+]
+
+
+@pytest.mark.parametrize(("value", "suspicious"), NUMBERS)
+@pytest.mark.parametrize("around", ["[{}]", '{{"a":{}}}', '{{"a": 1,\n"b":\t{}}}', "[0,{},1]"])
+def test_text_is_looked_at_closely_where_a_value_may_be_one_that_cannot_be_written(value, suspicious, around):
+    assert storage.is_suspicious(around.format(value).encode()) == suspicious
