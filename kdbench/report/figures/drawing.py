@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.backend_bases import RendererBase
     from matplotlib.figure import Figure
-    from matplotlib.text import Annotation
-    from matplotlib.transforms import Bbox
 
 # Okabe and Ito's palette, made for any colour vision (https://jfly.uni-koeln.de/color/), without its yellow,
 # which is too pale on white. Beyond seven models, markers and dashes repeat the colours with a difference.
@@ -101,10 +99,11 @@ def canvas(width: float, height: float) -> Iterator["Figure"]:
 def to_svg(figure: "Figure") -> str:
     """Return the figure as SVG text, without date and version so that equal figures are equal files."""
     from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     stream = io.StringIO()
-    with rc_context(_STYLE):
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "kdbench"})
+    with rc_context(_STYLE):  # savefig would draw twice, the first time for the layout alone
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": "kdbench"})  # type: ignore[no-untyped-call]
     # matplotlib writes characters that XML forbids as they are.
     return "\n".join(line.rstrip() for line in visible(stream.getvalue()).splitlines()) + "\n"
 
@@ -178,6 +177,7 @@ Label = tuple[str, tuple[float, float], str]
 # the same directions with a thin leader line. Distances in points (1/72 inch).
 _DIRECTIONS = ((1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0.3, 1), (0.3, -1), (-0.3, 1), (-0.3, -1), (1, 0), (-1, 0))
 _DISTANCES = (8, 14, 22)
+_OFFSETS = [(dx * distance, dy * distance) for distance in _DISTANCES for dx, dy in _DIRECTIONS]
 _LEADER_FROM = 22
 _CLEARANCE = 4.0  # half the width, in pixels, that stays free around a point or line
 
@@ -190,42 +190,50 @@ def place(
     `lines` are the paths, in data coordinates, that no label may cover. Limits, scales and margins of the axes must
     be final; the layout is computed here, by drawing once.
     """
+    import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    agg = FigureCanvasAgg(figure)  # knows the extents of text; the SVG is written later, by its own canvas
-    agg.draw()  # type: ignore[no-untyped-call]  # matplotlib's canvases carry no types
-    renderer = agg.get_renderer()  # type: ignore[no-untyped-call]
-    frame = axes.get_window_extent()
-    occupied = [box for line in lines for box in _boxes_along(axes.transData.transform(line))]
-    occupied += [box for _, xy, _ in labels for box in _boxes_along(axes.transData.transform([xy]))]
-    unplaced = []
-    for label in labels:
-        if note := _placed(renderer, axes, label, frame, occupied):
-            occupied.append(_extent(note, renderer))
-        else:
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]  # matplotlib's has no types
+    figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]  # `canvas` gives every figure one
+    points = axes.transData.transform([xy for _, xy, _ in labels])
+    taken = [_boxes_along(axes.transData.transform(line)) for line in lines] + [_boxes_along([xy]) for xy in points]
+    occupied, unplaced = np.concatenate(taken), []
+    for label, point in zip(labels, points, strict=True):
+        boxes = point[[0, 1, 0, 1]] + _boxes_around(figure, label[0], renderer)
+        if (position := _first_free(boxes, axes.get_window_extent().extents, occupied)) is None:
             unplaced.append(label)
+        else:
+            occupied = np.concatenate([occupied, boxes[[position]]])
+            _write(axes, label, _OFFSETS[position])
     return unplaced
 
 
-def _placed(
-    renderer: "RendererBase", axes: "Axes", label: Label, frame: "Bbox", occupied: Sequence["Bbox"]
-) -> "Annotation | None":
-    """Write one label where it covers nothing; None if there is no such position."""
+def _boxes_around(figure: "Figure", text: str, renderer: "RendererBase") -> "np.ndarray":
+    """Return the boxes of a text at each of `_OFFSETS` from a point, in pixels relative to it: offsets × 4."""
+    import numpy as np
+    from matplotlib.text import Text
+
+    measured = Text(text=text)
+    measured.set_figure(figure)
+    extent = measured.get_window_extent(renderer)  # the costly part, done once for all positions
+    size = np.array([extent.width, extent.height])
+    offsets = np.array(_OFFSETS)
+    corners = offsets * figure.dpi / 72 - size * (1 - np.sign(offsets)) / 2  # left or below where the offset is < 0
+    return np.hstack([corners, corners + size])
+
+
+def _first_free(boxes: "np.ndarray", frame: "np.ndarray", occupied: "np.ndarray") -> int | None:
+    """Return the index of the first box inside `frame` that touches none of `occupied`; all are (x0, y0, x1, y1)."""
     import numpy as np
 
-    x0, y0, x1, y1 = np.array([box.extents for box in occupied]).reshape(-1, 4).T
-    for distance in _DISTANCES:
-        for dx, dy in _DIRECTIONS:
-            note = _write(axes, label, (dx * distance, dy * distance))
-            box = _extent(note, renderer)
-            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            if inside and not ((box.x0 <= x1) & (x0 <= box.x1) & (box.y0 <= y1) & (y0 <= box.y1)).any():
-                return note
-            note.remove()
-    return None
+    inside = ((boxes[:, :2] >= frame[:2]) & (boxes[:, 2:] <= frame[2:])).all(axis=1)
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    covers = ((low <= occupied[:, 2:]) & (occupied[:, :2] <= high)).all(axis=2).any(axis=1)
+    free = np.flatnonzero(inside & ~covers)
+    return int(free[0]) if len(free) else None
 
 
-def _write(axes: "Axes", label: Label, offset: tuple[float, float]) -> "Annotation":
+def _write(axes: "Axes", label: Label, offset: tuple[float, float]) -> None:
     (text, xy, colour), (x, y) = label, offset
     far = max(abs(x), abs(y)) >= _LEADER_FROM
     note = axes.annotate(
@@ -240,24 +248,14 @@ def _write(axes: "Axes", label: Label, offset: tuple[float, float]) -> "Annotati
         zorder=4,
     )
     note.set_in_layout(False)
-    return note
 
 
-def _extent(note: "Annotation", renderer: "RendererBase") -> "Bbox":
-    """Return the extent of the text, without the leader line."""
-    from matplotlib.text import Text
-
-    note.update_positions(renderer)
-    return Text.get_window_extent(note, renderer)
-
-
-def _boxes_along(path: "np.ndarray") -> list["Bbox"]:
-    """Return small boxes that cover a path, both in pixels; the path is points × 2."""
+def _boxes_along(path: "np.ndarray") -> "np.ndarray":
+    """Return small boxes that cover a path, both in pixels; the path is points × 2, the boxes are n × 4."""
     import numpy as np
-    from matplotlib.transforms import Bbox
 
     points = [path[0]]
     for start, end in pairwise(path):
         steps = max(int(np.hypot(*(end - start)) / _CLEARANCE), 1)
         points += [start + (end - start) * step / steps for step in range(1, steps + 1)]
-    return [Bbox.from_bounds(x - _CLEARANCE, y - _CLEARANCE, 2 * _CLEARANCE, 2 * _CLEARANCE) for x, y in points]
+    return np.hstack([np.array(points) - _CLEARANCE, np.array(points) + _CLEARANCE])
