@@ -6,7 +6,8 @@ from kdbench.judge.readiness import judge
 from kdbench.judge.target import target_from
 from kdbench.report import Content, write
 from kdbench.report.figures.accuracy import sweep_accuracy, training_curves
-from kdbench.report.figures.tradeoff import accuracy_latency, pareto_front
+from kdbench.report.figures.selection import pareto_front
+from kdbench.report.figures.tradeoff import accuracy_latency
 from kdbench.report.scores import ACCURACY, ERROR, score_of
 from kdbench.report.styles import lay_out
 from kdbench.report.tables.closed_form import closed_form

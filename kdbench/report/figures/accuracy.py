@@ -3,17 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, short
-from kdbench.report.model_groups import (
-    Family,
-    ModelGroup,
-    Value,
-    families,
-    has_metric,
-    model_groups,
-    number,
-    teacher_of,
-)
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, draw_intervals, legend_below, log_ticks, look, short
+from kdbench.report.figures.selection import MOST_CURVES, MOST_ROWS, curves_of, drawn_order, limited
+from kdbench.report.model_groups import Family, ModelGroup, Value, families, has_metric, number, teacher_of
 from kdbench.report.scores import score_of
 from kdbench.report.tables.accuracy import MOST_COLUMNS, class_shares, differences
 from kdbench.results.records import RunRecord
@@ -38,15 +30,14 @@ def class_accuracy(record: RunRecord) -> Drawing | None:
     None if the per-class table already shows everything: few classes, and no student to compare.
     """
     shares = class_shares(record)
-    compared = {
-        s.label: t for s in model_groups(record) if s.label in shares and (t := teacher_of(record, s)) in shares
-    }
+    compared = {s.label: t for s in drawn_order(record) if s.label in shares and (t := teacher_of(record, s)) in shares}
     reference = next(iter(compared.values()), next(iter(shares), None))
     if reference is None or (len(shares[reference]) <= MOST_COLUMNS and not compared):
         return None
     accuracy = shares[reference]
     classes = sorted(accuracy, key=lambda name: -accuracy[name])
-    gaps = {student: differences(shares, student, teacher) for student, teacher in compared.items()}
+    rows, more = limited(compared.items(), MOST_ROWS, MOST_ROWS)
+    gaps = {student: differences(shares, student, teacher) for student, teacher in rows}
     heights = [1.7, _ROW * len(gaps)] if gaps else [1.7]
     with canvas(9, sum(heights) + 1.1) as figure:
         panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
@@ -62,21 +53,24 @@ def class_accuracy(record: RunRecord) -> Drawing | None:
         "class_accuracy",
         "Accuracy by class",
         f"Above: {reference}, its best class first. Below: each student minus its teacher, in points, on the same test "
-        "samples; orange is better, purple worse.",
+        f"samples; orange is better, purple worse.{more}",
     )
 
 
 def training_curves(record: RunRecord) -> Drawing | None:
     """Draw the curves of every model that has them, one colour per model, one line per seed."""
-    trained = [
-        group for group in model_groups(record) if any(card.training and card.training.curve for card in group.cards)
-    ]
+    with_curves = (
+        (index, group)
+        for index, group in enumerate(drawn_order(record))
+        if any(card.training and card.training.curve for card in group.cards)
+    )
+    trained, more = curves_of(with_curves)
     if not trained:
         return None
     score = score_of(record)
     with canvas(9, 6.4) as figure:
         for axes, (field, title, unit) in zip(figure.subplots(2, 2, sharex=True).flat, score.curves, strict=True):
-            for index, group in enumerate(trained):
+            for index, group in trained:
                 colour, _, dashes = look(index)
                 curves = [card.training.curve for card in group.cards if card.training]
                 for seed, curve in enumerate(curves):
@@ -97,7 +91,7 @@ def training_curves(record: RunRecord) -> Drawing | None:
         "training_curves",
         "Training curves",
         "Training losses are of different objectives: compare their shape, not their height. The other panels are "
-        "comparable between models.",
+        f"comparable between models.{more}",
     )
 
 
@@ -120,6 +114,8 @@ def sweep_accuracy(record: RunRecord) -> Drawing | None:
             row[0].set_title(short(family.name), loc="left")
     left_out = len(all_families) - len(shown)
     more = f" The table shows {left_out} more." if left_out else ""
+    if any(len(_lines(family, family.main_axis)) > MOST_CURVES for family in shown):
+        more += f" A panel has {MOST_CURVES} lines at most."
     expected = " Dashed: the expected error, in closed form." if has_metric(record, "expected_mse") else ""
     caption = f"Each row is one sweep of the recipe; bars are 95 % intervals.{expected}{more}"
     return Drawing.of(figure, "sweeps", "Sweeps", caption)
@@ -167,7 +163,8 @@ def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes", fa
     along = family.main_axis
     values, numeric = family.axes[along], family.is_numeric(along)
     places: dict[Value, float] = {value: float(value if numeric else place) for place, value in enumerate(values)}
-    for index, (label, members) in enumerate(_lines(family, along).items()):
+    lines = list(_lines(family, along).items())[:MOST_CURVES]
+    for index, (label, members) in enumerate(lines):
         colour, marker, dashes = look(index + 1)
         points = [(places[family.point(member)[along]], number(record, member, metric)) for member in members]
         drawn = sorted(((x, cell) for x, cell in points if cell.value is not None), key=lambda point: point[0])
@@ -178,11 +175,10 @@ def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes", fa
             line = "none"  # points beside the line of what is expected
             axes.plot(*zip(*expected, strict=True), color=colour, ls="--", lw=1)
         axes.plot(xs, ys, color=colour, label=short(label), ls=line, marker=marker, ms=4, lw=1.4)
-        for (x, cell), y in zip(drawn, ys, strict=True):
-            if bar := error_bar(y, cell.interval, factor):
-                axes.errorbar([x], [y], bar, color=colour, capsize=2, lw=0.8)
-        if label:
-            axes.legend(fontsize=8)
+        intervals = [cell.interval for _, cell in drawn]
+        draw_intervals(axes, zip(xs, ys, intervals, strict=True), colour, factor, width=0.8, cap=2)
+    if any(label for label, _ in lines):
+        axes.legend(fontsize=8)
     axes.set_xlabel(short(along))
     ticks = list(places.values())
     if numeric and min(ticks) > 0 and max(ticks) / min(ticks) >= _RATIO:

@@ -7,8 +7,9 @@ from kdbench import units
 from kdbench.characters import one_line
 from kdbench.report.axes import format_axes, headline, headlines
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, short
-from kdbench.report.model_groups import model_groups, number, teacher_of
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, draw_intervals, legend_below, log_ticks, look, short
+from kdbench.report.figures.selection import MOST_ROWS, curves_of, drawn_order, limited
+from kdbench.report.model_groups import number, teacher_of
 from kdbench.report.tables.latency import layers_of
 from kdbench.results.records import Layer, RunRecord
 from kdbench.results.samples import Samples, call_times_ns
@@ -40,16 +41,17 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
     Both ends of the vertical scale are stretched (logit) to separate p95 from p99.
     """
     at = headline(record)
-    curves = {
-        index: (group.label, times)
-        for index, group in enumerate(model_groups(record))
+    timed = (
+        (index, group.label, times)
+        for index, group in enumerate(drawn_order(record))
         if (times := call_times_ns(samples, group.ids, at)) is not None and len(times) >= _FEWEST
-    }
+    )
+    curves, more = curves_of(timed)
     if not curves:
         return None
     with canvas(8, 5) as figure:
         axes = figure.subplots()
-        for index, (label, times) in curves.items():
+        for index, label, times in curves:
             colour, _, dashes = look(index)
             axes.plot(*_quantiles(times), dashes, color=colour, lw=1.6, label=short(label))
         axes.set_xscale("log")
@@ -65,7 +67,7 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
         axes.set_xlabel(one_line(f"time of one call{format_axes(at, ', ')} (log scale)"))
         axes.set_ylabel("share of calls that are at least as fast")
         legend_below(figure, *axes.get_legend_handles_labels())
-    fewest, most = (pick(len(times) for _, times in curves.values()) for pick in (min, max))
+    fewest, most = (pick(len(times) for *_, times in curves) for pick in (min, max))
     calls = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
     return Drawing.of(
         figure,
@@ -73,13 +75,14 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
         "Latency distribution",
         "Further left is faster; steeper is steadier. Both ends of the vertical scale are stretched; dashed lines mark "
         "p50, p95 and p99. The fastest and the slowest 0.1 % of the calls are outside the figure. "
-        f"{calls} calls per model.",
+        f"{calls} calls per model.{more}",
     )
 
 
 def speedup(record: RunRecord) -> Drawing | None:
     """Draw teacher time over student time at batch 1 and batched; None if no ratio was measured."""
-    students = [group for group in model_groups(record) if teacher_of(record, group)]
+    compared = [group for group in drawn_order(record) if teacher_of(record, group)]
+    students, more = limited(compared, MOST_ROWS, MOST_ROWS)
     configurations = headlines(record)
     series = [[number(record, group, "latency_ratio", axes) for group in students] for axes in configurations]
     if not any(cell.value is not None for cells in series for cell in cells):
@@ -100,7 +103,9 @@ def speedup(record: RunRecord) -> Drawing | None:
         axes.set_xlim(left=0)
         axes.set_xlabel("speed-up: teacher time / student time, ×")
         figure.legend(loc="outside upper center", ncols=count)
-    caption = "Right of the dashed line at 1× the student is faster. Whiskers are the intervals of the paired ratio."
+    caption = (
+        f"Right of the dashed line at 1× the student is faster. Whiskers are the intervals of the paired ratio.{more}"
+    )
     return Drawing.of(figure, "speedup", "Speed-up over the teacher", caption)
 
 
@@ -108,7 +113,7 @@ def layer_times(record: RunRecord) -> Drawing | None:
     """Draw the slowest layers' shares of time and MACs for each model; None if no layers were profiled."""
     profiled = {
         group.label: sorted(timed, key=lambda layer: -(layer.time_share or 0.0))
-        for group in model_groups(record)
+        for group in drawn_order(record)
         if (timed := [layer for layer in layers_of(record, group) if layer.time_share is not None])
     }
     shown = dict(list(profiled.items())[:_MODELS])
@@ -147,15 +152,13 @@ def _quantiles(times: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
 
 def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str) -> None:
     """Draw one bar per student with its interval and its value as text; `n/a` without a number."""
+    known = {place + offset: cell for place, cell in enumerate(cells) if cell.value is not None}
+    values = [cell.value or 0.0 for cell in known.values()]
+    axes.barh(list(known), values, _BAR * 0.9, color=colour)
+    intervals = [cell.interval for cell in known.values()]
+    draw_intervals(axes, zip(values, known, intervals, strict=True), "black", across=True)
     for place, cell in enumerate(cells):
-        y, end = place + offset, 0.0
-        if cell.value is not None:
-            axes.barh(y, cell.value, _BAR * 0.9, color=colour)
-            end = cell.value
-            if cell.interval:
-                bar = error_bar(cell.value, cell.interval)
-                axes.errorbar(cell.value, y, xerr=bar, fmt="none", ecolor="black", capsize=2.5, elinewidth=1.2)
-                end = max(end, cell.interval.high)
+        y, end = place + offset, max(cell.value or 0.0, cell.interval.high if cell.interval else 0.0)
         text = cell.text if cell.value is not None else "n/a"
         axes.annotate(text, (end, y), (5, 0), textcoords="offset points", va="center")
 

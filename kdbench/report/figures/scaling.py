@@ -7,8 +7,9 @@ from kdbench import units
 from kdbench.characters import one_line
 from kdbench.report.axes import configurations, format_axes, headline
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import Drawing, canvas, error_bar, legend_below, log_ticks, look, short
-from kdbench.report.model_groups import model_groups, number
+from kdbench.report.figures.drawing import Drawing, canvas, draw_intervals, legend_below, log_ticks, look, short
+from kdbench.report.figures.selection import curves_of, drawn_order
+from kdbench.report.model_groups import ModelGroup, number
 from kdbench.report.tables.latency import by_batch, offline_axes
 from kdbench.results.records import Measurement, RunRecord
 
@@ -49,13 +50,14 @@ def throughput(record: RunRecord) -> Drawing | None:
     at = next(iter(offline_axes(record)), None)
     if at is None:
         return None
-    rates = {group.label: by_batch(record, group, at) for group in model_groups(record)}
-    if not any(len(points) > 1 for points in rates.values()):
+    rates = [(index, group.label, by_batch(record, group, at)) for index, group in enumerate(drawn_order(record))]
+    if not any(len(points) > 1 for *_, points in rates):
         return None
+    drawn, more = curves_of(rate for rate in rates if _known(rate[-1]))
     with canvas(8, 4.4) as figure:
         axes = figure.subplots()
-        curves = [_curve(axes, points, label, index) for index, (label, points) in enumerate(rates.items())]
-        _set_scales(axes, [value for values in curves for value in values], "{:,g}".format)
+        curves = [_curve(axes, points, label, index) for index, label, points in drawn]
+        _set_scales(axes, [value for curve in curves for value in curve], "{:,g}".format)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         where = {key: value for key, value in at.items() if key != "mode"}
         axes.set_xlabel(one_line(f"batch{format_axes(where, ', at ')} (log scale)"))
@@ -63,9 +65,9 @@ def throughput(record: RunRecord) -> Drawing | None:
         legend_below(figure, *axes.get_legend_handles_labels())
     caption = (
         "Higher is better. Where a curve is level, a larger batch costs latency and memory without a gain. Bars are "
-        "intervals."
+        f"intervals.{more}"
     )
-    hollow = _any_unstable(rates.values())
+    hollow = _any_unstable(points for *_, points in drawn)
     return Drawing.of(figure, "throughput", "Throughput against batch", caption, hollow=hollow)
 
 
@@ -79,15 +81,16 @@ def _draw_over(
     values = sorted({value for value, others in known if others == where and isinstance(value, int)})
     if len(values) < fewest:
         return None
-    drawn: list[_Points] = []
+    numbers = [
+        (index, group.label, [_over(record, group, metric, base, along, values) for metric, _ in panels])
+        for index, group in enumerate(drawn_order(record))
+    ]
+    drawn, more = curves_of(item for item in numbers if any(map(_known, item[-1])))
     with canvas(8 if len(panels) == 1 else 9, 4.4) as figure:
         row = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (metric, label) in zip(row, panels, strict=True):
-            shown = []
-            for index, group in enumerate(model_groups(record)):
-                points = {value: number(record, group, metric, {**base, along: value}) for value in values}
-                shown += _curve(axes, points, group.label, index)
-                drawn.append(points)
+        for panel, (axes, (metric, label)) in enumerate(zip(row, panels, strict=True)):
+            curves = [_curve(axes, of_panels[panel], name, index) for index, name, of_panels in drawn]
+            shown = [value for curve in curves for value in curve]
             _set_scales(axes, shown, units.time if metric.endswith("_ns") else "{:,g}".format)
             axes.set_xticks(values, [f"{value}" for value in values])
             axes.xaxis.minorticks_off()
@@ -98,7 +101,19 @@ def _draw_over(
         if len(panels) > 1:
             figure.suptitle(one_line(format_axes(where)), fontsize=10)
         legend_below(figure, *row[0].get_legend_handles_labels())
-    return Drawing.of(figure, f"latency_{along}", title, caption, hollow=_any_unstable(drawn))
+    hollow = _any_unstable(points for *_, of_panels in drawn for points in of_panels)
+    return Drawing.of(figure, f"latency_{along}", title, f"{caption}{more}", hollow=hollow)
+
+
+def _over(
+    record: RunRecord, group: ModelGroup, metric: str, base: Mapping[str, str | int], along: str, values: Sequence[int]
+) -> dict[int, Number]:
+    """Return a model's numbers by the value of the axis `along`."""
+    return {value: number(record, group, metric, {**base, along: value}) for value in values}
+
+
+def _known(points: _Points) -> bool:
+    return any(point.value is not None for point in points.values())
 
 
 def _curve(axes: "Axes", points: _Points, label: str, index: int) -> list[float]:
@@ -112,11 +127,11 @@ def _curve(axes: "Axes", points: _Points, label: str, index: int) -> list[float]
     if not known:
         return []
     axes.plot(list(known), values, dashes, color=colour, marker=marker, label=short(label), lw=1.4)
-    for (count, point), value in zip(known.items(), values, strict=True):
-        if bar := error_bar(value, point.interval):
-            axes.errorbar(count, value, yerr=bar, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5)
-        if point.status == "unstable":
-            axes.plot(count, value, marker, color=colour, markerfacecolor="white", zorder=3)
+    intervals = [point.interval for point in known.values()]
+    draw_intervals(axes, zip(known, values, intervals, strict=True), colour)
+    unstable = {count: point.value or 0.0 for count, point in known.items() if point.status == "unstable"}
+    if unstable:
+        axes.plot(list(unstable), list(unstable.values()), marker, color=colour, markerfacecolor="white", zorder=3)
     return values
 
 

@@ -8,7 +8,20 @@ from kdbench import units
 from kdbench.characters import one_line
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, place, short
+from kdbench.report.figures.drawing import (
+    GREY,
+    GRID,
+    Drawing,
+    canvas,
+    draw_intervals,
+    error_bar,
+    legend_below,
+    log_ticks,
+    look,
+    short,
+)
+from kdbench.report.figures.labels import place
+from kdbench.report.figures.selection import FEW_CURVES, MOST_CURVES, drawn_order, pareto_front
 from kdbench.report.model_groups import ModelGroup, model_groups, number
 from kdbench.report.scores import score_of
 from kdbench.report.tables.energy import energies, source_text
@@ -87,16 +100,6 @@ def accuracy_energy(record: RunRecord) -> Drawing | None:
     return _tradeoff(record, "energy", label, units.energy, of)
 
 
-def pareto_front(points: Sequence[tuple[float, float]], *, higher_is_better: bool = True) -> list[tuple[float, float]]:
-    """Return the points (cost, score) that no other point dominates, by cost."""
-    front: list[tuple[float, float]] = []
-    sign = 1 if higher_is_better else -1
-    for x, y in sorted(set(points), key=lambda point: (point[0], -sign * point[1])):
-        if not front or sign * y > sign * front[-1][1]:
-            front.append((x, y))
-    return front
-
-
 def _tradeoff(
     record: RunRecord, name: str, label: str, write: Callable[[float], str], cost_of: Callable[[ModelGroup], Number]
 ) -> Drawing | None:
@@ -104,7 +107,7 @@ def _tradeoff(
     score = score_of(record)
     points = [
         _Point(group.label, index, cost, cell, score.factor)
-        for index, group in enumerate(model_groups(record))
+        for index, group in enumerate(drawn_order(record))
         if (cost := cost_of(group)).value is not None
         if (cell := number(record, group, score.metric)).value is not None
     ]
@@ -112,20 +115,24 @@ def _tradeoff(
         return None
     with canvas(8, 4.8) as figure:
         axes = figure.subplots()
-        for point in points:
-            _draw_point(axes, point)
         front = pareto_front([point.xy for point in points], higher_is_better=score.higher_is_better)
+        by_rank = sorted(points, key=lambda point: point.xy not in front)
+        count = len(points) if len(points) <= MOST_CURVES else FEW_CURVES
+        named, others = by_rank[:count], by_rank[count:]
+        for point in sorted(named, key=lambda point: point.index):
+            _draw_point(axes, point)
+        _draw_others(axes, others)
         axes.plot(*zip(*front, strict=True), color=GREY, lw=1, ls="--", zorder=1)
         axes.set_xscale("log")
         axes.set_xlabel(one_line(f"{label} (log scale)"))
         axes.set_ylabel(score.axis)
         axes.margins(0.12, 0.15)
         log_ticks(axes.xaxis, write, [point.xy[0] for point in points])
-        _label_points(figure, axes, points, front)
+        _label_points(figure, axes, named, [front, *(bar for point in points for bar in point.bars)])
     side = "Up" if score.higher_is_better else "Down"
     caption = (
         f"{side} and to the left is better. Bars are intervals; the dashed line joins the models that no other model "
-        "dominates."
+        f"dominates.{f' Small points are {len(others)} more models; the tables have their names.' if others else ''}"
     )
     hollow = any(point.unstable for point in points)
     title = f"{score.noun.capitalize()} against {name}"
@@ -133,15 +140,14 @@ def _tradeoff(
 
 
 def _label_points(
-    figure: "Figure", axes: "Axes", points: Sequence[_Point], front: Sequence[tuple[float, float]]
+    figure: "Figure", axes: "Axes", points: Sequence[_Point], lines: Sequence[Sequence[tuple[float, float]]]
 ) -> None:
-    """Write each name next to its point, the front first, or in a legend if there is no room."""
+    """Write each name next to its point, clear of `lines`, or in a legend if there is no room."""
     from matplotlib.lines import Line2D
 
-    by_rank = sorted(points, key=lambda point: point.xy not in front)
-    labels = [(short(point.label), point.xy, look(point.index)[0]) for point in by_rank]
-    left = place(figure, axes, labels, [front, *(bar for point in points for bar in point.bars)])
-    crowded = [point for point, label in zip(by_rank, labels, strict=True) if label in left]
+    labels = [(short(point.label), point.xy, look(point.index)[0]) for point in points]
+    left = place(figure, axes, labels, lines)
+    crowded = [point for point, label in zip(points, labels, strict=True) if label in left]
     handles = [
         Line2D([], [], ls="none", color=colour, marker=marker, markerfacecolor=point.face, markersize=7)
         for point, (colour, marker, _) in ((point, look(point.index)) for point in crowded)
@@ -155,3 +161,14 @@ def _draw_point(axes: "Axes", point: _Point) -> None:
     x, y = point.xy
     yerr, xerr = error_bar(y, point.score.interval, point.factor), error_bar(x, point.cost.interval)
     axes.errorbar(x, y, yerr, xerr, marker, color=colour, mfc=point.face, ms=7, elinewidth=1.2, capsize=2.5, zorder=3)
+
+
+def _draw_others(axes: "Axes", points: Sequence[_Point]) -> None:
+    """Draw the points of models without a name: small, grey, behind the others."""
+    if not points:
+        return
+    xs, ys = zip(*(point.xy for point in points), strict=True)
+    axes.plot(xs, ys, ".", color=GREY, alpha=0.6, zorder=2)
+    scores, costs = [point.score.interval for point in points], [point.cost.interval for point in points]
+    draw_intervals(axes, zip(xs, ys, scores, strict=True), GRID, points[0].factor, width=0.8, cap=0)
+    draw_intervals(axes, zip(xs, ys, costs, strict=True), GRID, across=True, width=0.8, cap=0)

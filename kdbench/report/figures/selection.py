@@ -1,0 +1,68 @@
+"""Which models a figure of many shows: as many as can be told apart, the most telling ones first."""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from kdbench.report.axes import headline
+from kdbench.report.figures.drawing import COLOURS, DASHES
+from kdbench.report.model_groups import ModelGroup, model_groups, number
+from kdbench.report.scores import score_of
+from kdbench.results.record_index import once_per_record
+from kdbench.results.records import RunRecord
+
+MOST_CURVES = len(COLOURS) * len(DASHES)
+"""Models that differ in colour or dashes."""
+
+FEW_CURVES = MOST_CURVES // 2
+"""Models that are easy to tell apart: as many are shown where there are too many for all of them."""
+
+MOST_ROWS = 40
+"""Models that have a row each on a figure of about a page."""
+
+_T = TypeVar("_T")
+
+
+@once_per_record
+def drawn_order(record: RunRecord) -> list[ModelGroup]:
+    """Return the models in the order in which figures show them; a model's place decides on its look.
+
+    Up to `MOST_CURVES` of them keep the tables' order. Of more, `FEW_CURVES` come first: teachers, models on the Pareto
+    front of score and latency, then the first ones of the tables.
+    """
+    groups = model_groups(record)
+    if len(groups) <= MOST_CURVES:
+        return groups
+    at, score = headline(record), score_of(record)
+    planes = {
+        group.ids: (cost, value)
+        for group in groups
+        if (cost := number(record, group, "latency_mean_ns", at).value) is not None
+        if (value := number(record, group, score.metric).value) is not None
+    }
+    front = set(pareto_front(list(planes.values()), higher_is_better=score.higher_is_better))
+    by_rank = sorted(groups, key=lambda group: (group.role != "teacher", planes.get(group.ids) not in front))
+    first = {group.ids for group in by_rank[:FEW_CURVES]}
+    return sorted(groups, key=lambda group: group.ids not in first)
+
+
+def curves_of(items: Iterable[_T]) -> tuple[list[_T], str]:
+    """Return the models in `drawn_order` that a figure has curves for, and what its caption says of the others."""
+    return limited(items, MOST_CURVES, FEW_CURVES)
+
+
+def limited(items: Iterable[_T], most: int, few: int) -> tuple[list[_T], str]:
+    """Return all models of a figure, or the first `few` of more than `most`; and what its caption says of the rest."""
+    found = list(items)
+    if len(found) <= most:
+        return found, ""
+    return found[:few], f" Shown are {few} of {len(found)} models; the tables have all."
+
+
+def pareto_front(points: Sequence[tuple[float, float]], *, higher_is_better: bool = True) -> list[tuple[float, float]]:
+    """Return the points (cost, score) that no other point dominates, by cost."""
+    front: list[tuple[float, float]] = []
+    sign = 1 if higher_is_better else -1
+    for x, y in sorted(set(points), key=lambda point: (point[0], -sign * point[1])):
+        if not front or sign * y > sign * front[-1][1]:
+            front.append((x, y))
+    return front

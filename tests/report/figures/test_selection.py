@@ -1,0 +1,69 @@
+"""Figures of many models show as many as can be told apart, and say so."""
+
+import pytest
+
+from benchmarks.growth.records import Parts, synthetic_record
+from kdbench.report.figures.latency import speedup
+from kdbench.report.figures.scaling import latency_threads
+from kdbench.report.figures.selection import (
+    FEW_CURVES,
+    MOST_CURVES,
+    MOST_ROWS,
+    curves_of,
+    drawn_order,
+    limited,
+    pareto_front,
+)
+from kdbench.report.figures.tradeoff import accuracy_latency
+from kdbench.report.model_groups import model_groups
+from kdbench.results.records import RunRecord
+from tests.report.figures.test_drawing import words
+
+PARTS = Parts(classes=0, energy=False, offline=False, layers=False, seeds=False, faults=False)
+
+
+@pytest.fixture(scope="module")
+def many() -> RunRecord:
+    """A record of 60 models, three of them teachers."""
+    return synthetic_record(60, parts=PARTS)
+
+
+def test_few_models_keep_the_tables_order() -> None:
+    record = synthetic_record(MOST_CURVES, parts=PARTS)
+    assert drawn_order(record) == model_groups(record)
+
+
+def test_of_many_models_teachers_and_the_front_come_first(many: RunRecord) -> None:
+    order = drawn_order(many)
+    groups = model_groups(many)
+    assert sorted(group.label for group in order) == sorted(group.label for group in groups)
+    first = [group.label for group in order[:FEW_CURVES]]
+    assert {group.label for group in groups if group.role == "teacher"} <= set(first)
+    points = {
+        card.id: (many.find(card.id, "latency_mean_ns", threads=1, batch=1).value, many.find(card.id, "top1").value)
+        for card in many.models
+    }
+    front = {id_ for id_, point in points.items() if point in pareto_front(list(points.values()))}
+    assert len(front) > 1
+    assert front <= set(first)
+
+
+@pytest.mark.parametrize(("count", "kept"), [(3, 3), (5, 5), (6, 2)])
+def test_a_figure_has_all_models_or_says_how_many_it_shows(count: int, kept: int) -> None:
+    shown, said = limited(range(count), most=5, few=2)
+    assert shown == list(range(kept))
+    assert said == ("" if kept == count else f" Shown are {kept} of {count} models; the tables have all.")
+
+
+def test_curves_are_at_most_as_many_as_looks() -> None:
+    assert [len(curves_of(range(count))[0]) for count in (MOST_CURVES, MOST_CURVES + 1)] == [MOST_CURVES, FEW_CURVES]
+
+
+def test_figures_of_many_models_do_not_grow_with_them(many: RunRecord) -> None:
+    labels = {group.label for group in model_groups(many)}
+    curves, bars, points = latency_threads(many), speedup(many), accuracy_latency(many)
+    assert len(words(curves.svg) & labels) == FEW_CURVES
+    assert len(words(bars.svg) & labels) == MOST_ROWS
+    assert len(words(points.svg) & labels) == FEW_CURVES
+    assert f"Shown are {FEW_CURVES} of 60 models" in curves.caption
+    assert f"{60 - FEW_CURVES} more models" in points.caption
