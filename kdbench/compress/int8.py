@@ -129,7 +129,7 @@ def _with_cache(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def require_runs(path: Path, name: str, inputs: Any) -> None:
-    """Raise InputError unless onnxruntime runs the file at `path` on this CPU; its input `name` gets `inputs` (N, …)."""
+    """Raise InputError unless onnxruntime runs the file at `path` on this CPU with `inputs` (N, …) as input `name`."""
     import onnxruntime
 
     from kdbench.worker.runtimes.onnxruntime import FAULTS, feed, session_options
