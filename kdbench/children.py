@@ -4,9 +4,11 @@ The other end of that bond, which the child ties first, is `kdbench.parent`.
 """
 
 import contextlib
+import math
 import os
+import select
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ from kdbench import locks
 if TYPE_CHECKING:
     from subprocess import Popen
 
+_WAIT_S = 5.0  # looking at the clock more rarely than others wake the machine costs nothing that is measured
+_CHUNK = 1 << 16
 _SAFE_PATH, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
 
 
@@ -49,7 +53,9 @@ def safe_path() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def start(command: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes], **options: Any) -> "Popen[bytes]":
+def start(
+    command: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes] | int, **options: Any
+) -> "Popen[bytes]":
     """Start a process of kdbench with this environment; it writes messages to a pipe, its standard output.
 
     Its standard input is a pipe that nobody writes to: it closes when this process is gone. `options` are Popen's.
@@ -70,10 +76,34 @@ def start(command: Sequence[str], environment: Mapping[str, str], stderr: IO[byt
     )
 
 
+def lines_within(stream: IO[bytes], silence_s: Callable[[], float]) -> Iterator[bytes | None]:
+    """Yield the lines of a child's output until it closes it; None, and no more, where nothing comes for `silence_s()`.
+
+    Only waiting counts: while the whole machine is suspended or stopped, no time passes.
+    """
+    descriptor, rest = stream.fileno(), b""
+    while True:
+        limit_s = silence_s()
+        wait_s = min(_WAIT_S, limit_s)
+        waits = math.ceil(limit_s / wait_s)
+        while waits and not select.select([descriptor], [], [], wait_s)[0]:
+            waits -= 1
+        if not waits:
+            yield None
+            return
+        read = os.read(descriptor, _CHUNK)
+        *lines, rest = (rest + read).split(b"\n")
+        yield from lines
+        if not read:
+            yield rest
+            return
+
+
 def end(process: "Popen[bytes]") -> None:
     """End a process that `start` started, also one that is stopped, and close its pipes."""
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout):
         assert stream is not None
-        stream.close()
+        with contextlib.suppress(BrokenPipeError):  # a message that it had not read
+            stream.close()

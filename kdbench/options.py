@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import units
+from kdbench import storage, units
 from kdbench.errors import InputError
 
 _DIGITS = 18  # of a count
@@ -149,7 +149,7 @@ def labels(text: str) -> tuple[str, ...]:
     """Read the names of classes from a file: one a line, or a JSON list or object (number to name)."""
     path = Path(text).expanduser()
     try:
-        content = path.read_text(encoding="utf-8")
+        content = storage.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{text!r} is not a readable text file: {error}") from None
     if path.suffix != ".json":
@@ -159,7 +159,7 @@ def labels(text: str) -> tuple[str, ...]:
         if isinstance(values, dict):
             values = [values[key] for key in sorted(values, key=int)]
         return tuple(str(value) for value in values)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise _wrong(text, "a JSON list of names, or an object of numbers and names") from None
 
 

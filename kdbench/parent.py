@@ -12,17 +12,20 @@ _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _MOST_DESCRIPTORS = 64
 
 
-def end_with_parent() -> None:
+def end_with_parent(*, reads_input: bool = False) -> None:
     """End this process when its parent is gone, however that ended; on Linux also while this process is stopped.
 
+    A process that `reads_input` until it ends, which is when the parent is gone, is not watched for that as well.
     Locks that it inherited stay its own: its children do not get them.
     """
     for descriptor in range(3, _MOST_DESCRIPTORS):
         with contextlib.suppress(OSError):
             os.set_inheritable(descriptor, False)
     if not _killed_with_parent():
+        if reads_input:
+            return
         threading.Thread(target=_watch_parent, daemon=True, name="parent").start()
-    elif select.select([0], [], [], 0)[0]:
+    elif not reads_input and select.select([0], [], [], 0)[0]:
         os._exit(1)  # it was gone before
 
 

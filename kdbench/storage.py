@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ _DAMAGED = "it may be truncated, or written by another tool"
 _LARGEST = 1e300  # number with decimals
 _SHOWN_DIGITS = 20
 _SMALL_BYTES = 1 << 30
+_LONGEST_TEXT = 1 << 29
+_SHELL_PIPES = {Path("/dev/fd"), Path("/proc/self/fd")}
 _MOST_COMPRESSION = 20
 # Every digit as a zero, every byte that may precede a number as a space: a search in text of one shape is fast.
 _SHAPE = bytes.maketrans(b"0123456789:[,-\t\n\r", b"0" * 10 + b" " * 7)
@@ -158,10 +161,28 @@ def json_text(value: Any) -> str:
     return escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a file that a person or a tool wrote; raises OSError, UnicodeDecodeError.
+
+    A device or a named pipe is refused: reading it may never end. A shell's own pipe, `<(…)`, is read.
+    """
+    require_file(path)
+    return path.read_text(encoding="utf-8")
+
+
+def require_file(path: Path) -> None:
+    """Raise OSError for what is no file that can be read to its end, and for one too large to be text."""
+    kind = path.stat()
+    if not stat.S_ISREG(kind.st_mode) and not stat.S_ISDIR(kind.st_mode) and path.parent not in _SHELL_PIPES:
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    if stat.S_ISREG(kind.st_mode) and kind.st_size > _LONGEST_TEXT:
+        raise OSError(errno.EFBIG, f"it has {kind.st_size:,} bytes, more than {_LONGEST_TEXT:,}", str(path))
+
+
 def read_json(path: Path, what: str) -> Any:
     """Return the content of a JSON file; raises InputError, calling the file `what`, if it is missing or not JSON."""
     try:
-        return plain_json(path.read_text(encoding="utf-8"))
+        return plain_json(read_text(path))
     except FileNotFoundError:
         raise InputError(f"no {what} at {path}", "check the path") from None
     except RecursionError:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from kdbench import storage
 from kdbench.characters import one_line
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
@@ -41,7 +42,7 @@ def find(name_or_path: str, known: Mapping[str, str], kind: str) -> tuple[str, s
     path = Path(name_or_path)
     if path.suffix == ".toml" or path.exists():
         try:
-            return path.read_text(encoding="utf-8"), str(path)
+            return storage.read_text(path), str(path)
         except FileNotFoundError:
             raise InputError(f"no {kind} at {path}", f"shipped {kind}s: {', '.join(known)}") from None
         except (OSError, UnicodeDecodeError) as error:

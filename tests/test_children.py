@@ -98,3 +98,22 @@ def test_a_stopped_child_can_be_ended():
         children.end(child)
     assert child.returncode == -signal.SIGKILL
     assert time.monotonic() - began_s < 30
+
+
+def test_lines_come_until_the_output_ends():
+    reader, writer = os.pipe()
+    os.write(writer, b"one\ntwo\nthr")
+    with os.fdopen(reader, "rb") as stream:
+        lines = children.lines_within(stream, lambda: 60)
+        assert [next(lines), next(lines)] == [b"one", b"two"]
+        os.write(writer, b"ee")
+        os.close(writer)
+        assert list(lines) == [b"three"]
+
+
+def test_a_child_that_falls_silent_is_told():
+    reader, writer = os.pipe()
+    os.write(writer, b"one\n")
+    with os.fdopen(reader, "rb") as stream:
+        assert list(children.lines_within(stream, lambda: 0.01)) == [b"one", None]
+    os.close(writer)

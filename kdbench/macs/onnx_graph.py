@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench.errors import InputError
+from kdbench.errors import InputError, first_line
 from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.weights import subgraphs
 
@@ -73,7 +73,11 @@ def load_graph(path: Path) -> Model:
     if not model.opset_import:
         raise InputError(f"{path} declares no opset", "export it with one")
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        try:
+            model = onnx.inliner.inline_local_functions(model)
+        except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+            message = f"the local functions of {path} cannot be resolved: {first_line(error)}"
+            raise InputError(message, "export the model again") from error
     for opset in model.opset_import:
         opset.domain = _ALIASES.get(opset.domain, opset.domain)
     _replace_aliases(model.graph)

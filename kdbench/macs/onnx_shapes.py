@@ -79,7 +79,7 @@ def _inferred(model: Model) -> tuple[Shapes, dict[str, int]]:
 
     try:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except onnx.shape_inference.InferenceError as error:
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
         raise InputError(f"the shapes in the model contradict each other: {error}", "check --input") from error
     shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
     types = {tensor.name: tensor.data_type for tensor in inferred.initializer}

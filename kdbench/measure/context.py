@@ -21,6 +21,7 @@ from kdbench.results.findings import Findings
 from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Axes
 from kdbench.worker.jobs import JobModel
+from kdbench.worker.process import WorkerError
 
 ONNXRUNTIME = "onnxruntime"
 
@@ -42,7 +43,8 @@ class Context:
     them, by id. `meters` are the energy counters. `starts`, by runtime and model, and `runtime_facts` come from the
     admission of other runtimes. `differing` maps a model to the batches at which some of its answers are not those at
     batch 1, and to their number. `folder` is for files of the processes; `conditions` collects the machine's state
-    during them. `earlier_runs` are those of the same models on this machine.
+    during them, `silent` the models whose processes did not answer. `earlier_runs` are those of the same models on this
+    machine.
     """
 
     models: Sequence[BenchModel]
@@ -56,6 +58,7 @@ class Context:
     differing: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     folder: Path = Path()
     conditions: list[Conditions] = field(default_factory=list)
+    silent: dict[str, WorkerError] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
     earlier_runs: EarlierRuns = field(default_factory=EarlierRuns)
 
@@ -77,7 +80,7 @@ class Context:
     @cached_property
     def runner(self) -> Runner:
         """What runs the measuring processes."""
-        return Runner(self.config, self.folder, self.conditions)
+        return Runner(self.config, self.folder, self.conditions, self.silent)
 
     def axes(self, **more: str | int) -> dict[str, str | int]:
         """Return the axes of a measurement with the first number of threads, and `more`."""

@@ -15,6 +15,7 @@ from kdbench.progress import Progress
 from kdbench.recipe.measure import Measure
 from kdbench.worker.jobs import Job
 from kdbench.worker.process import WorkerError, run_job
+from kdbench.worker.silence import models_of
 
 K = TypeVar("K", bound=Hashable)
 
@@ -33,11 +34,15 @@ class ProcessResults:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs measuring processes one at a time, files in `folder`; `conditions` collects those of monitored ones."""
+    """Runs measuring processes one at a time, files in `folder`; `conditions` collects those of monitored ones.
+
+    `silent` collects the models whose process did not answer: no other process waits for them.
+    """
 
     config: Measure
     folder: Path
     conditions: list[Conditions] = field(default_factory=list)
+    silent: dict[str, WorkerError] = field(default_factory=dict)
 
     @cached_property
     def cores(self) -> tuple[int, ...] | None:
@@ -64,10 +69,17 @@ class Runner:
             wanted = threads or job.threads
             cores = quiet_cores(self.cores, wanted) if monitor else self.cores
             job = replace(job, cores=rotate_cores(cores, wanted, turn))
-        if not monitor:
-            return run_job(job, self.folder, progress, threads=numpy_threads)
-        with SystemMonitor(cores=job.cores, provider=self.config.provider) as system:
-            result = run_job(job, self.folder, progress, threads=numpy_threads)
+        if (known := next((self.silent[m.id] for m in models_of(job) if m.id in self.silent), None)) is not None:
+            raise WorkerError(known.message, known.hint, known.model, silent=True)
+        try:
+            if not monitor:
+                return run_job(job, self.folder, progress, threads=numpy_threads)
+            with SystemMonitor(cores=job.cores, provider=self.config.provider) as system:
+                result = run_job(job, self.folder, progress, threads=numpy_threads)
+        except WorkerError as error:
+            if error.silent and error.model is not None:
+                self.silent[error.model] = error
+            raise
         self.conditions.append(system.conditions)
         return result
 

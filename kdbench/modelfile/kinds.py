@@ -193,7 +193,7 @@ def _of_gzip(head: bytes) -> Kind:
 
 
 def _of_lfs(head: bytes) -> Kind:
-    size = re.search(rb"^size (\d+)", head, re.MULTILINE)
+    size = re.search(rb"^size (\d{1,18})$", head, re.MULTILINE)
     of = f" to {int(size[1]):,} bytes that were not fetched" if size else ""
     return Kind(f"a Git LFS pointer{of}", "git lfs pull --include {name}, in its repository")
 
@@ -231,7 +231,7 @@ def _is_json(start: str, text: str, key: str) -> bool:
         return False
     try:
         return key in json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return True  # longer than what was read
 
 

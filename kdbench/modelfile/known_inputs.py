@@ -212,7 +212,7 @@ def _override(path: Path) -> str:
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
-        return toml_files.parse(file.read_text(encoding="utf-8"), str(file))
+        return toml_files.parse(storage.read_text(file), str(file))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}", "it is a TOML text file") from error
 

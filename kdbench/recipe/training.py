@@ -15,7 +15,7 @@ MOST_THREADS = 4096
 
 Precision = Literal["32", "bf16", "16"]
 Auto = Literal["auto"]
-Factor = Annotated[float, Field(gt=0)]
+Factor = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class Optimizer(Value):

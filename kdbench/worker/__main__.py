@@ -30,6 +30,10 @@ class Channel:
         """Report which model is being worked on: the one to blame if this process dies now."""
         self._send({"model": id_})
 
+    def batch(self, samples: int) -> None:
+        """Report that calls of so many samples follow, which take longer than one."""
+        self._send({"batch": samples})
+
     def step(self, done: float, total: float) -> None:
         """Report how far the job is, four times a second at most."""
         now = time.monotonic_ns()

@@ -10,6 +10,7 @@ from kdbench import children, storage
 from kdbench.errors import MeasurementError
 from kdbench.progress import Progress
 from kdbench.worker.jobs import Job, to_json
+from kdbench.worker.silence import silence_s
 
 WORKER = children.python("kdbench.worker.__main__")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -18,19 +19,23 @@ _STDERR_LINES = 5
 
 
 class WorkerError(MeasurementError):
-    """A measuring process that did not finish; `model` is the one it was working on, if it got that far."""
+    """A measuring process that did not finish; `model` is the one it was working on, if it got that far.
 
-    def __init__(self, message: str, hint: str, model: str | None) -> None:
+    `silent` says that it was ended because it did not answer.
+    """
+
+    def __init__(self, message: str, hint: str, model: str | None, *, silent: bool = False) -> None:
         super().__init__(message, hint)
         self.model = model
+        self.silent = silent
 
 
 def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> Any:
     """Do `job` in a fresh process and return its result, JSON values.
 
     `folder` holds the files of job, result and error output; `threads` bounds numpy's threads there. Blocks on the
-    process's output, so it costs no time while waiting. Raises WorkerError if the process dies, StorageError if it
-    cannot write; an interrupt ends the process at once.
+    process's output, so it costs no time while waiting. Raises WorkerError if the process dies, or says nothing for
+    `silence_s` of the job, StorageError if it cannot write; an interrupt ends the process at once.
     """
     result = folder / "result.json"
     result.unlink(missing_ok=True)
@@ -39,12 +44,14 @@ def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> 
         process = children.start([*WORKER, str(folder / "job.json"), str(result)], _environment(threads), stderr)
         try:
             assert process.stdout is not None
-            said = _listen(process.stdout, progress)
-            code = process.wait()
+            said = _listen(process.stdout, progress, job)
+            code = None if said.silent else process.wait()
         finally:
             children.end(process)
         if said.disk is not None:
             raise storage.storage_error(said.disk, Path(said.disk.filename or folder))
+        if code is None:
+            raise _silence(job, said)
         if code != 0:
             raise _death(job.probe, code, said.model, stderr)
     return json.loads(result.read_text(encoding="utf-8"))
@@ -62,27 +69,42 @@ def _environment(threads: int) -> dict[str, str]:
 
 @dataclass
 class _Said:
-    """What a process said of itself: the model it named last, and what it could not write."""
+    """What a process said of itself: the model it named last, what it could not write, and whether it fell silent.
+
+    `batch` is of the calls that it makes.
+    """
 
     model: str | None = None
+    batch: int | None = None
     disk: OSError | None = None
+    silent: bool = False
 
 
-def _listen(stdout: IO[bytes], progress: Progress) -> _Said:
-    """Pass on the process's messages until it closes its output; return what it said of itself."""
+def _listen(stdout: IO[bytes], progress: Progress, job: Job) -> _Said:
+    """Pass on the process's messages until it closes its output or falls silent; return what it said of itself."""
     said = _Said()
-    for line in stdout:
+    for line in children.lines_within(stdout, lambda: silence_s(job, said.batch)):
+        if line is None:
+            said.silent = True
+            break
         try:
             message = json.loads(line)
         except ValueError:
             continue  # a library printed something of its own
         if isinstance(message, dict):
             said.model = message.get("model", said.model)
+            said.batch = message.get("batch", said.batch)
             if "step" in message:
                 progress.step(*message["step"])
             if "disk" in message:
                 said.disk = OSError(*message["disk"])
     return said
+
+
+def _silence(job: Job, said: _Said) -> WorkerError:
+    of = f" of {said.model}" if said.model else ""
+    message = f"the {job.probe} process{of} did not answer for {silence_s(job, said.batch):.0f} s"
+    return WorkerError(message, "the model loops, or is too slow to be timed", said.model, silent=True)
 
 
 def _death(probe: str, code: int, model: str | None, stderr: IO[bytes]) -> WorkerError:

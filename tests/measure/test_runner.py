@@ -5,7 +5,7 @@ import pytest
 from kdbench.measure import runner
 from kdbench.measure.runner import Runner
 from kdbench.recipe.measure import Measure
-from kdbench.worker.jobs import Job
+from kdbench.worker.jobs import ColdStartJob, Job, JobModel
 from kdbench.worker.process import WorkerError
 
 
@@ -97,3 +97,22 @@ def test_models_that_end_the_process_are_named_and_the_others_go_on(survivors):
 def test_a_process_that_dies_without_one_of_its_models_to_blame(survivors):
     with pytest.raises(WorkerError, match="killed by a"):
         survivors("a", blamed="(null graph)")
+
+
+def test_nothing_waits_again_for_a_model_whose_process_did_not_answer(monkeypatch, tmp_path, watcher):
+    asked = []
+
+    def silent(job, folder, progress, **options):
+        asked.append(job)
+        raise WorkerError("silent", "", "m", silent=True)
+
+    monkeypatch.setattr(runner, "run_job", silent)
+    model = JobModel("m", "m.onnx", "x", "y", "float32", "NCHW", (1, 8, 8), fixed_batch=None)
+    job = ColdStartJob(model=model, provider="cpu", threads=1)
+    one = Runner(Measure(), tmp_path)
+    results = one.run_in_turns({"first": job, "second": job}, 2, watcher)
+    assert results.failed == {"first": "silent", "second": "silent"}
+    assert len(asked) == 1
+    with pytest.raises(WorkerError, match="silent"):
+        Runner(Measure(), tmp_path, silent=one.silent).run(job, watcher)
+    assert len(asked) == 1

@@ -144,3 +144,15 @@ def test_a_measuring_process_imports_numpy_and_onnxruntime_only(probe):
     modules = json.loads(output.stdout)
     assert "onnxruntime" in modules
     assert not set(FORBIDDEN) & set(modules)
+
+
+def test_a_process_that_hangs_is_ended(worker, monkeypatch):
+    monkeypatch.setattr(process, "silence_s", lambda job, batch: {None: 60, 8: 0.1}[batch])
+    run = worker("""
+        print(json.dumps({"model": "m"}))
+        print(json.dumps({"batch": 8}), flush=True)
+        time.sleep(600)
+    """)
+    with pytest.raises(WorkerError, match=r"the logits process of m did not answer for 0 s") as caught:
+        run()
+    assert (caught.value.model, caught.value.silent) == ("m", True)

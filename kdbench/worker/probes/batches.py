@@ -34,7 +34,7 @@ def run(job: BatchesJob, channel: Channel) -> dict[str, Any]:
         except FAULTS as error:
             errors[model.id] = dict.fromkeys(job.batches, describe(error))
             continue
-        scores, errors[model.id] = _scores(loaded, model, job)
+        scores, errors[model.id] = _scores(loaded, model, job, channel)
         running[model.id] = sorted(scores)
         if scores:
             first = scores[min(scores)]
@@ -44,13 +44,14 @@ def run(job: BatchesJob, channel: Channel) -> dict[str, Any]:
 
 
 def _scores(
-    loaded: LoadedModel, model: JobModel, job: BatchesJob
+    loaded: LoadedModel, model: JobModel, job: BatchesJob, channel: Channel
 ) -> tuple[dict[int, NDArray[np.generic]], dict[int, str]]:
     """Return the scores (samples, classes) at each batch at which the model runs, and why it does not at others."""
     images = np.load(model.images, mmap_mode="r")
     scores: dict[int, NDArray[np.generic]] = {}
     errors: dict[int, str] = {}
     for batch in sorted({*job.batches, *([batch_size(model)] if job.samples > 1 else [])}):
+        channel.batch(batch)
         count = max(batch, job.samples)
         inputs = prepare(images[np.arange(count) % len(images)], model)
         try:

@@ -77,6 +77,7 @@ class Session:
         A model that fails is left out of this configuration; it may work in another.
         """
         number, budget_s = configuration.number, configuration.budget_s
+        self._channel.batch(configuration.batch)
         self._errors = {}
         calls = self._working(configuration.models, lambda m: self._load(m, configuration))
         begin = time.perf_counter_ns()

@@ -42,6 +42,7 @@ def run(job: LogitsJob, channel: Channel) -> dict[str, Any]:
         channel.model(model.id)
         images = np.load(model.images, mmap_mode="r")
         batches[model.id] = batch or batch_size(model)
+        channel.batch(batches[model.id])
 
         def step(done: int, before: int = number * len(images), total: int = len(job.models) * len(images)) -> None:
             channel.step(before + done, total)

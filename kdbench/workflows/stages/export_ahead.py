@@ -7,21 +7,19 @@ trainings leave a core free, that costs a run no time. `export_worker` is the pr
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
-import kdbench
+from kdbench import children
 from kdbench.machine.cores import available_cores
 from kdbench.meters.choice import choose
 from kdbench.meters.meter import Unavailable
 from kdbench.recipe import Recipe
 from kdbench.results.run_folder import RunFolder
 
-# -P: the user's current folder must not shadow torch.
-WORKER = (sys.executable, "-P", "-m", "kdbench.workflows.stages.export_worker")
+WORKER = children.python("kdbench.workflows.stages.export_worker")
+_SILENCE_S = 900.0  # of one export, or of loading the exporter
 _LEAST_EPOCHS = 40  # of all trainings together: shorter ones are over before the process is ready
 
 
@@ -30,6 +28,7 @@ class ExportAhead:
 
     def __init__(self, process: "subprocess.Popen[bytes] | None" = None) -> None:
         self._process = process
+        self._lines = None if process is None else _lines_of(process)
         self._asked: set[str] = set()
         self._written: dict[str, dict[str, Any]] = {}
         self._folder: RunFolder | None = None
@@ -56,9 +55,9 @@ class ExportAhead:
         if job not in self._asked:
             return None
         while job not in self._written and self._process is not None:
-            assert self._process.stdout is not None
-            line = self._process.stdout.readline()
-            if not line:
+            assert self._lines is not None
+            line = next(self._lines, None)
+            if line is None:
                 self.end()
                 break
             self._keep(line)
@@ -69,12 +68,7 @@ class ExportAhead:
         process, self._process = self._process, None
         if process is None:
             return
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            assert stream is not None
-            with suppress(BrokenPipeError):  # a request that the process had not read
-                stream.close()
+        children.end(process)
 
     def _keep(self, line: bytes) -> None:
         try:
@@ -134,12 +128,11 @@ def _is_metered(recipe: Recipe) -> bool:
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    path = [str(Path(kdbench.__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(
-        WORKER,
-        stdin=subprocess.PIPE,  # it closes when this process is gone, which ends the other
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # what fails there is done again here
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
-        start_new_session=True,  # Ctrl-C is for this process, which ends the other
-    )
+    # What fails there is done again here. Ctrl-C is for this process, which ends the other.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return children.start(WORKER, environment, subprocess.DEVNULL, start_new_session=True)
+
+
+def _lines_of(process: "subprocess.Popen[bytes]") -> Iterator[bytes | None]:
+    assert process.stdout is not None
+    return children.lines_within(process.stdout, lambda: _SILENCE_S)

@@ -14,6 +14,7 @@ from torch import nn
 
 from kdbench import storage, temporary
 from kdbench.export.onnx import export_onnx
+from kdbench.parent import end_with_parent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
@@ -25,6 +26,7 @@ from kdbench.workflows.study.user_code import planned_job
 
 def main(lines: Iterable[str]) -> None:
     """Export the jobs that are asked for in `lines`, until they end."""
+    end_with_parent(reads_input=True)
     _load_exporter()
     run: tuple[Recipe, RunData, RunFolder] | None = None
     for line in lines:
