@@ -18,8 +18,9 @@ StateDict = dict[str, Tensor]
 _SAVE = "save the weights alone: torch.save(network.state_dict(), 'weights.pth')"
 # Where trainers keep the network's weights, among other state.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "state_dict_ema", "model_ema", "ema")
-# What DataParallel, torch.compile and Lightning put before each name.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+# What DataParallel and Lightning put before each name.
+_PREFIXES = ("module.", "model.", "net.", "network.")
+_COMPILED = "_orig_mod."  # what torch.compile puts before the names in each module that it compiled
 _MOST_SHOWN = 5
 
 
@@ -160,7 +161,9 @@ def _holds_tensors(value: Mapping[str, Any]) -> bool:
 
 
 def _without_prefix(weights: StateDict, expected: Mapping[str, Tensor]) -> StateDict:
-    """Return the weights without what a wrapper put before all names, where the network does not call them so."""
+    """Return the weights without what wrappers put into their names, where the network does not call them so."""
+    if not any(_COMPILED in name for name in expected):
+        weights = {name.replace(_COMPILED, ""): tensor for name, tensor in weights.items()}
     while not weights.keys() & expected.keys():
         prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in weights)), None)
         if prefix is None or not weights:
