@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kdbench.errors import InputError
 from kdbench.models.features.layer_kinds import channel_axis, is_elementwise
 from kdbench.models.features.layouts import AXES, Layout, LayoutName
+from kdbench.models.features.map_evidence import is_of_the_image
 from kdbench.models.features.probe import Call, Probe, inputs_like, probed
 from kdbench.models.features.token_evidence import tokens_of
 from kdbench.models.taps import require_layer
@@ -54,21 +55,31 @@ def layouts_of(
         if channels is None:
             message = f"{subject} gives {_shape(feature)}: it is unclear which axis holds the channels"
             raise InputError(message, f"state its axes: {side}_layout = {_choices(feature.dim())}")
-        layout = Layout(channels, batch_axis)
-        if feature.dim() == 3:
-            tokens = tokens_of(network, layout, probe, feature)
-            transposed = replace(layout, channel_axis=3 - batch_axis - channels)
-            if stated is None and probe.inputs.dim() == 4 and tokens.grid is None:
-                # A linear layer may work on the places, as a mixer's do: the image shows which axis has them.
-                others = tokens_of(network, transposed, probe, feature)
-                if others.grid is not None:
-                    layout, tokens = transposed, others
-            if stated == "class_token" and not tokens.before + tokens.after:
-                raise InputError(f"{subject} has no class token", f'set {side}_layout = "NLC", or leave it out')
-            in_order, class_token = probe.inputs.dim() != 4, stated == "class_token"
-            layout = replace(layout, **asdict(tokens), in_order=in_order, class_token=class_token)
+        layout = _with_places(network, layer, Layout(channels, batch_axis), probe, feature, stated)
+        if stated == "class_token" and not layout.before + layout.after:
+            raise InputError(f"{subject} has no class token", f'set {side}_layout = "NLC", or leave it out')
         layouts[layer] = replace(layout, first_of_several=several)
     return layouts
+
+
+def _with_places(
+    network: nn.Module, layer: str, layout: Layout, probe: Probe, feature: Tensor, stated: LayoutName | None
+) -> Layout:
+    """Return the layout of a layer's `feature` with what its places are, where their axes are known."""
+    of_images = probe.inputs.dim() == 4
+    if feature.dim() == 4 and of_images and stated is None:
+        same = _same(probe.calls, feature)
+        return replace(layout, of_image=is_of_the_image(network, layer, layout, probe, feature, same))
+    if feature.dim() != 3:
+        return layout
+    tokens = tokens_of(network, layout, probe, feature)
+    transposed = replace(layout, channel_axis=3 - layout.batch_axis - layout.channel_axis)
+    if stated is None and of_images and tokens.grid is None:
+        # A linear layer may work on the places, as a mixer's do: the image shows which axis has them.
+        others = tokens_of(network, transposed, probe, feature)
+        if others.grid is not None:
+            layout, tokens = transposed, others
+    return replace(layout, **asdict(tokens), in_order=not of_images, class_token=stated == "class_token")
 
 
 def _is_first_of_several(module: nn.Module, output: Any) -> bool:

@@ -30,7 +30,8 @@ class Layout:
     `batch_axis` and `channel_axis` are indices of the output's axes. `first_of_several` says that the output is the
     first item of a tuple. `before` and `after` count the class tokens, or others that stand for no place, at the
     beginning and at the end of tokens. `grid` is the height and width of the map whose cells the other tokens are, row
-    by row; `in_order` says that they are a sequence. `class_token` picks the first class token alone.
+    by row; `in_order` says that they are a sequence. `class_token` picks the first class token alone. `of_image` says
+    that the places of a map are the rows and columns of the image, as far as known.
     """
 
     channel_axis: int
@@ -41,6 +42,7 @@ class Layout:
     grid: tuple[int, int] | None = None
     in_order: bool = False
     class_token: bool = False
+    of_image: bool = True
 
     def canonical(self, output: Any) -> Tensor:
         """Return vectors (B, C), tokens (B, N, C) without class tokens, maps (B, C, H, W) or volumes (B, C, D, H, W).
@@ -72,6 +74,10 @@ def require_comparable(student: Tensor, teacher: Tensor, student_layout: Layout,
     sides = (student, student_layout), (teacher, teacher_layout)
     dims, grids = [feature.dim() for feature, _ in sides], [layout.grid for _, layout in sides]
     hint = "name layers of one kind, two maps, two token maps or two vectors, with student_layer and teacher_layer"
+    on_image = [layout.of_image for feature, layout in sides if feature.dim() == 4]
+    if not all(on_image) and (student.shape[2:] != teacher.shape[2:] or any(on_image)):
+        message = "the places of a map are not the rows and columns of the image, as of windows or heads,"
+        raise InputError(f"{message} and cannot be matched with others", f"{hint}; or state the axes, such as NHWC")
     if sorted(dims) == [3, 4]:
         if grids[dims.index(3)] is not None:
             return True

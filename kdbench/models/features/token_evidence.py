@@ -1,5 +1,6 @@
 """What the tokens of a network stand for: class tokens, the cells of a map row by row, or the steps of a sequence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from kdbench.models.features.layer_kinds import channel_axis
 from kdbench.models.features.layouts import Layout
 from kdbench.models.features.probe import Probe, probed
+
+_ROUNDING = 1e-4  # of changes of tokens
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ def tokens_of(network: nn.Module, layout: Layout, probe: Probe, feature: Tensor)
         return Tokens(0, 0, None)
     before, after = _class_tokens(layout.canonical(probe.seen[first]))
     grids = _possible_grids(probe, count - before - after) if probe.inputs.dim() == 4 else []
-    right = [grid for grid in grids if _is_row_by_row(network, layout, probe, first, before, grid)]
+    right = [grid for grid in grids if is_row_by_row(network, layout, probe, feature, first, before, grid)]
     return Tokens(before, after, right[0] if len(right) == 1 else None)
 
 
@@ -62,19 +65,54 @@ def _possible_grids(probe: Probe, tokens: int) -> list[tuple[int, int]]:
     return sorted(grid for grid in maps if grid[0] * grid[1] == tokens)
 
 
-def _is_row_by_row(
-    network: nn.Module, layout: Layout, probe: Probe, first: int, before: int, grid: tuple[int, int]
+def is_row_by_row(
+    network: nn.Module, layout: Layout, probe: Probe, feature: Tensor, first: int, before: int, grid: tuple[int, int]
 ) -> bool:
-    """Return whether changes of the image in cells of the `grid` change their tokens most, counted row by row."""
+    """Return whether the tokens of `feature`, or the places of a map, are the cells of the `grid`, row by row.
+
+    Changes of the image in some cells show the order at the place `first`, where each token knows its own cell alone,
+    and then wherever a network reorders its tokens, as Hiera does before its blocks. Of tokens, `before` are others.
+    """
     rows, columns = grid
-    cells = [(0, columns - 1), (rows - 1, 0)]
-    height, width = probe.inputs.shape[2] // rows, probe.inputs.shape[3] // columns
-    inputs = probe.inputs[:1].repeat(len(probe.inputs), 1, 1, 1)
+    cells = [(0, columns - 1), (rows - 1, 0), *([(1, 0)] if rows > 2 else [])]
+    expected = [before + row * columns + column for row, column in cells]
+    again = probed(network, [], _changed_in(probe.inputs[:1], cells, grid))
+    last = max((place for place, tensor in enumerate(probe.seen) if tensor is feature), default=first)
+    right, previous = False, None
+    for place in range(first, last + 1):
+        tensor = probe.seen[place]
+        if place >= len(again.seen) or again.seen[place].dim() != tensor.dim():
+            return False
+        if tensor.shape != feature.shape and place != first:
+            continue
+        tokens = _tokens(layout.canonical(again.seen[place]))
+        if tokens.shape[1:] != _tokens(layout.canonical(tensor)).shape[1:] or len(tokens) != len(cells) + 1:
+            return False
+        changes = (tokens[1:] - tokens[:1]).square().sum(dim=2)
+        if previous is None or _is_reordered(previous, changes):
+            right = changes.argmax(dim=1).tolist() == expected
+        previous = changes
+    return right
+
+
+def _tokens(canonical: Tensor) -> Tensor:
+    """Return tokens (B, N, C) as they are, and maps (B, C, h, w) as tokens, row by row."""
+    return canonical.flatten(2).transpose(1, 2) if canonical.dim() == 4 else canonical
+
+
+def _changed_in(inputs: Tensor, cells: Sequence[tuple[int, int]], grid: tuple[int, int]) -> Tensor:
+    """Return an input (1, C, H, W), followed by one that differs in a cell of the `grid` for each of `cells`."""
+    height, width = inputs.shape[2] // grid[0], inputs.shape[3] // grid[1]
+    changed = inputs.repeat(1 + len(cells), 1, 1, 1)
     for sample, (row, column) in enumerate(cells, start=1):
-        inputs[sample, :, row * height : (row + 1) * height, column * width : (column + 1) * width] += 1
-    again = probed(network, [], inputs)
-    if len(again.seen) <= first or again.seen[first].shape != probe.seen[first].shape:
-        return False
-    tokens = layout.canonical(again.seen[first])
-    changes = [(tokens[sample] - tokens[0]).square().sum(dim=1).argmax() for sample in (1, 2)]
-    return [int(change) - before for change in changes] == [row * columns + column for row, column in cells]
+        changed[sample, :, row * height : (row + 1) * height, column * width : (column + 1) * width] += 1
+    return changed
+
+
+def _is_reordered(previous: Tensor, changes: Tensor) -> bool:
+    """Return whether the changes (cells, tokens) are the `previous` ones in another order: no other operation is so."""
+    return not _alike(previous, changes) and _alike(previous.sort(dim=1).values, changes.sort(dim=1).values)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).abs().max() <= _ROUNDING * one.abs().max())

@@ -197,6 +197,35 @@ def test_class_tokens_may_come_last_and_cells_in_an_order_that_is_no_map():
     assert layout(Patchwork(columns, 1), "mix") == Layout(channel_axis=2, after=1)
 
 
+class Unrolled(nn.Module):
+    """Cells of an image, row by row until blocks take them in another order, as in Hiera (Ryali et al. 2023)."""
+
+    def __init__(self, order: list[int], *, restores: bool) -> None:
+        super().__init__()
+        self.order, self.back = order, [order.index(place) for place in range(16)] if restores else list(range(16))
+        self.patches, self.embed, self.places = nn.Conv2d(3, 6, 2, 2), nn.Linear(6, 6), torch.randn(1, 16, 6)
+        self.mix, self.norm = nn.TransformerEncoderLayer(6, 2, 6, batch_first=True), nn.LayerNorm(6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.embed(self.patches(images).flatten(2).transpose(1, 2)) + self.places
+        return self.norm(self.mix(tokens[:, self.order])[:, self.back]).mean(dim=1)[:, :3]
+
+
+ROWS = list(range(16))
+WINDOWS = [8 * (place // 8) + 4 * (place // 2 % 2) + 2 * (place // 4 % 2) + place % 2 for place in ROWS]
+SNAKE = [4 * (place // 4) + (3 - place % 4 if place // 4 == 1 else place % 4) for place in ROWS]
+
+
+@pytest.mark.parametrize("order", [WINDOWS, SNAKE, ROWS[::-1]])
+def test_cells_that_a_network_reorders_on_the_way_are_no_map_until_they_are_back(order):
+    network = Unrolled(order, restores=True)
+    assert layout(network, "embed") == Layout(channel_axis=2, grid=(4, 4))
+    assert layout(network, "mix") == Layout(channel_axis=2)
+    assert layout(network, "norm") == Layout(channel_axis=2, grid=(4, 4))
+    assert layout(Unrolled(order, restores=False), "norm") == Layout(channel_axis=2)
+    assert layout(Unrolled(ROWS, restores=False), "norm") == Layout(channel_axis=2, grid=(4, 4))
+
+
 class Mixer(nn.Module):
     """As an MLP-mixer (Tolstikhin et al. 2021): one layer mixes the places of each channel, another the channels."""
 
