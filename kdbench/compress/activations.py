@@ -16,28 +16,28 @@ Activations = Mapping[str, NDArray[np.float32]]
 _BATCH_BYTES = 256 << 20  # activations held at once
 
 
-def activations(model: "onnx.ModelProto", inputs: NDArray[Any], *, batch: int | None = None) -> Iterator[Activations]:
-    """Yield every float tensor of the main graph, inputs and outputs included, for batches of `inputs` (N, …).
+def activations(
+    model: "onnx.ModelProto", name: str, inputs: NDArray[Any], *, batch: int | None = None
+) -> Iterator[Activations]:
+    """Yield every float tensor of the main graph, with its inputs and outputs, for batches of `inputs` (N, …).
 
-    `batch` is the batch of a model that takes no other; N is then a multiple of it. Raises InputError for a model that
-    onnxruntime does not run.
+    `name` is the input that takes them; others, which no answer needs, get zeros. `batch` is the batch of a model that
+    takes no other; N is then a multiple of it. Raises InputError for a model that onnxruntime does not run.
     """
     from kdbench.worker.runtimes.onnxruntime import FAULTS, feed
 
     session = _session(model)
     declared = session.get_inputs()
-    weights = {tensor.name for tensor in model.graph.initializer}
     names = [value.name for value in session.get_outputs() if value.type == "tensor(float)"]
-    fed = next(value.name for value in declared if value.name not in weights)
     start, size = 0, batch or 1
     while start < len(inputs):
         chunk = inputs[start : start + size]
         try:
-            values = dict(zip(names, session.run(names, feed(declared, fed, chunk)), strict=True))
+            values = dict(zip(names, session.run(names, feed(declared, name, chunk)), strict=True))
         except FAULTS as error:
             raise refused(error) from error
         if chunk.dtype == np.float32:
-            values[fed] = chunk
+            values[name] = chunk
         yield values
         start += len(chunk)
         if batch is None:  # the first sample shows how much one holds

@@ -4,9 +4,7 @@ onnxruntime writes the QDQ form: QuantizeLinear and DequantizeLinear around floa
 by integer kernels where it has one. The ranges are ours (`ranges`), handed over in its calibration cache.
 """
 
-import contextlib
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +16,7 @@ from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.activations import activations, refused
 from kdbench.compress.equalization import equalize
 from kdbench.compress.float_layers import shield_float_layers
-from kdbench.compress.preparing import forget_unused_domains, prepared
+from kdbench.compress.preparing import forget_unused_domains, hushed, prepared
 from kdbench.compress.ranges import Range, ranges_of
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
@@ -54,10 +52,10 @@ class Int8(Compressor):
             model = equalize(model)
         require_nodes(model, self.keep_float)
         inputs = source.inputs.inputs
-        observe = partial(activations, model, inputs, batch=source.facts.fixed_batch)
+        observe = partial(activations, model, source.facts.input_name, inputs, batch=source.facts.fixed_batch)
         ranges = ranges_of(observe, self.calibrator)
         quantize(model, ranges, self, target)
-        require_runs(target, inputs[: source.facts.fixed_batch or 1])
+        require_runs(target, source.facts.input_name, inputs[: source.facts.fixed_batch or 1])
         return Outcome(ranges=ranges)
 
 
@@ -81,7 +79,7 @@ def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: In
         cache, float_file, written = folder / "ranges.json", folder / "float.onnx", folder / "int8.onnx"
         storage.write_json(cache, _cache(ranges))
         onnx.save(model, float_file)
-        with _hushed():
+        with hushed():
             try:
                 _with_cache(quantize_static)(
                     float_file,
@@ -130,20 +128,8 @@ def _with_cache(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep the library's advice, which is about its own command line, from the user."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-
-
-def require_runs(path: Path, inputs: Any) -> None:
-    """Raise InputError unless onnxruntime loads the file at `path` and answers `inputs` (N, …) on this CPU."""
+def require_runs(path: Path, name: str, inputs: Any) -> None:
+    """Raise InputError unless onnxruntime runs the file at `path` on this CPU with `inputs` (N, …) as input `name`."""
     import onnxruntime
 
     from kdbench.worker.runtimes.onnxruntime import FAULTS, feed, session_options
@@ -153,6 +139,6 @@ def require_runs(path: Path, inputs: Any) -> None:
             str(path), session_options(1, spinning=False, fallback=True), providers=["CPUExecutionProvider"]
         )
         declared = session.get_inputs()
-        session.run(None, feed(declared, declared[0].name, inputs))
+        session.run(None, feed(declared, name, inputs))
     except FAULTS as error:
         raise refused(error) from error

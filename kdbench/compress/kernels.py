@@ -49,10 +49,10 @@ class Kernels:
         return sum(macs for _, operator, macs in self.layers if operator in INTEGER_KERNELS) / total if total else 0.0
 
 
-def kernels_of(path: Path, input_shape: tuple[int, ...] | None = None) -> Kernels:
+def kernels_of(path: Path, sample_shape: tuple[int | None, ...] = ()) -> Kernels:
     """Return the kernels that onnxruntime chooses on this machine's CPU for the ONNX file at `path`.
 
-    `input_shape`, without the batch axis, is needed where the file leaves it open. The graph is the one before
+    `sample_shape` is an input's without the batch axis, where the file leaves it open. The graph is the one before
     convolutions are laid out for the cache, which does not change what runs in integers. Raises InputError for a file
     that onnxruntime does not load.
     """
@@ -72,6 +72,7 @@ def kernels_of(path: Path, input_shape: tuple[int, ...] | None = None) -> Kernel
         except FAULTS as error:
             hint = "kdbench bench MODEL --no-accuracy shows whether onnxruntime runs it"
             raise InputError(f"onnxruntime does not load {path}: {first_line(error)}", hint) from error
-        report = count_onnx(optimised, input_shape)
+        known = tuple(size for size in sample_shape if size)
+        report = count_onnx(optimised, known if known and len(known) == len(sample_shape) else None)
         graph = onnx.load(optimised, load_external_data=False).graph
     return Kernels(report.by_layer, sum(node.op_type == "Cast" for node in graph.node), report.uncounted)

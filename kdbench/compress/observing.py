@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from kdbench.errors import InputError, first_line
+from kdbench.modelfile.facts import ModelFacts
 
 if TYPE_CHECKING:
     import onnx
@@ -76,6 +77,14 @@ def chunks(inputs: NDArray[Any], batch: int | None) -> list[NDArray[Any]]:
         )
     kept = len(inputs) - len(inputs) % size if batch else len(inputs)
     return [inputs[start : start + size] for start in range(0, kept, size)]
+
+
+def probe_shape(facts: ModelFacts) -> tuple[int, ...] | None:
+    """Return the shape of a model's input for one call; None if that is open, or the input is no float32."""
+    sample = [size for size in facts.sample_shape if size]
+    if facts.input_dtype != "float32" or not facts.input_shape or len(sample) < len(facts.sample_shape):
+        return None
+    return (facts.fixed_batch or 1, *sample)
 
 
 def _refused(error: Exception) -> InputError:

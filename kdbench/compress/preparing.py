@@ -1,6 +1,9 @@
 """A float model made ready for quantization: checked, its nodes named, its opset raised, its constants folded."""
 
+import contextlib
+import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import onnx
 
 _OPSET = 13  # the first with scales by channel
+_IR_VERSION = 8  # opset 13 needs 7; files of runtimes in use are read up to this one
 _INTEGER_OPERATORS = ("QLinear", "QuantizeLinear", "DequantizeLinear", "DynamicQuantize", "QGemm", "QAttention")
 _INTEGER_ENDINGS = ("Integer", "IntegerToFloat", "NBits")
 _FLOAT_HINT = "compress the float32 model that it was made from"
@@ -36,17 +40,33 @@ def prepared(path: Path) -> "onnx.ModelProto":
     try:
         if opset(model) < _OPSET:
             model = onnx.version_converter.convert_version(model, _OPSET)
+        make_weights_constant(model)
         with temporary.folder() as folder:
-            written = folder / "prepared.onnx"
-            quant_pre_process(model, written, skip_symbolic_shape=True)
+            read, written = folder / "float.onnx", folder / "prepared.onnx"
+            onnx.save(model, read)  # given a model in memory without raw data, it skips the optimisation
+            with hushed():
+                quant_pre_process(read, written, skip_symbolic_shape=True)
             model = onnx.load(written)
     except Exception as error:  # onnx's and onnxruntime's errors share no base class below Exception
         if isinstance(error, OSError):
             raise
         raise refused(error) from error
     name_nodes(model)
+    flatten_biases(model)
     forget_unused_domains(model)
     return model
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Keep the log of onnxruntime's tools, which advises on their own options, from the user."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def require_float32(path: Path) -> None:
@@ -91,6 +111,41 @@ def name_nodes(model: "onnx.ModelProto") -> None:
             node.name = next(name for n in range(place, place + 10**6) if not taken[name := f"{stem}_{n}"])
             taken[node.name] += 1
         seen.add(node.name)
+
+
+def make_weights_constant(model: "onnx.ModelProto") -> None:
+    """Take weights off the inputs, where they stand before IR version 4: what a caller may replace is not folded."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in stored]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, _IR_VERSION)
+
+
+def flatten_biases(model: "onnx.ModelProto") -> None:
+    """Give each Gemm's constant bias one value per output, (N,): the quantizer takes no (1, N), which fusion leaves."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "Gemm" or len(node.input) < 3 or {*node.input[1:3]} - stored.keys():
+            continue
+        weight, bias = (numpy_helper.to_array(stored[name]) for name in node.input[1:3])
+        by_output = any(entry.name == "transB" and entry.i for entry in node.attribute)
+        outputs = weight.shape[0 if by_output else 1]
+        if bias.shape != (outputs,) and bias.size in {1, outputs} and bias.shape[:-1] in {(), (1,)}:
+            name = f"{node.name}_bias"
+            model.graph.initializer.append(numpy_helper.from_array(np.resize(bias, outputs), name))
+            node.input[2] = name
+    _forget_unused_initializers(model)
+
+
+def _forget_unused_initializers(model: "onnx.ModelProto") -> None:
+    used = {name for node in nodes_of(model) for name in node.input} | {value.name for value in model.graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def forget_unused_domains(model: "onnx.ModelProto") -> None:

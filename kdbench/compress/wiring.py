@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,11 +67,7 @@ class Wiring:
 
 def _read(graph: "onnx.GraphProto") -> list[str]:
     names = [value.name for value in graph.output]
-    for node in graph.node:
-        names += filter(None, node.input)
-        for inner in subgraphs(node):
-            names += _read(inner)
-    return names
+    return names + [name for node in graph.node for name in _needed(node)]
 
 
 def attribute(node: "onnx.NodeProto", name: str, default: Any) -> Any:
@@ -107,3 +104,17 @@ _VALUES: "dict[str, Any]" = {
     "value_int": np.int64,
     "value_ints": lambda value: np.array(value, np.int64),
 }
+
+
+def sort_nodes(graph: "onnx.GraphProto") -> None:
+    """Put each node after those whose results it or its subgraphs read."""
+    producer = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    needs = [{producer[name] for name in _needed(node) if name in producer} for node in graph.node]
+    order = list(TopologicalSorter(dict(enumerate(needs))).static_order())
+    copies = [type(graph.node[place]).FromString(graph.node[place].SerializeToString()) for place in order]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _needed(node: "onnx.NodeProto") -> list[str]:
+    return [*filter(None, node.input), *(name for inner in subgraphs(node) for name in _read(inner))]

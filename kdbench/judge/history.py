@@ -9,18 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.errors import InputError
+from kdbench.judge.excerpts import Excerpt, Finding
 from kdbench.judge.limits import RELIABLE
 from kdbench.judge.located_records import LocatedRecord
 from kdbench.registry import suggestion
 from kdbench.results import metrics as declared
 from kdbench.results.histories import Change, History, Level, Point, Series
 from kdbench.results.metrics import METRICS, PAIR_METRICS
-from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
+from kdbench.results.records import Axes, Interval, Pair
 
 MAIN = ("top1", "rmse", "latency_p50_ns", "latency_ratio", "size_bytes")
 """The metrics shown by default."""
-
-Finding = Measurement | Pair
 
 _HOST = ("cpu", "machine", "cores_physical", "cores_logical", "cores_usable", "cpu_quota_cores", "gpu")
 
@@ -42,7 +41,7 @@ class SeriesKey:
     test_set: str | None
 
     @classmethod
-    def of(cls, record: RunRecord, finding: Finding) -> "SeriesKey":
+    def of(cls, record: Excerpt, finding: Finding) -> "SeriesKey":
         """Return the key of the series that a record's finding belongs to."""
         metric = declared.metric(finding.metric)
         return cls(
@@ -52,7 +51,7 @@ class SeriesKey:
             finding.teacher if isinstance(finding, Pair) else None,
             tuple(record.environment.host.get(fact) for fact in _HOST) if metric.hardware_dependent else (),
             record.name,
-            record.protocol.get("test_set_sha256") if metric.scored else None,
+            record.test_set if metric.scored else None,
         )
 
     @property
@@ -82,8 +81,8 @@ def history(
     _raise_on_unknown(records, metrics, models)
     by_key: dict[SeriesKey, list[tuple[LocatedRecord, Finding]]] = {}
     for located in records:
-        for findings in _by_metric(located.record, metrics or MAIN).values():
-            for finding in _chosen(located.record, findings, models, axes):
+        for metric in dict.fromkeys(metrics or MAIN):
+            for finding in _chosen(located.record, located.findings(metric), models, axes):
                 by_key.setdefault(SeriesKey.of(located.record, finding), []).append((located, finding))
     if not by_key:
         raise InputError(*_nothing_at(records, metrics or MAIN, axes or {}))
@@ -111,31 +110,19 @@ class _Context:
         return cls(frozenset(by_study), {study: frozenset(names) for study, names in by_study.items()})
 
 
-def _by_metric(record: RunRecord, metrics: Sequence[str]) -> dict[str, list[Finding]]:
-    by_metric: dict[str, list[Finding]] = {metric: [] for metric in metrics}
-    for finding in _all_findings(record):
-        if finding.metric in by_metric:
-            by_metric[finding.metric].append(finding)
-    return by_metric
-
-
 def _chosen(
-    record: RunRecord, of_metric: Sequence[Finding], models: Sequence[str], axes: Axes | None
+    record: Excerpt, of_metric: Sequence[Finding], models: Sequence[str], axes: Axes | None
 ) -> Iterator[Finding]:
     by_model: dict[str, list[Finding]] = {}
     for finding in of_metric:
         model = finding.student if isinstance(finding, Pair) else finding.model
-        if not models or {model, record.cards[model].name} & set(models):
+        if not models or {model, record.models.get(model)} & set(models):
             by_model.setdefault(model, []).append(finding)
     for findings in by_model.values():
         if axes is None:
             yield min(findings, key=_headline)
         else:
             yield from (finding for finding in findings if axes.items() <= finding.axes.items())
-
-
-def _all_findings(record: RunRecord) -> tuple[Finding, ...]:
-    return (*record.measurements, *record.pairs)
 
 
 def _headline(finding: Finding) -> tuple[float, ...]:
@@ -261,13 +248,13 @@ def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
 
 
 def _raise_on_unknown(records: Sequence[LocatedRecord], metrics: Sequence[str], models: Sequence[str]) -> None:
-    measured = {finding.metric for located in records for finding in _all_findings(located.record)}
+    measured = {metric for located in records for metric in located.record.results}
     for metric in metrics:
         if metric not in METRICS and metric not in PAIR_METRICS:
             raise InputError(f"unknown metric {metric!r}", suggestion(metric, [*METRICS, *PAIR_METRICS]))
         if metric not in measured:
             raise InputError(f"no record has {metric}", f"they have {', '.join(sorted(measured))}")
-    names = {name for located in records for card in located.record.models for name in (card.id, card.name)}
+    names = {name for located in records for card in located.record.models.items() for name in card}
     for model in models:
         if model not in names:
             raise InputError(f"no record has a model {model!r}", suggestion(model, sorted(names)))
@@ -277,8 +264,8 @@ def _nothing_at(records: Sequence[LocatedRecord], metrics: Sequence[str], axes: 
     """Return message and hint for axes, or models, without a number of the metrics."""
     values: dict[str, set[str]] = {}
     for located in records:
-        for finding in _all_findings(located.record):
-            for axis, value in finding.axes.items() if finding.metric in metrics else ():
+        for finding in (finding for metric in metrics for finding in located.findings(metric)):
+            for axis, value in finding.axes.items():
                 values.setdefault(axis, set()).add(str(value))
     if not axes:
         return f"no record has {' or '.join(metrics)} of these models", "choose with --metric and --model"

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from kdbench.errors import InputError
+from kdbench.judge.excerpt_cache import ExcerptCache, excerpt_cache
+from kdbench.judge.excerpts import Excerpt, Finding
 from kdbench.results.comparisons import REMEASURED
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RECORD
@@ -16,11 +20,21 @@ from kdbench.results.run_folder import RECORD
 
 @dataclass(frozen=True)
 class LocatedRecord:
-    """A record, the name of its run within the folder that was searched, and its time."""
+    """A record's excerpt and file, the name of its run within the folder that was searched, and its time."""
 
     run: str
     created: datetime
-    record: RunRecord
+    record: Excerpt
+    file: Path | None = None
+
+    def findings(self, metric: str) -> list[Finding]:
+        """Return the record's measurements or pairs of a metric, from its file where the excerpt has no valid ones."""
+        try:
+            return self.record.findings(metric)
+        except ValidationError:
+            if self.file is None:
+                raise
+            return Excerpt.of(RunRecord.read(self.file)).findings(metric)
 
 
 def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
@@ -29,8 +43,13 @@ def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
     Left out are folders that cannot be read, files that are not records, copies, and the records of `kdbench compare
     --remeasure`. Raises InputError for a path that does not exist, and where there is no record.
     """
+    with excerpt_cache() as cache, _nothing_to_collect():
+        return _located(paths, cache)
+
+
+def _located(paths: list[Path], cache: ExcerptCache) -> tuple[list[LocatedRecord], list[str]]:
     located: list[LocatedRecord] = []
-    alike: dict[tuple[str, ...], list[LocatedRecord]] = {}  # copies are among them: hashing every record takes long
+    alike: dict[tuple[str, ...], list[LocatedRecord]] = {}  # copies are among them: comparing all takes long
     remeasured = 0
     notes: list[str] = []
     for path in paths:
@@ -39,8 +58,7 @@ def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
         for file in [path] if path.is_file() else _records_below(path, notes):
             run = _run_name(file, path)
             try:
-                with _nothing_to_collect():
-                    record = RunRecord.read(file)
+                record = _excerpt(file, cache)
             except InputError as error:
                 notes.append(f"{run} is left out: {error.message.replace(str(file), file.name)}")
                 continue
@@ -52,10 +70,11 @@ def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
             twins = alike.setdefault((record.kind, record.name, record.created, record.command), [])
             if (record.kind, record.name) == ("bench", REMEASURED):
                 remeasured += 1
-            elif original := next((twin for twin in twins if twin.record.hash() == record.hash()), None):
+            elif original := next((twin for twin in twins if _same(twin, file, record)), None):
                 notes.append(f"{run} is left out: a copy of {original.run}")
             else:
-                located.append(LocatedRecord(run, created if created.tzinfo else created.replace(tzinfo=UTC), record))
+                at = created if created.tzinfo else created.replace(tzinfo=UTC)
+                located.append(LocatedRecord(run, at, record, file))
                 twins.append(located[-1])
     if remeasured:
         notes.append(f"{remeasured} record{'s' * (remeasured > 1)} of a comparison left out")
@@ -63,6 +82,26 @@ def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
         hint = notes[0] if notes else "records are the record.json files in the folders of runs"
         raise InputError(f"no record below {', '.join(map(str, paths))}", hint)
     return sorted(located, key=lambda item: (item.created, item.run)), notes
+
+
+def _excerpt(file: Path, cache: ExcerptCache) -> Excerpt:
+    """Return the excerpt of a record, read or known from an earlier history; raises InputError."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return Excerpt.of(RunRecord.read(file))
+    if (known := cache.get(file, stat)) is not None:
+        return known
+    excerpt = Excerpt.of(RunRecord.read(file))
+    cache.put(file, stat, excerpt)
+    return excerpt
+
+
+def _same(one: LocatedRecord, file: Path, excerpt: Excerpt) -> bool:
+    """Return whether two records are equal, which their whole files say."""
+    if one.record != excerpt or one.file is None:
+        return False
+    return RunRecord.read(one.file).hash() == RunRecord.read(file).hash()
 
 
 @contextmanager

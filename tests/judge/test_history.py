@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kdbench.errors import InputError
+from kdbench.judge.excerpts import Excerpt
 from kdbench.judge.history import MAIN, history
 from kdbench.judge.located_records import LocatedRecord, locate_records
 from kdbench.results.cards import ModelCard
@@ -58,7 +59,7 @@ def record(day: int, *measurements: Measurement, pairs: tuple[Pair, ...] = (), *
 
 def located(*records: RunRecord) -> list[LocatedRecord]:
     return [
-        LocatedRecord(f"run-{n}", datetime.fromisoformat(run_record.created), run_record)
+        LocatedRecord(f"run-{n}", datetime.fromisoformat(run_record.created), Excerpt.of(run_record))
         for n, run_record in enumerate(records)
     ]
 

@@ -8,6 +8,8 @@ import typer
 from kdbench.cli import console
 from kdbench.cli.options import Json, Texts, assignments, make_room, option, several_names
 
+_NEWEST = 50  # points of a series on the terminal
+
 if TYPE_CHECKING:
     from kdbench.report.figures.drawing import Drawing
     from kdbench.results.histories import History
@@ -51,7 +53,10 @@ def history(
     from kdbench.report.text.history import sentence, series_table
 
     for series in followed.series:
-        console.result_drawn(one_table(series_table(series)))
+        table = series_table(series, _NEWEST)
+        console.result_drawn(one_table(table))
+        if hidden := len(series.points) - len(table.rows):
+            console.result(f"{hidden} older points are in --json, and in the file of --out or --markdown.")
         console.result(f"{sentence(series)}\n")
     for note in followed.notes:
         console.say(f"note: {note}")

@@ -16,14 +16,18 @@ _HASH = 8  # characters of a test set's hash that are shown
 _BETTER = {True: ", better", False: ", worse", None: ""}
 
 
-def series_table(series: Series) -> Table:
-    """Return the points of a series, oldest first; the first point after a change shows the change."""
+def series_table(series: Series, newest: int | None = None) -> Table:
+    """Return the points of a series, oldest first; the first point after a change shows the change.
+
+    With `newest`, of a longer series only that many last points, and the first ones after changes, have a row.
+    """
     marks = {place: f"onnxruntime {versions}" for place, versions in series.runtimes.items()}
     marks |= {change.at: change_text(series, change) for change in series.changes}
     columns = [*words("Date", "Commit", "Run"), column(series.metric), *words("Change")]
     rows = [
         Row((*map(Text, (_minute(p), commit(p), p.run)), _number(series, p), Text(marks.get(place, ""))))
         for place, p in enumerate(series.points)
+        if newest is None or place >= len(series.points) - newest or place in marks
     ]
     return finished(title(series), columns, rows, [sentence(series)])
 

@@ -131,3 +131,15 @@ def test_one_record_is_a_history_too(run_cli, tmp_path, record: RunRecord):
     out = run_cli("history", tmp_path / "record.json").out
     assert "50.00 %" in out
     assert "Changes were not analysed" in out
+
+
+def test_of_a_long_series_the_terminal_shows_the_newest_points_and_the_changes(run_cli, runs, monkeypatch):
+    monkeypatch.setattr("kdbench.cli.commands.history._NEWEST", 2)
+    out = run_cli("history", runs, "--metric", "latency_p50_ns").out
+    assert [line.split()[0] for line in out.splitlines() if line.startswith(" 2026-")] == [
+        "2026-03-07",
+        "2026-03-09",
+        "2026-03-10",
+    ]
+    assert "7 older points are in --json" in out
+    assert "1 change in 9 points" in out

@@ -1,0 +1,108 @@
+"""FP16: weights and activations as 16-bit floats; half the size, and faster on GPUs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
+from kdbench.compress.kernels import kernels_of
+from kdbench.compress.observing import Observer, probe_shape
+from kdbench.compress.preparing import forget_unused_domains, name_nodes, require_float32
+from kdbench.compress.wiring import sort_nodes
+from kdbench.errors import InputError
+from kdbench.modelfile.weights import tensors_of
+
+if TYPE_CHECKING:
+    import onnx
+
+_LARGEST = float(np.finfo(np.float16).max)  # 65504
+_SMALLEST = 5.96e-8  # the smallest subnormal number; the converter rounds what is smaller, but not 0, up to it
+_SEED = 0
+
+
+@COMPRESSORS.register("fp16")
+class Fp16(Compressor):
+    """FP16: weights and activations as 16-bit floats, inputs and outputs as before.
+
+    Weights beyond ±65504, the largest float16, are refused, or set to it with `overflow` = `clamp`. Numbers that the
+    model computes are checked on random inputs.
+    """
+
+    overflow: Literal["refuse", "clamp"] = "refuse"
+
+    def compress(self, source: Source, target: Path) -> Outcome:
+        """Write the FP16 file; raises InputError where numbers do not fit, and for a model that is no float32 one."""
+        import onnx
+
+        require_float32(source.path)
+        model = onnx.load(source.path)
+        large = too_large(model)
+        if large and self.overflow == "refuse":
+            message = f"the weights {', '.join(large[:5])} exceed {_LARGEST:.0f}, the largest float16"
+            raise InputError(message, "--set fp16.overflow=clamp sets them to it; INT8 has no such limit")
+        require_fits(model, source)
+        half = to_float16(model)
+        target.write_bytes(half.SerializeToString(deterministic=True))
+        return Outcome(facts={"clamped": large} if large else {}, warnings=tuple(_warnings(target, source, large)))
+
+
+def to_float16(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Return a copy of a float32 model that computes in float16, with the inputs and outputs that it had.
+
+    Operators without a float16 form stay in float32, between casts.
+    """
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    name_nodes(copy)
+    converted: onnx.ModelProto = convert_float_to_float16(
+        copy, keep_io_types=True, min_positive_val=_SMALLEST, max_finite_val=_LARGEST
+    )
+    sort_nodes(converted.graph)
+    forget_unused_domains(converted)
+    return converted
+
+
+def too_large(model: "onnx.ModelProto") -> list[str]:
+    """Return the names of stored float32 tensors with a finite number that float16 does not hold, sorted."""
+    import onnx
+
+    names = []
+    for name, tensor in tensors_of(model):
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            magnitudes = np.abs(onnx.numpy_helper.to_array(tensor))
+            # 65520 is the first number that rounds to infinity, and the converter clamps from 65504 on.
+            if (np.isfinite(magnitudes) & (magnitudes > _LARGEST)).any():
+                names.append(name)
+    return sorted(names)
+
+
+def require_fits(model: "onnx.ModelProto", source: Source) -> None:
+    """Raise InputError if the model computes numbers beyond float16's on standard normal inputs.
+
+    Inputs that are no floats, such as token ids, and inputs of an open size are not tried.
+    """
+    if (shape := probe_shape(source.facts)) is None:
+        return
+    name_of = {name: node.op_type for node in model.graph.node for name in node.output if name}
+    inputs = np.random.default_rng(_SEED).standard_normal(shape, dtype=np.float32)
+    for name, values in Observer(model, name_of)(inputs).items():
+        largest = np.abs(values).max(initial=0.0) if values.dtype == np.float32 else 0.0
+        if largest > _LARGEST:
+            message = f"{name_of[name]} computes {largest:.3g} ({name!r}), more than float16's {_LARGEST:.0f}"
+            raise InputError(message, "use int8, or rescale the weights before this layer")
+
+
+def _warnings(target: Path, source: Source, clamped: list[str]) -> list[str]:
+    """Return what a user should know of the file on this machine's CPU."""
+    lines = [f"set weights beyond ±{_LARGEST:.0f} to it in {', '.join(clamped)}"] if clamped else []
+    kernels = kernels_of(target, source.facts.sample_shape)
+    if kernels.casts:
+        lines.append(
+            f"this CPU has no float16 kernels for all layers: {kernels.casts} casts to and from float32 run with them, "
+            "so the file is smaller, not faster, here"
+        )
+    return lines

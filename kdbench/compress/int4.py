@@ -1,0 +1,109 @@
+"""INT4, weight-only: the weights of matrix products as 4-bit integers in blocks, dequantized while they are read."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
+from kdbench.compress.int8 import require_nodes
+from kdbench.compress.logs import hushed
+from kdbench.compress.preparing import forget_unused_domains, prepared
+from kdbench.compress.wiring import Wiring, attribute, sort_nodes
+from kdbench.errors import InputError
+from kdbench.units import percent
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@COMPRESSORS.register("int4")
+class Int4(Compressor):
+    """INT4 for weights alone: matrix products with 4-bit weights, for networks whose size is in them.
+
+    Each block of `block_size` weights has a scale. Activations stay in float32. `keep_float` names the nodes that stay
+    as they are.
+    """
+
+    block_size: Literal[16, 32, 64, 128, 256] = 32
+    keep_float: tuple[str, ...] = ()
+
+    def compress(self, source: Source, target: Path) -> Outcome:
+        """Write the INT4 file; raises InputError for a model without matrix products of stored weights."""
+        model = prepared(source.path)
+        require_nodes(model, self.keep_float)
+        split_gemm(model, self.keep_float)
+        share = product_share(model, self.keep_float)
+        if not share:
+            message = f"{source.path} has no matrix product with stored weights to quantize"
+            raise InputError(message, "int4 is for MatMul and Gemm; convolutions take int8")
+        quantized = quantize_weights(model, self.block_size, self.keep_float)
+        target.write_bytes(quantized.SerializeToString(deterministic=True))
+        return Outcome(facts={"quantized_share": share}, warnings=_warnings(share))
+
+
+def split_gemm(model: "onnx.ModelProto", kept: tuple[str, ...] = ()) -> None:
+    """Replace each Gemm with stored weights by MatMul and Add, because only MatMul has 4-bit kernels."""
+    import onnx
+
+    wiring = Wiring.of(model.graph)
+    for node in [node for node in model.graph.node if node.op_type == "Gemm" and node.name not in kept]:
+        weight = wiring.array(node.input[1])
+        scaled = attribute(node, "alpha", 1.0) != 1 or attribute(node, "beta", 1.0) != 1
+        if weight is None or scaled or attribute(node, "transA", 0):
+            continue
+        product, stem = node.output[0], node.name or node.output[0]
+        if attribute(node, "transB", 0):
+            node.input[1] = f"{stem}/weight"
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(weight.T), node.input[1]))
+        if len(node.input) > 2 and node.input[2]:
+            product = f"{node.output[0]}/product"
+            add = onnx.helper.make_node("Add", [product, node.input[2]], [node.output[0]], name=f"{stem}/bias")
+            model.graph.node.append(add)
+        model.graph.node.append(onnx.helper.make_node("MatMul", list(node.input[:2]), [product], name=stem))
+        model.graph.node.remove(node)
+    _drop_unread(model)
+    sort_nodes(model.graph)
+
+
+def _drop_unread(model: "onnx.ModelProto") -> None:
+    uses = Wiring.of(model.graph).uses
+    for tensor in [tensor for tensor in model.graph.initializer if not uses[tensor.name]]:
+        model.graph.initializer.remove(tensor)
+
+
+def product_share(model: "onnx.ModelProto", kept: tuple[str, ...] = ()) -> float:
+    """Return the share of the stored numbers of `model` that are weights of MatMul, 0 to 1."""
+    wiring = Wiring.of(model.graph)
+    weights = {
+        node.input[1]
+        for node in model.graph.node
+        if node.op_type == "MatMul" and node.name not in kept and len(node.input) > 1 and node.input[1] in wiring.stored
+    }
+    sizes = {name: math.prod(tensor.dims) for name, tensor in wiring.stored.items()}
+    products = sum(size for name, size in sizes.items() if name in weights and len(wiring.stored[name].dims) == 2)
+    return products / sum(sizes.values()) if products else 0.0
+
+
+def quantize_weights(model: "onnx.ModelProto", block_size: int, kept: tuple[str, ...] = ()) -> "onnx.ModelProto":
+    """Return `model` with symmetric 4-bit weights in its matrix products; raises InputError if onnx-ir is missing."""
+    try:
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    except ImportError as error:
+        raise InputError(f"int4 needs a package that is missing: {error}", "pip install onnx-ir") from error
+    with hushed():
+        quantizer = MatMulNBitsQuantizer(
+            model, bits=4, block_size=block_size, is_symmetric=True, nodes_to_exclude=list(kept)
+        )
+        quantizer.process()
+    quantized: onnx.ModelProto = quantizer.model.model
+    _drop_unread(quantized)
+    forget_unused_domains(quantized)
+    return quantized
+
+
+def _warnings(share: float) -> tuple[str, ...]:
+    if share >= 0.5:
+        return ()
+    return (f"only {percent(share)} of the weights are in matrix products; the others stay in float32",)

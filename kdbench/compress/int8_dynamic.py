@@ -1,0 +1,100 @@
+"""Dynamic INT8: 8-bit weights, and activations whose ranges are taken from each batch while the model runs.
+
+It needs no calibration images. It pays where matrix products dominate: onnxruntime has fast integer kernels for them,
+and computing a range costs little beside a large product. For convolutions it has ConvInteger alone, which is many
+times slower than the float kernel.
+"""
+
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
+from kdbench.compress.int8 import require_nodes
+from kdbench.compress.kernels import Kernels, kernels_of
+from kdbench.compress.logs import hushed
+from kdbench.compress.observing import Observer, probe_shape
+from kdbench.compress.preparing import forget_unused_domains, prepared
+from kdbench.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+_CALLS = 5  # of each file, after one that does not count
+
+
+@COMPRESSORS.register("int8-dynamic")
+class Int8Dynamic(Compressor):
+    """Dynamic INT8: 8-bit weights, ranges of activations from each batch; for networks of matrix products.
+
+    With `reduce_range`, weights have 7 bits, so that x86 without VNNI answers alike. `keep_float` names the nodes that
+    stay in float32.
+    """
+
+    per_channel: bool = True
+    reduce_range: bool = True
+    keep_float: tuple[str, ...] = ()
+
+    def compress(self, source: Source, target: Path) -> Outcome:
+        """Write the INT8 file; raises InputError for a model that has nothing to quantize."""
+        model = prepared(source.path)
+        require_nodes(model, self.keep_float)
+        quantize_dynamically(model, self, target)
+        kernels = kernels_of(target, source.facts.sample_shape)
+        if not kernels.integer:
+            message = f"{source.path} has no convolution or matrix product with stored weights to quantize"
+            raise InputError(message, "choose another method")
+        facts = {"integer_share": kernels.integer_share}
+        return Outcome(facts=facts, warnings=_warnings(model, target, source, kernels))
+
+
+def quantize_dynamically(model: "onnx.ModelProto", settings: Int8Dynamic, target: Path) -> None:
+    """Write a prepared model with dynamic quantization to `target`."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with hushed():
+        quantize_dynamic(
+            model,
+            target,
+            weight_type=QuantType.QInt8,
+            per_channel=settings.per_channel,
+            reduce_range=settings.reduce_range,
+            nodes_to_exclude=list(settings.keep_float),
+        )
+    quantized = onnx.load(target)
+    forget_unused_domains(quantized)
+    target.write_bytes(quantized.SerializeToString(deterministic=True))
+
+
+def _warnings(model: "onnx.ModelProto", target: Path, source: Source, kernels: Kernels) -> tuple[str, ...]:
+    convolutions = sum(macs for _, operator, macs in kernels.layers if operator == "ConvInteger")
+    if not convolutions or convolutions < 0.5 * sum(macs for *_, macs in kernels.layers):
+        return ()
+    ratio = _slowdown(model, target, source)
+    measured = f": {ratio:.1f} times as long as in float32 in {_CALLS} calls on this machine" if ratio else ""
+    return (f"dynamic INT8 is slow for convolutions (ConvInteger){measured}; choose int8, which is static",)
+
+
+def _slowdown(model: "onnx.ModelProto", target: Path, source: Source) -> float | None:
+    """Return how many times as long as the float model the file takes, roughly; None if its input is unknown."""
+    import onnx
+
+    if (shape := probe_shape(source.facts)) is None:
+        return None
+    inputs = np.zeros(shape, np.float32)
+    answer = [model.graph.output[0].name]
+    return _seconds(Observer(onnx.load(target), answer), inputs) / _seconds(Observer(model, answer), inputs)
+
+
+def _seconds(run: Observer, inputs: Any) -> float:
+    run(inputs)
+    times = []
+    for _ in range(_CALLS):
+        start = time.perf_counter()
+        run(inputs)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

@@ -1,0 +1,44 @@
+import shlex
+
+import pytest
+from compress.networks import convolutional
+
+FED = ["--data", "digits", "--colour=RGB", "--scale", "16"]
+
+
+@pytest.fixture
+def model(tmp_path):
+    return convolutional(tmp_path / "net.onnx")
+
+
+def test_it_says_what_it_wrote_and_how_to_measure_it(run_cli, model, tmp_path):
+    words = ["compress", model, "--method", "int8", *FED, "--calibration-count", 16, "--out", tmp_path / "out", "-q"]
+    ended = run_cli(*words, "--set", "int8.keep_float=['second']", "--calibrator", "entropy", "--json")
+    assert ended.code == 0
+    (variant,) = ended.json["variants"]
+    made = variant["card"]["variant"]
+    assert made["settings"]["calibrator"] == "entropy"
+    assert made["settings"]["keep_float"] == ["second"]
+    assert made["calibration"]["count"] == 16
+    assert shlex.split(ended.json["bench"]) == ["kdbench", "bench", str(model), variant["file"], *FED]
+    again = run_cli(*words, "--set", "int8.keep_float=['second']", "--set", "int8.calibrator=entropy")
+    assert "(kept)" in again.out
+    assert f"measure them: {ended.json['bench']}" in again.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "int8"], "--data"),
+        (["--method", "int8", "--set", "fp32.x=1", *FED], "fp32"),
+        (["--method", "int8", "--calibration-count", "0", *FED], "calibration count is 0"),
+        (["--method", "int8", "--no-accuracy"], "--no-accuracy"),
+        (FED, "--method"),
+    ],
+)
+def test_bad_input_ends_with_three(run_cli, model, tmp_path, words, message):
+    ended = run_cli("compress", model, *words, "--out", tmp_path / "out")
+    assert ended.code == 3
+    assert message in ended.err
+    assert "hint: " in ended.err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from kdbench.compress.calibration import CalibrationChoice, samples_sha256
+from kdbench.data import Split
+from kdbench.errors import InputError
+
+TRAINING = Split(np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1), np.zeros(60, np.int64))
+
+
+def chosen(**choice):
+    return CalibrationChoice(**choice).of(TRAINING).samples.tolist()
+
+
+def test_a_choice_is_random_repeatable_and_grows():
+    few, more, others = chosen(count=10), chosen(count=30), chosen(count=10, seed=1)
+    assert few == chosen(count=10)
+    assert few == sorted(few)
+    assert set(few) < set(more)
+    assert len(set(few)) == 10
+    assert few not in ([*range(10)], others)
+
+
+def test_the_hash_is_of_type_shape_and_values():
+    images = TRAINING.inputs
+    changed = images.copy()
+    changed[0] += 1
+    hashes = {samples_sha256(s) for s in (images, changed, images.reshape(30, 2, 1, 1), images.astype(np.float32))}
+    assert len(hashes) == 4
+    assert samples_sha256(images[::-1][::-1]) == samples_sha256(images)
+
+
+def test_too_few_samples_and_parts_of_batches_are_refused():
+    with pytest.raises(InputError, match="needs 61 training samples, and there are 60") as refused:
+        CalibrationChoice(count=61).of(TRAINING)
+    assert "--calibration-count 60" in refused.value.hint
+    with pytest.raises(InputError, match="batches of 4") as refused:
+        CalibrationChoice(count=10).of(TRAINING, 4)
+    assert "--calibration-count 12" in refused.value.hint

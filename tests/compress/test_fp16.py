@@ -1,0 +1,96 @@
+import numpy as np
+import onnx
+import pytest
+from compress.networks import convolutional
+from small_graphs import model_of, run, stored
+
+from kdbench.compress import COMPRESSORS, Source
+from kdbench.compress.fp16 import Fp16, to_float16, too_large
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import inspect
+
+RNG = np.random.default_rng(3)
+X = RNG.standard_normal((4, 3, 8, 8)).astype(np.float32)
+
+
+def compress(path, target, **settings):
+    return Fp16(**settings).compress(Source(path, inspect(path)), target)
+
+
+def changed(path, name, position, value):
+    """Write another value into a stored tensor."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            array = stored(model, name).copy()
+            array.flat[position] = value
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
+    onnx.save(model, path)
+    return path
+
+
+def test_a_file_of_half_the_size_answers_alike(tmp_path):
+    path, target = convolutional(tmp_path / "net.onnx"), tmp_path / "half.onnx"
+    outcome = compress(path, target)
+    model = onnx.load(target)
+    floats = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+    assert floats == []
+    np.testing.assert_array_equal(stored(model, "w1"), stored(onnx.load(path), "w1").astype(np.float16))
+    kinds = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+    assert kinds == {onnx.TensorProto.FLOAT}
+    facts, before = inspect(target), inspect(path)
+    assert facts.weight_bytes < 0.6 * before.weight_bytes
+    assert facts.parameters == before.parameters
+    np.testing.assert_allclose(run(model, x=X), run(onnx.load(path), x=X), atol=5e-3)
+    assert any("casts" in line for line in outcome.warnings)  # convolutions have no float16 kernel on a CPU
+    assert COMPRESSORS.get("fp16") is Fp16
+
+
+def test_the_same_bytes_each_time(tmp_path):
+    path = convolutional(tmp_path / "net.onnx")
+    written = []
+    for name in ("a.onnx", "b.onnx"):
+        compress(path, tmp_path / name)
+        written.append((tmp_path / name).read_bytes())
+    assert written[0] == written[1]
+
+
+def test_nodes_are_in_order(tmp_path):
+    half = to_float16(onnx.load(convolutional(tmp_path / "net.onnx")))
+    known = {value.name for value in half.graph.input} | {tensor.name for tensor in half.graph.initializer}
+    for node in half.graph.node:
+        assert set(node.input) <= known
+        known.update(node.output)
+
+
+def test_large_weights_are_refused_or_clamped(tmp_path):
+    path = changed(convolutional(tmp_path / "net.onnx"), "w3", 0, -70000)
+    with pytest.raises(InputError, match="w3 exceed 65504") as caught:
+        compress(path, tmp_path / "half.onnx")
+    assert "fp16.overflow=clamp" in caught.value.hint
+    assert not (tmp_path / "half.onnx").exists()
+    outcome = compress(path, tmp_path / "half.onnx", overflow="clamp")
+    assert stored(onnx.load(tmp_path / "half.onnx"), "w3").flat[0] == -65504
+    assert outcome.facts["clamped"] == ["w3"]
+    assert "w3" in outcome.warnings[0]
+
+
+@pytest.mark.parametrize(("value", "large"), [(65504, False), (65505, True), (-65520, True), (np.inf, False)])
+def test_what_exceeds_float16(value, large):
+    model = model_of([("Add", ["x", "w"], ["y"], {})], {"w": np.float32([1, value])}, {"x": ["n", 2]})
+    assert too_large(model) == (["w"] if large else [])
+
+
+def test_activations_beyond_float16_are_refused(tmp_path):
+    path = convolutional(tmp_path / "net.onnx")
+    for name, position in (("w1", 0), ("w2", 0)):
+        changed(path, name, position, 60000)
+    with pytest.raises(InputError, match="more than float16's 65504"):
+        compress(path, tmp_path / "half.onnx")
+
+
+def test_a_float16_file_is_refused(tmp_path):
+    path = convolutional(tmp_path / "net.onnx")
+    compress(path, tmp_path / "half.onnx")
+    with pytest.raises(InputError, match="float16"):
+        compress(tmp_path / "half.onnx", tmp_path / "quarter.onnx")

@@ -1,0 +1,66 @@
+import numpy as np
+import onnx
+import pytest
+from compress.networks import convolutional
+from small_graphs import model_of, run
+
+from kdbench.compress import COMPRESSORS, Source
+from kdbench.compress.int8_dynamic import Int8Dynamic
+from kdbench.compress.kernels import kernels_of
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import inspect
+
+RNG = np.random.default_rng(4)
+
+
+def compress(path, target, **settings):
+    return Int8Dynamic(**settings).compress(Source(path, inspect(path)), target)
+
+
+@pytest.fixture
+def dense(tmp_path):
+    nodes = [
+        ("Gemm", ["x", "w0", "c0"], ["a"], {"transB": 1}),
+        ("Relu", ["a"], ["r"], {}),
+        ("MatMul", ["r", "w1"], ["y"], {}),
+    ]
+    weights = {"w0": RNG.standard_normal((64, 32)), "c0": RNG.standard_normal(64), "w1": RNG.standard_normal((64, 10))}
+    model = model_of(nodes, {name: array.astype(np.float32) for name, array in weights.items()}, {"x": ["n", 32]})
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", 1, ["n", 10]))
+    onnx.save(model, tmp_path / "dense.onnx")
+    return tmp_path / "dense.onnx"
+
+
+def test_matrix_products_become_integers(dense, tmp_path):
+    x = RNG.standard_normal((16, 32)).astype(np.float32)
+    outcome = compress(dense, tmp_path / "int8.onnx")
+    assert outcome.warnings == ()
+    assert kernels_of(tmp_path / "int8.onnx").integer_share == 1
+    assert inspect(tmp_path / "int8.onnx").weight_bytes < 0.5 * inspect(dense).weight_bytes
+    exact, small = run(onnx.load(dense), x=x), run(onnx.load(tmp_path / "int8.onnx"), x=x)
+    assert np.corrcoef(exact.ravel(), small.ravel())[0, 1] > 0.999
+    assert COMPRESSORS.get("int8-dynamic") is Int8Dynamic
+
+
+def test_convolutions_get_a_warning_with_the_measured_ratio(tmp_path):
+    outcome = compress(convolutional(tmp_path / "net.onnx"), tmp_path / "int8.onnx")
+    (line,) = outcome.warnings
+    assert "ConvInteger" in line
+    assert "times as long as in float32" in line
+
+
+def test_nodes_can_stay_in_float(dense, tmp_path):
+    name = next(node.name for node in onnx.load(dense).graph.node if node.op_type == "MatMul")
+    compress(dense, tmp_path / "int8.onnx", keep_float=(name,))
+    kernels = kernels_of(tmp_path / "int8.onnx")
+    assert [macs for _, operator, macs in kernels.layers if operator == "MatMul"] == [640]
+    with pytest.raises(InputError, match="no node"):
+        compress(dense, tmp_path / "int8.onnx", keep_float=("nobody",))
+
+
+def test_nothing_to_quantize_is_refused(tmp_path):
+    model = model_of([("Relu", ["x"], ["y"], {})], {}, {"x": ["n", 4]})
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", 1, ["n", 4]))
+    onnx.save(model, tmp_path / "relu.onnx")
+    with pytest.raises(InputError, match="no convolution or matrix product"):
+        compress(tmp_path / "relu.onnx", tmp_path / "int8.onnx")

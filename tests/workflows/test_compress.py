@@ -1,0 +1,226 @@
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from compress.networks import convolutional
+
+from kdbench import storage
+from kdbench.compress import COMPRESSORS, Compressor, Outcome
+from kdbench.compress.calibration import CalibrationChoice, samples_sha256
+from kdbench.data import load
+from kdbench.errors import InputError
+from kdbench.recipe import InputOptions
+from kdbench.results.cards import ModelCard
+from kdbench.results.run_folder import card_path
+from kdbench.workflows.compress import compress_model
+from kdbench.workflows.files.model_files import TestImages, load_bench_model
+
+DIGITS = InputOptions(data="digits", colour="RGB", scale=16.0)
+FEW = CalibrationChoice(count=16)
+
+
+@pytest.fixture
+def model(tmp_path):
+    return convolutional(tmp_path / "net.onnx")
+
+
+@pytest.fixture
+def other_method():
+    """A method that needs no inputs, which fails while `failing` holds anything."""
+    failing = []
+
+    @COMPRESSORS.register("other")
+    class Other(Compressor):
+        """The same file."""
+
+        note: str = ""
+
+        def compress(self, source, target):
+            if failing:
+                raise KeyboardInterrupt
+            shutil.copyfile(source.path, target)
+            return Outcome(facts={"note": self.note}, warnings=("no smaller",))
+
+    yield failing
+    COMPRESSORS.forget(__name__)
+
+
+def compress(model, out, methods=("int8",), inputs=DIGITS, **keywords):
+    return compress_model(model, methods, out=out, inputs=inputs, calibration=FEW, **keywords).made
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_card_says_how_the_file_was_made(model, tmp_path):
+    (made,) = compress(model, tmp_path / "out", {"int8": {"calibrator": "mse"}})
+    card = ModelCard.read(tmp_path / "out/net-int8.card.json")
+    assert card == made.card
+    assert (card.id, card.role, card.parents, card.sha256) == (
+        "net-int8",
+        "variant",
+        ("net",),
+        storage.sha256(made.path),
+    )
+    variant = card.variant
+    assert (variant.of, variant.method, variant.source_sha256) == ("net", "int8", storage.sha256(model))
+    assert variant.settings["calibrator"] == "mse"
+    assert variant.settings["reduce_range"] is True
+    assert variant.versions["onnxruntime"]
+    assert {"x", "y"} <= variant.ranges.keys()
+    training = load("digits", parts=("train",), geometry=card.preprocessing.geometry).train
+    samples = FEW.of(training)
+    known = variant.calibration
+    assert (known.data, known.count, known.seed) == ("digits", 16, 0)
+    assert known.sha256 == samples_sha256(samples.inputs)
+    normalised = samples.inputs / 16  # independent of the measuring process's preparation
+    assert variant.ranges["x"] == pytest.approx((normalised.min(), normalised.max()), rel=0.2)
+
+
+def test_only_the_training_part_is_read(model, tmp_path, monkeypatch):
+    parts = []
+    original = load
+
+    def noting(*arguments, **keywords):
+        parts.append(keywords["parts"])
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr("kdbench.data.load", noting)
+    compress(model, tmp_path / "out")
+    assert set(parts) == {("train",)}
+
+
+def test_a_variant_is_measured_as_its_card_and_its_source_say(model, tmp_path):
+    names = [str(9 - n) for n in range(10)]  # outputs in another order than the data's classes
+    model.with_suffix(".toml").write_text(f"labels = {json.dumps(names)}\n")
+    (made,) = compress(model, tmp_path / "out")
+    data = InputOptions(data="digits")
+    loaded, _ = load_bench_model(made.path, "net-int8", data, reference="net", images=TestImages(data))
+    assert loaded.card.preprocessing.scale == 16
+    assert loaded.card.preprocessing.geometry.colour == "RGB"
+    assert loaded.card.variant == made.card.variant
+    assert loaded.class_map.columns == tuple(range(9, -1, -1))
+
+
+def test_an_interrupted_compression_goes_on_to_the_same_files(model, tmp_path, other_method):
+    methods = {"int8": {}, "other": {"note": "x"}}
+    whole = compress(model, tmp_path / "whole", methods)
+    assert [made.warnings for made in whole] == [(), ("no smaller",)]
+    other_method.append("now")
+    with pytest.raises(KeyboardInterrupt):
+        compress(model, tmp_path / "parts", methods)
+    assert sorted(files(tmp_path / "parts")) == ["net-int8.card.json", "net-int8.onnx"]
+    other_method.clear()
+    # Killed after its card was written, before the file got its name:
+    shutil.copyfile(card_path(whole[1].path), tmp_path / "parts/net-other.card.json")
+    resumed = compress(model, tmp_path / "parts", methods)
+    assert [made.kept for made in resumed] == [True, False]
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def _changed(model, out):
+    changed = onnx.load(model)
+    changed.producer_name = "somebody"
+    onnx.save(changed, model)
+
+
+@pytest.mark.parametrize(
+    ("change", "methods", "inputs", "message"),
+    [
+        (None, {"int8": {"calibrator": "mse"}}, DIGITS, "other settings"),
+        (None, {"int8": {}}, DIGITS.model_copy(update={"scale": 8.0}), "preprocessing"),
+        (_changed, {"int8": {}}, DIGITS, "another source file"),
+        (lambda _, out: (out / "net-int8.card.json").unlink(), {"int8": {}}, DIGITS, "did not make it"),
+        (lambda _, out: (out / "net-int8.onnx").write_bytes(b"x"), {"int8": {}}, DIGITS, "was changed"),
+    ],
+)
+def test_what_was_made_in_another_way_is_not_overwritten(model, tmp_path, change, methods, inputs, message):
+    out = tmp_path / "out"
+    compress(model, out)
+    if change:
+        change(model, out)
+    before = files(out)
+    with pytest.raises(InputError, match=message) as refused:
+        compress(model, out, methods, inputs)
+    assert "--name" in refused.value.hint
+    assert files(out) == before
+    compress(model, out, methods, inputs, name="second")  # the hint works
+    assert len(files(out)) == len(before) + 2
+
+
+def _npz(folder, **arrays):
+    np.savez(folder / "set.npz", **arrays)
+    return InputOptions(data=f"npz:{folder}/set.npz")
+
+
+def _labels(count):
+    return np.arange(count) % 10
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message", "hint"),
+    [
+        (lambda _: InputOptions(), "int8 needs training images", "--data"),
+        (lambda f: _npz(f, x_test=np.zeros((30, 3, 8, 8), np.uint8), y_test=_labels(30)), "no train part", "x_train"),
+        (lambda f: InputOptions(data=f"npz:{f}/none.npz"), "no file", "path"),
+        (lambda f: _npz(f, x_train=np.zeros((30, 3, 9, 9), np.uint8), y_train=_labels(30)), "3x9x9", "resize"),
+        (lambda f: _npz(f, x_train=np.zeros((10, 3, 8, 8), np.uint8), y_train=_labels(10)), "there are 10", "count 10"),
+    ],
+)
+def test_data_that_cannot_be_calibrated_on_is_refused_before_anything_is_written(
+    model, tmp_path, inputs, message, hint
+):
+    with pytest.raises(InputError, match=message) as refused:
+        compress(model, tmp_path / "out", inputs=inputs(tmp_path))
+    assert hint in refused.value.hint
+    assert refused.value.exit_code == 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_open_size_without_data_is_refused(tmp_path, other_method):
+    with pytest.raises(InputError, match="open") as refused:
+        compress(convolutional(tmp_path / "net.onnx", side="side"), tmp_path / "out", ["other"], InputOptions())
+    assert "--size" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (["int9"], "unknown compression method 'int9'"),
+        ([], "no compression method"),
+        ({"int8": {"calibrater": "mse"}}, "unknown key 'calibrater'"),
+        ({"int8": {"calibrator": "best"}}, "int8: calibrator: 'best'"),
+    ],
+)
+def test_unknown_methods_and_settings_are_refused(model, tmp_path, methods, message):
+    with pytest.raises(InputError, match=message):
+        compress(model, tmp_path / "out", methods)
+
+
+@pytest.mark.slow
+def test_int8_of_a_known_network_keeps_its_accuracy(foreign_models, data_root, tmp_path):
+    """91.73 % in float on all test images; calibrated on 256 images, 91.77 % was measured with these settings."""
+    import onnxruntime
+
+    source = foreign_models / "resnet20_cifar10.onnx"
+    normalised = InputOptions(
+        data="cifar10", data_root=str(data_root), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+    )
+    (made,) = compress_model(source, ["int8"], out=tmp_path, inputs=normalised).made
+    test = load("cifar10", root=data_root, parts=("test",)).test
+    mean, std = (np.float32(values).reshape(3, 1, 1) for values in (normalised.mean, normalised.std))
+    answers = []
+    for path in (source, made.path):
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        batches = ((images / np.float32(255) - mean) / std for images in np.split(test.inputs, 50))
+        answers.append(np.concatenate([session.run(None, {"input": batch})[0] for batch in batches]))
+    exact, changed = answers
+    accuracy, of_int8 = ((logits.argmax(1) == test.labels).mean() for logits in answers)
+    assert accuracy == pytest.approx(0.9173, abs=1e-4)
+    assert of_int8 == pytest.approx(0.9173, abs=0.003)
+    assert 10 * np.log10(np.sum(exact**2) / np.sum((exact - changed) ** 2)) >= 26
+    assert made.size_bytes == pytest.approx(0.33e6, abs=0.005e6)
+    assert made.card.parameters == 269_034
