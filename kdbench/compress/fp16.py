@@ -41,8 +41,8 @@ class Fp16(Compressor):
         if large and self.overflow == "refuse":
             message = f"the weights {', '.join(large[:5])} exceed {_LARGEST:.0f}, the largest float16"
             raise InputError(message, "--set fp16.overflow=clamp sets them to it; INT8 has no such limit")
-        require_fits(model, source)
         half = to_float16(model)
+        require_fits(model, half, source)
         target.write_bytes(half.SerializeToString(deterministic=True))
         return Outcome(facts={"clamped": large} if large else {}, warnings=tuple(_warnings(target, source, large)))
 
@@ -80,19 +80,21 @@ def too_large(model: "onnx.ModelProto") -> list[str]:
     return sorted(names)
 
 
-def require_fits(model: "onnx.ModelProto", source: Source) -> None:
-    """Raise InputError if the model computes numbers beyond float16's on standard normal inputs.
+def require_fits(model: "onnx.ModelProto", half: "onnx.ModelProto", source: Source) -> None:
+    """Raise InputError if the float16 form of `model` overflows on standard normal inputs.
 
     Inputs that are no floats, such as token ids, and inputs of an open size are not tried.
     """
     if (shape := probe_shape(source.facts)) is None:
         return
-    name_of = {name: node.op_type for node in model.graph.node for name in node.output if name}
+    kept = {name for node in half.graph.node for name in node.output if name}
+    names = {name: node.op_type for node in model.graph.node for name in node.output if name in kept}
     inputs = np.random.default_rng(_SEED).standard_normal(shape, dtype=np.float32)
-    for name, values in Observer(model, name_of)(inputs).items():
-        largest = np.abs(values).max(initial=0.0) if values.dtype == np.float32 else 0.0
-        if largest > _LARGEST:
-            message = f"{name_of[name]} computes {largest:.3g} ({name!r}), more than float16's {_LARGEST:.0f}"
+    exact, rounded = Observer(model, names)(inputs), Observer(half, names)(inputs)
+    for name, operator in names.items():
+        if exact[name].dtype == np.float32 and np.isfinite(exact[name]).all() and not np.isfinite(rounded[name]).all():
+            largest = np.abs(exact[name]).max()
+            message = f"{operator} computes {largest:.3g} ({name!r}), and {_LARGEST:.0f} is the largest float16"
             raise InputError(message, "use int8, or rescale the weights before this layer")
 
 

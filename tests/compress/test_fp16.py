@@ -85,8 +85,19 @@ def test_activations_beyond_float16_are_refused(tmp_path):
     path = convolutional(tmp_path / "net.onnx")
     for name, position in (("w1", 0), ("w2", 0)):
         changed(path, name, position, 60000)
-    with pytest.raises(InputError, match="more than float16's 65504"):
+    with pytest.raises(InputError, match="Conv computes .* 65504 is the largest float16"):
         compress(path, tmp_path / "half.onnx")
+
+
+def test_a_mask_of_the_lowest_float_can_be_clamped(tmp_path):
+    nodes = [("Where", ["condition", "x", "lowest"], ["m"], {}), ("Softmax", ["m"], ["y"], {})]
+    weights = {"condition": np.array([True, False, True]), "lowest": np.finfo(np.float32).min}
+    model = model_of(nodes, weights, {"x": ["n", 3]})
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", 1, ["n", 3]))
+    onnx.save(model, tmp_path / "net.onnx")
+    compress(tmp_path / "net.onnx", tmp_path / "half.onnx", overflow="clamp")
+    x = np.zeros((1, 3), np.float32)
+    np.testing.assert_allclose(run(onnx.load(tmp_path / "half.onnx"), x=x), [[0.5, 0, 0.5]])
 
 
 def test_a_float16_file_is_refused(tmp_path):
