@@ -5,14 +5,15 @@ and appendix D) subtract the expected shift E[ỹ] − E[y] of each channel from
 on, so that each is measured behind corrected ones.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.compress.matching import Match, match_layers
-from kdbench.compress.observing import Observer, chunks
+from kdbench.compress.observing import Samples
 from kdbench.compress.wiring import Wiring, attribute
 
 if TYPE_CHECKING:
@@ -32,39 +33,39 @@ class Correction:
 
 
 def correct_biases(
-    floating: "onnx.ModelProto", quantized: "onnx.ModelProto", inputs: NDArray[Any], *, batch: int | None = None
+    floating: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samples
 ) -> "tuple[onnx.ModelProto, list[Correction]]":
     """Return a copy of `quantized` with corrected biases, and what was corrected, in the graph's order.
 
-    `quantized` is the QDQ form of `floating`, with its names of tensors; means are taken over `inputs` (N, …) and the
+    `quantized` is the QDQ form of `floating`, with its names of tensors; means are taken over the samples and the
     places of a feature map, in floating point, so that the file is the same on every CPU. A layer without a bias gets
-    one; MatMul, which has none, stays. `batch` is the batch of a model that takes no other. Raises InputError for files
-    that do not belong together.
+    one; MatMul, which has none, stays. Raises InputError for files that do not belong together.
     """
     import onnx
 
     copy = onnx.ModelProto()
     copy.CopyFrom(quantized)
     matches = [match for match in match_layers(floating, quantized) if match.operator in _WITH_BIAS]
-    expected = _means(floating, {match.exact: match.operator for match in matches}, inputs, batch)
+    expected = _means(floating, {match.exact for match in matches}, samples)
     corrections = []
     for match in matches:
         layer = Wiring.of(copy.graph).producers[match.computed]
         if layer.op_type not in _WITH_BIAS or not attribute(layer, "beta", 1.0):
             continue
-        actual = _means(copy, {match.computed: match.operator}, inputs, batch)[match.computed]
+        actual = _means(copy, [match.computed], samples)[match.computed]
         shift = actual - expected[match.exact]
         _subtract(copy, match, shift / attribute(layer, "beta", 1.0))
         corrections.append(Correction(match.name, float(np.abs(shift).max())))
     return copy, corrections
 
 
-def _means(
-    model: "onnx.ModelProto", operators: dict[str, str], inputs: NDArray[Any], batch: int | None
-) -> dict[str, NDArray[np.float64]]:
-    """Return the mean of each channel of each tensor; channels are axis 1, also of a Gemm's output."""
-    observer, parts = Observer(model, operators, simulated=True), chunks(inputs, batch)
-    sums = {name: np.zeros(1) for name in operators}
+def _means(model: "onnx.ModelProto", names: Iterable[str], samples: Samples) -> dict[str, NDArray[np.float64]]:
+    """Return the mean of each channel of tensors; channels are axis 1, also of a Gemm's output."""
+    names, parts = list(names), samples.parts()
+    if not names:
+        return {}
+    observer = samples.observer(model, names, simulated=True)
+    sums = {name: np.zeros(1) for name in names}
     for part in parts:
         for name, values in observer(part).items():
             places = tuple(axis for axis in range(values.ndim) if axis != 1)

@@ -8,8 +8,7 @@ import numpy as np
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.int8 import require_nodes
-from kdbench.compress.logs import hushed
-from kdbench.compress.preparing import forget_unused_domains, prepared
+from kdbench.compress.preparing import forget_unused_domains, hushed, prepared
 from kdbench.compress.wiring import Wiring, attribute, sort_nodes
 from kdbench.errors import InputError
 from kdbench.units import percent

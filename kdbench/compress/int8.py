@@ -4,6 +4,7 @@ onnxruntime writes the QDQ form: QuantizeLinear and DequantizeLinear around floa
 by integer kernels where it has one. The ranges are ours (`ranges`), handed over in its calibration cache.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,15 +15,21 @@ import numpy as np
 from kdbench import storage, temporary
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.activations import activations, refused
+from kdbench.compress.bias_correction import correct_biases
 from kdbench.compress.equalization import equalize
 from kdbench.compress.float_layers import shield_float_layers
+from kdbench.compress.observing import Samples
 from kdbench.compress.preparing import forget_unused_domains, hushed, prepared
 from kdbench.compress.ranges import Range, ranges_of
+from kdbench.compress.sensitivity import answer_snr_db, keep_in_float, layer_noise
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 
 if TYPE_CHECKING:
     import onnx
+
+
+_OBSERVED = 32  # calibration inputs on which noise is measured
 
 
 @COMPRESSORS.register("int8")
@@ -33,6 +40,8 @@ class Int8(Compressor):
     symmetric, `per_channel` or per tensor. With `reduce_range` they have 7 bits: on x86 without VNNI, sums of products
     of 8-bit numbers would saturate, so that the same file answered differently. `keep_float` names the nodes that stay
     in float32. `equalize` first rescales channels so that the weights of neighbouring layers have the same range.
+    `correct_bias` takes the mean error of each channel out of the bias. With `min_snr_db`, the layers that add most
+    noise stay in float32 too, until the answer on calibration inputs has that ratio of signal to noise.
     """
 
     calibrated = True
@@ -44,6 +53,8 @@ class Int8(Compressor):
     weights: Literal["int8", "uint8"] = "int8"
     keep_float: tuple[str, ...] = ()
     equalize: bool = False
+    correct_bias: bool = False
+    min_snr_db: float | None = None
 
     def compress(self, source: Source, target: Path) -> Outcome:
         """Write the INT8 file; raises InputError for a model that is no float32 one, or an unknown node to keep."""
@@ -54,9 +65,49 @@ class Int8(Compressor):
         inputs = source.inputs.inputs
         observe = partial(activations, model, source.facts.input_name, inputs, batch=source.facts.fixed_batch)
         ranges = ranges_of(observe, self.calibrator)
-        quantize(model, ranges, self, target)
+        kept = self.keep_float + self._layers_to_keep(model, ranges, source)
+        quantized = self._quantized(model, ranges, source, kept)
+        target.write_bytes(quantized.SerializeToString(deterministic=True))
         require_runs(target, source.facts.input_name, inputs[: source.facts.fixed_batch or 1])
-        return Outcome(ranges=ranges)
+        facts = _noise(model, quantized, _observed(source)) | ({"kept_float": list(kept)} if kept else {})
+        return Outcome(ranges=ranges, facts=facts)
+
+    def _layers_to_keep(self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source) -> tuple[str, ...]:
+        """Return the layers that have to stay in float for `min_snr_db`, those that add most noise first."""
+        goal, samples = self.min_snr_db, _observed(source)
+        if goal is None:
+            return ()
+
+        def with_float(kept: tuple[str, ...]) -> "onnx.ModelProto":
+            return self._quantized(model, ranges, source, self.keep_float + kept)
+
+        first = with_float(())
+        if answer_snr_db(model, first, samples) >= goal:
+            return ()
+        noises = [noise.name for noise in layer_noise(model, first, samples) if noise.name not in self.keep_float]
+        return keep_in_float(noises, lambda kept: answer_snr_db(model, with_float(kept), samples) >= goal)
+
+    def _quantized(
+        self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source, kept: tuple[str, ...]
+    ) -> "onnx.ModelProto":
+        quantized = quantize(model, ranges, self.model_copy(update={"keep_float": kept}))
+        if self.correct_bias:
+            quantized, _ = correct_biases(model, quantized, Samples.of(source.facts, source.inputs.inputs))
+        return quantized
+
+
+def _observed(source: Source) -> Samples:
+    """Return the calibration inputs on which noise is measured: the first ones, in whole batches."""
+    batch = source.facts.fixed_batch or 1
+    return Samples.of(source.facts, source.inputs.inputs[: max(batch, _OBSERVED // batch * batch)])
+
+
+def _noise(model: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samples) -> dict[str, Any]:
+    """Return ratios of signal to noise in dB for the card, of the answer and of each layer, worst first."""
+    table = layer_noise(model, quantized, samples, alone=False, simulated=True)
+    answer = answer_snr_db(model, quantized, samples)
+    layers = {noise.name: round(noise.snr_db, 2) for noise in table if math.isfinite(noise.snr_db)}
+    return {"layer_snr_db": layers} | ({"snr_db": round(answer, 2)} if math.isfinite(answer) else {})
 
 
 def require_nodes(model: "onnx.ModelProto", names: tuple[str, ...]) -> None:
@@ -69,8 +120,8 @@ def require_nodes(model: "onnx.ModelProto", names: tuple[str, ...]) -> None:
             raise InputError(f"keep_float names {name!r}, which is no node of the model", hint)
 
 
-def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: Int8, target: Path) -> None:
-    """Write the QDQ form of a prepared model to `target`, with the range (low, high) of each activation given."""
+def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: Int8) -> "onnx.ModelProto":
+    """Return the QDQ form of a prepared model, with the range (low, high) of each activation given."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -99,7 +150,7 @@ def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: In
         quantized = onnx.load(written)
     shield_float_layers(quantized)
     forget_unused_domains(quantized)
-    target.write_bytes(quantized.SerializeToString(deterministic=True))
+    return quantized
 
 
 def _cache(ranges: Mapping[str, Range]) -> dict[str, Any]:

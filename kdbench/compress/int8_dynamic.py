@@ -15,9 +15,8 @@ import numpy as np
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.int8 import require_nodes
 from kdbench.compress.kernels import Kernels, kernels_of
-from kdbench.compress.logs import hushed
 from kdbench.compress.observing import Observer, probe_shape
-from kdbench.compress.preparing import forget_unused_domains, prepared
+from kdbench.compress.preparing import forget_unused_domains, hushed, prepared
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:

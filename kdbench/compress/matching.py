@@ -36,12 +36,12 @@ def match_layers(floating: "onnx.ModelProto", quantized: "onnx.ModelProto") -> l
     """Return the layers of `floating` that `quantized` has too, in the graph's order.
 
     `quantized` keeps the names of tensors and stores QuantizeLinear and DequantizeLinear around its operators (QDQ).
-    Raises InputError where no layer is found.
+    Raises InputError where `floating` has layers and none is found.
     """
     source, target = Wiring.of(floating.graph), Wiring.of(quantized.graph)
     layers = [node for node in floating.graph.node if node.op_type in LAYERS and node.input[0] not in source.stored]
     matches = [match for node in layers if (match := _match(node, source, target)) is not None]
-    if not matches:
+    if layers and not matches:
         message = "the quantized file has no tensor with the name of a layer's output in the float file"
         raise InputError(message, "give the float file that it was made from, and the QDQ form of the quantized one")
     return matches

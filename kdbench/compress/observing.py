@@ -1,7 +1,8 @@
 """Tensors inside a model, as a runtime computes them on given inputs."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 from numpy.typing import NDArray
 
@@ -13,17 +14,20 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, NDArray[Any]]
 
-_CHUNK = 32  # samples whose tensors are held at once
+_CHUNK = 8  # samples whose tensors are held at once
 
 
 class Observer:
     """A model in onnxruntime that gives the tensors `names` out, inner ones too, and nothing else.
 
     With `simulated`, QuantizeLinear and DequantizeLinear compute in floating point as they stand in the file: the same
-    on every CPU, where an integer kernel might saturate. Raises InputError for a model that onnxruntime does not load.
+    on every CPU, where an integer kernel might saturate. `fed` is the input that takes samples, by default the first.
+    Others, which no answer needs, get zeros. Raises InputError for a model that onnxruntime does not load.
     """
 
-    def __init__(self, model: "onnx.ModelProto", names: Iterable[str], *, simulated: bool = False) -> None:
+    def __init__(
+        self, model: "onnx.ModelProto", names: Iterable[str], *, simulated: bool = False, fed: str = ""
+    ) -> None:
         import onnx
         import onnxruntime
 
@@ -47,36 +51,49 @@ class Observer:
             raise _refused(error) from error
         self._declared = self._session.get_inputs()
         stored = {tensor.name for tensor in model.graph.initializer}
-        self.input = next((value.name for value in self._declared if value.name not in stored), "")
+        self._fed = fed or next((value.name for value in self._declared if value.name not in stored), "")
 
-    def __call__(self, inputs: NDArray[Any], others: Tensors | None = None) -> Tensors:
-        """Return the tensors for `inputs` (N, …) of the first input, and of `others` by name.
-
-        Raises InputError for inputs that the model does not take.
-        """
+    def __call__(self, inputs: NDArray[Any]) -> Tensors:
+        """Return the tensors for `inputs` (N, …); raises InputError for inputs that the model does not take."""
         from kdbench.worker.runtimes.onnxruntime import FAULTS, feed
 
-        given = others or {}
-        declared = [value for value in self._declared if value.name not in given]
         try:
-            arguments = feed(declared, self.input, inputs) | given
+            arguments = feed(self._declared, self._fed, inputs)
             return dict(zip(self._names, self._session.run(self._names, arguments), strict=True))
         except FAULTS as error:
             raise _refused(error) from error
 
 
-def chunks(inputs: NDArray[Any], batch: int | None) -> list[NDArray[Any]]:
-    """Return `inputs` (N, …) in parts of a model's fixed `batch`, without the rest, or of 32 samples.
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs (N, …) to observe a model on, and where they go.
 
-    Raises InputError where there are fewer samples than one batch.
+    `fed` is the input that takes them and `answer` the output that holds the answer, by default the first ones. `batch`
+    is the batch of a model that takes no other; a rest that fills none is left out.
     """
-    size = batch or min(_CHUNK, len(inputs))
-    if not size or len(inputs) < size:
-        raise InputError(
-            f"{len(inputs)} samples to observe the model on, and it takes {batch or 1} at once", "give more"
-        )
-    kept = len(inputs) - len(inputs) % size if batch else len(inputs)
-    return [inputs[start : start + size] for start in range(0, kept, size)]
+
+    inputs: NDArray[Any]
+    fed: str = ""
+    answer: str = ""
+    batch: int | None = None
+
+    @classmethod
+    def of(cls, facts: ModelFacts, inputs: NDArray[Any]) -> Self:
+        """Return `inputs` for a model of these facts."""
+        return cls(inputs, facts.input_name, facts.output.name, facts.fixed_batch)
+
+    def observer(self, model: "onnx.ModelProto", names: Iterable[str], *, simulated: bool = False) -> Observer:
+        """Return `model`, ready to give out the tensors `names`."""
+        return Observer(model, names, simulated=simulated, fed=self.fed)
+
+    def parts(self) -> list[NDArray[Any]]:
+        """Return the inputs in parts of the batch, or of 8; raises InputError where they do not fill one batch."""
+        size, count = self.batch or _CHUNK, len(self.inputs)
+        if not count or (self.batch and count < self.batch):
+            message = f"there are {count} samples to observe the model on, and it takes {self.batch or 1} at once"
+            raise InputError(message, "give more samples")
+        kept = count - count % size if self.batch else count
+        return [self.inputs[start : start + size] for start in range(0, kept, size)]
 
 
 def probe_shape(facts: ModelFacts) -> tuple[int, ...] | None:

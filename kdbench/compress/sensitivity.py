@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.compress.matching import Match, match_layers
-from kdbench.compress.observing import Observer, chunks
+from kdbench.compress.observing import Samples
 from kdbench.compress.wiring import Wiring
 from kdbench.errors import InputError
 
@@ -24,43 +24,64 @@ class LayerNoise:
     """Signal-to-noise ratios of a quantized layer in dB, infinite without noise: 10·log₁₀(Σx² / Σ(x̂ − x)²).
 
     `snr_db` is that of its output in the quantized network, with the noise of all layers before it. `alone_snr_db` is
-    that of the network's answer when this layer alone is quantized: its weights and its inputs. A tensor's own ratio
-    would not tell how much the noise matters, since a channel that counts little may have most of the signal.
+    that of the network's answer when this layer alone is quantized: its weights and its inputs; None where it was not
+    asked for. A tensor's own ratio does not tell how much the noise matters, since a channel that counts little may
+    have most of the signal.
     """
 
     name: str
     operator: str
     tensor: str
     snr_db: float
-    alone_snr_db: float
+    alone_snr_db: float | None
 
 
 def layer_noise(
-    floating: "onnx.ModelProto", quantized: "onnx.ModelProto", inputs: NDArray[Any], *, batch: int | None = None
+    floating: "onnx.ModelProto",
+    quantized: "onnx.ModelProto",
+    samples: Samples,
+    *,
+    alone: bool = True,
+    simulated: bool = False,
 ) -> list[LayerNoise]:
-    """Return the noise of each layer on `inputs` (N, …), worst first: by `alone_snr_db`, which tells whom to blame.
+    """Return the noise of each layer on samples, worst first; none where no layer has its tensor in both models.
 
-    `quantized` is the QDQ form of `floating`, with its names of tensors; the answer is the first output. `batch` is the
-    batch of a model that takes no other. The float model runs once for each layer. Raises InputError for files that do
-    not belong together.
+    `quantized` is the QDQ form of `floating`, with its names of tensors. With `alone`, the float model runs once for
+    each layer, and the order is that of `alone_snr_db`, which tells the layers to blame; otherwise it is that of
+    `snr_db`. `simulated` computes `snr_db` without integer kernels, the same on every CPU. Raises InputError for files
+    that do not belong together.
     """
-    matches, parts = match_layers(floating, quantized), chunks(inputs, batch)
-    answer = floating.graph.output[0].name
-    reference = Observer(floating, [answer, *(match.result for match in matches)])
-    running = Observer(quantized, [match.quantized for match in matches])
-    answers, inside = [], {match.name: _Power() for match in matches}
-    for part in parts:
+    matches = match_layers(floating, quantized)
+    if not matches:
+        return []
+    reference = samples.observer(floating, [match.result for match in matches])
+    running = samples.observer(quantized, [match.quantized for match in matches], simulated=simulated)
+    powers = {match.name: _Power() for match in matches}
+    for part in samples.parts():
         exact, noisy = reference(part), running(part)
-        answers.append(exact[answer])
         for match in matches:
-            inside[match.name].add(exact[match.result], noisy[match.quantized])
-    table = []
-    for match in matches:
-        alone, power = Observer(quantize_one(floating, quantized, match), [answer], simulated=True), _Power()
-        for part, expected in zip(parts, answers, strict=True):
-            power.add(expected, alone(part)[answer])
-        table.append(LayerNoise(match.name, match.operator, match.result, inside[match.name].snr_db, power.snr_db))
-    return sorted(table, key=lambda noise: noise.alone_snr_db)
+            powers[match.name].add(exact[match.result], noisy[match.quantized])
+    table = [
+        LayerNoise(
+            match.name,
+            match.operator,
+            match.result,
+            powers[match.name].snr_db,
+            answer_snr_db(floating, quantize_one(floating, quantized, match), samples) if alone else None,
+        )
+        for match in matches
+    ]
+    return sorted(table, key=lambda noise: noise.snr_db if noise.alone_snr_db is None else noise.alone_snr_db)
+
+
+def answer_snr_db(floating: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samples) -> float:
+    """Return the signal-to-noise ratio in dB of the answer on samples, without integer kernels."""
+    answer, power = samples.answer or floating.graph.output[0].name, _Power()
+    exact = samples.observer(floating, [answer])
+    noisy = samples.observer(quantized, [answer], simulated=True)
+    for part in samples.parts():
+        power.add(exact(part)[answer], noisy(part)[answer])
+    return power.snr_db
 
 
 def snr_db(exact: NDArray[Any], noisy: NDArray[Any]) -> float:

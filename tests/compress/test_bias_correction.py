@@ -5,7 +5,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from small_graphs import model_of, optimised, stored
 
 from kdbench.compress.bias_correction import correct_biases
-from kdbench.compress.observing import Observer
+from kdbench.compress.observing import Observer, Samples
 
 RNG = np.random.default_rng(5)
 X = RNG.gamma(1.0, 1.0, (64, 3, 6, 6)).astype(np.float32)  # not centred, so that rounded weights shift the means
@@ -60,7 +60,7 @@ def shifts(floating, small, layers=LAYERS):
 @pytest.mark.parametrize("model", [network(), network(biases=False), network(shared=True)], ids=["own", "no", "shared"])
 def test_means_of_all_channels_are_those_of_the_float_model(model, per_channel, tmp_path):
     small = quantized(model, tmp_path, per_channel=per_channel)
-    corrected, told = correct_biases(model, small, X)
+    corrected, told = correct_biases(model, small, Samples(X))
     before, after = shifts(model, small), shifts(model, corrected)
     for one, other, (_, name, _) in zip(before, after, LAYERS, strict=True):
         step = stored(corrected, f"{name}/corrected_bias_scale")
@@ -73,7 +73,7 @@ def test_means_of_all_channels_are_those_of_the_float_model(model, per_channel, 
 def test_the_layers_still_run_as_integer_kernels(tmp_path):
     for biases in (True, False):
         model = network(biases)
-        corrected, _ = correct_biases(model, quantized(model, tmp_path), X)
+        corrected, _ = correct_biases(model, quantized(model, tmp_path), Samples(X))
         kinds = [node.op_type for node in optimised(corrected, tmp_path).graph.node]
         assert kinds.count("QLinearConv") == 2
         assert "Conv" not in kinds
@@ -86,7 +86,7 @@ def test_the_layers_still_run_as_integer_kernels(tmp_path):
 def test_a_layer_in_float_is_corrected_for_the_noise_before_it(tmp_path):
     model = network()
     small = quantized(model, tmp_path, exclude=["Conv_2"])
-    corrected, _ = correct_biases(model, small, X)
+    corrected, _ = correct_biases(model, small, Samples(X))
     layer = [("a1", "a1", (0, 2, 3))]
     assert np.abs(shifts(model, small, layer)[0]).max() > 1e-3
     assert np.abs(shifts(model, corrected, layer)[0]).max() < 1e-5
@@ -97,5 +97,5 @@ def test_the_given_model_is_not_changed(tmp_path):
     model = network()
     small = quantized(model, tmp_path)
     before = small.SerializeToString()
-    correct_biases(model, small, X)
+    correct_biases(model, small, Samples(X))
     assert small.SerializeToString() == before

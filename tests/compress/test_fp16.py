@@ -85,7 +85,7 @@ def test_activations_beyond_float16_are_refused(tmp_path):
     path = convolutional(tmp_path / "net.onnx")
     for name, position in (("w1", 0), ("w2", 0)):
         changed(path, name, position, 60000)
-    with pytest.raises(InputError, match="Conv computes .* 65504 is the largest float16"):
+    with pytest.raises(InputError, match="Conv computes"):
         compress(path, tmp_path / "half.onnx")
 
 

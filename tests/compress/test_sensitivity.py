@@ -7,6 +7,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from small_graphs import model_of, run, stored
 
 from kdbench.compress.float_layers import shield_float_layers
+from kdbench.compress.observing import Samples
 from kdbench.compress.sensitivity import keep_in_float, layer_noise, snr_db
 from kdbench.errors import InputError
 
@@ -65,7 +66,7 @@ def decibels(exact, noisy):
 @pytest.mark.parametrize("wide", [0, 1, 2])
 def test_the_layer_that_makes_the_noise_is_first(wide, tmp_path):
     model = three_layers(wide)
-    table = layer_noise(model, quantized(model, tmp_path), X)
+    table = layer_noise(model, quantized(model, tmp_path), Samples(X))
     assert [noise.alone_snr_db for noise in table] == sorted(noise.alone_snr_db for noise in table)
     assert table[0].name == f"Conv_{2 * wide}"
     assert table[0].alone_snr_db < 5
@@ -77,7 +78,7 @@ def test_ratios_are_those_of_the_tensors(symmetric, tmp_path):
     model = three_layers()
     options = {"activation_type": QuantType.QInt8, "extra_options": {"ActivationSymmetric": True}} if symmetric else {}
     small = quantized(model, tmp_path, **options)
-    table = {noise.name: noise for noise in layer_noise(model, small, X)}
+    table = {noise.name: noise for noise in layer_noise(model, small, Samples(X))}
     assert table["Conv_4"].snr_db == pytest.approx(decibels(run(model, x=X), run(small, x=X)), abs=0.3)
     # Alone: the last layer's input in float, rounded as the file says, times its rounded weights; then its own output.
     inner = onnx.ModelProto.FromString(model.SerializeToString())
@@ -97,7 +98,7 @@ def rounded(model, name, values):
 
 def test_a_layer_in_float_has_no_noise_of_its_own(tmp_path):
     model = three_layers(1)
-    table = layer_noise(model, quantized(model, tmp_path, ["Conv_2"]), X)
+    table = layer_noise(model, quantized(model, tmp_path, ["Conv_2"]), Samples(X))
     kept = next(noise for noise in table if noise.name == "Conv_2")
     assert kept == table[-1]
     assert kept.alone_snr_db > table[-2].alone_snr_db + 3  # the rounding of its input, which it reads quantized
@@ -108,7 +109,7 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     model = three_layers()
     other = model_of([("Conv", ["x", "w"], ["z"], {})], {"w": normal(4, 3, 1, 1)}, {"x": ["n", 3, 8, 8]}, ("z",))
     with pytest.raises(InputError, match="no tensor with the name") as caught:
-        layer_noise(model, other, X)
+        layer_noise(model, other, Samples(X))
     assert "float file" in caught.value.hint
 
 
@@ -118,9 +119,9 @@ def test_a_fixed_batch_is_kept(tmp_path):
         value.type.tensor_type.shape.dim[0].dim_value = 20
     onnx.save(model, tmp_path / "fixed.onnx")
     small = quantized(three_layers(), tmp_path)
-    assert layer_noise(model, small, X[:39], batch=20) == layer_noise(model, small, X[:20], batch=20)
+    assert layer_noise(model, small, Samples(X[:39], batch=20)) == layer_noise(model, small, Samples(X[:20], batch=20))
     with pytest.raises(InputError, match="19 samples"):
-        layer_noise(model, small, X[:19], batch=20)
+        layer_noise(model, small, Samples(X[:19], batch=20))
 
 
 def test_snr():
@@ -147,7 +148,7 @@ def test_the_fewest_layers_are_kept_that_meet_the_goal():
 def test_keeping_the_worst_layer_restores_the_answer(tmp_path):
     model = three_layers(1)
     exact = run(model, x=X)
-    order = [noise.name for noise in layer_noise(model, quantized(model, tmp_path), X)]
+    order = [noise.name for noise in layer_noise(model, quantized(model, tmp_path), Samples(X))]
 
     def holds(kept):
         return snr_db(exact, run(quantized(model, tmp_path, kept), x=X)) >= 20
