@@ -9,6 +9,7 @@ from typing import Any
 
 from kdbench.report.cells import Number
 from kdbench.results.cards import ModelCard, Role, seed_groups
+from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.metrics import metric as declared
 from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
@@ -104,7 +105,7 @@ def number(record: RunRecord, group: ModelGroup, metric: str, axes: Axes | None 
     A pair that is not in the record has the reason of the measurement behind it.
     """
     at = dict(axes or {})
-    if declared(metric).compares:
+    if metric in PAIR_METRICS:
         pairs = [pair for id_ in group.ids if (pair := record.find_pair(id_, metric, **at))]
         return _cell(metric, pairs, len(group.ids)) if pairs else _missing_pair(record, group, metric, at)
     measurements = [m for id_ in group.ids if (m := record.find(id_, metric, **at))]
@@ -136,10 +137,12 @@ def mean_over_seeds(values: Sequence[float]) -> tuple[float, Interval]:
 
 
 def _missing_pair(record: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Number:
-    write = declared(metric).text
+    write, compared = declared(metric).text, declared(metric).compares
+    if compared is None:
+        return Number(write, reason="not measured")
     if metric == "latency_ratio" and axes.get("mode") == "server":
         return Number(write, reason="no ratio of waiting times")  # they depend on chance, and on the load
-    behind = number(record, group, declared(metric).compares or metric, axes if metric in _AT_AXES else None)
+    behind = number(record, group, compared, axes if metric in _AT_AXES else None)
     if behind.value is not None:
         return Number(write, reason="not measured")
     return Number(write, reason=behind.reason, hint=behind.hint)

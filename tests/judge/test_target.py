@@ -248,7 +248,7 @@ def test_the_documents_own_target_loads(tmp_path):
     (tmp_path / "board.toml").write_text(written)
     result = load_target(str(tmp_path / "board.toml"))
     assert result.name == "our-board"
-    assert len(result.limits) == 5
+    assert len(result.limits) == 6
 
 
 def test_every_key_of_a_target_is_explained():

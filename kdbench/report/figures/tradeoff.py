@@ -1,12 +1,10 @@
 """Accuracy, or a regression's error, against cost in time, bytes or joules: which models are worth their cost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kdbench import units
 from kdbench.characters import one_line
-from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
 from kdbench.report.figures.drawing import (
     GREY,
@@ -22,9 +20,8 @@ from kdbench.report.figures.drawing import (
 )
 from kdbench.report.figures.labels import place
 from kdbench.report.figures.selection import FEW_CURVES, MOST_CURVES, drawn_order, pareto_front
-from kdbench.report.model_groups import ModelGroup, model_groups, number
 from kdbench.report.scores import score_of
-from kdbench.report.tables.energy import energies, source_text
+from kdbench.report.tables.planes import Placed, planes
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -32,15 +29,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_GREY_POINTS = " Grey ones are dominated: the table Front says by which, and whether intervals settle it."
+
+
 @dataclass(frozen=True)
 class _Point:
-    """A model in the plane: cost against a score, whose values are shown times `factor`."""
+    """A model in the plane: cost against a score, whose values are shown times `factor`.
 
-    label: str
+    `index` is the model's place among all that figures show. It is grey if it is `dominated`.
+    """
+
+    placed: Placed
     index: int
-    cost: Number
-    score: Number
+    dominated: bool
     factor: float = 100.0
+
+    @property
+    def label(self) -> str:
+        return self.placed.group.label
+
+    @property
+    def cost(self) -> Number:
+        return self.placed.cost
+
+    @property
+    def score(self) -> Number:
+        return self.placed.score
 
     @property
     def xy(self) -> tuple[float, float]:
@@ -52,9 +66,17 @@ class _Point:
         return "unstable" in {self.cost.status, self.score.status}
 
     @property
+    def colour(self) -> str:
+        return GREY if self.dominated else look(self.index)[0]
+
+    @property
+    def marker(self) -> str:
+        return look(self.index)[1]
+
+    @property
     def face(self) -> str:
         """The colour inside the marker, which is hollow for an unstable cost or score."""
-        return "white" if self.unstable else look(self.index)[0]
+        return "white" if self.unstable else self.colour
 
     @property
     def bars(self) -> list[list[tuple[float, float]]]:
@@ -68,55 +90,34 @@ class _Point:
 
 def accuracy_latency(record: RunRecord) -> Drawing | None:
     """Draw top-1 over mean latency with intervals and the Pareto front; None with fewer than two such models."""
-    at = headline(record)
-    label = f"mean latency of one call{format_axes(at, ', ')}"
-    return _tradeoff(record, "latency", label, units.time, lambda group: number(record, group, "latency_mean_ns", at))
+    return _tradeoff(record, "latency")
 
 
 def accuracy_size(record: RunRecord) -> Drawing | None:
     """Draw top-1 over the size of the model file; None with fewer than two such models, or if all are of one size."""
-    cells = {group.label: number(record, group, "size_bytes") for group in model_groups(record)}
-    if len({units.size(cell.value) for cell in cells.values() if cell.value is not None}) < 2:
-        return None
-    return _tradeoff(record, "size", "model file", units.size, lambda group: cells[group.label])
+    return _tradeoff(record, "size")
 
 
 def accuracy_energy(record: RunRecord) -> Drawing | None:
-    """Draw top-1 over the measured energy of one inference; None with fewer than two such models.
+    """Draw top-1 over the measured energy of one inference; None with fewer than two such models."""
+    return _tradeoff(record, "energy")
 
-    Estimates are left out: a Pareto front ranks models, which estimates do not support.
-    """
-    metered = [m for m in energies(record, "energy_j") if m.value is not None and m.evidence == "measured"]
-    if not metered:
+
+def _tradeoff(record: RunRecord, cost: str) -> Drawing | None:
+    """Draw the score over the cost of that name; None if too few models have both."""
+    plane, score = planes(record).get(cost), score_of(record)
+    if plane is None:
         return None
-    first = next((m for m in metered if m.axes.get("batch") == 1), metered[0])
-
-    def of(group: ModelGroup) -> Number:
-        cell = number(record, group, "energy_j", first.axes)
-        return cell if cell.evidence == "measured" else Number(units.energy, reason="an estimate")
-
-    where = {key: value for key, value in first.axes.items() if key != "scope"}
-    label = f"gross energy of one inference{format_axes(where, ', ')}; {source_text(first)}"
-    return _tradeoff(record, "energy", label, units.energy, of)
-
-
-def _tradeoff(
-    record: RunRecord, name: str, label: str, write: Callable[[float], str], cost_of: Callable[[ModelGroup], Number]
-) -> Drawing | None:
-    """Draw the score over a cost with a `name` for the title, a `label` for the axis and its number for each model."""
-    score = score_of(record)
+    placed = {model.group.ids: model for model in plane.models}
     points = [
-        _Point(group.label, index, cost, cell, score.factor)
+        _Point(placed[group.ids], index, group.label in plane.dominated, score.factor)
         for index, group in enumerate(drawn_order(record))
-        if (cost := cost_of(group)).value is not None
-        if (cell := number(record, group, score.metric)).value is not None
+        if group.ids in placed
     ]
-    if len(points) < 2:
-        return None
     with canvas(8, 4.8) as figure:
         axes = figure.subplots()
         front = pareto_front([point.xy for point in points], higher_is_better=score.higher_is_better)
-        by_rank = sorted(points, key=lambda point: point.xy not in front)
+        by_rank = sorted(points, key=lambda point: point.dominated)
         count = len(points) if len(points) <= MOST_CURVES else FEW_CURVES
         named, others = by_rank[:count], by_rank[count:]
         for point in sorted(named, key=lambda point: point.index):
@@ -124,19 +125,20 @@ def _tradeoff(
         _draw_others(axes, others)
         axes.plot(*zip(*front, strict=True), color=GREY, lw=1, ls="--", zorder=1)
         axes.set_xscale("log")
-        axes.set_xlabel(one_line(f"{label} (log scale)"))
+        axes.set_xlabel(one_line(f"{plane.label} (log scale)"))
         axes.set_ylabel(score.axis)
         axes.margins(0.12, 0.15)
-        log_ticks(axes.xaxis, write, [point.xy[0] for point in points])
+        log_ticks(axes.xaxis, plane.write, [point.xy[0] for point in points])
         _label_points(figure, axes, named, [front, *(bar for point in points for bar in point.bars)])
     side = "Up" if score.higher_is_better else "Down"
     caption = (
         f"{side} and to the left is better. Bars are intervals; the dashed line joins the models that no other model "
-        f"dominates.{f' Small points are {len(others)} more models; the tables have their names.' if others else ''}"
+        f"dominates.{_GREY_POINTS if plane.dominated else ''}"
+        f"{f' Small points are {len(others)} more models; the tables have their names.' if others else ''}"
     )
     hollow = any(point.unstable for point in points)
-    title = f"{score.noun.capitalize()} against {name}"
-    return Drawing.of(figure, f"{score.noun}_{name}", title, caption, hollow=hollow)
+    title = f"{score.noun.capitalize()} against {plane.name}"
+    return Drawing.of(figure, f"{score.noun}_{plane.name}", title, caption, hollow=hollow)
 
 
 def _label_points(
@@ -145,22 +147,22 @@ def _label_points(
     """Write each name next to its point, clear of `lines`, or in a legend if there is no room."""
     from matplotlib.lines import Line2D
 
-    labels = [(short(point.label), point.xy, look(point.index)[0]) for point in points]
+    labels = [(short(point.label), point.xy, point.colour) for point in points]
     left = place(figure, axes, labels, lines)
     crowded = [point for point, label in zip(points, labels, strict=True) if label in left]
     handles = [
-        Line2D([], [], ls="none", color=colour, marker=marker, markerfacecolor=point.face, markersize=7)
-        for point, (colour, marker, _) in ((point, look(point.index)) for point in crowded)
+        Line2D([], [], ls="none", color=point.colour, marker=point.marker, markerfacecolor=point.face, markersize=7)
+        for point in crowded
     ]
     if crowded:
         legend_below(figure, handles, [point.label for point in crowded])
 
 
 def _draw_point(axes: "Axes", point: _Point) -> None:
-    colour, marker, _ = look(point.index)
     x, y = point.xy
     yerr, xerr = error_bar(y, point.score.interval, point.factor), error_bar(x, point.cost.interval)
-    axes.errorbar(x, y, yerr, xerr, marker, color=colour, mfc=point.face, ms=7, elinewidth=1.2, capsize=2.5, zorder=3)
+    looks: Any = {"color": point.colour, "mfc": point.face, "ms": 7, "elinewidth": 1.2, "capsize": 2.5}
+    axes.errorbar(x, y, yerr, xerr, point.marker, zorder=2.5 if point.dominated else 3, **looks)
 
 
 def _draw_others(axes: "Axes", points: Sequence[_Point]) -> None:

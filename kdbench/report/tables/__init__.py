@@ -13,6 +13,8 @@ from kdbench.report.tables.costs import cost, start_and_memory
 from kdbench.report.tables.energy import energy
 from kdbench.report.tables.errors import errors
 from kdbench.report.tables.fidelity import examples, fidelity, mismatches, risk_variance, train_against_test
+from kdbench.report.tables.flips import flips
+from kdbench.report.tables.front import front
 from kdbench.report.tables.inputs import inputs
 from kdbench.report.tables.latency import latency, offline, speedups, time_by_operator, where_the_time_goes
 from kdbench.report.tables.summary import ratios, summary
@@ -24,9 +26,11 @@ __all__ = ["TABLES", "build_tables"]
 TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     summary,
     ratios,
+    front,
     sweeps,
     errors,
     closed_form,
+    flips,
     fidelity,
     train_against_test,
     calibration,

@@ -117,6 +117,7 @@ def test_a_refused_model_stands_in_every_table_with_its_reason_once(refused) -> 
     assert list(built) == [
         "Summary",
         "Student against teacher",
+        "Front",
         "Fidelity",
         "Latency",
         "Energy",

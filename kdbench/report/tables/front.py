@@ -1,0 +1,55 @@
+"""The front: which models are worth their cost, which ones others dominate, and each model against its reference."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from kdbench.report.cells import Cell, Text
+from kdbench.report.model_groups import ModelGroup, model_groups, teacher_of
+from kdbench.report.scores import score_of
+from kdbench.report.table import Column, Field, Table, model_table, text_field
+from kdbench.report.tables.planes import Plane, planes
+from kdbench.report.tables.trade_offs import trade_off
+from kdbench.results.records import Axes, RunRecord
+
+ON_FRONT = Text("on the front")
+_IN_FULL = 12  # models with a reference that all get a sentence; of more, those on a front
+_NOTE = (
+    "Dominated: another model costs no more and scores no worse, judged by the values; it may be chosen only for "
+    "another reason. Not settled: the intervals do not show that the two differ in what is named, and another run may "
+    "turn it around. Where two models were compared side by side, the interval of that comparison counts."
+)
+
+
+def front(record: RunRecord) -> Table:
+    """Return what each model is compared with, and its place on the front of each plane; nothing without a plane."""
+    known = planes(record)
+    noun = score_of(record).noun.capitalize()
+    fields = [
+        text_field("Reference", lambda group: teacher_of(record, group) or "", code=True),
+        *(Field(Column(f"{noun} against {name}", numeric=False), partial(_cell, known[name])) for name in known),
+    ]
+    groups = model_groups(record) if known else []
+    return model_table("Front", groups, fields, [*_sentences(record, groups), _NOTE])
+
+
+def _cell(plane: Plane, group: ModelGroup, _: Axes) -> Cell:
+    if group.label in plane.front:
+        return ON_FRONT
+    if group.label in plane.absent:
+        return plane.absent[group.label]
+    how = plane.dominated[group.label]
+    unsettled = f" ({' and '.join(how.unsettled)} not settled)" if how.unsettled else ""
+    return Text(f"dominated by `{how.by}`{unsettled}")
+
+
+def _sentences(record: RunRecord, groups: Sequence[ModelGroup]) -> list[str]:
+    """Return each model and its reference in words; of many, those of models on a front."""
+    compared = [group for group in groups if teacher_of(record, group) is not None]
+    chosen = [group for group in compared if len(compared) <= _IN_FULL or _on_a_front(record, group)]
+    left = len(compared) - len(chosen)
+    more = f"{left} more {'model is' if left == 1 else 'models are'} on no front." if left else ""
+    return [*(trade_off(record, group) for group in chosen), more]
+
+
+def _on_a_front(record: RunRecord, group: ModelGroup) -> bool:
+    return any(group.label in plane.front for plane in planes(record).values())

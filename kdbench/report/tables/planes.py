@@ -1,0 +1,188 @@
+"""The planes of score against latency, size and energy: where each model is, and which others dominate it there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from kdbench import units
+from kdbench.report.axes import format_axes, headline
+from kdbench.report.cells import Number
+from kdbench.report.domination import Domination, Point, Range, domination, dominations
+from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.scores import score_of
+from kdbench.report.tables.energy import energies, energy_ratio, source_text
+from kdbench.report.tables.trade_offs import side_of
+from kdbench.results.metrics import metric as declared
+from kdbench.results.record_index import once_per_record
+from kdbench.results.records import Axes, RunRecord
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A model in a plane: its cost and its score."""
+
+    group: ModelGroup
+    cost: Number
+    score: Number
+
+
+@dataclass(frozen=True)
+class Dominated:
+    """By which model, its label, another one is dominated; `unsettled` names what the intervals leave open."""
+
+    by: str
+    unsettled: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The score against the cost `name`, which `label` describes on an axis and whose values `write` formats.
+
+    `dominated` maps the labels of dominated models to how they are; the other `models` are the front. `absent` maps
+    those of models without a place to the number that is missing.
+    """
+
+    name: str
+    label: str
+    write: Callable[[float], str]
+    models: tuple[Placed, ...]
+    dominated: Mapping[str, Dominated]
+    absent: Mapping[str, Number]
+
+    @cached_property
+    def front(self) -> set[str]:
+        """The labels of the models that no other one dominates."""
+        return {placed.group.label for placed in self.models} - self.dominated.keys()
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """A cost: its `metric` at `axes`, the number of a group, and the metric and number of its ratio to its teacher."""
+
+    name: str
+    label: str
+    write: Callable[[float], str]
+    metric: str
+    axes: Axes
+    of: Callable[[ModelGroup], Number]
+    ratio: str
+    ratio_of: Callable[[ModelGroup], Number]
+
+
+@once_per_record
+def planes(record: RunRecord) -> Mapping[str, Plane]:
+    """Return the planes in which at least two models have a place, by the names `latency`, `size` and `energy`.
+
+    There is none of sizes if all files are of one size. Estimates of energy are left out: a front ranks models, which
+    estimates do not support.
+    """
+    costs = (_latency(record), _size(record), _energy(record))
+    found = (_plane(record, cost) for cost in costs if cost is not None)
+    return {plane.name: plane for plane in found if len(plane.models) > 1}
+
+
+def _numbers(record: RunRecord, metric: str, axes: Axes) -> Callable[[ModelGroup], Number]:
+    return lambda group: number(record, group, metric, axes)
+
+
+def _latency(record: RunRecord) -> _Cost:
+    at = headline(record)
+    label = f"mean latency of one call{format_axes(at, ', ')}"
+    id_, ratio = "latency_mean_ns", "latency_ratio"
+    of, ratio_of = (_numbers(record, metric, at) for metric in (id_, ratio))
+    return _Cost("latency", label, units.time, id_, at, of, ratio, ratio_of)
+
+
+def _size(record: RunRecord) -> _Cost | None:
+    id_, ratio = "size_bytes", "size_ratio"
+    of, ratio_of = (_numbers(record, metric, {}) for metric in (id_, ratio))
+    sizes = [of(group).value for group in model_groups(record)]
+    if len({units.size(size) for size in sizes if size is not None}) < 2:
+        return None
+    return _Cost("size", "model file", units.size, id_, {}, of, ratio, ratio_of)
+
+
+def _energy(record: RunRecord) -> _Cost | None:
+    metered = [m for m in energies(record, "energy_j") if m.value is not None and m.evidence == "measured"]
+    if not metered:
+        return None
+    first = next((m for m in metered if m.axes.get("batch") == 1), metered[0])
+
+    def of(group: ModelGroup) -> Number:
+        cell = number(record, group, "energy_j", first.axes)
+        return cell if cell.evidence == "measured" else Number(units.energy, reason="an estimate")
+
+    where = {key: value for key, value in first.axes.items() if key != "scope"}
+    label = f"gross energy of one inference{format_axes(where, ', ')}; {source_text(first)}"
+    ratio = "energy_ratio"
+    return _Cost(
+        "energy", label, units.energy, "energy_j", first.axes, of, ratio, lambda group: energy_ratio(record, group)
+    )
+
+
+def _plane(record: RunRecord, cost: _Cost) -> Plane:
+    score = score_of(record)
+    everywhere = [
+        Placed(group, cost.of(group), number(record, group, score.metric)) for group in model_groups(record)
+    ]
+    absent = {
+        placed.group.label: placed.cost if placed.cost.value is None else placed.score
+        for placed in everywhere
+        if None in {placed.cost.value, placed.score.value}
+    }
+    models = tuple(placed for placed in everywhere if placed.group.label not in absent)
+    points = [Point(_cost_range(record, cost, placed), _score_range(record, placed)) for placed in models]
+    found = dominations(points)
+    _settle_by_pairs(record, cost, models, points, found)
+    dominated = {}
+    for placed, how in zip(models, found, strict=True):
+        if how is not None:
+            settled = {cost.name: how.cost_settled, score.noun: how.score_settled}
+            unsettled = tuple(name for name, known in settled.items() if not known)
+            dominated[placed.group.label] = Dominated(models[how.by].group.label, unsettled)
+    return Plane(cost.name, cost.label, cost.write, models, dominated, absent)
+
+
+def _cost_range(record: RunRecord, cost: _Cost, placed: Placed) -> Range:
+    """Return a cost within what this run shows: what runs differ by is common to its models."""
+    value = placed.cost.value
+    assert value is not None
+    if declared(cost.metric).counted:
+        return Range(value, value, value)
+    found = (record.find(id_, cost.metric, **cost.axes) for id_ in placed.group.ids)
+    first = next((m for m in found if m is not None and m.value is not None), None)
+    interval = (first.within_run if first is not None else None) or placed.cost.interval
+    return Range(value) if interval is None else Range(value, interval.low, interval.high)
+
+
+def _score_range(record: RunRecord, placed: Placed) -> Range:
+    value, interval = placed.score.value, placed.score.interval
+    assert value is not None
+    known = Range(value) if interval is None else Range(value, interval.low, interval.high)
+    return known if score_of(record).higher_is_better else known.negated()
+
+
+def _settle_by_pairs(
+    record: RunRecord, cost: _Cost, models: Sequence[Placed], points: Sequence[Point], found: list[Domination | None]
+) -> None:
+    """Replace what is not settled by what the comparisons of models with their references settle.
+
+    The interval of a paired comparison is narrower than those of the two numbers.
+    """
+    places = {placed.group.label: place for place, placed in enumerate(models)}
+    against = score_of(record).against_teacher
+    for student, placed in enumerate(models):
+        reference = places.get(teacher_of(record, placed.group) or "")
+        if reference is None:
+            continue
+        costs = side_of(cost.ratio, cost.ratio_of(placed.group))
+        scores = side_of(against, number(record, placed.group, against))
+        for loser, winner, side in ((student, reference, "worse"), (reference, student, "better")):
+            how, known = domination(points, loser, winner), found[loser]
+            if how is None or known is None or known.settled:
+                continue
+            how = replace(
+                how, cost_settled=how.cost_settled or costs == side, score_settled=how.score_settled or scores == side
+            )
+            if how.settled or how.by == known.by:
+                found[loser] = how

@@ -1,0 +1,110 @@
+"""A model and its reference in words: what it saves, and what it loses for that."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from kdbench import units
+from kdbench.report.axes import headline
+from kdbench.report.cells import Number, shortened
+from kdbench.report.model_groups import ModelGroup, is_timed, number, teacher_of
+from kdbench.report.scores import ERROR, score_of
+from kdbench.report.tables.energy import energy_ratio
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import RunRecord
+
+Side = Literal["better", "worse", "unclear"]
+
+
+def trade_off(record: RunRecord, group: ModelGroup) -> str:
+    """Return "`a` is 5.10× smaller and 1.90× faster than `b` for 0.30 points [0.10, 0.50]."; empty if nothing is known.
+
+    `b` is the model that `group` was compared with. A difference that its interval does not show is said not to be
+    measurable. The negative flips of a classification follow.
+    """
+    model, reference, costs = f"`{group.label}`", f"`{teacher_of(record, group)}`", list(_costs(record, group))
+    score = number(record, group, score_of(record).against_teacher)
+    if not costs and score.value is None:
+        return ""
+    price, change = _error(score) if score_of(record) is ERROR else _accuracy(score)
+    if not costs:
+        return f"{model} {change} against {reference}.{_flips(record, group)}"
+    gains, losses, unclear = (
+        " and ".join(words for side, words in costs if side == of) for of in ("better", "worse", "unclear")
+    )
+    differs = f"{gains} but {losses}" if gains and losses else gains or losses
+    compared = f"is {' and '.join(filter(None, (differs, unclear)))} than {reference}"
+    end = f"for {price}" if gains and price else f"and {change}"
+    return f"{model} {compared} {end}.{_flips(record, group)}"
+
+
+def side_of(metric: str, comparison: Number) -> Side:
+    """Return on which side of its reference the interval of a ratio or drop shows a model."""
+    none, interval = 0.0 if declared(metric).unit == "points" else 1.0, comparison.interval
+    if comparison.value is None or interval is None or interval.low <= none <= interval.high:
+        return "unclear"
+    return "better" if (comparison.value > none) == declared(metric).higher_is_better else "worse"
+
+
+def _costs(record: RunRecord, group: ModelGroup) -> Iterator[tuple[Side, str]]:
+    """Yield how a model differs from its reference in size, latency and measured energy, where that is known."""
+    size = number(record, group, "size_ratio")
+    if size.value is not None and size.text != size.write(1.0):
+        yield "better" if size.value > 1 else "worse", _times(size.value, "smaller", "larger")
+    speed = number(record, group, "latency_ratio", headline(record))
+    if is_timed(record) and speed.interval is not None:
+        yield _sampled("latency_ratio", speed, "faster", "slower")
+    energy = energy_ratio(record, group)
+    if energy.evidence == "measured" and energy.interval is not None:
+        yield _sampled("energy_ratio", energy, "more energy-efficient", "less energy-efficient")
+
+
+def _sampled(metric: str, ratio: Number, more: str, less: str) -> tuple[Side, str]:
+    assert ratio.value is not None
+    side = side_of(metric, ratio)
+    return side, f"not measurably {more} or {less}" if side == "unclear" else _times(ratio.value, more, less)
+
+
+def _times(ratio: float, more: str, less: str) -> str:
+    """Write a ratio of reference to model, from 1 on or turned around: `5.10× smaller`, `1.20× larger`."""
+    return f"{units.ratio(max(ratio, 1 / ratio))} {more if ratio > 1 else less}"
+
+
+def _accuracy(drop: Number) -> tuple[str, str]:
+    """Return what a loss costs, empty if none is shown, and what happens to the accuracy."""
+    if drop.value is None:
+        return "", f"its accuracy was not compared ({shortened(drop.reason)})"
+    if drop.interval is None:
+        return "", f"has a top-1 drop of {drop.text} points, without an interval"
+    side = side_of("top1_drop", drop)
+    if side == "unclear":
+        return "", f"has no measurable difference in accuracy (drop {drop.with_interval} points)"
+    ends = sorted(abs(bound) for bound in (drop.interval.low, drop.interval.high))
+    low, value, high = (units.fixed(points, 2) for points in (ends[0], abs(drop.value), ends[1]))
+    points = f"{value} points [{low}, {high}]"
+    return (points, f"loses {points}") if side == "worse" else ("", f"gains {points}")
+
+
+def _error(ratio: Number) -> tuple[str, str]:
+    """Return the same of the RMSE of a regression."""
+    if ratio.value is None:
+        return "", f"its RMSE was not compared ({shortened(ratio.reason)})"
+    if ratio.interval is None:
+        return "", f"has an RMSE ratio of {ratio.text}, without an interval"
+    side = side_of("rmse_ratio", ratio)
+    if side == "unclear":
+        return "", f"has no measurable difference in RMSE (ratio {ratio.with_interval})"
+    if side == "better":
+        return "", f"has an RMSE {ratio.text} smaller {ratio.interval_text}".rstrip()
+    larger = ratio.mapped(lambda value: 1 / value, units.ratio)
+    price = f"an RMSE {larger.text} as large {larger.interval_text}".rstrip()
+    return price, f"has {price}"
+
+
+def _flips(record: RunRecord, group: ModelGroup) -> str:
+    """Return a sentence on the samples that were right and are wrong; empty where that is not known."""
+    flips = number(record, group, "negative_flips")
+    if flips.value is None or flips.interval is None:
+        return ""
+    if not flips.value:
+        return f" No test sample turns from right to wrong (at most {flips.write(flips.interval.high)})."
+    return f" {flips.with_interval} of the test samples turn from right to wrong."
