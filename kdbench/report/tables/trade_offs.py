@@ -28,13 +28,17 @@ def trade_off(record: RunRecord, group: ModelGroup) -> str:
     price, change = _error(score) if score_of(record) is ERROR else _accuracy(score)
     if not costs:
         return f"{model} {change} against {reference}.{_flips(record, group)}"
-    gains, losses, unclear = (
-        " and ".join(words for side, words in costs if side == of) for of in ("better", "worse", "unclear")
-    )
-    differs = f"{gains} but {losses}" if gains and losses else gains or losses
-    compared = f"is {' and '.join(filter(None, (differs, unclear)))} than {reference}"
+    gains, losses, unclear = ([words for side, words in costs if side == of] for of in ("better", "worse", "unclear"))
+    # What cannot be measured follows the gains, or the losses where there are none.
+    parts = [[*gains, *unclear], losses] if gains else [[*losses, *unclear]]
+    compared = f"is {' but '.join(_listed(part) for part in parts if part)} than {reference}"
     end = f"for {price}" if gains and price else f"and {change}"
     return f"{model} {compared} {end}.{_flips(record, group)}"
+
+
+def _listed(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def side_of(metric: str, comparison: Number) -> Side:
