@@ -122,9 +122,7 @@ def _energy(record: RunRecord) -> _Cost | None:
 
 def _plane(record: RunRecord, cost: _Cost) -> Plane:
     score = score_of(record)
-    everywhere = [
-        Placed(group, cost.of(group), number(record, group, score.metric)) for group in model_groups(record)
-    ]
+    everywhere = [Placed(group, cost.of(group), number(record, group, score.metric)) for group in model_groups(record)]
     absent = {
         placed.group.label: placed.cost if placed.cost.value is None else placed.score
         for placed in everywhere
