@@ -30,18 +30,22 @@ class CalibrationChoice(Value):
         if not 0 <= self.seed < 2**32:
             raise WrongValueError(f"the calibration seed is {self.seed}", "give a number from 0 to 4294967295")
 
+    def require_enough(self, samples: int) -> None:
+        """Raise InputError if there are fewer training samples than are to be chosen."""
+        if self.count > samples:
+            message = f"calibration needs {self.count} training samples, and there are {samples}"
+            raise InputError(message, _hint(samples))
+
     def of(self, training: Split, multiple: int | None = None) -> Split:
         """Return the chosen samples in the training part's order; a larger count includes a smaller one.
 
         `multiple` is the batch of a model that takes no other. Raises InputError where there are too few samples, or
         the count is no multiple of that batch.
         """
-        if self.count > len(training):
-            message = f"calibration needs {self.count} training samples, and there are {len(training)}"
-            raise InputError(message, f"--calibration-count {len(training)}, or other data")
+        self.require_enough(len(training))
         if multiple and self.count % multiple:
             message = f"the model takes batches of {multiple}, and {self.count} calibration samples fill no whole ones"
-            raise InputError(message, f"--calibration-count {-(-self.count // multiple) * multiple}")
+            raise InputError(message, _hint(-(-self.count // multiple) * multiple))
         order = np.argsort(words(key_of(self.seed, _STREAM), training.samples), kind="stable")
         return training.subset(np.sort(order[: self.count]))
 
@@ -58,6 +62,10 @@ class Calibration:
         """Return `inputs`, prepared from `samples` of the set called `data`, with what is stated of them."""
         known = CalibrationSet(data=data, count=len(samples), seed=choice.seed, sha256=samples_sha256(samples.inputs))
         return cls(inputs, known)
+
+
+def _hint(count: int) -> str:
+    return f"--calibration-count {count}, in a recipe calibration_count = {count}"
 
 
 def samples_sha256(samples: NDArray[Any]) -> str:

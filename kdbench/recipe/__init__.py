@@ -10,6 +10,7 @@ from kdbench.recipe.measure import LEAST_PRECISION, Analysis, InputOptions, Meas
 from kdbench.recipe.models import Model, Prune, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
 from kdbench.recipe.study import Recipe, needed_by
 from kdbench.recipe.training import Average, Optimizer, Precision, Schedule, Training
+from kdbench.recipe.variants import Variant
 
 __all__ = [
     "LEAST_PRECISION",
@@ -37,5 +38,6 @@ __all__ = [
     "Trained",
     "Training",
     "Transform",
+    "Variant",
     "needed_by",
 ]

@@ -19,6 +19,7 @@ from typing import Any
 
 from kdbench.recipe.data import AUGMENT_LEVELS, Examples
 from kdbench.recipe.models import is_onnx
+from kdbench.recipe.variants import with_name
 
 MOST_MODELS = 20_000
 _DIGITS = 9  # of an index
@@ -34,22 +35,22 @@ def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
     training, data = _table(result.get("training")), _table(result.get("data"))
     examples = {key: _augmentation(key, value) for key, value in data.items() if key in Examples.model_fields}
     for role in ("teacher", "student"):
-        entries = result.get(role)
-        if isinstance(entries, dict):
-            entries = [entries]
-        if isinstance(entries, list | tuple) and all(isinstance(entry, dict) for entry in entries):
+        if entries := _tables(result.get(role)):
             _require_few(entries)
             points = [point for entry in entries for swept in _swept(entry) for point in _generations(swept)]
             result[role] = [_inheriting(_ready(point, role), training, examples) for point in points]
     _inherit_models(result.get("teacher"), result.get("student"))
+    if entries := _tables(result.get("variant")):
+        _require_few(entries)
+        result["variant"] = [point for entry in entries for point in _swept(with_name(entry))]
     return result
 
 
 def _inherit_models(teachers: Any, students: Any) -> None:
     """Give every pruned student, in place, the model of what it is pruned from; validation reports unknown names."""
-    everyone = [entry for role in (teachers, students) if isinstance(role, list) for entry in role]
+    everyone = [*_tables(teachers), *_tables(students)]
     by_name = {entry["name"]: entry for entry in everyone if isinstance(entry.get("name"), str)}
-    first = next((entry.get("name") for entry in teachers or ()), None)
+    first = next((entry.get("name") for entry in _tables(teachers)), None)
     pruned = [entry for entry in everyone if isinstance(entry.get("prune"), dict) and "model" not in entry]
     for _ in pruned:  # one may be pruned from another
         for entry in pruned:
@@ -112,6 +113,13 @@ def _augmentation(key: str, value: Any) -> Any:
     if key != "augment" or not isinstance(value, str) or value not in AUGMENT_LEVELS:
         return value
     return {"pad": 0, "flip": False, "mixup": 0.0, "cutmix": 0.0, "transform": None, **AUGMENT_LEVELS[value]}
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    """Return the tables of an array, or a single one; none if it holds anything else, which validation reports."""
+    entries = [value] if isinstance(value, dict) else value
+    is_array = isinstance(entries, list | tuple) and all(isinstance(entry, dict) for entry in entries)
+    return list(entries) if is_array else []
 
 
 def _table(value: Any) -> dict[str, Any]:

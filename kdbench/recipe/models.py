@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from kdbench.recipe.data import Examples
 from kdbench.recipe.named import WithOptions
 from kdbench.recipe.training import MOST, Training
+from kdbench.recipe.variants import NAME
 from kdbench.results.preprocessing import InputSpec
 from kdbench.validation import Value, later
 
@@ -92,8 +93,7 @@ class Trained(Value):
     the entry comes from.
     """
 
-    # No dots: they separate the keys of an override.
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)
+    name: str = Field(pattern=NAME, max_length=80)
     model: Model
     weights: str | None = later(None)
     training: Training = Training()

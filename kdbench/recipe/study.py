@@ -12,6 +12,7 @@ from kdbench.recipe.measure import Analysis, Measure
 from kdbench.recipe.models import Student, Teacher
 from kdbench.recipe.paths import located
 from kdbench.recipe.training import Training
+from kdbench.recipe.variants import Variant, in_order
 from kdbench.registry import suggestion
 from kdbench.validation import Value, later
 
@@ -27,7 +28,8 @@ class Recipe(Value):
     `training` and the training examples in `data` are defaults, which the tables of a teacher or student override key
     by key. With several `seeds` every model is trained once per seed, and reported accuracies are means over seeds.
     `folder` is where the recipe's file is: its paths are relative to it (see `located`). `plugins` are Python files or
-    modules to import first, which may register models, methods, data sets and transforms.
+    modules to import first, which may register models, methods, data sets and transforms. A `variant` is a teacher, a
+    student or another variant, compressed after training.
     `track` names the experiment trackers that log each training.
     """
 
@@ -40,6 +42,7 @@ class Recipe(Value):
     training: Training = Training()
     teacher: tuple[Teacher, ...] = Field(min_length=1)
     student: tuple[Student, ...] = ()
+    variant: tuple[Variant, ...] = later(())
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
     track: tuple[str, ...] = later(())
@@ -57,7 +60,9 @@ class Recipe(Value):
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
         names = [*(teacher.name for teacher in self.teacher), *(student.name for student in self.student)]
-        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        variants = in_order(self.variant, names)
+        everyone = [*names, *(variant.name for variant in variants)]
+        if duplicates := sorted({name for name in everyone if everyone.count(name) > 1}):
             raise ValueError(f"the name {duplicates[0]!r} is used twice")
         for student in self.student:
             for other in needed_by(student):
@@ -73,6 +78,10 @@ class Recipe(Value):
         if (trainings := len(names) * len(self.seeds)) > MOST_TRAININGS:
             raise ValueError(f"seeds: {trainings:,} trainings; the most that a recipe may have are {MOST_TRAININGS:,}")
         self._check_no_cycle()
+        logits = {teacher.name for teacher in self.teacher if teacher.logits is not None}
+        if variant := next((variant for variant in variants if variant.of in logits), None):
+            message = f"variant {variant.name!r} is of {variant.of!r}, which is a file of logits without a network"
+            raise ValueError(f"{message}: name another model in of")
         return self
 
     def _check_start(self, student: Student) -> None:
@@ -119,6 +128,10 @@ class Recipe(Value):
         """Return the model that `student`, which has `prune`, is pruned from."""
         assert student.prune is not None, "it is pruned"
         return self.entry(student.prune.of) if student.prune.of is not None else self.teachers_of(student)[0]
+
+    def variants(self) -> tuple[Variant, ...]:
+        """Return the variants, each after the one it comes from."""
+        return in_order(self.variant, [entry.name for entry in (*self.teacher, *self.student)])
 
     def located(self, path: str) -> Path:
         """Return where a path of the recipe is: in its folder, or else relative to the working directory."""

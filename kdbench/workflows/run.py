@@ -49,6 +49,7 @@ def _run(
     resume: bool,
 ) -> RunResults:
     from kdbench.measure.harness import check_config
+    from kdbench.workflows.stages.compress import compress_all
     from kdbench.workflows.stages.export import export_all
     from kdbench.workflows.stages.measure import measure_all
     from kdbench.workflows.stages.start import report_on_rank_zero, require_single_process, started_run
@@ -59,10 +60,14 @@ def _run(
         require_single_process()
     check_config(recipe.measure, progress)
     with started_run(recipe, out, progress, resume=resume) as (run_data, jobs, folder):
-        total = len(jobs) + 3
-        train_all(recipe, jobs, run_data, folder, progress, stages_after=3, ahead=ahead)
-        progress.stage("export", total - 2, total)
+        after = 3 + bool(recipe.variant)
+        total = len(jobs) + after
+        train_all(recipe, jobs, run_data, folder, progress, stages_after=after, ahead=ahead)
+        progress.stage("export", len(jobs) + 1, total)
         exports = export_all(recipe, jobs, run_data, folder, progress, ahead)
+        if recipe.variant:
+            progress.stage("compress", total - 2, total)
+            exports += compress_all(recipe, exports, run_data, folder, progress)
         progress.stage("measure", total - 1, total)
         record, samples = measure_all(recipe, exports, run_data, folder, progress, command)
         progress.stage("report", total, total)

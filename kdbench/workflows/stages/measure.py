@@ -49,7 +49,9 @@ def measure_all(
     test = run_data.dataset.test
     assert test is not None, "loaders return the requested parts or raise"
     in_geometry = test_images([export.form for export in exports if export.form is not None], recipe, run_data)
-    analyses = analyses_of(recipe, [export.job for export in exports], run_data, in_geometry.keys())
+    jobs = [export.job for export in exports if export.card.variant is None]
+    compressed = {export.card.id: export.job.id for export in exports if export.card.variant is not None}
+    analyses = analyses_of(recipe, jobs, run_data, in_geometry.keys(), compressed)
     environment = fingerprint.fingerprint()
     test_set = TestSet(test.inputs, test.labels, run_data.dataset.known_classes, in_geometry, of_run=True)
     findings = measure(models, test_set, recipe.measure, folder.workspace, progress, analyses)
@@ -58,7 +60,7 @@ def measure_all(
         measurements=(
             *_training_and_parity(exports, recipe.measure.country),
             *findings.measurements,
-            *closed_form_errors([export.job for export in exports], run_data, folder),
+            *closed_form_errors(jobs, run_data, folder),
         ),
         warnings=(*findings.warnings, *_parity_warnings(exports), *quantization_warnings(exports, folder)),
     )

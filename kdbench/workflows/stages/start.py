@@ -17,6 +17,7 @@ from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.claim import claimed
 from kdbench.results.run_folder import RunFolder, choose_folder, require_no_results, require_unused
+from kdbench.workflows.stages.compress import compression_plan
 from kdbench.workflows.stages.train import Trainings, check
 from kdbench.workflows.study.plan import Job, plan, training_of
 from kdbench.workflows.study.run_data import RunData, load_run_data
@@ -59,7 +60,8 @@ def started_run(
 
 
 def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Trainings) -> Code:
-    """Check the jobs, and return the sources of the user code that they run."""
+    """Check the jobs and the variants, and return the sources of the user code that the jobs run."""
+    compression_plan(recipe, run_data)
     recordings = check(jobs, run_data, trained)
     require_known_everywhere(recipe, jobs, recordings, of_data)
     return code_of(jobs, recordings)

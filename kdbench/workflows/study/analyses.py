@@ -1,6 +1,6 @@
 """The analyses of a recipe's models: the images they were trained on, and the students they are contrasted with."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,25 @@ from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.run_data import RunData, TrainingPart
 
 
-def analyses_of(recipe: Recipe, jobs: list[Job], run_data: RunData, geometries: Collection[Geometry] = ()) -> Analyses:
-    """Return the analyses of the jobs that are models of the recipe, by their ids.
+def analyses_of(
+    recipe: Recipe,
+    jobs: list[Job],
+    run_data: RunData,
+    geometries: Collection[Geometry] = (),
+    compressed: Mapping[str, str] | None = None,
+) -> Analyses:
+    """Return the analyses of the jobs that are models of the recipe, by their ids, and of their variants.
 
     `geometries` are those in which ready teachers take the images. What these were trained on is not known.
+    `compressed` maps the ids of variants to the jobs whose networks they were made of.
     """
     parts = {job.id: run_data.part_of(job.entry.data) for job in jobs if not job.entry.is_ready}
     images = {id(part): _images(part, recipe.analysis.train_samples, geometries) for part in parts.values()}
+    training = {id_: images[id(part)] for id_, part in parts.items()}
+    training |= {id_: training[job] for id_, job in (compressed or {}).items() if job in training}
     return Analyses(
         class_names=run_data.dataset.class_names,
-        training={id_: images[id(part)] for id_, part in parts.items()},
+        training=training,
         independent={job.id: other.id for job in jobs if (other := independent_of(job, jobs)) is not None},
         std=recipe.analysis.std,
     )

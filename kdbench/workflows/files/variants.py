@@ -1,0 +1,170 @@
+"""Compressed variants of a model file: the file, made unless it is there already, and its card."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench import storage, temporary
+from kdbench.compress import COMPRESSORS, Calibration, Compressor, Outcome, Source
+from kdbench.compress.calibration import CalibrationChoice
+from kdbench.data.reading.images import fit_images
+from kdbench.errors import InputError
+from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.staging import stage
+from kdbench.modelfile.facts import read_facts
+from kdbench.results.cards import ModelCard, Variant
+from kdbench.results.preprocessing import Geometry
+from kdbench.results.run_folder import card_path
+from kdbench.validation import validated
+from kdbench.worker.inputs import prepare
+
+if TYPE_CHECKING:
+    from kdbench.data import Split
+
+
+@dataclass(frozen=True)
+class Made:
+    """A variant's file and card; `kept` says that it was there already. Sizes are in bytes, of this and the source."""
+
+    path: Path
+    card: ModelCard
+    kept: bool
+    size_bytes: int
+    source_bytes: int
+    warnings: tuple[str, ...] = ()
+
+
+def compressor(method: str, settings: Mapping[str, Any] | None = None) -> Compressor:
+    """Return a method with settings; raises InputError for an unknown method or key, or an invalid value."""
+    kind = COMPRESSORS.get(method)
+    try:
+        return validated(kind, settings or {})
+    except InputError as error:
+        raise InputError(f"{method}: {error.message}", error.hint) from error
+
+
+def calibration_of(
+    model: BenchModel, training: "Split", choice: CalibrationChoice, data: str, geometry: Geometry | None = None
+) -> Calibration:
+    """Return the chosen samples of a training part as the model takes them; `data` is the name of the data set.
+
+    `geometry` is that of a model that takes images in another one than `training` holds.
+    """
+    samples = choice.of(training, model.facts.fixed_batch)
+    fitted = {} if geometry is None else {geometry: fit_images(samples.inputs, geometry)}
+    test = TestSet(samples.inputs, samples.labels, in_geometry=fitted)
+    with temporary.folder() as folder:
+        inputs = prepare(test.images_of(model), stage([model], test, folder, seed=0)[model.id])
+    return Calibration.of(inputs, samples, choice, data)
+
+
+def make_variant(
+    method: str,
+    one: Compressor,
+    source: Source,
+    model: BenchModel,
+    target: Path,
+    *,
+    identity: Mapping[str, Any] | None = None,
+    replace: bool = False,
+) -> Made:
+    """Write a variant of `model` and its card to `target`, by the method `one`, which is called `method`.
+
+    `identity` are keys of the card that are not the source's. A file that was made of the same source, by the same
+    method, settings, samples and versions is kept. Any other file is an InputError, unless it may be replaced.
+    """
+    known = None if source.calibration is None else source.calibration.known
+    variant = Variant(
+        of=model.id,
+        source_sha256=source.facts.sha256,
+        method=method,
+        settings=one.model_dump(mode="json"),
+        calibration=known,
+        versions=_versions(),
+        key="",
+    )
+    preprocessing = None if known is None or model.card.preprocessing is None else model.card.preprocessing
+    hashed = {
+        **variant.model_dump(mode="json", exclude={"of", "ranges", "facts"}),
+        "revision": one.revision,
+        "preprocessing": None if preprocessing is None else preprocessing.model_dump(mode="json", exclude={"sources"}),
+    }
+    variant = variant.model_copy(update={"key": storage.content_hash(hashed)})
+    identity = {"id": target.stem, "name": target.stem, "file": target.name, **(identity or {})}
+    if (kept := _same(target, variant) if replace else _kept(target, variant)) is not None:
+        card = ModelCard.model_validate(kept.model_dump() | identity)
+        if card != kept:
+            card.write(card_path(target))
+        return Made(target, card, True, target.stat().st_size, source.facts.size_bytes)
+    with storage.replacing(target) as part:
+        outcome = one.compress(source, part)
+        card = _card(variant, outcome, model, part, identity)
+        card.write(card_path(target))  # first: a file without a card would be somebody else's
+    return Made(target, card, False, target.stat().st_size, source.facts.size_bytes, outcome.warnings)
+
+
+def _versions() -> dict[str, str]:
+    import onnx
+    import onnxruntime
+
+    return {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
+
+
+def _same(target: Path, variant: Variant) -> ModelCard | None:
+    """Return the card of a file that was made the same way; None for any other, which is replaced."""
+    try:
+        return _kept(target, variant)
+    except InputError:
+        return None
+
+
+def _kept(target: Path, variant: Variant) -> ModelCard | None:
+    """Return the card of a file that was made the same way; None where there is no file yet.
+
+    Raises InputError for a file that is another one, so that nothing is overwritten.
+    """
+    file = card_path(target)
+    card = ModelCard.read(file) if file.exists() else None
+    hint = "choose another --out or --name, or move it away"
+    if card is not None and card.variant is None:
+        raise InputError(f"{file} is the card of a model that is no variant", hint)
+    if not target.exists():
+        return None
+    if card is None or card.variant is None:
+        raise InputError(f"{target} exists, and kdbench did not make it by compression", hint)
+    if card.sha256 != storage.sha256(target):
+        raise InputError(f"{target} was changed after it was made: its card describes another file", hint)
+    if card.variant.key == variant.key:
+        return card
+    old, new = card.variant.model_dump(mode="json"), variant.model_dump(mode="json")
+    keys = [key for key in ("source_sha256", "settings", "calibration", "versions") if old[key] != new[key]]
+    differing = ", ".join(_NAMES[key] for key in keys) or "preprocessing or revision of the method"
+    raise InputError(f"{target} was made in another way ({differing})", hint)
+
+
+_NAMES = {
+    "source_sha256": "another source file",
+    "settings": "other settings",
+    "calibration": "other calibration samples",
+    "versions": "other versions of onnx or onnxruntime",
+}
+
+
+def _card(variant: Variant, outcome: Outcome, model: BenchModel, part: Path, identity: dict[str, Any]) -> ModelCard:
+    facts = read_facts(part)
+    made = variant.model_copy(
+        update={"ranges": {name: tuple(ends) for name, ends in outcome.ranges.items()}, "facts": dict(outcome.facts)}
+    )
+    return ModelCard.model_validate(
+        model.card.model_dump()
+        | {
+            "role": "variant",
+            "parents": (model.id,),
+            "sha256": facts.sha256,
+            "parameters": facts.parameters,
+            "opset": facts.opset,
+            "variant": made.model_dump(),
+        }
+        | identity
+    )

@@ -1,0 +1,112 @@
+"""The compression stage: the variants of exported models, each as a file with a card."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from kdbench.compress import Calibration, Compressor, Source
+from kdbench.compress.calibration import CalibrationChoice
+from kdbench.errors import InputError
+from kdbench.measure.bench_model import BenchModel
+from kdbench.modelfile.facts import read_facts
+from kdbench.progress import Progress
+from kdbench.recipe import Recipe, Variant
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.files.variants import calibration_of, compressor, make_variant
+from kdbench.workflows.stages.export import Exported
+from kdbench.workflows.study.run_data import RunData
+
+Calibrations = dict[tuple[str, CalibrationChoice], Calibration]  # by the id of the source
+
+
+@dataclass(frozen=True)
+class Step:
+    """A variant of a recipe with its method, and how its samples are chosen."""
+
+    variant: Variant
+    method: Compressor
+    choice: CalibrationChoice
+
+
+def compression_plan(recipe: Recipe, run_data: RunData) -> tuple[Step, ...]:
+    """Return what there is to compress, each variant after the one it comes from.
+
+    Raises InputError for an unknown method or setting, and for too few training samples: before anything trains.
+    """
+    return tuple(_step(variant, run_data) for variant in recipe.variants())
+
+
+def _step(variant: Variant, run_data: RunData) -> Step:
+    choice = CalibrationChoice(count=variant.calibration_count, seed=variant.calibration_seed)
+    with _about(variant):
+        method = compressor(variant.method, variant.options)
+        if method.calibrated:
+            choice.require_enough(len(run_data.train))
+    return Step(variant, method, choice)
+
+
+@contextmanager
+def _about(variant: Variant) -> Iterator[None]:
+    """Name the variant in an error."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"variant {variant.name!r}: {error.message}", error.hint) from error
+
+
+def compress_all(
+    recipe: Recipe, exports: Sequence[Exported], run_data: RunData, folder: RunFolder, progress: Progress
+) -> list[Exported]:
+    """Return the variants of exported models, of every seed; a file that was made the same way is kept.
+
+    A model that may not be measured has no variants. Raises InputError for a model that a method does not apply to.
+    """
+    made: list[Exported] = []
+    steps = compression_plan(recipe, run_data)
+    calibrations: Calibrations = {}
+    for done, step in enumerate(steps):
+        progress.step(done, len(steps), step.variant.name)
+        for source in [export for export in (*exports, *made) if export.card.name == step.variant.of]:
+            if source.refused is not None:
+                progress.note(f"no {step.variant.name}: {source.card.id} is not measured")
+                continue
+            made.append(_compressed(step, source, recipe, run_data, folder, calibrations, progress))
+    return made
+
+
+def _compressed(
+    step: Step,
+    source: Exported,
+    recipe: Recipe,
+    run_data: RunData,
+    folder: RunFolder,
+    calibrations: Calibrations,
+    progress: Progress,
+) -> Exported:
+    """Return one variant; `calibrations` keeps the inputs of each source, which its variants share."""
+    variant, path = step.variant, folder.model(source.card.id)
+    model = BenchModel(card=source.card, path=path, facts=source.facts)
+    target = folder.model(variant.name + source.card.id.removeprefix(source.card.name))
+    identity = {
+        "name": variant.name,
+        "file": str(target.relative_to(folder.path)),
+        "family": variant.family,
+        "axes": variant.axes,
+        "training": None,  # it was its source that was trained
+    }
+    with _about(variant):
+        calibration = None
+        if step.method.calibrated:
+            key = source.card.id, step.choice
+            if key not in calibrations:
+                geometry = None if source.form is None else source.form.preprocessing.geometry
+                calibrations[key] = calibration_of(model, run_data.train, step.choice, recipe.data.name, geometry)
+            calibration = calibrations[key]
+        of = Source(path, source.facts, calibration)
+        made = make_variant(variant.method, step.method, of, model, target, identity=identity, replace=True)
+    for warning in made.warnings:
+        progress.note(f"{made.card.id}: {warning}")
+    if source.form is not None:
+        source.form.describe(target)
+    facts = replace(read_facts(target), layout=source.facts.layout, output=source.facts.output)
+    return replace(source, card=made.card, facts=facts, parity=None)

@@ -1,0 +1,81 @@
+"""Variants of a recipe's models: what is refused before anything trains, what is written, kept and measured."""
+
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.progress import Silent
+from kdbench.recipe.loading import recipe_from
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.run import run_recipe
+from kdbench.workflows.stages.compress import compress_all
+from kdbench.workflows.stages.export import export_all
+from kdbench.workflows.study.plan import plan
+from kdbench.workflows.study.run_data import load_run_data
+from kdbench.workflows.train import train
+
+MODEL = {"name": "convnet", "widths": [8, 16]}
+INT8 = {"of": "student", "method": "int8", "calibration_count": 64}
+
+
+def recipe(*variants, **keys):
+    return recipe_from(
+        {
+            "name": "small",
+            "data": {"name": "digits"},
+            "training": {"epochs": 1, "batch": 64, "threads": 1},
+            "teacher": [{"name": "teacher", "model": MODEL}],
+            "student": [{"name": "student", "model": MODEL}],
+            "variant": list(variants),
+            "measure": {"times": False, "energy": "off"},
+            **keys,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("variant", "message", "hint"),
+    [
+        ({"method": "int9"}, "'int9'", "int8"),
+        ({"calibrater": "mse"}, "'calibrater'", "calibrator"),
+        ({"calibrator": "msee"}, "'msee'", ""),
+        ({"calibration_count": 5000}, "needs 5000", "calibration_count = "),
+    ],
+)
+def test_what_cannot_be_compressed_is_refused_before_anything_trains(tmp_path, variant, message, hint):
+    with pytest.raises(InputError) as error:
+        train(recipe({**INT8, **variant}), tmp_path / "out")
+    assert "variant 'student-int" in error.value.message
+    assert message in error.value.message
+    assert hint in (error.value.hint or "")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_variants_of_every_seed_are_made_once_and_measured(tmp_path):
+    swept = {**INT8, "name": "s8", "sweep": {"calibrator": ["min-max", "mse"]}}
+    fp16 = {"of": "teacher", "method": "fp16"}
+    small = recipe(swept, fp16, seeds=[1, 2])
+    results = run_recipe(small, tmp_path / "out")
+    record, folder = results.record, RunFolder(tmp_path / "out")
+    cards = record.cards
+    assert {id_ for id_, card in cards.items() if card.role == "variant"} == {
+        f"{name}-seed{seed}" for name in ("s8-calibratormin-max", "s8-calibratormse", "teacher-fp16") for seed in (1, 2)
+    }
+    variant = cards["s8-calibratormse-seed2"]
+    assert (variant.name, variant.family, variant.axes) == ("s8-calibratormse", "s8", {"calibrator": "mse"})
+    assert (variant.parents, variant.seed, variant.training) == (("student-seed2",), 2, None)
+    assert (variant.variant.of, variant.variant.calibration.count) == ("student-seed2", 64)
+    assert variant.variant.calibration.data == "digits"
+    of = {(pair.student, pair.metric): pair.teacher for pair in record.pairs}
+    assert of["s8-calibratormse-seed2", "size_ratio"] == "student-seed2"
+    macs = {m.model: m.value for m in record.measurements if m.metric == "macs"}
+    assert macs[variant.id] == macs["student-seed2"]
+
+    run_data, jobs = load_run_data(small), plan(small)
+    files = [folder.model(id_) for id_ in cards if cards[id_].role == "variant"]
+    before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
+    files[0].unlink()
+    compress_all(small, export_all(small, jobs, run_data, folder, Silent()), run_data, folder, Silent())
+    after = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
+    assert [content for content, _ in after] == [content for content, _ in before]
+    assert [time for _, time in after[1:]] == [time for _, time in before[1:]]
