@@ -167,16 +167,17 @@ def read_text(path: Path) -> str:
     A device or a named pipe is refused: reading it may never end. A shell's own pipe, `<(…)`, is read.
     """
     require_file(path)
+    size = path.stat().st_size
+    if size > _LONGEST_TEXT:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than {_LONGEST_TEXT:,}", str(path))
     return path.read_text(encoding="utf-8")
 
 
 def require_file(path: Path) -> None:
-    """Raise OSError for what is no file that can be read to its end, and for one too large to be text."""
+    """Raise OSError for a device or a pipe, which may have no end, and for what is not there; folders are admitted."""
     kind = path.stat()
     if not stat.S_ISREG(kind.st_mode) and not stat.S_ISDIR(kind.st_mode) and path.parent not in _SHELL_PIPES:
         raise OSError(errno.EINVAL, "it is not a file", str(path))
-    if stat.S_ISREG(kind.st_mode) and kind.st_size > _LONGEST_TEXT:
-        raise OSError(errno.EFBIG, f"it has {kind.st_size:,} bytes, more than {_LONGEST_TEXT:,}", str(path))
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -1,4 +1,4 @@
-"""Faults on purpose: what kdbench makes of hostile names, kills and full disks.
+"""Faults on purpose: what kdbench makes of hostile names, kills, full disks and damaged input.
 
     python -m benchmarks.faults                     every block, some minutes each
     python -m benchmarks.faults names --seed 7      one block with other random trials
@@ -12,7 +12,7 @@ from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
-BLOCKS = {"names": 80, "processes": 24}
+BLOCKS = {"names": 80, "processes": 24, "input": 300}
 """The blocks and how many trials each makes."""
 
 

@@ -44,6 +44,7 @@ def _read(path: Path) -> dict[str, Array]:
     """Return the arrays of the archive that kdbench uses; others are not unpacked."""
     used = {key for pairs in KEYS.values() for pair in pairs for key in pair} | NAMES
     try:
+        storage.require_file(path)
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise InputError(f"{path} holds a single array", "save named arrays with numpy.savez")

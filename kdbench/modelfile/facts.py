@@ -181,6 +181,8 @@ def read_model(path: Path) -> "onnx.ModelProto":
     """Read an ONNX or .ort file without external weights; raises InputError, with what it is, for another file."""
     if not path.exists():
         raise InputError(f"no model file at {path}", "check the path")
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is a device or a pipe, not a file", "give the path of an .onnx file")
     try:
         if (kind := foreign(path)) is not None:
             raise InputError(f"{path} is {kind[0]}, not an ONNX model", kind[1])

@@ -62,6 +62,8 @@ def import_module(name: str, subject: str) -> ModuleType:
 
     Raises InputError, about `subject`, if there is none, if it fails, or if an installed module has its name.
     """
+    if not all(name.split(".")) or "\0" in name:
+        raise InputError(f"{subject} is not the name of a module", "write it as package.module, or as ./file.py")
     file = search.file_of(name)
     if file is not None:
         source = file.resolve()

@@ -124,6 +124,7 @@ def read_samples(path: Path) -> Samples:
     if not path.exists():
         return {}
     try:
+        storage.require_file(path)
         arrays = np.load(path, allow_pickle=False)
         if isinstance(arrays, np.ndarray):
             raise ValueError("it is a single array")  # noqa: TRY004 - reported like a file that numpy cannot read

@@ -1,12 +1,15 @@
 """Impossible options and damaged files: exit 3 before anything is expanded, loaded or unpacked."""
 
+import random
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from benchmarks.faults import input as campaign
 from kdbench import storage
 from kdbench.cli.main import main
 from kdbench.distill.training import fit
@@ -90,3 +93,30 @@ def test_an_archive_that_would_fill_the_memory_is_refused_by_its_declared_size(t
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x", bytes(1_000_000))
     storage.require_unpackable(path)  # stored as it is
+
+
+@pytest.mark.parametrize("kind", ["record", "target", "model"])
+def test_a_small_part_of_the_campaign(kind, tmp_path, monkeypatch, capsys) -> None:
+    for number in range(6):
+        place = tmp_path / str(number)
+        place.mkdir()
+        monkeypatch.chdir(place)
+        command = campaign.KINDS[kind](random.Random(number), place)
+        if kind == "model":
+            command = ("macs", "model.onnx")  # the others measure
+        code = main([str(word) for word in command])
+        errors = capsys.readouterr().err
+        assert code in {0, 1, 2, 3}, errors
+        assert code != 3 or "error: " in errors
+
+
+def test_a_device_is_no_text_file(tmp_path) -> None:
+    assert main(["ready", "/dev/zero", "--target", "server-cpu"]) == 3
+    assert main(["run", "/dev/zero"]) == 3
+    with pytest.raises(OSError, match="not a file"):
+        storage.read_text(Path("/dev/zero"))
+    (tmp_path / "large.json").touch()
+    with (tmp_path / "large.json").open("r+b") as stream:
+        stream.truncate(1 << 31)  # takes no space
+    with pytest.raises(InputError, match="2,147,483,648 bytes"):
+        storage.read_json(tmp_path / "large.json", "file")

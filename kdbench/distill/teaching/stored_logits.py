@@ -87,6 +87,7 @@ def load_logits(path: Path, samples: Any, outputs: int, *, total: int | None = N
 
 def _read(path: Path) -> tuple[Any, Any]:
     try:
+        storage.require_file(path)
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content, None
