@@ -8,7 +8,7 @@ import numpy as np
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Observer, probe_shape
-from kdbench.compress.preparing import forget_unused_domains, name_nodes, require_float32
+from kdbench.compress.preparing import forget_unused_domains, make_weights_constant, name_nodes, require_float32
 from kdbench.compress.wiring import sort_nodes
 from kdbench.errors import InputError
 from kdbench.modelfile.weights import tensors_of
@@ -37,6 +37,7 @@ class Fp16(Compressor):
 
         require_float32(source.path)
         model = onnx.load(source.path)
+        make_weights_constant(model)
         large = too_large(model)
         if large and self.overflow == "refuse":
             message = f"the weights {', '.join(large[:5])} exceed {_LARGEST:.0f}, the largest float16"

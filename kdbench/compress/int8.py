@@ -18,10 +18,12 @@ from kdbench.compress.activations import activations, refused
 from kdbench.compress.bias_correction import correct_biases
 from kdbench.compress.equalization import equalize
 from kdbench.compress.float_layers import shield_float_layers
+from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Samples
 from kdbench.compress.preparing import forget_unused_domains, hushed, prepared
 from kdbench.compress.ranges import Range, ranges_of
 from kdbench.compress.sensitivity import answer_snr_db, keep_in_float, layer_noise
+from kdbench.compress.wiring import LAYERS
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 
@@ -69,8 +71,9 @@ class Int8(Compressor):
         quantized = self._quantized(model, ranges, source, kept)
         target.write_bytes(quantized.SerializeToString(deterministic=True))
         require_runs(target, source.facts.input_name, inputs[: source.facts.fixed_batch or 1])
+        warnings = _in_float(target, source, model, kept)
         facts = _noise(model, quantized, _observed(source)) | ({"kept_float": list(kept)} if kept else {})
-        return Outcome(ranges=ranges, facts=facts)
+        return Outcome(ranges=ranges, facts=facts, warnings=warnings)
 
     def _layers_to_keep(self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source) -> tuple[str, ...]:
         """Return the layers that have to stay in float for `min_snr_db`, those that add most noise first."""
@@ -94,6 +97,17 @@ class Int8(Compressor):
         if self.correct_bias:
             quantized, _ = correct_biases(model, quantized, Samples.of(source.facts, source.inputs.inputs))
         return quantized
+
+
+def _in_float(target: Path, source: Source, model: "onnx.ModelProto", kept: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a warning about layers that are quantized, and for which onnxruntime has no integer kernel here."""
+    kernels = kernels_of(target, source.facts.sample_shape)
+    chosen = sum(node.name in kept and node.op_type in LAYERS for node in model.graph.node)
+    without = len(kernels.floating) - chosen
+    if without <= 0:
+        return ()
+    line = f"{without} of {len(kernels.layers)} layers are quantized, but run in float32 on this machine"
+    return (f"{line}: onnxruntime has no integer kernel for them, and the file may be slower than the float one",)
 
 
 def _observed(source: Source) -> Samples:

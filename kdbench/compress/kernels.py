@@ -7,17 +7,25 @@ differs between processors, so the graph is read where the file will run.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kdbench import temporary
+from kdbench.compress.wiring import LAYERS, attribute
 from kdbench.errors import InputError, first_line
 from kdbench.macs import LayerMacs
 from kdbench.macs.onnx_counter import count_onnx
+from kdbench.macs.onnx_graph import computed, layer_name
+
+if TYPE_CHECKING:
+    import onnx
 
 INTEGER_KERNELS = frozenset(
     {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QGemm"}
     | {"DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention"}
 )
 """onnxruntime's operators that multiply and add integers."""
+
+_LAYERS = INTEGER_KERNELS | LAYERS | {"FusedConv", "FusedGemm", "FusedMatMul", "MatMulNBits"}
 
 
 @dataclass(frozen=True)
@@ -44,17 +52,18 @@ class Kernels:
 
     @property
     def integer_share(self) -> float:
-        """The share of multiply–accumulates in integers, 0 to 1; 0 of a file without any."""
-        total = sum(macs for *_, macs in self.layers)
-        return sum(macs for _, operator, macs in self.layers if operator in INTEGER_KERNELS) / total if total else 0.0
+        """The share of multiply–accumulates in integers, 0 to 1, or of layers where MACs are unknown; 0 without any."""
+        known = any(macs for *_, macs in self.layers)
+        costs = [(operator in INTEGER_KERNELS, macs if known else 1) for _, operator, macs in self.layers]
+        return sum(cost for integer, cost in costs if integer) / sum(cost for _, cost in costs) if costs else 0.0
 
 
 def kernels_of(path: Path, sample_shape: tuple[int | None, ...] = ()) -> Kernels:
     """Return the kernels that onnxruntime chooses on this machine's CPU for the ONNX file at `path`.
 
-    `sample_shape` is an input's without the batch axis, where the file leaves it open. The graph is the one before
-    convolutions are laid out for the cache, which does not change what runs in integers. Raises InputError for a file
-    that onnxruntime does not load.
+    `sample_shape` is an input's without the batch axis, if the file does not say; where a size is open, MACs are 0 and
+    the share is one of layers. The graph is the one before convolutions are laid out for the cache, which does not
+    change what runs in integers. Raises InputError for a file that onnxruntime does not load.
     """
     import onnx
     import onnxruntime
@@ -72,7 +81,20 @@ def kernels_of(path: Path, sample_shape: tuple[int | None, ...] = ()) -> Kernels
         except FAULTS as error:
             hint = "kdbench bench MODEL --no-accuracy shows whether onnxruntime runs it"
             raise InputError(f"onnxruntime does not load {path}: {first_line(error)}", hint) from error
-        known = tuple(size for size in sample_shape if size)
-        report = count_onnx(optimised, known if known and len(known) == len(sample_shape) else None)
         graph = onnx.load(optimised, load_external_data=False).graph
-    return Kernels(report.by_layer, sum(node.op_type == "Cast" for node in graph.node), report.uncounted)
+        if None in sample_shape:
+            layers = [(layer_name(node), node.op_type, 0) for node in computed(graph) if node.op_type in _LAYERS]
+            return Kernels(tuple(layers), _casts(graph))
+        report = count_onnx(optimised, tuple(size for size in sample_shape if size) or None)
+    return Kernels(report.by_layer, _casts(graph), report.uncounted)
+
+
+def _casts(graph: "onnx.GraphProto") -> int:
+    """Return how many nodes convert from or to 16-bit floats, with weights or results in them."""
+    import onnx
+
+    half, floats = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}, {onnx.TensorProto.FLOAT}
+    kinds = [attribute(node, "to", 0) for node in graph.node if node.op_type == "Cast"]
+    if half.isdisjoint(kinds) and all(tensor.data_type not in half for tensor in graph.initializer):
+        return 0  # those to float come from integers
+    return sum(kind in half | floats for kind in kinds)

@@ -105,3 +105,14 @@ def test_a_float16_file_is_refused(tmp_path):
     compress(path, tmp_path / "half.onnx")
     with pytest.raises(InputError, match="float16"):
         compress(tmp_path / "half.onnx", tmp_path / "quarter.onnx")
+
+
+def test_weights_that_are_inputs_too_become_float16(tmp_path):
+    path = convolutional(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:  # as files of IR version 3 have them
+        model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    onnx.save(model, path)
+    compress(path, tmp_path / "half.onnx")
+    half = onnx.load(tmp_path / "half.onnx")
+    assert {tensor.data_type for tensor in half.graph.initializer} == {onnx.TensorProto.FLOAT16}

@@ -1,3 +1,5 @@
+import platform
+
 import numpy as np
 import onnx
 import pytest
@@ -13,9 +15,9 @@ from kdbench.results.cards import CalibrationSet
 X = np.random.default_rng(0).standard_normal((16, 3, 8, 8)).astype(np.float32)
 
 
-def outcome_of(path, target, **settings):
-    known = CalibrationSet(data="random", count=len(X), seed=0, sha256="0" * 64)
-    return Int8(**settings).compress(Source(path, inspect(path), Calibration(X, known)), target)
+def outcome_of(path, target, inputs=X, **settings):
+    known = CalibrationSet(data="random", count=len(inputs), seed=0, sha256="0" * 64)
+    return Int8(**settings).compress(Source(path, inspect(path), Calibration(inputs, known)), target)
 
 
 def compressed(path, target, **settings):
@@ -88,3 +90,16 @@ def test_the_card_tells_the_noise_of_each_layer_worst_first(tmp_path):
     facts = outcome_of(convolutional(tmp_path / "net.onnx"), tmp_path / "int8.onnx").facts
     assert set(facts["layer_snr_db"]) == {"first", "second", "last"}
     assert list(facts["layer_snr_db"].values()) == sorted(facts["layer_snr_db"].values())
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="other processors have other kernels")
+def test_layers_without_an_integer_kernel_are_told(resnet20, tmp_path):
+    images = np.random.default_rng(1).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    (line,) = outcome_of(resnet20, tmp_path / "int8.onnx", images, activations="int8").warnings
+    assert line.startswith("10 of 20 layers")
+
+
+def test_layers_that_were_kept_are_not_told(tmp_path):
+    path = convolutional(tmp_path / "net.onnx")
+    assert outcome_of(path, tmp_path / "int8.onnx").warnings == ()
+    assert outcome_of(path, tmp_path / "int8.onnx", keep_float=("second", "relu2")).warnings == ()

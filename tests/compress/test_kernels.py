@@ -99,7 +99,20 @@ def test_signed_activations_leave_convolutions_in_float_on_x86(resnet20, tmp_pat
 
 def test_dynamic_quantization_counts_as_integers(floating, tmp_path):
     quantize_dynamic(floating, tmp_path / "dynamic.onnx")
-    assert kernels_of(tmp_path / "dynamic.onnx").integer_share == 1
+    kernels = kernels_of(tmp_path / "dynamic.onnx")
+    assert kernels.integer_share == 1
+    assert kernels.casts == 0  # its casts come from integers
+
+
+def test_an_open_size_leaves_the_share_of_layers(floating):
+    model = onnx.load(quantized(floating, nodes_to_exclude=["Conv_0"]))
+    for axis in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        axis.dim_param = "side"
+    onnx.save(model, floating)
+    kernels = kernels_of(floating, (3, None, None))
+    assert (len(kernels.integer), len(kernels.floating)) == (2, 1)
+    assert kernels.integer_share == pytest.approx(2 / 3)
+    assert kernels_of(floating, (3, 8, 8)).integer_share == pytest.approx(1 - MACS["Conv_0"] / sum(MACS.values()))
 
 
 def test_a_file_that_does_not_load_is_refused(tmp_path):
