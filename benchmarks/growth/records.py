@@ -238,6 +238,9 @@ def _pairs(
         )
 
     yield pair("top1_drop", 1.5, {}, rng)
+    for metric in PAIR_METRICS.values():
+        if metric.group == "flips":
+            yield pair(metric.id, 0.02, {"class": "class 0"} if metric.finds else {}, rng)
     yield pair("size_ratio", 4.0, {}, rng)
     yield pair("macs_ratio", 4.0, {}, rng)
     yield pair("memory_ratio", 1.1, _CALLS, clock)
