@@ -52,7 +52,9 @@ def _inherit_models(teachers: Any, students: Any) -> None:
     by_name = {entry["name"]: entry for entry in everyone if isinstance(entry.get("name"), str)}
     first = next((entry.get("name") for entry in _tables(teachers)), None)
     pruned = [entry for entry in everyone if isinstance(entry.get("prune"), dict) and "model" not in entry]
-    for _ in pruned:  # one may be pruned from another
+    before = -1
+    while len(pruned) != before:  # one may be pruned from another
+        before = len(pruned)
         for entry in pruned:
             of = entry["prune"].get("of", _first(entry.get("teacher"), first))
             source = by_name.get(of, {}) if isinstance(of, str) else {}
@@ -60,6 +62,7 @@ def _inherit_models(teachers: Any, students: Any) -> None:
                 entry.setdefault("model", "onnx")  # which validation refuses with the reason
             elif "model" in source:
                 entry.setdefault("model", source["model"])
+        pruned = [entry for entry in pruned if "model" not in entry]
 
 
 def _first(teacher: Any, default: Any) -> Any:

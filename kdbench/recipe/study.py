@@ -1,5 +1,9 @@
 """The recipe: one data set, teachers, students, and what to measure."""
 
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from heapq import heapify, heappop, heappush
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,6 +22,8 @@ from kdbench.validation import Value, later
 
 MOST_SEEDS = 1000
 MOST_TRAININGS = 100_000
+_DEEPEST = 200  # models that learn from each other in a row
+_LISTED = 12  # names in a message
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -62,12 +68,13 @@ class Recipe(Value):
         names = [*(teacher.name for teacher in self.teacher), *(student.name for student in self.student)]
         variants = in_order(self.variant, names)
         everyone = [*names, *(variant.name for variant in variants)]
-        if duplicates := sorted({name for name in everyone if everyone.count(name) > 1}):
+        if duplicates := sorted(name for name, count in Counter(everyone).items() if count > 1):
             raise ValueError(f"the name {duplicates[0]!r} is used twice")
         for student in self.student:
             for other in needed_by(student):
-                if other not in names:
-                    hint = suggestion(other, names, f"it has {', '.join(names)}")
+                if other not in self._by_name:
+                    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+                    hint = suggestion(other, names, f"it has {', '.join(names[:_LISTED])}{more}")
                     message = f"student {student.name!r} names the model {other!r}, which the recipe does not have"
                     raise ValueError(f"{message}; {hint}")
         for student in self.student:
@@ -77,7 +84,7 @@ class Recipe(Value):
             raise ValueError("seeds: give at least one, and each only once")
         if (trainings := len(names) * len(self.seeds)) > MOST_TRAININGS:
             raise ValueError(f"seeds: {trainings:,} trainings; the most that a recipe may have are {MOST_TRAININGS:,}")
-        self._check_no_cycle()
+        self._check_order()
         logits = {teacher.name for teacher in self.teacher if teacher.logits is not None}
         if variant := next((variant for variant in variants if variant.of in logits), None):
             message = f"variant {variant.name!r} is of {variant.of!r}, which is a file of logits without a network"
@@ -105,20 +112,51 @@ class Recipe(Value):
         if student.model != source.model:
             raise ValueError(f"{what}, and its model is another one; leave out its model")
 
-    def _check_no_cycle(self) -> None:
-        done = {teacher.name for teacher in self.teacher}
-        waiting = list(self.student)
-        while waiting:
-            ready = [student for student in waiting if done.issuperset(needed_by(student))]
-            if not ready:
-                raise ValueError(f"student {waiting[0].name!r} is its own teacher, directly or through other students")
-            done |= {student.name for student in ready}
-            waiting = [student for student in waiting if student not in ready]
+    def _check_order(self) -> None:
+        depths: dict[str, int] = {}
+        for entry in self.training_order():
+            needed = needed_by(entry) if isinstance(entry, Student) else ()
+            depths[entry.name] = 1 + max((depths[name] for name in needed), default=0)
+            if depths[entry.name] > _DEEPEST:
+                raise ValueError(f"student {entry.name!r} is the last of more than {_DEEPEST} that learn in a row")
+        for student in self.student:
+            if student.name not in depths:
+                raise ValueError(f"student {student.name!r} is its own teacher, directly or through other students")
+
+    def training_order(self) -> list[Teacher | Student]:
+        """Return the models, each after those it needs and otherwise in the recipe's order; none that needs itself."""
+        entries: list[Teacher | Student] = [*self.teacher, *self.student]
+        needed = [set(needed_by(entry)) if isinstance(entry, Student) else set() for entry in entries]
+        needing: dict[str, list[int]] = {}
+        for place, names in enumerate(needed):
+            for name in names:
+                needing.setdefault(name, []).append(place)
+        ready = [place for place, names in enumerate(needed) if not names]
+        heapify(ready)
+        order = []
+        while ready:
+            entry = entries[heappop(ready)]
+            order.append(entry)
+            for place in needing.get(entry.name, ()):
+                needed[place].discard(entry.name)
+                if not needed[place]:
+                    heappush(ready, place)
+        return order
+
+    @cached_property
+    def _by_name(self) -> dict[str, Teacher | Student]:
+        entries: tuple[Teacher | Student, ...] = (*self.teacher, *self.student)
+        return {entry.name: entry for entry in reversed(entries)}  # the first of two with one name
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with changed fields, as pydantic does, without what was computed from the former ones."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_by_name", None)
+        return copied
 
     def entry(self, name: str) -> Teacher | Student:
         """Return the teacher or student with this name."""
-        entries: tuple[Teacher | Student, ...] = (*self.teacher, *self.student)
-        return next(entry for entry in entries if entry.name == name)
+        return self._by_name[name]
 
     def teachers_of(self, student: Student) -> tuple[Teacher | Student, ...]:
         """Return the models that `student` learns from; it is compared with the first."""

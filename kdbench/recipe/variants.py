@@ -47,11 +47,12 @@ def in_order(variants: Iterable[Variant], models: Sequence[str]) -> tuple[Varian
 
     Raises ValueError for a variant of a model that does not exist, or of itself.
     """
-    waiting, done = list(variants), list(models)
+    waiting, done = list(variants), set(models)
     names = [*models, *(variant.name for variant in waiting)]
     ordered: list[Variant] = []
+    known = set(names)
     for variant in waiting:
-        if variant.of not in names:
+        if variant.of not in known:
             others = [name for name in names if name != variant.name]
             hint = suggestion(variant.of, others, f"it has {', '.join(others)}")
             raise ValueError(f"variant {variant.name!r} is of {variant.of!r}, which the recipe does not have; {hint}")
@@ -60,6 +61,6 @@ def in_order(variants: Iterable[Variant], models: Sequence[str]) -> tuple[Varian
         if not ready:
             raise ValueError(f"variant {waiting[0].name!r} is a variant of itself, directly or through others")
         ordered += ready
-        done += [variant.name for variant in ready]
-        waiting = [variant for variant in waiting if variant not in ready]
+        waiting = [variant for variant in waiting if variant.of not in done]
+        done |= {variant.name for variant in ready}
     return tuple(ordered)

@@ -104,8 +104,8 @@ def _points(series: Series, axes: "Axes") -> None:
     shaded = PolyCollection(bands, color=GREY, alpha=0.12, lw=0, transform=axes.get_xaxis_transform())
     axes.add_collection(shaded, autolim=False)
     known = [(place, point.value, point) for place, point in enumerate(series.points) if point.value is not None]
-    size, cap = (5.0, 2.0) if len(series.points) < _MANY else (2.0, 0.0)
-    draw_intervals(axes, ((x, y, point.interval) for x, y, point in known), COLOURS[1], width=0.9, cap=cap)
+    size, cap, bars = (5.0, 2.0, COLOURS[1]) if len(series.points) < _MANY else (2.0, 0.0, COLOURS[6])
+    draw_intervals(axes, ((x, y, point.interval) for x, y, point in known), bars, width=0.9, cap=cap)
     for counts, face in ((True, COLOURS[1]), (False, "white")):
         kind = [(x, y) for x, y, point in known if point.counts is counts]
         xs, ys = [x for x, _ in kind], [y for _, y in kind]

@@ -6,18 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.characters import one_line
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import (
-    GREY,
-    GRID,
-    Drawing,
-    canvas,
-    draw_intervals,
-    error_bar,
-    legend_below,
-    log_ticks,
-    look,
-    short,
-)
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, short
 from kdbench.report.figures.labels import place
 from kdbench.report.figures.selection import FEW_CURVES, MOST_CURVES, drawn_order, pareto_front
 from kdbench.report.scores import score_of
@@ -129,12 +118,12 @@ def _tradeoff(record: RunRecord, cost: str) -> Drawing | None:
         axes.set_ylabel(score.axis)
         axes.margins(0.12, 0.15)
         log_ticks(axes.xaxis, plane.write, [point.xy[0] for point in points])
-        _label_points(figure, axes, named, [front, *(bar for point in points for bar in point.bars)])
+        _label_points(figure, axes, named, [front, *(bar for point in named for bar in point.bars)])
     side = "Up" if score.higher_is_better else "Down"
     caption = (
         f"{side} and to the left is better. Bars are intervals; the dashed line joins the models that no other model "
         f"dominates.{_GREY_POINTS if plane.dominated else ''}"
-        f"{f' Small points are {len(others)} more models; the tables have their names.' if others else ''}"
+        f"{f' Small points, without bars, are {len(others)} more models.' if others else ''}"
     )
     hollow = any(point.unstable for point in points)
     title = f"{score.noun.capitalize()} against {plane.name}"
@@ -167,10 +156,5 @@ def _draw_point(axes: "Axes", point: _Point) -> None:
 
 def _draw_others(axes: "Axes", points: Sequence[_Point]) -> None:
     """Draw the points of models without a name: small, grey, behind the others."""
-    if not points:
-        return
-    xs, ys = zip(*(point.xy for point in points), strict=True)
-    axes.plot(xs, ys, ".", color=GREY, alpha=0.6, zorder=2)
-    scores, costs = [point.score.interval for point in points], [point.cost.interval for point in points]
-    draw_intervals(axes, zip(xs, ys, scores, strict=True), GRID, points[0].factor, width=0.8, cap=0)
-    draw_intervals(axes, zip(xs, ys, costs, strict=True), GRID, across=True, width=0.8, cap=0)
+    if points:
+        axes.plot(*zip(*(point.xy for point in points), strict=True), ".", color=GREY, alpha=0.7, zorder=2)

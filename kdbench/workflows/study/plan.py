@@ -10,7 +10,7 @@ from kdbench.data.selection import key_of
 from kdbench.errors import InputError
 from kdbench.options import labels
 from kdbench.plugins import Source
-from kdbench.recipe import Recipe, Student, Teacher, Trained, Training, needed_by
+from kdbench.recipe import Recipe, Student, Teacher, Trained, Training
 from kdbench.workflows.study.model_sources import file_hash, neighbours_hash
 
 
@@ -94,12 +94,10 @@ def plan(recipe: Recipe, code: Mapping[str, Iterable[Source]] | None = None) -> 
     A model's id is its name, with several seeds its name and seed. `code` are the sources of entries, by name.
     """
     jobs: list[Job] = []
+    order = recipe.training_order()
     for seed in recipe.seeds:
         done: dict[str, Job] = {}
-        waiting: list[Teacher | Student] = [*recipe.teacher, *recipe.student]
-        while waiting:
-            entry = next(e for e in waiting if isinstance(e, Teacher) or done.keys() >= set(needed_by(e)))
-            waiting.remove(entry)
+        for entry in order:
             entry_jobs = _jobs(recipe, entry, seed, done, tuple((code or {}).get(entry.name, ())))
             done[entry.name] = entry_jobs[-1]
             jobs += entry_jobs
