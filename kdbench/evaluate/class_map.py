@@ -74,7 +74,7 @@ def class_map(
     """
     if labels is not None and outputs is not None and len(labels) != outputs:
         raise InputError(f"{model} has {outputs} outputs, but {len(labels)} labels are given for them", _HINT)
-    if labels is not None and not (inferred and not all(map(_is_number, labels))):
+    if labels is not None and not (inferred and _are_by_position(labels)):
         return _by_name(model, labels, class_names, occurring)
     classes = len(class_names)
     numbers = [int(name) for name in class_names] if all(map(_is_number, class_names)) else []
@@ -91,6 +91,15 @@ def class_map(
         raise InputError(message, f"save labels that count from 0, or {_HINT}: here 1 to {outputs}")
     message = f"{model} distinguishes {outputs} classes, but the data has {has}"
     raise InputError(message, f"choose the data set that the model was made for, or {_HINT}")
+
+
+def _are_by_position(labels: Sequence[str]) -> bool:
+    """Return whether labels say nothing of classes that are numbers: some have words, and numbers are in their places.
+
+    "0", "1", …, "9", "A", … are in the order of the data's classes; "2", "0", "other", "1" are not.
+    """
+    words = not all(map(_is_number, labels))
+    return words and all(int(label) == place for place, label in enumerate(labels) if _is_number(label))
 
 
 def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occurring: Sequence[int]) -> ClassMap:

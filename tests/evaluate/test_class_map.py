@@ -101,3 +101,13 @@ def test_columns_of_two_models_are_the_same_classes_where_their_meanings_are():
     assert mapped(2, ("cat", "dog"), PETS, occurring=[0, 1]).meanings == ("class 0", "class 1", "")
     unnamed, named = mapped(12, None, ("3", "7")), mapped(12, tuple(map(str, range(12))), ("3", "7"))
     assert unnamed.meanings == named.meanings
+
+
+def test_numbers_among_labels_name_the_numbers_of_data_without_names():
+    """In their own places, all labels may be in the data's order; elsewhere they say that it differs."""
+    numbers = ("0", "1", "2")
+    assert mapped(4, ("2", "0", "other", "1"), numbers, inferred=True).columns == (1, 3, 0)
+    assert mapped(3, ("0", "1", "A"), numbers, inferred=True).columns == (0, 1, 2)
+    assert mapped(3, ("cat", "dog", "tree"), numbers, inferred=True).columns == (0, 1, 2)
+    with pytest.raises(InputError, match="no output for the classes '2'"):
+        mapped(3, ("1", "0", "A"), numbers, inferred=True)
