@@ -44,6 +44,8 @@ def storage_error(error: OSError, path: Path) -> StorageError:
         return StorageError(message, "free some space, then run the same command again, where it has one with --resume")
     if error.errno == errno.EFBIG:
         return StorageError(f"{_TOO_LARGE}: {path} was not written", "raise the limit with ulimit -f, or choose a disk")
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return StorageError(f"{path} cannot be opened: too many files are open", "raise the limit with ulimit -n")
     denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
     hint = f"choose {'a folder you may write to' if denied else 'another folder'} with --out"
     return StorageError(f"{path} cannot be written: {error.strerror or error}", hint)

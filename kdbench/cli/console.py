@@ -3,11 +3,24 @@
 Text from files cannot act on the terminal: unsafe characters are shown as their codes.
 """
 
+import contextlib
 import os
 import sys
 from typing import Any, TextIO
 
 from kdbench.characters import visible
+from kdbench.errors import StorageError
+
+
+def open_closed_streams() -> None:
+    """Let standard streams that were closed before the start lead nowhere, so that no file is opened in their place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def is_rank_zero() -> bool:
@@ -40,9 +53,15 @@ def result_drawn(renderable: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Write a line for the person at the terminal to standard error."""
-    sys.stderr.write(_encodable(visible(text), sys.stderr) + "\n")
-    sys.stderr.flush()
+    """Write a line for the person at the terminal to standard error; where it cannot be written, nobody is told.
+
+    Work and its exit code do not depend on whether somebody reads along.
+    """
+    try:
+        sys.stderr.write(_encodable(visible(text), sys.stderr) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # a full disk, a closed pipe; a closed stream
+        _discard(sys.stderr)
 
 
 def _write_result(text: str) -> None:
@@ -50,8 +69,17 @@ def _write_result(text: str) -> None:
         sys.stdout.write(_encodable(text, sys.stdout) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        # The rest of the buffer would fail again when the interpreter closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
+    except OSError as error:
+        _discard(sys.stdout)
+        message = f"the result cannot be written to standard output: {error.strerror or error}"
+        raise StorageError(message, "redirect it elsewhere") from error
+
+
+def _discard(stream: TextIO) -> None:
+    """Let a stream write to nowhere: the rest of its buffer would fail again when the interpreter closes it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _encodable(text: str, stream: TextIO) -> str:

@@ -12,11 +12,18 @@ import typer
 
 from kdbench.cli.console import result_json, say
 from kdbench.cli.interrupt import Interrupts
-from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, KdbenchError
+from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, KdbenchError, first_line
 
 # typer's usage errors have no public name; its public BadParameter derives from them.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EFBIG, errno.EMFILE, errno.ENFILE),
+}
+_NO_MEMORY = (
+    *(os.strerror(errno.ENOMEM), "can't start new thread", "can't allocate memory", "not enough memory", "bad_alloc"),
+    *("failed to map segment", "out of memory"),
+)
 _SHOWN_CHARACTERS = 60  # of a path that is too long
 
 
@@ -114,12 +121,20 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         start = f"{str(error.filename or '')[:_SHOWN_CHARACTERS]}…"
         return f"a path is too long for the file system: {start}", "use a shorter one", EXIT_BAD_INPUT
+    if _is_out_of_memory(error):
+        hint = "close other programs, choose smaller models or batches, or raise the limit (ulimit -v)"
+        return f"there is not enough memory: {first_line(error)}", hint, EXIT_BAD_INPUT
     where = _keep_traceback(error)
     return (
         f"internal error in kdbench: {type(error).__name__}: {error}".rstrip(": "),
         f"this is a bug in kdbench; the details are in {where} (or set KDBENCH_DEBUG=1 to see them here)",
         EXIT_INTERNAL,
     )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether the system refused memory, or a thread; libraries say that in their own words."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def _keep_traceback(error: Exception) -> str:

@@ -24,7 +24,7 @@ from kdbench.cli.commands.macs import macs
 from kdbench.cli.commands.ready import ready
 from kdbench.cli.commands.report import report
 from kdbench.cli.commands.run import run, train
-from kdbench.cli.console import result
+from kdbench.cli.console import open_closed_streams, result
 from kdbench.cli.invocation import Invocation, conclude
 from kdbench.errors import EXIT_SIGNAL
 
@@ -70,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # reads this when it starts.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if arguments is None:
+        open_closed_streams()
         os.environ.update(children.safe_environment())  # also for processes that libraries start
     invocation = Invocation(tuple(sys.argv[1:] if arguments is None else arguments))
     completing = "_KDBENCH_COMPLETE" in os.environ  # the words to complete are in the environment, too

@@ -92,3 +92,9 @@ def test_an_interruption_ends_the_children_and_says_how_to_go_on(capfd, monkeypa
     assert conclude(raising(KeyboardInterrupt()), session) == 130
     assert "hint: to continue, run: kdbench run digits --out runs/digits --resume\n" in capfd.readouterr().err
     assert ended == [True]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_memory_that_is_refused_is_no_bug(error, capsys):
+    assert conclude(raising(error), Invocation()) == 3
+    assert "memory" in capsys.readouterr().err

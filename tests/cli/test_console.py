@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from kdbench.cli import console
@@ -13,3 +16,20 @@ def test_rank_zero_of_several_processes(monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert console.is_rank_zero() is expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full")
+@pytest.mark.parametrize(
+    ("redirected", "code"),
+    [
+        ("report nowhere 2>/dev/full", 3),
+        ("report nowhere 2>&-", 3),
+        ("--version >&-", 0),
+        ("--version >/dev/full", 3),
+        ("--version <&-", 0),
+    ],
+)
+def test_the_exit_code_stays_where_nobody_can_be_told(redirected, code, tmp_path):
+    kdbench = f"{sys.executable} -P -c 'import sys; from kdbench.cli.main import main; sys.exit(main())'"
+    done = subprocess.run(["bash", "-c", f"{kdbench} {redirected}"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == code, done.stderr
