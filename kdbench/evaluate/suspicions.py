@@ -37,7 +37,7 @@ def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iter
             continue
         preprocessing = model.card.preprocessing
         known = preprocessing is not None and (preprocessing.sources or preprocessing.data_layout is not None)
-        if not known and model.card.training is None and best - accuracy >= _DROP:
+        if not known and not model.card.is_own and best - accuracy >= _DROP:
             yield Diagnostic(
                 code="unknown_preprocessing",
                 message=f"top-1 is {_percent(accuracy)}, far below {_percent(best)}, and nothing is known of its "

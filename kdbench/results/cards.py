@@ -200,6 +200,11 @@ class ModelCard(StoredValue):
         """The number of its outputs: numbers that it predicts, or classes if they are known."""
         return len(self.targets) or self.classes
 
+    @property
+    def is_own(self) -> bool:
+        """Whether kdbench trained the model, or compressed it: then it knows how its inputs are prepared."""
+        return self.training is not None or self.variant is not None
+
     def verify(self, file: Path, hint: str) -> None:
         """Raise InputError unless `file` is the one that the card describes, neither changed nor cut short."""
         if storage.sha256(file) != self.sha256:

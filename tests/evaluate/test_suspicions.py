@@ -1,11 +1,13 @@
 """What kdbench suspects of a model that is wrong too often."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kdbench.evaluate.predictions import Predictions
 from kdbench.evaluate.suspicions import suspicions
-from kdbench.results.cards import ModelCard
+from kdbench.results.cards import ModelCard, Variant
 from kdbench.results.preprocessing import Preprocessing
 
 LABELS = np.arange(200) % 10
@@ -39,3 +41,11 @@ def test_a_drop_is_suspicious_while_nobody_knows_the_preprocessing():
     assert [(d.code, d.model) for d in suspicions([best, unknown, known], LABELS)] == [
         ("unknown_preprocessing", "unknown")
     ]
+
+
+def test_a_variant_that_compression_made_worse_is_not_said_to_be_fed_wrongly():
+    half = np.where(np.arange(len(LABELS)) % 2, LABELS, (LABELS + 5) % 10)
+    best, variant = predictions("best", LABELS), predictions("variant", half)
+    made = Variant(of="best", source_sha256="0", method="int8", key="0")
+    compressed = replace(variant, card=variant.card.model_copy(update={"variant": made}))
+    assert list(suspicions([best, compressed], LABELS)) == []

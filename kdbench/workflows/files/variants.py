@@ -162,7 +162,8 @@ def _card(variant: Variant, outcome: Outcome, model: BenchModel, part: Path, ide
             "role": "variant",
             "parents": (model.id,),
             "sha256": facts.sha256,
-            "parameters": facts.parameters,
+            # A network's card counts what export folds, too: the variant has as many, apart from what the method removed.
+            "parameters": model.card.parameters + facts.parameters - model.facts.parameters,
             "opset": facts.opset,
             "variant": made.model_dump(),
         }

@@ -70,6 +70,7 @@ def test_variants_of_every_seed_are_made_once_and_measured(tmp_path):
     assert of["s8-calibratormse-seed2", "size_ratio"] == "student-seed2"
     macs = {m.model: m.value for m in record.measurements if m.metric == "macs"}
     assert macs[variant.id] == macs["student-seed2"]
+    assert variant.parameters == cards["student-seed2"].parameters
 
     run_data, jobs = load_run_data(small), plan(small)
     files = [folder.model(id_) for id_ in cards if cards[id_].role == "variant"]
