@@ -33,12 +33,11 @@ class Kernels:
     """The layers with multiply–accumulates of a file as this machine's CPU runs it: name, operator, MACs of a sample.
 
     `casts` counts the conversions between float types that run: those of a float16 file whose layers compute in
-    float32 after all. `uncounted` are operators whose MACs are unknown.
+    float32 after all. MACs are 0 where they are unknown, because a size is open.
     """
 
     layers: tuple[LayerMacs, ...]
     casts: int
-    uncounted: tuple[str, ...] = ()
 
     @property
     def integer(self) -> tuple[str, ...]:
@@ -53,7 +52,7 @@ class Kernels:
     @property
     def integer_share(self) -> float:
         """The share of multiply–accumulates in integers, 0 to 1, or of layers where MACs are unknown; 0 without any."""
-        known = any(macs for *_, macs in self.layers)
+        known = all(macs for *_, macs in self.layers)
         costs = [(operator in INTEGER_KERNELS, macs if known else 1) for _, operator, macs in self.layers]
         return sum(cost for integer, cost in costs if integer) / sum(cost for _, cost in costs) if costs else 0.0
 
@@ -61,9 +60,9 @@ class Kernels:
 def kernels_of(path: Path, sample_shape: tuple[int | None, ...] = ()) -> Kernels:
     """Return the kernels that onnxruntime chooses on this machine's CPU for the ONNX file at `path`.
 
-    `sample_shape` is an input's without the batch axis, if the file does not say; where a size is open, MACs are 0 and
-    the share is one of layers. The graph is the one before convolutions are laid out for the cache, which does not
-    change what runs in integers. Raises InputError for a file that onnxruntime does not load.
+    `sample_shape` is an input's without the batch axis, if the file does not say. The graph is the one before
+    convolutions are laid out for the cache, which does not change what runs in integers. Raises InputError for a file
+    that onnxruntime does not load.
     """
     import onnx
     import onnxruntime
@@ -82,11 +81,13 @@ def kernels_of(path: Path, sample_shape: tuple[int | None, ...] = ()) -> Kernels
             hint = "kdbench bench MODEL --no-accuracy shows whether onnxruntime runs it"
             raise InputError(f"onnxruntime does not load {path}: {first_line(error)}", hint) from error
         graph = onnx.load(optimised, load_external_data=False).graph
-        if None in sample_shape:
-            layers = [(layer_name(node), node.op_type, 0) for node in computed(graph) if node.op_type in _LAYERS]
-            return Kernels(tuple(layers), _casts(graph))
-        report = count_onnx(optimised, tuple(size for size in sample_shape if size) or None)
-    return Kernels(report.by_layer, _casts(graph), report.uncounted)
+        known = tuple(size for size in sample_shape if size)
+        report = count_onnx(optimised, known or None) if len(known) == len(sample_shape) else None
+    counted = report.by_layer if report is not None else ()
+    names = {name for name, *_ in counted}
+    nodes = [(layer_name(node), node.op_type, 0) for node in computed(graph) if node.op_type in _LAYERS]
+    uncounted = tuple(layer for layer in nodes if layer[0] not in names)
+    return Kernels(counted + uncounted, _casts(graph))
 
 
 def _casts(graph: "onnx.GraphProto") -> int:

@@ -64,3 +64,26 @@ def test_nothing_to_quantize_is_refused(tmp_path):
     onnx.save(model, tmp_path / "relu.onnx")
     with pytest.raises(InputError, match="no convolution or matrix product"):
         compress(tmp_path / "relu.onnx", tmp_path / "int8.onnx")
+
+
+def test_a_recurrent_network_runs_in_integers(tmp_path):
+    weights = {
+        name: RNG.standard_normal(shape).astype(np.float32) / 4
+        for name, shape in {"w": (1, 32, 6), "r": (1, 32, 8), "b": (1, 64), "v": (8, 3)}.items()
+    }
+    nodes = [
+        ("Transpose", ["x"], ["t"], {"perm": [1, 0, 2]}),
+        ("LSTM", ["t", "w", "r", "b"], ["", "h"], {"hidden_size": 8}),
+        ("Squeeze", ["h", "axis"], ["s"], {}),
+        ("MatMul", ["s", "v"], ["y"], {}),
+    ]
+    model = model_of(nodes, weights | {"axis": np.array([0])}, {"x": ["n", 5, 6]})
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", 1, ["n", 3]))
+    onnx.save(model, tmp_path / "lstm.onnx")
+    assert compress(tmp_path / "lstm.onnx", tmp_path / "int8.onnx").warnings == ()
+    kernels = kernels_of(tmp_path / "int8.onnx")
+    assert kernels.integer_share == 1
+    assert len(kernels.integer) == 2
+    x = RNG.standard_normal((4, 5, 6)).astype(np.float32)
+    exact, small = (run(onnx.load(tmp_path / name), x=x) for name in ("lstm.onnx", "int8.onnx"))
+    assert np.abs(small - exact).max() < 0.1 * np.abs(exact).max()
