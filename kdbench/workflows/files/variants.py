@@ -162,7 +162,7 @@ def _card(variant: Variant, outcome: Outcome, model: BenchModel, part: Path, ide
             "role": "variant",
             "parents": (model.id,),
             "sha256": facts.sha256,
-            # A network's card counts what export folds, too: the variant has as many, apart from what the method removed.
+            # A network's card also counts what export folds: the variant lacks only what the method removed.
             "parameters": model.card.parameters + facts.parameters - model.facts.parameters,
             "opset": facts.opset,
             "variant": made.model_dump(),
