@@ -29,7 +29,8 @@ def front(record: RunRecord) -> Table:
         *(Field(Column(f"{noun} against {name}", numeric=False), partial(_cell, known[name])) for name in known),
     ]
     groups = model_groups(record) if known else []
-    return model_table("Front", groups, fields, [*_sentences(record, groups), _NOTE])
+    explained = [_NOTE] if any(plane.dominated for plane in known.values()) else []
+    return model_table("Front", groups, fields, [*_sentences(record, groups), *explained])
 
 
 def _cell(plane: Plane, group: ModelGroup, _: Axes) -> Cell:
