@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.errors import InputError
-from kdbench.judge.excerpts import Excerpt, Finding
+from kdbench.judge.excerpts import MAIN, Excerpt, Finding
 from kdbench.judge.limits import RELIABLE
 from kdbench.judge.located_records import LocatedRecord
 from kdbench.registry import suggestion
@@ -17,9 +17,6 @@ from kdbench.results import metrics as declared
 from kdbench.results.histories import Change, History, Level, Point, Series
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import Axes, Interval, Pair
-
-MAIN = ("top1", "rmse", "latency_p50_ns", "latency_ratio", "size_bytes")
-"""The metrics shown by default."""
 
 _HOST = ("cpu", "machine", "cores_physical", "cores_logical", "cores_usable", "cpu_quota_cores", "gpu")
 
@@ -248,7 +245,7 @@ def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
 
 
 def _raise_on_unknown(records: Sequence[LocatedRecord], metrics: Sequence[str], models: Sequence[str]) -> None:
-    measured = {metric for located in records for metric in located.record.results}
+    measured = {metric for located in records for metric in located.record.metrics}
     for metric in metrics:
         if metric not in METRICS and metric not in PAIR_METRICS:
             raise InputError(f"unknown metric {metric!r}", suggestion(metric, [*METRICS, *PAIR_METRICS]))

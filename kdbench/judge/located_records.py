@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from kdbench.errors import InputError
 from kdbench.judge.excerpt_cache import ExcerptCache, excerpt_cache
-from kdbench.judge.excerpts import Excerpt, Finding
+from kdbench.judge.excerpts import MAIN, Excerpt, Finding
 from kdbench.results.comparisons import REMEASURED
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RECORD
@@ -30,24 +30,26 @@ class LocatedRecord:
     def findings(self, metric: str) -> list[Finding]:
         """Return the record's measurements or pairs of a metric, from its file where the excerpt has no valid ones."""
         try:
-            return self.record.findings(metric)
+            if self.file is None or self.record.has([metric]):
+                return self.record.findings(metric)
         except ValidationError:
             if self.file is None:
                 raise
-            return Excerpt.of(RunRecord.read(self.file)).findings(metric)
+        return Excerpt.of(RunRecord.read(self.file), [metric]).findings(metric)
 
 
-def locate_records(paths: list[Path]) -> tuple[list[LocatedRecord], list[str]]:
+def locate_records(paths: list[Path], metrics: Collection[str] = MAIN) -> tuple[list[LocatedRecord], list[str]]:
     """Return every record below `paths` (folders, records or reports), oldest first, and a note on each one left out.
 
+    `metrics` are those that will be asked for; the results of others take a look at each record's file.
     Left out are folders that cannot be read, files that are not records, copies, and the records of `kdbench compare
     --remeasure`. Raises InputError for a path that does not exist, and where there is no record.
     """
     with excerpt_cache() as cache, _nothing_to_collect():
-        return _located(paths, cache)
+        return _located(paths, cache, {*MAIN, *metrics})
 
 
-def _located(paths: list[Path], cache: ExcerptCache) -> tuple[list[LocatedRecord], list[str]]:
+def _located(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) -> tuple[list[LocatedRecord], list[str]]:
     located: list[LocatedRecord] = []
     alike: dict[tuple[str, ...], list[LocatedRecord]] = {}  # copies are among them: comparing all takes long
     remeasured = 0
@@ -58,7 +60,7 @@ def _located(paths: list[Path], cache: ExcerptCache) -> tuple[list[LocatedRecord
         for file in [path] if path.is_file() else _records_below(path, notes):
             run = _run_name(file, path)
             try:
-                record = _excerpt(file, cache)
+                record = _excerpt(file, cache, metrics)
             except InputError as error:
                 notes.append(f"{run} is left out: {error.message.replace(str(file), file.name)}")
                 continue
@@ -84,22 +86,23 @@ def _located(paths: list[Path], cache: ExcerptCache) -> tuple[list[LocatedRecord
     return sorted(located, key=lambda item: (item.created, item.run)), notes
 
 
-def _excerpt(file: Path, cache: ExcerptCache) -> Excerpt:
+def _excerpt(file: Path, cache: ExcerptCache, metrics: Collection[str]) -> Excerpt:
     """Return the excerpt of a record, read or known from an earlier history; raises InputError."""
     try:
         stat = file.stat()
     except OSError:
-        return Excerpt.of(RunRecord.read(file))
-    if (known := cache.get(file, stat)) is not None:
+        return Excerpt.of(RunRecord.read(file), metrics)
+    known = cache.get(file, stat)
+    if known is not None and known.has(metrics):
         return known
-    excerpt = Excerpt.of(RunRecord.read(file))
+    excerpt = Excerpt.of(RunRecord.read(file), {*metrics, *(known.results if known else ())})
     cache.put(file, stat, excerpt)
     return excerpt
 
 
 def _same(one: LocatedRecord, file: Path, excerpt: Excerpt) -> bool:
     """Return whether two records are equal, which their whole files say."""
-    if one.record != excerpt or one.file is None:
+    if one.record.metrics != excerpt.metrics or one.file is None:
         return False
     return RunRecord.read(one.file).hash() == RunRecord.read(file).hash()
 

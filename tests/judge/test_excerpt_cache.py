@@ -11,10 +11,10 @@ import pytest
 
 from kdbench import storage
 from kdbench.judge import excerpt_cache as cache_module
-from kdbench.judge.excerpts import Excerpt
+from kdbench.judge.excerpts import MAIN, Excerpt
 from kdbench.judge.history import history
 from kdbench.judge.located_records import LocatedRecord, locate_records
-from kdbench.results.records import RunRecord
+from kdbench.results.records import RunRecord, measured
 from tests.judge.test_history import latency, record
 
 COUNT = 4
@@ -85,7 +85,9 @@ def test_each_record_is_read_once_and_again_when_it_changed(runs, reads):
 def test_an_excerpt_from_the_cache_is_the_one_that_was_read(runs):
     first, again = locate_records([runs])[0], locate_records([runs])[0]
     assert first == again
-    assert [located.record for located in again] == [Excerpt.of(RunRecord.read(located.file)) for located in again]
+    assert [located.record for located in again] == [
+        Excerpt.of(RunRecord.read(located.file), MAIN) for located in again
+    ]
 
 
 def test_a_record_that_has_only_just_changed_is_read_again(runs, reads, monkeypatch):
@@ -151,3 +153,22 @@ def test_what_was_not_used_for_long_is_dropped(runs, monkeypatch, tmp_path):
         (count,) = connection.execute("SELECT count(*) FROM excerpts").fetchone()
     connection.close()
     assert count == 1
+
+
+def test_metrics_that_an_excerpt_lacks_are_read_and_kept_beside_the_others(runs, reads):
+    more = record(0, latency(1.0), measured("small", "ece", 0.1)).write(runs / "0" / "record.json")
+    assert more is None
+    locate_records([runs])
+    assert len(reads) == COUNT
+    for asked in (["ece"], ["ece"], [*MAIN]):
+        located = locate_records([runs], asked)[0]
+    assert len(reads) == COUNT + 1  # only one of them has that metric
+    assert located[0].findings("ece")[0].value == 0.1
+    assert len(reads) == COUNT + 1
+
+
+def test_a_metric_that_was_not_announced_is_read_from_the_file(runs, reads):
+    record(0, latency(1.0), measured("small", "ece", 0.1)).write(runs / "0" / "record.json")
+    located = locate_records([runs])[0]
+    assert [finding.value for finding in located[0].findings("ece")] == [0.1]
+    assert len(reads) == COUNT + 1

@@ -35,13 +35,14 @@ def history(
 
     Example: kdbench history runs --metric latency_p50_ns --model student-kd --out history
     """
+    from kdbench.judge.excerpts import MAIN
     from kdbench.judge.history import history as over_records
     from kdbench.judge.located_records import locate_records
     from kdbench.options import names
 
     if markdown is not None:
         make_room(markdown, "--markdown")
-    records, notes = locate_records(folders)
+    records, notes = locate_records(folders, several_names(metrics) or MAIN)
     chosen_axes = assignments(names(axes), "--axes", "threads=1,batch=128") if axes else None
     chosen = {"metrics": several_names(metrics), "models": several_names(models)}
     followed = over_records(records, **chosen, axes=chosen_axes, notes=notes)
