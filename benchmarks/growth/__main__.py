@@ -44,9 +44,8 @@ def main() -> None:
     parser.add_argument("--folder", metavar="DIR", type=Path, help="keep the synthetic records there for another time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["KDBENCH_CACHE"] = folder  # a history starts without what others read
         print("| Task | n | CPU time | | | growth |\n|---|---|---|---|---|---|")
-        for name, set_up, sizes in _tasks(options.folder or Path(folder)):
+        for name, set_up, sizes in _tasks(options.folder or Path(folder), Path(folder) / "cache"):
             if not options.only or name.startswith(tuple(options.only)):
                 set_up(WARM_UP)()
                 print(f"| {name} | {_row(sizes, [_cpu_s(set_up, size) for size in sizes])} |", flush=True)
@@ -65,7 +64,7 @@ def _cpu_s(set_up: SetUp, size: int) -> float:
     return time.process_time() - begin
 
 
-def _tasks(root: Path) -> Iterator[tuple[str, SetUp, tuple[int, ...]]]:
+def _tasks(root: Path, cache: Path) -> Iterator[tuple[str, SetUp, tuple[int, ...]]]:
     def stored(models: int, hour: int = 0) -> Path:
         return _stored(root / f"{models}-{hour}", models, hour, Parts())
 
@@ -90,6 +89,7 @@ def _tasks(root: Path) -> Iterator[tuple[str, SetUp, tuple[int, ...]]]:
         return lambda: markdown(compare(*map(RunRecord.read, paths)))
 
     def over(records: int) -> Callable[[], object]:
+        os.environ["KDBENCH_CACHE"] = str(cache / f"{records}")  # without what others read
         folders = [_stored(root / "history" / f"{hour:05}", 4, hour, SMALL) for hour in range(records)]
         return lambda: history(locate_records(folders)[0])
 
