@@ -22,8 +22,7 @@ def paragraph(record: RunRecord) -> str:
     students = [group for group in groups if group.label in teachers]
     several = len(set(teachers.values())) > 1
     if several:
-        count = len(set(teachers.values()))
-        sentences = [f"{count} teachers and {len(students)} students: each student is compared with its own teacher."]
+        sentences = [_counts(groups, students, len(set(teachers.values())))]
     else:
         reference = [group for group in groups if group not in students]
         compared = [group for group in reference if group.label in teachers.values()] or reference
@@ -34,6 +33,18 @@ def paragraph(record: RunRecord) -> str:
         teacher = f"`{teachers[student.label]}`" if several else _THE_TEACHER
         sentences.append(_student(record, student, opening, teacher))
     return " ".join([*sentences, *_gaps(record)])
+
+
+def _counts(groups: list[ModelGroup], students: list[ModelGroup], references: int) -> str:
+    """Return how many models there are of each kind, where students have several references."""
+    variants = sum(group.role == "variant" for group in groups)
+    if not variants:
+        return f"{references} teachers and {len(students)} students: each student is compared with its own teacher."
+    teachers, others = (sum(group.role == role for group in groups) for role in ("teacher", "student"))
+    numbers = ((teachers, "teacher"), (others, "student"), (variants, "compressed variant"))
+    kinds = [f"{count} {kind}{'' if count == 1 else 's'}" for count, kind in numbers if count]
+    listed = f"{', '.join(kinds[:-1])} and {kinds[-1]}"
+    return f"{listed}: each variant is compared with the model that it was made of."
 
 
 def _reference(record: RunRecord, group: ModelGroup) -> str:

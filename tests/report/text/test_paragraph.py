@@ -150,6 +150,14 @@ def test_students_of_several_teachers_are_compared_with_their_teacher(of_three_t
     assert "the teacher" not in text
 
 
+def test_variants_are_counted_apart(make_record, make_card) -> None:
+    variant = {"id": "small-int8", "name": "small-int8", "role": "variant", "parents": ("student-kd",)}
+    cards = [make_card("teacher"), make_card("student-kd"), make_card("student-kd", **variant)]
+    compared = [*pairs("teacher", "student-kd", size_ratio=2.0), *pairs("student-kd", "small-int8", size_ratio=3.0)]
+    text = paragraph(make_record(models=cards, measurements=[], pairs=compared, warnings=()))
+    assert text.startswith("1 teacher, 1 student and 1 compressed variant: each variant is compared with the model")
+
+
 def test_the_teacher_is_the_one_that_students_are_compared_with(make_record, make_card, sample) -> None:
     other = make_card("teacher", id="other", name="other")
     text = paragraph(make_record(models=(other, *sample.models)))
