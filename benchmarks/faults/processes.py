@@ -40,6 +40,7 @@ def trials(_folder: Path, seed: int, count: int) -> Iterator[Trial]:
     """Yield trials of every kind in turn."""
     rng, root = random.Random(seed), os.geteuid() == 0
     kinds = [killed, killed_owner, killed, claimed_twice, killed, full_file, planted_lock, shadowed, homeless]
+    kinds += [unwritable_output, limited]
     kinds += [full_disk, second_user, read_only] if root else []
     for number in range(count):
         with _place() as place:
@@ -270,6 +271,27 @@ def homeless(rng: random.Random, place: Path) -> tuple[str, str]:
     foreign = [line for line in text.splitlines() if not own.match(line)]
     faults = [f"foreign lines: {foreign[:2]}"] if foreign else []
     return f"HOME={home}", "; ".join([*faults, *([f"exit {code}"] if code else [])])
+
+
+def unwritable_output(rng: random.Random, place: Path) -> tuple[str, str]:
+    """Progress or results go to a full disk or a closed pipe: the work is done all the same."""
+    target, full = rng.choice([("2>/dev/full", 0), ("2>&-", 0), (">&-", 0), (">/dev/full", 3), ("2> >(head -c1)", 0)])
+    shell = ("bash", "-c", f'exec "$@" {target}', "bash")
+    code, text = _run(place, *_bench(place), "--energy", "off", "--out", str(place / "out"), before=shell)
+    faults = [f"exit {code}: {text}"] if code != full else []
+    if not (place / "out" / "record.json").exists():
+        faults.append("nothing was measured")
+    return f"output {target}", "; ".join([*faults, *filter(None, [_leftovers(place)])])
+
+
+def limited(rng: random.Random, place: Path) -> tuple[str, str]:
+    """Memory, open files or processes are limited: it works, or says what ran out."""
+    limit = rng.choice(["-v 200000", "-v 400000", "-v 800000", "-v 1500000", "-n 8", "-n 16", "-n 32", "-s 64"])
+    shell = ("bash", "-c", f'ulimit {limit}; exec "$@"', "bash")
+    code, text = _run(place, *_bench(place), "--energy", "off", "--out", str(place / "out"), before=shell)
+    before_main = "internal error" not in text and any(name in text for name in ("MemoryError", "ImportError"))
+    fault = "" if code in {0, 3} or before_main else f"exit {code}: {text}"
+    return f"ulimit {limit}", "; ".join(filter(None, [fault, _leftovers(place)]))
 
 
 # --- processes ---------------------------------------------------------------------------------------------------
