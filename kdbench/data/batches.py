@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -142,15 +142,15 @@ class Batches:
         self.channels_last = channels_last and split.inputs.ndim == 4
         self.device = torch.device(device)
         self.labels = split.labels
-        self.normalisation = {"mean": tuple(mean), "std": tuple(std)}
+        axis = {} if channel_axis == 1 else {"channel_axis": channel_axis}  # that of images is in no name of a table
+        self.normalisation: dict[str, Any] = {"mean": tuple(mean), "std": tuple(std), **axis}
         self._samples = split.samples
         self._mixing = None
         if train and augment.mixes:
             assert classes is not None, "mixed labels are distributions over a known number of classes"
             self._mixing = augmenting.Mixing(augment, classes, seed)
-        self._transform = None
-        if train and augment.transform is not None:
-            self._transform = Transforming(augment.transform, seed)
+        transform = augment.transform if train else None
+        self._transform = None if transform is None else Transforming(transform, seed)
         self._inputs = torch.from_numpy(split.inputs).to(self.device)
         self._labels = torch.from_numpy(split.labels).to(self.device)
         self._numbers = torch.from_numpy(split.samples).to(self.device)

@@ -139,6 +139,13 @@ def test_whatever_changes_the_logits_has_a_table_of_its_own(tmp_path, other):
     assert len(tables(tmp_path)) == 2
 
 
+def test_a_table_belongs_to_the_axis_of_the_normalisation(tmp_path):
+    eight = {"mean": (0.1,) * 4 + (0.9,) * 4, "std": (0.3,) * 8}
+    for axis in (2, 3):
+        cached(tmp_path, tiny(3), training(Augment(), **eight, channel_axis=axis))
+    assert len(tables(tmp_path)) == 2
+
+
 class Failing(nn.Module):
     def forward(self, images):
         raise AssertionError("asked again")
