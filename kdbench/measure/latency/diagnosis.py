@@ -75,7 +75,7 @@ def saturation(configuration: Configuration, call_ns: Sequence[float]) -> str | 
 
 
 def instability(data: Clustered) -> str | None:
-    """Return why no gate may rely on these samples, or None."""
+    """Return by how much the sessions differ where that is a lot, or None; the interval allows for it."""
     spread = statistics.session_spread(data)
     return f"sessions differ by {100 * spread:.0f} %" if spread >= _UNSTABLE_SPREAD else None
 
