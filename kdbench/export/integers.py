@@ -1,26 +1,18 @@
-"""Integer layers of a graph: batch norm folded into them, and the kernels that onnxruntime chooses for them.
+"""Integer layers of a graph: batch norm folded into them.
 
 torch's exporter folds batch norm into float weights, but not through DequantizeLinear. Folding is exact, because it
 only changes scales and biases; after Jacob et al. 2018 (arXiv:1712.05877, section 3.2).
-
-A layer between DequantizeLinear and QuantizeLinear gets an integer kernel if the runtime has one that fits; the others
-compute in float32 on dequantized numbers, which is slower than a network that was never quantized.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from kdbench import temporary
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
 _LAYERS = {"Conv", "Gemm"}
-_INTEGER = {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QGemm"}
-_FLOAT = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
 
 
 def fold_batch_norm(model: "ir.Model") -> None:
@@ -96,21 +88,3 @@ def _set_bias(layer: "ir.Node", graph: "ir.Graph", numbers: "NDArray[np.float32]
     graph.register_initializer(bias)
     layer.resize_inputs(3)
     layer.replace_input_with(2, bias)
-
-
-def count_kernels(path: Path) -> tuple[int, int]:
-    """Return how many convolutions and matrix products of a file run in integers, and how many in floating point.
-
-    Counted in onnxruntime on this machine's CPU, with all optimisations.
-    """
-    import onnx
-    import onnxruntime as ort
-
-    with temporary.folder() as folder:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.optimized_model_filepath = str(folder / "optimised.onnx")
-        ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        graph = onnx.load(options.optimized_model_filepath, load_external_data=False).graph
-        operators = [node.op_type for node in graph.node]
-    return sum(o in _INTEGER for o in operators), sum(o in _FLOAT for o in operators)

@@ -37,9 +37,9 @@ from kdbench.statistics.estimates import NORMAL_Z, student_t
 ALIKE = 0.25  # added to the correlation of sessions: five sessions show theirs with a standard error of 0.4
 _MOST_ALIKE = 0.9
 # Scatter of runs beyond what their sessions show, as a share (reports/trust): 0.13 % for the speed-up of two
-# convolutional nets in calm hours on four virtual cores, 0.58 % in others. On two, whose neighbours halve the time that a
-# core has to itself, intervals of 0.5 % held in 35 of 40 runs beside a busy core, of 1.25 % in 38. A virtual machine
-# does not see what its neighbours do.
+# convolutional nets in calm hours on four virtual cores, 0.58 % in others. On two cores, with neighbours on the same
+# hardware, intervals that allow for 0.5 % held too seldom beside a busy core; 1.25 % was chosen there. A guest does not
+# see what its neighbours do.
 RESOLUTION = 0.001
 SHARED_RESOLUTION = 0.0125
 

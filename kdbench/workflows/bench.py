@@ -1,16 +1,17 @@
 """Measure model files that kdbench did not train, without a recipe."""
 
 from collections.abc import Container, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
 from kdbench import storage, temporary
-from kdbench.errors import InputError
+from kdbench.errors import InputError, KdbenchError
 from kdbench.evaluate.predictions import Analyses
 from kdbench.judge.target import Target, targets_of
 from kdbench.machine import fingerprint
+from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.harness import check_config, measure
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
@@ -18,6 +19,7 @@ from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard
 from kdbench.results.claim import claimed
 from kdbench.results.findings import Findings
+from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_no_results, require_unused
 from kdbench.results.values import require_id
 from kdbench.validation import validated
@@ -104,6 +106,7 @@ def bench_models(
             loaded.append(model)
         test = None if images is None else images.test_set()
         diagnostics = tuple(diagnostic for _, of_model in loaded for diagnostic in of_model)
+        diagnostics += _kernels([model for model, _ in loaded])
         diagnostics += unweighted(networks) + (() if images is None else images.diagnostics)
 
         check_config(options, progress)
@@ -132,6 +135,21 @@ def bench_models(
         )
         progress.stage("report", 3, 3)
         return write_results(record, findings.samples, folder, judged)
+
+
+def _kernels(models: Sequence[BenchModel]) -> tuple[Diagnostic, ...]:
+    """Return which kernels this machine has for the compressed files among `models`."""
+    compressed = [model for model in models if model.card.variant is not None]
+    if not compressed:
+        return ()
+    from kdbench.compress.kernels import kernels_of
+    from kdbench.workflows.files.variants import kernel_warning
+
+    warnings = []
+    for model in compressed:
+        with suppress(KdbenchError):  # a file that does not load: the measurement says so
+            warnings.append(kernel_warning(model.id, kernels_of(model.path, model.facts.sample_shape)))
+    return tuple(warning for warning in warnings if warning is not None)
 
 
 def _bench(paths: Sequence[str | Path] | str | Path = (), **keywords: Any) -> RunResults:

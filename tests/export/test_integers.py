@@ -1,8 +1,8 @@
 import torch
 from torch import nn
 
+from kdbench.compress.kernels import kernels_of
 from kdbench.distill.quantize import deployed, with_fake_quantization
-from kdbench.export.integers import count_kernels
 from kdbench.export.onnx import export_onnx
 from kdbench.recipe import Quantize
 
@@ -24,12 +24,13 @@ def chain(*, quantize: bool) -> nn.Module:
 def test_convolutions_between_two_roundings_run_in_integers_and_nothing_is_left_beside_the_file(tmp_path):
     """The last layer's output is not rounded, so it is no integer's."""
     export_onnx(deployed(chain(quantize=True)), (3, 8, 8), tmp_path / "net.onnx")
-    integer, floating = count_kernels(tmp_path / "net.onnx")
-    assert integer >= 2
-    assert integer + floating == 3
+    kernels = kernels_of(tmp_path / "net.onnx")
+    assert len(kernels.integer) >= 2
+    assert len(kernels.layers) == 3
     assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
 
 
 def test_a_network_in_full_precision_has_none(tmp_path):
     export_onnx(chain(quantize=False), (3, 8, 8), tmp_path / "net.onnx")
-    assert count_kernels(tmp_path / "net.onnx") == (0, 3)
+    kernels = kernels_of(tmp_path / "net.onnx")
+    assert (len(kernels.integer), len(kernels.layers)) == (0, 3)

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kdbench import storage
+from kdbench.compress.kernels import Kernels, kernels_of
 from kdbench.distill.quantize import deployed, rounding_sensitivity
 from kdbench.distill.training import fit
-from kdbench.export.integers import count_kernels
 from kdbench.export.onnx import Parity, check_parity, export_onnx
 from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress
@@ -17,6 +17,7 @@ from kdbench.results import records
 from kdbench.results.cards import Bits, CodeFile, ModelCard, Origin
 from kdbench.results.records import Diagnostic, Measurement
 from kdbench.results.run_folder import RunFolder, card_path
+from kdbench.workflows.files.variants import kernel_warning
 from kdbench.workflows.stages.export_ahead import ExportAhead
 from kdbench.workflows.stages.train import training_summary
 from kdbench.workflows.study.model_sources import external_files, file_hash
@@ -196,18 +197,25 @@ def quantization_warnings(exports: Sequence[Exported], folder: RunFolder) -> Ite
     """Yield a warning for each quantized model that is measured; only for the first of several seeds."""
     names = set()
     for export in exports:
-        card = export.card
-        bits = card.bits
-        if bits is None or export.refused is not None or card.name in names:
+        card, bits = export.card, export.card.bits
+        if (bits is None and card.variant is None) or export.refused is not None or card.name in names:
             continue
         names.add(card.name)
-        integer, floating = count_kernels(folder.model(card.id))
-        yield Diagnostic(
-            code="quantized",
-            message=f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its "
-            "first and last layer) are kept as 8-bit integers; onnxruntime's CPU kernels compute "
-            f"{integer} of {integer + floating} layers in integers, the others in float32",
-            remedy="read its size and times as those of 8-bit weights in this runtime: hardware made for its bits may "
-            "need less",
-            model=card.id,
-        )
+        kernels = kernels_of(folder.model(card.id), export.facts.sample_shape)
+        if card.variant is not None:
+            if (warning := kernel_warning(card.id, kernels)) is not None:
+                yield warning
+        elif bits is not None:
+            yield _few_bits(card.id, bits, kernels)
+
+
+def _few_bits(id_: str, bits: Bits, kernels: Kernels) -> Diagnostic:
+    return Diagnostic(
+        code="quantized",
+        message=f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its "
+        "first and last layer) are kept as 8-bit integers; onnxruntime's CPU kernels compute "
+        f"{len(kernels.integer)} of {len(kernels.layers)} layers in integers, the others in float32",
+        remedy="read its size and times as those of 8-bit weights in this runtime: hardware made for its bits may "
+        "need less",
+        model=id_,
+    )

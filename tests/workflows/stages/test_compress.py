@@ -72,6 +72,9 @@ def test_variants_of_every_seed_are_made_once_and_measured(tmp_path):
     assert macs[variant.id] == macs["student-seed2"]
     assert variant.parameters == cards["student-seed2"].parameters
 
+    warned = {warning.model for warning in record.warnings if warning.code == "kernels"}
+    assert all(id_ in cards and id_.endswith("seed1") for id_ in warned)  # what they are depends on the processor
+
     run_data, jobs = load_run_data(small), plan(small)
     files = [folder.model(id_) for id_ in cards if cards[id_].role == "variant"]
     before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]

@@ -1,6 +1,7 @@
 """A quantized student through the pipeline: how it begins, what its card and its report say."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -41,7 +42,8 @@ def exported(id_: str, bits: Bits | None, refused: str | None = None) -> Exporte
         id=id_, name=id_.partition("-")[0], role="student", bits=bits, file=f"models/{id_}.onnx", sha256="0",
         input_shape=(1, 8, 8), classes=5, parameters=2,
     )  # fmt: skip
-    return Exported(None, card, None, missing(id_, "parity_max_abs", "unknown"), refused)  # type: ignore[arg-type]
+    facts = SimpleNamespace(sample_shape=(1, 8, 8))
+    return Exported(None, card, facts, missing(id_, "parity_max_abs", "unknown"), refused)  # type: ignore[arg-type]
 
 
 BITS = Bits(weights=3, activations=8, first_last=8)
