@@ -42,11 +42,12 @@ class Compressor(Value):
     """A compression method; the fields of a subclass are its settings, each with a default.
 
     The first line of its docstring is what `kdbench list compressors` shows. `calibrated` says whether it needs
-    calibration inputs. Whoever changes what is written for the same settings raises `revision`, so that files of an
+    calibration inputs, `leaves_float32` whether its files are float32 models, which can be compressed further. Whoever changes what is written for the same settings raises `revision`, so that files of an
     earlier one are not taken for it.
     """
 
     calibrated: ClassVar[bool] = False
+    leaves_float32: ClassVar[bool] = False
     revision: ClassVar[int] = 1
 
     def compress(self, source: Source, target: Path) -> Outcome:

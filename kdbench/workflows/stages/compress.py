@@ -33,7 +33,14 @@ def compression_plan(recipe: Recipe, run_data: RunData) -> tuple[Step, ...]:
 
     Raises InputError for an unknown method or setting, and for too few training samples: before anything trains.
     """
-    return tuple(_step(variant, run_data) for variant in recipe.variants())
+    steps = tuple(_step(variant, run_data) for variant in recipe.variants())
+    methods = {step.variant.name: step.method for step in steps}
+    for step in steps:
+        source = methods.get(step.variant.of)
+        if source is not None and not source.leaves_float32:
+            message = f"variant {step.variant.name!r} is of {step.variant.of!r}, which is compressed already"
+            raise InputError(message, "name in of the teacher or student that it was made of")
+    return steps
 
 
 def _step(variant: Variant, run_data: RunData) -> Step:

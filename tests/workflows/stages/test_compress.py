@@ -50,6 +50,11 @@ def test_what_cannot_be_compressed_is_refused_before_anything_trains(tmp_path, v
     assert not (tmp_path / "out").exists()
 
 
+def test_a_compressed_file_is_not_compressed_again(tmp_path):
+    with pytest.raises(InputError, match="compressed already"):
+        train(recipe(INT8, {"of": "student-int8", "method": "fp16"}), tmp_path / "out")
+
+
 @pytest.mark.slow
 def test_variants_of_every_seed_are_made_once_and_measured(tmp_path):
     swept = {**INT8, "name": "s8", "sweep": {"calibrator": ["min-max", "mse"]}}
