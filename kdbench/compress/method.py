@@ -42,8 +42,9 @@ class Compressor(Value):
     """A compression method; the fields of a subclass are its settings, each with a default.
 
     The first line of its docstring is what `kdbench list compressors` shows. `calibrated` says whether it needs
-    calibration inputs, `leaves_float32` whether its files are float32 models, which can be compressed further. Whoever changes what is written for the same settings raises `revision`, so that files of an
-    earlier one are not taken for it.
+    calibration inputs, `leaves_float32` whether its files are float32 models, which can be compressed further. Whoever
+    changes what is written for the same settings raises `revision`, so that files of an earlier one are not taken for
+    it.
     """
 
     calibrated: ClassVar[bool] = False
