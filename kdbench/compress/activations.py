@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.errors import InputError
+from kdbench.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import onnx
@@ -46,9 +46,8 @@ def activations(
 
 def refused(error: Exception) -> InputError:
     """Return the error of a model that onnxruntime does not load or run, with its own reason."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     hint = "compress a model that onnxruntime runs: kdbench bench MODEL --no-accuracy shows whether it does"
-    return InputError(f"onnxruntime does not run this model: {reason}", hint)
+    return InputError(f"onnxruntime does not run this model: {first_line(error)}", hint)
 
 
 def _session(model: "onnx.ModelProto") -> Any:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from numpy.typing import NDArray
 
-from kdbench.errors import InputError, first_line
+from kdbench.compress.activations import refused
+from kdbench.errors import InputError
 from kdbench.modelfile.facts import ModelFacts
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Observer:
                 observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except FAULTS as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         self._declared = self._session.get_inputs()
         stored = {tensor.name for tensor in model.graph.initializer}
         self._fed = fed or next((value.name for value in self._declared if value.name not in stored), "")
@@ -61,7 +62,7 @@ class Observer:
             arguments = feed(self._declared, self._fed, inputs)
             return dict(zip(self._names, self._session.run(self._names, arguments), strict=True))
         except FAULTS as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +103,3 @@ def probe_shape(facts: ModelFacts) -> tuple[int, ...] | None:
     if facts.input_dtype != "float32" or not facts.input_shape or len(sample) < len(facts.sample_shape):
         return None
     return (facts.fixed_batch or 1, *sample)
-
-
-def _refused(error: Exception) -> InputError:
-    hint = "compress a model that onnxruntime runs: kdbench bench MODEL --no-accuracy shows whether it does"
-    return InputError(f"onnxruntime does not run this model: {first_line(error)}", hint)

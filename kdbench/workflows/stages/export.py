@@ -21,8 +21,9 @@ from kdbench.workflows.files.variants import kernel_warning
 from kdbench.workflows.stages.export_ahead import ExportAhead
 from kdbench.workflows.stages.train import training_summary
 from kdbench.workflows.study.model_sources import external_files, file_hash
-from kdbench.workflows.study.networks import architecture, origin, pruning_of, trained
+from kdbench.workflows.study.networks import architecture, origin, trained
 from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.pruned import pruning_of
 from kdbench.workflows.study.ready_teachers import TeacherForm, form_of
 from kdbench.workflows.study.run_data import RunData
 

@@ -13,9 +13,9 @@ from kdbench import models, storage
 from kdbench.data.augment import slot_count
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset
-from kdbench.distill import pruning
 from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights
 from kdbench.distill.objective import ScheduledTerm
+from kdbench.distill.pruning import prune
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
 from kdbench.distill.teaching.stored_logits import ArrayTeacher, StoredLogits, load_logits
 from kdbench.distill.teaching.teachers import LiveTeacher, Teacher, cached_teacher
@@ -26,15 +26,14 @@ from kdbench.models.staged import Fused
 from kdbench.plugins import describe_failure
 from kdbench.plugins.seeding import seeded
 from kdbench.progress import Progress
-from kdbench.recipe import Model, Prune, Student, Trained, Training
-from kdbench.results.cards import Origin, Pruning
+from kdbench.recipe import Model, Student, Trained, Training
+from kdbench.results.cards import Origin
 from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.study import pruned
 from kdbench.workflows.study.model_sources import file_hash, load_into
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.ready_teachers import built_for, form_of, onnx_network
 from kdbench.workflows.study.run_data import RunData
-
-PRUNING = "pruning.json"  # beside the checkpoint of a pruned network: what was removed
 
 
 def fresh(job: Job, dataset: Dataset) -> nn.Module:
@@ -48,10 +47,9 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
         trunk = _built(entry.model, job.seed, dataset, dataset.input_shape, features)
         return SubStudent(trunk, features, dataset.outputs)
     network = _plain(job, dataset)
-    if (options := _prune(job)) is not None:
-        assert job.start is not None, "a pruned network has a source"
+    if (options := pruned.options_of(job)) is not None and job.start is not None:
         network = fresh(job.start, dataset)
-        pruning.prune(network, _zeros(dataset, dataset.input_shape), options, entry.name)
+        prune(network, _zeros(dataset, dataset.input_shape), options, entry.name)
     return _quantized(network, job)
 
 
@@ -84,14 +82,17 @@ def _quantized(network: nn.Module, job: Job) -> nn.Module:
     return network if quantize is None else with_fake_quantization(network, quantize)
 
 
-def _prune(job: Job) -> Prune | None:
-    return job.entry.prune if isinstance(job.entry, Student) else None
-
-
 def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
     """Return a job's network with the weights that its training starts from."""
-    if (options := _prune(job)) is not None:
-        return _quantized(_pruned(job, options, run_data.dataset, folder), job)
+    if (options := pruned.options_of(job)) is not None:
+        assert job.start is not None, "a pruned network has a source"
+        network, example = (
+            trained(job.start, run_data.dataset, folder),
+            _zeros(run_data.dataset, run_data.dataset.input_shape),
+        )
+        weights = folder.checkpoint(job.start.id) / fit.WEIGHTS
+        pruned.prune_once(network, example, options, job.entry.name, weights, pruned.removed_file(folder, job))
+        return _quantized(network, job)
     network, _ = from_weights(job, run_data.dataset)
     if job.parts:
         assert isinstance(network, Fused)
@@ -112,47 +113,20 @@ def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
     return network
 
 
-def _pruned(job: Job, options: Prune, dataset: Dataset, folder: RunFolder) -> nn.Module:
-    """Return what is left of the network that a job is pruned from; what was removed is written beside its checkpoint.
-
-    A training that is resumed finds it there: another machine may add up magnitudes in another order.
-    """
-    assert job.start is not None, "a pruned network has a source"
-    network, example = trained(job.start, dataset, folder), _zeros(dataset, dataset.input_shape)
-    place, weights = folder.checkpoint(job.id), folder.checkpoint(job.start.id) / fit.WEIGHTS
-    key = storage.content_hash({"of": storage.sha256(weights), "prune": options.model_dump(mode="json")})
-    known = storage.read_json(place / PRUNING, "pruning") if (place / PRUNING).exists() else {}
-    if known.get("key") == key:
-        pruning.rebuild(network, example, known["history"])
-        return network
-    done = pruning.prune(network, example, options, job.entry.name)
-    share = done.macs / done.macs_before
-    storage.write_json(storage.make_folder(place) / PRUNING, {"key": key, "macs_share": share, "history": done.history})
-    return network
-
-
-def _pruned_again(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
+def _reshaped(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     """Return a network of the shape of a pruned job's, with other weights."""
-    if _prune(job) is None or job.start is None:
+    if pruned.options_of(job) is None or job.start is None:
         return _plain(job, dataset)
-    network = _pruned_again(job.start, dataset, folder)
-    known = storage.read_json(folder.checkpoint(job.id) / PRUNING, "pruning")
-    pruning.rebuild(network, _zeros(dataset, dataset.input_shape), known["history"])
+    network = _reshaped(job.start, dataset, folder)
+    pruned.prune_again(network, _zeros(dataset, dataset.input_shape), pruned.removed_file(folder, job))
     return network
-
-
-def pruning_of(job: Job, folder: RunFolder) -> Pruning | None:
-    """Return what a job's trained network was pruned from; None if it was not."""
-    if _prune(job) is None:
-        return None
-    assert job.start is not None, "a pruned network has a source"
-    known = storage.read_json(folder.checkpoint(job.id) / PRUNING, "pruning")
-    return Pruning(of=job.start.id, macs_share=known["macs_share"])
 
 
 def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     """Return a finished job's network with its weights, on the CPU, in evaluation mode."""
-    network = fresh(job, dataset) if _prune(job) is None else _quantized(_pruned_again(job, dataset, folder), job)
+    network = (
+        fresh(job, dataset) if pruned.options_of(job) is None else _quantized(_reshaped(job, dataset, folder), job)
+    )
     fit.load_weights(network, folder.checkpoint(job.id))
     network.eval()
     return network
@@ -190,8 +164,7 @@ def architecture(entry: Trained) -> Model:
 
 def quantized_like(other: nn.Module, job: Job) -> nn.Module:
     """Return `other` with fake quantization if the job's student has it."""
-    quantize = job.entry.quantize if isinstance(job.entry, Student) else None
-    return other if quantize is None or is_quantized(other) else with_fake_quantization(other, quantize)
+    return other if is_quantized(other) else _quantized(other, job)
 
 
 def _built(model: Model, seed: int, dataset: Dataset, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

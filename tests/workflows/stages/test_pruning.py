@@ -12,6 +12,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.export import export_all
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.plan import plan
+from kdbench.workflows.study.pruned import removed_file
 from kdbench.workflows.study.run_data import load_run_data
 from kdbench.workflows.train import train
 
@@ -38,12 +39,18 @@ def test_a_pruned_student_is_a_part_of_its_source_also_where_that_is_pruned_and_
     folder = RunFolder(train(small, tmp_path / "out"))
     run_data, jobs = load_run_data(small), plan(small)
     teacher, half, _ = jobs
-    written = (folder.checkpoint("half") / networks.PRUNING).read_bytes()
+    written = removed_file(folder, half).read_bytes()
     start = networks.initialized(half, run_data, folder)
     whole = networks.trained(teacher, run_data.dataset, folder)
     kept = start.blocks[0][0].weight
     assert all(any(torch.equal(row, other) for other in whole.blocks[0][0].weight) for row in kept)
-    assert (folder.checkpoint("half") / networks.PRUNING).read_bytes() == written
+    assert removed_file(folder, half).read_bytes() == written
+    for damaged in ("[]", "{", '{"key": "x", "macs_share": 0.5, "history": [["blocks.0.0", true, [999]]]}'):
+        removed_file(folder, half).write_text(damaged, encoding="utf-8")
+        with pytest.raises(InputError) as error:
+            networks.trained(half, run_data.dataset, folder)
+        assert "delete" in (error.value.hint or "")
+    removed_file(folder, half).write_bytes(written)
     exports = export_all(small, jobs, run_data, folder, Silent())
     assert [export.refused for export in exports] == [None] * 3
     macs = [count_onnx(folder.model(job.id)).macs for job in jobs]
