@@ -6,7 +6,6 @@ import numpy as np
 
 from benchmarks.trust.markdown import commits, met, others, paragraph, percent, signed, table
 from benchmarks.trust.models import PAIRS, Pair
-from benchmarks.trust.ours import SINGLES
 from benchmarks.trust.repeats import Values
 from benchmarks.trust.summary import Answer, Coverage, coverage, scatter
 from kdbench import units
@@ -20,8 +19,6 @@ cores; those of the others keep to one, a different one in every repeat. The lon
 kdbench's repeats; the other methods' own long-run ratios are listed as well. Intervals are computed from the stored
 rounds, by the statistics of the day this page was written."""
 _STOPPED = "Had kdbench stopped when its interval was narrower than a precision (the default is the first):"
-_ALONE = """Latencies of the single models, against the geometric mean of the repeats. Their intervals speak for the
-machine as it was during the run, and do not know what it is like an hour later:"""
 
 
 def section(result: Values) -> str:
@@ -65,8 +62,6 @@ def _pair(pair: Pair, repeats: Sequence[Values]) -> str:
             _methods(repeats, truth),
             _STOPPED,
             _replays(ours, truth),
-            paragraph(_ALONE),
-            _singles(ours),
         ]
     )
 
@@ -105,20 +100,6 @@ def _replay(name: str, answers: Sequence[Values], sessions: Sequence[int], truth
     covered = coverage([_answer(r) for r in answers], truth)
     sd = scatter([r["ratio"] for r in answers]).sd
     return [name, f"{np.median(sessions):g}", _held(covered), percent(covered.half_width), percent(sd)]
-
-
-def _singles(ours: Sequence[Values]) -> str:
-    rows = []
-    for model in ours[0]["singles"]:
-        for metric in SINGLES:
-            answers = [_answer(r["singles"][model][metric]) for r in ours]
-            values = scatter([a.value for a in answers])
-            covered = coverage(answers, values.long_run)
-            name = f"{model}, {metric.split('_')[1]}"
-            rows.append(
-                [name, units.time(values.long_run), percent(values.sd), _held(covered), percent(covered.half_width)]
-            )
-    return table(["latency", "long-run", "spread (sd)", "intervals that hold", "half-width (median)"], rows)
 
 
 def _fine(ratio: float) -> str:

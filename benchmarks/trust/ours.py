@@ -13,12 +13,10 @@ from kdbench.measure.context import Context
 from kdbench.measure.latency.sessions import Sampled, ratios_by_session, sample
 from kdbench.measure.passes.latency import latency_findings
 from kdbench.recipe.measure import Measure
-from kdbench.results.findings import Findings
 from kdbench.results.records import Interval
 from kdbench.statistics import Clustered
 from kdbench.worker.jobs import JobModel
 
-SINGLES = ("latency_p50_ns", "latency_mean_ns")
 _NEVER, _AT_ONCE = 0.0, math.inf  # precisions that no interval reaches, and that any does
 _DIGITS = 6  # of a log ratio: a millionth
 
@@ -42,8 +40,8 @@ def compare(
 ) -> dict[str, Any]:
     """Compare a teacher and a student; return JSON values.
 
-    `ratio` with `low` and `high`; `singles`, by model and metric, each `value`, `low`, `high` in ns; `sessions`, each
-    with its `log_ratio` (median of its rounds), its `rounds` (the log ratio of each) and its `p50_ns` by model.
+    `ratio` with `low` and `high`; `sessions`, each with its `log_ratio` (median of its rounds), its `rounds` (the log
+    ratio of each) and its `p50_ns` by model.
     Raises MeasurementError where there is no ratio.
     """
     collected = sampled(bench_models, models, how, folder, seed)
@@ -51,12 +49,7 @@ def compare(
     (pair,) = (p for p in findings.pairs if p.metric == "latency_ratio")
     if pair.value is None:
         raise MeasurementError(f"no ratio: {pair.reason}")
-    return {
-        "ratio": pair.value,
-        **_bounds(pair.interval),
-        "singles": {s.id: _singles(s, findings) for s in bench_models},
-        "sessions": _sessions(collected, bench_models),
-    }
+    return {"ratio": pair.value, **_bounds(pair.interval), "sessions": _sessions(collected, bench_models)}
 
 
 def p50_ns(bench_model: BenchModel, models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int) -> float:
@@ -90,11 +83,6 @@ def _sessions(sampled: Sampled, bench_models: Sequence[BenchModel]) -> list[dict
 
 def _medians_ns(data: Clustered) -> dict[int, float]:
     return {int(s): float(np.median(data.values[data.session == s])) for s in np.unique(data.session)}
-
-
-def _singles(bench_model: BenchModel, findings: Findings) -> dict[str, dict[str, float | None]]:
-    by_metric = {m.metric: m for m in findings.measurements if m.model == bench_model.id and m.metric in SINGLES}
-    return {metric: {"value": by_metric[metric].value, **_bounds(by_metric[metric].interval)} for metric in SINGLES}
 
 
 def _bounds(interval: Interval | None) -> dict[str, float | None]:

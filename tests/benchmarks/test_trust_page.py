@@ -16,10 +16,8 @@ def answer(ratio: float, half: float) -> dict:
 
 
 def repeat_of(pair: str, ratio: float, half: float) -> dict:
-    single = {"value": 1e5, "low": 9e4, "high": 1.1e5}
     ours = {
         **answer(ratio, half),
-        "singles": {m: {"latency_p50_ns": single, "latency_mean_ns": single} for m in ("t", "s")},
         "sessions": [{"log_ratio": 1.0, "p50_ns": {"t": 1e5, "s": 1e5}}] * 9,
         "replayed": [{"precision": 0.05, "reached": True, "sessions": 5, **answer(ratio, 2 * half)}],
     }
