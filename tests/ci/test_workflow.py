@@ -67,3 +67,8 @@ def test_the_document_lists_every_input_with_its_default():
     shown = {name.strip("`"): default.strip("`") for names, default, _ in rows for name in names.split(", ")}
     described = {"package": "the action's own version", "token": "the job's"}
     assert shown == {name: described.get(name, it["default"]) for name, it in ACTION["inputs"].items()}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.name)
+def test_actionlint_finds_nothing_in_our_own(path):
+    assert lint(path.read_text("utf-8")) == []

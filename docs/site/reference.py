@@ -1,0 +1,131 @@
+"""The pages of the reference, generated from the code: commands, keys of a recipe, metrics, names and Python API."""
+
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+import kdbench
+from kdbench import recipe
+from kdbench.cli.main import application
+from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric
+
+_HIDDEN = {"--install-completion", "--show-completion", "--help"}
+
+
+def pages() -> dict[str, str]:
+    """Return the Markdown of each page by file name."""
+    return {"commands.md": commands(), "recipe.md": recipe_keys(), "metrics.md": metrics(), "api.md": api()}
+
+
+def commands() -> str:
+    """Return the page of all commands with their arguments and options."""
+    group = typer.main.get_command(application())
+    assert isinstance(group, typer.core.TyperGroup)
+    sections = [_command(name, command) for name, command in group.commands.items()]
+    return "\n\n".join(["# Commands", "Every command has `--help`. " + (group.epilog or ""), *sections]) + "\n"
+
+
+def recipe_keys() -> str:
+    """Return the page of the recipe's tables: each key with its type and default."""
+    tables = [
+        value
+        for name in recipe.__all__
+        if inspect.isclass(value := getattr(recipe, name)) and issubclass(value, BaseModel)
+        if value is not recipe.InputOptions
+    ]
+    intro = "The types of a recipe's tables. [Recipes](../docs/recipes.md) explains each key."
+    return "\n\n".join(["# Keys of a recipe", intro, *map(_model, tables)]) + "\n"
+
+
+def metrics() -> str:
+    """Return the page of all metrics: id, unit, better direction and formula."""
+    intro = "The ids are those in `record.json`, in targets and in options. Times are in ns, shares between 0 and 1."
+    return "\n\n".join([
+        "# Metrics", intro,
+        "## Of a model", _metrics(METRICS.values()),
+        "## Of a student and its teacher", _metrics(PAIR_METRICS.values()),
+    ]) + "\n"  # fmt: skip
+
+
+def api() -> str:
+    """Return the page of the public Python names, for mkdocstrings to fill."""
+    blocks = [f"::: {_path(name)}" for name in kdbench.__all__ if not name.startswith("_")]
+    intro = "`import kdbench` loads a name's module when the name is used."
+    return "\n\n".join(["# Python API", intro, *blocks]) + "\n"
+
+
+def _path(name: str) -> str:
+    value = getattr(kdbench, name)
+    if inspect.ismodule(value):
+        return value.__name__
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _command(name: str, command: Any) -> str:
+    context = command.make_context(f"kdbench {name}", [], resilient_parsing=True)
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    rows = [row for parameter in command.params if (row := _parameter(parameter, context))]
+    text = inspect.cleandoc(command.help or "")
+    return "\n\n".join([f"## {name}", f"```\n{usage}\n```", text, _table(("", ""), rows)])
+
+
+def _parameter(parameter: Any, context: Any) -> tuple[str, str] | None:
+    record = parameter.get_help_record(context)
+    if record is None or _HIDDEN & {*parameter.opts}:
+        return None
+    return f"`{record[0]}`", record[1]
+
+
+def _model(model: type[BaseModel]) -> str:
+    rows = [
+        (f"`{field.alias or name}`", f"`{_type(field.annotation)}`", _default(field.default, field.default_factory))
+        for name, field in model.model_fields.items()
+    ]
+    text = inspect.cleandoc(model.__doc__ or "")
+    return "\n\n".join([f"## {model.__name__}", text, _table(("key", "type", "default"), rows)])
+
+
+def _type(annotation: Any) -> str:
+    """Return a type as a person would write it: without modules and the limits that a validator enforces."""
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(_toml, get_args(annotation)))
+    text = annotation.__name__ if inspect.isclass(annotation) and not get_args(annotation) else str(annotation)
+    text = re.sub(r"typing\.Annotated\[([^,\[\]]+(?:\[[^\]]*\])?), .*?\)\]", r"\1", text)
+    return re.sub(r"\b(?:[A-Za-z_]+\.)+(?=[A-Z])|\btyping\.|collections\.abc\.|<class '|'>", "", text)
+
+
+def _default(default: Any, factory: Any) -> str:
+    if factory is not None:
+        return f"`{factory()!r}`"
+    return "required" if default is PydanticUndefined else "" if default is None else f"`{_toml(default)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, BaseModel):
+        keys = ", ".join(f"{key} = {_toml(getattr(value, key))}" for key in value.model_fields_set)
+        return f"{{ {keys} }}" if keys else "{}"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _metrics(declared: Iterable[Metric]) -> str:
+    rows = [(f"`{m.id}`", m.title, m.unit, "higher" if m.higher_is_better else "lower", m.formula) for m in declared]
+    return _table(("id", "title", "unit", "better", "formula"), rows)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    text = " ".join(text.split()).replace("|", "\\|")
+    return text if "`" in text else text.replace("<", "&lt;")
