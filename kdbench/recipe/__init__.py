@@ -8,6 +8,7 @@ and the base layer only; every stage and workflow may import it.
 from kdbench.recipe.data import Augment, Data, Examples, LabelNoise, Subset, Transform
 from kdbench.recipe.measure import LEAST_PRECISION, Analysis, InputOptions, Measure
 from kdbench.recipe.models import Model, Prune, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
+from kdbench.recipe.reported import Reported
 from kdbench.recipe.study import Recipe, needed_by
 from kdbench.recipe.training import Average, Optimizer, Precision, Schedule, Training
 from kdbench.recipe.variants import Variant
@@ -28,6 +29,7 @@ __all__ = [
     "Prune",
     "Quantize",
     "Recipe",
+    "Reported",
     "Schedule",
     "Start",
     "Student",

@@ -15,6 +15,7 @@ from kdbench.recipe.expanding import expanded
 from kdbench.recipe.measure import Analysis, Measure
 from kdbench.recipe.models import Student, Teacher
 from kdbench.recipe.paths import located
+from kdbench.recipe.reported import Reported
 from kdbench.recipe.training import Training
 from kdbench.recipe.variants import Variant, in_order
 from kdbench.registry import suggestion
@@ -36,7 +37,8 @@ class Recipe(Value):
     `folder` is where the recipe's file is: its paths are relative to it (see `located`). `plugins` are Python files or
     modules to import first, which may register models, methods, data sets and transforms. A `variant` is a teacher, a
     student or another variant, compressed after training.
-    `track` names the experiment trackers that log each training.
+    `track` names the experiment trackers that log each training. `reported` are a study's own numbers, which the report
+    compares with those of the run.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
@@ -52,6 +54,7 @@ class Recipe(Value):
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
     track: tuple[str, ...] = later(())
+    reported: tuple[Reported, ...] = later(())
 
     @field_validator("plugins", "track", mode="before")
     @classmethod
@@ -77,6 +80,8 @@ class Recipe(Value):
                     hint = suggestion(other, names, f"it has {', '.join(names[:_LISTED])}{more}")
                     message = f"student {student.name!r} names the model {other!r}, which the recipe does not have"
                     raise ValueError(f"{message}; {hint}")
+        for number in self.reported:
+            number.check(everyone)
         for student in self.student:
             self._check_pruned(student)
             self._check_start(student)
@@ -193,8 +198,11 @@ class Recipe(Value):
         return content
 
     def hash(self) -> str:
-        """Return the SHA-256 of the resolved recipe without trackers and the location of its file, data and weights."""
-        content = {key: value for key, value in self.published().items() if key != "track"}
+        """Return the SHA-256 of the resolved recipe.
+
+        Trackers, a study's numbers, and the location of the recipe's file, data and weights are left out.
+        """
+        content = {key: value for key, value in self.published().items() if key not in {"track", "reported"}}
         content["data"] = {key: value for key, value in content["data"].items() if key not in {"root", "download"}}
         return storage.content_hash(content)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.judge.limits import bounds_of
 from kdbench.results.comparisons import Change, Strategy
+from kdbench.results.differences import difference
 from kdbench.results.metrics import Metric
 from kdbench.results.records import Interval, Measurement, Pair
 
@@ -99,7 +100,7 @@ def between_counts(base: float, new: float) -> Delta | NotComparable:
 def between_independent(
     base: Measurement, new: Measurement, metric: Metric, run_to_run: float
 ) -> Delta | NotComparable:
-    """Return the change of two numbers with independent intervals, by `recovered`; for ratios, on the logarithms.
+    """Return the change of two numbers with independent intervals, by `difference`; for ratios, on the logarithms.
 
     If the numbers have a repeatability instead of intervals, the bounds are the extremes of both. `run_to_run` is the
     standard deviation between runs that is not visible within a run, as a share of the number.
@@ -110,7 +111,7 @@ def between_independent(
     assert before is not None, "a number without bounds is not reliable"
     assert after is not None
     if metric.in_points:
-        low, high = recovered((base.value, before.low, before.high), (new.value, after.low, after.high))
+        low, high = difference((base.value, before.low, before.high), (new.value, after.low, after.high))
         return Delta(100 * (new.value - base.value), 100 * low, 100 * high, "separate", n)
     if min(before.low, after.low) <= 0:
         return NotComparable("an interval includes zero", "measure in more sessions")
@@ -118,21 +119,8 @@ def between_independent(
     if metric.repeatability is not None:
         return Delta(change, after.low / before.high, after.high / before.low, "separate", n)
     logarithms = _logarithms(base.value, before), _logarithms(new.value, after)
-    low, high = recovered(*logarithms, extra=math.sqrt(2) * _Z * run_to_run)
+    low, high = difference(*logarithms, extra=math.sqrt(2) * _Z * run_to_run)
     return Delta(change, math.exp(low), math.exp(high), "separate", n)
-
-
-def recovered(
-    base: tuple[float, float, float], new: tuple[float, float, float], extra: float = 0.0
-) -> tuple[float, float]:
-    """Return the interval of new - base from (value, low, high) of each, which are independent.
-
-    The method of variance estimates recovery (Zou and Donner 2008): from Wilson's intervals of two shares it computes
-    Newcombe's (1998, method 10); half-widths of symmetric intervals it adds in quadrature. `extra` is a further
-    half-width.
-    """
-    (b, b_low, b_high), (n, n_low, n_high) = base, new
-    return n - b - math.hypot(n - n_low, b_high - b, extra), n - b + math.hypot(n_high - n, b - b_low, extra)
 
 
 def from_pair(pair: Pair, metric: Metric) -> Delta:
@@ -151,7 +139,7 @@ def from_anchor(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_studen
     machine's change between the runs affects the times of both models, and cancels.
     """
     before, after = (_logarithms(pair.value, pair.interval) for pair in (base, new))
-    (low, high), value = recovered(before, after), after[0] - before[0]
+    (low, high), value = difference(before, after), after[0] - before[0]
     if as_student != bool(metric.higher_is_better):  # better is a smaller number: invert
         value, low, high = -value, -high, -low
     return Delta(math.exp(value), math.exp(low), math.exp(high), "anchored", new.n, anchor)

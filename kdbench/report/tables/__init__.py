@@ -17,6 +17,7 @@ from kdbench.report.tables.flips import flips
 from kdbench.report.tables.front import front
 from kdbench.report.tables.inputs import inputs
 from kdbench.report.tables.latency import latency, offline, speedups, time_by_operator, where_the_time_goes
+from kdbench.report.tables.reported import reported
 from kdbench.report.tables.summary import ratios, summary
 from kdbench.report.tables.training import sweeps, training
 from kdbench.results.records import RunRecord
@@ -27,6 +28,7 @@ TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     summary,
     ratios,
     front,
+    reported,
     sweeps,
     errors,
     closed_form,

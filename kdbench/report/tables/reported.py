@@ -1,0 +1,92 @@
+"""A study's own numbers beside this run's: theirs, ours with its interval, and whether they agree."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kdbench import units
+from kdbench.report.axes import format_axes
+from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.model_groups import ModelGroup, mean_over_seeds, model_groups, number
+from kdbench.report.table import Column, Row, Table, finished
+from kdbench.results.differences import difference
+from kdbench.results.metrics import Metric
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import Interval, RunRecord
+
+_HEADS = {"Model": False, "Metric": False, "Reported": True, "This run": True, "Agrees": False, "Source": False}
+_NOTE = (
+    "Agrees: the reported number is within this run's interval. Reported numbers have no interval, and the study may "
+    "have trained otherwise: what is known of that is in the last column."
+)
+
+
+def reported(record: RunRecord) -> Table:
+    """Return a row for each number that the recipe says a study reports."""
+    listed = (record.recipe or {}).get("reported")
+    rows = [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
+    groups = {group.label: group for group in model_groups(record)}
+    columns = [Column(head, numeric=numeric) for head, numeric in _HEADS.items()]
+    return finished("Compared with the study", columns, [_row(record, groups, entry) for entry in rows], [_NOTE])
+
+
+def _row(record: RunRecord, groups: Mapping[str, ModelGroup], entry: Mapping[str, Any]) -> Row:
+    metric, axes, minus = declared(entry["metric"]), entry.get("axes") or {}, entry.get("minus")
+    write = _difference_text(metric) if minus else metric.text
+    names = [entry["model"], *([minus] if minus else [])]
+    present = [groups[name] for name in names if name in groups]
+    if len(present) < len(names):
+        ours = Number(write, status="unavailable", reason="not in this run")
+    elif minus:
+        ours = _difference(record, metric, present[0], present[1], axes, write)
+    else:
+        ours = number(record, present[0], metric.id, axes)
+    at = f", {format_axes(axes)}" if axes else ""
+    source = "; ".join(filter(None, (entry.get("source"), entry.get("about"))))
+    theirs = Number(write, float(entry["value"]))
+    label = Text(" − ".join(names), code=not minus)
+    return Row((label, Text(f"{metric.title}{at}"), theirs, ours, _agrees(theirs, ours), Text(source)))
+
+
+def _difference(
+    record: RunRecord, metric: Metric, first: ModelGroup, second: ModelGroup, axes: Any, write: Callable[[float], str]
+) -> Number:
+    """Return first - second: the mean over the seeds that both have, else from the interval of each."""
+    scale = 100.0 if metric.in_points else 1.0
+    a, b = (number(record, group, metric.id, axes) for group in (first, second))
+    if a.value is None or b.value is None:
+        return Number(write, status="unavailable", reason=a.reason if a.value is None else b.reason)
+    if metric.scored and len(by_seed := _by_seed(record, metric, first, second, axes)) > 1:
+        mean, interval = mean_over_seeds([scale * value for value in by_seed])
+        return Number(write, mean, interval)
+    value = scale * (a.value - b.value)
+    if a.interval is None or b.interval is None:
+        return Number(write, value)
+    low, high = difference((b.value, b.interval.low, b.interval.high), (a.value, a.interval.low, a.interval.high))
+    return Number(write, value, Interval(low=scale * low, high=scale * high, level=a.interval.level))
+
+
+def _by_seed(record: RunRecord, metric: Metric, first: ModelGroup, second: ModelGroup, axes: Any) -> list[float]:
+    values = []
+    others = {card.seed: card.id for card in second.cards}
+    for card in first.cards:
+        pair = [record.find(id_, metric.id, **axes) for id_ in (card.id, others.get(card.seed)) if id_ is not None]
+        known = [m.value for m in pair if m is not None and m.value is not None]
+        if len(known) == 2:
+            values.append(known[0] - known[1])
+    return values
+
+
+def _agrees(theirs: Number, ours: Number) -> Cell:
+    if theirs.value is None or ours.value is None:
+        return Text("")
+    if ours.interval is not None and ours.interval.low <= theirs.value <= ours.interval.high:
+        return Text("yes")
+    if theirs.plain == ours.plain:
+        return Text("yes")
+    return Text(f"no: ours is {'higher' if ours.value > theirs.value else 'lower'}")
+
+
+def _difference_text(metric: Metric) -> Callable[[float], str]:
+    if metric.in_points:
+        return lambda value: f"{units.points(value)} points"
+    return lambda value: f"{'+' if value > 0 else ''}{metric.text(value)}"
