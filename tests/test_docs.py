@@ -9,7 +9,7 @@ import typer
 from pydantic import BaseModel
 
 from kdbench import recipe
-from kdbench.cli.main import application
+from kdbench.cli.application import application
 from kdbench.distill.methods import METHODS
 
 ROOT = Path(__file__).parent.parent

@@ -17,7 +17,7 @@ HEAVY = {"torch", "torchvision", "lightning_fabric", "onnx", "onnxruntime", "skl
     ("module", "unwanted"),
     [
         ("kdbench", HEAVY | {"numpy", "pydantic", "typer", "rich"}),
-        ("kdbench.cli.main", HEAVY | {"numpy", "pydantic", "rich", "jinja2"}),
+        ("kdbench.cli.application", HEAVY | {"numpy", "pydantic", "rich", "jinja2"}),
         ("kdbench.recipe", HEAVY | {"numpy", "typer", "rich"}),
         ("kdbench.results.records", HEAVY | {"numpy", "typer", "rich"}),
         ("kdbench.machine.fingerprint", HEAVY | {"typer", "rich"}),
@@ -34,7 +34,8 @@ def test_importing_loads_nothing_it_does_not_need(module, unwanted):
 @pytest.mark.parametrize(
     ("arguments", "unwanted"),
     [
-        (["--help"], HEAVY | {"numpy", "pydantic", "rich"}),
+        (["--help"], HEAVY | {"numpy", "pydantic", "rich", "typer", "inspect"}),
+        (["--version"], HEAVY | {"numpy", "pydantic", "rich", "typer", "inspect"}),
         (["bench", "--help"], HEAVY | {"numpy", "rich"}),  # typer itself may load pydantic for list options
     ],
 )

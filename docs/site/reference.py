@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 import kdbench
 from kdbench import recipe
-from kdbench.cli.main import application
+from kdbench.cli.application import application
 from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric
 
 _HIDDEN = {"--install-completion", "--show-completion", "--help"}

@@ -4,18 +4,16 @@ import errno
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
-
-import typer
+from typing import TYPE_CHECKING, Self
 
 from kdbench.cli.console import result_json, say
 from kdbench.cli.interrupt import Interrupts
 from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, KdbenchError, first_line
 
-# typer's usage errors have no public name; its public BadParameter derives from them.
-UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+if TYPE_CHECKING:
+    import typer
+
 _DISK_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EFBIG, errno.EMFILE, errno.ENFILE),
@@ -27,7 +25,6 @@ _NO_MEMORY = (
 _SHOWN_CHARACTERS = 60  # of a path that is too long
 
 
-@dataclass
 class Invocation:
     """What a command knows about its own invocation.
 
@@ -35,13 +32,15 @@ class Invocation:
     set by commands that have `--resume`. `how_to_go_on` says what to do after an interruption of the others.
     """
 
-    arguments: tuple[str, ...] = ()
-    folder: Path | None = None
-    resumable: bool = False
-    how_to_go_on: str = "an interrupted measurement keeps nothing; run the same command again"
+    # Not a dataclass: these load `inspect`, a fifth of the time that `kdbench --help` takes.
+    def __init__(self, arguments: tuple[str, ...] = (), folder: Path | None = None, *, resumable: bool = False) -> None:
+        self.arguments = arguments
+        self.folder = folder
+        self.resumable = resumable
+        self.how_to_go_on = "an interrupted measurement keeps nothing; run the same command again"
 
     @classmethod
-    def of(cls, context: typer.Context) -> Self:
+    def of(cls, context: "typer.Context") -> Self:
         """Return the invocation that a command runs in."""
         assert isinstance(context.obj, cls)
         return context.obj
@@ -78,7 +77,7 @@ def conclude(work: Callable[[], int | None], invocation: Invocation) -> int:
     try:
         with interrupts.watched():
             code = work() or 0
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else EXIT_INTERNAL
@@ -110,10 +109,6 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     """Return the message, hint and exit code for `error`."""
     if isinstance(error, KdbenchError):
         return error.message, error.hint, error.exit_code
-    if isinstance(error, UsageError):
-        path = getattr(getattr(error, "ctx", None), "command_path", "kdbench")
-        message = error.format_message()  # type: ignore[attr-defined]
-        return message, f"see {path} --help", EXIT_BAD_INPUT
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         from kdbench.storage import storage_error
 

@@ -1,67 +1,15 @@
-"""The `kdbench` command and its sub-commands.
-
-Start-up costs little more than the import of typer: commands import what they need when they run, typer reads the
-options of only the command that is named, and help is plain text because rich's panels would triple its time.
-"""
+"""The `kdbench` command: its environment, its end, and the answers that need no sub-command."""
 
 import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection, Sequence
-from typing import Annotated
-
-import typer
+from collections.abc import Sequence
 
 from kdbench import __version__, children
-from kdbench.cli.commands.bench import bench
-from kdbench.cli.commands.compare import compare
-from kdbench.cli.commands.compress import compress
-from kdbench.cli.commands.doctor import doctor
-from kdbench.cli.commands.history import history
-from kdbench.cli.commands.list import list_
-from kdbench.cli.commands.macs import macs
-from kdbench.cli.commands.ready import ready
-from kdbench.cli.commands.report import report
-from kdbench.cli.commands.run import run, train
 from kdbench.cli.console import open_closed_streams, result
 from kdbench.cli.invocation import Invocation, conclude
 from kdbench.errors import EXIT_SIGNAL
-
-_COMMANDS: dict[str, Callable[..., int | None]] = {
-    command.__name__.rstrip("_"): command
-    for command in (run, train, bench, compress, macs, compare, ready, report, history, list_, doctor)
-}
-
-
-def application(named: Collection[str] = tuple(_COMMANDS)) -> typer.Typer:
-    """Return the command line; the commands that are not `named` are listed, but have no options."""
-    app = typer.Typer(
-        name="kdbench",
-        help="Is this compressed model ready to replace its teacher? Train, distil, export, measure and report.",
-        epilog="Exit codes: 0 done, 1 a gate failed, 2 inconclusive, 3 wrong input, 4 internal error, 130 interrupted.",
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    for name, command in _COMMANDS.items():
-        app.command(name, help=command.__doc__)(command if name in named else _only_listed)
-    app.callback(invoke_without_command=True)(_top)
-    return app
-
-
-def _only_listed() -> None:
-    raise AssertionError("a command that runs is named in the arguments")
-
-
-def _top(
-    ctx: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False
-) -> None:
-    if version:
-        result(f"kdbench {__version__}")
-        raise typer.Exit
-    if ctx.invoked_subcommand is None:
-        result(ctx.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,21 +21,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_closed_streams()
         os.environ.update(children.safe_environment())  # also for processes that libraries start
     invocation = Invocation(tuple(sys.argv[1:] if arguments is None else arguments))
-    completing = "_KDBENCH_COMPLETE" in os.environ  # the words to complete are in the environment, too
-    app = application(_COMMANDS) if completing else application(invocation.arguments)
-    command = typer.main.get_command(app)
-
-    def work() -> int | None:
-        code = command.main(list(invocation.arguments), prog_name="kdbench", standalone_mode=False, obj=invocation)
-        return code if isinstance(code, int) else None
-
     with warnings.catch_warnings():
         if not sys.warnoptions:  # -W and PYTHONWARNINGS ask for warnings
             warnings.simplefilter("ignore")  # libraries warn about themselves, which helps no user
-        code = conclude(work, invocation)
+        code = conclude(lambda: _work(invocation), invocation)
     if code >= EXIT_SIGNAL and arguments is None:
         # All results are on disk, and an orderly exit with torch loaded takes more than a second.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
     return code
+
+
+def _work(invocation: Invocation) -> int | None:
+    """Answer for `kdbench` itself, or run the command that is named."""
+    first = invocation.arguments[0] if invocation.arguments else "--help"
+    if "_KDBENCH_COMPLETE" not in os.environ:
+        if first in {"-h", "--help"}:
+            from kdbench.cli.overview import overview
+
+            result(overview())
+            return 0
+        if first == "--version":
+            result(f"kdbench {__version__}")
+            return 0
+    from kdbench.cli.application import run_command  # loads typer, which takes most of the start-up time
+
+    return run_command(invocation)

@@ -3,7 +3,6 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 
 from kdbench.cli.invocation import Invocation, conclude
 from kdbench.errors import DataMissingError, KdbenchError
@@ -31,10 +30,6 @@ def test_a_users_error_is_a_message_and_a_hint(capsys):
 def test_an_error_without_a_hint_has_no_hint_line(capsys):
     conclude(raising(KdbenchError("broken")), Invocation())
     assert capsys.readouterr().err == "error: broken\n"
-
-
-def test_a_usage_error_is_the_users():
-    assert conclude(raising(typer.BadParameter("no")), Invocation()) == 3
 
 
 @pytest.mark.parametrize(
