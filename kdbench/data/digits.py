@@ -1,11 +1,11 @@
 """Scikit-learn's digits: 1,797 grey images of 8 × 8 pixels, which every installation has.
 
+digits.npz holds the levels and labels of `sklearn.datasets.load_digits()` as uint8.
+
 digits              a fifth of each class is the test part: 360 images
 digits:test=0.5     half of each class is
 """
 
-import gzip
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ _SOURCE = (
     "doi:10.24432/C50P49, CC BY 4.0, as shipped with scikit-learn; {share} of each class is the test part; "
     "mean and std computed from the training part"
 )
-_FILE = "datasets/data/digits.csv.gz"
+_FILE = Path(__file__).with_name("digits.npz")
 
 
 class Digits(Value):
@@ -48,18 +48,7 @@ def load_digits(request: Request) -> Dataset:
     return Dataset(request.name, tuple(str(digit) for digit in range(10)), training, test, mean, std, source)
 
 
-def read_digits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return the grey levels (1797, 8, 8), 0 to 16, and the labels (1797,) of `sklearn.datasets.load_digits`.
-
-    They come straight from its file where that is in its usual place: importing scikit-learn takes two seconds.
-    """
-    spec = importlib.util.find_spec("sklearn")
-    file = Path(next(iter((spec and spec.submodule_search_locations) or ("",)))) / _FILE
-    if not file.is_file():
-        from sklearn import datasets
-
-        bunch = datasets.load_digits()
-        return bunch.images, bunch.target.astype(np.int64)
-    with gzip.open(file, "rt", encoding="ascii") as stream:
-        rows = np.loadtxt(stream, delimiter=",")
-    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
+def read_digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the grey levels (1797, 8, 8), 0 to 16, and the labels (1797,) of `sklearn.datasets.load_digits`."""
+    with np.load(_FILE, allow_pickle=False) as arrays:
+        return arrays["levels"], arrays["labels"].astype(np.int64)

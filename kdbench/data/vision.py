@@ -1,70 +1,21 @@
-"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 through torchvision, each part on its own.
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 as published, in torchvision's folders, each part on its own."""
 
-torchvision requires every file of a set before it reads one. The classes here are torchvision's, narrowed to the files
-of the requested part. CIFAR's files are pickles; none is opened before its pinned MD5 is checked.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from kdbench.data import DATASETS
-from kdbench.data.dataset import Dataset, Images, Part, Request, Split
+from kdbench.data.dataset import Dataset, Part, Request, Split
 from kdbench.data.reading.images import fit_images
+from kdbench.data.reading.published_files import Arrays, IdxFiles, PickledFiles, PublishedFiles, faults
 from kdbench.errors import DataMissingError, InputError
-
-# The path of a file of a part, relative to the root, and its MD5, None if torchvision pins none for the unpacked file.
-NeededFile = tuple[str, str | None]
-# A torchvision data set class, narrowed to one part, and the files that part needs.
-Narrowed = tuple[Any, list[NeededFile]]
-
-
-def narrow_mnist(cls: Any, part: Part) -> Narrowed:
-    """Narrow torchvision's MNIST, or a class derived from it, to the IDX files of one part."""
-    prefix = {"train": "train", "test": "t10k"}[part]
-    resources = [resource for resource in cls.resources if resource[0].startswith(prefix)]
-    needed: list[NeededFile] = [(f"{cls.__name__}/raw/{file.removesuffix('.gz')}", None) for file, _ in resources]
-    attributes = {
-        "resources": resources,
-        "_check_exists": lambda self: not faults(Path(self.root), needed),
-        "_check_legacy_exist": lambda _: False,  # never the .pt files of old versions, which have no checksum
-        "pixels": lambda self: self.data.numpy()[:, None],
-    }
-    return type(cls.__name__, (cls,), attributes), needed  # torchvision names the folder after the class
-
-
-def narrow_cifar(cls: Any, part: Part) -> Narrowed:
-    """Narrow torchvision's CIFAR-10 or CIFAR-100 to the checked pickles of one part and the class names."""
-    files = {"train": cls.train_list, "test": cls.test_list}[part]
-    named = [*files, (cls.meta["filename"], cls.meta["md5"])]
-    needed: list[NeededFile] = [(f"{cls.base_folder}/{file}", md5) for file, md5 in named]
-    methods = {
-        "_check_integrity": lambda self: not faults(Path(self.root), needed),
-        "pixels": lambda self: np.ascontiguousarray(self.data.transpose(0, 3, 1, 2)),
-    }
-    return type(cls.__name__, (cls,), methods), needed
-
-
-def faults(root: Path, needed: list[NeededFile]) -> str:
-    """Describe missing and damaged files; empty if all exist and match their MD5."""
-    from torchvision.datasets.utils import check_integrity
-
-    missing = [path for path, _ in needed if not (root / path).is_file()]
-    damaged = [path for path, md5 in needed if path not in missing and not check_integrity(root / path, md5)]
-    problems = (("missing", missing), ("not the published file by its MD5", damaged))
-    return "; ".join(f"{what}: {', '.join(paths)}" for what, paths in problems if paths)
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published data set: its class in torchvision, the usual normalisation constants, its citation."""
+    """A published data set: its files, the usual normalisation constants, its citation."""
 
-    cls: str
-    narrow: Callable[[Any, Part], Narrowed]
+    files: PublishedFiles
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
@@ -73,60 +24,121 @@ class Published:
 _CIFAR = (
     "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009), www.cs.toronto.edu/~kriz/cifar.html"
 )
-_MNIST = "MNIST, Y. LeCun, C. Cortes, C. J. C. Burges, yann.lecun.com/exdb/mnist, CC BY-SA 3.0"
-_FASHION = "Fashion-MNIST, H. Xiao, K. Rasul, R. Vollgraf (2017), arXiv:1708.07747, MIT licence"
-_MEAN_10, _STD_10 = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-_MEAN_100, _STD_100 = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
-_PUBLISHED = {
-    "mnist": Published("MNIST", narrow_mnist, (0.1307,), (0.3081,), _MNIST),
-    "fashion_mnist": Published("FashionMNIST", narrow_mnist, (0.2860,), (0.3530,), _FASHION),
-    "cifar10": Published("CIFAR10", narrow_cifar, _MEAN_10, _STD_10, f"CIFAR-10, {_CIFAR}"),
-    "cifar100": Published("CIFAR100", narrow_cifar, _MEAN_100, _STD_100, f"CIFAR-100 (fine labels), {_CIFAR}"),
-}
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_MNIST = Published(
+    IdxFiles(
+        "MNIST/raw",
+        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+        {
+            "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+        tuple(f"{number} - {name}" for number, name in enumerate(_DIGITS)),
+    ),
+    (0.1307,),
+    (0.3081,),
+    "MNIST, Y. LeCun, C. Cortes, C. J. C. Burges, yann.lecun.com/exdb/mnist, CC BY-SA 3.0",
+)
+_FASHION_MNIST = Published(
+    IdxFiles(
+        "FashionMNIST/raw",
+        ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+        {
+            "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    (0.2860,),
+    (0.3530,),
+    "Fashion-MNIST, H. Xiao, K. Rasul, R. Vollgraf (2017), arXiv:1708.07747, MIT licence",
+)
+_CIFAR10 = Published(
+    PickledFiles(
+        "cifar-10-batches-py",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "c58f30108f718f92721af3b95e74349a",
+        {
+            "train": {
+                "data_batch_1": "c99cafc152244af753f735de768cd75f",
+                "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+                "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+                "data_batch_4": "634d18415352ddfa80567beed471001a",
+                "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            },
+            "test": {"test_batch": "40351d587109b95175f43aff81a1287e"},
+        },
+        meta=("batches.meta", "5ff9c542aee3614f3951f8cda6e48888"),
+        labels="labels",
+        label_names="label_names",
+    ),
+    (0.4914, 0.4822, 0.4465),
+    (0.2470, 0.2435, 0.2616),
+    f"CIFAR-10, {_CIFAR}",
+)
+_CIFAR100 = Published(
+    PickledFiles(
+        "cifar-100-python",
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        "eb9058c3a382ffc7106e4002c42a8d85",
+        {"train": {"train": "16019d7e3df5f24257cddd939b257f8d"}, "test": {"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"}},
+        meta=("meta", "7973b15100ade9c7d40fb424638fde48"),
+        labels="fine_labels",
+        label_names="fine_label_names",
+    ),
+    (0.5071, 0.4867, 0.4408),
+    (0.2675, 0.2565, 0.2761),
+    f"CIFAR-100 (fine labels), {_CIFAR}",
+)
+PUBLISHED = {"mnist": _MNIST, "fashion_mnist": _FASHION_MNIST, "cifar10": _CIFAR10, "cifar100": _CIFAR100}
+"""The published sets by name. The MD5s are those of torchvision, www.cs.toronto.edu and github.com/zalandoresearch."""
 
 
-def load_published(published: Published, request: Request) -> Dataset:
+def load_published(name: str, request: Request) -> Dataset:
     """Load the requested parts; raises DataMissingError naming the files, or InputError for a damaged file."""
-    import torchvision.datasets
-
-    root = request.root
+    published, root = PUBLISHED[name], request.root
     if root is None:
         message = f"the data set {request.name!r} is read from a folder, and no folder is named"
         variables = "the environment variable KDBENCH_DATA, or data.root"
         raise DataMissingError(message, f"set {variables}, to the folder that holds downloaded data sets")
-    cls = getattr(torchvision.datasets, published.cls)
     splits: dict[Part, Split] = {}
     class_names: tuple[str, ...] = ()
     for part in request.parts:
-        loaded = _read(cls, part, root, published, request)
-        class_names = tuple(loaded.classes)
-        images: Images = fit_images(loaded.pixels(), request.geometry)
-        splits[part] = Split(images, np.asarray(loaded.targets, dtype=np.int64))
+        images, labels, class_names = _read(published.files, part, root, request)
+        splits[part] = Split(fit_images(images, request.geometry), labels)
     constants = published.mean, published.std, published.source
     return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), *constants)
 
 
-def _read(cls: Any, part: Part, root: Path, published: Published, request: Request) -> Any:
-    narrowed, needed = published.narrow(cls, part)
+def _read(files: PublishedFiles, part: Part, root: Path, request: Request) -> Arrays:
+    needed, failure = files.needed(part), ""
+    if request.download:
+        try:
+            files.download(root, part)
+        except OSError as error:
+            failure = str(error)
     try:
-        return narrowed(root, train=part == "train", download=request.download)
-    # torchvision has no error class: a missing file is a RuntimeError, a network failure an OSError, and a broken IDX
-    # file any error of its parser.
-    except (RuntimeError, OSError, ValueError, LookupError, EOFError, AssertionError) as error:
+        return files.read(root, part)
+    except (OSError, ValueError) as error:
         problems = faults(root, needed)
         if not problems:
-            hint = f"delete {', '.join(path for path, _ in needed)} and get them again with data.download=true"
+            hint = f"delete {', '.join(file.path for file in needed)} and get them again with data.download=true"
             raise InputError(f"the {part} part of {request.name} in {root} cannot be read: {error}", hint) from error
         message = f"the {part} part of {request.name} is not in {root}; {problems}"
-        if request.download:
+        if failure:
             hint = f"check the network, or copy the files into {root}"
-            raise DataMissingError(f"{message}; downloading failed: {error}", hint) from error
-        folder = f"the folder that holds {Path(needed[0][0]).parts[0]}/"
+            raise DataMissingError(f"{message}; downloading failed: {failure}", hint) from error
+        folder = f"the folder that holds {Path(needed[0].path).parts[0]}/"
         hint = f"download it with data.download=true, or set KDBENCH_DATA or data.root to {folder}"
         raise DataMissingError(message, hint) from None
 
 
-for _name, _published in _PUBLISHED.items():
-    _loader = partial(load_published, _published)
+for _name, _published in PUBLISHED.items():
+    _loader = partial(load_published, _name)
     _loader.__doc__ = _published.source  # what a list of data sets shows
+    _loader.__module__ = __name__  # kdbench's own, not somebody's plug-in
     DATASETS.register(_name)(_loader)
