@@ -128,7 +128,7 @@ def mean_over_seeds(values: Sequence[float]) -> tuple[float, Interval]:
     """Return the mean of at least two values and its Student-t interval."""
     import numpy as np
 
-    from kdbench import statistics  # imports scipy, which a report of one seed does not need
+    from kdbench import statistics  # imports numpy, which a report of one seed does not need
 
     mean = statistics.mean(np.array(values, dtype=np.float64))
     assert mean.low is not None, "a single value has no spread"

@@ -9,7 +9,7 @@ Sessions that follow each other within seconds are alike, so they do not show ho
 `runs` widens the interval of a single latency by what runs differ by. A ratio from paired blocks depends on the machine
 far less, and `few_sessions.RESOLUTION` allows for that.
 
-Pure functions on arrays belong here; they import `numpy` and `scipy.special`, and nothing of kdbench. `results`,
+Pure functions on arrays belong here; they import `numpy`, and nothing of kdbench: devices have no scipy. `results`,
 `evaluate`, `measure`, `judge` and `report` import them.
 """
 

@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, ndtri
 
 from kdbench.statistics.estimates import Estimate, rank_of
 from kdbench.statistics.few_sessions import PLAIN, Plan, half_width, looks, of_deviation, widest
+from kdbench.statistics.special import betainc, normal_quantile
 
 DRAWS = 400  # the standard error of a standard error from 400 draws is 3.5 %
 LEAST_BLOCKS, LEAST_SESSIONS = 2, 4  # that are left where disturbed blocks are not used
@@ -114,7 +114,7 @@ def clustered_quantiles(
             for weights in drawn_weights(sessions, among, rng)
         )
         for row, share in enumerate(shares):
-            unseen = of_deviation(medians[:among], float(ndtri(share)))
+            unseen = of_deviation(medians[:among], normal_quantile(share))
             halves[row].append(
                 half_width(
                     total[row],

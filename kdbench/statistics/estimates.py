@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, betaincinv, ndtri, stdtrit
+
+from kdbench.statistics.special import beta_quantile, binomial_cdf, normal_quantile, t_quantile
 
 LEVEL = 0.95
-NORMAL_Z = float(ndtri((1 + LEVEL) / 2))
+NORMAL_Z = normal_quantile((1 + LEVEL) / 2)
 """The two-sided quantile of the normal distribution at `LEVEL`."""
 
 
@@ -42,7 +43,7 @@ def samples_needed(percentile: int) -> int:
     """
     tail = 1 - percentile / 100
     n = 2
-    while bdtr(1, n, tail) > 0.01:
+    while (1 - tail) ** n + n * tail * (1 - tail) ** (n - 1) > 0.01:
         n += 1
     return n
 
@@ -64,7 +65,7 @@ def median(values: NDArray[np.float64]) -> Estimate:
     2.5 %, P(X < k) for X ~ Binomial(n, 1/2): it holds its level whatever the distribution (Thompson 1936).
     """
     ordered, n, k = np.sort(values), len(values), 0
-    while bdtr(k, n, 0.5) <= (1 - LEVEL) / 2:
+    while binomial_cdf(k, n, 0.5) <= (1 - LEVEL) / 2:
         k += 1
     low, high = (float(ordered[k - 1]), float(ordered[n - k])) if k else (None, None)
     return Estimate(float(np.median(ordered)), low, high, n)
@@ -91,7 +92,7 @@ def rate(time_ns: Estimate, samples: int) -> Estimate:
 
 def student_t(degrees: int) -> float:
     """Return the two-sided quantile of Student's t at `LEVEL`."""
-    return float(stdtrit(degrees, (1 + LEVEL) / 2))
+    return t_quantile(degrees, (1 + LEVEL) / 2)
 
 
 def binomial_share(successes: int, n: int) -> Estimate:
@@ -109,8 +110,8 @@ def exact_share(successes: int, n: int) -> Estimate:
     narrower, and holds 84 % where a sixth of a success is expected.
     """
     tail = (1 - LEVEL) / 2
-    low = float(betaincinv(successes, n - successes + 1, tail)) if successes else 0.0
-    high = float(betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0
+    low = beta_quantile(successes, n - successes + 1, tail) if successes else 0.0
+    high = beta_quantile(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
     return Estimate(successes / n, low, high, n)
 
 

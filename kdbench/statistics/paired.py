@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, ndtri
 
 from kdbench.statistics.estimates import LEVEL, Estimate
+from kdbench.statistics.special import binomial_cdf, normal_quantile
 
 
 def paired_share_difference(only_first: int, only_second: int, n: int, *, level: float = LEVEL) -> Estimate:
@@ -18,7 +18,7 @@ def paired_share_difference(only_first: int, only_second: int, n: int, *, level:
     `only_first` counts the samples on which the first succeeds and the second does not. The interval, at `level`, is
     the adjusted Wald of Bonett and Price (2012), which holds its level for few discordant samples too.
     """
-    z = float(ndtri((1 + level) / 2))
+    z = normal_quantile((1 + level) / 2)
     first, second = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
     half = z * math.sqrt((first + second - (first - second) ** 2) / (n + 2))
     low, high = first - second - half, first - second + half
@@ -54,5 +54,5 @@ def mcnemar(only_first: int, only_second: int) -> float:
     discordant samples (Fagerland, Lydersen and Laake 2013). 1 without any.
     """
     k, n = min(only_first, only_second), only_first + only_second
-    below = float(bdtr(k - 1, n, 0.5)) if k else 0.0
-    return min(float(bdtr(k, n, 0.5)) + below, 1.0)
+    below = binomial_cdf(k - 1, n, 0.5)
+    return min(binomial_cdf(k, n, 0.5) + below, 1.0)

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from kdbench.statistics.estimates import LEVEL, Estimate
+from kdbench.statistics.special import t_quantile
 
 PRESUMED_DEGREES = 4.0
 """Degrees of freedom that the presumed deviation counts for: as much as five runs show."""
@@ -32,7 +32,7 @@ class RunSpread:
     @property
     def half_width(self) -> float:
         """The half-width that the deviation alone gives an interval at `LEVEL`, by Student's t."""
-        return float(stdtrit(self.degrees, (1 + LEVEL) / 2)) * self.deviation
+        return t_quantile(self.degrees, (1 + LEVEL) / 2) * self.deviation
 
 
 def run_spread(estimates: Sequence[Estimate], presumed: float) -> RunSpread:

@@ -151,7 +151,7 @@ def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta
     If exactly the same images are right, the accuracies are the same. The interval for the choice of images cannot show
     this: with a few hundred images it is wider than half a point whatever the models predict.
     """
-    from kdbench.statistics import paired_share_difference  # only here: scipy is slow to import
+    from kdbench.statistics import paired_share_difference  # only here: numpy is slow to import
 
     gained, lost, n = int((new & ~base).sum()), int((base & ~new).sum()), len(new)
     if gained == lost == 0:
@@ -164,7 +164,7 @@ def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta
 
 def of_errors(base: "NDArray[np.float64]", new: "NDArray[np.float64]", *, power: float) -> Delta | NotComparable:
     """Return the change of (mean squared error)^power from the squared errors of the same samples, (N,) each."""
-    from kdbench.statistics import root_mean_ratio  # only here: scipy is slow to import
+    from kdbench.statistics import root_mean_ratio  # only here: numpy is slow to import
 
     n = len(new)
     if (base == new).all():
