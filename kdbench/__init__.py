@@ -3,6 +3,8 @@
 `import kdbench` loads nothing heavy: a public name is imported from its module when it is first used.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -9,6 +9,8 @@ for HTML, `report.render.spreadsheet` for CSV, `report.render.junit` for XML, `r
 `cli.console` for the terminal, and `storage.json_text` for JSON.
 """
 
+from __future__ import annotations
+
 import re
 
 _LINE_ENDS = "\n\v\f\r\x85\u2028\u2029"

@@ -3,6 +3,8 @@
 The other end of that bond, which the child ties first, is `kdbench.parent`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import math
 import os
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
 
 _WAIT_S = 5.0  # looking at the clock more rarely than others wake the machine costs nothing that is measured
 _CHUNK = 1 << 16
+_HAS_SAFE_PATH = sys.version_info >= (3, 11)
 _SAFE_PATH, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
 
 
 def python(module: str) -> tuple[str, ...]:
-    """Return the command that runs a module; -P: the user's current folder must not shadow a library."""
-    return sys.executable, "-P", "-m", module
+    """Return the command that runs a module; -P: the user's current folder must not shadow a library.
+
+    Before Python 3.11, which has no -P, `start` changes the folder instead.
+    """
+    return (sys.executable, *(("-P",) if _HAS_SAFE_PATH else ()), "-m", module)
 
 
 def safe_environment() -> dict[str, str]:
@@ -55,7 +61,7 @@ def safe_path() -> Iterator[None]:
 
 def start(
     command: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes] | int, **options: Any
-) -> "Popen[bytes]":
+) -> Popen[bytes]:
     """Start a process of kdbench with this environment; it writes messages to a pipe, its standard output.
 
     Its standard input is a pipe that nobody writes to: it closes when this process is gone. `options` are Popen's.
@@ -65,6 +71,8 @@ def start(
     safe = safe_environment()
     root = str(Path(kdbench.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (root, safe.get(_PATH))))
+    if not _HAS_SAFE_PATH:
+        options.setdefault("cwd", root)
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -99,7 +107,7 @@ def lines_within(stream: IO[bytes], silence_s: Callable[[], float]) -> Iterator[
             return
 
 
-def end(process: "Popen[bytes]") -> None:
+def end(process: Popen[bytes]) -> None:
     """End a process that `start` started, also one that is stopped, and close its pipes."""
     process.kill()
     process.wait()

@@ -4,6 +4,8 @@ A process that is killed (SIGKILL) undoes nothing: what it leaves is held by loc
 sweeps it.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Iterator
 

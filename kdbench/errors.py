@@ -1,5 +1,7 @@
 """Errors that users can fix: a message, a hint and an exit code."""
 
+from __future__ import annotations
+
 # 0 means done. 1 (a gate failed) and 2 (inconclusive) are results, not errors.
 EXIT_BAD_INPUT = 3
 EXIT_INTERNAL = 4

@@ -4,6 +4,8 @@ They are BSD locks (flock), which belong to the open file and not to the process
 keeps the lock of a parent that was killed.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os

@@ -1,5 +1,7 @@
 """The bond of a child process with the kdbench that started it (`kdbench.children`). Standard library only."""
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import os

@@ -1,5 +1,7 @@
 """Progress of long work: workflows report it, the command line displays it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class SubProgress(Progress):
         """Pass on the note."""
         self.parent.note(text)
 
-    def part(self, number: int, parts: int, detail: str) -> "SubProgress":
+    def part(self, number: int, parts: int, detail: str) -> SubProgress:
         """Return the progress of part `number`, from 0, of equal `parts` of this one."""
         width = (self.end - self.start) / parts
         return replace(self, start=self.start + number * width, end=self.start + (number + 1) * width, detail=detail)

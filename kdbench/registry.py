@@ -4,11 +4,14 @@ A registry knows the package whose modules register entries. Nothing is imported
 command loads only the registries that it uses.
 """
 
+from __future__ import annotations
+
 import difflib
 import importlib
 import inspect
 import pkgutil
 import re
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
@@ -44,7 +47,7 @@ def suggestion(word: str, known: Iterable[str], otherwise: str | None = None, *,
 
 def _number_distance(one: str, other: str) -> int:
     numbers = [[int(digits) for digits in re.findall(r"\d+", word)] for word in (one, other)]
-    return sum(abs(a - b) for a, b in zip(*numbers, strict=False))
+    return sum(abs(a - b) for a, b in zip(*numbers))
 
 
 _OWN = f"{__name__.partition('.')[0]}."  # names of this package's modules begin so
@@ -76,7 +79,7 @@ class Registry(Generic[T]):
     returns the entry for a name that is an import path, `module:name`, where such names are admitted.
     """
 
-    _all: ClassVar["weakref.WeakSet[Registry[Any]]"] = weakref.WeakSet()
+    _all: ClassVar[weakref.WeakSet[Registry[Any]]] = weakref.WeakSet()
 
     def __init__(self, kind: str, *, package: str, group: str, imported: Callable[[str], T] | None = None) -> None:
         self.kind = kind
@@ -128,7 +131,7 @@ class Registry(Generic[T]):
             uses.append(Use(self.kind, name, entry, module))
         return entry
 
-    def _find(self, name: str) -> tuple[T, "_Origin | None"]:
+    def _find(self, name: str) -> tuple[T, _Origin | None]:
         self._load()
         if name in self._entries:
             return self._entries[name], self._origins.get(name)
@@ -168,7 +171,7 @@ class Registry(Generic[T]):
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
-        for point in entry_points(group=self._group):
+        for point in _entry_points(self._group):
             try:
                 point.load()
             except Exception as error:  # a plug-in may raise anything
@@ -177,6 +180,10 @@ class Registry(Generic[T]):
                 reason = error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
                 message = f"the plug-in {point.name!r} ({point.value}) of {name}{version} cannot be loaded: {reason}"
                 raise InputError(message, f"update or uninstall {name}") from error
+
+
+def _entry_points(group: str) -> Iterable[Any]:
+    return entry_points(group=group) if sys.version_info >= (3, 10) else entry_points().get(group, ())
 
 
 class _Origin(NamedTuple):

@@ -1,5 +1,7 @@
 """Atomic files: written under a temporary name, flushed and renamed, so that they are complete or absent."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import json
@@ -24,6 +26,7 @@ _LONGEST_CHAIN = 20
 _PROBE = bytes(1 << 16)
 
 _DAMAGED = "it may be truncated, or written by another tool"
+_BLOCK = 1 << 20
 _LARGEST = 1e300  # number with decimals
 _SHOWN_DIGITS = 20
 _SMALL_BYTES = 1 << 30
@@ -211,7 +214,7 @@ def plain_json(text: str) -> Any:
                 waiting += one
             elif isinstance(one, str):
                 one.encode()  # raises UnicodeEncodeError, a ValueError
-            elif isinstance(one, int | float) and not abs(one) < (_LARGEST if isinstance(one, float) else 2**63):
+            elif isinstance(one, (int, float)) and not abs(one) < (_LARGEST if isinstance(one, float) else 2**63):
                 raise ValueError(f"a number is too large: {str(one)[:_SHOWN_DIGITS]}…")
     return value
 
@@ -262,8 +265,11 @@ def require_unpackable(path: Path, members: Container[str] | None = None) -> Non
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def content_hash(value: Any) -> str:

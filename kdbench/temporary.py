@@ -4,6 +4,8 @@ Each is locked as long as its owner lives. What a killed process left is therefo
 by the next process that works in the same place.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil

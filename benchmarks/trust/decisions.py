@@ -29,7 +29,8 @@ from kdbench.machine.cores import rotate_cores
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.latency.configurations import configurations
-from kdbench.measure.latency.sessions import Sampled, session_plan
+from kdbench.measure.latency.ratios import session_plan
+from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.passes.latency import latency_findings
 from kdbench.measure.staging import stage
 from kdbench.recipe.measure import Measure

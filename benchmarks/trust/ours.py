@@ -10,7 +10,8 @@ import numpy as np
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Context
-from kdbench.measure.latency.sessions import Sampled, ratios_by_session, sample
+from kdbench.measure.latency.ratios import ratios_by_session
+from kdbench.measure.latency.sessions import Sampled, sample
 from kdbench.measure.passes.latency import latency_findings
 from kdbench.recipe.measure import Measure
 from kdbench.results.records import Interval

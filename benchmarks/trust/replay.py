@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.trust.repeats import Values
-from kdbench.measure.latency.sessions import session_plan
+from kdbench.measure.latency.ratios import session_plan
 from kdbench.recipe.measure import Measure
 from kdbench.statistics import Estimate, Plan, paired_ratio, relative_width
 

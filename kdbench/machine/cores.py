@@ -6,6 +6,8 @@ has the figures). The likely reason is memory: the kernel hands the pages that o
 core. With several cores, the state of one core is a sample and not the result.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import resource

@@ -7,6 +7,8 @@ so a child of a large process starts with its parent's size. Elsewhere psutil an
 Standard library only on Linux: it runs in the measuring process.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from pathlib import Path

@@ -4,6 +4,8 @@ NVML numbers all boards, CUDA those that CUDA_VISIBLE_DEVICES leaves:
 https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -15,8 +17,14 @@ _UUID_LENGTH = len("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6")
 
 
 def query(query_function: Callable[[Any], T]) -> T | None:
-    """Return what `query_function` gets from pynvml, which is initialised for it alone; None if no driver answers."""
-    import pynvml
+    """Return what `query_function` gets from pynvml, which is initialised for it alone.
+
+    None if no driver answers, or where pynvml is not installed: a device that measures a bundle need not have it.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return None
 
     with contextlib.suppress(pynvml.NVMLError):
         pynvml.nvmlInit()

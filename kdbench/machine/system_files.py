@@ -4,6 +4,8 @@ Linux control groups (containers, batch systems) limit a process's CPU quota and
 v1/memory.rst and `man 7 cgroups`. Functions of this folder take `root`, the folder that stands in for / in tests.
 """
 
+from __future__ import annotations
+
 import os
 import weakref
 from collections.abc import Iterator

@@ -3,12 +3,13 @@
 Counters are read before and after a session, never in between: a monitor that runs would itself be a load.
 """
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 from kdbench.machine.cores import siblings
 from kdbench.machine.system_files import ROOT, fields
@@ -77,7 +78,7 @@ class SystemMonitor:
         self._cores = frozenset(cores) if cores else None
         self._gauges = gauges(root, provider)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> SystemMonitor:  # noqa: PYI034 - Self came with Python 3.11
         self._before = self.read()
         return self
 
@@ -97,7 +98,7 @@ class SystemMonitor:
         seconds = after.at_s - before.at_s
         throttling = tuple(
             ThrottlingEvent(message, gauge.remedy)
-            for gauge, b, a in zip(self._gauges, before.gauges, after.gauges, strict=True)
+            for gauge, b, a in zip(self._gauges, before.gauges, after.gauges)
             if b is not None and a is not None and (message := gauge.describe(b, a))
         )
         then, now = before.swapped_in_pages, after.swapped_in_pages
@@ -122,6 +123,11 @@ class SystemMonitor:
         """Return the other hardware threads of the physical cores of `cores`; None if unknown."""
         threads = [siblings(core, self._root) for core in cores]
         return None if None in threads else frozenset().union(*filter(None, threads)) - cores
+
+
+def busy_seconds(root: Path = ROOT) -> dict[int, float]:
+    """Return for how long each core was busy since start-up, in s; empty where the system does not count that."""
+    return _processors(root)[0]
 
 
 def _of(busy: Mapping[int, float], cores: frozenset[int]) -> float:

@@ -3,6 +3,8 @@
 To add a gauge, write a function that returns it and list it in `gauges`.
 """
 
+from __future__ import annotations
+
 import shutil
 import subprocess
 from collections.abc import Callable

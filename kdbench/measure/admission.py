@@ -16,9 +16,10 @@ from kdbench import temporary
 from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.bench_model import Refusal
-from kdbench.measure.context import ONNXRUNTIME, Context, Start
+from kdbench.measure.context import Context, Start
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model, save_images
+from kdbench.measure.timed import ONNXRUNTIME
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.measure import Measure
 from kdbench.results import metrics

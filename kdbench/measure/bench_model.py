@@ -1,7 +1,7 @@
 """The inputs of a measurement: the models, their networks or why they are refused, and the test images."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from kdbench.evaluate.class_map import ClassMap
 from kdbench.modelfile.facts import ModelFacts
-from kdbench.recipe.measure import Measure
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import DataLayout, Geometry, Preprocessing
 from kdbench.results.records import Status
@@ -100,10 +99,6 @@ def _inside(folder: Path, name: str) -> Path | None:
         return None
 
 
-SEED = 0
-"""The seed of everything random in a measurement: noise images, order of blocks, arrivals, resampling."""
-
-
 @dataclass(frozen=True)
 class BenchModel:
     """A model file to measure; `teacher` is the id of the model it is compared with, if any.
@@ -133,6 +128,16 @@ class BenchModel:
     def name(self) -> str:
         """The card's name."""
         return self.card.name
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file."""
+        return self.facts.sha256
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch that the file takes, if it fixes one."""
+        return self.facts.fixed_batch
 
     def refusal_in(self, runtime: str | None) -> Refusal | None:
         """Return why the model is not measured in `runtime` (None: in any runtime), or None if it is."""
@@ -186,16 +191,3 @@ class TestSet:
             digest.update(sample.tobytes())
         digest.update(self.labels.astype("<i8" if self.task == "classification" else "<f4").tobytes())
         return digest.hexdigest()
-
-
-def outer_batches(model: BenchModel, config: Measure) -> list[int]:
-    """Return batch 1 and the largest configured batch; a fixed batch alone."""
-    if model.facts.fixed_batch:
-        return [model.facts.fixed_batch]
-    return sorted({1, max(config.batch, default=1)})
-
-
-def students(models: Sequence[BenchModel]) -> list[tuple[BenchModel, BenchModel]]:
-    """Return (teacher, student) for each model whose teacher is another one of `models`."""
-    by_id = {model.id: model for model in models}
-    return [(by_id[s.teacher], s) for s in models if s.teacher in by_id and s.teacher != s.id]

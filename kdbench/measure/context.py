@@ -12,6 +12,8 @@ from kdbench.machine.system_monitor import Conditions
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.runner import Runner
+from kdbench.measure.staging import null_model
+from kdbench.measure.timed import ONNXRUNTIME
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Unavailable
 from kdbench.progress import Progress, Silent
@@ -22,8 +24,6 @@ from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Axes
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.process import WorkerError
-
-ONNXRUNTIME = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,11 @@ class Context:
     def runner(self) -> Runner:
         """What runs the measuring processes."""
         return Runner(self.config, self.folder, self.conditions, self.silent)
+
+    @cached_property
+    def null(self) -> JobModel:
+        """A model that computes nothing."""
+        return null_model(self.folder)
 
     def axes(self, **more: str | int) -> dict[str, str | int]:
         """Return the axes of a measurement with the first number of threads, and `more`."""

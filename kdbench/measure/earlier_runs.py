@@ -13,7 +13,7 @@ from typing import Any
 from kdbench import storage
 from kdbench.errors import KdbenchError
 from kdbench.machine.cores import available_cores
-from kdbench.machine.fingerprint import libraries, processor, virtualization
+from kdbench.machine.host import libraries, processor, virtualization
 from kdbench.results.metrics import metric
 from kdbench.results.samples import configuration_key
 from kdbench.statistics import Estimate, RunSpread, run_spread

@@ -11,9 +11,10 @@ from kdbench.errors import InputError
 from kdbench.evaluate.errors import PredictedNumbers
 from kdbench.evaluate.predictions import Analyses, Predictions, TrainingImages, not_finite
 from kdbench.machine.cores import available_cores
-from kdbench.measure.bench_model import SEED, BenchModel, TestSet
-from kdbench.measure.context import ONNXRUNTIME, Context
+from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.context import Context
 from kdbench.measure.staging import stage
+from kdbench.measure.timed import ONNXRUNTIME, SEED
 from kdbench.results.findings import Failure
 from kdbench.results.records import Diagnostic
 from kdbench.worker.faults import remedy

@@ -1,7 +1,9 @@
 """Running measuring processes: on which cores, for which models, and without those that fail."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,9 +13,9 @@ from numpy.typing import NDArray
 
 from kdbench.machine.cores import choose_cores, quiet_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
+from kdbench.measure.timed import TimingConfig
 from kdbench.progress import Progress
-from kdbench.recipe.measure import Measure
-from kdbench.worker.jobs import Job
+from kdbench.worker.jobs import Job, cores_of, on_cores
 from kdbench.worker.process import WorkerError, run_job
 from kdbench.worker.silence import models_of
 
@@ -39,7 +41,7 @@ class Runner:
     `silent` collects the models whose process did not answer: no other process waits for them.
     """
 
-    config: Measure
+    config: TimingConfig
     folder: Path
     conditions: list[Conditions] = field(default_factory=list)
     silent: dict[str, WorkerError] = field(default_factory=dict)
@@ -68,13 +70,13 @@ class Runner:
         if pinned:
             wanted = threads or job.threads
             cores = quiet_cores(self.cores, wanted) if monitor else self.cores
-            job = replace(job, cores=rotate_cores(cores, wanted, turn))
+            job = on_cores(job, rotate_cores(cores, wanted, turn))
         if (known := next((self.silent[m.id] for m in models_of(job) if m.id in self.silent), None)) is not None:
             raise WorkerError(known.message, known.hint, known.model, silent=True)
         try:
             if not monitor:
                 return run_job(job, self.folder, progress, threads=numpy_threads)
-            with SystemMonitor(cores=job.cores, provider=self.config.provider) as system:
+            with SystemMonitor(cores=cores_of(job), provider=self.config.provider) as system:
                 result = run_job(job, self.folder, progress, threads=numpy_threads)
         except WorkerError as error:
             if error.silent and error.model is not None:

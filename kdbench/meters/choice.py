@@ -1,5 +1,7 @@
 """The choice of meters: the most direct one for each part of the machine, and no joule counted twice."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

@@ -4,6 +4,8 @@ The share of the machine's CPU time that this process and its children used is m
 (TDP) of the CPU's model, or by a guess of 4 W a thread if codecarbon does not know the model.
 """
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
@@ -153,7 +155,7 @@ class CodeCarbon(Meter):
         self._last = self._clock(), cpu_kwh * J_PER_KWH
 
 
-def settings(handlers: "list[BaseOutput]") -> dict[str, Any]:
+def settings(handlers: list[BaseOutput]) -> dict[str, Any]:
     """Return the arguments of codecarbon's tracker, with which it writes no files and contacts no service.
 
     All are set, because codecarbon reads missing ones from ~/.codecarbon.config, .codecarbon.config or the environment.
@@ -187,12 +189,12 @@ def settings(handlers: "list[BaseOutput]") -> dict[str, Any]:
     }
 
 
-def _handler(keep: Callable[[float], None]) -> "BaseOutput":
+def _handler(keep: Callable[[float], None]) -> BaseOutput:
     """Return an output that hands the CPU's energy so far, in kWh, to `keep` at each flush."""
     from codecarbon.output_methods.base_output import BaseOutput
 
     class Handler(BaseOutput):
-        def out(self, total: "EmissionsData", delta: "EmissionsData") -> None:  # noqa: ARG002
+        def out(self, total: EmissionsData, delta: EmissionsData) -> None:  # noqa: ARG002
             keep(total.cpu_energy)
 
     return Handler()

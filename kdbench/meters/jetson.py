@@ -6,6 +6,8 @@ Sources for the order of the rails: "Power monitor" in NVIDIA's Jetson Linux Dev
 (tegra194-p2888, tegra194-p3668, tegra234-p3701, tegra234-p3767) for the names.
 """
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from math import prod

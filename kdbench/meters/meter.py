@@ -3,13 +3,15 @@
 The measuring process reads meters itself, between calls, so this imports the standard library alone.
 """
 
+from __future__ import annotations
+
 import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Union
 
 from kdbench.registry import Registry
 
@@ -61,7 +63,7 @@ class Unavailable:
     expected: bool = True
 
 
-State = Available | Unavailable
+State = Union[Available, Unavailable]
 
 
 class MeterError(RuntimeError):
@@ -95,7 +97,7 @@ class Meter(Protocol):
     scope: str
     covers: frozenset[str]
     stands_for: frozenset[str]
-    evidence: "Evidence" = "measured"
+    evidence: Evidence = "measured"
     stepped: bool = True
     lag_s: float = 0.0
 

@@ -11,6 +11,8 @@ The sensor samples power only part of the time, on A100 and H100 a quarter of it
 arXiv:2312.02741). So an energy counter is preferred, and a short window of sampled power proves little.
 """
 
+from __future__ import annotations
+
 import time
 from abc import abstractmethod
 from pathlib import Path

@@ -3,6 +3,8 @@
 Energy and power cover the whole board, including memory and voltage regulators; no part is metered alone.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Callable

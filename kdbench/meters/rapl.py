@@ -3,6 +3,8 @@
 Since Linux 5.10 only root may read them, because their fine steps leak what other programs compute (CVE-2020-8694).
 """
 
+from __future__ import annotations
+
 import os
 import platform
 import re
@@ -50,7 +52,7 @@ class _Zone:
         self.last_uj, self._last_ns = now, now_ns
         return self._since_uj
 
-    def mirrors(self, other: "_Zone") -> bool:
+    def mirrors(self, other: _Zone) -> bool:
         """Return whether both zones show the same counter, judging by their first values."""
         difference = (self.last_uj - other.last_uj) % self._modulus
         return min(difference, self._modulus - difference) < _MIRRORED_UJ

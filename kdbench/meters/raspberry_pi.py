@@ -1,16 +1,19 @@
 """Raspberry Pi 5: the power of the rails behind its power-management chip (PMIC), from the firmware."""
 
+from __future__ import annotations
+
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Optional
 
 from kdbench.machine.system_files import ROOT, text
 from kdbench.meters.meter import METERS, Clock, MeterError, Part, Pause, PolledMeter, Rank, State, Unavailable, prove
 
-Which = Callable[[str], str | None]
+Which = Callable[[str], Optional[str]]
 Run = Callable[[list[str]], str]
 
 TOOL = "vcgencmd"

@@ -11,6 +11,8 @@
 `{model}/squared-error`                 float64, a regression's squared error, for each test sample in order
 """
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,19 +35,19 @@ _UNREADABLE = (OSError, EOFError, ValueError, zlib.error, BadZipFile)
 _MODES = {"paced": "-paced{gap_ms}ms", "server": "-server{rate_per_s}", "offline": "-offline"}
 
 
-def configuration_key(axes: "Axes") -> str:
+def configuration_key(axes: Axes) -> str:
     """Return the name of the configuration at `axes`: `cpu-t1-b128`, `cpu-t1-b1-paced10ms`, `cpu-t1-b1-torch`."""
     mode = _MODES.get(str(axes.get("mode", "")), "").format_map(axes)
     runtime = f"-{axes['runtime']}" if "runtime" in axes else ""
     return f"{axes.get('provider')}-t{axes.get('threads')}-b{axes.get('batch')}{mode}{runtime}"
 
 
-def calls_key(model: str, axes: "Axes") -> str:
+def calls_key(model: str, axes: Axes) -> str:
     """Return the prefix of a model's call times at `axes`."""
     return f"{model}/{configuration_key(axes)}"
 
 
-def energy_key(model: str, axes: "Axes") -> str:
+def energy_key(model: str, axes: Axes) -> str:
     """Return the prefix of a model's energy windows at `axes`."""
     return f"{calls_key(model, axes)}-energy"
 
@@ -60,7 +62,7 @@ def squared_error_key(model: str) -> str:
     return f"{model}/squared-error"
 
 
-def call_arrays(calls: "Mapping[str, Clustered]") -> "dict[str, NDArray[Any]]":
+def call_arrays(calls: Mapping[str, Clustered]) -> dict[str, NDArray[Any]]:
     """Return the stored arrays of call times by prefix."""
     stored = (
         ("ns", "values", "int64"),
@@ -76,14 +78,14 @@ def call_arrays(calls: "Mapping[str, Clustered]") -> "dict[str, NDArray[Any]]":
     }
 
 
-def call_times_ns(samples: Samples, models: Sequence[str], axes: "Axes") -> "NDArray[Any] | None":
+def call_times_ns(samples: Samples, models: Sequence[str], axes: Axes) -> NDArray[Any] | None:
     """Return the call times at `axes` of the first of `models` that has any, in nanoseconds (int64, 1-D), or None."""
     keys = (f"{calls_key(model, axes)}/ns" for model in models)
     times = next((samples[key] for key in keys if key in samples), None)
     return times if times is not None and len(times) else None
 
 
-def session_calls(arrays: Samples, key: str, session: int) -> "Clustered":
+def session_calls(arrays: Samples, key: str, session: int) -> Clustered:
     """Return the calls that the latency probe of session number `session` stored under `key`."""
     import numpy as np
 
@@ -95,7 +97,7 @@ def session_calls(arrays: Samples, key: str, session: int) -> "Clustered":
     )
 
 
-def join_sessions(sessions: "Sequence[Clustered]") -> "Clustered":
+def join_sessions(sessions: Sequence[Clustered]) -> Clustered:
     """Return the calls of several sessions as one sample."""
     import numpy as np
 
@@ -103,7 +105,7 @@ def join_sessions(sessions: "Sequence[Clustered]") -> "Clustered":
 
     counted = all(calls.preempted is not None for calls in sessions)
     parts = ((c.values, c.session, c.block, *((c.preempted,) if counted else ())) for c in sessions)
-    return Clustered(*map(np.concatenate, zip(*parts, strict=True)))
+    return Clustered(*map(np.concatenate, zip(*parts)))
 
 
 def write_samples(path: Path, samples: Samples) -> None:
@@ -140,7 +142,7 @@ class _Archive(Mapping[str, "NDArray[Any]"]):
     def __init__(self, path: Path, arrays: Samples) -> None:
         self._path, self._arrays = path, arrays
 
-    def __getitem__(self, key: str) -> "NDArray[Any]":
+    def __getitem__(self, key: str) -> NDArray[Any]:
         try:
             return self._arrays[key]
         except _UNREADABLE as error:

@@ -3,6 +3,8 @@
 The hierarchical bootstrap draws sessions with replacement, then blocks within each session, as weights of blocks.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,7 +128,7 @@ def clustered_quantiles(
                 )
             )
     points = [float(ordered[rank_of(share, len(ordered))]) for share in shares]
-    return [_estimate(p, h, len(medians), plan, len(ordered)) for p, h in zip(points, halves, strict=True)]
+    return [_estimate(p, h, len(medians), plan, len(ordered)) for p, h in zip(points, halves)]
 
 
 def paired_ratio(log_ratios: Sequence[NDArray[np.float64]], *, plan: Plan = PLAIN) -> Estimate:

@@ -4,6 +4,8 @@ Intervals are by the delta method with Student's t, from each sample's contribut
 Errors are positive and skewed, so their intervals are on the logarithm.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

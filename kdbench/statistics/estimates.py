@@ -1,5 +1,7 @@
 """Estimates with intervals from independent observations: means, medians, shares, order statistics."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 
@@ -121,7 +123,7 @@ def mean_of_shares(successes: NDArray[np.integer], totals: NDArray[np.integer]) 
     The interval recovers the variances from Wilson's limits l and u of each share p, as MOVER does: the mean minus
     sqrt(Σ (p − l)²) / K, and plus sqrt(Σ (u − p)²) / K (Zou, Huang and Zhang 2009). `n` is the sum of the totals.
     """
-    shares = [binomial_share(int(hits), int(n)) for hits, n in zip(successes, totals, strict=True)]
+    shares = [binomial_share(int(hits), int(n)) for hits, n in zip(successes, totals)]
     value = sum(share.value for share in shares) / len(shares)
     below = math.sqrt(sum((share.value - (share.low or 0.0)) ** 2 for share in shares)) / len(shares)
     above = math.sqrt(sum(((share.high or 0.0) - share.value) ** 2 for share in shares)) / len(shares)

@@ -25,6 +25,8 @@ Where the data cannot show the truth, 95 % intervals cover less than 90 % (bench
   fifth of sessions are slow (92 % with twelve sessions), 87 to 89 % if one in twenty is.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -140,7 +142,5 @@ def widest(halves: Sequence[float], sessions: int, plan: Plan) -> float:
     freedom, is valid for any number of sessions it led to. The result is the larger of that and the half-width of all,
     with the resolution added.
     """
-    widths = (
-        half * math.sqrt(among / sessions) for half, among in zip(halves, looks(sessions, plan.first), strict=True)
-    )
+    widths = (half * math.sqrt(among / sessions) for half, among in zip(halves, looks(sessions, plan.first)))
     return math.hypot(max(widths), NORMAL_Z * plan.resolution)

@@ -3,6 +3,8 @@
 Only discordant samples, on which exactly one of the two succeeds, tell the two apart.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -38,7 +40,7 @@ def largest_paired_difference(
     level = 1 - (1 - LEVEL) / len(totals)
     groups = [
         paired_share_difference(int(first), int(second), int(n), level=level)
-        for first, second, n in zip(only_first, only_second, totals, strict=True)
+        for first, second, n in zip(only_first, only_second, totals)
     ]
     place = max(range(len(groups)), key=lambda k: groups[k].value)
     largest = groups[place]

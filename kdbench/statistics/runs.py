@@ -8,6 +8,8 @@ from earlier runs where there are any.
 All quantities are logarithms of the estimated quantity.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,6 +5,8 @@ probe, a module of `kdbench.worker.probes`, whose `run(job, channel)` returns JS
 RESULT.json. Progress goes to standard output, one JSON object a line.
 """
 
+from __future__ import annotations
+
 import errno
 import importlib
 import json
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from kdbench.machine.cores import pin
 from kdbench.parent import end_with_parent
-from kdbench.worker.jobs import job_of
+from kdbench.worker.jobs import cores_of, job_of
 
 _EVERY_NS = 250_000_000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -66,7 +68,7 @@ def main(path: Path, result: Path) -> None:
 
 def _do(path: Path, result: Path, channel: Channel) -> None:
     job = job_of(json.loads(path.read_text(encoding="utf-8")))
-    pin(job.cores)  # before any library starts a thread
+    pin(cores_of(job))  # before any library starts a thread
     probe = importlib.import_module(f"kdbench.worker.probes.{job.probe}")
     partial = result.with_suffix(".part")
     partial.write_text(json.dumps(probe.run(job, channel)), encoding="utf-8")

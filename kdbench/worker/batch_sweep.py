@@ -3,6 +3,8 @@
 Standard library only: it runs in the measuring process.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

@@ -4,12 +4,13 @@ A counter is stale by up to its update period. A window begins and ends when the
 calls in between. It is off by one period's worth of calls in all, instead of by two unknown parts of one.
 """
 
+from __future__ import annotations
+
 import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 from kdbench.meters.meter import Clock, Meter, MeterError, MeterFailedError
@@ -53,7 +54,7 @@ def update_period_ns(counter: Meter, clock: Clock = time.monotonic_ns) -> float:
     edges: list[int] = []
     while len(edges) <= _PERIOD_EDGES and (len(edges) <= _LEAST_EDGES or clock() - begun_ns < _CALIBRATION_NS):
         edges.append(_edge(counter, lambda: None, clock).at_ns)
-    period_ns = statistics.median(after - before for before, after in pairwise(edges))
+    period_ns = statistics.median(after - before for before, after in zip(edges, edges[1:]))
     return max(period_ns, counter.lag_s * 1e9)
 
 
@@ -88,7 +89,7 @@ def window(
         calls += 1
     end = _edge(leading, call, clock, every_ns=period_ns * _LOOKING)
     others_end = [_read(counter) for counter in beside]
-    others = (_span(counter, *readings) for counter, *readings in zip(beside, others_begin, others_end, strict=True))
+    others = (_span(counter, *readings) for counter, *readings in zip(beside, others_begin, others_end))
     return Window(calls + end.calls, (_span(leading, begin[:2], end[:2]), *others))
 
 

@@ -1,5 +1,7 @@
 """What a runtime's exception says, for people: without its numbering, paths and C++ signatures; and what to do."""
 
+from __future__ import annotations
+
 import re
 
 _LONGEST = 500  # characters; what matters stands at both ends

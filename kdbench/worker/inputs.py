@@ -1,5 +1,7 @@
 """From images, and other samples, to a model's inputs. numpy only: it runs in the measuring process."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +34,7 @@ def prepare(images: Images, model: JobModel) -> NDArray[np.generic]:
     planes = np.moveaxis(out, -1, 1) if last else out
     sources = range(channels)[::-1] if model.channel_order == "BGR" else range(channels)
     means, stds = (values * (channels if len(values) == 1 else 1) for values in (model.mean, model.std))
-    normalisations = list(zip(means, stds, strict=True))
+    normalisations = list(zip(means, stds))
     tables = [_input_values(np.arange(256), *normalisation, model) for normalisation in normalisations]
     for start in range(0, n, _BLOCK_SAMPLES):
         block = slice(start, start + _BLOCK_SAMPLES)

@@ -1,9 +1,12 @@
-"""The jobs of measuring processes, one class a probe: plain values that travel as JSON. Standard library only."""
+"""The jobs of measuring processes, one class a probe: plain values that travel as JSON. Standard library only.
+
+Every class ends with `cores`: the cores that the process may use, in order of preference (None: all). Types are written
+so that Python 3.9, on which devices read jobs, knows them when it runs.
+"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from types import NoneType
-from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, ClassVar, Optional, cast, get_args, get_origin, get_type_hints
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 GRAPH_OPTIMIZATION = "ORT_ENABLE_ALL"  # onnxruntime's name of the level
@@ -20,7 +23,7 @@ class Network:
     builder: str
     arguments: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    weights: str | None = None
+    weights: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,16 @@ class JobModel:
     dtype: str
     layout: str
     shape: tuple[int, ...]
-    fixed_batch: int | None
+    fixed_batch: Optional[int]
     images: str = ""
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    network: Network | None = None
+    network: Optional[Network] = None
     channel_order: str = "RGB"
-    quantization: tuple[float, int] | None = None
+    quantization: Optional[tuple[float, int]] = None
     form: str = "logits"
-    output_scale: tuple[float, int] | None = None
+    output_scale: Optional[tuple[float, int]] = None
     channel_axis: int = 1
 
     @property
@@ -65,31 +68,33 @@ class JobModel:
 
 JOBS: dict[str, type["Job"]] = {}
 
+Cores = Optional[tuple[int, ...]]
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True)
 class Job:
-    """The base of all jobs; `cores` are the cores that the process may use, in order of preference (None: all)."""
+    """The base of all jobs."""
 
     probe: ClassVar[str]
     provider: str
     threads: int
-    cores: tuple[int, ...] | None = None
 
     def __init_subclass__(cls, probe: str) -> None:
         cls.probe = probe
         JOBS[probe] = cls
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class BatchesJob(Job, probe="batches"):
     """Call each of `models` at each of `batches` with the same `samples`, and compare the answers."""
 
     models: tuple[JobModel, ...]
     batches: tuple[int, ...]
     samples: int
+    cores: Cores = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class LogitsJob(Job, probe="logits"):
     """Write the logits (N, classes) of each of `models` to its .npy in `files`.
 
@@ -98,24 +103,26 @@ class LogitsJob(Job, probe="logits"):
 
     models: tuple[JobModel, ...]
     files: tuple[str, ...]
-    batches: tuple[int | None, ...] = ()
+    batches: tuple[Optional[int], ...] = ()
+    cores: Cores = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AdmissionJob(LogitsJob, probe="admission"):
     """Load and call each of `models` in `runtime`, and write its logits like a LogitsJob."""
 
-    runtime: str
+    runtime: str = "onnxruntime"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ColdStartJob(Job, probe="coldstart"):
     """Time the steps until `model` answers at its full speed in this process."""
 
     model: JobModel
+    cores: Cores = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MemoryJob(Job, probe="memory"):
     """Load `model` and call it `calls` times at `batch`; `null` is a model that computes nothing."""
 
@@ -123,32 +130,34 @@ class MemoryJob(Job, probe="memory"):
     batch: int
     calls: int
     null: JobModel
+    cores: Cores = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ProfileJob(Job, probe="profile"):
     """Profile `model` at `batch`; onnxruntime writes the graph that it runs to the file `optimised`."""
 
     model: JobModel
     batch: int
     optimised: str
+    cores: Cores = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TimedConfiguration:
     """One way of calling some of a job's models, by their positions `models`, for about `budget_s`."""
 
-    number: int = 0
     threads: int
     batch: int
     models: tuple[int, ...]
+    number: int = 0
     budget_s: float = 0.0
     mode: str = "stream"
     gap_ms: int = 0
     rate_per_s: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class LatencyJob(Job, probe="latency"):
     """One session: time every configuration in `runtime`; the samples go to the .npz `samples`.
 
@@ -160,11 +169,12 @@ class LatencyJob(Job, probe="latency"):
     configurations: tuple[TimedConfiguration, ...]
     seed: int
     session: int
-    floor: JobModel | None
+    floor: Optional[JobModel]
     samples: str
+    cores: Cores = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OfflineJob(Job, probe="offline"):
     """Find how far it pays to enlarge each model's batch.
 
@@ -176,9 +186,10 @@ class OfflineJob(Job, probe="offline"):
     budget_ns: float
     repeats: int
     least_ns: float
+    cores: Cores = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class EnergyJob(Job, probe="energy"):
     """Meter windows of each of `runs`, a model's id and a batch, with the counters `sources`, the leading one first.
 
@@ -192,6 +203,17 @@ class EnergyJob(Job, probe="energy"):
     least_ns: float
     least_updates: int
     settle_ns: float
+    cores: Cores = None
+
+
+def cores_of(job: Job) -> Cores:
+    """Return the cores that a job's process may use."""
+    return cast("Cores", getattr(job, "cores"))  # noqa: B009 - of every subclass, behind its own fields
+
+
+def on_cores(job: Job, cores: Cores) -> Job:
+    """Return a job whose process may use `cores`."""
+    return replace(cast("Any", job), cores=cores)  # type: ignore[no-any-return]
 
 
 def to_json(job: Job) -> dict[str, Any]:
@@ -213,10 +235,10 @@ def decode(kind: Any, value: Any) -> Any:
     if is_dataclass(kind):
         hints, build = get_type_hints(kind), cast("type[Any]", kind)
         return build(**{f.name: decode(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value})
-    if NoneType in arguments:
-        return None if value is None else decode(next(a for a in arguments if a is not NoneType), value)
+    if type(None) in arguments:
+        return None if value is None else decode(next(a for a in arguments if a is not type(None)), value)
     if get_origin(kind) is tuple and not (len(arguments) == 2 and arguments[1] is ...):
-        return tuple(decode(of, v) for of, v in zip(arguments, value, strict=True))
+        return tuple(decode(of, v) for of, v in zip(arguments, value))
     if get_origin(kind) in {tuple, list}:
         return get_origin(kind)(decode(arguments[0], v) for v in value)
     return tuple(decode(Any, v) for v in value) if kind is Any and isinstance(value, list) else value

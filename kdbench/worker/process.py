@@ -1,5 +1,7 @@
 """Run a measuring process and wait for it without taking its time."""
 
+from __future__ import annotations
+
 import json
 import os
 from dataclasses import dataclass

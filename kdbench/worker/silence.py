@@ -4,6 +4,8 @@ Processes report what they do between calls, so silence lasts as long as one ste
 a meter, or the first look at a batch. The limit allows each several times of what usable models need.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -5,6 +5,8 @@ milliseconds drift together, so their ratio holds. A load says how many calls ma
 other: back to back, with idle time before each, or as random arrivals. numpy only: it runs in the measuring process.
 """
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -290,5 +292,5 @@ def interleave(
             np.repeat(np.arange(rounds, dtype=np.int32), length),
             np.repeat(np.array(counts, dtype=np.int32), length),
         )
-        for times, counts, length in zip(blocks, preempted, lengths, strict=True)
+        for times, counts, length in zip(blocks, preempted, lengths)
     ]

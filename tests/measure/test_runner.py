@@ -5,15 +5,16 @@ import pytest
 from kdbench.measure import runner
 from kdbench.measure.runner import Runner
 from kdbench.recipe.measure import Measure
-from kdbench.worker.jobs import ColdStartJob, Job, JobModel
+from kdbench.worker.jobs import ColdStartJob, Cores, Job, JobModel
 from kdbench.worker.process import WorkerError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class NamedJob(Job, probe="named"):
     """A job that is known by its name."""
 
     name: str
+    cores: Cores = None
 
 
 @pytest.fixture

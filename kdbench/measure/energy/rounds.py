@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import MeasurementError
-from kdbench.measure.bench_model import BenchModel, outer_batches
+from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Context
 from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, MeterProfile, accounts
+from kdbench.measure.timed import outer_batches
 from kdbench.meters.choice import Choice, choose
 from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.recipe.measure import Measure

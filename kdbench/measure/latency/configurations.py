@@ -1,16 +1,17 @@
 """The configurations in which models are called: threads, batch, how calls follow each other, and the runtime."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from kdbench.measure.bench_model import BenchModel
-from kdbench.recipe.measure import Measure
+from kdbench.measure.timed import TimedModel, TimingConfig
 from kdbench.worker.jobs import TimedConfiguration
 
 _SINGLE_SHARE = 0.6  # of the budget is for batch 1, the rest for batched runs
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Configuration(TimedConfiguration):
     """One way of calling models, its share of every session's time, and the positions of the models that support it.
 
@@ -33,7 +34,7 @@ class Configuration(TimedConfiguration):
         return axes | modes.get(self.mode, {})
 
 
-def configurations(models: Sequence[BenchModel], config: Measure) -> tuple[Configuration, ...]:
+def configurations(models: Sequence[TimedModel], config: TimingConfig) -> tuple[Configuration, ...]:
     """Return how the models are called, the default way first.
 
     Back to back, batch 1 is called at each thread count and the other batches at the first; the other modes call
@@ -61,14 +62,14 @@ def configurations(models: Sequence[BenchModel], config: Measure) -> tuple[Confi
 
 
 def _cells(
-    models: Sequence[BenchModel], config: Measure, mode: str, runtime: str
+    models: Sequence[TimedModel], config: TimingConfig, mode: str, runtime: str
 ) -> Iterator[tuple[int, int, tuple[int, ...]]]:
     """Yield (threads, batch, positions of the models that support it) of one mode in one runtime."""
     common = {1, *config.batch} if mode == "stream" else {1}
-    fixed = sorted({model.facts.fixed_batch for model in models if model.facts.fixed_batch} - common)
+    fixed = sorted({model.fixed_batch for model in models if model.fixed_batch} - common)
     single = [(threads, 1) for threads in config.threads]
     batched = [(config.threads[0], batch) for batch in (*sorted(common - {1}), *(fixed if mode == "stream" else ()))]
-    callable_ = [(n, m.facts.fixed_batch) for n, m in enumerate(models) if m.refusal_in(runtime) is None]
+    callable_ = [(n, m.fixed_batch) for n, m in enumerate(models) if m.refusal_in(runtime) is None]
     for threads, batch in sorted(dict.fromkeys([*single, *batched]), key=lambda cell: config.threads.index(cell[0])):
         supported = {batch} if batch in fixed else {None, batch}
         if positions := tuple(n for n, fixed_batch in callable_ if fixed_batch in supported):

@@ -19,7 +19,7 @@ from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.recipe.measure import Measure
 from kdbench.results.records import Diagnostic
-from kdbench.statistics import Clustered
+from kdbench.statistics import Clustered, Plan
 from kdbench.worker.timing import SATURATED, Server
 
 _FLOORS = 20  # a call this many times the floor spends 5 % of its time on calling
@@ -156,3 +156,16 @@ def _warning(id_: str, code: str, reasons: Sequence[tuple[Configuration, str]]) 
     words += [configuration.runtime] if configuration.runtime != "onnxruntime" else []
     message = f"latency at batch {configuration.batch}, {', '.join(words)}: {reason}{others}"
     return Diagnostic(code=code, message=message, remedy=_REMEDIES[code], model=id_)
+
+
+def imprecision(width: float, config: Measure, plan: Plan) -> tuple[Diagnostic, ...]:
+    """Return a warning if the budget ended before every headline interval was as narrow as requested."""
+    if width <= config.precision:
+        return ()
+    widths = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
+    spent = f"when the budget of {config.budget_s:g} s was spent, intervals {widths}"
+    message = f"{spent}; {100 * config.precision:g} % was requested"
+    remedy = f"measure on a machine of its own: here no interval is below {100 * plan.least_width:.1f} %"
+    if plan.least_width <= config.precision:
+        remedy = "give it a longer --budget, or measure when the machine is otherwise idle"
+    return (Diagnostic(code="precision_missed", message=message, remedy=remedy),)

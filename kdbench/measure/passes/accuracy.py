@@ -12,7 +12,7 @@ from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
 from kdbench.evaluate.flips import FLIPS, flip_pairs
 from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
 from kdbench.evaluate.suspicions import suspicions
-from kdbench.measure.bench_model import BenchModel, TestSet, students
+from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predict import (
     Outcome,
@@ -22,6 +22,7 @@ from kdbench.measure.predict import (
     predict_training,
     training_parts,
 )
+from kdbench.measure.timed import students
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
 from kdbench.results.records import Axes

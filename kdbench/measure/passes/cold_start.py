@@ -6,7 +6,8 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.measure.bench_model import BenchModel
-from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of
+from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of
+from kdbench.measure.timed import ONNXRUNTIME
 from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, estimated_across_runs
 from kdbench.results.metrics import metric

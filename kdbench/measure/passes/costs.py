@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_counter import count_onnx
-from kdbench.measure.bench_model import BenchModel, students
+from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
+from kdbench.measure.timed import students
 from kdbench.results.findings import Findings, missing_pair
 from kdbench.results.records import Measurement, Pair, measured, missing
 

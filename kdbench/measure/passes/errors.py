@@ -17,7 +17,7 @@ from kdbench.evaluate.errors import (
     teacher_findings,
 )
 from kdbench.evaluate.predictions import TRAIN, TrainingImages
-from kdbench.measure.bench_model import BenchModel, students
+from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predict import (
     Outcome,
@@ -27,6 +27,7 @@ from kdbench.measure.predict import (
     predict_training,
     training_parts,
 )
+from kdbench.measure.timed import students
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
 from kdbench.results.records import Axes

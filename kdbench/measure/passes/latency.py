@@ -8,12 +8,14 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.errors import MeasurementError
-from kdbench.measure.bench_model import SEED, BenchModel, students
+from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.latency.configurations import Configuration, configurations
-from kdbench.measure.latency.diagnosis import instability, latency_warnings, saturation
-from kdbench.measure.latency.sessions import Sampled, imprecision, ratio, sample
+from kdbench.measure.latency.diagnosis import imprecision, instability, latency_warnings, saturation
+from kdbench.measure.latency.ratios import ratio
+from kdbench.measure.latency.sessions import Sampled, sample
+from kdbench.measure.timed import SEED, students
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Failure, Findings, estimated_across_runs, estimated_pair, missing_pair
 from kdbench.results.metrics import metrics_in

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure.bench_model import BenchModel, outer_batches, students
-from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
+from kdbench.measure.bench_model import BenchModel
+from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.runner import ProcessResults
 from kdbench.measure.staging import null_model
+from kdbench.measure.timed import ONNXRUNTIME, outer_batches, students
 from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, interval_of, missing_pair
 from kdbench.results.records import Axes, Interval, Measurement, Pair, measured, missing

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from kdbench import statistics, units
 from kdbench.errors import MeasurementError
-from kdbench.measure.bench_model import SEED, BenchModel, students
-from kdbench.measure.context import ONNXRUNTIME, PASSES, Context, Expected, Pass, expected_of, expected_pair
+from kdbench.measure.bench_model import BenchModel
+from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.latency.diagnosis import instability
-from kdbench.measure.latency.sessions import calls_of_session, session_plan
+from kdbench.measure.latency.ratios import session_plan
+from kdbench.measure.latency.sessions import calls_of_session
+from kdbench.measure.timed import ONNXRUNTIME, SEED, students
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings, estimated_across_runs, estimated_pair
 from kdbench.results.records import Diagnostic, Measurement, Pair, missing
@@ -180,7 +182,9 @@ def _measure(
         return {}
     for configuration in result["configurations"]:
         failed |= configuration["errors"]
-    return calls_of_session(file, models, session)
+    calls = calls_of_session(file, models, session)
+    file.unlink()
+    return calls
 
 
 def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> tuple[TimedConfiguration, ...]:

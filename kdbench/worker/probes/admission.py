@@ -4,6 +4,8 @@ Result: `facts` (of the runtime), `load_ns` and `first_run_ns` (id to time; noth
 and `errors` (id to reason and hint).
 """
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
     load_ns: dict[str, int] = {}
     first_run_ns: dict[str, int] = {}
     errors: dict[str, tuple[str, str]] = {}
-    for number, (model, file) in enumerate(zip(job.models, job.files, strict=True)):
+    for number, (model, file) in enumerate(zip(job.models, job.files)):
         channel.model(model.id)
         channel.step(number, len(job.models))
         inputs = prepare(np.load(model.images), model)

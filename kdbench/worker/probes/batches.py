@@ -4,6 +4,8 @@ Result: `running` (id to the batches at which the model runs), `errors` (id to b
 batch to the number of samples whose answer differs from that at the smallest batch at which the model runs).
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -6,6 +6,8 @@ Result: `import_ns` (of the runtime, numpy being there already), `load_ns`,
 `first_run_ns`, `steady_run_ns` (median of the calls after warm-up), and `errors` (id to reason; then nothing else).
 """
 
+from __future__ import annotations
+
 import time
 from typing import Any
 

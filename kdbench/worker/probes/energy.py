@@ -6,6 +6,8 @@ failed), `errors` (id to reason), `fault` (why the leading source failed, or nul
 window is `calls` and `spans`, one a source, of joules and nanoseconds.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing

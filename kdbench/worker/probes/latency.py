@@ -5,6 +5,8 @@ Result: `floor_ns`, and one entry a configuration of its `number`, `seconds`, `e
 `{configuration}/{model}/block`, the round it was in, and `…/preempted`, how often that block lost its core.
 """
 
+from __future__ import annotations
+
 import gc
 import time
 from collections.abc import Callable, Iterable
@@ -132,7 +134,7 @@ class Session:
         while ready:
             try:
                 timed = interleave(list(ready.values()), deadline_ns, self._rng, tick, load=load_of(configuration))
-                return dict(zip(ready, timed, strict=True))
+                return dict(zip(ready, timed))
             except TurnError as failed:
                 if not isinstance(failed.error, self._runtime.faults):
                     raise

@@ -4,6 +4,8 @@ Result: `batches` (id to batch size) and `errors` (id to reason). If the process
 before stay.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 from collections.abc import Callable, Iterable
@@ -38,7 +40,7 @@ def run(job: LogitsJob, channel: Channel) -> dict[str, Any]:
     batches: dict[str, int] = {}
     errors: dict[str, str] = {}
     wanted = job.batches or (None,) * len(job.models)
-    for number, (model, file, batch) in enumerate(zip(job.models, job.files, wanted, strict=True)):
+    for number, (model, file, batch) in enumerate(zip(job.models, job.files, wanted)):
         channel.model(model.id)
         images = np.load(model.images, mmap_mode="r")
         batches[model.id] = batch or batch_size(model)

@@ -8,6 +8,8 @@ Result: `baseline_bytes`, `peak_bytes`, `since` (when counting of the peak began
 nothing else).
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -6,6 +6,8 @@ suffices here suffices there.
 Result: `sweeps`, for each id a `kdbench.worker.batch_sweep.Sweep`.
 """
 
+from __future__ import annotations
+
 from dataclasses import asdict
 from typing import Any
 

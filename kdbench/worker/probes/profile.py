@@ -5,6 +5,8 @@ that were timed, `call_ns`, the time of a call that is not profiled, and `errors
 node down by a microsecond or two: its times are for comparing nodes, not for saying how long a call takes.
 """
 
+from __future__ import annotations
+
 import json
 import time
 from bisect import bisect_left, bisect_right

@@ -5,6 +5,8 @@ loaded. numpy only: a process that measures one runtime must not load another. T
 `testing` for its smoke runs.
 """
 
+from __future__ import annotations
+
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

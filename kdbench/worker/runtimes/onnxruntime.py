@@ -3,6 +3,8 @@
 numpy and onnxruntime only: it runs in the measuring process.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from kdbench.measure.latency import sessions
-from kdbench.measure.latency.sessions import ratios_by_session, session_plan, timing_s
+from kdbench.measure.latency import ratios
+from kdbench.measure.latency.ratios import ratios_by_session, session_plan
+from kdbench.measure.latency.sessions import timing_s
 from kdbench.recipe.measure import Measure
 from kdbench.statistics import Clustered, Plan
 from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
@@ -12,9 +13,10 @@ from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 
 @pytest.mark.parametrize(("virtual", "resolution"), [(None, RESOLUTION), ("KVM", SHARED_RESOLUTION)])
 def test_a_guest_does_not_see_its_neighbours(monkeypatch, virtual, resolution):
-    monkeypatch.setattr(sessions, "virtualization", lambda: virtual)
+    monkeypatch.setattr(ratios, "virtualization", lambda: virtual)
     assert session_plan((1, 2, 3), 8) == Plan(8, 3, resolution)
     assert session_plan(None) == Plan(None, 1, resolution)
+    assert session_plan(None, shared=False) == Plan(None, 1, RESOLUTION)  # of another machine
 
 
 @pytest.mark.parametrize(

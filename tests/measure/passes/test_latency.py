@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from kdbench.measure.latency.configurations import configurations
-from kdbench.measure.latency.sessions import Sampled, headline_width, imprecision
+from kdbench.measure.latency.diagnosis import imprecision
+from kdbench.measure.latency.ratios import headline_width
+from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.passes import latency
 from kdbench.measure.passes.latency import LatencyPass, latency_findings, protocol_facts
 from kdbench.recipe.measure import Measure

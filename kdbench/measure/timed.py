@@ -1,0 +1,109 @@
+"""What timing knows of a model and of a measurement: the part that the harness shares with devices.
+
+numpy and the standard library alone, so that a device that measures a bundle runs the same files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+ONNXRUNTIME = "onnxruntime"
+"""The runtime that runs ONNX files."""
+
+SEED = 0
+"""The seed of everything random in a measurement: noise images, order of blocks, arrivals, resampling."""
+
+
+class TimedModel(Protocol):
+    """A model that is timed; `teacher` is the id of the model that it is compared with, if any.
+
+    `fixed_batch` is the only batch that its file takes, None where any will do; `sha256` is the file's.
+    """
+
+    @property
+    def id(self) -> str:
+        """The card's id."""
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file."""
+
+    @property
+    def teacher(self) -> str | None:
+        """The id of the model that it is compared with."""
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch that the file takes."""
+
+    def refusal_in(self, runtime: str | None) -> object | None:
+        """Return why the model is not measured in `runtime` (None: in any), or None if it is."""
+
+
+class TimingConfig(Protocol):
+    """The settings of `kdbench.recipe.Measure` that decide how calls are timed."""
+
+    @property
+    def provider(self) -> str:
+        """The execution provider."""
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """The thread counts, the headline's first."""
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The sizes of batched runs."""
+
+    @property
+    def mode(self) -> Sequence[str]:
+        """How calls follow each other."""
+
+    @property
+    def gap_ms(self) -> int:
+        """The idle time before each call in mode paced."""
+
+    @property
+    def rate_per_s(self) -> int | None:
+        """How many calls arrive in a second in mode server."""
+
+    @property
+    def runtime(self) -> Sequence[str]:
+        """What executes the models."""
+
+    @property
+    def cores(self) -> tuple[int, ...] | None:
+        """The cores that processes take turns on, None for the default."""
+
+    @property
+    def budget_s(self) -> float:
+        """The most time for latency."""
+
+    @property
+    def precision(self) -> float:
+        """The width of intervals, as a share, that ends the measurement."""
+
+    @property
+    def sessions(self) -> int:
+        """The fewest sessions."""
+
+
+Model = TypeVar("Model", bound=TimedModel)
+
+
+def outer_batches(model: TimedModel, config: TimingConfig) -> list[int]:
+    """Return batch 1 and the largest configured batch; a fixed batch alone."""
+    if model.fixed_batch:
+        return [model.fixed_batch]
+    return sorted({1, max(config.batch, default=1)})
+
+
+def students(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Return (teacher, student) for each model whose teacher is another one of `models`."""
+    by_id = {model.id: model for model in models}
+    return [(by_id[s.teacher], s) for s in models if s.teacher in by_id and s.teacher != s.id]
