@@ -74,8 +74,10 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     monkeypatch.setenv("COLUMNS", "120")
 
 
-@pytest.fixture
-def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _one_process() -> Iterator[None]:
     """Take one fresh process where cold start and memory take several for their medians: these are tested alone."""
-    for measured in ("cold_start", "memory"):
-        monkeypatch.setattr(f"kdbench.measure.passes.{measured}.PROCESSES", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        for measured in ("cold_start", "memory"):
+            patch.setattr(f"kdbench.measure.passes.{measured}.PROCESSES", 1)
+        yield

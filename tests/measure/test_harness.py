@@ -16,7 +16,7 @@ from kdbench.results.preprocessing import Preprocessing
 from kdbench.statistics import Clustered, undisturbed
 from kdbench.worker.process import WorkerError
 
-pytestmark = [pytest.mark.serial, pytest.mark.usefixtures("one_process")]
+pytestmark = pytest.mark.serial
 
 QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,))
 NOT_MEASURED_HERE = {"parity_max_abs", "training_s", "max_throughput_per_s", "device_memory_bytes"}

@@ -201,9 +201,7 @@ def test_different_classes_leave_no_fidelity_but_a_drop(tiny, bench_model, run_p
     assert findings.pairs[0].value == pytest.approx(100 * (teacher - student))
 
 
-def test_a_refused_model_goes_through_the_harness_untouched(
-    tiny, bench_model, test_set, tmp_path, watcher, one_process
-):
+def test_a_refused_model_goes_through_the_harness_untouched(tiny, bench_model, test_set, tmp_path, watcher):
     """Its file is never opened; the student of it is measured alone."""
     gone = replace(bench_model(tiny("t")), path=tmp_path / "gone.onnx", refusal=Refusal(WHY))
     student = bench_model(tiny("s", seed=1), teacher="t")

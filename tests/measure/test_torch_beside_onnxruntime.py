@@ -19,7 +19,7 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.run_folder import RunFolder, card_path
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.usefixtures("one_process")]
+pytestmark = [pytest.mark.serial, pytest.mark.slow]
 
 SHAPE = (1, 4, 4)
 CLASSES = 5

@@ -24,7 +24,7 @@ def test_too_strict(kdbench):
     kdbench.model("models/student.onnx", data="npz:data/test.npz").size_bytes.at_most("500 B")
 """
 
-# As the fixture `one_process`, in the project's own processes.
+# As the fixture `_one_process`, in the project's own processes.
 ONE_PROCESS = """
 import sys
 from pathlib import Path

@@ -25,7 +25,6 @@ from kdbench.workflows.study.networks import teaching
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data
 
-pytestmark = pytest.mark.usefixtures("one_process")
 RNG = np.random.default_rng(0)
 
 

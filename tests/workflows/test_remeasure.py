@@ -18,7 +18,7 @@ from kdbench.results.records import Environment, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.remeasure import remeasure
 
-pytestmark = [pytest.mark.serial, pytest.mark.usefixtures("one_process")]
+pytestmark = pytest.mark.serial
 
 QUICK = Measure(budget_s=0.3, sessions=2, batch=(4,), energy="off")
 DIGITS = InputOptions(data="digits")

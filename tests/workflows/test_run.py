@@ -20,8 +20,6 @@ from kdbench.workflows.run import run
 from kdbench.workflows.stages import export
 from kdbench.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("one_process")
-
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):

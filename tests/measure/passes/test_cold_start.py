@@ -8,6 +8,11 @@ from kdbench.measure.passes.cold_start import PROCESSES, ColdStartPass
 METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
 
 
+@pytest.fixture(autouse=True)
+def _all_processes(monkeypatch):
+    monkeypatch.setattr(cold_start, "PROCESSES", PROCESSES)
+
+
 @pytest.fixture
 def cold(run_pass):
     return lambda *models, **config: run_pass(ColdStartPass(), models, **config)

@@ -7,11 +7,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.measure import runner
 from kdbench.measure.passes import memory
-from kdbench.measure.passes.memory import MemoryPass, spread
+from kdbench.measure.passes.memory import PROCESSES, MemoryPass, spread
 from kdbench.recipe.measure import Measure
 from kdbench.worker.process import WorkerError
 
 MB = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _all_processes(monkeypatch):
+    monkeypatch.setattr(memory, "PROCESSES", PROCESSES)
 
 
 @pytest.fixture

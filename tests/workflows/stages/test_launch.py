@@ -8,12 +8,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from torch.distributed import TCPStore
 
+from kdbench import models
 from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
+from kdbench.export.onnx import export_onnx
+from kdbench.plugins import search
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
+from kdbench.registry import Registry
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import launch, start, train_worker
 from kdbench.workflows.train import train
@@ -149,47 +154,85 @@ def test_an_error_of_the_training_itself_is_written_for_the_parent(tmp_path, mon
     assert "training.optimizer.lr" in error["hint"]
 
 
+NETWORK = """
+from torch import nn
+from kdbench.models import MODELS
+
+@MODELS.register("own-net")
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, num_classes))
+
+    def forward(self, images):
+        return self.body(images)
+
+def inverted(images):
+    return 255 - images
+"""
+STUDY = """
+name = "spread"
+plugins = ["mynets.py"]
+data = { name = "digits", validation = 0.2, augment = { pad = 1, transform = "mynets:inverted" } }
+training = { epochs = 2, batch = 64, threads = 1, device = "cpu", devices = 2 }
+teacher = [{ name = "teacher", weights = "teacher.onnx" }]
+student = [{ name = "student", model = "own-net", terms = [{ method = "kd" }] }]
+"""
+
+
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def study(tmp_path_factory):
+    """A recipe for two devices, with a network and a transform of its own, whose teacher is an ONNX file."""
+    folder = tmp_path_factory.mktemp("study")
+    torch.manual_seed(0)
+    export_onnx(models.build("dense", (1, 8, 8), 10, hidden=[]), (1, 8, 8), folder / "teacher.onnx")
+    (folder / "mynets.py").write_text(NETWORK)
+    (folder / "spread.toml").write_text(STUDY)
+    path = list(sys.path)
+    yield folder / "spread.toml"
+    sys.path[:] = path
+    sys.modules.pop("mynets", None)
+    Registry.forget("mynets")
+    search.set_folders(())
+
+
+@pytest.fixture(scope="module")
+def alone(study, tmp_path_factory):
     """The curve of the training in one process."""
-    return curve(train(recipe(devices=1), tmp_path_factory.mktemp("alone") / "out"))
+    on_one = study.with_name("alone.toml")
+    on_one.write_text(STUDY.replace("devices = 2", "devices = 1"))
+    return curve(train(on_one, tmp_path_factory.mktemp("alone") / "out"))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="takes two cores")
 class TestForReal:
-    def test_two_devices_have_the_curve_of_one(self, alone, tmp_path):
+    def test_two_devices_have_the_curve_of_one(self, study, alone, tmp_path):
         watch = Watch()
-        folder = train(recipe(), tmp_path / "out", progress=watch)
+        folder = train(study, tmp_path / "out", progress=watch)
         assert curve(folder) == [pytest.approx(row, rel=1e-4) for row in alone]
         assert watch.steps[-1][2].startswith("epoch 2/2, loss")
-        card = json.loads((folder / "checkpoints" / "teacher" / fit.SUMMARY).read_text())["training"]
+        card = json.loads((folder / "checkpoints" / "student" / fit.SUMMARY).read_text())["training"]
         assert card["unmetered"] == "a training on several devices is not metered"
         resumed = Watch()
-        train(recipe(), folder, resume=True, progress=resumed)
-        assert resumed.notes == ["teacher: already trained"]
+        train(study, folder, resume=True, progress=resumed)
+        assert resumed.notes == ["student: already trained"]
 
-    def test_processes_that_somebody_else_started_speak_with_one_voice(self, alone, tmp_path):
-        path, out = tmp_path / "spread.toml", tmp_path / "out"
-        path.write_text(
-            'name = "spread"\n'
-            'data = { name = "digits", validation = 0.2, augment = { pad = 1 } }\n'
-            'training = { epochs = 2, batch = 64, threads = 1, device = "cpu", devices = 2 }\n'
-            'teacher = [{ name = "teacher", model = { name = "dense", hidden = [16] } }]\n'
-        )
-        (output, errors), (other_output, other_errors) = run_twice_together("train", str(path), "--out", str(out))
+    def test_processes_that_somebody_else_started_speak_with_one_voice(self, study, alone, tmp_path):
+        out = tmp_path / "out"
+        (output, errors), (other_output, other_errors) = run_twice_together("train", str(study), "--out", str(out))
         assert output == f"trained models: {out}\n0 3\n", errors
-        assert errors.count("train teacher") == 1
+        assert errors.count("train student") == 1
         assert errors.count("already holds a run") == 1
         assert other_output == "0 3\n", other_errors
-        assert "train teacher" not in other_errors
+        assert "train student" not in other_errors
         assert "already holds" not in other_errors
         assert curve(out) == [pytest.approx(row, rel=1e-4) for row in alone]
 
 
 def curve(folder: Path) -> list[list[float]]:
     """Losses and accuracies of each epoch."""
-    card = json.loads((folder / "checkpoints" / "teacher" / fit.SUMMARY).read_text())["training"]
+    card = json.loads((folder / "checkpoints" / "student" / fit.SUMMARY).read_text())["training"]
     measured = ("train_loss", "train_top1", "validation_loss", "validation_top1")
     return [[row[key] for key in measured] for row in card["curve"]]
 

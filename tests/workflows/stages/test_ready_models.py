@@ -18,8 +18,6 @@ from kdbench.workflows.study import run_data
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("one_process")
-
 CONVNET = {"name": "convnet", "widths": [4]}
 
 

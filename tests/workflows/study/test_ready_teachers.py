@@ -24,8 +24,6 @@ from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data
 from kdbench.workflows.train import train
 
-pytestmark = pytest.mark.usefixtures("one_process")
-
 MEAN, STD = [0.2, 0.3, 0.4], [0.3, 0.2, 0.25]
 LABELS = ["ape", "dog", "zebra", "cat"]
 COLUMNS = [2, 0, 3]  # of the data's classes zebra, ape, cat
@@ -231,15 +229,3 @@ def test_what_does_not_fit_is_refused_before_anything_trains(files, teacher, mes
     with pytest.raises(InputError, match=message):
         train(recipe(files, teacher), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_learn_from_an_onnx_file_as_one_does(files, tmp_path):
-    def loss(devices):
-        training = {"devices": devices, "device": "cpu", "precision": "32"}
-        student = {"name": "s", "model": {"name": "dense", "hidden": [8]}, "cache": "off", "training": training}
-        folder = RunFolder(train(recipe(files, ONNX, students=[student]), tmp_path / f"out{devices}"))
-        curve = json.loads((folder.checkpoint("s") / "training.json").read_text())["training"]["curve"]
-        return curve[0]["train_loss"]
-
-    assert loss(2) == pytest.approx(loss(1), rel=1e-5)
