@@ -119,6 +119,10 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     if _is_out_of_memory(error):
         hint = "close other programs, choose smaller models or batches, or raise the limit (ulimit -v)"
         return f"there is not enough memory: {first_line(error)}", hint, EXIT_BAD_INPUT
+    from kdbench.extras import explained
+
+    if (absent := explained(error, "this command")) is not None:
+        return _explained(absent)
     where = _keep_traceback(error)
     return (
         f"internal error in kdbench: {type(error).__name__}: {error}".rstrip(": "),

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kdbench import extras
 from kdbench.errors import InputError
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
@@ -86,12 +87,9 @@ def rebuild(network: nn.Module, example: Tensor, history: History) -> None:
 
 
 def _library() -> Any:
-    try:
-        import torch_pruning  # type: ignore[import-untyped]  # no stubs
-    except ImportError as error:
-        raise InputError(
-            "pruning needs torch-pruning, which is not installed", "pip install 'kdbench[prune]'"
-        ) from error
+    extras.require("prune", "pruning")
+    import torch_pruning  # type: ignore[import-untyped]  # no stubs
+
     return torch_pruning
 
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from kdbench import statistics
-from kdbench.evaluate.predictions import Analyses, Predictions, Std
+from kdbench.evaluate.predictions import Analyses, Predictions, Std, log_softmax
 from kdbench.results.findings import Findings, estimated, estimated_pair
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Measurement, Pair, measured, missing
@@ -40,7 +39,7 @@ def standardized_kl(
     teacher: NDArray[np.float64], student: NDArray[np.float64], std: Std = "population"
 ) -> NDArray[np.float64]:
     """Return KL(teacher || student) in nats, (N,), of the softmaxes of both logits (N, C) after standardization."""
-    log_t, log_s = (log_softmax(standardized(logits, std), axis=1) for logits in (teacher, student))
+    log_t, log_s = (log_softmax(standardized(logits, std)) for logits in (teacher, student))
     return kl_divergences(log_t, log_s)
 
 
@@ -58,7 +57,7 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray
 def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rank of each value in its row (N, C), from 1; ties have the average of theirs. A row with NaN is NaN.
 
-    As `scipy.stats.rankdata`, whose import takes more than a second.
+    As `scipy.stats.rankdata`.
     """
     order = np.argsort(values, axis=1, kind="stable")
     ascending = np.take_along_axis(values, order, axis=1)

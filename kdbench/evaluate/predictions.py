@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Geometry
@@ -22,6 +21,13 @@ NO_PROBABILITIES = {
     "class": "the output holds only the best class",
     "ranking": "the output is a ranking of the classes",
 }
+
+
+def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log p (N, C) of `logits` (N, C), stable: the largest of each row is subtracted first."""
+    largest = logits.max(axis=1, keepdims=True)
+    shifted = logits - np.where(np.isfinite(largest), largest, 0.0)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +101,7 @@ class Predictions:
         assert self.without_probabilities is None, self.form
         if self.form == "probabilities":
             return np.log(np.maximum(values, np.finfo(np.float32).tiny))
-        return np.asarray(log_softmax(values, axis=1))
+        return log_softmax(values)
 
     def of_same_classes(self, *others: "Predictions") -> bool:
         """Return whether the other models tell the same classes apart, in the same columns."""

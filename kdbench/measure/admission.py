@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import temporary
+from kdbench import extras, temporary
 from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.bench_model import Refusal
@@ -31,10 +31,13 @@ _TRIAL_S = 4.0  # of one model in one runtime, about
 
 
 def require_runtimes(config: Measure, progress: Progress) -> None:
-    """Raise InputError if none of the configured runtimes can use the provider on this machine.
+    """Raise InputError if none of the configured runtimes can use the provider here, or one's library is missing.
 
     If that takes processes, wait while another kdbench measures.
     """
+    for name in config.runtime:
+        if name.partition("-")[0] == "torch":
+            extras.require("train", f"the runtime {name}")
     if _uncertain([ONNXRUNTIME, *config.runtime], config):
         with machine_lock(progress):
             absent_runtimes(config)

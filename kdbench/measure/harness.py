@@ -15,7 +15,7 @@ from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.context import Context, Expected, Pass, all_passes
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.energy.carbon import carbon_intensity
-from kdbench.measure.energy.rounds import sources_for
+from kdbench.measure.energy.rounds import require_estimator, sources_for
 from kdbench.measure.staging import scratch, stage
 from kdbench.measure.timed import SEED
 from kdbench.progress import Progress, SubProgress
@@ -31,6 +31,7 @@ def check_config(config: Measure, progress: Progress) -> None:
     choose_cores(config.cores, config.threads)
     if config.country is not None:
         carbon_intensity(config.country)
+    require_estimator(config)
     require_runtimes(config, progress)
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from kdbench.extras import install
 from kdbench.meters.meter import METERS, Available, Clock, Meter, MeterError, Part, Pause, Rank, Unavailable, advances
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class CodeCarbon(Meter):
             with silenced():
                 power = _power()
         except ImportError:
-            return Unavailable("codecarbon: not installed", "pip install codecarbon")
+            return Unavailable("codecarbon: not installed", install("estimate"))
         except MeterError as error:
             return Unavailable(str(error), "check .codecarbon.config, here and in the home folder")
         finally:

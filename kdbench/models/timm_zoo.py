@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from kdbench import extras
 from kdbench.errors import InputError
 from kdbench.models import MODELS, InputShape, PositiveInt
 from kdbench.models.taps import declare_stages
@@ -23,12 +24,9 @@ def timm_model(name: str, input_shape: InputShape, classes: PositiveInt, /, **op
     Its `stages` are the modules that timm declares as its features. Raises InputError for options that would load
     weights, which a recipe names as `weights`.
     """
-    try:
-        import timm
-    except ImportError:
-        raise InputError(
-            f"the model {name!r} is timm's, which is not installed", "pip install 'kdbench[timm]'"
-        ) from None
+    extras.require("timm", f"the model {name!r}")
+    import timm
+
     model = name.removeprefix(PREFIX)
     if not timm.is_model(model):
         known = timm.list_models()

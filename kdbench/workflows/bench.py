@@ -6,7 +6,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage, temporary
+from kdbench import extras, storage, temporary
 from kdbench.errors import InputError, KdbenchError
 from kdbench.evaluate.predictions import Analyses
 from kdbench.judge.target import Target, targets_of
@@ -77,6 +77,8 @@ def bench_models(
     ids = list(cards) or model_ids(named, networks)
     by_path = zip(ids, named, strict=False)  # networks follow the files
     networks = [TorchNetwork(id_, program=path) for id_, path in by_path if path.suffix == PROGRAM] + networks
+    if networks:
+        extras.require("train", "exporting torch networks")
     references = _references(ids, named, teacher)
     require_unused(out)
 

@@ -154,7 +154,7 @@ def test_shellcheck_finds_nothing(name, tmp_path):
 @pytest.mark.parametrize(("package", "installed"), [("", str(ROOT)), ("kdbench==0.1.0", "kdbench==0.1.0")])
 def test_it_installs_its_own_version_or_the_one_named(runner, package, installed):
     assert runner.run("Install", {"package": package}) == 0
-    assert runner.called() == ["python", "-m", "pip", "install", installed]
+    assert runner.called() == ["python", "-m", "pip", "install", installed, "kdbench[pytest]"]
 
 
 def test_the_reports_folder_is_made_in_the_projects_folder(runner):

@@ -169,7 +169,7 @@ def test_an_estimate_that_stands_still_measures_nothing(machine):
 
 def test_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "codecarbon", None)
-    assert CodeCarbon().available() == Unavailable("codecarbon: not installed", "pip install codecarbon")
+    assert CodeCarbon().available() == Unavailable("codecarbon: not installed", "pip install 'kdbench[estimate]'")
 
 
 def test_a_measurement_that_fails_is_an_error_and_no_standstill(machine, monkeypatch):

@@ -103,10 +103,23 @@ def _libraries(environment: "Environment") -> Iterator[Finding]:
             yield Finding(name, "missing", "is not installed", f"pip install {name}")
 
 
-def _providers(_: "Environment") -> Iterator[Finding]:
+def _extras(_: "Environment") -> Iterator[Finding]:
+    """Report each extra: what it is for, and which of its libraries are missing."""
+    from kdbench.extras import EXTRAS, install, missing
+
+    for name, extra in EXTRAS.items():
+        absent = missing(name)
+        detail = f"{extra.purpose}; not installed: {', '.join(absent)}" if absent else extra.purpose
+        yield Finding(f"extra {name}", "missing" if absent else "ok", detail, install(name) if absent else "")
+
+
+def _providers(environment: "Environment") -> Iterator[Finding]:
     import onnxruntime
 
-    yield Finding("providers", "ok", ", ".join(onnxruntime.get_available_providers()))
+    available = onnxruntime.get_available_providers()
+    lacking = environment.host.get("gpu") is not None and "CUDAExecutionProvider" not in available
+    remedy = "to measure on the GPU: pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    yield Finding("providers", "warn" if lacking else "ok", ", ".join(available), remedy if lacking else "")
 
 
 def _threads(environment: "Environment") -> Iterator[Finding]:
@@ -178,4 +191,6 @@ def _gpu(environment: "Environment") -> Iterator[Finding]:
         yield Finding("gpu", "ok", f"{name}, driver {environment.host.get('gpu_driver')}")
 
 
-CHECKS: tuple[Check, ...] = (_host, _stability, _libraries, _providers, _threads, _latency, _gpu, _energy, _data)
+CHECKS: tuple[Check, ...] = (
+    _host, _stability, _libraries, _extras, _providers, _threads, _latency, _gpu, _energy, _data,
+)  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from kdbench import extras
 from kdbench.errors import InputError
 from kdbench.meters.codecarbon import J_PER_KWH, silenced
 from kdbench.registry import suggestion
@@ -40,15 +41,12 @@ def carbon_intensity(country: str) -> CarbonIntensity:
     Raises InputError if codecarbon has no figure for it (codecarbon itself would return the world's average, and only
     log that), and if codecarbon is not installed.
     """
-    try:
-        with silenced():
-            from codecarbon.core.emissions import Emissions
-            from codecarbon.core.units import Energy
-            from codecarbon.external.geography import GeoMetadata
-            from codecarbon.input import DataSource
-    except ImportError as error:
-        message = "carbon intensities come from codecarbon, which is not installed"
-        raise InputError(message, "pip install codecarbon") from error
+    extras.require("estimate", "the carbon intensity of a country")
+    with silenced():
+        from codecarbon.core.emissions import Emissions
+        from codecarbon.core.units import Energy
+        from codecarbon.external.geography import GeoMetadata
+        from codecarbon.input import DataSource
     tables = DataSource()  # type: ignore[no-untyped-call]
     mixes = tables.get_global_energy_mix_data()
     code = country.strip().upper()

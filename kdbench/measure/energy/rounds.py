@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench import extras
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Context
@@ -45,6 +46,14 @@ def sources_for(config: Measure) -> Choice:
     if config.energy == "off":
         return Choice(Unavailable("energy is switched off"))
     return choose(config.provider, estimate=config.estimate_energy)
+
+
+def require_estimator(config: Measure) -> None:
+    """Raise MissingExtraError if energy can only be estimated here, and what estimates it is not installed."""
+    if config.energy == "off" or not config.estimate_energy or not extras.missing("estimate"):
+        return
+    if isinstance(choose(config.provider, estimate=False).leading, Unavailable):
+        extras.require("estimate", "--estimate-energy")
 
 
 def expected_s(models: Sequence[BenchModel], config: Measure, choice: Choice) -> float:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from kdbench import storage
-from kdbench.errors import InputError
+from kdbench import extras, storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import portable
 from kdbench.report.model_groups import dataset
@@ -32,14 +31,12 @@ def bom(content: Content) -> str:
     called `kdbench:METRIC`, or `kdbench:METRIC:AXIS=VALUE`, in the metric's unit. A model depends on its source and on
     the models it learned from.
     """
-    try:
-        from cyclonedx.model import HashAlgorithm, HashType, Property
-        from cyclonedx.model.bom import Bom
-        from cyclonedx.model.component import Component, ComponentType
-        from cyclonedx.output import make_outputter
-        from cyclonedx.schema import OutputFormat, SchemaVersion
-    except ImportError as error:
-        raise InputError("the format cyclonedx needs cyclonedx-python-lib", "pip install 'kdbench[bom]'") from error
+    extras.require("bom", "the format cyclonedx")
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output import make_outputter
+    from cyclonedx.schema import OutputFormat, SchemaVersion
 
     record = content.record
     library = record.environment.libraries.get("kdbench")

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
-from kdbench.errors import InputError
+from kdbench import extras, storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import portable
 from kdbench.report.model_groups import ModelGroup, dataset, is_distilled, model_groups, network, number, teacher_of
@@ -86,10 +85,9 @@ def _data_set(record: RunRecord) -> str | None:
 
 def _head(record: RunRecord, group: ModelGroup) -> str:
     """Return the YAML of the head, by the Hub's own library."""
-    try:
-        from huggingface_hub import EvalResult, ModelCardData
-    except ImportError as error:
-        raise InputError("the format hub-card needs huggingface_hub", "pip install 'kdbench[hub]'") from error
+    extras.require("hub", "the format hub-card")
+    from huggingface_hub import EvalResult, ModelCardData
+
     first = group.cards[0]
     data = _data_set(record)
     kind = _ORDERS.get(first.layout, "tabular")

@@ -20,7 +20,7 @@ from kdbench.worker.runtimes import ProviderError, Runtime
 _ERRORS = [e for e in vars(onnxruntime_pybind11_state).values() if isinstance(e, type) and issubclass(e, Exception)]
 FAULTS: tuple[type[Exception], ...] = (*_ERRORS, RuntimeError, ValueError, MemoryError, OSError)
 
-_HINT = "install onnxruntime-gpu, and the CUDA and cuDNN it was built for, in place of onnxruntime; or --runtime torch"
+_HINT = "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'; or --runtime torch"
 # float32 is computed as float32, as in the other runtimes; the provider's own default is TF32.
 _SETTINGS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 _ELSEWHERE = "assigned to the default CPU EP"  # onnxruntime's message where nodes would run on the CPU instead

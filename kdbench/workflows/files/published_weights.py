@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from kdbench import extras
 from kdbench.errors import InputError
 from kdbench.results.preprocessing import InputSpec
 
@@ -21,11 +22,9 @@ def with_published(specs: Iterable[tuple[str, InputSpec]]) -> Iterator[tuple[str
 
 def published(name: str) -> InputSpec:
     """Return what torchvision's weights called `name`, such as ResNet18_Weights.IMAGENET1K_V1, were trained with."""
-    try:
-        from torchvision.models import get_weight
-    except ImportError:
-        message = f"the preprocessing of {name} is torchvision's, which is not installed"
-        raise InputError(message, "pip install torchvision, or write the keys themselves: see docs/models.md") from None
+    extras.require("train", f"the preprocessing of {name}, which is torchvision's,")
+    from torchvision.models import get_weight
+
     try:
         weights = get_weight(name)
     except (ValueError, KeyError, AttributeError):

@@ -76,7 +76,7 @@ def test_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "codecarbon", None)
     with pytest.raises(InputError, match="not installed") as error:
         carbon_intensity("DEU")
-    assert error.value.hint == "pip install codecarbon"
+    assert error.value.hint == "pip install 'kdbench[estimate]'"
 
 
 @pytest.mark.parametrize(("joules", "expected"), [(3.6e6, 400.0), (3.6e3, 0.4), (0.0, 0.0)])

@@ -1,0 +1,85 @@
+"""Optional libraries: which extra of the package installs which, and the error where one is missing.
+
+The plain installation works on files that exist. pyproject.toml declares the same extras with their versions.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from kdbench.errors import InputError
+
+
+class MissingExtraError(InputError):
+    """A library that an extra installs, and that is needed, is not installed."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What an extra is for, and the distributions it installs by the modules they provide."""
+
+    purpose: str
+    libraries: Mapping[str, str]
+
+
+EXTRAS = {
+    "train": Extra(
+        "train, export and count networks of torch",
+        {
+            "torch": "torch",
+            "torchvision": "torchvision",
+            "lightning_fabric": "lightning-fabric",
+            "onnxscript": "onnxscript",
+            "onnx_ir": "onnx-ir",
+            "fvcore": "fvcore",
+            "safetensors": "safetensors",
+        },
+    ),
+    "pytest": Extra("pytest --benchmark", {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}),
+    "estimate": Extra("--estimate-energy and --country", {"codecarbon": "codecarbon"}),
+    "gpu": Extra("a GPU's name, memory and energy", {"pynvml": "nvidia-ml-py"}),
+    "timm": Extra("timm's networks", {"timm": "timm"}),
+    "prune": Extra("pruned students", {"torch_pruning": "torch-pruning"}),
+    "tensorboard": Extra('track = ["tensorboard"]', {"tensorboard": "tensorboard"}),
+    "hub": Extra("the report format hub-card", {"huggingface_hub": "huggingface-hub"}),
+    "bom": Extra("the report format cyclonedx", {"cyclonedx": "cyclonedx-python-lib"}),
+    "mlflow": Extra(
+        'track = ["mlflow"]', {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"}
+    ),
+}
+
+
+def install(extra: str) -> str:
+    """Return the line that installs an extra."""
+    assert extra in EXTRAS, extra
+    return f"pip install 'kdbench[{extra}]'"
+
+
+def missing(extra: str) -> list[str]:
+    """Return the distributions of an extra that are not installed; none is imported."""
+    return [name for module, name in EXTRAS[extra].libraries.items() if not _installed(module)]
+
+
+def require(extra: str, subject: str) -> None:
+    """Raise MissingExtraError, with the line that installs it, unless the extra that `subject` needs is installed."""
+    if absent := missing(extra):
+        raise _error(subject, absent, extra)
+
+
+def explained(error: BaseException, subject: str) -> MissingExtraError | None:
+    """Return a failed import of an extra's library as an error about `subject`; None for every other error."""
+    module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    for name, extra in EXTRAS.items():
+        if module in extra.libraries:
+            return _error(subject, missing(name) or [extra.libraries[module]], name)
+    return None
+
+
+def _installed(module: str) -> bool:
+    return sys.modules[module] is not None if module in sys.modules else find_spec(module) is not None
+
+
+def _error(subject: str, absent: list[str], extra: str) -> MissingExtraError:
+    are = "is" if len(absent) == 1 else "are"
+    return MissingExtraError(f"{subject} needs {', '.join(absent)}, which {are} not installed", install(extra))

@@ -1,0 +1,66 @@
+"""Extras: the table is pyproject.toml's, and a missing library is named with the line that installs it."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from kdbench.errors import EXIT_BAD_INPUT
+from kdbench.extras import EXTRAS, MissingExtraError, explained, install, missing, require
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+FOR_DEVELOPERS = {"dev", "docs", "bench"}
+
+
+def names(requirements):
+    return {re.split(r"[\s\[;<>=!~]", line)[0] for line in requirements}
+
+
+def test_the_table_is_that_of_the_package():
+    declared = {name: names(lines) for name, lines in PROJECT["optional-dependencies"].items()}
+    assert {name: set(extra.libraries.values()) for name, extra in EXTRAS.items()} == {
+        name: libraries for name, libraries in declared.items() if name not in FOR_DEVELOPERS | {"all"}
+    }
+
+
+def test_all_are_all():
+    (everything,) = PROJECT["optional-dependencies"]["all"]
+    assert everything == f"kdbench[{','.join(sorted(EXTRAS))}]"
+
+
+def test_the_plain_installation_has_none_of_them():
+    optional = {library for name, extra in EXTRAS.items() if name != "gpu" for library in extra.libraries.values()}
+    assert not names(PROJECT["dependencies"]) & optional
+
+
+def test_a_missing_library_is_the_users_to_install(monkeypatch):
+    monkeypatch.setattr("kdbench.extras._installed", lambda module: module not in {"torch", "fvcore"})
+    assert missing("train") == ["torch", "fvcore"]
+    with pytest.raises(MissingExtraError) as error:
+        require("train", "kdbench run")
+    assert error.value.message == "kdbench run needs torch, fvcore, which are not installed"
+    assert error.value.hint == install("train") == "pip install 'kdbench[train]'"
+    assert error.value.exit_code == EXIT_BAD_INPUT
+    require("estimate", "--estimate-energy")
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("torch", "train"), ("lightning_fabric.utilities", "train"), ("codecarbon", "estimate")]
+)
+def test_a_failed_import_names_its_extra(monkeypatch, module, extra):
+    monkeypatch.setattr("kdbench.extras._installed", lambda _: False)
+    assert explained(ModuleNotFoundError(name=module), "it").hint == install(extra)
+
+
+@pytest.mark.parametrize(
+    "error", [ModuleNotFoundError(name="nobodys"), ModuleNotFoundError(), ImportError(name="torch")]
+)
+def test_another_failure_is_not_explained(error):
+    assert explained(error, "it") is None
+
+
+def test_what_is_blocked_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert missing("timm") == ["timm"]
