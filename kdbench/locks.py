@@ -129,7 +129,7 @@ def _open_or_make(path: Path, mode: int | None) -> int:
 
 def _is_at(descriptor: int, path: Path) -> bool:
     try:
-        there = path.stat(follow_symlinks=False)
+        there = path.lstat()
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(descriptor), there)

@@ -1,5 +1,7 @@
 """Quantities as text and back: the only place that formats nanoseconds, bytes, MACs and joules, or reads `50 ms`."""
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Sequence

@@ -28,6 +28,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "ready.ready",
         "Judge a run's models against a device's requirements: PASS, FAIL, MARGINAL or UNKNOWN, and why.",
     ),
+    "bundle": (
+        "bundle.bundle",
+        "Pack a run's models with inputs and all that measures them, for a device with Python, numpy and onnxruntime.",
+    ),
     "report": ("report.report", "Write the reports of a run again from its record."),
     "history": ("history.history", "Show metrics over the records of many runs, with intervals, and find changes."),
     "list": (

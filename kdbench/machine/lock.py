@@ -1,5 +1,7 @@
 """The lock that lets only one process at a time measure on a machine."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 import time

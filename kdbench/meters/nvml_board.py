@@ -39,6 +39,7 @@ _ERRORS = {
     "RESET_REQUIRED": ("the GPU needs a reset", f"sudo nvidia-smi --gpu-reset, or {_RESTART}"),
 }
 _JETSON = Unavailable("NVML: unsupported on a Jetson", "its board has power sensors of its own", expected=False)
+_NOT_INSTALLED = Unavailable("NVML: no nvidia-ml-py", "pip install nvidia-ml-py")
 _SLICE = Unavailable(
     "NVML: a MIG slice has no meter",
     "NVML reports the whole board's energy: switch MIG off (sudo nvidia-smi -mig 0), or measure on another GPU",
@@ -70,8 +71,10 @@ class Board:
 
     def query(self, query_function: Callable[[Any, Any], T]) -> T:
         """Return `query_function(pynvml, handle)`; raises BoardError."""
-        import pynvml
-
+        try:
+            import pynvml
+        except ImportError as error:  # on a device that measures a bundle
+            raise BoardError(_NOT_INSTALLED) from error
         try:
             if self._handle is None:
                 self._handle = _open(pynvml, self._root)
@@ -85,9 +88,9 @@ class Board:
 
     def close(self) -> None:
         """Shut NVML down if it was initialised here."""
-        import pynvml
-
         if self._handle is not None:
+            import pynvml
+
             self._handle = None
             _shut_down(pynvml)
 

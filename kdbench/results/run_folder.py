@@ -8,6 +8,8 @@ OUT/tracking/NAME/               what the tracker NAME keeps, if the recipe has 
 OUT/record.json, samples.npz     the measurements, and the raw samples behind them
 OUT/verdicts/TARGET.json         the verdict against a target
 OUT/report.md, figures/          the report; OUT/report.html is the same as one page
+OUT/bundles/                     bundles for devices, and what merging their results needs
+OUT/devices/NAME.zip             the merged result of a device, its raw samples included
 OUT/.in-use                      who works in the folder at the moment
 """
 
@@ -94,6 +96,15 @@ class RunFolder:
     def verdict(self, target: str) -> Path:
         """Return the path of the verdict against one target."""
         return self.verdicts / f"{target}.json"
+
+    @property
+    def bundles(self) -> Path:
+        """The folder of the bundles that were made of the run."""
+        return self.path / "bundles"
+
+    def device(self, name: str) -> Path:
+        """Return the path of the merged result of one device."""
+        return self.path / "devices" / f"{name}.zip"
 
     @property
     def tracking(self) -> Path:

@@ -190,6 +190,14 @@ class Server:
                 self.sleep((left - _SPIN_NS) / 1e9)
 
 
+def clock_step_ns(readings: int = 1000) -> float:
+    """Return the least time between two readings of the clock that calls are timed with: its step or its cost."""
+    clock = time.perf_counter_ns
+    times = np.array([clock() for _ in range(readings)])
+    steps = np.diff(times)
+    return float(np.min(steps[steps > 0], initial=times[-1] - times[0]))
+
+
 def load_of(configuration: TimedConfiguration) -> Load:
     """Return the load of a configuration, by its `mode`, `gap_ms` and `rate_per_s`."""
     if configuration.mode == "paced":

@@ -27,6 +27,7 @@ from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import require_id
 from kdbench.workflows.bench import bench_models
+from kdbench.workflows.bundle import data_of
 
 _ALL_DEFAULTS = Thresholds()
 
@@ -133,7 +134,7 @@ class _State:
         if not any(file.exists() for file in files.values()):
             message = f"{path} has no folder models/, so nothing can be measured again"
             raise InputError(message, "name the folder of the run with its models/, or the .onnx files themselves")
-        return cls(describe_record(record), record.models, files, data=_data_of(record))
+        return cls(describe_record(record), record.models, files, data=data_of(record))
 
     def verify(self, card: ModelCard) -> None:
         """Raise InputError unless the file of `card` exists and is the one that was recorded."""
@@ -179,10 +180,3 @@ def _card_of(path: Path) -> ModelCard:
         classes=facts.classes,
         parameters=facts.parameters,
     )
-
-
-def _data_of(record: RunRecord) -> dict[str, Any]:
-    """Return the `InputOptions` that a record says its data had; empty without data."""
-    data = (record.recipe or {}).get("data", {})
-    name = data.get("name") or record.protocol.get("data")
-    return {"data": name, "resize": data.get("resize"), "crop": data.get("crop")} if name else {}

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kdbench.measure.energy.account import Account, MeterProfile, accounts, gross, net, ratio
-from kdbench.measure.energy.rounds import MODES
+from kdbench.measure.energy.windows import MODES
 from kdbench.meters.meter import MeterError, MeterFailedError, PolledMeter
 from kdbench.worker.energy_window import update_period_ns, window
 

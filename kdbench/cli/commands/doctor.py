@@ -133,7 +133,7 @@ def _latency(environment: "Environment") -> Iterator[Finding]:
     """Report what affects latencies here, and which disturbances this machine can detect."""
     from kdbench.machine.system_monitor import SystemMonitor
     from kdbench.machine.throttling import gauges
-    from kdbench.measure.latency.diagnosis import clock_step_ns
+    from kdbench.worker.timing import clock_step_ns
 
     host = environment.host
     known = [f"{name} {host.get(name.lower()) or 'unknown'}" for name in ("governor", "turbo", "SMT")]

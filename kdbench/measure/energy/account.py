@@ -22,9 +22,6 @@ from kdbench.results.cards import Evidence
 
 IDLE_DRIFT = 0.05
 WINDOW_SPREAD = 0.05
-# Windows of half a second see one state of clocks, fans and temperature, and none of the drift from minute to minute:
-# an additional standard uncertainty, as a share of the value.
-QUICK_RESOLUTION = 0.025
 _MEDIAN_FACTOR = math.sqrt(math.pi / 2)  # ratio of a median's standard error to a mean's, for normal values
 
 

@@ -1,7 +1,6 @@
 """Windows of energy: which sources to read, and rounds of windows of all models in one process."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,34 +10,13 @@ from kdbench import extras
 from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Context
-from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, MeterProfile, accounts
-from kdbench.measure.timed import outer_batches
+from kdbench.measure.energy.account import Account, MeterProfile, accounts
+from kdbench.measure.energy.windows import MODES, Run, meter_windows, runs_of
 from kdbench.meters.choice import Choice, choose
 from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.recipe.measure import Measure
 from kdbench.results.findings import Failure, Findings
 from kdbench.results.samples import energy_key
-from kdbench.worker.jobs import EnergyJob
-
-Run = tuple[str, int]  # a model's id and a batch
-
-
-@dataclass(frozen=True)
-class Mode:
-    """How thoroughly energy is metered: how many windows, how long at least, over how many updates of the counter."""
-
-    rounds: int
-    least_s: float
-    least_updates: int
-    settle_s: float
-    resolution: float
-
-
-MODES = {
-    "quick": Mode(rounds=5, least_s=0.5, least_updates=20, settle_s=0.1, resolution=QUICK_RESOLUTION),
-    # The shape of MLPerf Tiny's energy runs: five windows of ten seconds, and their median.
-    "full": Mode(rounds=5, least_s=10.0, least_updates=100, settle_s=1.0, resolution=0.0),
-}
 
 
 def sources_for(config: Measure) -> Choice:
@@ -73,27 +51,10 @@ def sample_energy(context: Context) -> tuple[Mapping[Run, Sequence[Account]], Fi
     The findings are the raw windows, facts for the protocol, and failures. A model that ends the process is left out.
     Raises MeasurementError if the leading source fails, or where no single model can be blamed.
     """
-    config, sources = context.config, [status.meter for status in context.meters.used]
-    runs = runs_of(context.ready, config)
-    ids, failed = [model.id for model in context.ready], dict[str, str]()
-    mode = MODES[config.energy]
-
-    def job_for(alive: Sequence[str]) -> EnergyJob:
-        return EnergyJob(
-            models=tuple(context.jobs[id_] for id_ in alive),
-            provider=config.provider,
-            threads=config.threads[0],
-            runs=tuple(run for run in runs if run[0] in alive),
-            sources=tuple(source.name for source in sources),
-            rounds=mode.rounds,
-            least_ns=mode.least_s * 1e9,
-            # An estimate can be read at any time, and has no steps.
-            least_updates=mode.least_updates if sources[0].evidence == "measured" else 0,
-            settle_ns=mode.settle_s * 1e9,
-        )
-
-    threads = config.threads[0]
-    result = context.runner.run_surviving(ids, job_for, failed, context.progress, numpy_threads=threads)
+    config, mode = context.config, MODES[context.config.energy]
+    runs, failed = runs_of(context.ready, config), dict[str, str]()
+    jobs = {model.id: context.jobs[model.id] for model in context.ready}
+    result = meter_windows(jobs, runs, context.meters, mode, context.runner, context.progress, failed)
     if result is not None and result["fault"]:
         raise MeasurementError(result["fault"], "run kdbench doctor, and measure again")
     reasons = {**failed, **(result["errors"] if result else {})}
@@ -117,11 +78,6 @@ def sample_energy(context: Context) -> tuple[Mapping[Run, Sequence[Account]], Fi
     samples = {name: array for key, windows in kept.items() for name, array in _arrays(key, windows, meters)}
     by_meter = {run: accounts(windows, meters, resolution=mode.resolution) for run, windows in by_run.items()}
     return by_meter, findings + Findings(samples=samples, protocol={"energy_pass": facts})
-
-
-def runs_of(models: Sequence[BenchModel], config: Measure) -> list[Run]:
-    """Return every model at each of its outer batches."""
-    return [(model.id, batch) for model in models for batch in outer_batches(model, config)]
 
 
 def _arrays(

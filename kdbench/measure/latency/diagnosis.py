@@ -6,7 +6,6 @@ itself, and about what disturbed the sessions, come from `machine.diagnostics`.
 """
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 from kdbench import statistics, units
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.latency.sessions import Sampled
-from kdbench.recipe.measure import Measure
+from kdbench.measure.timed import TimingConfig
 from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered, Plan
-from kdbench.worker.timing import SATURATED, Server
+from kdbench.worker.timing import SATURATED, Server, clock_step_ns
 
 _FLOORS = 20  # a call this many times the floor spends 5 % of its time on calling
 _CLOCK_STEPS = 100  # a call of this many clock steps is known to 1 %
@@ -45,10 +44,13 @@ _REMEDIES = {
 }
 
 
-def latency_warnings(sampled: Sampled, config: Measure) -> Iterator[Diagnostic]:
-    """Yield what the samples themselves show: one warning of each kind a model, for all its configurations."""
+def latency_warnings(sampled: Sampled, config: TimingConfig, step_ns: float | None = None) -> Iterator[Diagnostic]:
+    """Yield what the samples themselves show: one warning of each kind a model, for all its configurations.
+
+    `step_ns` is the step of the clock that they were timed with, by default this machine's.
+    """
     floor_ns = float(np.median(sampled.floor_ns)) if len(sampled.floor_ns) else 0.0
-    step_ns = clock_step_ns()
+    step_ns = clock_step_ns() if step_ns is None else step_ns
     reasons: dict[tuple[str, str], list[tuple[Configuration, str]]] = defaultdict(list)
     for id_, number in sampled.samples:
         configuration, call_ns = sampled.configurations[number], sampled.call_ns.get((id_, number))
@@ -78,14 +80,6 @@ def instability(data: Clustered) -> str | None:
     """Return by how much the sessions differ where that is a lot, or None; the interval allows for it."""
     spread = statistics.session_spread(data)
     return f"sessions differ by {100 * spread:.0f} %" if spread >= _UNSTABLE_SPREAD else None
-
-
-def clock_step_ns(readings: int = 1000) -> float:
-    """Return the least time between two readings of the clock that calls are timed with: its step or its cost."""
-    clock = time.perf_counter_ns
-    times = np.array([clock() for _ in range(readings)])
-    steps = np.diff(times)
-    return float(np.min(steps[steps > 0], initial=times[-1] - times[0]))
 
 
 def unevenness(data: Clustered) -> str | None:
@@ -158,7 +152,7 @@ def _warning(id_: str, code: str, reasons: Sequence[tuple[Configuration, str]]) 
     return Diagnostic(code=code, message=message, remedy=_REMEDIES[code], model=id_)
 
 
-def imprecision(width: float, config: Measure, plan: Plan) -> tuple[Diagnostic, ...]:
+def imprecision(width: float, config: TimingConfig, plan: Plan) -> tuple[Diagnostic, ...]:
     """Return a warning if the budget ended before every headline interval was as narrow as requested."""
     if width <= config.precision:
         return ()

@@ -11,7 +11,8 @@ from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.energy.account import Account, Value, gross, net, ratio
 from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, emission
-from kdbench.measure.energy.rounds import Run, expected_s, sample_energy
+from kdbench.measure.energy.rounds import expected_s, sample_energy
+from kdbench.measure.energy.windows import Run
 from kdbench.measure.timed import ONNXRUNTIME, outer_batches, students
 from kdbench.meters.meter import Unavailable
 from kdbench.results.findings import Failure, Findings, estimated_pair, missing_pair

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from kdbench.measure.energy import rounds
-from kdbench.measure.energy.rounds import Mode, sources_for
+from kdbench.measure.energy.rounds import sources_for
 from kdbench.measure.energy.training import EpochMeter
+from kdbench.measure.energy.windows import Mode
 from kdbench.measure.passes.energy import EnergyPass
 from kdbench.recipe.measure import Measure
 

@@ -4,8 +4,9 @@ import pytest
 from kdbench.errors import InputError
 from kdbench.measure import runner
 from kdbench.measure.energy import rounds as energy_pass
-from kdbench.measure.energy.account import QUICK_RESOLUTION, Account, gross, net, ratio
+from kdbench.measure.energy.account import Account, gross, net, ratio
 from kdbench.measure.energy.rounds import expected_s, sources_for
+from kdbench.measure.energy.windows import QUICK_RESOLUTION
 from kdbench.measure.passes.energy import EnergyPass
 from kdbench.meters.choice import Choice
 from kdbench.meters.codecarbon import CodeCarbon

@@ -5,10 +5,12 @@ import pytest
 
 from kdbench.measure.latency import diagnosis
 from kdbench.measure.latency.configurations import configurations
-from kdbench.measure.latency.diagnosis import clock_step_ns, latency_warnings, two_states, unevenness
+from kdbench.measure.latency.diagnosis import latency_warnings, two_states, unevenness
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.recipe.measure import Measure
 from kdbench.statistics import Clustered
+from kdbench.worker import timing
+from kdbench.worker.timing import clock_step_ns
 
 CONFIG = Measure(batch=(8,), mode=("stream", "server"), rate_per_s=100)
 BATCH_1, BATCH_8, SERVER = range(3)
@@ -109,7 +111,7 @@ def test_a_call_of_few_clock_steps(diagnosed, median_ns, codes):
 
 def test_the_clocks_step_is_that_of_its_readings(monkeypatch):
     coarse = iter(np.repeat(np.arange(100) * 700, 5).tolist())
-    monkeypatch.setattr(diagnosis.time, "perf_counter_ns", lambda: next(coarse))
+    monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: next(coarse))
     assert clock_step_ns(500) == 700
 
 

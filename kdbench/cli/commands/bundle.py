@@ -1,0 +1,106 @@
+"""`kdbench bundle`: a run's models packed for a device."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdbench.cli import console
+from kdbench.cli.invocation import Invocation
+from kdbench.cli.options import Json, Quiet, RunPath, Texts, measuring, option
+from kdbench.cli.verdicts import target_names
+from kdbench.errors import InputError
+from kdbench.options import MEASURE, count
+
+if TYPE_CHECKING:
+    from kdbench.recipe import InputOptions
+
+_OPTIONS = ("threads", "batch", "budget_s", "precision", "sessions", "energy")
+
+
+@measuring
+def bundle(
+    ctx: typer.Context,
+    run: RunPath,
+    inputs: "InputOptions",
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Model files that are not in the run's folder.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", metavar="T", help="The device: a shipped target, or a .toml file.", autocompletion=target_names
+        ),
+    ] = None,
+    models: Annotated[
+        Texts, option("--model", "NAME", "Pack this model and its teacher; repeatable (default: all but the teachers).")
+    ] = None,
+    samples: Annotated[str, option("--samples", "N", "Samples to compare outputs on.")] = "300",
+    threads: Annotated[str | None, option("--threads", "N,…", "Thread counts (default: 1 and all cores).")] = None,
+    batch: Annotated[
+        str | None, option("--batch", "N,…", "Batched runs (default: those that the target names).")
+    ] = None,
+    budget: Annotated[str | None, option("--budget", "TIME", "Maximum time for latency (default: 60s).")] = None,
+    precision: Annotated[str | None, option("--precision", "SHARE", MEASURE["precision"].description)] = None,
+    sessions: Annotated[str | None, option("--sessions", "N", MEASURE["sessions"].description)] = None,
+    energy: Annotated[str | None, option("--energy", "[off|quick|full]", MEASURE["energy"].description)] = None,
+    out: Annotated[Path | None, option("--out", "FILE", "The bundle (default: RUN/bundles/TARGET.zip).")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> int:
+    """Pack a run's models with inputs and all that measures them, for a device with Python, numpy and onnxruntime.
+
+    On the device: python3 -m zipfile -e BUNDLE.zip bundle && python3 bundle/run.py. Its result comes back with `kdbench
+    merge RUN result.zip`. With --json the result is {"bundle": …, "id": …, "models": […], "bytes": …}.
+
+    Example: kdbench bundle runs/first --target raspberry-pi-5
+    """
+    from kdbench.cli.progress import watching
+
+    if target is None:
+        raise InputError("no target is named", "add --target T: kdbench list targets shows the shipped ones")
+    typed = dict(zip(_OPTIONS, (threads, batch, budget, precision, sessions, energy), strict=True))
+    options = {
+        field: MEASURE[field].read(text, f"--{MEASURE[field].name}")
+        for field, text in typed.items()
+        if text is not None
+    }
+    wanted = _samples(samples)
+    with watching(Invocation.of(ctx), quiet=quiet) as progress:
+        from kdbench.workflows.bundle import bundle as workflow
+
+        made = workflow(
+            run,
+            target,
+            models=models or (),
+            files=files or (),
+            inputs=inputs,
+            options=options,
+            samples=wanted,
+            out=out,
+            progress=progress,
+        )
+    _show(made, json=json)
+    return 0
+
+
+def _samples(text: str) -> int:
+    try:
+        return count(text)
+    except ValueError as error:
+        raise InputError(f"--samples: {error}", "for example 300") from None
+
+
+def _show(made: Any, *, json: bool) -> None:
+    from kdbench import units
+
+    size, plan = made.file.stat().st_size, made.bundle.plan
+    if json:
+        models = [model.id for model in plan.models]
+        console.result_json({"bundle": str(made.file), "id": made.bundle.id, "models": models, "bytes": size})
+        return
+    names = ", ".join(model.name for model in plan.models)
+    console.result(f"bundle: {made.file} ({units.size(size)}; {names}; {plan.samples} samples)")
+    console.result("on the device, with Python 3.9 or later, numpy and onnxruntime:")
+    console.result(f"  python3 -m zipfile -e {made.file.name} bundle && python3 bundle/run.py")
+    console.result("back here: kdbench merge RUN result.zip")

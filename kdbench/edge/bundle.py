@@ -1,0 +1,203 @@
+"""Making a bundle: models, a few hundred inputs, the host's outputs, and the files that measure them on a device."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench import __version__, storage
+from kdbench.edge.closure import closure, modules_in
+from kdbench.edge.device.archive import Content, sha256, write_archive
+from kdbench.edge.device.plan import MANIFEST, SCHEMA, BundledModel, Plan, Settings
+from kdbench.edge.tolerances import tolerance_of
+from kdbench.errors import MeasurementError
+from kdbench.machine.cores import available_cores
+from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.passes import cold_start, memory
+from kdbench.measure.runner import Runner
+from kdbench.measure.staging import null_model, stage
+from kdbench.measure.timed import SEED
+from kdbench.modelfile.external_data import external_files
+from kdbench.modelfile.facts import read_model
+from kdbench.modelfile.weights import tensors_of
+from kdbench.progress import Progress, Silent
+from kdbench.recipe.measure import Measure
+from kdbench.worker.jobs import JobModel, LogitsJob
+
+SAMPLES = 300
+_INPUT_BYTES = 4_000_000  # of all inputs in a bundle, which has 5 MB beside its models
+_LEAST_SAMPLES = 16
+_RUN = "kdbench.edge.device.run"
+_PROCESS_BYTES = 60_000_000  # of a process with numpy and onnxruntime
+_TIMES_FILE = 3  # a model in memory: its weights, their packed copy, and its activations
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle as its archive's `members`; `id` names it. `outputs` are the host's by model, `labels` the samples'."""
+
+    id: str
+    plan: Plan
+    members: Mapping[str, Content]
+    outputs: Mapping[str, NDArray[np.generic]]
+    labels: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A model to pack: as the harness sees it, its file, what it was lowered to (empty: nothing), and its memory."""
+
+    model: BenchModel
+    path: Path
+    lowered: str = ""
+    memory_bytes: int | None = None
+
+
+def make_bundle(
+    models: Sequence[Packed],
+    test: TestSet | None,
+    settings: Settings,
+    folder: Path,
+    *,
+    run: str,
+    record: str,
+    target: str,
+    target_text: str,
+    samples: int = SAMPLES,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Return the bundle of `models` with at most `samples` samples of `test`, noise without one.
+
+    `folder` is for files that the members refer to: it must stay until the archive is written. Raises
+    MeasurementError for a model that the host cannot run.
+    """
+    chosen = None if test is None else subset(test, samples)
+    jobs = stage([packed.model for packed in models], chosen, folder, SEED)
+    jobs = {packed.model.id: replace(jobs[packed.model.id], path=str(packed.path)) for packed in models}
+    outputs = _outputs(jobs, folder, progress or Silent())
+    members: dict[str, Content] = {"target.toml": target_text.encode()}
+    bundled = []
+    for number, packed in enumerate(models):
+        job = jobs[packed.model.id]
+        place = f"models/{number}"
+        files = model_files(packed.path)
+        members |= {f"{place}/{name}": file for name, file in files.items()}
+        images = f"inputs/{Path(job.images).name}"
+        members[images] = Path(job.images)
+        members[f"outputs/{number}.npy"] = _npy(outputs[job.id])
+        within = replace(
+            job, path=f"{place}/{packed.path.name}", images=f"inputs/{Path(job.images).name}", network=None
+        )
+        size = sum(file.stat().st_size for file in files.values())
+        bundled.append(
+            BundledModel(
+                id=job.id,
+                name=packed.model.name,
+                sha256=storage.sha256(packed.path),
+                source_sha256=packed.model.sha256,
+                job=within,
+                outputs=f"outputs/{number}.npy",
+                batch=_batch_of(job),
+                tolerance=tolerance_of(packed.path, job, outputs[job.id]),
+                memory_bytes=packed.memory_bytes or _PROCESS_BYTES + _TIMES_FILE * size,
+                teacher=packed.model.teacher,
+                lowered=packed.lowered,
+            )
+        )
+    null = null_model(folder)
+    members["models/null.onnx"] = Path(null.path)
+    members |= program()
+    plan = Plan(
+        schema=SCHEMA,
+        kdbench=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        run=run,
+        record=record,
+        target=target,
+        settings=settings,
+        models=tuple(bundled),
+        samples=len(next(iter(outputs.values()))),
+        null=replace(null, path="models/null.onnx", network=None),
+        cold_start_processes=cold_start.PROCESSES,
+        memory_processes=memory.PROCESSES,
+        memory_calls=memory.CALLS,
+        files={name: sha256(content) for name, content in sorted(members.items())},
+    )
+    manifest = (storage.json_text(plan.to_json()) + "\n").encode()
+    members[MANIFEST] = manifest
+    return Bundle(sha256(manifest), plan, members, outputs, None if chosen is None else chosen.labels)
+
+
+def write_bundle(bundle: Bundle, file: Path) -> None:
+    """Write a bundle's archive to `file`; raises InputError where it is too large for one, StorageError."""
+    with storage.writing(file) as stream:
+        write_archive(stream, bundle.members)
+
+
+def program() -> dict[str, Content]:
+    """Return what runs on the device: `run.py`, and every file of kdbench that it needs, as they are."""
+    probes = [m for m in modules_in("kdbench.worker.probes") if m.rpartition(".")[2] not in {"admission", "batches"}]
+    roots = [_RUN, "kdbench.worker.__main__", "kdbench.worker.runtimes.onnxruntime", *probes]
+    files: dict[str, Content] = {**closure([*roots, *modules_in("kdbench.meters")])}
+    files["run.py"] = files.pop(f"{_RUN.replace('.', '/')}.py")
+    return files
+
+
+def model_files(path: Path) -> dict[str, Path]:
+    """Return a model's file and those of its external data, by their paths within its folder."""
+    model = read_model(path)
+    beside = external_files((tensor for _, tensor in tensors_of(model)), path)
+    return {file.relative_to(path.parent).as_posix(): file for file in (path, *beside)}
+
+
+def subset(test: TestSet, samples: int) -> TestSet:
+    """Return at most `samples` of a test set, drawn without an order, as far as _INPUT_BYTES hold them.
+
+    Large images are fewer, _LEAST_SAMPLES at least.
+    """
+    inputs = [test.inputs, *test.in_geometry.values(), *test.in_layout.values()]
+    different = {id(array): array for array in inputs}.values()
+    of_sample = sum(array[:1].nbytes for array in different)
+    count = min(samples, len(test.labels), max(_INPUT_BYTES // max(of_sample, 1), _LEAST_SAMPLES))
+    chosen = np.sort(np.random.default_rng(SEED).permutation(len(test.labels))[:count])
+    taken = {id(array): array[chosen] for array in different}
+    return replace(
+        test,
+        inputs=taken[id(test.inputs)],
+        labels=test.labels[chosen],
+        in_geometry={key: taken[id(array)] for key, array in test.in_geometry.items()},
+        in_layout={key: taken[id(array)] for key, array in test.in_layout.items()},
+    )
+
+
+def _outputs(jobs: Mapping[str, JobModel], folder: Path, progress: Progress) -> dict[str, NDArray[np.generic]]:
+    """Return what the host's CPU computes of each model's inputs, in one measuring process."""
+    models = tuple(jobs.values())
+    files = {job.id: folder / f"outputs-{number}.npy" for number, job in enumerate(models)}
+    job = LogitsJob(
+        models=models,
+        files=tuple(map(str, files.values())),
+        batches=tuple(map(_batch_of, models)),
+        provider="cpu",
+        threads=len(available_cores()),
+    )
+    result = Runner(Measure(), folder).run(job, progress, pinned=False)
+    for id_, reason in result["errors"].items():
+        raise MeasurementError(f"{id_} cannot be run here: {reason}", "leave it out with --model")
+    return {id_: np.load(file) for id_, file in files.items()}
+
+
+def _batch_of(job: JobModel) -> int:
+    """Return the batch at which outputs are compared: 1, at which accuracies are, or the fixed one."""
+    return job.fixed_batch or 1
+
+
+def _npy(array: NDArray[np.generic]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()

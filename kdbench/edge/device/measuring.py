@@ -1,0 +1,196 @@
+"""The steps of a measurement on the device, in the host's own measuring processes; each result is plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdbench.edge.device.parity import parity
+from kdbench.edge.device.plan import BundledModel, Plan, Settings
+from kdbench.edge.device.store import SessionStore, Store
+from kdbench.errors import MeasurementError
+from kdbench.machine.cores import available_cores
+from kdbench.machine.system_monitor import Conditions
+from kdbench.measure.energy.windows import MODES, meter_windows, runs_of
+from kdbench.measure.latency.sessions import sample
+from kdbench.measure.runner import ProcessResults, Runner
+from kdbench.measure.timed import outer_batches
+from kdbench.meters.choice import choose
+from kdbench.meters.meter import Available, MeterStatus, Unavailable
+from kdbench.progress import Progress
+from kdbench.worker.jobs import ColdStartJob, JobModel, LogitsJob, MemoryJob, ProfileJob
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the steps work on: the plan, whose paths are absolute, and the settings for this device.
+
+    `folder` is for files that processes exchange. It is the context of `kdbench.measure.latency.sessions.sample`.
+    """
+
+    plan: Plan
+    config: Settings
+    store: Store
+    folder: Path
+    progress: Progress
+    conditions: list[Conditions] = field(default_factory=list)
+
+    @cached_property
+    def runner(self) -> Runner:
+        """What runs the measuring processes."""
+        return Runner(self.config, self.folder, self.conditions)
+
+    @property
+    def jobs(self) -> Mapping[str, JobModel]:
+        """The models as measuring processes see them, by id."""
+        return {model.id: model.job for model in self.plan.models}
+
+    @property
+    def null(self) -> JobModel:
+        """A model that computes nothing."""
+        return self.plan.null
+
+    @property
+    def timed(self) -> list[BundledModel]:
+        """The models whose outputs are the host's, once `parity` is known."""
+        outcomes = self.store.read("parity") or {}
+        return [model for model in self.plan.models if not outcomes.get(model.id, {}).get("failed", "unknown")]
+
+
+def measure_parity(m: Measurement) -> dict[str, Any]:
+    """Run every model on the bundle's inputs and compare its outputs with the host's, model by model."""
+    numbers = {model.id: number for number, model in enumerate(m.plan.models)}
+    models = {model.id: model for model in m.plan.models}
+
+    def job_for(alive: Sequence[str]) -> LogitsJob | None:
+        left = [id_ for id_ in alive if not m.store.outputs(numbers[id_]).exists()]
+        if not left:
+            return None
+        files = tuple(str(m.store.outputs(numbers[id_])) for id_ in left)
+        batches = tuple(models[id_].batch for id_ in left)
+        jobs = tuple(m.jobs[id_] for id_ in left)
+        return LogitsJob(
+            models=jobs, files=files, batches=batches, provider=m.config.provider, threads=len(available_cores())
+        )
+
+    failed: dict[str, str] = {}
+    result = m.runner.run_surviving(list(models), job_for, failed, m.progress, pinned=False)
+    failed.update(result["errors"] if result else {})
+    outcomes: dict[str, Any] = {}
+    for id_, model in models.items():
+        if id_ in failed:
+            outcomes[id_] = {"max_abs": 0.0, "changed": 0, "samples": 0, "failed": failed[id_]}
+            continue
+        outputs, expected = np.load(m.store.outputs(numbers[id_])), np.load(model.outputs)
+        outcomes[id_] = asdict(parity(outputs, expected, model.tolerance))
+    return outcomes
+
+
+def measure_kernels(m: Measurement) -> dict[str, Any]:
+    """Profile every model once; return the nodes that ran (`worker.probes.profile`), or why there are none."""
+    jobs = {
+        model.id: ProfileJob(
+            model=model.job,
+            provider=m.config.provider,
+            threads=m.config.threads[0],
+            batch=model.fixed_batch or 1,
+            optimised=str(m.folder / f"optimised-{number}.onnx"),
+        )
+        for number, model in enumerate(m.timed)
+    }
+    results = m.runner.run_in_turns(jobs, 1, m.progress)
+    return {"nodes": {id_: found[0]["nodes"] for id_, found in results.results.items()}, "failed": dict(results.failed)}
+
+
+def measure_latency(m: Measurement) -> dict[str, Any]:
+    """Run sessions until the ratios are precise or the budget is spent; they are in the store, one by one."""
+    archive = SessionStore(m.store, m.conditions)
+    if not m.timed:
+        return {"seconds": 0.0, "cores": None, "failed": "no model computes what the host computed"}
+    try:
+        sampled = sample(m, m.timed, archive=archive)
+    except MeasurementError as error:
+        return {"seconds": 0.0, "cores": _listed(m.runner.cores), "failed": error.message}
+    return {"seconds": sampled.seconds, "cores": _listed(sampled.cores), "failed": ""}
+
+
+def measure_cold_start(m: Measurement) -> dict[str, Any]:
+    """Start fresh processes of each model, the models taking turns."""
+    jobs = {
+        model.id: ColdStartJob(model=model.job, provider=m.config.provider, threads=m.config.threads[0])
+        for model in m.timed
+    }
+    return _processes(m.runner.run_in_turns(jobs, m.plan.cold_start_processes, m.progress))
+
+
+def measure_memory(m: Measurement) -> list[dict[str, Any]]:
+    """Load and run each model alone in fresh processes, at batch 1 and at the largest."""
+    jobs = {
+        (model.id, batch): MemoryJob(
+            model=model.job,
+            provider=m.config.provider,
+            threads=m.config.threads[0],
+            batch=batch,
+            calls=m.plan.memory_calls,
+            null=m.null,
+        )
+        for model in m.timed
+        for batch in outer_batches(model, m.config)
+    }
+    found = m.runner.run_in_turns(jobs, m.plan.memory_processes, m.progress)
+    return [
+        {"model": id_, "batch": batch, "results": list(found.results.get((id_, batch), ())), "failed": reason or ""}
+        for (id_, batch) in jobs
+        for reason in [found.failed.get((id_, batch))]
+    ]
+
+
+def measure_energy(m: Measurement) -> dict[str, Any]:
+    """Meter windows of each model where this device has a meter; otherwise say why there is none."""
+    if m.config.energy == "off":
+        return {"unavailable": {"reason": "energy is switched off", "hint": ""}}
+    meters = choose(m.config.provider, estimate=False)
+    if isinstance(meters.leading, Unavailable):
+        return {"unavailable": {"reason": meters.leading.reason, "hint": meters.leading.hint}}
+    runs, failed = runs_of(m.timed, m.config), dict[str, str]()
+    jobs = {model.id: model.job for model in m.timed}
+    try:
+        result = meter_windows(jobs, runs, meters, MODES[m.config.energy], m.runner, m.progress, failed)
+    except MeasurementError as error:
+        return {"unavailable": {"reason": error.message, "hint": error.hint}}
+    return {
+        "result": result,
+        "failed": failed,
+        "sources": [_source(status) for status in meters.used],
+        "uncounted": [source.reason for source in meters.uncounted],
+    }
+
+
+STEPS: Mapping[str, Callable[[Measurement], Any]] = {
+    "parity": measure_parity,
+    "kernels": measure_kernels,
+    "latency": measure_latency,
+    "cold_start": measure_cold_start,
+    "memory": measure_memory,
+    "energy": measure_energy,
+}
+"""Every step by its name, in order."""
+
+
+def _processes(found: ProcessResults) -> dict[str, Any]:
+    return {"results": {id_: list(results) for id_, results in found.results.items()}, "failed": dict(found.failed)}
+
+
+def _source(status: MeterStatus) -> dict[str, str]:
+    assert isinstance(status.state, Available)
+    meter = status.meter
+    return {"name": meter.name, "scope": meter.scope, "detail": status.state.detail, "evidence": meter.evidence}
+
+
+def _listed(cores: tuple[int, ...] | None) -> list[int] | None:
+    return None if cores is None else list(cores)

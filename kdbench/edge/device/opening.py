@@ -1,0 +1,49 @@
+"""Opening a bundle on the device: every file is the one that the host packed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdbench.edge.device.archive import SUMS, sha256
+from kdbench.edge.device.plan import MANIFEST, Plan, plan_of
+from kdbench.errors import InputError
+
+_AGAIN = "copy the bundle to the device again, and unpack it into a new folder"
+
+
+def open_bundle(folder: Path) -> tuple[Plan, str]:
+    """Return the plan of the bundle in `folder`, with absolute paths, and the bundle's id: its manifest's SHA-256.
+
+    Raises InputError for a file that is missing or another one.
+    """
+    try:
+        listed = dict(_entries((folder / SUMS).read_text(encoding="utf-8")))
+        manifest = (folder / MANIFEST).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder} holds no readable bundle: {error}", _AGAIN) from error
+    plan = plan_of(manifest, MANIFEST)
+    if listed != {**plan.files, MANIFEST: sha256(folder / MANIFEST)}:
+        raise InputError(f"{SUMS} and {MANIFEST} do not list the same files", _AGAIN)
+    for name, expected in plan.files.items():
+        _require(folder, name, expected)
+    return plan.within(folder), listed[MANIFEST]
+
+
+def _entries(text: str) -> list[tuple[str, str]]:
+    """Return name and SHA-256 of each line; raises InputError for a line that is none."""
+    lines = [line.partition("  ") for line in text.splitlines()]
+    if not all(separator and name for _, separator, name in lines):
+        raise InputError(f"{SUMS} is damaged", _AGAIN)
+    return [(name, digest) for digest, _, name in lines]
+
+
+def _require(folder: Path, name: str, expected: str) -> None:
+    file = folder / name
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise InputError(f"{name} is not within the bundle", _AGAIN)
+    try:
+        found = sha256(file)
+    except OSError as error:
+        raise InputError(f"{name} is missing: {error.strerror or error}", _AGAIN) from error
+    if found != expected:
+        raise InputError(f"{name} is not the file that the host packed", _AGAIN)

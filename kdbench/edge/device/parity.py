@@ -1,0 +1,40 @@
+"""Parity: whether a device computes of the same inputs what the host computed, before anything is timed.
+
+Sums in another order differ in the last digits. Integers are rounded after each layer, where one unit more or less
+moves an output by its quantization step: hence a tolerance in steps (`kdbench.edge.tolerances` has the figures).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.edge.device.plan import Tolerance
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The largest deviation of an output, and how many samples have another best output; `failed` is why it fails."""
+
+    max_abs: float
+    changed: int
+    samples: int
+    failed: str = ""
+
+
+def parity(outputs: NDArray[np.generic], expected: NDArray[np.generic], tolerance: Tolerance) -> Parity:
+    """Compare the outputs (N, values) of a device with the host's."""
+    if outputs.shape != expected.shape:
+        return Parity(0.0, 0, len(expected), f"its outputs have shape {outputs.shape}, the host's {expected.shape}")
+    ours, theirs = outputs.astype(np.float64), expected.astype(np.float64)
+    if not np.isfinite(ours).all():
+        return Parity(0.0, 0, len(theirs), "its outputs are not finite")
+    max_abs = float(np.abs(ours - theirs).max())
+    changed = int((ours.argmax(axis=1) != theirs.argmax(axis=1)).sum()) if ours.shape[1] > 1 else 0
+    failed = ""
+    if max_abs > tolerance.max_abs:
+        failed = f"its outputs deviate from the host's by {max_abs:.3g}, more than {tolerance.max_abs:.3g}"
+        failed += f" ({tolerance.why})"
+    return Parity(max_abs, changed, len(theirs), failed)

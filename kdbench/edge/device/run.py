@@ -1,0 +1,122 @@
+"""Measure the models of this bundle on this device, and pack the results for `kdbench merge`.
+
+    python3 run.py                  everything: a few minutes
+    python3 run.py --sustain 30m    and half an hour of calls without a pause afterwards
+
+It needs Python 3.9 or later, numpy and onnxruntime, and nothing else; the folder kdbench/ beside it holds the parts of
+kdbench that it runs. Ctrl-C keeps what is done, and the same command goes on from there. The result is result.zip.
+
+The steps, in order: the files are those that the host packed (exit code 3 if not); the state of the device; parity of
+every model's outputs with the host's; which kernels run; latency in sessions of fresh processes, the models taking
+turns; start-up; memory; energy, where there is a meter; sustained load, if asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 9):  # noqa: UP036 - whoever has an older one reads this
+    sys.exit("error: this needs Python 3.9 or later")
+
+import argparse
+import signal
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 3, 130
+HERE = Path(__file__).resolve().parent
+
+
+def main(arguments: Sequence[str] | None = None, bundle: Path = HERE) -> int:
+    """Measure the bundle in the folder `bundle` and return the exit code."""
+    options = parse(arguments, bundle)
+    for library in ("numpy", "onnxruntime"):
+        if find_spec(library) is None:
+            return refuse(f"{library} is not installed", f"{sys.executable} -m pip install {library}")
+    from kdbench.errors import KdbenchError
+
+    try:
+        return measure(bundle, options)
+    except KdbenchError as error:
+        return refuse(error.message, error.hint)
+
+
+def measure(bundle: Path, options: argparse.Namespace) -> int:
+    """Go through the steps; those that an earlier call has completed are not repeated."""
+    from kdbench import temporary
+    from kdbench.edge.device.measuring import STEPS, Measurement
+    from kdbench.edge.device.opening import open_bundle
+    from kdbench.edge.device.packing import pack
+    from kdbench.edge.device.preflight import device_of
+    from kdbench.edge.device.settings import requested, settings_for
+    from kdbench.edge.device.shown import Shown, say
+    from kdbench.edge.device.store import Store, forget
+    from kdbench.edge.device.summary import summary
+    from kdbench.machine.lock import machine_lock
+
+    plan, identity = open_bundle(bundle)
+    wanted = requested(options.budget, options.threads)
+    settings = settings_for(plan, wanted)
+    device = device_of(plan)
+    machine = device["host"]["board"] or device["host"]["cpu"]
+    say(f"{plan.run}: {len(plan.models)} models, for {plan.target}, on {machine}")
+    for warning in device["warnings"]:
+        say(f"warning: {warning['message']}: {warning['remedy']}")
+    if options.check:
+        return 0
+    if options.fresh:
+        forget(options.work)
+    common = {"bundle": identity, "settings": asdict(settings), "versions": device["versions"]}
+    store = Store(options.work, common)
+    if store.read("device") is None:
+        store.write("device", device)
+
+    progress, complete = Shown(), False
+    for name in ("SIGTERM", "SIGHUP"):  # a closed connection keeps what is done, like Ctrl-C
+        signal.signal(getattr(signal, name), signal.default_int_handler)
+    with temporary.folder() as folder:
+        measurement = Measurement(plan, settings, store, folder, progress)
+        try:
+            with machine_lock(progress):
+                for number, (name, step) in enumerate(STEPS.items(), 1):
+                    progress.stage(name.replace("_", " "), number, len(STEPS))
+                    if store.read(name) is None:
+                        store.write(name, step(measurement))
+            complete = True
+        except KeyboardInterrupt:
+            say("\ninterrupted: what is done is kept, and the same command goes on from there")
+        pack(options.out, store, plan, identity, settings, complete=complete)
+        for line in summary(measurement):
+            say(line)
+    say(f"{'result' if complete else 'result so far'}: {options.out}")
+    say(f"next, on the host: kdbench merge RUN {options.out.name}")
+    return 0 if complete else EXIT_INTERRUPTED
+
+
+def parse(arguments: Sequence[str] | None, bundle: Path) -> argparse.Namespace:
+    """Return the options; a wrong one ends the program with exit code 3."""
+    parser = argparse.ArgumentParser(
+        prog="run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=bundle / "result.zip", help="the result (default: beside run.py)")
+    parser.add_argument("--work", type=Path, default=bundle / "work", help="folder for what is measured so far")
+    parser.add_argument("--fresh", action="store_true", help="begin again, without what was measured before")
+    parser.add_argument("--budget", metavar="TIME", help="the most time for latency, such as 60s (default: the host's)")
+    parser.add_argument("--threads", metavar="N,…", help="thread counts, such as 1,4 (default: the host's choice)")
+    parser.add_argument("--check", action="store_true", help="check the files and the device, and stop there")
+    try:
+        return parser.parse_args(arguments)
+    except SystemExit as end:
+        sys.exit(EXIT_BAD_INPUT if end.code else 0)
+
+
+def refuse(message: str, hint: str) -> int:
+    """Say what is wrong, and what to do about it."""
+    sys.stderr.write(f"error: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+    return EXIT_BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Progress on the device's terminal, in plain lines; on a terminal the last one moves."""
+
+from __future__ import annotations
+
+import sys
+
+from kdbench.progress import Progress
+
+
+def say(text: str) -> None:
+    """Write a line for the person at the device; where nobody can read it, nobody is told."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+class Shown(Progress):
+    """Shows each stage, and on a terminal how far it is."""
+
+    def __init__(self) -> None:
+        self._title, self._last = "", -1
+        self._moves = sys.stderr.isatty()
+
+    def stage(self, title: str, number: int, total: int) -> None:
+        """Begin a stage."""
+        self._title, self._last = f"[{number}/{total}] {title}", -1
+        say(self._title)
+
+    def step(self, done: float, total: float, detail: str = "") -> None:
+        """Show how far the stage is."""
+        percent = int(100 * done / total) if total else 0
+        if self._moves and percent != self._last:
+            self._last = percent
+            sys.stderr.write(f"\r{self._title}  {percent:3d} %  {detail[:40]:40}\r")
+            sys.stderr.flush()
+
+    def note(self, text: str) -> None:
+        """Show a message."""
+        say(text)

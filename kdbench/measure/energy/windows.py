@@ -1,0 +1,79 @@
+"""Windows of energy: how many and how long, and the measuring process that meters them.
+
+numpy, `meters` and `worker` alone: a device that measures a bundle runs this file too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdbench.measure.runner import Runner
+from kdbench.measure.timed import TimedModel, TimingConfig, outer_batches
+from kdbench.meters.choice import Choice
+from kdbench.progress import Progress
+from kdbench.worker.jobs import EnergyJob, JobModel
+
+Run = tuple[str, int]  # a model's id and a batch
+
+
+# Windows of half a second see one state of clocks, fans and temperature, and none of the drift from minute to minute:
+# an additional standard uncertainty, as a share of the value.
+QUICK_RESOLUTION = 0.025
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How thoroughly energy is metered: how many windows, how long at least, over how many updates of the counter."""
+
+    rounds: int
+    least_s: float
+    least_updates: int
+    settle_s: float
+    resolution: float
+
+
+MODES = {
+    "quick": Mode(rounds=5, least_s=0.5, least_updates=20, settle_s=0.1, resolution=QUICK_RESOLUTION),
+    # The shape of MLPerf Tiny's energy runs: five windows of ten seconds, and their median.
+    "full": Mode(rounds=5, least_s=10.0, least_updates=100, settle_s=1.0, resolution=0.0),
+}
+
+
+def runs_of(models: Sequence[TimedModel], config: TimingConfig) -> list[Run]:
+    """Return every model at each of its outer batches."""
+    return [(model.id, batch) for model in models for batch in outer_batches(model, config)]
+
+
+def meter_windows(
+    jobs: Mapping[str, JobModel],
+    runs: Sequence[Run],
+    meters: Choice,
+    mode: Mode,
+    runner: Runner,
+    progress: Progress,
+    failed: dict[str, str],
+) -> Any | None:
+    """Return the result of a process (`worker.probes.energy`) with the windows of `runs`; None if no model is left.
+
+    `failed` collects the models that end the process. Raises WorkerError where no single one can be blamed.
+    """
+    config, sources = runner.config, [status.meter for status in meters.used]
+    threads = config.threads[0]
+
+    def job_for(alive: Sequence[str]) -> EnergyJob:
+        return EnergyJob(
+            models=tuple(jobs[id_] for id_ in alive),
+            provider=config.provider,
+            threads=threads,
+            runs=tuple(run for run in runs if run[0] in alive),
+            sources=tuple(source.name for source in sources),
+            rounds=mode.rounds,
+            least_ns=mode.least_s * 1e9,
+            # An estimate can be read at any time, and has no steps.
+            least_updates=mode.least_updates if sources[0].evidence == "measured" else 0,
+            settle_ns=mode.settle_s * 1e9,
+        )
+
+    return runner.run_surviving(list(jobs), job_for, failed, progress, numpy_threads=threads)

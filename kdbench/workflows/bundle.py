@@ -1,0 +1,160 @@
+"""The workflow behind `kdbench bundle`: a run's models packed for a device, to be measured there."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench import storage, temporary, toml_files
+from kdbench.edge.bundle import SAMPLES, Bundle, Packed, make_bundle, write_bundle
+from kdbench.edge.bundled import keep_bundle
+from kdbench.edge.device.plan import ALL_CORES, Settings
+from kdbench.errors import InputError
+from kdbench.judge.readiness import candidates
+from kdbench.judge.readings import teacher_of
+from kdbench.judge.target import Target, load_target, shipped_targets
+from kdbench.progress import Progress, Silent
+from kdbench.recipe import InputOptions, Measure
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
+
+_BUDGET_S = 60.0  # of a device, which is slower than a host; at each of two thread counts
+_MODEL_SUFFIXES = {".onnx", ".ort"}
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """What `bundle` wrote: the archive `file` and what is in it."""
+
+    file: Path
+    bundle: Bundle
+
+
+def bundle(
+    run: str | Path,
+    target: str | Path,
+    *,
+    models: Sequence[str] = (),
+    files: Sequence[str | Path] = (),
+    inputs: InputOptions | None = None,
+    options: Mapping[str, Any] | None = None,
+    samples: int = SAMPLES,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Bundled:
+    """Pack a run's models for the device of `target`; the default place is RUN/bundles/TARGET.zip.
+
+    `models` are names or ids, by default one seed of each model that the target judges; the models that they are
+    compared with come along. `files` are models that are not in the run's folder. `inputs` overrides the data of the
+    record, `options` are fields of `Measure` for the device. Raises InputError for a run without its models, a file
+    that the record does not describe, and a model that the device cannot run.
+    """
+    progress, folder = progress or Silent(), RunFolder.of(run)
+    record, judged = RunRecord.read(folder.record), load_target(target)
+    text, _ = toml_files.find(str(target), shipped_targets(), "target")
+    cards = _chosen(record, models)
+    located = {card.id: locate(card, folder, record, [Path(file) for file in files]) for card in cards}
+    given = inputs or InputOptions()
+    recorded = {key: value for key, value in data_of(record).items() if getattr(given, key) is None}
+    given = require_known_models(given.model_copy(update=recorded), [card.id for card in cards])
+    progress.stage("load", 1, 2)
+    images = TestImages(given) if given.accuracy and given.data is not None else None
+    packed = []
+    for card in cards:
+        reference = teacher_of(record, card) or card.id
+        model, _ = load_bench_model(located[card.id], card.id, given, reference=reference, images=images, card=card)
+        packed.append(Packed(model, located[card.id], memory_bytes=_memory(record, card)))
+    settings = settings_for(judged, options or {})
+    progress.stage("pack", 2, 2)
+    file = Path(out) if out is not None else folder.bundles / f"{judged.name}.zip"
+    storage.make_folder(file.parent)
+    with ExitStack() as stack:
+        place = stack.enter_context(temporary.folder())
+        made = make_bundle(
+            packed,
+            None if images is None else images.test_set(),
+            settings,
+            place,
+            run=record.title or record.name,
+            record=record.hash(),
+            target=judged.name,
+            target_text=text,
+            samples=samples,
+            progress=progress,
+        )
+        write_bundle(made, file)
+        keep_bundle(made, folder)
+    return Bundled(file, made)
+
+
+def settings_for(target: Target, options: Mapping[str, Any]) -> Settings:
+    """Return how a device measures for a target: `options` are fields of `Measure`, the target's limits the rest.
+
+    Threads are 1, all cores, and those that a limit names; batches those that a limit names, besides 1.
+    """
+    named = {
+        axis: [int(value) for limit in target.limits if isinstance(value := limit.axes.get(axis), int)]
+        for axis in ("threads", "batch")
+    }
+    measure = Measure(**{"budget_s": _BUDGET_S, **options})
+    threads = measure.threads if "threads" in options else (1, ALL_CORES, *named["threads"])
+    batch = measure.batch if "batch" in options else [size for size in named["batch"] if size > 1]
+    return Settings(
+        threads=tuple(dict.fromkeys(threads)),
+        batch=tuple(dict.fromkeys(batch)),
+        budget_s=measure.budget_s,
+        precision=measure.precision,
+        sessions=measure.sessions,
+        energy=measure.energy,
+        provider=target.device.provider if target.device.provider in {"cpu", "cuda"} else measure.provider,
+    )
+
+
+def _chosen(record: RunRecord, models: Sequence[str]) -> list[ModelCard]:
+    """Return the models to pack: those to judge, and before them those that they are compared with."""
+    judged = candidates(record, models or None)
+    teachers = [record.cards[id_] for card in judged if (id_ := teacher_of(record, card)) is not None]
+    return list({card.id: card for card in (*teachers, *judged)}.values())
+
+
+def locate(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequence[Path]) -> Path:
+    """Return the file of a card, known by its hash: in the run's folder, or where the run was measured from.
+
+    Raises InputError where it is not there, or was changed.
+    """
+    found = [path for path in _places(card, folder, record, named) if path.is_file()]
+    for path in found:
+        if storage.sha256(path) == card.sha256:
+            return path
+    if found:
+        message = f"{found[0]} is not the file that the record describes"
+        raise InputError(message, "measure it again with kdbench bench, or restore the measured file")
+    hint = f"name its file: kdbench bundle {shlex.quote(str(folder.path))} {card.id}.onnx …"
+    raise InputError(f"the file of {card.id} is not in {folder.path}", hint)
+
+
+def _places(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequence[Path]) -> Iterator[Path]:
+    yield from named
+    yield folder.model(card.id)
+    yield folder.path / card.file
+    try:
+        words = [Path(word) for word in shlex.split(record.command)]
+    except ValueError:
+        words = []
+    yield from (word for word in words if word.suffix in _MODEL_SUFFIXES and word.name == Path(card.file).name)
+
+
+def data_of(record: RunRecord) -> dict[str, Any]:
+    """Return the `InputOptions` that a record says its data had; empty without data."""
+    data = (record.recipe or {}).get("data", {})
+    name = data.get("name") or record.protocol.get("data")
+    return {"data": name, "resize": data.get("resize"), "crop": data.get("crop")} if name else {}
+
+
+def _memory(record: RunRecord, card: ModelCard) -> int | None:
+    found = record.find(card.id, "peak_memory_bytes", batch=card.fixed_batch or 1)
+    return None if found is None or found.value is None else int(found.value)
