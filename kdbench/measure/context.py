@@ -13,7 +13,7 @@ from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model
-from kdbench.measure.timed import ONNXRUNTIME
+from kdbench.measure.timed import ONNXRUNTIME, axes_of
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Unavailable
 from kdbench.progress import Progress, Silent
@@ -89,7 +89,7 @@ class Context:
 
     def axes(self, **more: str | int) -> dict[str, str | int]:
         """Return the axes of a measurement with the first number of threads, and `more`."""
-        return {"provider": self.config.provider, "threads": self.config.threads[0], **more}
+        return axes_of(self.config, **more)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,11 @@ class TimingConfig(Protocol):
 Model = TypeVar("Model", bound=TimedModel)
 
 
+def axes_of(config: TimingConfig, **more: str | int) -> dict[str, str | int]:
+    """Return the axes of a measurement with the first number of threads, and `more`."""
+    return {"provider": config.provider, "threads": config.threads[0], **more}
+
+
 def outer_batches(model: TimedModel, config: TimingConfig) -> list[int]:
     """Return batch 1 and the largest configured batch; a fixed batch alone."""
     if model.fixed_batch:

@@ -16,12 +16,12 @@ from kdbench.edge.device.store import SessionStore, Store
 from kdbench.errors import MeasurementError
 from kdbench.machine.cores import available_cores
 from kdbench.machine.system_monitor import Conditions
-from kdbench.measure.energy.windows import MODES, meter_windows, runs_of
+from kdbench.measure.energy.windows import MODES, meter_windows, runs_of, source_of
 from kdbench.measure.latency.sessions import sample
 from kdbench.measure.runner import ProcessResults, Runner
 from kdbench.measure.timed import outer_batches
 from kdbench.meters.choice import choose
-from kdbench.meters.meter import Available, MeterStatus, Unavailable
+from kdbench.meters.meter import Unavailable
 from kdbench.progress import Progress
 from kdbench.worker.jobs import ColdStartJob, JobModel, LogitsJob, MemoryJob, ProfileJob
 
@@ -166,7 +166,7 @@ def measure_energy(m: Measurement) -> dict[str, Any]:
     return {
         "result": result,
         "failed": failed,
-        "sources": [_source(status) for status in meters.used],
+        "sources": [asdict(source_of(status)) for status in meters.used],
         "uncounted": [source.reason for source in meters.uncounted],
     }
 
@@ -184,12 +184,6 @@ STEPS: Mapping[str, Callable[[Measurement], Any]] = {
 
 def _processes(found: ProcessResults) -> dict[str, Any]:
     return {"results": {id_: list(results) for id_, results in found.results.items()}, "failed": dict(found.failed)}
-
-
-def _source(status: MeterStatus) -> dict[str, str]:
-    assert isinstance(status.state, Available)
-    meter = status.meter
-    return {"name": meter.name, "scope": meter.scope, "detail": status.state.detail, "evidence": meter.evidence}
 
 
 def _listed(cores: tuple[int, ...] | None) -> list[int] | None:

@@ -12,6 +12,7 @@ from typing import Any
 from kdbench.measure.runner import Runner
 from kdbench.measure.timed import TimedModel, TimingConfig, outer_batches
 from kdbench.meters.choice import Choice
+from kdbench.meters.meter import Available, MeterStatus
 from kdbench.progress import Progress
 from kdbench.worker.jobs import EnergyJob, JobModel
 
@@ -39,6 +40,23 @@ MODES = {
     # The shape of MLPerf Tiny's energy runs: five windows of ten seconds, and their median.
     "full": Mode(rounds=5, least_s=10.0, least_updates=100, settle_s=1.0, resolution=0.0),
 }
+
+
+@dataclass(frozen=True)
+class Source:
+    """A meter that was read: its name, what it covers here (`scope`, and `detail` in words), and its evidence."""
+
+    name: str
+    scope: str
+    detail: str
+    evidence: str
+
+
+def source_of(status: MeterStatus) -> Source:
+    """Return a meter that is available as a source."""
+    assert isinstance(status.state, Available)
+    meter = status.meter
+    return Source(meter.name, meter.scope, status.state.detail, meter.evidence)
 
 
 def runs_of(models: Sequence[TimedModel], config: TimingConfig) -> list[Run]:

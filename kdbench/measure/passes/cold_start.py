@@ -1,13 +1,14 @@
 """The cold-start pass: the times of loading, of the first call, and of a call once the process is warm."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from kdbench import statistics
-from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of
-from kdbench.measure.timed import ONNXRUNTIME
+from kdbench.measure.runner import ProcessResults
+from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of
 from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, estimated_across_runs
 from kdbench.results.metrics import metric
@@ -17,6 +18,7 @@ from kdbench.worker.jobs import ColdStartJob
 
 PROCESSES = 6  # the fewest whose extremes hold the median with 95 % confidence
 _METRICS = ("load_ns", "first_run_ns", "steady_run_ns")
+_SOURCE = "onnxruntime, median of {} fresh processes, files in the page cache"
 _STARTS = ("load_ns", "first_run_ns")  # of other runtimes
 
 
@@ -29,7 +31,7 @@ class ColdStartPass(Pass):
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the metrics of every timed model."""
         for model in context.timed:
-            yield from expected_of([model], _METRICS, _axes(context, model), ONNXRUNTIME)
+            yield from expected_of([model], _METRICS, _axes(context.config, model), ONNXRUNTIME)
 
     def weight(self, context: Context) -> float:
         """Return about how long the processes take."""
@@ -45,25 +47,44 @@ class ColdStartPass(Pass):
         twins = Twins.of(context)
         alone = context.runner.run_in_turns(jobs, twins.shares(PROCESSES), context.progress)
         results = twins.pooled(alone, {id_: id_ for id_ in jobs})
-        source = "onnxruntime, median of {} fresh processes, files in the page cache"
-        models = [model for model in context.ready if model.id in results.results]
-        medians = [(m, id_, statistics.median(results.values(m.id, id_))) for m in models for id_ in _METRICS]
-        sources = {
-            id_: source.format(len(results.results[id_])) + twins.shared_with(id_, results.results)
-            for id_ in results.results
-        }
-        measurements = tuple(
-            estimated_across_runs(
-                m.id, id_, time, RunSpread(metric(id_).run_to_run), axes=_axes(context, m), source=sources[m.id]
-            )
-            for m, id_, time in medians
+        shared = {id_: twins.shared_with(id_, results.results) for id_ in results.results}
+        return cold_start_findings(context.ready, results, alone, config, shared)
+
+
+def cold_start_findings(
+    models: Sequence[TimedModel],
+    results: ProcessResults,
+    alone: ProcessResults,
+    config: TimingConfig,
+    shared: Mapping[str, str] = MappingProxyType({}),
+) -> Findings:
+    """Return the medians over the processes of each model: `results`, of which it did those of `alone` itself.
+
+    `shared` says for a source which other models took part.
+    """
+    medians = [
+        (m, id_, statistics.median(results.values(m.id, id_)))
+        for m in models
+        if m.id in results.results
+        for id_ in _METRICS
+    ]
+    measurements = tuple(
+        estimated_across_runs(
+            m.id,
+            id_,
+            time,
+            RunSpread(metric(id_).run_to_run),
+            axes=_axes(config, m),
+            source=_SOURCE.format(len(results.results[m.id])) + shared.get(m.id, ""),
         )
-        failures = tuple(Failure(id_, reason) for id_, reason in results.failed.items())
-        findings = Findings(measurements, failures=failures)
-        if not results.results:
-            return findings
-        import_ns = np.median(np.concatenate([alone.values(id_, "import_ns") for id_ in alone.results]))
-        return findings + Findings(protocol={"cold_start_processes": PROCESSES, "runtime_import_ns": float(import_ns)})
+        for m, id_, time in medians
+    )
+    failures = tuple(Failure(id_, reason) for id_, reason in results.failed.items())
+    findings = Findings(measurements, failures=failures)
+    if not results.results:
+        return findings
+    import_ns = np.median(np.concatenate([alone.values(id_, "import_ns") for id_ in alone.results]))
+    return findings + Findings(protocol={"cold_start_processes": PROCESSES, "runtime_import_ns": float(import_ns)})
 
 
 @PASSES.register("other runtimes")
@@ -90,5 +111,5 @@ class OtherStartsPass(Pass):
         return Findings(tuple(measurements), protocol=facts)
 
 
-def _axes(context: Context, model: BenchModel) -> Axes:
-    return context.axes(batch=model.facts.fixed_batch or 1)
+def _axes(config: TimingConfig, model: TimedModel) -> Axes:
+    return axes_of(config, batch=model.fixed_batch or 1)

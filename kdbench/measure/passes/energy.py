@@ -7,13 +7,12 @@ from operator import add
 from typing import Any
 
 from kdbench.errors import MeasurementError
-from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.energy.account import Account, Value, gross, net, ratio
 from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, emission
 from kdbench.measure.energy.rounds import expected_s, sample_energy
 from kdbench.measure.energy.windows import Run
-from kdbench.measure.timed import ONNXRUNTIME, outer_batches, students
+from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of, outer_batches, students
 from kdbench.meters.meter import Unavailable
 from kdbench.results.findings import Failure, Findings, estimated_pair, missing_pair
 from kdbench.results.records import Axes, Interval, Measurement, Pair, measured, missing
@@ -55,19 +54,25 @@ class EnergyPass(Pass):
             accounts, sampled = sample_energy(context)
         except MeasurementError as error:
             return findings + Findings(failures=(Failure(None, error.message, "error", error.hint or None),))
-        measurements = tuple(m for model in context.ready for m in _of_model(model, accounts, context, intensity))
-        pairs = tuple(p for t, s in students(context.ready) for p in _ratios(t, s, accounts, context))
-        return findings + Findings(measurements, pairs) + sampled
+        return findings + energy_findings(context.ready, accounts, context.config, intensity) + sampled
+
+
+def energy_findings(
+    models: Sequence[TimedModel], accounts: Accounts, config: TimingConfig, intensity: CarbonIntensity | None = None
+) -> Findings:
+    """Return the energies of the models' `accounts`, and the ratios of students."""
+    measurements = tuple(m for model in models for m in _of_model(model, accounts, config, intensity))
+    return Findings(measurements, tuple(p for t, s in students(models) for p in _ratios(t, s, accounts, config)))
 
 
 def _of_model(
-    model: BenchModel, accounts: Accounts, context: Context, intensity: CarbonIntensity | None
+    model: TimedModel, accounts: Accounts, config: TimingConfig, intensity: CarbonIntensity | None
 ) -> Iterator[Measurement]:
     """Yield the measurements of each run: the leading scope's without the axis `scope`, then all others with it."""
-    for batch in outer_batches(model, context.config):
+    for batch in outer_batches(model, config):
         if (model.id, batch) not in accounts:
             continue
-        axes = context.axes(batch=batch)
+        axes = axes_of(config, batch=batch)
         leading, *beside = accounts[model.id, batch]
         yield from _of_account(model.id, leading, batch, axes, intensity)
         together = [reduce(add, [leading, *beside])] if beside else []
@@ -105,11 +110,11 @@ def _measurement(model: str, metric: str, value: Value, inferences: int, account
     return measured(model, metric, joules, interval=interval, n=n, unstable=value.unstable, **details)
 
 
-def _ratios(teacher: BenchModel, student: BenchModel, accounts: Accounts, context: Context) -> Iterator[Pair]:
+def _ratios(teacher: TimedModel, student: TimedModel, accounts: Accounts, config: TimingConfig) -> Iterator[Pair]:
     """Yield teacher over student of the leading scope's gross energy per inference, at each batch of the student."""
-    for batch in outer_batches(student, context.config):
-        both, axes = (teacher.id, student.id, "energy_ratio"), context.axes(batch=batch)
-        if batch not in outer_batches(teacher, context.config):
+    for batch in outer_batches(student, config):
+        both, axes = (teacher.id, student.id, "energy_ratio"), axes_of(config, batch=batch)
+        if batch not in outer_batches(teacher, config):
             yield missing_pair(*both, f"{teacher.id}: not run at batch {batch}", axes=axes)
         elif all((model.id, batch) in accounts for model in (teacher, student)):
             yield _ratio(both, accounts[teacher.id, batch][0], accounts[student.id, batch][0], axes)

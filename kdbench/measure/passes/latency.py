@@ -15,8 +15,7 @@ from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.diagnosis import imprecision, instability, latency_warnings, saturation
 from kdbench.measure.latency.ratios import ratio
 from kdbench.measure.latency.sessions import Sampled, sample
-from kdbench.measure.timed import SEED, students
-from kdbench.recipe.measure import Measure
+from kdbench.measure.timed import SEED, TimedModel, TimingConfig, students
 from kdbench.results.findings import Failure, Findings, estimated_across_runs, estimated_pair, missing_pair
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Measurement, Pair, missing
@@ -69,7 +68,7 @@ class LatencyPass(Pass):
 
 
 def latency_findings(
-    models: Sequence[BenchModel], sampled: Sampled, config: Measure, earlier_runs: EarlierRuns = NO_RUNS
+    models: Sequence[TimedModel], sampled: Sampled, config: TimingConfig, earlier_runs: EarlierRuns = NO_RUNS
 ) -> Findings:
     """Return the latencies of the models in every configuration, the ratios of students, and the raw samples.
 
@@ -86,7 +85,7 @@ def latency_findings(
                 reason = sampled.failed.get((model.id, number), "no session timed it")
                 failures.append(Failure(model.id, reason, axes=axes))
             elif configuration.batch in {1, *config.batch} and model.refusal_in(configuration.runtime) is None:
-                reason = f"the model's batch is fixed at {model.facts.fixed_batch}"
+                reason = f"the model's batch is fixed at {model.fixed_batch}"
                 hint = "export it with a dynamic batch"
                 measurements += [missing(model.id, m, reason, hint=hint, axes=axes) for m in _metrics(configuration)]
     pairs = tuple(
@@ -94,7 +93,7 @@ def latency_findings(
         for number, configuration in enumerate(sampled.configurations)
         if configuration.mode != "server"  # a wait depends on chance more than on the model
         for teacher, student in students(models)
-        if configuration.runtime not in {*teacher.refused, *student.refused}
+        if teacher.refusal_in(configuration.runtime) is None and student.refusal_in(configuration.runtime) is None
         for pair in _ratio(teacher, student, number, sampled, config)
     )
     calls = {calls_key(id_, axes_of[number]): data for (id_, number), data in sampled.samples.items()}
@@ -106,7 +105,7 @@ def _called(context: Context) -> list[BenchModel]:
     return [model for model in context.timed if model.refusal is None]
 
 
-def protocol_facts(sampled: Sampled, config: Measure) -> dict[str, Any]:
+def protocol_facts(sampled: Sampled, config: TimingConfig) -> dict[str, Any]:
     """Return how the samples were measured, for a record's `protocol`; without samples, only constants."""
     facts: dict[str, Any] = {
         "seed": SEED,
@@ -139,7 +138,7 @@ def _metrics(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _of_configuration(
-    model: BenchModel, number: int, sampled: Sampled, config: Measure, earlier_runs: EarlierRuns
+    model: TimedModel, number: int, sampled: Sampled, config: TimingConfig, earlier_runs: EarlierRuns
 ) -> list[Measurement]:
     configuration, data = sampled.configurations[number], sampled.undisturbed((model.id, number))
     plan = replace(sampled.plan, first=None, correlated=False)  # sessions were added for the sake of the ratios
@@ -155,7 +154,7 @@ def _of_configuration(
     quantiles = statistics.clustered_quantiles(data, [p / 100 for p in enough], seed=SEED, plan=plan)
     mean = statistics.clustered_mean(data, seed=SEED, plan=plan)
     of_run = {**{PERCENTILES[p]: q for p, q in zip(enough, quantiles, strict=True)}, "latency_mean_ns": mean}
-    spreads = earlier_runs.spreads(model.facts.sha256, axes, of_run)
+    spreads = earlier_runs.spreads(model.sha256, axes, of_run)
     of_run["throughput_per_s"] = statistics.rate(mean, configuration.batch)
     spreads["throughput_per_s"] = spreads["latency_mean_ns"]
     few = {PERCENTILES[p]: f"needs {n} samples, has {len(data.values)}" for p, n in needed.items() if p not in enough}
@@ -170,15 +169,17 @@ def _of_configuration(
     ]
 
 
-def _ratio(teacher: BenchModel, student: BenchModel, number: int, sampled: Sampled, config: Measure) -> Iterator[Pair]:
+def _ratio(
+    teacher: TimedModel, student: TimedModel, number: int, sampled: Sampled, config: TimingConfig
+) -> Iterator[Pair]:
     """Yield the student's speed-up in a configuration; nothing if one of the two failed in it."""
     configuration = sampled.configurations[number]
     both, axes = (teacher.id, student.id, "latency_ratio"), configuration.axes(config.provider)
     estimate = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
-    fixed = [model for model in (teacher, student) if model.facts.fixed_batch not in {None, configuration.batch}]
+    fixed = [model for model in (teacher, student) if model.fixed_batch not in {None, configuration.batch}]
     if estimate is not None:
         yield estimated_pair(*both, estimate, axes=axes)
     elif fixed:
-        yield missing_pair(*both, f"{fixed[0].name}: its batch is fixed at {fixed[0].facts.fixed_batch}", axes=axes)
-    elif configuration.batch not in {1, *config.batch, student.facts.fixed_batch}:
+        yield missing_pair(*both, f"{fixed[0].name}: its batch is fixed at {fixed[0].fixed_batch}", axes=axes)
+    elif configuration.batch not in {1, *config.batch, student.fixed_batch}:
         yield missing_pair(*both, f"{teacher.name}: not measured at batch {configuration.batch}", axes=axes)

@@ -1,16 +1,16 @@
 """The memory pass: peak memory of loading and running each model, resident, and on a GPU the device's too."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.runner import ProcessResults
 from kdbench.measure.staging import null_model
-from kdbench.measure.timed import ONNXRUNTIME, outer_batches, students
+from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of, outer_batches, students
 from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, interval_of, missing_pair
 from kdbench.results.records import Axes, Interval, Measurement, Pair, measured, missing
@@ -42,7 +42,7 @@ class MemoryPass(Pass):
             for batch in outer_batches(model, context.config):
                 yield from expected_of([model], metrics, context.axes(batch=batch), ONNXRUNTIME)
         for teacher, student in students(context.timed):
-            yield expected_pair(teacher, student, "memory_ratio", _pair_axes(context, student), ONNXRUNTIME)
+            yield expected_pair(teacher, student, "memory_ratio", _pair_axes(context.config, student), ONNXRUNTIME)
 
     def weight(self, context: Context) -> float:
         """Return about how long the processes take."""
@@ -68,17 +68,35 @@ class MemoryPass(Pass):
         shares, models = twins.shares(PROCESSES), {key: key[0] for key in jobs}
         alone = context.runner.run_in_turns(jobs, {key: shares[id_] for key, id_ in models.items()}, context.progress)
         results = twins.pooled(alone, models)
-        measurements = [m for id_, batch in results.results for m in _measurements(id_, batch, results, context, twins)]
-        findings = Findings(
-            tuple(measurements),
-            tuple(pair for t, s in students(context.ready) for pair in _ratio(t, s, measurements, context)),
-            failures=tuple(Failure(id_, why, axes={"batch": batch}) for (id_, batch), why in results.failed.items()),
-        )
-        if not results.results:
-            return findings
-        smallest = min(results.results, key=lambda key: key[1])
-        baseline = float(np.median(results.values(smallest, "baseline_bytes")))
-        return findings + Findings(protocol={"memory_processes": PROCESSES, "memory_before_the_model_bytes": baseline})
+        shared = {key: twins.shared_with(key[0], _at_batch(results, key[1])) for key in results.results}
+        return memory_findings(context.ready, results, config, shared)
+
+
+def memory_findings(
+    models: Sequence[TimedModel],
+    results: ProcessResults,
+    config: TimingConfig,
+    shared: Mapping[tuple[str, int], str] = MappingProxyType({}),
+) -> Findings:
+    """Return the medians over the processes of each model at each batch, the keys of `results`, and students' ratios.
+
+    `shared` says for a source which other models took part.
+    """
+    measurements = [m for key in results.results for m in _measurements(key, results, config, shared.get(key, ""))]
+    findings = Findings(
+        tuple(measurements),
+        tuple(pair for t, s in students(models) for pair in _ratio(t, s, measurements, config)),
+        failures=tuple(Failure(id_, why, axes={"batch": batch}) for (id_, batch), why in results.failed.items()),
+    )
+    if not results.results:
+        return findings
+    smallest = min(results.results, key=lambda key: key[1])
+    baseline = float(np.median(results.values(smallest, "baseline_bytes")))
+    return findings + Findings(protocol={"memory_processes": PROCESSES, "memory_before_the_model_bytes": baseline})
+
+
+def _at_batch(results: ProcessResults, batch: int) -> dict[str, object]:
+    return {other: None for other, at in results.results if at == batch}
 
 
 def spread(values: Sequence[float] | NDArray[np.float64]) -> float:
@@ -87,18 +105,17 @@ def spread(values: Sequence[float] | NDArray[np.float64]) -> float:
     return float(np.ptp(values)) / largest if largest else 0.0
 
 
-def _pair_axes(context: Context, student: BenchModel) -> Axes:
-    return context.axes(batch=outer_batches(student, context.config)[0])
+def _pair_axes(config: TimingConfig, student: TimedModel) -> Axes:
+    return axes_of(config, batch=outer_batches(student, config)[0])
 
 
 def _measurements(
-    id_: str, batch: int, results: ProcessResults, context: Context, twins: Twins
+    key: tuple[str, int], results: ProcessResults, config: TimingConfig, shared: str
 ) -> Iterator[Measurement]:
-    key, axes = (id_, batch), context.axes(batch=batch)
+    id_, axes = key[0], axes_of(config, batch=key[1])
     peak, baseline = results.values(key, "peak_bytes"), results.values(key, "baseline_bytes")
     since = results.results[key][0]["since"]
-    processes = f"median of {len(peak)} fresh processes, arena on, {CALLS} calls"
-    processes += twins.shared_with(id_, {other: None for other, at in results.results if at == batch})
+    processes = f"median of {len(peak)} fresh processes, arena on, {CALLS} calls{shared}"
     source = f"onnxruntime, high-water mark since {since}, {processes}"
     for metric, values in zip(_RESIDENT, (peak, peak - baseline), strict=True):
         share = spread(values)
@@ -107,7 +124,7 @@ def _measurements(
         median, n = float(np.median(values)), len(values)
         interval = interval_of(prediction(np.maximum(values, 1.0))) if unlike else None
         yield measured(id_, metric, median, axes=axes, interval=interval, n=n, source=source, unstable=unstable)
-    if context.config.provider == "cuda":
+    if config.provider == "cuda":
         yield _on_device(id_, axes, results.results[key])
 
 
@@ -122,11 +139,11 @@ def _on_device(id_: str, axes: Axes, results: Sequence[Mapping[str, Any]]) -> Me
 
 
 def _ratio(
-    teacher: BenchModel, student: BenchModel, measurements: Sequence[Measurement], context: Context
+    teacher: TimedModel, student: TimedModel, measurements: Sequence[Measurement], config: TimingConfig
 ) -> Iterator[Pair]:
     """Yield teacher over student of the whole process's peak; nothing if a process of either failed."""
-    axes = _pair_axes(context, student)
-    if axes["batch"] not in outer_batches(teacher, context.config):
+    axes = _pair_axes(config, student)
+    if axes["batch"] not in outer_batches(teacher, config):
         reason = f"{teacher.name}: not measured at batch {axes['batch']}"
         yield missing_pair(teacher.id, student.id, "memory_ratio", reason, axes=axes)
         return
