@@ -32,6 +32,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "bundle.bundle",
         "Pack a run's models with inputs and all that measures them, for a device with Python, numpy and onnxruntime.",
     ),
+    "merge": (
+        "merge.merge",
+        "Add what a device measured to a run's record: the same numbers with the axis `device`, and the reports again.",
+    ),
     "report": ("report.report", "Write the reports of a run again from its record."),
     "history": ("history.history", "Show metrics over the records of many runs, with intervals, and find changes."),
     "list": (

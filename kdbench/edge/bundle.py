@@ -30,6 +30,7 @@ from kdbench.recipe.measure import Measure
 from kdbench.worker.jobs import JobModel, LogitsJob
 
 SAMPLES = 300
+TARGET = "target.toml"
 _INPUT_BYTES = 4_000_000  # of all inputs in a bundle, which has 5 MB beside its models
 _LEAST_SAMPLES = 16
 _RUN = "kdbench.edge.device.run"
@@ -80,7 +81,7 @@ def make_bundle(
     jobs = stage([packed.model for packed in models], chosen, folder, SEED)
     jobs = {packed.model.id: replace(jobs[packed.model.id], path=str(packed.path)) for packed in models}
     outputs = _outputs(jobs, folder, progress or Silent())
-    members: dict[str, Content] = {"target.toml": target_text.encode()}
+    members: dict[str, Content] = {TARGET: target_text.encode()}
     bundled = []
     for number, packed in enumerate(models):
         job = jobs[packed.model.id]

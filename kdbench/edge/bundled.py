@@ -1,6 +1,7 @@
 """The bundles that a run has made: what `merge` needs of them, kept in the run's folder.
 
-RUN/bundles/ID.json is the manifest, RUN/bundles/ID.npz the host's outputs by model number, and the labels.
+RUN/bundles/ID.json is the manifest, RUN/bundles/ID.npz the host's outputs by model number, and the labels;
+RUN/bundles/ID.toml the target.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import storage
-from kdbench.edge.bundle import Bundle
+from kdbench.edge.bundle import TARGET, Bundle
 from kdbench.edge.device.archive import sha256
 from kdbench.edge.device.plan import MANIFEST, Plan, plan_of
 from kdbench.errors import InputError
@@ -23,23 +24,25 @@ _LABELS = "labels"
 
 @dataclass(frozen=True)
 class Known:
-    """A bundle that the run has made: its plan, the host's outputs by model, and the labels of the samples."""
+    """A bundle that the run has made: its plan, the host's outputs by model, the samples' labels, the target's file."""
 
     plan: Plan
     outputs: dict[str, NDArray[np.generic]]
     labels: NDArray[Any] | None
+    target: Path
 
 
 def keep_bundle(bundle: Bundle, folder: RunFolder) -> None:
     """Keep what merging needs of a bundle in the run's folder."""
     storage.make_folder(folder.bundles)
     manifest = bundle.members[MANIFEST]
-    assert isinstance(manifest, bytes)
     arrays = {str(number): bundle.outputs[model.id] for number, model in enumerate(bundle.plan.models)}
     labels = {} if bundle.labels is None else {_LABELS: bundle.labels}
     write_samples(_arrays(folder, bundle.id), {**arrays, **labels})
-    with storage.writing(_manifest(folder, bundle.id)) as stream:
-        stream.write(manifest)
+    for name, member in ((f"{bundle.id}.toml", bundle.members[TARGET]), (f"{bundle.id}.json", manifest)):
+        assert isinstance(member, bytes)
+        with storage.writing(folder.bundles / name) as stream:
+            stream.write(member)
 
 
 def known_bundle(id_: str, folder: RunFolder) -> Known:
@@ -53,7 +56,7 @@ def known_bundle(id_: str, folder: RunFolder) -> Known:
     plan = plan_of(file.read_text(encoding="utf-8"), str(file))
     arrays = read_samples(_arrays(folder, id_))
     outputs = {model.id: arrays[str(number)] for number, model in enumerate(plan.models)}
-    return Known(plan, outputs, arrays.get(_LABELS))
+    return Known(plan, outputs, arrays.get(_LABELS), folder.bundles / f"{id_}.toml")
 
 
 def _manifest(folder: RunFolder, id_: str) -> Path:

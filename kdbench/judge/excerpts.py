@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field, TypeAdapter
 
+from kdbench.results.devices import of_host
 from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Environment, Measurement, Pair, RunRecord
 from kdbench.validation import Value
@@ -37,7 +38,8 @@ class Excerpt(Value):
 
     @classmethod
     def of(cls, record: RunRecord, metrics: Collection[str] | None = None) -> Self:
-        """Return the excerpt of a record, with the results of `metrics`, or of all of them."""
+        """Return the excerpt of a record, with the results of `metrics`, or of all of them; none of devices."""
+        record = of_host(record)
         measured = dict.fromkeys(result.metric for result in (*record.measurements, *record.pairs))
         kept = measured if metrics is None else measured.keys() & metrics
         measurements: dict[str, list[Measurement]] = {}

@@ -18,6 +18,7 @@ from kdbench.judge.readings import read
 from kdbench.judge.target import Target
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, besides_teachers, seed_groups
+from kdbench.results.devices import of_device, of_host
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall, Verdict
@@ -28,8 +29,9 @@ INVALIDATING = {"throttled": "the machine throttled itself", "swapping": "memory
 
 def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None) -> Verdict:
     """Return the verdict on the record's `candidates`; raises InputError for unknown models."""
-    case = _Case(record, target)
-    verdicts = tuple(case.judge_model(card) for card in candidates(record, models))
+    view = judged_view(record, target)
+    case = _Case(view, target)
+    verdicts = tuple(case.judge_model(card) for card in candidates(view, models))
     return Verdict(
         target=target.name,
         title=target.in_words,
@@ -41,9 +43,21 @@ def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None
         overall=next(overall for overall in OVERALLS if any(verdict.overall == overall for verdict in verdicts)),
         best=case.best([verdict.model for verdict in verdicts if verdict.overall == "READY"]),
         models=verdicts,
-        measured_on=machine_in_words(record),
-        cautions=tuple(dict.fromkeys(diagnostic.code for diagnostic in record.warnings)),
+        measured_on=machine_in_words(view),
+        cautions=tuple(dict.fromkeys(diagnostic.code for diagnostic in view.warnings)),
     )
+
+
+def judged_view(record: RunRecord, target: Target) -> RunRecord:
+    """Return the view of a record from the machine that a target is judged on (`results.devices`).
+
+    That is the device that was measured for the target, if it meets the target's conditions; else the host if it does;
+    else the latest device that does. Where none does it is the host, which proves what belongs to the files alone.
+    """
+    latest = record.devices[::-1]
+    asked = [of_device(record, device.name) for device in latest if device.target == target.name]
+    views = [*asked, of_host(record), *(of_device(record, device.name) for device in latest)]
+    return next((view for view in views if not differences(view, target.device)), of_host(record))
 
 
 def candidates(record: RunRecord, models: Sequence[str] | None = None) -> list[ModelCard]:

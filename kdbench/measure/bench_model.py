@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -142,6 +142,21 @@ class BenchModel:
     def refusal_in(self, runtime: str | None) -> Refusal | None:
         """Return why the model is not measured in `runtime` (None: in any runtime), or None if it is."""
         return self.refusal or self.refused.get(runtime or "")
+
+
+class Refusable(Protocol):
+    """A model that may have been refused, as far as the reasons for missing numbers go."""
+
+    @property
+    def id(self) -> str:
+        """The card's id."""
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+
+    def refusal_in(self, runtime: str | None) -> Refusal | None:
+        """Return why the model is not measured in `runtime` (None: in any runtime), or None if it is."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from kdbench.machine.diagnostics import condition_averages, session_diagnostics,
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes
 from kdbench.measure.batches import batches_s, settle_batches
-from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.bench_model import BenchModel, Refusable, TestSet
 from kdbench.measure.context import Context, Expected, Pass, all_passes
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.energy.carbon import carbon_intensity
@@ -98,7 +98,7 @@ def run_passes(context: Context, passes: Mapping[str, Pass], progress: Mapping[s
 
 
 def with_missing(
-    models: Sequence[BenchModel], expected: Iterable[Expected], findings: Findings
+    models: Sequence[Refusable], expected: Iterable[Expected], findings: Findings
 ) -> tuple[Findings, Findings]:
     """Return the findings of a pass with the missing numbers of failed models, and the numbers of refused models.
 
@@ -125,7 +125,7 @@ def with_missing(
     return findings, refused
 
 
-def _refusal(item: Expected, models: Mapping[str, BenchModel]) -> Failure | None:
+def _refusal(item: Expected, models: Mapping[str, Refusable]) -> Failure | None:
     for id_ in (item.model, *item.needs):
         refusal = models[id_].refusal_in(item.runtime)
         if refusal is not None:
@@ -135,7 +135,7 @@ def _refusal(item: Expected, models: Mapping[str, BenchModel]) -> Failure | None
     return None
 
 
-def _failure(item: Expected, models: Mapping[str, BenchModel], failures: Sequence[Failure]) -> Failure:
+def _failure(item: Expected, models: Mapping[str, Refusable], failures: Sequence[Failure]) -> Failure:
     covering = [failure for failure in failures if failure.covers(item.metric, item.axes)]
     overall = next((failure for failure in covering if failure.model is None), None)
     if overall is not None:

@@ -17,6 +17,8 @@ from kdbench.report.figures import Drawing, draw
 from kdbench.report.styles import Layout, lay_out
 from kdbench.report.table import Table
 from kdbench.report.tables import build_tables
+from kdbench.report.tables.devices import device_tables
+from kdbench.results.devices import of_host
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, read_samples
@@ -38,6 +40,11 @@ class Content:
     samples: Samples = field(default_factory=dict)
     style: str | None = None
 
+    @cached_property
+    def host(self) -> RunRecord:
+        """The record without what devices measured, which has tables of its own."""
+        return of_host(self.record)
+
     @property
     def stem(self) -> str:
         """The name of the report's files, without suffix."""
@@ -46,19 +53,21 @@ class Content:
     @cached_property
     def layout(self) -> Layout | None:
         """The style's tables and figures; None without a style. Raises InputError if the style does not apply."""
-        return None if self.style is None else lay_out(self.record, self.style)
+        return None if self.style is None else lay_out(self.host, self.style)
 
     @cached_property
     def tables(self) -> list[Table]:
         """The tables with something to show, in reading order; raises InputError as `layout` does."""
-        return build_tables(self.record) if self.layout is None else list(self.layout.tables)
+        if self.layout is not None:
+            return list(self.layout.tables)
+        return [*build_tables(self.host), *device_tables(self.record)]
 
     @cached_property
     def drawings(self) -> list[Drawing]:
         """The figures with data, in reading order; raises InputError as `layout` does."""
         if self.layout is None:
-            return draw(self.record, self.samples)
-        return [drawing for figure in self.layout.figures if (drawing := figure(self.record)) is not None]
+            return draw(self.host, self.samples)
+        return [drawing for figure in self.layout.figures if (drawing := figure(self.host)) is not None]
 
     @classmethod
     def read(cls, run: str | Path) -> "Content":

@@ -18,7 +18,7 @@ from kdbench.results.cards import Evidence, ModelCard
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.record_index import ResultIndex
 from kdbench.results.run_folder import RunFolder
-from kdbench.results.values import AnyTable, StoredValue
+from kdbench.results.values import AnyTable, Id, StoredValue
 from kdbench.validation import Value, later
 
 # A reader accepts its own version only; a change that old readers would misread raises the number.
@@ -204,11 +204,31 @@ class Diagnostic(Value):
     model: str | None = None
 
 
+class DeviceRun(Value):
+    """What a device measured of a run's models: where, how, and what makes it unreliable.
+
+    Its numbers have the axis `device`, whose value is `name`. `target` is the one that its bundle was made for;
+    `bundle` and `result` are the SHA-256 of the bundle's manifest and of the result, which holds the raw samples.
+    A measurement that was interrupted is not `complete`.
+    """
+
+    name: Id
+    target: str
+    created: str
+    bundle: str
+    result: str
+    complete: bool
+    environment: Environment
+    protocol: AnyTable = Field(default_factory=dict)
+    warnings: tuple[Diagnostic, ...] = ()
+
+
 class RunRecord(StoredValue):
     """All results of one run; the raw samples are in `samples.npz` in the same folder.
 
     `recipe` is the resolved recipe with its defaults, `protocol` the settings of the measurement, `command` the command
-    that re-creates the record. `layers` are in execution order, if a profile was requested.
+    that re-creates the record. `layers` are in execution order, if a profile was requested. `devices` are those whose
+    results were merged (`results.devices`).
     """
 
     file_kind = "record"
@@ -229,6 +249,7 @@ class RunRecord(StoredValue):
     pairs: tuple[Pair, ...] = ()
     layers: tuple[Layer, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+    devices: tuple[DeviceRun, ...] = later(())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -239,6 +260,12 @@ class RunRecord(StoredValue):
         named |= {x for p in self.pairs for x in (p.teacher, p.student)}
         if unknown := named - set(ids):
             raise ValueError(f"measured models without a card: {', '.join(sorted(unknown))}")
+        devices = [device.name for device in self.devices]
+        if len(set(devices)) != len(devices):
+            raise ValueError("two devices share a name")
+        measured_on = {str(one.axes["device"]) for one in (*self.measurements, *self.pairs) if "device" in one.axes}
+        if unknown := measured_on - set(devices):
+            raise ValueError(f"measured on devices that the record does not describe: {', '.join(sorted(unknown))}")
         return self
 
     @cached_property

@@ -17,24 +17,18 @@ def open_bundle(folder: Path) -> tuple[Plan, str]:
     Raises InputError for a file that is missing or another one.
     """
     try:
-        listed = dict(_entries((folder / SUMS).read_text(encoding="utf-8")))
+        listed = (folder / SUMS).read_bytes()
         manifest = (folder / MANIFEST).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{folder} holds no readable bundle: {error}", _AGAIN) from error
     plan = plan_of(manifest, MANIFEST)
-    if listed != {**plan.files, MANIFEST: sha256(folder / MANIFEST)}:
+    identity = sha256(folder / MANIFEST)
+    files = sorted({**plan.files, MANIFEST: identity}.items())
+    if listed != "".join(f"{digest}  {name}\n" for name, digest in files).encode():
         raise InputError(f"{SUMS} and {MANIFEST} do not list the same files", _AGAIN)
     for name, expected in plan.files.items():
         _require(folder, name, expected)
-    return plan.within(folder), listed[MANIFEST]
-
-
-def _entries(text: str) -> list[tuple[str, str]]:
-    """Return name and SHA-256 of each line; raises InputError for a line that is none."""
-    lines = [line.partition("  ") for line in text.splitlines()]
-    if not all(separator and name for _, separator, name in lines):
-        raise InputError(f"{SUMS} is damaged", _AGAIN)
-    return [(name, digest) for digest, _, name in lines]
+    return plan.within(folder), identity
 
 
 def _require(folder: Path, name: str, expected: str) -> None:

@@ -14,6 +14,7 @@ from kdbench.judge.compare.matching import RUNTIMES, Match, Matched, align, in_w
 from kdbench.judge.compare.strategies import REMEASURE, MetricPair, RecordPair, delta_of, separate
 from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
 from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
+from kdbench.results.devices import of_host
 from kdbench.results.metrics import Metric
 from kdbench.results.records import RunRecord
 from kdbench.results.samples import Samples
@@ -31,12 +32,13 @@ def compare(
     base_samples: Samples | None = None,
     new_samples: Samples | None = None,
 ) -> Comparison:
-    """Return what changed from `base` to `new`.
+    """Return what changed from `base` to `new`, on their hosts.
 
     `models` names the models to compare, as base's name: new's name; by default all that match. `metrics` are ids; by
     default DEFAULT_METRICS, energies only if they were measured. With the raw samples of both records, accuracies are
     compared image by image. Raises InputError for unknown models and metrics.
     """
+    base, new = of_host(base), of_host(new)
     records = RecordPair(base, new, base_samples or {}, new_samples or {})
     matched = match_models(base.models, new.models, models)
     compared = compare_matches(records, matched.pairs, metrics, thresholds)

@@ -50,7 +50,7 @@ def parts(content: Content) -> dict[str, Any]:
     """Return what the templates of every format share, by the names that they use; figures are not included."""
     import tomli_w
 
-    record = content.record
+    record = content.host
     return {
         "record": record,
         "layout": content.layout,

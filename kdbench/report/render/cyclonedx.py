@@ -38,7 +38,7 @@ def bom(content: Content) -> str:
     from cyclonedx.output import make_outputter
     from cyclonedx.schema import OutputFormat, SchemaVersion
 
-    record = content.record
+    record = content.host
     library = record.environment.libraries.get("kdbench")
 
     def component(card: ModelCard) -> Any:

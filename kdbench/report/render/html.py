@@ -46,7 +46,7 @@ def write(content: Content, folder: Path) -> list[Path]:
 
 def render(content: Content) -> str:
     """Return the report as one page: style sheet, script and figures are in it."""
-    record, (svgs, css) = content.record, inline(content.drawings)
+    record, (svgs, css) = content.host, inline(content.drawings)
     verdicts = [(*_headline(verdict), verdict_table(verdict)) for verdict in content.verdicts]
     titles = [table.title for table in (*(judged for *_, judged in verdicts), *content.tables)]
     return render_template(

@@ -25,9 +25,9 @@ def write(content: Content, folder: Path) -> list[Path]:
     """Write `hub-cards/MODEL.md` for each model and return the paths; raises InputError without huggingface_hub."""
     cards = storage.make_folder(folder / "hub-cards")
     paths = []
-    for group in model_groups(content.record):
+    for group in model_groups(content.host):
         paths.append(cards / f"{group.cards[0].id}.md")
-        storage.write_text(paths[-1], card(content.record, group))
+        storage.write_text(paths[-1], card(content.host, group))
     return paths
 
 

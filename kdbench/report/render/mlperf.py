@@ -35,7 +35,7 @@ _SCENARIOS = (
 @FORMATS.register("mlperf")
 def write(content: Content, folder: Path) -> list[Path]:
     """Write `mlperf.csv` and return its path."""
-    storage.write_text(folder / _FILE, table(content.record))
+    storage.write_text(folder / _FILE, table(content.host))
     return [folder / _FILE]
 
 

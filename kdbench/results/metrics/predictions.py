@@ -17,6 +17,7 @@ _Risk = partial(_Scored, unit="nats²", higher_is_better=False, text=units.numbe
 _Noise = partial(_Scored, unit="share", text=units.share, group="label noise")
 _Error = partial(_Scored, higher_is_better=False, text=units.error)
 _Squared = partial(_Error, unit="target²")
+_OnDevice = partial(Metric, group="device", hardware_dependent=True)
 _Mismatches = partial(_Scored, unit="samples", text=units.integer, group="mismatches")
 
 # fmt: off
@@ -74,5 +75,11 @@ PREDICTIONS = (
         formula="closed_form_mse in expectation over the noise on the training targets"),
     Metric("parity_max_abs", "ONNX parity", "logits", False, text=units.number, group="parity", repeatability=0,
         formula="max |ONNX logit - torch logit| over real inputs"),
+    _OnDevice("device_max_abs", "Deviation on the device", "logits", False, text=units.number, repeatability=0,
+        formula="max |output on the device - output on the host| over the bundle's samples"),
+    _OnDevice("device_agreement", "Same answers on the device", "share", True, text=units.share,
+        formula="share of the bundle's samples on which device and host rank the same class first"),
+    _OnDevice("device_top1", "Top-1 on the device", "share", True, text=units.share,
+        formula="share of the bundle's samples whose largest output on the device is the label's"),
 )
 # fmt: on

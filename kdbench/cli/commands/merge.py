@@ -1,0 +1,55 @@
+"""`kdbench merge`: a device's result as part of a run's record."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdbench.cli import console
+from kdbench.cli.options import Json, RunPath, option
+from kdbench.errors import InputError
+
+
+def merge(
+    run: RunPath,
+    result: Annotated[
+        Path | None, typer.Argument(metavar="[RESULT]", help="The result.zip that run.py wrote on the device.")
+    ] = None,
+    name: Annotated[
+        str | None, option("--name", "NAME", "The device's name in the record (default: its target's, or its board's).")
+    ] = None,
+    remove: Annotated[str | None, option("--remove", "NAME", "Take a device out of the record again.")] = None,
+    json: Json = False,
+) -> int:
+    """Add what a device measured to a run's record: the same numbers with the axis `device`, and the reports again.
+
+    A result that was changed, that is of other models, or that was merged before is refused. `kdbench ready` then
+    judges the device. With --json the result is {"device": …, "folder": …, "devices": […], "differences": […]}.
+
+    Example: kdbench merge runs/first result.zip && kdbench ready runs/first --target raspberry-pi-5
+    """
+    from kdbench.workflows import merge as workflow
+
+    if (result is None) == (remove is None):
+        raise InputError("name a RESULT to merge, or a device to --remove", "kdbench merge RUN result.zip")
+    if remove is not None:
+        merged = workflow.remove(run, remove)
+    else:
+        assert result is not None
+        merged = workflow.merge(run, result, name=name)
+    if json:
+        devices = [device.name for device in merged.record.devices]
+        values = {"device": merged.name, "folder": str(merged.folder.path), "devices": devices}
+        console.result_json({**values, "differences": list(merged.differences)})
+        return 0
+    if remove is not None:
+        console.result(f"removed: {merged.name}")
+        return 0
+    from kdbench.report.render.terminal import one_table
+    from kdbench.report.tables.devices import latency_by_device
+
+    if merged.differences:
+        console.say(f"note: it is not the device that the bundle was made for: {'; '.join(merged.differences)}")
+    console.result_drawn(one_table(latency_by_device(merged.record)))
+    console.result(f"merged: {merged.name}; report: {merged.folder.path / 'report.md'}")
+    return 0

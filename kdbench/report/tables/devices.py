@@ -1,0 +1,136 @@
+"""What devices measured, beside the host: the devices, latencies, speed-ups, start-up, memory and energy."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kdbench import units
+from kdbench.report.axes import axes_columns, common_axes, configurations, format_axes, unique
+from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.table import DASH, Column, Field, Row, Table, axes_table, column, finished, words
+from kdbench.results.devices import of_device, of_host
+from kdbench.results.records import Axes, Interval, RunRecord
+
+HOST = "host"
+_OTHERS = ("load_ns", "first_run_ns", "peak_memory_bytes", "energy_j")
+_FACTS = ("Device", "Machine", "System", "Python", "onnxruntime", "Measured")
+_PARITY = ("device_max_abs", "device_agreement", "device_top1")
+
+
+def devices(record: RunRecord) -> Table:
+    """Return the devices whose results the record holds, and what they are."""
+    rows = []
+    for device in record.devices:
+        host, libraries = device.environment.host, device.environment.libraries
+        runtime = libraries.get("onnxruntime") or libraries.get("onnxruntime-gpu") or "unknown"
+        machine = str(host.get("board") or host.get("cpu") or host.get("machine") or "unknown")
+        texts = (machine, str(host.get("os") or "unknown"), str(host.get("python") or "unknown"), runtime)
+        measured = device.created if device.complete else f"{device.created} (interrupted)"
+        rows.append(Row((Text(device.name, code=True), *map(Text, texts), Text(measured))))
+    note = "Each ran the run's own files from a bundle, by the host's protocol, after its outputs had been compared."
+    return finished("Devices", words(*_FACTS), rows, [note])
+
+
+def device_parity(record: RunRecord) -> Table:
+    """Return how far the outputs of each device are from the host's."""
+    rows, columns = [], [*words("Device", "Model"), *(column(metric) for metric in _PARITY)]
+    for device in record.devices:
+        view = of_device(record, device.name)
+        for group in model_groups(view):
+            cells = [number(view, group, metric) for metric in _PARITY]
+            if any(cell.value is not None for cell in cells):
+                rows.append(Row((Text(device.name, code=True), Text(group.label, code=True), *cells)))
+    return finished("Outputs on devices", columns, rows)
+
+
+def latency_by_device(record: RunRecord) -> Table:
+    """Return the median latency of every model on the host and on each device, and how many times the host's it is."""
+    views = _views(record)
+    measured = unique([axes for view in views.values() for axes in configurations(view)])
+    columns = axes_columns(measured)
+    rows = [(axes, group) for axes in measured for group in model_groups(record) if _any(views, group, axes)]
+    fields = [_of(name, view, "latency_p50_ns") for name, view in views.items()]
+    fields += [_over_host(name, view, views[HOST]) for name, view in views.items() if name != HOST]
+    note = (
+        "Median time of one call. NAME / host is the quotient of two medians from separate runs; its bounds are those "
+        f"of the two intervals{format_axes(common_axes(measured, columns), '. All at ')}."
+    )
+    return axes_table("Latency on devices", rows, columns, fields, [note])
+
+
+def speedup_by_device(record: RunRecord) -> Table:
+    """Return each student's speed-up on the host and on each device."""
+    views = _views(record)
+    compared = [pair.axes for view in views.values() for pair in view.pair_index.having("latency_ratio")]
+    measured = unique([axes for view in views.values() for axes in configurations(view) if axes in compared])
+    columns = axes_columns(measured)
+    students = [group for group in model_groups(record) if teacher_of(record, group) is not None]
+    rows = [(axes, group) for axes in measured for group in students]
+    fields = [_of(name, view, "latency_ratio") for name, view in views.items()]
+    at = format_axes(common_axes(measured, columns), ". All at ")
+    note = f"Teacher time over student time, from adjacent blocks{at}."
+    return axes_table("Speed-up on devices", rows, columns, fields, [note], name="Student")
+
+
+def costs_by_device(record: RunRecord) -> Table:
+    """Return start-up, memory and energy of every model on the host and on each device."""
+    views = _views(record)
+    rows = []
+    for group in model_groups(record):
+        for name, view in views.items():
+            batch = {"batch": group.cards[0].fixed_batch or 1}
+            cells: list[Cell] = [number(view, group, metric, batch) for metric in _OTHERS]
+            if any(isinstance(cell, Number) and cell.value is not None for cell in cells):
+                rows.append(Row((Text(group.label, code=True), Text(name, code=name != HOST), *cells)))
+    columns = [*words("Model", "On"), *(replace(column(metric), higher_is_better=None) for metric in _OTHERS)]
+    return finished("Start-up, memory and energy on devices", columns, rows)
+
+
+DEVICE_TABLES: tuple[Callable[[RunRecord], Table], ...] = (
+    devices,
+    device_parity,
+    latency_by_device,
+    speedup_by_device,
+    costs_by_device,
+)
+
+
+def device_tables(record: RunRecord) -> list[Table]:
+    """Return the tables of devices that have something to show; none for a record without devices."""
+    return [table for build in DEVICE_TABLES if record.devices and (table := build(record)).shown]
+
+
+def _views(record: RunRecord) -> dict[str, RunRecord]:
+    return {HOST: of_host(record), **{device.name: of_device(record, device.name) for device in record.devices}}
+
+
+def _any(views: dict[str, RunRecord], group: ModelGroup, axes: Axes) -> bool:
+    cells = (number(view, group, "latency_p50_ns", axes) for view in views.values())
+    return any(cell.value is not None for cell in cells)
+
+
+def _of(name: str, view: RunRecord, metric: str) -> Field:
+    """Return the column of one machine; rows of one model are not ranked against another machine's."""
+    shown = replace(column(metric), head=name)
+    return Field(shown, lambda group, axes: _exactly(view, group, metric, axes))
+
+
+def _exactly(view: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Cell:
+    """Return a number at exactly these axes; a dash where the machine was not asked for it."""
+    results = view.pair_index if metric == "latency_ratio" else view.measurement_index
+    there = any(dict(one.axes) == dict(axes) for id_ in group.ids for one in results.of(id_, metric))
+    return number(view, group, metric, axes) if there else DASH
+
+
+def _over_host(name: str, view: RunRecord, host: RunRecord) -> Field:
+    def quotient(group: ModelGroup, axes: Axes) -> Cell:
+        ours, theirs = (_exactly(one, group, "latency_p50_ns", axes) for one in (view, host))
+        if not isinstance(ours, Number) or not isinstance(theirs, Number) or ours.value is None or not theirs.value:
+            return DASH
+        bounds = None
+        if ours.interval is not None and theirs.interval is not None and theirs.interval.low > 0:
+            low, high = ours.interval.low / theirs.interval.high, ours.interval.high / theirs.interval.low
+            bounds = Interval(low=low, high=high)
+        return Number(units.ratio, ours.value / theirs.value, bounds, comparable=False)
+
+    return Field(Column(f"{name} / {HOST}"), quotient)

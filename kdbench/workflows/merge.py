@@ -1,0 +1,111 @@
+"""The workflow behind `kdbench merge`: a device's result becomes part of a run's record, and can be taken out again."""
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdbench import report, storage, temporary
+from kdbench.edge.merging import device_name, device_run, environment_of, findings_of
+from kdbench.edge.result import Result, read_result
+from kdbench.errors import InputError
+from kdbench.judge.device import differences
+from kdbench.judge.target import load_target
+from kdbench.results.claim import claimed
+from kdbench.results.devices import device_called, with_device, without_device
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RECORD, RunFolder
+from kdbench.results.values import require_id
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A run's record with the results of the device called `name`, and how that device differs from the target."""
+
+    folder: RunFolder
+    record: RunRecord
+    name: str
+    differences: tuple[str, ...] = ()
+
+
+def merge(run: str | Path, result: str | Path, *, name: str | None = None) -> Merged:
+    """Add the result of a bundle of this run to its record, and write the reports again.
+
+    The device is called `name`: by default like its target if it is that device, else like its board or processor. The
+    result itself is kept in RUN/devices/, with its raw samples. Raises InputError for a result that was changed, that
+    is of other models or another run, or that was merged before.
+    """
+    folder, path = _of(run), Path(result)
+    if name is not None:
+        require_id(name)
+    with claimed(folder.path):
+        record = RunRecord.read(folder.record)
+        checked = read_result(path, folder)
+        _require_same_models(record, checked, path)
+        apart = _differences(record, checked)
+        called = name or device_name(checked, target_fits=not apart)
+        _require_new(record, checked, called)
+        with temporary.folder() as place:
+            findings = findings_of(checked, record.cards, place)
+        device = device_run(checked, called, findings)
+        merged = with_device(record, device, findings.measurements, findings.pairs)
+        kept = folder.device(called)
+        storage.make_folder(kept.parent)
+        with storage.replacing(kept) as part:
+            shutil.copyfile(path, part)
+        _write(merged, folder)
+    return Merged(folder, merged, called, tuple(apart))
+
+
+def remove(run: str | Path, name: str) -> Merged:
+    """Take the results of a device out of a run's record again; the record is as it was before they were merged."""
+    folder = _of(run)
+    with claimed(folder.path):
+        record = RunRecord.read(folder.record)
+        device_called(record, name)
+        restored = without_device(record, name)
+        _write(restored, folder)
+        folder.device(name).unlink(missing_ok=True)
+        if not restored.devices:
+            with suppress(OSError):  # something else is in it
+                folder.device(name).parent.rmdir()
+    return Merged(folder, restored, name)
+
+
+def _of(run: str | Path) -> RunFolder:
+    folder = RunFolder.of(run)
+    if folder.record_name != RECORD:
+        message = f"{folder.record} is a copy of a record, outside a run's folder"
+        raise InputError(message, "name the folder of the run")
+    return folder
+
+
+def _write(record: RunRecord, folder: RunFolder) -> None:
+    record.write(folder.record)
+    report.write(report.Content.read(folder.path), folder.path, ("md", "html"))
+
+
+def _require_same_models(record: RunRecord, result: Result, path: Path) -> None:
+    for model in result.known.plan.models:
+        card = record.cards.get(model.id)
+        if card is None or card.sha256 != model.source_sha256:
+            message = f"{path} measured another {model.id} than {record.name} holds"
+            raise InputError(message, "make a new bundle of the run, and measure that")
+
+
+def _require_new(record: RunRecord, result: Result, name: str) -> None:
+    for device in record.devices:
+        if device.result == result.id:
+            hint = f"it is there as {device.name!r}: kdbench merge RUN --remove {device.name} takes it out"
+            raise InputError("this result is merged already", hint)
+        if device.name == name:
+            hint = f"give this one another name with --name, or take the other out with --remove {name}"
+            raise InputError(f"the record has results of {name!r} already, of {device.created}", hint)
+
+
+def _differences(record: RunRecord, result: Result) -> list[str]:
+    """Return how the device differs from its bundle's target."""
+    target = load_target(result.known.target)
+    plain = record.model_copy(update={"environment": environment_of(result), "measurements": ()})
+    as_measured = plain.model_copy(update={"protocol": {"provider": result.settings.provider}})
+    return differences(as_measured, target.device)

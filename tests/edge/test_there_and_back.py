@@ -1,0 +1,84 @@
+"""A bundle measured on this machine, by the files that it takes along alone, and merged: the whole way."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli.main import main
+from kdbench.edge.device.run import main as on_device
+from kdbench.errors import InputError
+from kdbench.judge.readiness import judge
+from kdbench.judge.target import load_target
+from kdbench.results.devices import of_device, of_host
+from kdbench.results.records import RunRecord
+from kdbench.workflows.merge import merge, remove
+
+
+def test_what_the_device_measured_becomes_numbers_of_the_device_and_can_be_taken_out_again(measured, run, result):
+    before = (run / "record.json").read_bytes()
+    target = load_target(measured / "here.toml")
+    assert judge(RunRecord.read(run), target).overall == "INCONCLUSIVE"  # it has no times
+
+    merged = merge(run, result)
+    record = RunRecord.read(run)
+    assert merged.record == record
+    assert [device.name for device in record.devices] == ["here"]
+    median = record.find("small", "latency_p50_ns", device="here", threads=1, batch=1)
+    assert median.value > 0
+    assert median.interval.low < median.value < median.interval.high
+    assert record.find("small", "device_max_abs", device="here").value == 0  # the same machine
+    assert record.find("small", "peak_memory_bytes", device="here").value > 1_000_000
+    assert record.find("small", "energy_j", device="here").reason  # a value, or why there is none
+    assert record.find_pair("small", "latency_ratio", device="here").value > 0
+
+    view = of_device(record, "here")
+    assert view.find("small", "latency_p50_ns", batch=1).value == median.value
+    assert view.find("small", "top1") == of_host(record).find("small", "top1")
+    verdict = judge(record, target)
+    assert verdict.overall == "READY"
+    assert verdict.record_hash == record.hash()
+    text = (run / "report.md").read_text()
+    assert "| `small` |" in text.partition("## Latency on devices")[2].partition("\n## ")[0]
+
+    with pytest.raises(InputError, match="merged already"):
+        merge(run, result, name="another")
+    remove(run, "here")
+    assert (run / "record.json").read_bytes() == before
+    assert not (run / "devices").exists()
+    assert merge(run, result).record == record  # repeatable
+
+
+def test_the_command_says_what_it_did(run, result, capsys):
+    assert main(["merge", str(run), str(result), "--name", "pi", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["devices"] == ["pi"]
+    assert main(["merge", str(run), "--remove", "pi"]) == 0
+    assert main(["merge", str(run), "--remove", "pi"]) == 3
+    assert main(["merge", str(run)]) == 3
+
+
+def test_a_measurement_that_is_complete_is_not_repeated(measured, tmp_path):
+    again = tmp_path / "again.zip"
+    assert on_device(["--out", str(again)], bundle=measured / "bundle") == 0
+    first = json.loads((measured / "bundle" / "work" / "plan.json").read_text())
+    assert first["bundle"]
+    assert again.stat().st_size == (measured / "bundle" / "result.zip").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "file", ["models/0/big.onnx", "run.py", "kdbench/worker/timing.py", "manifest.json", "SHA256SUMS"]
+)
+def test_a_bundle_that_was_changed_is_not_measured(measured, tmp_path, file, capsys):
+
+    from kdbench.edge.device.run import main as on_device
+
+    bundle = Path(
+        shutil.copytree(measured / "bundle", tmp_path / "bundle", ignore=shutil.ignore_patterns("work", "*.zip"))
+    )
+    content = bytearray((bundle / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / file).write_bytes(content)
+    assert on_device([], bundle=bundle) == 3
+    assert "error:" in capsys.readouterr().err
+    assert not (bundle / "work").exists()
