@@ -79,14 +79,14 @@ def device_name(result: Result, target_fits: bool) -> str:
     if target_fits:
         return result.known.plan.target
     host = result.content.device.host
-    words = str(host.get("board") or host.get("cpu") or host.get("machine") or "device")
+    words = host.board or host.cpu or host.machine
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40] or "device"
 
 
 def environment_of(result: Result) -> Environment:
     """Return the machine and the software of a result."""
     facts = result.content.device
-    return Environment(host=dict(facts.host), libraries=dict(facts.libraries))
+    return Environment(host=facts.host.model_dump(exclude_unset=True), libraries=dict(facts.libraries))
 
 
 def findings_of(result: Result, cards: dict[str, ModelCard], folder: Path) -> Findings:
@@ -182,7 +182,7 @@ def _latency(result: Result, timed: Sequence[_Model], folder: Path) -> Findings:
     if not collected.sessions:
         reason = (step.failed if step else "") or "the measurement ended before it"
         return Findings(failures=(Failure(None, reason, metrics=(*_LATENCIES, "latency_ratio")),))
-    shared = result.content.device.host.get("virtualization") is not None
+    shared = result.content.device.host.virtualization is not None
     cores = step.cores if step is not None else None
     sampled = collected.sampled(spent_s, cores, shared=shared)
     step_ns = result.content.device.clock_step_ns
@@ -284,10 +284,7 @@ def _warnings(result: Result) -> Iterator[Diagnostic]:
         for warning in facts.warnings
         if warning.code not in told
     )
-    usable, quota = host.get("cores_usable"), host.get("cpu_quota_cores")
-    if isinstance(usable, int):
-        limit = float(quota) if isinstance(quota, int | float) else None
-        yield from oversubscription(max(result.settings.threads), usable, limit)
+    yield from oversubscription(max(result.settings.threads), host.cores_usable, host.cpu_quota_cores)
     for id_, outcome in result.outcomes.items():
         if outcome.failed:
             yield Diagnostic(code="device_parity", message=f"{_UNLIKE}: {outcome.failed}", remedy=_REMEDY, model=id_)

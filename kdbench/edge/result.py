@@ -71,7 +71,7 @@ def _content(text: str, path: Path) -> ResultContent:
         storage.plain_json(text)  # no NaN, no number beyond 64 bits, no half of a character
         return ResultContent.model_validate_json(text, strict=True)
     except ValidationError as error:
-        message = f"{path} is not a valid result: {problem(error, ResultContent).message}"
+        message = f"{path} is not a valid result: {problem(error).message}"
         raise InputError(message, "measure it with the kdbench that made the bundle") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable result: {error}", "copy it from the device again") from error

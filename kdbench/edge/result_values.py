@@ -13,6 +13,7 @@ Bytes = Annotated[int, Field(ge=0, le=1 << 50)]
 Time = Annotated[float, Field(ge=0, le=1e15)]  # ns: eleven days
 Positive = Annotated[float, Field(gt=0, le=1e15)]
 Seconds = Annotated[float, Field(ge=0, le=1e7)]
+Cores = Annotated[int, Field(ge=1, le=100_000)]
 Core = Annotated[int, Field(ge=0, le=99_999)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -36,10 +37,36 @@ class Warned(Value):
     remedy: Text
 
 
+class Host(Value):
+    """The facts about the device (`machine.host.host_facts`)."""
+
+    board: Text | None
+    cpu: Text | None
+    machine: Text
+    cores_physical: Cores | None
+    cores_logical: Cores | None
+    cores_usable: Cores
+    cpu_quota_cores: Annotated[float, Field(gt=0, le=1e5)] | None
+    memory_bytes: Bytes | None
+    os: Text
+    kernel: Text
+    python: Text
+    governor: Text | None
+    turbo: Literal["on", "off"] | None
+    clock_limit_share: Annotated[float, Field(gt=0, le=1)] | None
+    smt: Literal["on", "off"] | None
+    virtualization: Text | None
+    container: Text | None
+    cores_busy: Annotated[float, Field(ge=0, le=1e5)] | None
+    gpu: Text | None
+    gpu_driver: Text | None = None
+    gpu_cuda: Text | None = None
+
+
 class Facts(Value):
     """The device, its libraries and its state."""
 
-    host: dict[Text, Text | int | float | None]
+    host: Host
     libraries: dict[Text, Text]
     versions: dict[Text, Text]
     state: State

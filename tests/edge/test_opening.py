@@ -1,0 +1,45 @@
+"""What a device refuses to measure: a bundle of which any bit was changed."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdbench.edge.device.archive import SUMS
+from kdbench.edge.device.opening import open_bundle
+from kdbench.edge.device.plan import MANIFEST
+from kdbench.errors import InputError
+
+
+@pytest.fixture
+def bundle(measured: Path, tmp_path: Path) -> Path:
+    left = shutil.ignore_patterns("work", "*.zip", "__pycache__")
+    return Path(shutil.copytree(measured / "bundle", tmp_path / "bundle", ignore=left))
+
+
+def test_no_bit_of_a_bundle_can_change(bundle):
+    open_bundle(bundle)
+    files = sorted(file for file in bundle.rglob("*") if file.is_file())
+    rng = np.random.default_rng(0)
+    chosen = [*rng.choice(np.array(files), 60).tolist(), *[bundle / SUMS] * 20, *[bundle / MANIFEST] * 20]
+    for file in chosen:
+        whole = file.read_bytes()
+        changed = bytearray(whole or b"x")
+        changed[int(rng.integers(len(changed)))] ^= 1 << int(rng.integers(8))
+        file.write_bytes(bytes(changed))
+        with pytest.raises(InputError):
+            open_bundle(bundle)
+        file.write_bytes(whole)
+    open_bundle(bundle)
+
+
+def test_a_file_that_is_missing_is_named(bundle):
+    (bundle / "models" / "null.onnx").unlink()
+    with pytest.raises(InputError, match=r"models/null\.onnx is missing"):
+        open_bundle(bundle)
+
+
+def test_a_folder_without_a_bundle_is_none(tmp_path):
+    with pytest.raises(InputError, match="holds no readable bundle"):
+        open_bundle(tmp_path)
