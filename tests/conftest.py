@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["pytester", "model_files"]  # the former for tests of the plug-in, the latter beside this file
+pytest_plugins = ["pytester", "model_files", "short_runs"]  # the first for tests of the plug-in, the others lie here
 collect_ignore = ["sample_project"]  # a project of its own, which such a test runs
 
 # Tests run beside other work, and more threads would only compete for the cores. torch reads this when it loads.

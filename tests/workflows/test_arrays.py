@@ -25,6 +25,8 @@ from kdbench.workflows.study.networks import teaching
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data
 
+pytestmark = pytest.mark.usefixtures("short_run")
+
 RNG = np.random.default_rng(0)
 
 

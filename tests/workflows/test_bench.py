@@ -16,6 +16,8 @@ from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import card_path
 from kdbench.workflows.bench import bench
 
+pytestmark = pytest.mark.usefixtures("short_run")
+
 QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,), energy="off")
 DIGITS = {"data": "digits"}
 

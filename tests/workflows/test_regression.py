@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from short_runs import shortened
 
 from kdbench import data
 from kdbench.distill.training import fit
@@ -10,6 +11,7 @@ from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.recipe.measure import Measure
 from kdbench.workflows.bench import bench
 from kdbench.workflows.run import run
+from kdbench.workflows.stages import export_ahead
 
 NAME = "noisy_linear:features=6,samples=100,test=80,targets=2"
 SGD = {"optimizer": {"name": "sgd", "lr": 0.8, "momentum": 0.0}, "schedule": {"name": "constant"}}
@@ -29,7 +31,9 @@ def finished(tmp_path_factory):
         ],
         "measure": {"times": False},
     }
-    return run(recipe_from(content), tmp_path_factory.mktemp("run") / "out")
+    with shortened(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_ahead, "costs_nothing", lambda _: False)  # its process is tested with the stage
+        return run(recipe_from(content), tmp_path_factory.mktemp("run") / "out")
 
 
 def predicted(folder, id_, inputs):
@@ -75,7 +79,7 @@ class TestRun:
         assert "RMSE" in report
         assert "Closed form" in report
 
-    def test_the_file_has_the_same_errors_on_the_users_own_arrays(self, finished, tmp_path):
+    def test_the_file_has_the_same_errors_on_the_users_own_arrays(self, finished, tmp_path, short_run):
         record, folder = finished
         test = data.load(NAME).test
         np.savez(tmp_path / "mine.npz", x_test=test.inputs, y_test=test.labels)

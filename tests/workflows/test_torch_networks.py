@@ -20,6 +20,8 @@ from kdbench.results.cards import ModelCard
 from kdbench.workflows.bench import bench
 from kdbench.workflows.files import torch_networks as stage
 
+pytestmark = pytest.mark.usefixtures("short_run")
+
 FEW = Measure(energy="off", budget_s=0.2, batch=(16,), sessions=2)
 MODULE = """
 import torch

@@ -10,6 +10,8 @@ from kdbench.recipe.loading import recipe_from
 from kdbench.workflows.run import run
 from kdbench.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("short_run")
+
 CONTENT = {
     "name": "tracked",
     "data": {"name": "digits", "validation": 0.2, "subset": {"random": 200}},

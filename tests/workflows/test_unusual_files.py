@@ -15,6 +15,8 @@ from kdbench.results.preprocessing import InputSpec
 from kdbench.results.records import RunRecord
 from kdbench.workflows.bench import bench
 
+pytestmark = pytest.mark.usefixtures("short_run")
+
 FEW = Measure(energy="off", budget_s=0.2, batch=(32,), sessions=2)
 SHAPE = (1, 8, 8)
 INTEGERS = {"pixels": TensorProto.UINT8, "signed": TensorProto.INT8}

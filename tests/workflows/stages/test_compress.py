@@ -13,6 +13,8 @@ from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data
 from kdbench.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("short_run")
+
 MODEL = {"name": "convnet", "widths": [8, 16]}
 INT8 = {"of": "student", "method": "int8", "calibration_count": 64}
 

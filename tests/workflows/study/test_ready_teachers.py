@@ -24,13 +24,15 @@ from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data
 from kdbench.workflows.train import train
 
+pytestmark = pytest.mark.usefixtures("short_run")
+
 MEAN, STD = [0.2, 0.3, 0.4], [0.3, 0.2, 0.25]
 LABELS = ["ape", "dog", "zebra", "cat"]
 COLUMNS = [2, 0, 3]  # of the data's classes zebra, ape, cat
 INPUT = {"mean": MEAN, "std": STD, "size": 16, "interpolation": "nearest", "channel_order": "BGR", "labels": LABELS}
 CONVNET = {"name": "convnet", "widths": [4]}
 KD = [{"method": "kd"}]
-QUICK = {"budget_s": 0.1, "sessions": 2, "batch": 16, "energy": "off"}
+UNTIMED = {"times": False, "energy": "off"}
 
 
 def striped(count, seed):
@@ -79,7 +81,7 @@ def recipe(files, *teachers, students=(), **keys):
         "training": {"epochs": 1, "batch": 32, "threads": 1},
         "teacher": list(teachers),
         "student": [{"model": CONVNET, "terms": KD, **student} for student in students],
-        "measure": QUICK,
+        "measure": UNTIMED,
         **keys,
     }
     return recipe_from(content)
@@ -143,8 +145,8 @@ def test_it_is_measured_as_bench_measures_its_file(files, tmp_path):
     students = [{"name": "s"}, {"name": "so", "teacher": "o", "cache": "off"}]
     record, folder = run(recipe(files, TORCH, ONNX, students=students), tmp_path / "run")
     data = f"npz:{files[0] / 'data.npz'}"
-    original, _ = bench([files[0] / "o.onnx"], data=data, out=tmp_path / "o", options=Measure(**QUICK))
-    exported, _ = bench([folder / "models/t.onnx"], data=data, out=tmp_path / "t", options=Measure(**QUICK))
+    original, _ = bench([files[0] / "o.onnx"], data=data, out=tmp_path / "o", options=Measure(**UNTIMED))
+    exported, _ = bench([folder / "models/t.onnx"], data=data, out=tmp_path / "t", options=Measure(**UNTIMED))
     for id_, alone in (("o", original), ("t", exported)):
         assert record.find(id_, "top1").value == alone.find(id_, "top1").value > 0.9
     assert (folder / "models/o.onnx").read_bytes() == (files[0] / "o.onnx").read_bytes()

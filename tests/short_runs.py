@@ -1,0 +1,46 @@
+"""Runs without processes of their own and without figures, for tests of what is done with the results."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from kdbench.worker.__main__ import Channel
+from kdbench.worker.jobs import job_of, to_json
+
+
+class _Silent(Channel):
+    @staticmethod
+    def _send(message):
+        pass
+
+
+def _run_job(job, _folder, _progress, *, threads=1):
+    """As `kdbench.worker.process.run_job`, on the cores and threads of this process."""
+    job = job_of(json.loads(json.dumps(to_json(job))))
+    probe = importlib.import_module(f"kdbench.worker.probes.{job.probe}")
+    return json.loads(json.dumps(probe.run(job, _Silent())))
+
+
+@contextmanager
+def shortened() -> Iterator[None]:
+    """Run probes in this process, cold starts with a short warm-up, and draw no figures.
+
+    Tests of `worker` and `measure` start processes, tests of `report` draw, and `tests/workflows/test_run.py` has a
+    whole run with both.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kdbench.measure.runner.run_job", _run_job)
+        patch.setattr("kdbench.worker.probes.coldstart._WARM_UP_NS", 1_000_000)
+        patch.setattr("kdbench.worker.probes.coldstart._STEADY_NS", 1_000_000)
+        patch.setattr("kdbench.report.figures.FIGURES", ())
+        yield
+
+
+@pytest.fixture
+def short_run() -> Iterator[None]:
+    """Shorten what the test runs."""
+    with shortened():
+        yield
