@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 # 0 means done. 1 (a gate failed) and 2 (inconclusive) are results, not errors.
 EXIT_BAD_INPUT = 3
 EXIT_INTERNAL = 4
 EXIT_SIGNAL = 128  # and the signal's number, what shells expect
 EXIT_INTERRUPTED = 130  # SIGINT
+
+
+_NO_MEMORY = (
+    *(os.strerror(errno.ENOMEM), "can't start new thread", "can't allocate memory", "not enough memory", "bad_alloc"),
+    *("failed to map segment", "out of memory"),
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether the system refused memory, or a thread; libraries say that in their own words."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def first_line(error: BaseException) -> str:

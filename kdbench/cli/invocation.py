@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from kdbench.cli.console import result_json, say
 from kdbench.cli.interrupt import Interrupts
-from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, KdbenchError, first_line
+from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, KdbenchError, first_line, is_out_of_memory
 
 if TYPE_CHECKING:
     import typer
@@ -18,10 +18,6 @@ _DISK_ERRORS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EFBIG, errno.EMFILE, errno.ENFILE),
 }
-_NO_MEMORY = (
-    *(os.strerror(errno.ENOMEM), "can't start new thread", "can't allocate memory", "not enough memory", "bad_alloc"),
-    *("failed to map segment", "out of memory"),
-)
 _SHOWN_CHARACTERS = 60  # of a path that is too long
 
 
@@ -116,7 +112,7 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         start = f"{str(error.filename or '')[:_SHOWN_CHARACTERS]}…"
         return f"a path is too long for the file system: {start}", "use a shorter one", EXIT_BAD_INPUT
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         hint = "close other programs, choose smaller models or batches, or raise the limit (ulimit -v)"
         return f"there is not enough memory: {first_line(error)}", hint, EXIT_BAD_INPUT
     from kdbench.extras import explained
@@ -129,11 +125,6 @@ def _explained(error: Exception) -> tuple[str, str, int]:
         f"this is a bug in kdbench; the details are in {where} (or set KDBENCH_DEBUG=1 to see them here)",
         EXIT_INTERNAL,
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether the system refused memory, or a thread; libraries say that in their own words."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def _keep_traceback(error: Exception) -> str:

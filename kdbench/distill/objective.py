@@ -17,6 +17,7 @@ from kdbench.distill.training.devices import processes_of
 from kdbench.errors import InputError
 from kdbench.models.features.tapped import TappedNetwork
 from kdbench.recipe import Student, Term
+from kdbench.registry import is_shipped
 
 _MOST_WEIGHTS = 5  # named one by one in a formula
 
@@ -32,10 +33,24 @@ class ScheduledTerm(nn.Module):
         self.from_epoch = from_epoch
         self.until_epoch = until_epoch
         self.alone = alone
+        self._is_foreign = not is_shipped(type(method))
 
     def is_active(self, epoch: int) -> bool:
         """Return whether the term is active in `epoch`, from 0."""
         return epoch >= self.from_epoch and (self.until_epoch is None or epoch < self.until_epoch)
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the weighted loss of one step; raises InputError for user code that changes what other terms see."""
+        step = self.method.canonical(step)
+        if not self._is_foreign:
+            loss: Tensor = self.method(step)
+            return loss
+        before = _versions(step)
+        loss = self.method(step)
+        if changed := [name for name, version in _versions(step).items() if version != before[name]]:
+            message = f"the method {type(self.method).__name__} changes {changed[0]} in place, which others see too"
+            raise InputError(message, "copy it first, as in x = x.clone(), or leave out operations in place")
+        return loss
 
     def formula(self) -> str:
         """Return the term in words and numbers, with its epochs."""
@@ -112,7 +127,7 @@ class Objective(nn.Module):
                 batch.inputs, batch.labels, batch.sample, batch.position, epoch, logits, features, teacher_outputs,
                 self.class_weights, batch.mean_weight,
             )  # fmt: skip
-            losses += [term.method(term.method.canonical(step)) for term in terms]
+            losses += [term(step) for term in terms]
         return functools.reduce(torch.add, losses), logits
 
     def validation_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -142,6 +157,18 @@ class Objective(nn.Module):
             parts.insert(0, symbol if self.ce_weight == 1 else f"{self.ce_weight:g}·{symbol}")
         without = [epoch for epoch in range(epochs) if len(self.terms) and not self.active_terms(epoch)]
         return " + ".join(parts) + (f"; {symbol} in other epochs" if without and self.ce_weight != 1 else "")
+
+
+def _versions(step: Step) -> dict[str, int]:
+    """Return how often each tensor of a step was changed in place, by what methods call it."""
+    named = {"inputs": step.inputs, "labels": step.labels, "index": step.index, "position": step.position}
+    named["student_logits"] = step.student_logits
+    named |= {f"the student's {layer}": feature for layer, feature in step.student_features.items()}
+    for output in step.teacher_outputs:
+        named |= {} if output.logits is None else {"teacher_logits": output.logits}
+        named |= {f"the teacher's {layer}": feature for layer, feature in output.features.items()}
+    tensors = {name: tensor for name, tensor in named.items() if isinstance(tensor, Tensor)}
+    return {name: 0 if tensor.is_inference() else tensor._version for name, tensor in tensors.items()}  # noqa: SLF001
 
 
 def _in_words(class_weights: Tensor) -> str:

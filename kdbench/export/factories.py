@@ -4,7 +4,7 @@ from torch import nn
 
 from kdbench.errors import InputError
 from kdbench.plugins import called, imported
-from kdbench.plugins.compiled import uncompiled
+from kdbench.plugins.wrappers import unwrapped
 
 _FORM = "write it as pkg.module:factory, where factory is a function or class that returns the network"
 
@@ -26,4 +26,4 @@ def network_from(path: str) -> nn.Module:
     if not isinstance(made, nn.Module):
         message = f"{subject} returns {type(made).__name__}, not a torch network"
         raise InputError(message, "the factory has to return a torch.nn.Module")
-    return uncompiled(made).float().cpu().eval()
+    return unwrapped(made).float().cpu().eval()

@@ -68,17 +68,20 @@ def _write(
     inputs: tuple[Tensor, ...],
     options: Mapping[str, Any],
 ) -> None:
+    """Write a program, or a network that is traced with `inputs` and the `options` of the exporter."""
     weights_bytes = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     try:
         with _quiet():
             _keep_operators()
-            program = torch.onnx.export(
-                network, inputs, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False, **options
-            )
+            if options:
+                with torch.no_grad():  # tables that a first forward makes: those of the exporter hold no numbers
+                    network(*inputs)
+            program = _program(network, inputs, options)
+            if options and isinstance(program.model.graph.inputs[0].shape[0], int):
+                program = _traced_bytecode(network, inputs, options) or program
     except Exception as error:  # the exporter runs user code, and wraps some of its errors
         message = f"the network cannot be exported to ONNX: {_reason(error)}"
         raise ExportError(message, "use layers that torch.export supports") from error
-    assert program is not None
     fold_batch_norm(program.model)
     for node in program.model.graph.all_nodes():  # local paths of source lines, a sixth of a small file
         node.metadata_props.pop(_STACK_TRACE, None)
@@ -87,6 +90,24 @@ def _write(
             program.save(temporary, external_data=False)
         else:  # the file refers to its weights by a name that fits `path`
             ir.save(program.model, temporary, external_data=f"{path.name}.data")
+
+
+def _program(
+    network: nn.Module | torch.export.ExportedProgram, inputs: tuple[Tensor, ...], options: Mapping[str, Any]
+) -> Any:
+    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
+    return torch.onnx.export(network, inputs, dynamo=True, verbose=False, **names, **options)
+
+
+def _traced_bytecode(network: Any, inputs: tuple[Tensor, ...], options: Mapping[str, Any]) -> Any:
+    """Return the program of a network whose batch the exporter took for a constant; None if it is one.
+
+    As it runs, `len(x)` is a number of Python. In its bytecode it is the size of the batch.
+    """
+    try:
+        return _program(torch.export.export(network, inputs, strict=True, **options), (), {})
+    except Exception:  # noqa: BLE001 - the exporter runs user code
+        return None
 
 
 def _keep_operators() -> None:

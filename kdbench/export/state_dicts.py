@@ -1,40 +1,184 @@
-"""Weights from files: safetensors, or a state dict of torch's, which is never unpickled beyond tensors."""
+"""Weights from files into a network: which of a checkpoint's tables they are, and what wrappers add to their names."""
 
-import pickle
-import re
-import zipfile
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kdbench import storage
-from kdbench.errors import InputError, first_line
+from kdbench.errors import InputError
+from kdbench.export.weight_files import StateDict, listed, read_tables
 
-StateDict = dict[str, Tensor]
-
-_SAVE = "save the weights alone: torch.save(network.state_dict(), 'weights.pth')"
-# Where trainers keep the network's weights, among other state.
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "state_dict_ema", "model_ema", "ema")
-# What DataParallel and Lightning put before each name.
-_PREFIXES = ("module.", "model.", "net.", "network.")
-_COMPILED = "_orig_mod."  # what torch.compile puts before the names in each module that it compiled
-_MOST_SHOWN = 5
+# What DataParallel and torch.compile put into the names of what they wrap, and the counter of averaged models.
+_OF_WRAPPERS = {"module", "_orig_mod"}
+_COUNTER = "n_averaged"
+_MAJORITY = 0.5
 
 
-def load_weights(network: nn.Module, path: Path, *, outputs: int | None = None) -> tuple[str, ...]:
+class SeveralWeightsError(InputError):
+    """A file with several sets of weights, `keys`, of which the user has to name one."""
+
+    def __init__(self, message: str, hint: str, keys: Sequence[str]) -> None:
+        super().__init__(message, hint)
+        self.keys = tuple(keys)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Tensors of a file by the network's names, those of the `table` whose names begin with `before`.
+
+    They have a `share` of the table's numbers. `missing` are the network's names that they lack; `shapes` and `kinds`
+    say which differ; `unexpected` are tensors that the network does not have, and `head` those of a last layer with
+    another number of outputs.
+    """
+
+    table: str
+    before: str
+    weights: StateDict
+    share: float = 1.0
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    head: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Where the file has them, as in "state_dict.teacher"; "" where they are all that it has."""
+        return ".".join(filter(None, (self.table, self.before.rstrip("."))))
+
+    def load(self, network: nn.Module) -> None:
+        """Give them to the network whose names they have, but for a last layer with another number of outputs."""
+        weights = {name: value for name, value in self.weights.items() if name not in self.head}
+        network.load_state_dict(weights, strict=False)
+
+    @property
+    def lookup(self) -> str:
+        """The Python expression that gives them, of the file's content `checkpoint`."""
+        table = "checkpoint" + "".join(f"[{key!r}]" for key in self.table.split(".") if key)
+        if not self.before:
+            return table
+        return f"{{k.removeprefix({self.before!r}): v for k, v in {table}.items() if k.startswith({self.before!r})}}"
+
+
+def load_weights(
+    network: nn.Module, path: Path, *, outputs: int | None = None, key: str | None = None
+) -> tuple[str, ...]:
     """Load the weights in the file at `path` into a network; return the names of those that stay fresh: a new head.
 
     With `outputs`, the number of the network's, its last layer may have another number of outputs in the file; then it
-    stays as it is. Raises InputError for a file that holds something else, and with the names for weights that are
-    missing, unexpected or of another shape.
+    stays as it is. Of a checkpoint with several sets of weights that one counts that has the network's names; `key`
+    names it where several have. Raises InputError for a file that holds something else, and with the names for weights
+    that are missing, unexpected or of another shape; SeveralWeightsError where a key is needed.
     """
-    expected = network.state_dict()
-    weights = _without_prefix(read_weights(path), expected)
+    chosen = chosen_weights(network, path, outputs=outputs, key=key)
+    chosen.load(network)
+    return chosen.head
+
+
+def chosen_weights(network: nn.Module, path: Path, *, outputs: int | None = None, key: str | None = None) -> Candidate:
+    """Return the weights that `load_weights` loads; raises InputError as it does."""
+    tables = read_tables(path)
+    expected = _tensors(network)
+    candidates = [
+        _compared(candidate, network, expected, outputs)
+        for table, tensors in tables.items()
+        for candidate in _renamed(table, tensors, expected)
+    ]
+    whole = [candidate for candidate in candidates if not candidate.missing]
+    if key is not None:
+        named = [candidate for candidate in candidates if candidate.key == key]
+        if not named:
+            known = listed(sorted({candidate.key for candidate in whole or candidates if candidate.key}))
+            hint = f"it has: {known}" if known else "leave the key out: the file holds one set of weights"
+            raise InputError(f"{path} has no weights called {key!r}", hint)
+        candidates, whole = named, [candidate for candidate in named if not candidate.missing]
+    fitting = [candidate for candidate in whole if not (candidate.shapes or candidate.kinds)] or whole
+    if key is None and (len(fitting) > 1 or (fitting and fitting[0].share < _MAJORITY)):
+        raise _several(fitting, path)
+    if not fitting and (converted := _by_its_own_rules(network, tables)) is not None:
+        return converted
+    best = fitting[0] if fitting else max(candidates, key=lambda candidate: len(candidate.weights))
+    _require_fit(best, path)
+    return best
+
+
+def _several(candidates: Sequence[Candidate], path: Path) -> SeveralWeightsError:
+    keys = [candidate.key for candidate in candidates if candidate.key]
+    shown = ", ".join(candidate.key or "its own" for candidate in candidates)
+    many = f"several sets of weights: {shown}" if len(candidates) > 1 else f"them under {shown}, and more of others"
+    first = next(candidate for candidate in candidates if candidate.key)
+    hint = f"save the one you mean alone: torch.save({first.lookup}, 'weights.pth')"
+    return SeveralWeightsError(f"{path} holds {many}", hint, keys)
+
+
+def _require_fit(candidate: Candidate, path: Path) -> None:
+    problems = [
+        ("of another shape", candidate.shapes),
+        ("of another type", candidate.kinds),
+        ("missing", candidate.missing),
+        ("unexpected", candidate.unexpected),
+    ]
+    faults = [f"{len(names)} {fault} ({listed(names)})" for fault, names in problems if names]
+    if faults:
+        message = f"{path} does not hold the weights of this network: {'; '.join(faults)}"
+        raise InputError(message, "name the network that they were saved from, with the same options and classes")
+
+
+def _tensors(network: nn.Module) -> StateDict:
+    return {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
+
+
+def _renamed(table: str, tensors: StateDict, expected: Mapping[str, Tensor]) -> Iterator[Candidate]:
+    """Yield the tensors of a table under the names that a network may have for them.
+
+    What the file has before the network's names, such as Lightning's `model.`, is the module that held it; other
+    tensors of that module are left out. What the network has before them is a module that wraps the one that was saved.
+    """
+    tensors = _unwrapped(tensors, expected)
+    total = sum(value.numel() for value in tensors.values())
+    found: set[frozenset[tuple[str, int]]] = set()
+    for outer in _outer(expected):
+        names = {name.removeprefix(outer) for name in expected}
+        befores = {name[:start] for name in tensors for start in _starts(name) if name[start:] in names}
+        for before in sorted(befores) or [""]:
+            weights = {
+                outer + name.removeprefix(before): value for name, value in tensors.items() if name.startswith(before)
+            }
+            content = frozenset((name, id(value)) for name, value in weights.items())
+            if content not in found:
+                found.add(content)
+                yield Candidate(table, before, weights, sum(v.numel() for v in weights.values()) / max(total, 1))
+
+
+def _unwrapped(tensors: StateDict, expected: Collection[str]) -> StateDict:
+    """Return the tensors without the parts of their names that wrappers add and that the network does not have."""
+    added = _OF_WRAPPERS - {part for name in expected for part in name.split(".")}
+    plain = {".".join(part for part in name.split(".") if part not in added): name for name in tensors}
+    if len(plain) < len(tensors):  # two would have one name
+        return tensors
+    return {name: tensors[old] for name, old in plain.items() if old != _COUNTER or old in expected}
+
+
+def _outer(names: Collection[str]) -> list[str]:
+    """Return the beginnings that all of a network's names share, by whole parts; the first is none."""
+    paths = [name.split(".")[:-1] for name in names]
+    shared = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))]
+    return ["".join(f"{part}." for part in shared[:depth]) for depth in range(len(shared) + 1)]
+
+
+def _starts(name: str) -> list[int]:
+    return [0, *(place + 1 for place, character in enumerate(name) if character == ".")]
+
+
+def _compared(candidate: Candidate, network: nn.Module, expected: StateDict, outputs: int | None) -> Candidate:
+    """Return a candidate with what distinguishes it from the network's tensors `expected`."""
+    weights = candidate.weights
     different = [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
-    head = _new_head(network, weights, different, outputs)
+    head = _new_head(expected, weights, different, outputs)
     shapes = [
         f"{name}: {tuple(weights[name].shape)} in the file, {tuple(expected[name].shape)} in the network"
         for name in different
@@ -43,7 +187,7 @@ def load_weights(network: nn.Module, path: Path, *, outputs: int | None = None) 
     kinds = [
         f"{name}: {_kind(weights[name])} in the file, {_kind(tensor)} in the network"
         for name, tensor in expected.items()
-        if name in weights and tensor.is_floating_point() and not weights[name].is_floating_point()
+        if name in weights and not _converts(weights[name], tensor)
     ]
     present = {expected[name].data_ptr() for name in weights.keys() & expected.keys() if expected[name].numel()}
     missing = [
@@ -52,27 +196,34 @@ def load_weights(network: nn.Module, path: Path, *, outputs: int | None = None) 
         # Older files have no counters; of weights that are tied, safetensors keeps one.
         if name not in weights and not name.endswith("num_batches_tracked") and tensor.data_ptr() not in present
     ]
-    unexpected = [name for name in weights if name not in expected]
-    of_another = [("of another shape", sorted(shapes)), ("of another type", kinds)]
-    problems = [*of_another, ("missing", missing), ("unexpected", unexpected)]
-    faults = [f"{len(names)} {fault} ({_listed(names)})" for fault, names in problems if names]
-    if faults:
-        message = f"{path} does not hold the weights of this network: {'; '.join(faults)}"
-        raise InputError(message, "name the network that they were saved from, with the same options and classes")
-    network.load_state_dict({name: value for name, value in weights.items() if name not in head}, strict=False)
-    return head
+    unsaved = dict(network.named_buffers())
+    unexpected = [name for name in weights if name not in expected and not _equal(weights[name], unsaved.get(name))]
+    chosen = {name: value for name, value in weights.items() if name in expected}
+    found = tuple(missing), tuple(unexpected), tuple(sorted(shapes)), tuple(kinds), head
+    return Candidate(candidate.table, candidate.before, chosen, candidate.share, *found)
+
+
+def _converts(value: Tensor, to: Tensor) -> bool:
+    """Return whether a file's tensor may become one of the network's: integers are no weights."""
+    return value.is_floating_point() or not to.is_floating_point()
+
+
+def _equal(value: Tensor, buffer: Tensor | None) -> bool:
+    """Return whether a file's tensor is a buffer that the network computes and does not save any more."""
+    return buffer is not None and value.shape == buffer.shape and torch.equal(value.to(buffer), buffer)
 
 
 def _kind(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _new_head(network: nn.Module, weights: StateDict, different: Sequence[str], outputs: int | None) -> tuple[str, ...]:
+def _new_head(
+    expected: StateDict, weights: StateDict, different: Sequence[str], outputs: int | None
+) -> tuple[str, ...]:
     """Return the tensors of the last layer if they alone are `different`, and only in their number of outputs.
 
     No other layer's width can change without that of a layer that reads it.
     """
-    expected = network.state_dict()
     if outputs is None or len({name.rpartition(".")[0] for name in different}) != 1:
         return ()
     of_outputs = all(
@@ -85,93 +236,24 @@ def _new_head(network: nn.Module, weights: StateDict, different: Sequence[str], 
     return tuple(different) if of_outputs else ()
 
 
-def read_weights(path: Path) -> StateDict:
-    """Return the tensors in a .safetensors file or a state dict of torch's, also one in a trainer's checkpoint.
+def _by_its_own_rules(network: nn.Module, tables: Mapping[str, StateDict]) -> Candidate | None:
+    """Return the weights of a file that the network itself converts as it loads them, such as older names; else None.
 
-    Raises InputError for a file that is missing, cut short or holds something else.
+    Modules have such rules, as torch's `parametrizations.weight_norm` for the weights of the older `weight_norm`.
     """
-    if not path.is_file():
-        raise InputError(f"no weights at {path}", "check the path: a recipe's is relative to its file")
-    with path.open("rb") as stream:
-        head = stream.read(64)
-    if head.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path} is a Git LFS pointer, not the weights", "fetch them: git lfs pull")
-    content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
-    weights = _unwrapped(content, path)
-    return {str(name): tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}
-
-
-def _safetensors(path: Path) -> StateDict:
-    import safetensors
-    import safetensors.torch
-
-    try:
-        weights: StateDict = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is not a readable safetensors file: {error}", "is it cut short?") from error
-    return weights
-
-
-def _pickled(path: Path) -> Any:
-    """Return the tensors and plain values in a file of torch.save; other objects are refused, never unpickled."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        storage.require_unpackable(path)
-        if any(name.endswith("/constants.pkl") for name in names):
-            hint = f"in the code that made it, {_SAVE}; then --torch pkg.module:factory --weights weights.pth"
-            raise InputError(f"{path} is a TorchScript archive, not a state dict", hint)
-        if any(name.endswith("/archive_format") for name in names):
-            raise InputError(
-                f"{path} is an exported program, not a state dict", "give it as a MODEL: kdbench bench m.pt2"
-            )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        kind = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if kind is None:
-            raise InputError(f"{path} is not a state dict that torch can read", f"is it cut short? {_SAVE}") from error
-        message = f"{path} holds Python objects ({kind[1]}), not weights alone; kdbench does not unpickle them"
-        raise InputError(message, f"where it was trained, {_SAVE}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
-        reason = first_line(error)
-        raise InputError(
-            f"{path} is not a state dict that torch can read: {reason}", f"is it cut short? {_SAVE}"
-        ) from error
-
-
-def _unwrapped(content: Any, path: Path) -> Mapping[str, Any]:
-    """Return the weights in a checkpoint, which may keep them under a key such as `state_dict`."""
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path} holds {type(content).__name__}, not a state dict", _SAVE)
-    inside = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping) and _holds_tensors(content[key])]
-    if len(inside) > 1:
-        message = f"{path} holds several sets of weights: {', '.join(inside)}"
-        raise InputError(message, f"save the one you mean alone: torch.save(checkpoint[{inside[0]!r}], 'weights.pth')")
-    if inside:
-        inner: Mapping[str, Any] = content[inside[0]]
-        return inner
-    if not _holds_tensors(content):
-        raise InputError(f"{path} holds no weights: its keys are {_listed(list(map(str, content)))}", _SAVE)
-    return content
-
-
-def _holds_tensors(value: Mapping[str, Any]) -> bool:
-    return any(isinstance(tensor, Tensor) for tensor in value.values())
-
-
-def _without_prefix(weights: StateDict, expected: Mapping[str, Tensor]) -> StateDict:
-    """Return the weights without what wrappers put into their names, where the network does not call them so."""
-    if not any(_COMPILED in name for name in expected):
-        weights = {name.replace(_COMPILED, ""): tensor for name, tensor in weights.items()}
-    while not weights.keys() & expected.keys():
-        prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in weights)), None)
-        if prefix is None or not weights:
-            break
-        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-    return weights
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f", and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    return ", ".join(names[:_MOST_SHOWN]) + more
+    expected = _tensors(network)
+    for table, tensors in tables.items():
+        weights = _unwrapped(tensors, expected)
+        known = all(
+            _converts(value, expected[name]) if name in expected else value.is_floating_point()
+            for name, value in weights.items()
+        )
+        if not known:
+            continue
+        try:
+            trial = copy.deepcopy(network)
+            trial.load_state_dict(weights)
+        except Exception:  # noqa: BLE001, S112 - torch's code and the user's
+            continue
+        return Candidate(table, "", _tensors(trial))
+    return None

@@ -19,7 +19,7 @@ from kdbench import plugins
 from kdbench.errors import InputError, KdbenchError
 from kdbench.models import signatures
 from kdbench.models.memory_limit import within_memory
-from kdbench.plugins.compiled import uncompiled
+from kdbench.plugins.wrappers import unwrapped
 from kdbench.registry import Registry, is_shipped
 from kdbench.validation import problem
 
@@ -82,7 +82,7 @@ def _built(
         return signatures.built(factory, name, input_shape, classes, channels, options)
     _require_rank(name, factory, input_shape)
     try:
-        network: nn.Module = uncompiled(validate_call(factory)(name, input_shape, classes, **options))
+        network: nn.Module = unwrapped(validate_call(factory)(name, input_shape, classes, **options))
     except ValidationError as error:
         options_of = inspect.signature(factory).parameters.values()
         known = [option.name for option in options_of if option.kind is option.KEYWORD_ONLY]

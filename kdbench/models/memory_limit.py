@@ -25,13 +25,15 @@ def within_memory(subject: str, memory_bytes: int | None = None) -> Iterator[Non
     `memory_bytes` is by default what the machine has, used or not.
     """
     from torch.nn.modules.module import register_module_parameter_registration_hook
+    from torch.nn.parameter import is_lazy
 
     memory = psutil.virtual_memory().total if memory_bytes is None else memory_bytes
     held = 0
 
     def count(_module: "nn.Module", _name: str, parameter: "nn.Parameter | None") -> None:
         nonlocal held
-        held += 0 if parameter is None else parameter.numel() * parameter.element_size()
+        if parameter is not None and not is_lazy(parameter):  # a lazy one has no size yet
+            held += parameter.numel() * parameter.element_size()
         if held * _COPIES > memory:
             sizes = f"{held / 1e9:,.1f} GB of weights or more, and this machine has {memory / 1e9:,.1f} GB of memory"
             raise InputError(f"{subject} has {sizes}; training takes {_COPIES} times its weights", "make it smaller")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench import plugins
 from kdbench.errors import InputError
 from kdbench.plugins.calling import parameters_of
-from kdbench.plugins.compiled import uncompiled
+from kdbench.plugins.wrappers import unwrapped
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,7 +56,7 @@ def built(
     if not isinstance(network, nn.Module):
         message = f"{subject} returns {type(network).__name__}, not a torch network"
         raise InputError(message, "return a torch.nn.Module")
-    network = uncompiled(network)
+    network = unwrapped(network)
     if network in _built:
         raise InputError(f"{subject} returns the same network at every call", "make a new one at every call")
     _built.add(network)

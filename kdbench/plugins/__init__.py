@@ -6,7 +6,7 @@ The code runs with the user's rights. Imports the standard library, `errors`, `r
 `data`, `models`, `distill`, `export` and `workflows` import it.
 """
 
-from kdbench.plugins.calling import called, describe_failure, place
+from kdbench.plugins.calling import called, describe_failure, is_users, place
 from kdbench.plugins.import_path import imported
 from kdbench.plugins.modules import activate
 from kdbench.plugins.recording import Recording, recording
@@ -20,6 +20,7 @@ __all__ = [
     "called",
     "describe_failure",
     "imported",
+    "is_users",
     "located_sources",
     "place",
     "recording",

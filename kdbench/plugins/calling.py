@@ -1,11 +1,11 @@
 """Calling user code, a class or function, with the arguments that its signature declares."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
-from kdbench.errors import InputError, KdbenchError, first_line
+from kdbench.errors import InputError, KdbenchError, first_line, is_out_of_memory
 from kdbench.plugins.search import is_local, is_own
 from kdbench.registry import suggestion
 
@@ -61,10 +61,21 @@ def describe_failure(error: BaseException) -> str:
 
 def place(error: BaseException) -> str:
     """Return where in the user code the error was raised."""
-    traceback, line = error.__traceback__, "call it in Python to see where"
+    places = list(_places(error))
+    return f"see {places[-1]}" if places else "call it in Python to see where"
+
+
+def is_users(error: Exception) -> bool:
+    """Return whether user code raised the error, or what it called: not kdbench, a full disk or too little memory."""
+    known = isinstance(error, KdbenchError | OSError) or is_out_of_memory(error)
+    return not known and any(True for _ in _places(error))
+
+
+def _places(error: BaseException) -> Iterator[str]:
+    """Yield the lines of user code on the way to the error, the outermost first."""
+    traceback = error.__traceback__
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
         if is_local(file) and not is_own(file):
-            line = f"see {file}:{traceback.tb_lineno}"
+            yield f"{file}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
-    return line

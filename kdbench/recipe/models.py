@@ -87,7 +87,8 @@ class SubStudents(Value):
 class Trained(Value):
     """The keys of teachers and students.
 
-    `weights` is a file of weights to start from, .safetensors or a torch state dict; with `training.epochs` 0 the model
+    `weights` is a file of weights to start from, .safetensors or a torch state dict, and `weights_key` names one of
+    several sets of weights in it; with `training.epochs` 0 the model
     is used without training. `seed_offset` is added to each seed of the recipe: models of one architecture start with
     the same weights unless their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that
     the entry comes from.
@@ -96,6 +97,7 @@ class Trained(Value):
     name: str = Field(pattern=NAME, max_length=80)
     model: Model
     weights: str | None = later(None)
+    weights_key: str | None = later(None, min_length=1)
     training: Training = Training()
     data: Examples = Examples()
     seed_offset: int = Field(default=0, ge=0, lt=2**32)
@@ -112,6 +114,8 @@ class Trained(Value):
         if self.training.epochs == 0 and not self.is_ready:
             message = f"{self.name!r}: training.epochs has to be greater than 0 where no file of weights is named"
             raise ValueError(f'{message}; write weights = "FILE", or train it for an epoch or more')
+        if self.weights_key is not None and (self.weights is None or is_onnx(self.weights)):
+            raise ValueError(f"{self.name!r}: weights_key names weights in a file of torch's; leave it out")
         return self
 
     @property

@@ -103,17 +103,22 @@ class Pruning(Value):
 
 
 class Origin(Value):
-    """The file that a network's weights came from; the tensors `fresh` are not: a new last layer."""
+    """The file that a network's weights came from; the tensors `fresh` are not: a new last layer.
+
+    `key` says where a file with more than these weights has them, as in "state_dict.model".
+    """
 
     file: str
     sha256: str
+    key: str = ""
     fresh: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:
         """The origin in words."""
         fresh = f"; fresh: {', '.join(self.fresh)}" if self.fresh else ""
-        return f"starts from {self.file} (SHA-256 {self.sha256[:12]}…){fresh}"
+        key = f"{self.key!r} of " if self.key else ""
+        return f"starts from {key}{self.file} (SHA-256 {self.sha256[:12]}…){fresh}"
 
 
 class CodeFile(Value):

@@ -124,3 +124,31 @@ def test_the_file_tells_no_path_of_the_machine_it_was_made_on(exported):
     for node in onnx.load(exported).graph.node:
         assert not any("/" in entry.value and ".py" in entry.value for entry in node.metadata_props), node.name
     assert exporting.__file__.rpartition("/")[0].encode() not in exported.read_bytes()
+
+
+class ByLength(nn.Module):
+    """Asks for the size of its batch as Python does, by which the exporter takes it for a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.token, self.head = nn.Parameter(torch.randn(1, 1, 4)), nn.Linear(8, 3)
+
+    def forward(self, inputs):
+        return self.head(torch.cat([self.token.expand(len(inputs), -1, -1), inputs], dim=1).flatten(1))
+
+
+class Tabled(nn.Module):
+    """Makes a table in its first forward, which torch traces with tensors that hold no numbers."""
+
+    def forward(self, inputs):
+        if not hasattr(self, "table"):
+            self.table = torch.arange(3.0)
+        return inputs.flatten(1)[:, :3] * self.table
+
+
+@pytest.mark.parametrize("kind", [ByLength, Tabled])
+def test_unusual_networks_are_exported_for_any_batch(kind, tmp_path):
+    torch.manual_seed(0)
+    path, network = tmp_path / "n.onnx", kind()
+    export_onnx(network, (1, 4), path)
+    assert check_parity(network, path, torch.randn(5, 1, 4)).holds

@@ -1,12 +1,18 @@
 """Weights from files into a network: strict, but for a new last layer where one is wanted."""
 
+import argparse
+import pathlib
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from kdbench import models
 from kdbench.errors import InputError
-from kdbench.export.state_dicts import load_weights
+from kdbench.export.state_dicts import SeveralWeightsError, load_weights
 
 
 def network(classes=3, widths=(4, 8), seed=0):
@@ -76,5 +82,127 @@ def test_half_precision_becomes_single(tmp_path):
     torch.save(state, tmp_path / "w.pth")
     loaded = network(seed=2)
     load_weights(loaded, tmp_path / "w.pth")
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, state[name].to(value.dtype)), name
+
+
+def held(state, before):
+    return {f"{before}{name}": value for name, value in state.items()}
+
+
+STATE = network(seed=1).state_dict()
+OTHER = network(seed=3).state_dict()
+FIRST = next(iter(STATE))
+LOSS = {"criterion.weight": torch.ones(3)}
+ADAM = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(4)}}, "param_groups": []}
+CHECKPOINTS = {
+    "DataParallel": {"state_dict": held(STATE, "module."), "best_acc1": np.float64(0.7)},
+    "parts in parallel": {name.replace("blocks", "blocks.module"): value for name, value in STATE.items()},
+    "in tables": {"model": {"state_dict": STATE}, "optimizer": ADAM},
+    "Composer": {"state": {"model": held(STATE, "module."), "optimizers": {"Adam": ADAM}}},
+    "DeepSpeed": {"module": STATE, "optimizer": None},
+    "AveragedModel": AveragedModel(network(seed=1)).state_dict(),
+    "timm": {
+        "arch": "resnet",
+        "args": argparse.Namespace(lr=0.1, path=pathlib.PosixPath("/data")),
+        "state_dict": STATE,
+    },
+    "Lightning": {"state_dict": {**held(STATE, "net."), **LOSS}, "epoch": 3, "pytorch-lightning_version": "2"},
+    "a module's attribute": held(STATE, "backbone."),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_the_weights_in_a_trainers_checkpoint_are_found(kind, tmp_path):
+    torch.save(CHECKPOINTS[kind], tmp_path / "w.pth")
+    loaded = network(seed=2)
+    assert load_weights(loaded, tmp_path / "w.pth") == ()
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, STATE[name]), name
+
+
+SEVERAL = {
+    "timm": ({"state_dict": STATE, "state_dict_ema": OTHER}, ("state_dict", "state_dict_ema")),
+    "torchvision": ({"model": STATE, "model_ema": {**held(OTHER, "module."), "n_averaged": 3}}, ("model", "model_ema")),
+    "Lightning": ({"state_dict": {**held(STATE, "student."), **held(OTHER, "teacher.")}},
+                  ("state_dict.student", "state_dict.teacher")),
+    "ema-pytorch": ({**held(STATE, "online_model."), **held(OTHER, "ema_model."), "step": torch.tensor(3)},
+                    ("online_model", "ema_model")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_of_several_sets_of_weights_one_is_named(kind, tmp_path):
+    content, keys = SEVERAL[kind]
+    path = tmp_path / "w.pth"
+    torch.save(content, path)
+    with pytest.raises(SeveralWeightsError) as refused:
+        load_weights(network(), path)
+    assert set(refused.value.keys) == set(keys)
+    for key, state in zip(keys, (STATE, OTHER), strict=True):
+        loaded = network(seed=2)
+        load_weights(loaded, path, key=key)
+        assert torch.equal(loaded.state_dict()[FIRST], state[FIRST])
+    expression = refused.value.hint.partition("torch.save(")[2].removesuffix(", 'weights.pth')")
+    torch.save(eval(expression, {"checkpoint": content}), path)
+    load_weights(network(), path)
+    with pytest.raises(InputError, match="no weights called 'emma'"):
+        load_weights(network(), path, key="emma")
+
+
+def test_the_same_names_with_other_shapes_are_another_networks(tmp_path):
+    wide = network(widths=(8, 16)).state_dict()
+    torch.save({**held(STATE, "student."), **held(wide, "teacher.")}, tmp_path / "w.pth")
+    loaded = network(seed=2, widths=(8, 16))
+    load_weights(loaded, tmp_path / "w.pth")
+    assert torch.equal(loaded.state_dict()[FIRST], wide[FIRST])
+
+
+def test_a_small_part_of_a_file_is_taken_only_if_it_is_named(tmp_path):
+    torch.save({**held(STATE, "encoder."), **held(nn.Linear(5, 3).state_dict(), "head.")}, tmp_path / "w.pth")
+    head = nn.Linear(5, 3)
+    with pytest.raises(InputError, match="under head, and more of others"):
+        load_weights(head, tmp_path / "w.pth")
+    load_weights(head, tmp_path / "w.pth", key="head")
+    assert torch.equal(head.weight, torch.load(tmp_path / "w.pth")["head.weight"])
+
+
+def test_a_module_around_the_network_that_was_saved_takes_its_weights(tmp_path):
+    wrapped = nn.Sequential()
+    wrapped.add_module("backbone", network(seed=2))
+    torch.save(STATE, tmp_path / "w.pth")
+    assert load_weights(wrapped, tmp_path / "w.pth") == ()
+    assert torch.equal(wrapped.backbone.state_dict()[FIRST], STATE[FIRST])
+
+
+def test_a_buffer_that_is_no_longer_saved_may_be_in_the_file_if_it_is_the_same(tmp_path):
+    class Masked(nn.Linear):
+        def __init__(self):
+            super().__init__(2, 2)
+            self.register_buffer("mask", torch.tensor([1.0, 0.0]), persistent=False)
+
+    state = Masked().state_dict()
+    torch.save({**state, "mask": torch.tensor([1.0, 0.0])}, tmp_path / "w.pth")
+    assert load_weights(Masked(), tmp_path / "w.pth") == ()
+    torch.save({**state, "mask": torch.tensor([0.0, 1.0])}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"unexpected \(mask\)"):
+        load_weights(Masked(), tmp_path / "w.pth")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_names_that_the_network_converts_are_converted(tmp_path):
+    older = nn.utils.weight_norm(nn.Linear(3, 2))
+    torch.save(older.state_dict(), tmp_path / "w.pth")
+    newer = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+    load_weights(newer, tmp_path / "w.pth")
+    assert torch.allclose(newer(torch.eye(3)), older(torch.eye(3)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_safetensors_of_another_precision_are_converted(dtype, tmp_path):
+    state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in STATE.items()}
+    save_file(state, tmp_path / "w.safetensors")
+    loaded = network(seed=2)
+    load_weights(loaded, tmp_path / "w.safetensors")
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, state[name].to(value.dtype)), name

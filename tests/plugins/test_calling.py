@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.plugins import called
+from kdbench.plugins import called, is_users
 
 
 def shown(*args, **options):
@@ -37,3 +37,18 @@ def test_a_missing_argument_and_a_failure_are_told():
     with pytest.raises(InputError, match="ZeroDivisionError") as caught:
         called(lambda width: width / 0, {"width": 1}, {}, "f")
     assert __file__ in caught.value.hint
+
+
+def failure(function):
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001 - any
+        return error
+    return None
+
+
+def test_an_error_is_the_users_where_their_code_is_on_the_way_to_it():
+    assert is_users(failure(lambda: [].index(3)))
+    assert not is_users(ValueError("raised by nobody"))
+    for others in (MemoryError(), OSError("disk"), RuntimeError("CUDA out of memory"), InputError("wrong")):
+        assert not is_users(failure(lambda error=others: (_ for _ in ()).throw(error)))

@@ -20,7 +20,7 @@ from kdbench.worker.inputs import prepare
 from kdbench.workflows.bench import bench
 from kdbench.workflows.files.model_files import TestImages, load_bench_model
 from kdbench.workflows.run import run
-from kdbench.workflows.stages.train import check
+from kdbench.workflows.stages.check import check
 from kdbench.workflows.study.networks import teaching
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data

@@ -14,7 +14,7 @@ from torch import nn
 from kdbench import data
 from kdbench.errors import InputError, KdbenchError
 from kdbench.export.programs import load_program
-from kdbench.export.state_dicts import read_weights
+from kdbench.export.state_dicts import load_weights
 from kdbench.recipe import Measure
 from kdbench.results.cards import ModelCard
 from kdbench.workflows.bench import bench
@@ -267,7 +267,7 @@ def test_what_is_no_state_dict_is_refused_and_never_unpickled(network, tmp_path)
     }
     for path, (message, hint) in files.items():
         with pytest.raises(InputError, match=message) as refused:
-            read_weights(path)
+            load_weights(network, path)
         assert hint in refused.value.hint
     assert not (tmp_path / "sprung").exists()
 

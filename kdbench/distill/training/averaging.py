@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,17 +29,19 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, average: Average, saved: dict[str, Tensor] | None = None) -> None:
         self._options = average
-        values = dict(network.named_parameters()) | _persistent_buffers(network)
+        places = _places(network)
+        values = {name: table[key] for name, (table, key) in places.items()}
         if saved is None:
             chosen = [name for name, value in values.items() if value.is_floating_point() and _is_finite(value)]
             saved = {name: values[name].detach().clone() for name in chosen}
         # Like the values in device and memory format.
         self._averages = {name: torch.empty_like(values[name].detach()).copy_(value) for name, value in saved.items()}
-        self._pairs = ([*self._averages.values()], [values[name].detach() for name in self._averages])
+        self._places = [places[name] for name in self._averages]
 
+    @torch.no_grad()
     def update(self, number: int) -> None:
         """Include the network's values after update `number` of the training, from 1."""
-        torch._foreach_lerp_(*self._pairs, 1 - decay_at(self._options, number))
+        torch._foreach_lerp_([*self._averages.values()], self._values(), 1 - decay_at(self._options, number))
 
     @contextmanager
     def in_network(self) -> Iterator[None]:
@@ -49,9 +52,10 @@ class WeightAverage:
         finally:
             self.exchange()
 
+    @torch.no_grad()
     def exchange(self) -> None:
         """Exchange the averages and the network's values, in place."""
-        averages, values = self._pairs
+        averages, values = [*self._averages.values()], self._values()
         copies = [value.clone() for value in values]
         torch._foreach_copy_(values, averages)
         torch._foreach_copy_(averages, copies)
@@ -60,10 +64,27 @@ class WeightAverage:
         """Return the averages by name, for a checkpoint."""
         return dict(self._averages)
 
+    def _values(self) -> list[Tensor]:
+        """Return the values that the network has now: a forward may replace a buffer, as in `self.mean = …`."""
+        return [table[key] for table, key in self._places]
 
-def _persistent_buffers(network: nn.Module) -> dict[str, Tensor]:
-    saved = network.state_dict().keys()
-    return {name: buffer for name, buffer in network.named_buffers() if name in saved}
+
+def _places(network: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:
+    """Return where the network keeps its parameters and persistent buffers, by name: a table of a module, and a key.
+
+    A tensor that several modules share has its first place alone.
+    """
+    saved, seen = network.state_dict().keys(), set[Tensor]()
+    parameters: dict[str, tuple[dict[str, Any], str]] = {}
+    buffers: dict[str, tuple[dict[str, Any], str]] = {}
+    for path, module in network.named_modules():
+        for table, places in ((module._parameters, parameters), (module._buffers, buffers)):  # noqa: SLF001
+            for key, value in table.items():
+                name = f"{path}.{key}" if path else key
+                if value is not None and name in saved and value not in seen:
+                    seen.add(value)
+                    places[name] = (table, key)
+    return parameters | buffers
 
 
 def _is_finite(value: Tensor) -> bool:

@@ -216,7 +216,8 @@ class TrainingLoop:
 
     def _validate(self, epoch: int) -> Tally:
         tally = Tally(self.objective.task, self.objective.class_weights)
-        with torch.inference_mode(), evaluation_mode(self._step), self._fabric.autocast():
+        # Not in inference mode: a table that a user's network makes here may serve the next training step.
+        with torch.no_grad(), evaluation_mode(self._step), self._fabric.autocast():
             for batch, part in zip(self.validation, self.validation.parts, strict=True):
                 # Through DDP, which gives all processes the batch norm statistics of the first.
                 loss, logits = self._forward(batch, epoch)

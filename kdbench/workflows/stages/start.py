@@ -18,8 +18,8 @@ from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.claim import claimed
 from kdbench.results.run_folder import RunFolder, choose_folder, require_no_results, require_unused
+from kdbench.workflows.stages.check import Trainings, check
 from kdbench.workflows.stages.compress import compression_plan
-from kdbench.workflows.stages.train import Trainings, check
 from kdbench.workflows.study.plan import Job, plan, training_of
 from kdbench.workflows.study.run_data import RunData, load_run_data
 from kdbench.workflows.study.user_code import (

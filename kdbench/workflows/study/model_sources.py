@@ -1,13 +1,15 @@
 """Files that models start from: their content hashes, and the weights that they give a network."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.export.state_dicts import load_weights
+from kdbench.export.state_dicts import Candidate, SeveralWeightsError, chosen_weights
 from kdbench.modelfile.known_inputs import sidecar_files
 from kdbench.recipe.models import ONNX
 from kdbench.results.run_folder import card_path
@@ -43,13 +45,26 @@ def _hash(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - a c
     return storage.sha256(path)
 
 
-def load_into(network: nn.Module, path: Path, outputs: int, name: str, *, new_head: bool) -> tuple[str, ...]:
-    """Load the weights in the file at `path` into a network with `outputs`; return the tensors of a fresh head.
+def load_into(
+    network: nn.Module, path: Path, outputs: int, name: str, *, new_head: bool, key: str | None = None
+) -> Candidate:
+    """Load the weights in the file at `path` into a network with `outputs`, and return them.
 
-    `new_head` says whether the last layer may have another number of outputs in the file. Raises InputError, which
-    names the model `name`.
+    `new_head` says whether the last layer may have another number of outputs in the file, `key` which of several sets
+    of weights counts. Raises InputError, which names the model `name`.
     """
+    with _in_words_of_recipes(name):
+        chosen = chosen_weights(network, path, outputs=outputs if new_head else None, key=key)
+        chosen.load(network)
+        return chosen
+
+
+@contextmanager
+def _in_words_of_recipes(name: str) -> Iterator[None]:
     try:
-        return load_weights(network, path, outputs=outputs if new_head else None)
+        yield
+    except SeveralWeightsError as error:
+        hint = f'name the one you mean: weights_key = "{error.keys[0]}"'
+        raise InputError(f"{name}: {error.message}", hint) from error
     except InputError as error:
         raise InputError(f"{name}: {error.message}", error.hint) from error

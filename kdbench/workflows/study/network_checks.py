@@ -3,7 +3,7 @@
 kdbench's own networks are known to export and to treat samples alone: of them only the outputs are checked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,10 +17,12 @@ from kdbench.export.onnx import ExportError, check_parity, export_onnx
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
 from kdbench.results.metrics import parity_tolerance
+from kdbench.workflows.study import state_checks
 
 SAMPLES = 3  # a batch size that no forward fixes
 _OWN = ("kdbench.", "torch.nn.")
 _FREE_BATCH = "replace fixed batch sizes in its forward, such as view(64, -1), by x.flatten(1)"
+_SINGLE = "compute in float32: call float() on the network, and leave double() out"
 _NO_NEIGHBOURS = "in evaluation mode no sample may depend on its batch: let batch norm track its statistics"
 _ROUNDING = 1e-4  # of a sum of probabilities
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -36,15 +38,21 @@ def require_usable(
     task: Task = "classification",
     trains: bool = True,
     exported: bool = True,
+    again: Callable[[], nn.Module] | None = None,
 ) -> None:
     """Raise InputError unless `network` maps normalised `inputs` (3, …) to logits (3, outputs), and exports to ONNX.
 
-    `name` is the model's, for messages. A network that does not train is not called in training mode, and one that is
-    not `exported` stays as it is. Leaves statistics of batch norm changed. ExportError says why it does not export.
+    `name` is the model's, for messages. `again` builds the network once more, with the same seed and file. A network
+    that does not train is not called in training mode, and one that is not `exported` stays as it is. Leaves statistics
+    of batch norm changed. ExportError says why it does not export.
 
         require_usable(resnet, torch.rand(3, 3, 32, 32), 10, "teacher")
     """
     subject = f"the network of {name!r} ({type(network).__name__})"
+    state_checks.require_tensors(network, subject)
+    built_again = None if again is None or is_own(network) else again()
+    if built_again is not None:
+        state_checks.require_seeded(network, built_again, subject)
     with evaluation_mode(network):
         logits = _logits(network, inputs, outputs, subject)
         _require_plain_numbers(logits, subject)
@@ -55,6 +63,8 @@ def require_usable(
         _require_samples_alone(network, inputs, logits, outputs, subject)
     if trains:
         _require_trainable(network, inputs, outputs, subject)
+    if built_again is not None:
+        state_checks.require_complete_state(network, built_again, inputs, subject, trains=trains)
     if exported:
         _require_export(network, inputs, subject)
 
@@ -94,7 +104,7 @@ def _failed(network: nn.Module, inputs: Tensor, error: Exception, subject: str) 
         return InputError(message, hint)
     if not network.training:
         works = [batch for batch in _BATCHES if _works(network, inputs, batch)]
-        if works == list(_BATCHES[1:]):
+        if len(inputs) == 1 and works == list(_BATCHES[1:]):
             return InputError(message, _NO_NEIGHBOURS)
         if works:
             batches = ", ".join(map(str, works))
@@ -161,6 +171,8 @@ def described(answer: object) -> str:
     if isinstance(answer, Tensor):
         return f"a tensor {tuple(answer.shape)}"
     kind = type(answer).__name__
+    if isinstance(answer, Mapping) and not answer:
+        return f"an empty {kind}"
     if isinstance(answer, Mapping):
         return f"{kind} with {', '.join(f'{key}: {_shape(value)}' for key, value in answer.items())}"
     if isinstance(answer, tuple | list):
@@ -193,9 +205,15 @@ def _require_no_probabilities(logits: Tensor, subject: str) -> None:
 def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, outputs: int, subject: str) -> None:
     """Raise InputError for a network whose answer for a sample depends on chance or on the rest of the batch."""
     tolerance = parity_tolerance(float(logits.abs().max()))
-    if (_logits(network, inputs, outputs, subject) - logits).abs().max() > tolerance:
-        message = f"{subject} answers the same inputs differently each time in evaluation mode"
-        raise InputError(message, "use nn.Dropout, or pass training=self.training to functional.dropout")
+    answers: list[Tensor] = []
+    draws = state_checks.draws_random_numbers(lambda: answers.append(_logits(network, inputs, outputs, subject)))
+    differs = bool((answers[0] - logits).abs().max() > tolerance)
+    if draws or differs:
+        what = "answers the same inputs differently each time" if differs else "draws random numbers"
+        hint = "change nothing in evaluation mode that its answers depend on, and draw no random numbers"
+        if draws:
+            hint = "use nn.Dropout, or pass training=self.training to functional.dropout"
+        raise InputError(f"{subject} {what} in evaluation mode", hint)
     for batch in range(1, len(inputs)):
         part = _logits(network, inputs[:batch], outputs, subject)
         difference = float((part - logits[:batch]).abs().max())
@@ -232,12 +250,14 @@ def _require_export(network: nn.Module, inputs: Tensor, subject: str) -> None:
             export_onnx(deployed(network), tuple(inputs.shape[1:]), path, inputs.dtype)
             parity = check_parity(network, path, inputs)
         except ExportError as error:
-            raise ExportError(f"{subject}: {error.message}", error.hint) from error
+            hint = "return it as it was before torch.jit" if isinstance(network, torch.jit.ScriptModule) else error.hint
+            raise ExportError(f"{subject}: {error.message}", hint) from error
         except StorageError:
             raise
         except Exception as error:  # what the runtime raises for the file
             message = f"{subject} has an ONNX file that does not run on {len(inputs)} inputs: {describe_failure(error)}"
-            raise ExportError(message, _FREE_BATCH) from error
+            double = any(value.dtype == torch.float64 for value in network.state_dict().values())
+            raise ExportError(message, _SINGLE if double else _FREE_BATCH) from error
     if not parity.holds and not is_quantized(network):  # three samples are too few to judge rounding by
         message = f"{subject} differs from its ONNX file by {parity.difference:.3g}"
         hint = "leave out what depends on the values of its inputs, such as `if` and item(), and on chance"

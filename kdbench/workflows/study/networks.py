@@ -21,6 +21,7 @@ from kdbench.distill.teaching.stored_logits import ArrayTeacher, StoredLogits, l
 from kdbench.distill.teaching.teachers import LiveTeacher, Teacher, cached_teacher
 from kdbench.distill.training import fit
 from kdbench.errors import InputError, StorageError
+from kdbench.export.state_dicts import Candidate
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.staged import Fused
 from kdbench.plugins import describe_failure
@@ -53,24 +54,25 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     return _quantized(network, job)
 
 
-def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return a job's network with the weights of its file, if it has one, and the names of those that stayed fresh.
+def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, Candidate | None]:
+    """Return a job's network with the weights of its file, if it has one, and what was taken of the file.
 
     Only a model that is trained afterwards may have a new last layer. Raises InputError for weights of another network.
     """
     if job.weights is None:
-        return fresh(job, dataset), ()
+        return fresh(job, dataset), None
     network = _plain(job, dataset)
-    new_head = not job.entry.is_ready
-    head = load_into(network, job.weights, built_for(job, dataset)[1], job.entry.name, new_head=new_head)
-    return _quantized(network, job), head
+    options: dict[str, Any] = {"new_head": not job.entry.is_ready, "key": job.entry.weights_key}
+    taken = load_into(network, job.weights, built_for(job, dataset)[1], job.entry.name, **options)
+    return _quantized(network, job), taken
 
 
 def origin(job: Job, dataset: Dataset) -> Origin:
     """Return the file that a job's network starts from, and what of the network is not in it."""
     assert job.weights is not None, "only weights from a file have an origin"
-    _, head = from_weights(job, dataset)
-    return Origin(file=job.weights.name, sha256=file_hash(job.weights), fresh=head)
+    _, taken = from_weights(job, dataset)
+    assert taken is not None
+    return Origin(file=job.weights.name, sha256=file_hash(job.weights), key=taken.key, fresh=taken.head)
 
 
 def _plain(job: Job, dataset: Dataset) -> nn.Module:

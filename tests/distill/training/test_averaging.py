@@ -72,6 +72,31 @@ def test_the_last_average_is_kept_of_a_training_that_keeps_the_last(tmp_path):
     torch.testing.assert_close(network.state_dict(), averaged_by_hand(tiny(), 0.99, 3)[-1][0], rtol=1e-4, atol=1e-5)
 
 
+class Centred(torch.nn.Module):
+    """Replaces a buffer and a weight's data in its forward, as many networks do, in place of writing into them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = torch.nn.Conv2d(1, 4, 3), torch.nn.Linear(4, 3)
+        self.register_buffer("centre", torch.zeros(4))
+
+    def forward(self, images):
+        features = self.body(images).relu().mean(dim=(2, 3))
+        if self.training:
+            self.head.weight.data = self.head.weight.data.clamp(-0.3, 0.3)
+            self.centre = 0.5 * self.centre + 0.5 * features.detach().mean(dim=0)
+        return self.head(features - self.centre)
+
+
+def test_what_a_forward_replaces_is_averaged_too(tmp_path):
+    network = Centred()
+    summary = trained(tmp_path, network, ema=0.9, keep="last", epochs=3)
+    kept, loss, _ = averaged_by_hand(Centred(), 0.9, 3)[-1]
+    assert summary.curve[-1].validation_loss == pytest.approx(loss, rel=1e-4)
+    torch.testing.assert_close(network.state_dict(), kept, rtol=1e-4, atol=1e-5)
+
+
 def test_averaging_leaves_the_training_as_it_is(tmp_path):
     one = trained(tmp_path / "one", tiny(), ema=0.9)
     other = trained(tmp_path / "other", tiny())

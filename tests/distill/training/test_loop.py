@@ -80,6 +80,27 @@ def test_a_network_that_is_left_in_evaluation_mode_starts_the_next_epoch_in_trai
     require_trained_alike(summary, network, losses, expected)
 
 
+class Tabled(nn.Module):
+    """Makes a table for as many samples as it has seen at most: the first time for the larger validation batches."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head, self.table = nn.Linear(64, 3), torch.ones(1, 1)
+
+    def forward(self, images):
+        if len(self.table) < len(images):
+            self.table = torch.full((images.shape[0], 1), 1.5)
+        return self.head(images.flatten(1)) * self.table[: images.shape[0]]
+
+
+def test_a_table_that_a_network_makes_in_validation_serves_the_next_epoch(tmp_path):
+    network = Tabled()
+    losses = trained_by_hand(expected := copy.deepcopy(network))
+    summary = run_fit(tmp_path, network, Objective(), training(**PLAIN))
+    require_trained_alike(summary, network, losses, expected)
+
+
 def test_peers_learn_in_training_mode(tmp_path):
     entry, peers = student({"method": "mutual"}), []
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from torch import nn
 
 from kdbench.data.dataset import Dataset, Split
 from kdbench.errors import InputError
 from kdbench.recipe.loading import recipe_from
-from kdbench.workflows.stages.train import check
+from kdbench.workflows.stages.check import check
 from kdbench.workflows.study import run_data
 from kdbench.workflows.study.plan import plan
 
@@ -57,6 +58,58 @@ def test_a_mistake_is_found(checked, student, message):
         checked(student)
     with pytest.raises(InputError, match=message):
         checked({**student, "seed_offset": student.get("seed_offset", 0)}, seeds=[3, 4])
+
+
+RELATIONS = {"model": {"name": "convnet", "widths": [4]}, "terms": [{"method": "relational"}]}
+
+
+@pytest.mark.parametrize(
+    ("student", "message", "hint"),
+    [
+        ({"training": {"batch": 1}}, "one sample at a time: ValueError", "training.batch of s"),
+        ({"data": {"subset": {"random": 1}}}, "one sample at a time: ValueError", "more samples"),
+        ({"data": {"subset": {"random": 2}}, **RELATIONS}, "at least 3, and there are 2", "more samples"),
+    ],
+)
+def test_batches_that_are_too_small_are_found(checked, student, message, hint):
+    """Batch norm of vectors has no variance for one sample."""
+    with pytest.raises(InputError, match=message) as caught:
+        checked({"model": {"name": f"{__name__}:normed"}, **student})
+    assert hint in caught.value.hint
+    checked({"training": {"batch": 1}, "model": {"name": "dense", "hidden": [4]}})
+
+
+def normed(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, num_classes))
+
+
+class Words(nn.Module):
+    def __init__(self, num_classes, rows=8):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(rows, 4), nn.Linear(4, num_classes)
+
+    def forward(self, tokens):
+        return self.head(self.embed(tokens).mean(dim=1))
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_token_that_the_network_does_not_know_is_found_in_any_part(monkeypatch, part):
+    labels = np.arange(60, dtype=np.int64) % 3
+    tokens = [np.ones((60, 5), np.int64) for _ in range(2)]
+    tokens[part][50, 2] = 8  # not among the first samples
+    dataset = Dataset("words", ("a", "b", "c"), *(Split(each, labels) for each in tokens), (), (), "made up")
+    monkeypatch.setattr(run_data.data, "load", lambda *_, **__: dataset)
+
+    def run(rows):
+        model = {"name": f"{__name__}:Words", "rows": rows}
+        content = {"name": "tiny", "data": {"name": "words"}, "teacher": {"name": "t", "model": model}, "student": []}
+        recipe = recipe_from(content)
+        check(plan(recipe), run_data.load_run_data(recipe))
+
+    with pytest.raises(InputError, match="t fails on a sample with the token id 8: IndexError") as caught:
+        run(8)
+    assert "9 rows" in caught.value.hint
+    run(9)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from kdbench import data
 from kdbench.data.dataset import Dataset, Split
 from kdbench.recipe.loading import load_recipe, shipped_recipes
-from kdbench.workflows.stages.train import check
+from kdbench.workflows.stages.check import check
 from kdbench.workflows.study import network_checks, run_data
 from kdbench.workflows.study.plan import plan
 

@@ -74,14 +74,16 @@ def test_a_teacher_has_no_cache():
     assert not is_cached(Teacher.model_validate({"name": "t", "model": "m"}), [], Training())
 
 
-def test_layers_that_find_their_sizes_in_a_first_forward_are_built_whole(monkeypatch):
-    def build(_name, _shape, outputs, *_, **_options):
-        return nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.LazyLinear(outputs))
+def lazy(num_classes):
+    return nn.Sequential(
+        nn.Flatten(), nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.Dropout(0.5), nn.LazyLinear(num_classes)
+    )
 
-    monkeypatch.setattr(networks.models, "build", build)
+
+def test_layers_that_find_their_sizes_in_a_first_forward_are_built_whole():
     split = Split(np.zeros((4, 1, 3, 3), dtype=np.uint8), np.arange(4) % 2)
     dataset = Dataset("tiny", ("a", "b"), split, None, (0.0,), (1.0,), "made here")
-    one, other = (networks._built(Model(name="lazy"), 7, dataset, (1, 3, 3), 2) for _ in range(2))
+    one, other = (networks._built(Model(name=f"{__name__}:lazy"), 7, dataset, (1, 3, 3), 2) for _ in range(2))
     assert one[1].weight.shape == (5, 9)
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
     assert one[2].num_batches_tracked == 0

@@ -1,14 +1,15 @@
-"""Networks that their factory compiled: kdbench takes them as they were before."""
+"""Networks that their factory compiled or wrapped: kdbench takes them as they were before."""
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from kdbench.export.factories import network_from
 from kdbench.export.state_dicts import load_weights
 from kdbench.models import MODELS, build
 from kdbench.models.features.tapped import TappedNetwork
-from kdbench.plugins.compiled import uncompiled
+from kdbench.plugins.wrappers import unwrapped
 
 INPUTS = torch.linspace(-1, 1, 12).view(3, 4)
 
@@ -54,7 +55,12 @@ def all_layers(network):
     return whole(body(network))
 
 
-WAYS = [whole, in_place, body, layer_in_place, all_layers]
+def parts_in_parallel(network):
+    network.body = network.alias = nn.DataParallel(network.body)
+    return nn.DataParallel(whole(network))
+
+
+WAYS = [whole, in_place, body, layer_in_place, all_layers, nn.DataParallel, parts_in_parallel, AveragedModel]
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ def registered(request):
 
 
 @pytest.mark.parametrize("registered", WAYS, indirect=True)
-def test_a_network_that_its_factory_compiled_is_taken_as_it_was(registered):
+def test_a_network_that_its_factory_wrapped_is_taken_as_it_was(registered):
     torch.manual_seed(0)
     plain = Net()
     torch.manual_seed(0)
@@ -79,11 +85,11 @@ def test_a_network_that_its_factory_compiled_is_taken_as_it_was(registered):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_weights_that_were_saved_from_a_compiled_network_have_its_layers_names(way, tmp_path):
+def test_weights_that_were_saved_from_a_wrapped_network_have_its_layers_names(way, tmp_path):
     saved, network = Net(), Net()
     torch.save(way(saved).state_dict(), tmp_path / "weights.pth")
-    assert load_weights(uncompiled(network), tmp_path / "weights.pth") == ()
-    assert torch.equal(network(INPUTS), uncompiled(saved)(INPUTS))
+    assert load_weights(unwrapped(network), tmp_path / "weights.pth") == ()
+    assert torch.equal(network(INPUTS), unwrapped(saved)(INPUTS))
 
 
 COMPILED = whole(Net())
@@ -93,6 +99,6 @@ def test_a_compiled_network_by_import_path_is_taken_as_it_was():
     assert type(network_from(f"{__name__}:COMPILED")) is Net
 
 
-def test_a_network_that_is_not_compiled_stays_as_it_is():
+def test_a_network_that_is_not_wrapped_stays_as_it_is():
     network = Net()
-    assert uncompiled(network) is network
+    assert unwrapped(network) is network

@@ -1,0 +1,42 @@
+"""Networks that their factory compiled or wrapped for a trainer of its own: without that, which hides their layers."""
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_COMPILER = "torch._dynamo"  # loaded if anything is compiled; importing it takes a second
+_INNER = {
+    "torch.nn.parallel.data_parallel": ("DataParallel", "module"),
+    "torch.nn.parallel.distributed": ("DistributedDataParallel", "module"),
+    "torch.optim.swa_utils": ("AveragedModel", "module"),
+    "torch._dynamo.eval_frame": ("OptimizedModule", "_orig_mod"),
+}
+"""Wrappers that call the network inside with their inputs: module, class, and the attribute that holds it."""
+
+
+def unwrapped(network: "nn.Module") -> "nn.Module":
+    """Return a network without `torch.compile`, `Module.compile`, `DataParallel` and the like; others as they are.
+
+    A compiled module calls its layers without their hooks, so that none can be tapped, and calls its weights
+    `_orig_mod.…`, as `DataParallel` calls them `module.…`. What a network keeps elsewhere than in its modules, such as
+    a compiled function, stays compiled.
+
+        unwrapped(torch.compile(network)) is network    # True
+    """
+    network = _inner(network)
+    for module in network.modules():
+        if _COMPILER in sys.modules:
+            module._compiled_call_impl = None  # noqa: SLF001 - no public name undoes Module.compile
+        for name, child in list(module._modules.items()):  # noqa: SLF001 - named_children leaves second names out
+            if child is not None and (original := _inner(child)) is not child:
+                setattr(module, name, original)
+    return network
+
+
+def _inner(module: "nn.Module") -> "nn.Module":
+    """Return what is inside the wrappers of a module, the module itself without any."""
+    kind = type(module)
+    name, attribute = _INNER.get(kind.__module__, ("", ""))
+    return _inner(getattr(module, attribute)) if kind.__name__ == name else module

@@ -1,0 +1,200 @@
+"""The check before anything trains: every network and loss of a recipe is built and tried once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdbench import models, storage
+from kdbench.data.augment import require_images
+from kdbench.distill.initial_weights import require_same_shape
+from kdbench.distill.module_paths import require_known_paths
+from kdbench.distill.objective import ScheduledTerm
+from kdbench.distill.tasks import require_task
+from kdbench.distill.training.devices import device_of
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import ModelFacts
+from kdbench.models.features.modes import evaluation_mode
+from kdbench.plugins import Recording, Source, describe_failure, recording, sources_of
+from kdbench.recipe import Model, Student, Trained
+from kdbench.registry import is_shipped
+from kdbench.workflows.stages.train import class_weights_of, terms_of
+from kdbench.workflows.study import networks
+from kdbench.workflows.study.model_sources import file_hash
+from kdbench.workflows.study.network_checks import SAMPLES, require_usable
+from kdbench.workflows.study.plan import Job, training_of
+from kdbench.workflows.study.ready_teachers import TeacherForm, form_of, is_onnx_teacher, onnx_network
+from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.study.user_code_checks import (
+    require_least_batch,
+    require_usable_methods,
+    require_usable_transform,
+)
+
+Trainings = Mapping[str, Sequence[Source]]  # complete ones, by the job's id, with the code that they ran
+
+_TRIED = {"model", "quantize", "prune", "sub_students", "input", "weights_key"}
+
+
+def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) -> dict[str, Recording]:
+    """Build and try every entry's network and loss once, so that a mistake in a recipe fails before anything trains.
+
+    Networks of the jobs that are `trained` are known to export, as long as their code is the same. Return the user code
+    of each entry, by name, with the files that it reads on the way.
+    """
+    trained = trained or {}
+    recordings: dict[str, Recording] = {}
+    distinct: dict[tuple[str, bool], Job] = {}
+    for job in jobs:
+        distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
+    tried: set[str] = set()
+    teaching: dict[str, nn.Module] = {}
+    for job in distinct.values():
+        require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
+        require_images(job.entry.data.augment, run_data.dataset, job.entry.name)
+        if job.logits is not None:
+            recordings[job.entry.name] = Recording()
+            continue
+        form = form_of(job, run_data)
+        require_vocabulary(job.entry, run_data, None if form is None else form.facts)
+        class_weights_of(job, run_data)
+        with recording() as of_network:
+            with recording() as of_building:
+                if form is not None and form.facts is not None:
+                    network: nn.Module = onnx_network(job, form)
+                else:
+                    network, _ = networks.from_weights(job, run_data.dataset)
+            if not job.entry.is_ready:
+                require_known_paths(network, training_of(job), job.entry.name)
+            exports = job.id in trained and set(sources_of(of_building)) <= set(trained[job.id])
+            exported = job.part is None and not exports
+            _try(network, job, run_data, tried, form, exported=exported, again=partial(_rebuilt, job, run_data))
+        build = partial(_tried_peer, job, run_data, tried)
+        teachers = _untrained_teachers(job, run_data, teaching)
+        with recording() as of_terms:
+            terms = terms_of(job, network, teachers, run_data, build)
+            require_usable_transform(job.entry, job.seed, run_data)
+            require_usable_methods(job, terms, network, teachers, run_data)
+            if not job.entry.is_ready:
+                require_least_batch(job, terms, network, teachers, training_of(job).batch, run_data)
+        recordings[job.entry.name] = of_network | of_terms | recordings.get(job.entry.name, Recording())
+        if not job.parts:
+            networks.is_cached(job.entry, terms, training_of(job))
+        _require_stored_logits(job, terms, run_data)
+        if job.start is not None:
+            _require_start(job, job.start, network, run_data)
+        device_of(training_of(job))
+    return recordings
+
+
+def _require_stored_logits(job: Job, terms: Sequence[ScheduledTerm], run_data: RunData) -> None:
+    """Raise InputError where a teacher that is a file of logits does not fit the job's training part."""
+    if any(term.method.needs_teacher for term in terms):
+        for teacher in job.teachers:
+            if teacher.logits is not None:
+                networks.stored_teacher(job, teacher, run_data)
+
+
+def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) -> None:
+    """Raise InputError where `network` cannot begin with weights of `start`: it has another shape or another input."""
+    if not (isinstance(job.entry, Student) and job.entry.prune is not None):
+        require_same_shape(network, networks.quantized_like(networks.fresh(start, run_data.dataset), job))
+    elif form_of(start, run_data) is not None:
+        message = f"student {job.entry.name!r} is pruned from {start.entry.name!r}, whose input or classes differ"
+        hint = "fine-tune a student from its weights first (weights = FILE), and prune that one"
+        raise InputError(f"{message} from the data's", hint)
+
+
+def _untrained_teachers(job: Job, run_data: RunData, built: dict[str, nn.Module]) -> list[nn.Module]:
+    """Return the networks of the teachers that a job learns from, before training; `built` keeps them by id."""
+    teachers = job.teachers if job.learns else ()
+    for teacher in teachers:
+        if teacher.id not in built:
+            built[teacher.id] = networks.teaching(teacher, run_data, None)
+    return [built[teacher.id] for teacher in teachers]
+
+
+def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | None = None) -> None:
+    """Raise InputError for token ids where the network, or the ONNX file with `facts`, takes none, or too few."""
+    dataset = run_data.dataset
+    if dataset.layout != "tokens":
+        return
+    name = entry.model.name
+    if facts is None and not models.takes_tokens(name):
+        message = f"{entry.name}: model {name!r} takes numbers, and the inputs are token ids"
+        raise InputError(message, 'use gru or lstm with a vocabulary; data.layout = "vectors" makes them numbers')
+    parts = (part for part in (run_data.train, run_data.validation, dataset.test) if part is not None)
+    needed = 1 + max(int(part.inputs.max()) for part in parts)
+    known = entry.model.options.get("vocabulary") if facts is None else facts.vocabulary
+    if isinstance(known, int) and known < needed:
+        message = f"{entry.name}: token ids go up to {needed - 1}, and vocabulary is {known}"
+        hint = f"set vocabulary = {needed} or more" if facts is None else "choose the data that the file was made for"
+        raise InputError(message, hint)
+
+
+def _try(
+    network: nn.Module,
+    job: Job,
+    run_data: RunData,
+    tried: set[str],
+    form: TeacherForm | None,
+    *,
+    exported: bool,
+    again: Callable[[], nn.Module],
+) -> None:
+    """Raise InputError for a network of `job` that cannot be used; equal ones, in `tried`, are not tried again.
+
+    `again` builds it once more. `form` describes a ready teacher whose input and outputs differ from the students'.
+    """
+    model = job.entry.model_dump(mode="json", include=_TRIED)
+    trains = not job.entry.is_ready
+    model["weights"], model["trains"] = None if job.weights is None else file_hash(job.weights), trains
+    key = storage.content_hash({**model, "exported": exported, "part": job.part is not None})
+    if key not in tried:
+        tried.add(key)
+        example = run_data.example(run_data.train, SAMPLES)
+        dataset, outputs = run_data.dataset, run_data.dataset.outputs
+        options: dict[str, Any] = {"trains": trains, "exported": exported, "again": _unknown(job, again)}
+        if form is not None:
+            example, outputs = form.example(example), form.outputs
+        require_usable(network, example, outputs, job.entry.name, task=dataset.task, **options)
+        if dataset.layout == "tokens":
+            _require_all_tokens(network, run_data, job.entry.name)
+
+
+def _require_all_tokens(network: nn.Module, run_data: RunData, name: str) -> None:
+    """Raise InputError for a network that fails on the largest token id of any part."""
+    parts = [part for part in (run_data.train, run_data.validation, run_data.dataset.test) if part is not None]
+    largest = [part.inputs[part.inputs.max(axis=1).argmax()] for part in parts]
+    sample = max(largest, key=lambda tokens: int(tokens.max()))
+    try:
+        with torch.no_grad(), evaluation_mode(network):
+            network(torch.from_numpy(sample[None].copy()))
+    except Exception as error:  # user code
+        message = f"{name} fails on a sample with the token id {sample.max()}: {describe_failure(error)}"
+        hint = f"let its embedding have {int(sample.max()) + 1} rows or more, one for each id from 0"
+        raise InputError(message, hint) from error
+
+
+def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | None, number: int) -> nn.Module:
+    """Build a peer as `networks.build_peer` does, and try it."""
+    peer = networks.build_peer(job, run_data.dataset, model, number)
+    if model is not None:
+        entry = job.entry.model_copy(update={"model": model, "name": f"a peer of {job.entry.name}"})
+        again = partial(networks.build_peer, job, run_data.dataset, model, number)
+        _try(peer, replace(job, entry=entry, weights=None), run_data, tried, None, exported=False, again=again)
+    return peer
+
+
+def _rebuilt(job: Job, run_data: RunData) -> nn.Module:
+    return networks.from_weights(job, run_data.dataset)[0]
+
+
+def _unknown(job: Job, again: Callable[[], nn.Module]) -> Callable[[], nn.Module] | None:
+    """Return `again` for a network of user code; None for those of kdbench and other libraries, and for ONNX files."""
+    if is_onnx_teacher(job) or is_shipped(models.MODELS.get(job.entry.model.name)):
+        return None
+    return again

@@ -1,0 +1,104 @@
+"""Whether a network is what its saved weights say: with them in it, a newly built one has to compute the same.
+
+Trainings keep the state dict alone: of the best epoch, in checkpoints, for the exported file. What a network remembers
+elsewhere, as a plain attribute or in a random generator of its own, would be lost there without a notice.
+"""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kdbench.errors import InputError
+from kdbench.models.features.modes import evaluation_mode
+from kdbench.plugins import describe_failure
+from kdbench.plugins.seeding import seeded
+
+_ROUNDING = 1e-5  # of the largest logit: both networks compute the same
+_KEEP = "keep it in a buffer: self.register_buffer(name, tensor) in __init__, and change that in forward"
+_MOST_SHOWN = 3
+
+
+def require_tensors(network: nn.Module, subject: str) -> None:
+    """Raise InputError for a state dict that holds something else than tensors, which no file of weights can."""
+    others = [name for name, value in network.state_dict().items() if not isinstance(value, Tensor)]
+    if others:
+        hint = "keep numbers in buffers (register_buffer), and return a tensor from get_extra_state, or leave it out"
+        raise InputError(f"{subject} saves {_listed(others)}, no tensor, with its weights", hint)
+
+
+def require_seeded(network: nn.Module, again: nn.Module, subject: str) -> None:
+    """Raise InputError where a network that was built `again` with the same seed begins with other weights."""
+    first, second = network.state_dict(), again.state_dict()
+    if first.keys() != second.keys() or any(first[name].shape != second[name].shape for name in first):
+        message = f"{subject} has other weights each time it is built"
+        raise InputError(message, "build it from its arguments alone")
+    different = [name for name in first if not torch.equal(_comparable(first[name]), _comparable(second[name]))]
+    if different:
+        message = f"{subject} starts with other values of {_listed(different)} each time it is built with one seed"
+        raise InputError(message, "draw them with torch, numpy.random or random, without a generator of your own")
+
+
+def require_complete_state(network: nn.Module, again: nn.Module, inputs: Tensor, subject: str, *, trains: bool) -> None:
+    """Raise InputError unless `again` computes what a `network` that was used does, once it has its state dict.
+
+    Both are called on a batch of normalised `inputs` in evaluation mode and, if it `trains`, in training mode, with the
+    same random numbers.
+    """
+    for name, value in network.state_dict().items():
+        before = again.state_dict().get(name)
+        if before is None or before.shape != value.shape:
+            was = "did not exist" if before is None else f"had the shape {tuple(before.shape)}"
+            message = f"{subject} has a tensor {name!r} of shape {tuple(value.shape)} that {was} before the first batch"
+            hint = "make it in __init__ with the shape that it keeps; persistent=False is for buffers that can be lost"
+            raise InputError(message, hint)
+    try:
+        again.load_state_dict(network.state_dict())
+    except Exception as error:  # user code may decide what it takes
+        message = f"{subject} does not take its own state dict: {describe_failure(error)}"
+        raise InputError(message, "leave load_state_dict and its hooks as torch has them") from error
+    if _differ(network, again, inputs, training=False):
+        message = f"{subject} answers otherwise once its weights are saved and loaded: it remembers more than these"
+        raise InputError(message, _KEEP)
+    if trains and _differ(network, again, inputs, training=True):
+        message = f"{subject} trains otherwise once its weights are saved and loaded, as in a resumed training"
+        raise InputError(message, f"{_KEEP}; draw random numbers from torch's own generator")
+
+
+def draws_random_numbers(call: Callable[[], object]) -> bool:
+    """Return whether a call takes numbers from the global generators of torch, numpy or Python."""
+    before = _generators()
+    call()
+    return _generators() != before
+
+
+def _generators() -> tuple[bytes, bytes, int, object]:
+    words = np.random.get_state()  # noqa: NPY002 - user code draws from it
+    return torch.get_rng_state().numpy().tobytes(), words[1].tobytes(), words[2], random.getstate()  # type: ignore[index]
+
+
+def _differ(network: nn.Module, again: nn.Module, inputs: Tensor, *, training: bool) -> bool:
+    if training and len(inputs) < 2:  # batch norm has no variance for one sample
+        return False
+    one, other = (_answer(each, inputs, training=training) for each in (network, again))
+    return not float((one - other).abs().max()) <= _ROUNDING * max(float(one.abs().max()), 1.0)
+
+
+def _answer(network: nn.Module, inputs: Tensor, *, training: bool) -> Tensor:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), seeded(0), evaluation_mode(network):
+        torch.manual_seed(0)
+        network.train(training)
+        answer: Tensor = network(inputs.clone())
+    return answer.double()
+
+
+def _comparable(value: Tensor) -> Tensor:
+    """Return a tensor in which a number that is none equals itself."""
+    return value.nan_to_num() if value.is_floating_point() else value
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    return ", ".join(names[:_MOST_SHOWN]) + more
