@@ -16,6 +16,9 @@ from typing import Any
 from kdbench import storage, units
 from kdbench.errors import InputError
 
+CALIBRATION_COUNT = 256
+"""How many training samples ranges are calibrated on by default, in a command and in a recipe."""
+
 _DIGITS = 18  # of a count
 _MOST_AXES = 8
 _SHOWN = 60  # characters of a wrong value

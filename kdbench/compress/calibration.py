@@ -1,4 +1,4 @@
-"""The inputs that activations are calibrated on: which training samples, and what is stated of them."""
+"""Which samples activations are calibrated on, which are held out to judge the result, and what is stated of them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.data.dataset import Split
+from kdbench.data.dataset import Indices, Labels, Pick, Split
 from kdbench.data.selection import key_of, words
 from kdbench.errors import InputError
+from kdbench.options import CALIBRATION_COUNT
 from kdbench.results.cards import CalibrationSet
 from kdbench.validation import Value, WrongValueError
 
 _STREAM = 0x63616C69  # of random words: no other choice of samples shares it
-DEFAULT_COUNT = 256
 
 
 class CalibrationChoice(Value):
     """Which samples of the training part to calibrate on: `count` random ones, drawn with `seed`."""
 
-    count: int = DEFAULT_COUNT
+    count: int = CALIBRATION_COUNT
     seed: int = 0
 
     def model_post_init(self, _: Any) -> None:
@@ -42,12 +42,30 @@ class CalibrationChoice(Value):
         `multiple` is the batch of a model that takes no other. Raises InputError where there are too few samples, or
         the count is no multiple of that batch.
         """
-        self.require_enough(len(training))
+        order = self._order(training.samples)
         if multiple and self.count % multiple:
             message = f"the model takes batches of {multiple}, and {self.count} calibration samples fill no whole ones"
             raise InputError(message, _hint(-(-self.count // multiple) * multiple))
-        order = np.argsort(words(key_of(self.seed, _STREAM), training.samples), kind="stable")
         return training.subset(np.sort(order[: self.count]))
+
+    def held_out(self, training: Split, most: int, multiple: int | None = None) -> Split:
+        """Return up to `most` samples that are not calibrated on, as many as fill batches of `multiple`, in order.
+
+        Raises InputError where that leaves none.
+        """
+        return drawn(training, self._order(training.samples)[self.count :], most, multiple)
+
+    def pick(self, held_out: int = 0) -> Pick:
+        """Return what picks these samples, and up to `held_out` further ones; it raises InputError for too few."""
+        return lambda samples: np.sort(self._order(samples)[: self.count + held_out])
+
+    def of_validation(self, validation: Split, most: int, multiple: int | None = None) -> Split:
+        """Return up to `most` random samples of a part that nothing is calibrated on, as `held_out` does."""
+        return drawn(validation, _random_order(self.seed, validation.samples), most, multiple)
+
+    def _order(self, samples: Labels) -> Indices:
+        self.require_enough(len(samples))
+        return _random_order(self.seed, samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +82,20 @@ class Calibration:
         return cls(inputs, known)
 
 
+def _random_order(seed: int, samples: Labels) -> Indices:
+    return np.argsort(words(key_of(seed, _STREAM), samples), kind="stable")
+
+
+def drawn(split: Split, order: Indices, most: int, multiple: int | None = None) -> Split:
+    """Return the first samples in `order`, up to `most` in whole batches of `multiple`, in the part's own order."""
+    count = min(most, len(order))
+    count -= count % (multiple or 1)
+    if not count:
+        message = f"{len(order)} training samples are left to judge accuracy on, and it takes {multiple or 1} at least"
+        raise InputError(message, "calibrate on fewer samples: --calibration-count, in a recipe calibration_count")
+    return split.subset(np.sort(order[:count]))
+
+
 def _hint(count: int) -> str:
     return f"--calibration-count {count}, in a recipe calibration_count = {count}"
 
@@ -73,3 +105,9 @@ def samples_sha256(samples: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{samples.dtype} {samples.shape}".encode())
     digest.update(np.ascontiguousarray(samples).tobytes())
     return digest.hexdigest()
+
+
+def labelled_sha256(samples: Split) -> str:
+    """Return the SHA-256 of samples and their labels."""
+    labels = np.ascontiguousarray(samples.labels).tobytes()
+    return hashlib.sha256(samples_sha256(samples.inputs).encode() + labels).hexdigest()

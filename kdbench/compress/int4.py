@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class Int4(Compressor):
 
     block_size: Literal[16, 32, 64, 128, 256] = 32
     keep_float: tuple[str, ...] = ()
+
+    def require_available(self) -> None:
+        """Raise InputError if onnx-ir is missing, which onnxruntime needs for 4-bit weights and does not require."""
+        _quantizer()
 
     def compress(self, source: Source, target: Path) -> Outcome:
         """Write the INT4 file; raises InputError for a model without matrix products of stored weights."""
@@ -85,16 +89,18 @@ def product_share(model: "onnx.ModelProto", kept: tuple[str, ...] = ()) -> float
     return products / sum(sizes.values()) if products else 0.0
 
 
-def quantize_weights(model: "onnx.ModelProto", block_size: int, kept: tuple[str, ...] = ()) -> "onnx.ModelProto":
-    """Return `model` with symmetric 4-bit weights in its matrix products; raises InputError if onnx-ir is missing."""
+def _quantizer() -> Any:
     try:
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     except ImportError as error:
         raise InputError(f"int4 needs a package that is missing: {error}", "pip install onnx-ir") from error
+    return MatMulNBitsQuantizer
+
+
+def quantize_weights(model: "onnx.ModelProto", block_size: int, kept: tuple[str, ...] = ()) -> "onnx.ModelProto":
+    """Return `model` with symmetric 4-bit weights in its matrix products; raises InputError if onnx-ir is missing."""
     with hushed():
-        quantizer = MatMulNBitsQuantizer(
-            model, bits=4, block_size=block_size, is_symmetric=True, nodes_to_exclude=list(kept)
-        )
+        quantizer = _quantizer()(model, bits=4, block_size=block_size, is_symmetric=True, nodes_to_exclude=list(kept))
         quantizer.process()
     quantized: onnx.ModelProto = quantizer.model.model
     _drop_unread(quantized)

@@ -5,12 +5,13 @@ by integer kernels where it has one. The ranges are ours (`ranges`), handed over
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from kdbench import storage, temporary
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
@@ -18,20 +19,25 @@ from kdbench.compress.activations import activations, refused
 from kdbench.compress.bias_correction import correct_biases
 from kdbench.compress.equalization import equalize
 from kdbench.compress.float_layers import shield_float_layers
+from kdbench.compress.goals import drop_goal, layers_to_keep, loss_of, snr_goal
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Samples
-from kdbench.compress.preparing import forget_unused_domains, hushed, prepared
+from kdbench.compress.preparing import forget_unused_domains, hushed, prepared, require_onnxruntime
 from kdbench.compress.ranges import Range, ranges_of
-from kdbench.compress.sensitivity import answer_snr_db, keep_in_float, layer_noise
+from kdbench.compress.sensitivity import answer_snr_db, layer_noise
 from kdbench.compress.wiring import LAYERS
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
+from kdbench.validation import WrongValueError, later
 
 if TYPE_CHECKING:
     import onnx
 
+    from kdbench.compress.held_out import Loss
 
 _OBSERVED = 32  # calibration inputs on which noise is measured
+RANGES_SINCE = (1, 27)
+"""The first version of onnxruntime whose `quantize_static` takes given ranges (`calibration_cache_path`)."""
 
 
 @COMPRESSORS.register("int8")
@@ -42,8 +48,10 @@ class Int8(Compressor):
     symmetric, `per_channel` or per tensor. With `reduce_range` they have 7 bits: on x86 without VNNI, sums of products
     of 8-bit numbers would saturate, so that the same file answered differently. `keep_float` names the nodes that stay
     in float32. `equalize` first rescales channels so that the weights of neighbouring layers have the same range.
-    `correct_bias` takes the mean error of each channel out of the bias. With `min_snr_db`, the layers that add most
-    noise stay in float32 too, until the answer on calibration inputs has that ratio of signal to noise.
+    `correct_bias` takes the mean error of each channel out of the bias. The layers that add most noise stay in float32
+    too, as many as two goals need: that the answer on calibration inputs has the ratio of signal to noise `min_snr_db`,
+    and that top-1 falls by at most `max_drop` percentage points on up to `held_out_count` labelled samples that nothing
+    was calibrated on.
     """
 
     calibrated = True
@@ -57,6 +65,23 @@ class Int8(Compressor):
     equalize: bool = False
     correct_bias: bool = False
     min_snr_db: float | None = None
+    max_drop: float | None = later(None, ge=0, lt=100)
+    held_out_count: int = later(2000, ge=1, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _counts_for_a_goal(self) -> Self:
+        if "held_out_count" in self.model_fields_set and self.max_drop is None:
+            raise WrongValueError("held_out_count is for max_drop, which is not set", "set max_drop, or leave it out")
+        return self
+
+    @property
+    def held_out_samples(self) -> int:
+        """How many labelled samples are wanted to judge accuracy on."""
+        return 0 if self.max_drop is None else self.held_out_count
+
+    def require_available(self) -> None:
+        """Raise InputError where onnxruntime is too old to take given ranges."""
+        require_onnxruntime(RANGES_SINCE, "static INT8 with calibrated ranges")
 
     def compress(self, source: Source, target: Path) -> Outcome:
         """Write the INT8 file; raises InputError for a model that is no float32 one, or an unknown node to keep."""
@@ -67,28 +92,30 @@ class Int8(Compressor):
         inputs = source.inputs.inputs
         observe = partial(activations, model, source.facts.input_name, inputs, batch=source.facts.fixed_batch)
         ranges = ranges_of(observe, self.calibrator)
-        kept = self.keep_float + self._layers_to_keep(model, ranges, source)
-        quantized = self._quantized(model, ranges, source, kept)
+        kept, quantized, loss = self._within_goals(model, ranges, source)
         target.write_bytes(quantized.SerializeToString(deterministic=True))
         require_runs(target, source.facts.input_name, inputs[: source.facts.fixed_batch or 1])
         warnings = _in_float(target, source, model, kept)
         facts = _noise(model, quantized, _observed(source)) | ({"kept_float": list(kept)} if kept else {})
+        if loss is not None:
+            facts["held_out"] = loss.facts
+            warnings += loss.warnings(seen=source.labelled.seen)
         return Outcome(ranges=ranges, facts=facts, warnings=warnings)
 
-    def _layers_to_keep(self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source) -> tuple[str, ...]:
-        """Return the layers that have to stay in float for `min_snr_db`, those that add most noise first."""
-        goal, samples = self.min_snr_db, _observed(source)
-        if goal is None:
-            return ()
-
-        def with_float(kept: tuple[str, ...]) -> "onnx.ModelProto":
-            return self._quantized(model, ranges, source, self.keep_float + kept)
-
-        first = with_float(())
-        if answer_snr_db(model, first, samples) >= goal:
-            return ()
-        noises = [noise.name for noise in layer_noise(model, first, samples) if noise.name not in self.keep_float]
-        return keep_in_float(noises, lambda kept: answer_snr_db(model, with_float(kept), samples) >= goal)
+    def _within_goals(
+        self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source
+    ) -> "tuple[tuple[str, ...], onnx.ModelProto, Loss | None]":
+        """Return the nodes that stay in float, the file with them, and what it loses on held-out samples if known."""
+        samples, goals = _observed(source), []
+        if self.min_snr_db is not None:
+            goals.append(snr_goal(model, samples, self.min_snr_db))
+        loss = None if self.max_drop is None else loss_of(model, source.labelled, samples)
+        if loss is not None and self.max_drop is not None:
+            goals.append(drop_goal(loss, self.max_drop))
+        of = partial(self._quantized, model, ranges, source)
+        named = self.keep_float
+        kept, quantized = layers_to_keep(model, lambda noisy: of(named + noisy), samples, goals, named)
+        return named + kept, quantized, None if loss is None else loss(quantized)
 
     def _quantized(
         self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source, kept: tuple[str, ...]
@@ -146,7 +173,7 @@ def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: In
         onnx.save(model, float_file)
         with hushed():
             try:
-                _with_cache(quantize_static)(
+                quantize_static(
                     float_file,
                     written,
                     calibration_data_reader=None,
@@ -179,18 +206,6 @@ def _cache(ranges: Mapping[str, Range]) -> dict[str, Any]:
     }
     method = {"CLS": "CalibrationMethod", "value": "CalibrationMethod.MinMax"}
     return {"CLS": "TensorsData", "data": data, "calibration_method": method, "smooth_quant": False}
-
-
-def _with_cache(function: Callable[..., None]) -> Callable[..., None]:
-    """Return onnxruntime's function; raises InputError where it is too old to take given ranges."""
-    import inspect
-
-    import onnxruntime
-
-    if "calibration_cache_path" not in inspect.signature(function).parameters:
-        message = f"onnxruntime {onnxruntime.__version__} cannot quantize with given ranges"
-        raise InputError(message, "pip install -U onnxruntime")
-    return function
 
 
 def require_runs(path: Path, name: str, inputs: Any) -> None:

@@ -6,23 +6,34 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kdbench.compress.calibration import Calibration
+from kdbench.compress.held_out import HeldOut
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.validation import Value
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A model file to compress, and the inputs to calibrate on: None for methods that need none."""
+    """A model file to compress, the inputs to calibrate on, and labelled samples to judge the result on.
+
+    The last two are None for methods that need none.
+    """
 
     path: Path
     facts: ModelFacts
     calibration: Calibration | None = None
+    held_out: HeldOut | None = None
 
     @property
     def inputs(self) -> Calibration:
         """The calibration inputs of a method that needs them."""
         assert self.calibration is not None, "a calibrated method gets inputs"
         return self.calibration
+
+    @property
+    def labelled(self) -> HeldOut:
+        """The labelled samples of a method that asks for some (`Compressor.held_out_samples`)."""
+        assert self.held_out is not None, "a method gets the labelled samples that it asks for"
+        return self.held_out
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,14 @@ class Compressor(Value):
     calibrated: ClassVar[bool] = False
     leaves_float32: ClassVar[bool] = False
     revision: ClassVar[int] = 1
+
+    @property
+    def held_out_samples(self) -> int:
+        """How many labelled samples, besides those that it calibrates on, the method judges its result on at most."""
+        return 0
+
+    def require_available(self) -> None:
+        """Raise InputError if something that the method needs is not installed, before any work begins."""
 
     def compress(self, source: Source, target: Path) -> Outcome:
         """Write a variant of `source` to `target`: the same bytes whenever settings, inputs and versions are the same.

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,18 @@ def require_float32(path: Path) -> None:
     if sum(sizes) > MAX_FILE_BYTES:
         message = f"{path} has {sum(sizes) / 2**30:.1f} GiB of weights, and compression handles files up to 2 GiB"
         raise InputError(message, "compress a smaller model")
+
+
+def require_onnxruntime(least: tuple[int, int], what: str) -> None:
+    """Raise InputError unless onnxruntime has at least the version `least`, which `what` needs."""
+    import onnxruntime
+
+    installed: str = onnxruntime.__version__
+    numbers = tuple(int(part) for part in re.findall(r"\d+", installed)[:2])
+    if numbers < least:
+        needed = ".".join(map(str, least))
+        message = f"{what} needs onnxruntime {needed} or later, and {installed} is installed"
+        raise InputError(message, f"pip install -U 'onnxruntime>={needed}'")
 
 
 def _computes_in_integers(node: "onnx.NodeProto") -> bool:

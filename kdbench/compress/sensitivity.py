@@ -91,19 +91,21 @@ def snr_db(exact: NDArray[Any], noisy: NDArray[Any]) -> float:
     return power.snr_db
 
 
-def keep_in_float(layers: Iterable[str], holds: Callable[[tuple[str, ...]], bool]) -> tuple[str, ...]:
+def keep_in_float(
+    layers: Iterable[str], holds: Callable[[tuple[str, ...]], bool], goal: str = "the goal"
+) -> tuple[str, ...]:
     """Return the shortest beginning of `layers`, worst first, that has to stay in float for a goal to hold.
 
     `holds` quantizes everything but the given layers and says whether the goal is met: an accuracy, or a ratio of
-    signal to noise. It is asked for no layer first, then for one more each time. Raises InputError if the goal is not
-    even met with all of them in float.
+    signal to noise. It is asked for no layer first, then for one more each time. Raises InputError if the goal, so
+    called, is not even met with all of them in float.
     """
     order = list(layers)
     for count in range(len(order) + 1):
         if holds(kept := tuple(order[:count])):
             return kept
-    message = f"the goal is missed even with all {len(order)} layers in float"
-    raise InputError(message, "lower the goal, or compare with the accuracy of the float model on the same samples")
+    message = f"{goal} is missed even with all {len(order)} layers in float: activations between them are quantized"
+    raise InputError(message, "ask for less, keep more nodes in float32 with keep_float, or choose fp16")
 
 
 class _Power:

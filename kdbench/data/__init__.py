@@ -6,16 +6,17 @@ trainer or a model runtime. `distill`, `workflows` and `cli` import it.
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kdbench import plugins
-from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Request, Split
+from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Pick, Request, Split
 from kdbench.data.reading.signatures import loaded
 from kdbench.errors import InputError
 from kdbench.registry import Registry
 from kdbench.results.preprocessing import Geometry
 
-__all__ = ["DATASETS", "PARTS", "Dataset", "Loader", "Part", "Request", "Split", "load"]
+__all__ = ["DATASETS", "PARTS", "Dataset", "Loader", "Part", "Pick", "Request", "Split", "load"]
 
 DATASETS: Registry[Loader] = Registry(
     "data set", package="kdbench.data", group="kdbench.datasets", imported=plugins.imported
@@ -33,6 +34,7 @@ def load(
     geometry: Geometry | None = None,
     floats: bool = False,
     layout: str = "auto",
+    pick: Pick | None = None,
 ) -> Dataset:
     """Load the data set `name` into memory: a registered name, `folder:PATH`, `npz:PATH` or a function's import path.
 
@@ -40,7 +42,8 @@ def load(
     downloaded sets (default: the environment variable KDBENCH_DATA); nothing is downloaded unless `download` is True.
     `resize` scales the shorter side to that many pixels, then `crop` cuts a centred square; `geometry` replaces both.
     With `floats`, images that are stored as floats stay so; otherwise those from 0 to 1 are rounded to 256 levels,
-    unless a `layout` (`kdbench.data.reading.layouts`) says what the axes of the arrays are.
+    unless a `layout` (`kdbench.data.reading.layouts`) says what the axes of the arrays are. `pick` chooses samples of
+    the training part, which keep their numbers: of a folder, no other image is opened.
 
     Raises InputError for an unknown or unusable set, DataMissingError if its files are missing.
     """
@@ -52,7 +55,7 @@ def load(
     folder = root or os.environ.get("KDBENCH_DATA")
     geometry = geometry or Geometry(resize=resize, crop=None if crop is None else (crop, crop))
     place = Path(folder).expanduser() if folder else None
-    request = Request(name, place, download, tuple(parts), geometry, floats, layout)
+    request = Request(name, place, download, tuple(parts), geometry, floats, layout, pick)
     content = loaded(DATASETS.get(name), request)
     if not isinstance(content, Dataset):
         from kdbench.data.reading.arrays import dataset_from_arrays
@@ -62,4 +65,6 @@ def load(
     if layout != "auto" and dataset.layout != ("NCHW" if layout == "NHWC" else layout):
         message = f"the data set {name!r} holds {dataset.layout}, and data.layout is {layout!r}"
         raise InputError(message, "leave data.layout out: this set has a fixed layout")
-    return dataset
+    if pick is None or dataset.train is None:
+        return dataset
+    return replace(dataset, train=dataset.train.subset(pick(dataset.train.samples)))

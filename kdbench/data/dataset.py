@@ -169,12 +169,17 @@ class Dataset:
         return [split for split in (self.train, self.test) if split is not None]
 
 
+Pick = Callable[[Labels], Indices]
+"""Returns, of samples (N,) by their numbers, the positions of those to keep, ascending; of kept ones it keeps all."""
+
+
 @dataclass(frozen=True)
 class Request:
-    """A request to a loader, which must respect every field.
+    """A request to a loader, which must respect every field but the last.
 
     `root` is the folder of downloaded sets, `parts` the parts to load, `geometry` how images are brought to one size.
-    With `floats`, images that are stored as floats stay so. `layout` says what the axes of arrays are.
+    With `floats`, images that are stored as floats stay so. `layout` says what the axes of arrays are. `pick` says
+    which samples of the training part are wanted: a loader may leave the others unread.
     """
 
     name: str
@@ -184,6 +189,7 @@ class Request:
     geometry: Geometry = Geometry()  # noqa: RUF009 - frozen
     floats: bool = False
     layout: str = "auto"
+    pick: Pick | None = None
 
 
 Loader = Callable[[Request], Any]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.data import DATASETS
-from kdbench.data.dataset import PARTS, Dataset, Labels, Part, Request, Split
+from kdbench.data.dataset import PARTS, Dataset, Indices, Labels, Part, Request, Split
 from kdbench.data.reading.images import EXTENSIONS, channel_statistics, common_form, read_images
 from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
@@ -33,14 +33,14 @@ class Listing:
     labels: Labels
     skipped: int = 0
 
-    def subset(self, indices: np.ndarray[tuple[int], np.dtype[np.integer]]) -> "Listing":
+    def subset(self, indices: Indices) -> "Listing":
         """Return the files at `indices`."""
         return Listing(tuple(self.paths[i] for i in indices), self.labels[indices], self.skipped)
 
 
 @DATASETS.register_pattern(r"folder:.+", example="folder:PATH")
 def load_folder(request: Request) -> Dataset:
-    """Load a folder of images; only the requested parts are opened.
+    """Load a folder of images; only the requested parts are opened, and of the training part what is picked.
 
     Mean and std come from at most 2048 evenly spaced training images, or test images if no others are requested.
     """
@@ -52,10 +52,16 @@ def load_folder(request: Request) -> Dataset:
     for part in request.parts:
         if part not in listings:
             raise DataMissingError(f"{base} has no {part} part", f"add {base / part} with one folder per class")
+    numbers = {part: np.arange(len(listing.paths)) for part, listing in listings.items()}
+    unread: tuple[Path, ...] = ()
+    if request.pick is not None and "train" in request.parts:
+        unread = listings["train"].paths
+        numbers["train"] = np.asarray(request.pick(numbers["train"]))
+        listings["train"] = listings["train"].subset(numbers["train"])
     paths = [path for part in request.parts for path in listings[part].paths]
-    form = common_form(paths, request.geometry)
+    form = common_form(paths, request.geometry, unread)
     read = partial(read_images, form=form, geometry=request.geometry)
-    splits = {part: Split(read(listings[part].paths), listings[part].labels) for part in request.parts}
+    splits = {part: Split(read(listings[part].paths), listings[part].labels, numbers[part]) for part in request.parts}
     basis: Part = "train" if "train" in splits else "test"
     count = len(splits[basis])
     sample = np.linspace(0, count - 1, min(count, _STATISTICS_IMAGES)).astype(np.int64)

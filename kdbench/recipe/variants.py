@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from kdbench.options import CALIBRATION_COUNT
 from kdbench.recipe.named import WithOptions
 from kdbench.registry import suggestion
 
@@ -28,7 +29,7 @@ class Variant(WithOptions):
     of: str
     method: str
     name: str = Field(pattern=NAME, max_length=80)
-    calibration_count: int = Field(default=256, ge=1, le=1_000_000)
+    calibration_count: int = Field(default=CALIBRATION_COUNT, ge=1, le=1_000_000)
     calibration_seed: int = Field(default=0, ge=0, lt=2**32)
     family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)

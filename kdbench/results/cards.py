@@ -131,7 +131,8 @@ class CodeFile(Value):
 class CalibrationSet(Value):
     """The inputs that activations were calibrated on: `count` samples of the training part, drawn with `seed`.
 
-    `sha256` is of the samples as the data set called `data` holds them, in the training part's order.
+    `sha256` is of the samples as the data set called `data` holds them, in the training part's order; of labelled
+    samples it covers the labels too.
     """
 
     data: str
@@ -144,7 +145,8 @@ class Variant(Value):
     """How a file was made from another one: by compression method `method` with `settings`, from the model `of`.
 
     `ranges` are the lowest and highest value that each quantized activation keeps, `versions` those of the libraries
-    that wrote the file, `facts` what else the method tells. Files with one `key` have the same bytes.
+    that wrote the file, `facts` what else the method tells. `held_out` are the labelled samples that a goal of accuracy
+    was judged on. Files with one `key` have the same bytes.
     """
 
     of: Id
@@ -152,6 +154,7 @@ class Variant(Value):
     method: str
     settings: AnyTable = Field(default_factory=dict)
     calibration: CalibrationSet | None = None
+    held_out: CalibrationSet | None = later(None)
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     facts: AnyTable = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)

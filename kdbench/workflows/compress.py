@@ -5,14 +5,16 @@ What is already there is kept, so that an interrupted compression goes on where 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from kdbench import storage
-from kdbench.compress import COMPRESSORS, Source
+from kdbench.compress import COMPRESSORS, Calibration, Compressor, Source
 from kdbench.compress.calibration import CalibrationChoice
+from kdbench.compress.held_out import HeldOut
 from kdbench.compress.preparing import require_float32
 from kdbench.errors import InputError
 from kdbench.measure.bench_model import BenchModel
@@ -29,7 +31,10 @@ from kdbench.workflows.files.model_files import (
     require_known_models,
     specs_of,
 )
-from kdbench.workflows.files.variants import Made, calibration_of, compressor, make_variant
+from kdbench.workflows.files.variants import Made, calibration_of, compressor, held_out_of, make_variant
+
+if TYPE_CHECKING:
+    from kdbench.data import Split
 
 
 @dataclass(frozen=True)
@@ -68,18 +73,17 @@ def compress_model(
     for id_ in (path.stem, *(f"{name or path.stem}-{method}" for method in chosen)):
         require_id(id_)
     inputs = require_known_models(inputs, [path.stem])
-    needing = [method for method, one in chosen.items() if one.calibrated]
+    needing = [method for method, one in chosen.items() if one.calibrated or one.held_out_samples]
     if needing and inputs.data is None:
         message = f"{' and '.join(needing)} need{'' if len(needing) > 1 else 's'} training images to calibrate on"
         raise InputError(message, "add --data NAME, folder:PATH or npz:PATH, with a training part")
 
     progress.stage("load", 1, 2)
     require_float32(path)
-    images = TrainingImages(inputs) if needing else None
+    held_out = max(one.held_out_samples for one in chosen.values())
+    images = TrainingImages(inputs, choice.pick(held_out)) if needing else None
     model, diagnostics = load_bench_model(path, path.stem, inputs, reference=path.stem, images=images)
-    calibrated = None
-    if images is not None:
-        calibrated = calibration_of(model, images.split(), choice, inputs.data or "")
+    given = _Samples(model, images.split() if images is not None else None, choice, inputs.data or "")
     storage.make_folder(out)
     progress.folder(out)
     progress.stage("compress", 2, 2)
@@ -87,13 +91,38 @@ def compress_model(
     for done, (method, one) in enumerate(chosen.items()):
         progress.step(done, len(chosen), method)
         target = out / f"{name or path.stem}-{method}.onnx"
-        source = Source(path, model.facts, calibrated if one.calibrated else None)
+        source = Source(path, model.facts, given.calibration(one), given.held_out(one))
         with storage.explained(out):
             made.append(make_variant(method, one, source, model, target))
     spec = _described(path, model, inputs)
     for variant in made if spec else ():
         storage.write_text(variant.path.with_suffix(".toml"), tomli_w.dumps(spec))
     return Variants(path, tuple(made), diagnostics)
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """The samples of the training part that were picked, and what methods get of them, made once."""
+
+    model: BenchModel
+    picked: "Split | None"
+    choice: CalibrationChoice
+    data: str
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        assert self.picked is not None, "methods that need samples have some"
+        return calibration_of(self.model, self.picked, self.choice, self.data)
+
+    def calibration(self, method: Compressor) -> Calibration | None:
+        return self._calibration if method.calibrated else None
+
+    def held_out(self, method: Compressor) -> HeldOut | None:
+        if not method.held_out_samples:
+            return None
+        assert self.picked is not None, "methods that need samples have some"
+        samples = self.choice.held_out(self.picked, method.held_out_samples, self.model.facts.fixed_batch)
+        return held_out_of(self.model, samples, self.choice, self.data, seen=True)
 
 
 def _described(path: Path, model: BenchModel, inputs: InputOptions) -> dict[str, Any]:

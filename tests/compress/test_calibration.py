@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kdbench.compress.calibration import CalibrationChoice, samples_sha256
+from kdbench.compress.calibration import CalibrationChoice, labelled_sha256, samples_sha256
 from kdbench.data import Split
 from kdbench.errors import InputError
 
@@ -37,3 +37,31 @@ def test_too_few_samples_and_parts_of_batches_are_refused():
     with pytest.raises(InputError, match="batches of 4") as refused:
         CalibrationChoice(count=10).of(TRAINING, 4)
     assert "--calibration-count 12" in refused.value.hint
+
+
+def test_held_out_samples_are_others_and_the_same_from_what_was_picked():
+    choice = CalibrationChoice(count=10)
+    held_out = choice.held_out(TRAINING, 20)
+    assert len(held_out) == 20
+    assert set(held_out.samples).isdisjoint(chosen(count=10))
+    picked = TRAINING.subset(choice.pick(20)(TRAINING.samples))
+    assert set(picked.samples) == {*chosen(count=10), *held_out.samples}
+    assert choice.of(picked).samples.tolist() == chosen(count=10)
+    assert choice.held_out(picked, 20).samples.tolist() == held_out.samples.tolist()
+    assert choice.held_out(picked, 7, 4).samples.size == 4
+    assert choice.pick(20)(picked.samples).tolist() == [*range(30)]
+    assert len(choice.held_out(TRAINING, 1000)) == 50
+    assert len(choice.of_validation(TRAINING, 1000, 8)) == 56
+
+
+def test_nothing_left_to_judge_on_is_refused():
+    with pytest.raises(InputError, match="0 training samples are left") as refused:
+        CalibrationChoice(count=60).held_out(TRAINING, 20)
+    assert "--calibration-count" in refused.value.hint
+    with pytest.raises(InputError, match="needs 61"):
+        CalibrationChoice(count=61).pick()(TRAINING.samples)
+
+
+def test_labels_are_part_of_what_held_out_samples_are():
+    other = Split(TRAINING.inputs, TRAINING.labels + 1)
+    assert labelled_sha256(other) != labelled_sha256(TRAINING)

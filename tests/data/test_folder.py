@@ -87,6 +87,26 @@ def test_only_the_requested_part_is_opened(parted):
         load(f"folder:{parted}")
 
 
+def last(samples):
+    return np.arange(len(samples))[-2:]
+
+
+def test_only_picked_images_are_opened(parted):
+    whole = load(f"folder:{parted}", parts=("train",)).train
+    for unread in ("ant/0", "ant/1", "ant/2", "bee/0"):
+        (parted / f"train/{unread}.png").write_bytes(b"no image")
+    picked = load(f"folder:{parted}", parts=("train",), pick=last).train
+    assert picked.samples.tolist() == [4, 5]
+    assert picked.labels.tolist() == [1, 1]
+    assert np.array_equal(picked.inputs, whole.inputs[4:])
+
+
+def test_picked_grey_images_of_a_coloured_set_are_coloured(tmp_path):
+    for number, mode in enumerate(("RGB", "L", "L")):
+        paint(tmp_path / "train/a" / f"{number}.png", 9, mode=mode)
+    assert load(f"folder:{tmp_path}", parts=("train",), pick=last).train.inputs.shape == (2, 3, 8, 8)
+
+
 def test_folders_are_read_as_torchvision_reads_them(parted):
     from torchvision.datasets import ImageFolder
 

@@ -8,7 +8,7 @@ from compress.networks import convolutional
 
 from kdbench import storage
 from kdbench.compress import COMPRESSORS, Compressor, Outcome
-from kdbench.compress.calibration import CalibrationChoice, samples_sha256
+from kdbench.compress.calibration import CalibrationChoice, labelled_sha256, samples_sha256
 from kdbench.data import load
 from kdbench.errors import InputError
 from kdbench.recipe import InputOptions
@@ -78,6 +78,39 @@ def test_a_card_says_how_the_file_was_made(model, tmp_path):
     assert known.sha256 == samples_sha256(samples.inputs)
     normalised = samples.inputs / 16  # independent of the measuring process's preparation
     assert variant.ranges["x"] == pytest.approx((normalised.min(), normalised.max()), rel=0.2)
+
+
+def test_accuracy_is_judged_on_other_training_images_than_ranges(model, tmp_path):
+    """The drop of the card against both files' answers, where labels count the model's outputs from behind."""
+    import onnxruntime
+
+    names = [str(9 - n) for n in range(10)]
+    model.with_suffix(".toml").write_text(f"labels = {json.dumps(names)}\n")
+    settings = {"max_drop": 50, "held_out_count": 300, "per_channel": False}
+    (made,) = compress(model, tmp_path / "out", {"int8": settings})
+    held_out, facts = made.card.variant.held_out, made.card.variant.facts["held_out"]
+    training = load("digits", parts=("train",), geometry=made.card.preprocessing.geometry).train
+    samples = FEW.held_out(training, 300)
+    assert set(samples.samples).isdisjoint(FEW.of(training).samples)
+    assert (held_out.count, facts["samples"], held_out.sha256) == (300, 300, labelled_sha256(samples))
+    right = []
+    for path in (model, made.path):
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        logits = session.run(None, {"x": (samples.inputs / 16).astype(np.float32)})[0]
+        right.append(9 - logits.argmax(axis=1) == samples.labels)
+    assert facts["source_top1"] == pytest.approx(right[0].mean(), abs=1e-5)
+    assert facts["top1"] == pytest.approx(right[1].mean(), abs=1e-5)
+    assert facts["negative_flips"] == pytest.approx((right[0] & ~right[1]).mean(), abs=1e-5)
+
+
+def test_a_regression_has_no_accuracy_to_keep(model, tmp_path):
+    x = np.zeros((30, 3, 8, 8), np.uint8)
+    inputs = _npz(tmp_path, x_train=x, y_train=np.zeros((30, 10), np.float32))
+    with pytest.raises(InputError, match="points of top-1") as refused:
+        compress(model, tmp_path / "out", {"int8": {"max_drop": 1}}, inputs)
+    assert "min_snr_db" in refused.value.hint
 
 
 def test_only_the_training_part_is_read(model, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import Json, Quiet, Texts, assignments, measuring, option, several_names, typed_arguments
 from kdbench.errors import InputError
+from kdbench.options import CALIBRATION_COUNT
 
 if TYPE_CHECKING:
     from kdbench.recipe import InputOptions
@@ -33,7 +34,7 @@ def compress(
     ] = None,
     count: Annotated[
         int, option("--calibration-count", "N", "Number of training images that ranges are calibrated on.")
-    ] = 256,
+    ] = CALIBRATION_COUNT,
     seed: Annotated[int, option("--calibration-seed", "N", "Seed of the choice of these images.")] = 0,
     name: Annotated[
         str | None, option("--name", "NAME", "Files are called NAME-METHOD.onnx (default: as MODEL).")

@@ -49,11 +49,12 @@ class Form(NamedTuple):
         return len(self.mode)
 
 
-def common_form(paths: Sequence[Path], geometry: Geometry) -> Form:
+def common_form(paths: Sequence[Path], geometry: Geometry, others: Sequence[Path] = ()) -> Form:
     """Return the form of the images in `geometry`, from their headers alone.
 
-    Grey if all are grey, else RGB. Raises InputError naming a file that cannot be read, has a depth other than 8 bits,
-    or ends up with a size other than the first file's.
+    Grey if all are grey, else RGB; so are `others`, which belong to the set and are looked at only if `paths` are all
+    grey. Raises InputError naming a file that cannot be read, has a depth other than 8 bits, or ends up with a size
+    other than the first file's.
     """
     modes, first = set(), None
     for path, (mode, height, width) in zip(paths, _in_threads(_header, paths), strict=True):
@@ -70,6 +71,8 @@ def common_form(paths: Sequence[Path], geometry: Geometry) -> Form:
             hint = "set data.resize (shorter side) and data.crop (square from the centre) to bring all to one size"
             raise InputError(f"images differ in size (height × width): {sizes}", hint)
     assert first is not None, "no images"
+    if geometry.colour is None and modes <= _GREY:
+        modes.update(mode for mode, _, _ in _in_threads(_header, others))
     colour = geometry.colour or ("grey" if modes <= _GREY else "RGB")
     return Form("L" if colour == "grey" else "RGB", *first[1])
 

@@ -23,7 +23,7 @@ from kdbench.results.run_folder import card_path
 from kdbench.workflows.files.published_weights import with_published
 
 if TYPE_CHECKING:
-    from kdbench.data import Dataset, Part, Split
+    from kdbench.data import Dataset, Part, Pick, Split
 
 GENERAL = "options"  # the source of what was given for all models
 OF_MODEL = "options for this model"
@@ -32,12 +32,16 @@ TABLE = "the data: rows of numbers that are no pixels"
 
 @dataclass
 class TestImages:
-    """The test part of a data set, loaded once in each geometry that models need."""
+    """The test part of a data set, loaded once in each geometry that models need.
+
+    `pick` chooses samples of a training part.
+    """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
     part: ClassVar["Part"] = "test"
 
     inputs: InputOptions
+    pick: "Pick | None" = None
     _loaded: "dict[tuple[Geometry, DataLayout | None], Dataset]" = field(default_factory=dict)
 
     def load(self, geometry: Geometry, layout: DataLayout | None = None) -> "Dataset":
@@ -50,9 +54,9 @@ class TestImages:
         assert self.inputs.data is not None
         if (geometry, layout) not in self._loaded:
             options: dict[str, Any] = {"root": self.inputs.data_root, "download": self.inputs.download}
-            options["layout"] = layout or "auto"
+            options |= {"layout": layout or "auto", "parts": (self.part,), "pick": self.pick}
             try:
-                loaded = data.load(self.inputs.data, parts=(self.part,), geometry=geometry, floats=True, **options)
+                loaded = data.load(self.inputs.data, geometry=geometry, floats=True, **options)
             except InputError as error:  # the hints of data sets name the keys of a recipe
                 hint = error.hint.replace("data.root", "data.data-root").replace("data.layout", "data.data-layout")
                 hint = re.sub(r"data\.([\w-]+)(=true)?", r"--\1", hint)

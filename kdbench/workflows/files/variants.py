@@ -5,21 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kdbench import storage, temporary
 from kdbench.compress import COMPRESSORS, Calibration, Compressor, Outcome, Source
-from kdbench.compress.calibration import CalibrationChoice
+from kdbench.compress.calibration import CalibrationChoice, labelled_sha256
+from kdbench.compress.held_out import HeldOut, Run
 from kdbench.compress.kernels import Kernels
 from kdbench.data.reading.images import fit_images
 from kdbench.errors import InputError
+from kdbench.evaluate.predictions import label_ranks, not_finite
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import read_facts
-from kdbench.results.cards import ModelCard, Variant
+from kdbench.results.cards import CalibrationSet, ModelCard, Variant
 from kdbench.results.preprocessing import Geometry
 from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import card_path
 from kdbench.validation import validated
-from kdbench.worker.inputs import prepare
+from kdbench.worker.inputs import Inputs, prepare
+from kdbench.worker.jobs import JobModel
 
 if TYPE_CHECKING:
     from kdbench.data import Split
@@ -38,12 +44,14 @@ class Made:
 
 
 def compressor(method: str, settings: Mapping[str, Any] | None = None) -> Compressor:
-    """Return a method with settings; raises InputError for an unknown method or key, or an invalid value."""
+    """Return a method with settings; raises InputError for what is unknown, invalid, or needs what is not installed."""
     kind = COMPRESSORS.get(method)
     try:
-        return validated(kind, settings or {})
+        chosen = validated(kind, settings or {})
     except InputError as error:
         raise InputError(f"{method}: {error.message}", error.hint) from error
+    chosen.require_available()
+    return chosen
 
 
 def calibration_of(
@@ -54,11 +62,60 @@ def calibration_of(
     `geometry` is that of a model that takes images in another one than `training` holds.
     """
     samples = choice.of(training, model.facts.fixed_batch)
+    images, job = _staged(model, samples, geometry)
+    return Calibration.of(prepare(images, job), samples, choice, data)
+
+
+def held_out_of(
+    model: BenchModel,
+    samples: "Split",
+    choice: CalibrationChoice,
+    data: str,
+    geometry: Geometry | None = None,
+    *,
+    seen: bool,
+) -> HeldOut:
+    """Return labelled samples, which `choice` held out, to judge files of `model` on; the rest as `calibration_of`.
+
+    `seen` says that the model may have been trained on them.
+
+    Raises InputError for a regression, which has no top-1.
+    """
+    from kdbench.worker.probes.logits import batch_size, class_scores, evaluate  # loads onnxruntime
+
+    require_top1(samples, data)
+    images, job = _staged(model, samples, geometry)
+    inputs = Inputs()
+
+    def correct(run: Run) -> NDArray[np.bool_]:
+        try:
+            outputs = evaluate(run, inputs.of(images, job), job.fixed_batch, batch_size(job), lambda _: None)
+            scores = class_scores(outputs, job)
+        except ValueError as error:
+            raise InputError(f"{model.id}: {error}", "name the output that holds the answer: --output") from error
+        if model.class_map is not None:
+            scores = model.class_map.arranged(scores, model.facts.output.scored_as)
+        if (reason := not_finite(scores)) is not None:
+            raise InputError(f"{model.id}: {reason} on held-out samples", "check its weights and the preprocessing")
+        return np.asarray(label_ranks(scores, samples.labels) == 0)
+
+    known = CalibrationSet(data=data, count=len(samples), seed=choice.seed, sha256=labelled_sha256(samples))
+    return HeldOut(correct, known, seen)
+
+
+def require_top1(samples: "Split", data: str) -> None:
+    """Raise InputError for samples of a regression where an accuracy is asked for."""
+    if samples.labels.ndim > 1:
+        message = f"max_drop is in points of top-1, and {data} is a regression, which has none"
+        raise InputError(message, "set min_snr_db instead, or leave it out")
+
+
+def _staged(model: BenchModel, samples: "Split", geometry: Geometry | None) -> tuple[NDArray[Any], JobModel]:
+    """Return samples as `model` takes its images, and how they become its inputs."""
     fitted = {} if geometry is None else {geometry: fit_images(samples.inputs, geometry)}
     test = TestSet(samples.inputs, samples.labels, in_geometry=fitted)
     with temporary.folder() as folder:
-        inputs = prepare(test.images_of(model), stage([model], test, folder, seed=0)[model.id])
-    return Calibration.of(inputs, samples, choice, data)
+        return test.images_of(model), stage([model], test, folder, seed=0)[model.id]
 
 
 def kernel_warning(id_: str, kernels: Kernels) -> Diagnostic | None:
@@ -100,6 +157,7 @@ def make_variant(
         method=method,
         settings=one.model_dump(mode="json"),
         calibration=known,
+        held_out=None if source.held_out is None else source.held_out.known,
         versions=_versions(),
         key="",
     )
@@ -157,7 +215,7 @@ def _kept(target: Path, variant: Variant) -> ModelCard | None:
     if card.variant.key == variant.key:
         return card
     old, new = card.variant.model_dump(mode="json"), variant.model_dump(mode="json")
-    keys = [key for key in ("source_sha256", "settings", "calibration", "versions") if old[key] != new[key]]
+    keys = [key for key in _NAMES if old.get(key) != new.get(key)]
     differing = ", ".join(_NAMES[key] for key in keys) or "preprocessing or revision of the method"
     raise InputError(f"{target} was made in another way ({differing})", hint)
 
@@ -166,6 +224,7 @@ _NAMES = {
     "source_sha256": "another source file",
     "settings": "other settings",
     "calibration": "other calibration samples",
+    "held_out": "other held-out samples",
     "versions": "other versions of onnx or onnxruntime",
 }
 

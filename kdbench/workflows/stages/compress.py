@@ -12,7 +12,7 @@ from kdbench.modelfile.facts import read_facts
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Variant
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.files.variants import calibration_of, compressor, make_variant
+from kdbench.workflows.files.variants import calibration_of, compressor, held_out_of, make_variant, require_top1
 from kdbench.workflows.stages.export import Exported
 from kdbench.workflows.study.run_data import RunData
 
@@ -33,7 +33,7 @@ def compression_plan(recipe: Recipe, run_data: RunData) -> tuple[Step, ...]:
 
     Raises InputError for an unknown method or setting, and for too few training samples: before anything trains.
     """
-    steps = tuple(_step(variant, run_data) for variant in recipe.variants())
+    steps = tuple(_step(variant, recipe, run_data) for variant in recipe.variants())
     methods = {step.variant.name: step.method for step in steps}
     for step in steps:
         source = methods.get(step.variant.of)
@@ -43,12 +43,14 @@ def compression_plan(recipe: Recipe, run_data: RunData) -> tuple[Step, ...]:
     return steps
 
 
-def _step(variant: Variant, run_data: RunData) -> Step:
+def _step(variant: Variant, recipe: Recipe, run_data: RunData) -> Step:
     choice = CalibrationChoice(count=variant.calibration_count, seed=variant.calibration_seed)
     with _about(variant):
         method = compressor(variant.method, variant.options)
         if method.calibrated:
             choice.require_enough(len(run_data.train))
+        if method.held_out_samples:
+            require_top1(run_data.validation, recipe.data.name)
     return Step(variant, method, choice)
 
 
@@ -92,7 +94,9 @@ def _compressed(
 ) -> Exported:
     """Return one variant; `calibrations` keeps the inputs of each source, which its variants share."""
     variant, path = step.variant, folder.model(source.card.id)
-    model = BenchModel(card=source.card, path=path, facts=source.facts)
+    form = source.form
+    classes = None if form is None else form.classes
+    model = BenchModel(card=source.card, path=path, facts=source.facts, class_map=classes)
     target = folder.model(variant.name + source.card.id.removeprefix(source.card.name))
     identity = {
         "name": variant.name,
@@ -102,18 +106,21 @@ def _compressed(
         "training": None,  # it was its source that was trained
     }
     with _about(variant):
-        calibration = None
+        geometry = None if form is None else form.preprocessing.geometry
+        calibration = held_out = None
         if step.method.calibrated:
             key = source.card.id, step.choice
             if key not in calibrations:
-                geometry = None if source.form is None else source.form.preprocessing.geometry
                 calibrations[key] = calibration_of(model, run_data.train, step.choice, recipe.data.name, geometry)
             calibration = calibrations[key]
-        of = Source(path, source.facts, calibration)
+        if most := step.method.held_out_samples:
+            samples = step.choice.of_validation(run_data.validation, most, source.facts.fixed_batch)
+            held_out = held_out_of(model, samples, step.choice, recipe.data.name, geometry, seen=False)
+        of = Source(path, source.facts, calibration, held_out)
         made = make_variant(variant.method, step.method, of, model, target, identity=identity, replace=True)
     for warning in made.warnings:
         progress.note(f"{made.card.id}: {warning}")
-    if source.form is not None:
-        source.form.describe(target)
+    if form is not None:
+        form.describe(target)
     facts = replace(read_facts(target), layout=source.facts.layout, output=source.facts.output)
     return replace(source, card=made.card, facts=facts, parity=None)

@@ -59,7 +59,7 @@ def test_a_compressed_file_is_not_compressed_again(tmp_path):
 
 @pytest.mark.slow
 def test_variants_of_every_seed_are_made_once_and_measured(tmp_path):
-    swept = {**INT8, "name": "s8", "sweep": {"calibrator": ["min-max", "mse"]}}
+    swept = {**INT8, "name": "s8", "max_drop": 60, "sweep": {"calibrator": ["min-max", "mse"]}}
     fp16 = {"of": "teacher", "method": "fp16"}
     small = recipe(swept, fp16, seeds=[1, 2])
     results = run_recipe(small, tmp_path / "out")
@@ -73,6 +73,8 @@ def test_variants_of_every_seed_are_made_once_and_measured(tmp_path):
     assert (variant.parents, variant.seed, variant.training) == (("student-seed2",), 2, None)
     assert (variant.variant.of, variant.variant.calibration.count) == ("student-seed2", 64)
     assert variant.variant.calibration.data == "digits"
+    run_data = load_run_data(small)
+    assert variant.variant.held_out.count == len(run_data.validation)  # which no training saw
     of = {(pair.student, pair.metric): pair.teacher for pair in record.pairs}
     assert of["s8-calibratormse-seed2", "size_ratio"] == "student-seed2"
     macs = {m.model: m.value for m in record.measurements if m.metric == "macs"}
@@ -82,7 +84,7 @@ def test_variants_of_every_seed_are_made_once_and_measured(tmp_path):
     warned = {warning.model for warning in record.warnings if warning.code == "kernels"}
     assert all(id_ in cards and id_.endswith("seed1") for id_ in warned)  # what they are depends on the processor
 
-    run_data, jobs = load_run_data(small), plan(small)
+    jobs = plan(small)
     files = [folder.model(id_) for id_ in cards if cards[id_].role == "variant"]
     before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
     files[0].unlink()

@@ -1,0 +1,71 @@
+"""Goals that a quantized file has to meet, for which the layers that add most noise stay in float."""
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kdbench.compress.held_out import HeldOut, Loss
+from kdbench.compress.observing import Samples
+from kdbench.compress.sensitivity import answer_snr_db, keep_in_float, layer_noise
+
+if TYPE_CHECKING:
+    import onnx
+
+WithFloat = Callable[[tuple[str, ...]], "onnx.ModelProto"]
+"""Quantizes a model except for the layers of these names."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A condition on a quantized file, and the setting that asks for it as a user writes it."""
+
+    setting: str
+    is_met: "Callable[[onnx.ModelProto], bool]"
+
+
+def snr_goal(floating: "onnx.ModelProto", samples: Samples, least_db: float) -> Goal:
+    """Return the goal that the answer has a ratio of signal to noise of at least `least_db` on `samples`."""
+    setting = f"min_snr_db = {least_db:g}"
+    return Goal(setting, lambda quantized: answer_snr_db(floating, quantized, samples) >= least_db)
+
+
+def drop_goal(loss: "Callable[[onnx.ModelProto], Loss]", most_points: float) -> Goal:
+    """Return the goal that top-1 falls by at most `most_points` percentage points, by what `loss` counts."""
+
+    def is_met(quantized: "onnx.ModelProto") -> bool:
+        of = loss(quantized)
+        return 100 * (of.lost - of.gained) <= most_points * of.samples * (1 + 1e-9)  # 0.3 is no binary number
+
+    return Goal(f"max_drop = {most_points:g}", is_met)
+
+
+def loss_of(floating: "onnx.ModelProto", held_out: HeldOut, samples: Samples) -> "Callable[[onnx.ModelProto], Loss]":
+    """Return what counts the loss of a quantized form of `floating`, which is run once; `samples` say how it is fed."""
+    answer = samples.answer or floating.graph.output[0].name
+    exact = held_out.of(floating, samples.fed, answer)
+    return lambda quantized: Loss.between(exact, held_out.of(quantized, samples.fed, answer))
+
+
+def layers_to_keep(
+    floating: "onnx.ModelProto", with_float: WithFloat, samples: Samples, goals: Sequence[Goal], named: Container[str]
+) -> "tuple[tuple[str, ...], onnx.ModelProto]":
+    """Return the layers that have to stay in float for all `goals`, the noisiest first, and the file with them.
+
+    Layers are ordered by the noise that each alone adds to the answer on `samples`; as few as possible stay, from the
+    noisiest on, besides those `named`, which stay anyway. Raises InputError where not even all of them are enough.
+    """
+    quantized = with_float(())
+    if all(goal.is_met(quantized) for goal in goals):
+        return (), quantized
+    made: dict[tuple[str, ...], onnx.ModelProto] = {}
+
+    def holds(kept: tuple[str, ...]) -> bool:
+        if not kept:
+            return False  # as tried
+        made.clear()
+        made[kept] = with_float(kept)
+        return all(goal.is_met(made[kept]) for goal in goals)
+
+    noises = [noise.name for noise in layer_noise(floating, quantized, samples) if noise.name not in named]
+    kept = keep_in_float(noises, holds, " and ".join(goal.setting for goal in goals))
+    return kept, made[kept]
