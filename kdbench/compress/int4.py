@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
-from kdbench.compress.int8 import require_nodes
-from kdbench.compress.preparing import forget_unused_domains, hushed, prepared
+from kdbench.compress.preparing import forget_unused_domains, hushed, prepared, require_nodes
 from kdbench.compress.wiring import Wiring, attribute, sort_nodes
 from kdbench.errors import InputError
 from kdbench.units import percent

@@ -22,12 +22,11 @@ from kdbench.compress.float_layers import shield_float_layers
 from kdbench.compress.goals import drop_goal, layers_to_keep, loss_of, snr_goal
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Samples
-from kdbench.compress.preparing import forget_unused_domains, hushed, prepared, require_onnxruntime
+from kdbench.compress.preparing import forget_unused_domains, hushed, prepared, require_nodes, require_onnxruntime
 from kdbench.compress.ranges import Range, ranges_of
 from kdbench.compress.sensitivity import answer_snr_db, layer_noise
 from kdbench.compress.wiring import LAYERS
 from kdbench.errors import InputError
-from kdbench.registry import suggestion
 from kdbench.validation import WrongValueError, later
 
 if TYPE_CHECKING:
@@ -149,16 +148,6 @@ def _noise(model: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samp
     answer = answer_snr_db(model, quantized, samples)
     layers = {noise.name: round(noise.snr_db, 2) for noise in table if math.isfinite(noise.snr_db)}
     return {"layer_snr_db": layers} | ({"snr_db": round(answer, 2)} if math.isfinite(answer) else {})
-
-
-def require_nodes(model: "onnx.ModelProto", names: tuple[str, ...]) -> None:
-    """Raise InputError unless each of `names` is a node of the prepared model."""
-    known = [node.name for node in model.graph.node]
-    for name in names:
-        if name not in known:
-            layers = [node.name for node in model.graph.node if node.op_type in {"Conv", "Gemm", "MatMul"}]
-            hint = suggestion(name, known, f"its layers: {', '.join(layers[:20])}")
-            raise InputError(f"keep_float names {name!r}, which is no node of the model", hint)
 
 
 def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: Int8) -> "onnx.ModelProto":

@@ -5,24 +5,17 @@ and computing a range costs little beside a large product. For convolutions it h
 times slower than the float kernel.
 """
 
-import statistics
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
-from kdbench.compress.int8 import require_nodes
+from kdbench.compress.call_times import CALLS, time_ratio
 from kdbench.compress.kernels import Kernels, kernels_of
-from kdbench.compress.observing import Observer, probe_shape
-from kdbench.compress.preparing import forget_unused_domains, hushed, prepared
+from kdbench.compress.preparing import forget_unused_domains, hushed, prepared, require_nodes
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
-
-_CALLS = 5  # of each file, after one that does not count
 
 
 @COMPRESSORS.register("int8-dynamic")
@@ -73,27 +66,8 @@ def _warnings(model: "onnx.ModelProto", target: Path, source: Source, kernels: K
     convolutions = sum(macs for _, operator, macs in kernels.layers if operator == "ConvInteger")
     if not convolutions or convolutions < 0.5 * sum(macs for *_, macs in kernels.layers):
         return ()
-    ratio = _slowdown(model, target, source)
-    measured = f": {ratio:.1f} times as long as in float32 in {_CALLS} calls on this machine" if ratio else ""
-    return (f"dynamic INT8 is slow for convolutions (ConvInteger){measured}; choose int8, which is static",)
-
-
-def _slowdown(model: "onnx.ModelProto", target: Path, source: Source) -> float | None:
-    """Return how many times as long as the float model the file takes, roughly; None if its input is unknown."""
     import onnx
 
-    if (shape := probe_shape(source.facts)) is None:
-        return None
-    inputs = np.zeros(shape, np.float32)
-    answer = [model.graph.output[0].name]
-    return _seconds(Observer(onnx.load(target), answer), inputs) / _seconds(Observer(model, answer), inputs)
-
-
-def _seconds(run: Observer, inputs: Any) -> float:
-    run(inputs)
-    times = []
-    for _ in range(_CALLS):
-        start = time.perf_counter()
-        run(inputs)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    ratio = time_ratio(onnx.load(target), model, source.facts)
+    measured = f": {ratio:.1f} times as long as in float32 in {CALLS} calls on this machine" if ratio else ""
+    return (f"dynamic INT8 is slow for convolutions (ConvInteger){measured}; choose int8, which is static",)

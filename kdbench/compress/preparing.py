@@ -4,25 +4,25 @@ import contextlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import temporary
 from kdbench.compress.activations import refused
+from kdbench.compress.wiring import LAYERS
 from kdbench.errors import InputError
 from kdbench.modelfile.external_data import external_files
-from kdbench.modelfile.facts import MAX_FILE_BYTES, read_model
+from kdbench.modelfile.facts import MAX_FILE_BYTES, integer_operators, read_model
 from kdbench.modelfile.ort_format import is_ort
 from kdbench.modelfile.weights import nodes_of, tensors_of
+from kdbench.registry import suggestion
 
 if TYPE_CHECKING:
     import onnx
 
 _OPSET = 13  # the first with scales by channel
 _IR_VERSION = 8  # opset 13 needs 7; files of runtimes in use are read up to this one
-_INTEGER_OPERATORS = ("QLinear", "QuantizeLinear", "DequantizeLinear", "DynamicQuantize", "QGemm", "QAttention")
-_INTEGER_ENDINGS = ("Integer", "IntegerToFloat", "NBits")
 _FLOAT_HINT = "compress the float32 model that it was made from"
 
 
@@ -75,8 +75,7 @@ def require_float32(path: Path) -> None:
     model = read_model(path)
     if is_ort(path):
         raise InputError(f"{path} is in onnxruntime's own format", "compress the .onnx file that it was converted from")
-    quantized = sorted({node.op_type for node in nodes_of(model) if _computes_in_integers(node)})
-    if quantized:
+    if quantized := integer_operators(model):
         raise InputError(f"{path} is quantized already: it holds {', '.join(quantized)}", _FLOAT_HINT)
     import onnx
 
@@ -104,11 +103,6 @@ def require_onnxruntime(least: tuple[int, int], what: str) -> None:
         raise InputError(message, f"pip install -U 'onnxruntime>={needed}'")
 
 
-def _computes_in_integers(node: "onnx.NodeProto") -> bool:
-    operator: str = node.op_type
-    return operator.startswith(_INTEGER_OPERATORS) or operator.endswith(_INTEGER_ENDINGS)
-
-
 def opset(model: "onnx.ModelProto") -> int:
     """Return the version of ONNX's own operators that a model uses."""
     return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
@@ -124,6 +118,16 @@ def name_nodes(model: "onnx.ModelProto") -> None:
             node.name = next(name for n in range(place, place + 10**6) if not taken[name := f"{stem}_{n}"])
             taken[node.name] += 1
         seen.add(node.name)
+
+
+def require_nodes(model: "onnx.ModelProto", names: Sequence[str], key: str = "keep_float") -> None:
+    """Raise InputError unless each of `names`, which the setting `key` holds, is a node of the prepared model."""
+    known = [node.name for node in model.graph.node]
+    for name in names:
+        if name not in known:
+            layers = [node.name for node in model.graph.node if node.op_type in LAYERS]
+            hint = suggestion(name, known, f"its layers: {', '.join(layers[:20])}")
+            raise InputError(f"{key} names {name!r}, which is no node of the model", hint)
 
 
 def make_weights_constant(model: "onnx.ModelProto") -> None:

@@ -9,7 +9,7 @@ What was removed is a history of plain values, from which `rebuild` makes a netw
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -46,8 +46,42 @@ def prune(network: nn.Module, example: Tensor, options: Prune, name: str) -> Pru
     `example` are inputs (N, …) as it takes them. Raises InputError, about the student called `name`, for a network that
     cannot be pruned, or not so far.
     """
+    goal, before = options.macs, _macs(network, example)
+    assert goal is not None, "a goal of latency is searched for: see `stages`"
+    done = _shrunk(network, example, options, name, lambda macs: macs <= goal * before)[-1]
+    if done.macs > goal * before:
+        left = done.macs / before
+        message = f"student {name!r}: prune.macs is {goal:g}, and {left:.2f} of the MACs remain"
+        hint = f"set prune.macs = {_up(left)} or more, or prune.round_to = 1"
+        raise InputError(f"{message} where every layer that can be pruned has lost all it may", hint)
+    return done
+
+
+def prune_about(network: nn.Module, example: Tensor, options: Prune, name: str) -> None:
+    """Remove channels of `network`, in place, until its calls may be about as fast as `options.latency` asks for.
+
+    Without a timing, time is taken for MACs, and a time for half of the source's. Raises InputError as `prune` does,
+    but for a goal out of reach.
+    """
+    share, before = options.latency_share or 0.5, _macs(network, example)
+    _shrunk(network, example, options, name, lambda macs: macs <= share * before)
+
+
+def stages(network: nn.Module, example: Tensor, options: Prune, name: str) -> list[Pruned]:
+    """Return the networks that pruning passes through, of fewer and fewer MACs; `network` becomes the smallest.
+
+    The first has lost nothing. `rebuild` makes any of them of a copy of the network. Raises InputError as `prune` does.
+    """
+    return _shrunk(network, example, options, name, lambda _: False)
+
+
+def _shrunk(
+    network: nn.Module, example: Tensor, options: Prune, name: str, enough: Callable[[int], bool]
+) -> list[Pruned]:
+    """Remove channels of `network`, in place, until it has `enough` few MACs, or may lose no more."""
     pruning = _library()
     before, shape = _macs(network, example), _outputs(network, example).shape
+    passed = [Pruned((), before, before)]
     with _explained(name), evaluation_mode(network):
         pruner = pruning.pruner.BasePruner(
             network,
@@ -60,23 +94,19 @@ def prune(network: nn.Module, example: Tensor, options: Prune, name: str) -> Pru
             ignored_layers=_output_layers(network, example),
             round_to=options.round_to,
         )
-        after = before
         for _ in range(_STEPS):
-            if after <= options.macs * before:
+            if enough(passed[-1].macs):
                 break
             pruner.step()
-            after = _macs(network, example)
+            if (macs := _macs(network, example)) < passed[-1].macs:
+                history = [
+                    (layer, bool(of_outputs), [int(i) for i in channels])
+                    for layer, of_outputs, channels in pruner.pruning_history()
+                ]
+                passed.append(Pruned(history, before, macs))
         if _outputs(network, example).shape != shape:
             raise ValueError("its outputs change with its channels")
-    if after > options.macs * before:
-        message = f"student {name!r}: prune.macs is {options.macs:g}, and {after / before:.2f} of the MACs remain"
-        hint = f"set prune.macs = {_up(after / before)} or more, or prune.round_to = 1"
-        raise InputError(f"{message} where every layer that can be pruned has lost all it may", hint)
-    history = [
-        (layer, bool(of_outputs), [int(i) for i in channels])
-        for layer, of_outputs, channels in pruner.pruning_history()
-    ]
-    return Pruned(history, before, after)
+    return passed
 
 
 def rebuild(network: nn.Module, example: Tensor, history: History) -> None:

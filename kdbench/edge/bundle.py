@@ -108,6 +108,7 @@ def make_bundle(
                 memory_bytes=packed.memory_bytes or _PROCESS_BYTES + _TIMES_FILE * size,
                 teacher=packed.model.teacher,
                 lowered=packed.lowered,
+                behind=packed.model.behind,
             )
         )
     null = null_model(folder)

@@ -31,7 +31,7 @@ from kdbench.measure.passes.energy import energy_findings
 from kdbench.measure.passes.latency import latency_findings, protocol_facts
 from kdbench.measure.passes.memory import memory_findings
 from kdbench.measure.runner import ProcessResults
-from kdbench.measure.timed import axes_of, outer_batches, students
+from kdbench.measure.timed import axes_of, compared, outer_batches
 from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Failure, Findings, estimated
 from kdbench.results.metrics import metrics_in
@@ -65,6 +65,10 @@ class _Model:
     @property
     def teacher(self) -> str | None:
         return self.model.teacher
+
+    @property
+    def behind(self) -> str | None:
+        return self.model.behind
 
     @property
     def fixed_batch(self) -> int | None:
@@ -250,7 +254,7 @@ def _expected(result: Result, models: Sequence[_Model]) -> Iterator[Expected]:
         for model in called:
             for metric in _LATENCIES:
                 yield Expected(model.id, metric, axes)
-        for teacher, student in students(open_models):
+        for teacher, student in compared(open_models):
             if student.id in {model.id for model in called}:
                 yield Expected(student.id, "latency_ratio", axes, (teacher.id,), teacher=teacher.id)
     for model in models:

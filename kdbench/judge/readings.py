@@ -11,7 +11,7 @@ from typing import TypeVar
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import USUAL_RUNTIME, Device
 from kdbench.judge.limits import EVIDENCE_STRENGTH, RELIABLE, Reading, as_reading
-from kdbench.results.cards import ModelCard
+from kdbench.results.cards import ModelCard, teacher_behind
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
 
@@ -21,6 +21,7 @@ F = TypeVar("F", Measurement, Pair)
 _IMPLIED: Mapping[str, str | int] = {"mode": "stream", "runtime": USUAL_RUNTIME, "part": "test"}
 # Axes that may have any value where the limit does not name them.
 _FREE = ("threads", "provider", "gap_ms", "rate_per_s")
+_VS_TEACHER = {"max_drop_vs_teacher", "min_ratio_vs_teacher"}
 _MOST_SHOWN = 3  # other axes that a reason names
 
 
@@ -28,7 +29,7 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
     """Return the number of one model that `limit` is checked against; without a number, the reason why."""
     if limit.rule in {"max", "min"} and limit.pair is None:
         return _of_model(record, card.id, limit, device)
-    teacher = teacher_of(record, card)
+    teacher = _named_by(limit, record, card)
     if teacher is None:
         hint = "measure it together with its teacher: `kdbench bench TEACHER STUDENT`"
         return _missing(limit, "it is compared with no other model", hint)
@@ -38,6 +39,16 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
         missing = reading.value is None and reading.status == "unavailable" and reading.metric.scored
         return _with_hint(reading, card) if missing and all(pair.value is None for pair in pairs) else reading
     return _relative(limit, _of_model(record, teacher, limit, device), _of_model(record, card.id, limit, device))
+
+
+def _named_by(limit: Limit, record: RunRecord, card: ModelCard) -> str | None:
+    """Return the id of the model that a relative limit is about, or None.
+
+    A limit `…_vs_teacher` is about the teacher, also of a compressed variant, which is itself compared with the model
+    that it was made of; all others are about the model that it is compared with.
+    """
+    behind = teacher_behind(card, record.cards) if limit.rule in _VS_TEACHER else None
+    return behind or teacher_of(record, card)
 
 
 def teacher_of(record: RunRecord, card: ModelCard) -> str | None:

@@ -103,6 +103,8 @@ def _inside(folder: Path, name: str) -> Path | None:
 class BenchModel:
     """A model file to measure; `teacher` is the id of the model it is compared with, if any.
 
+    `behind` is, of a compressed variant, the teacher of the model that it was made of, where that is another model:
+    limits relative to the teacher are about that one.
     A model that is not `timed` gets accuracy, fidelity, size and MACs only. The file was exported from `network`, which
     serves runtimes that do not run the file. `refusal` says why the model is not measured at all; `refused` maps each
     runtime that does not run it to the reason. `class_map` says which of its outputs are the data's classes, None for
@@ -118,6 +120,7 @@ class BenchModel:
     refusal: Refusal | None = None
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     class_map: ClassMap | None = None
+    behind: str | None = None
 
     @property
     def id(self) -> str:

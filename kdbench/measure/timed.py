@@ -38,6 +38,10 @@ class TimedModel(Protocol):
         """The id of the model that it is compared with."""
 
     @property
+    def behind(self) -> str | None:
+        """The id of the teacher behind a compressed variant's source, if that is another model."""
+
+    @property
     def fixed_batch(self) -> int | None:
         """The only batch that the file takes."""
 
@@ -112,3 +116,14 @@ def students(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     """Return (teacher, student) for each model whose teacher is another one of `models`."""
     by_id = {model.id: model for model in models}
     return [(by_id[s.teacher], s) for s in models if s.teacher in by_id and s.teacher != s.id]
+
+
+def behind(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Return (teacher, variant) for each variant with a teacher `behind` the model that it is compared with."""
+    by_id = {model.id: model for model in models}
+    return [(by_id[m.behind], m) for m in models if m.behind in by_id and m.behind not in {m.id, m.teacher}]
+
+
+def compared(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Return all pairs of models whose costs are compared, those of `students` first."""
+    return students(models) + behind(models)

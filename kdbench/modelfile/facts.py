@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 3: "int8", 10: "float16", 11: "float64"}
 _TOKEN_TYPES: Mapping[int, str] = {6: "int32", 7: "int64"}
 _PASSED_ON = {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten"}  # ids stay ids
+_QUANTIZED = ("QLinear", "QuantizeLinear", "DequantizeLinear", "DynamicQuantize", "QGemm", "QAttention")
+_QUANTIZED_ENDINGS = ("Integer", "IntegerToFloat", "NBits")
 MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 
 
@@ -41,8 +43,8 @@ class ModelFacts:
     the model's layout; "array" is inputs that are no images, as the data set has them. `vocabulary` is how many token
     ids it knows, if it embeds them. `output` is the one of `outputs` that holds the answer. `metadata` are the file's
     own properties, `input_quantization` the scale and the zero point of an integer input. `dynamic_quantization` says
-    that ranges of activations are taken from each batch. `size_bytes` counts the file and its external data. `graph` is
-    `graph_sha256`, empty if unknown.
+    that ranges of activations are taken from each batch; `quantized` are the operators on integers. `size_bytes` counts
+    the file and its external data. `graph` is `graph_sha256`, empty if unknown.
     """
 
     sha256: str
@@ -60,6 +62,7 @@ class ModelFacts:
     metadata: Mapping[str, str] = field(default_factory=dict)
     input_quantization: tuple[float, int] | None = None
     dynamic_quantization: bool = False
+    quantized: tuple[str, ...] = ()
     vocabulary: int | None = None
     graph: str = ""
 
@@ -160,9 +163,16 @@ def read_facts(path: Path) -> ModelFacts:
         metadata={entry.key: entry.value for entry in model.metadata_props},
         input_quantization=input_quantization(model, image.name),
         dynamic_quantization=any(node.op_type.startswith("DynamicQuantize") for node in nodes_of(model)),
+        quantized=integer_operators(model),
         vocabulary=_vocabulary(model, image.name) if dtype in TOKENS else None,
         graph=graph_sha256(model),
     )
+
+
+def integer_operators(model: "onnx.ModelProto") -> tuple[str, ...]:
+    """Return the operators on quantized numbers that a model has, sorted; none for a model of floats alone."""
+    kinds = {node.op_type for node in nodes_of(model)}
+    return tuple(sorted(kind for kind in kinds if kind.startswith(_QUANTIZED) or kind.endswith(_QUANTIZED_ENDINGS)))
 
 
 def _vocabulary(model: "onnx.ModelProto", name: str) -> int | None:

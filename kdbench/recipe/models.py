@@ -1,15 +1,16 @@
 """The `[[teacher]]` and `[[student]]` tables: the network, its teachers and methods, and its initial weights."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PlainValidator, field_validator, model_validator
 
+from kdbench import units
 from kdbench.recipe.data import Examples
 from kdbench.recipe.named import WithOptions
 from kdbench.recipe.training import MOST, Training
 from kdbench.recipe.variants import NAME
 from kdbench.results.preprocessing import InputSpec
-from kdbench.validation import Value, later
+from kdbench.validation import Value, WrongValueError, later
 
 ONNX = ".onnx"
 
@@ -57,18 +58,56 @@ class Quantize(Value):
     first_last_bits: int = Field(default=8, ge=2, le=8)
 
 
+def _latency(value: Any) -> float | str:
+    """Return a share of a time, above 0 and below 1, or a text that is a time."""
+    hint = 'give a share of the source\'s time, such as 0.5, or a time, such as "2 ms"'
+    if isinstance(value, str):
+        if value.strip()[-1:].isdecimal():
+            raise WrongValueError(f"{value!r} is a time without a unit", hint)
+        try:
+            time_ns = units.parse(value, "ns")
+        except ValueError as error:
+            raise WrongValueError(str(error), hint) from None
+        if time_ns <= 0:
+            raise WrongValueError(f"{value!r} is no time above zero", hint)
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise WrongValueError(f"{value!r} is no share above 0 and below 1", hint)
+    return float(value)
+
+
 class Prune(Value):
     """Start from another model without a part of its channels, and train on.
 
     `of` names that model (default: the first teacher). Channels are removed until at most the share `macs` of its
-    multiply-accumulates remains: those of the least magnitude among all layers ("global"), or the same share of every
-    layer ("layer"). The number of channels that remains is a multiple of `round_to`, as kernels prefer.
+    multiply-accumulates remains, or until a call of the exported file takes at most `latency`: a share of the source's
+    time, or a time such as "2 ms", on the machine that trains. They are those of the least magnitude among all layers
+    ("global"), or the same share of every layer ("layer"). The number of channels that remains is a multiple of
+    `round_to`, as kernels prefer.
     """
 
     of: str | None = None
-    macs: float = Field(gt=0, lt=1)
+    macs: float | None = Field(default=None, gt=0, lt=1)
+    latency: Annotated[float | str, PlainValidator(_latency)] | None = later(None)
     scope: Literal["global", "layer"] = "global"
     round_to: int = Field(default=8, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> Self:
+        if (self.macs is None) == (self.latency is None):
+            given = "neither macs nor latency" if self.macs is None else "both macs and latency"
+            raise WrongValueError(f"{given} is given", 'write one of them: macs = 0.5, latency = 0.5, latency = "2 ms"')
+        return self
+
+    @property
+    def latency_share(self) -> float | None:
+        """The share of the source's time that a call may take, where that is the goal."""
+        return self.latency if isinstance(self.latency, float) else None
+
+    @property
+    def latency_ns(self) -> float | None:
+        """The time that a call may take, where that is the goal."""
+        return units.parse(self.latency, "ns") if isinstance(self.latency, str) else None
 
 
 class SubStudents(Value):

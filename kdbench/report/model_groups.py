@@ -76,11 +76,12 @@ def teacher_of(record: RunRecord, group: ModelGroup) -> str | None:
 @once_per_record
 def _teachers(record: RunRecord) -> Mapping[tuple[str, ...], str]:
     """Return the label of the first model that each group is compared with, by the group's ids."""
-    compared = {
-        group.ids: groups_with(record, {pair.teacher for id_ in group.ids for pair in record.pair_index.of_model(id_)})
+    labels = group_of(record)
+    firsts = {
+        group.ids: next((pair.teacher for id_ in group.ids for pair in record.pair_index.of_model(id_)), None)
         for group in model_groups(record)
     }
-    return {ids: teachers[0].label for ids, teachers in compared.items() if teachers}
+    return {ids: labels[teacher].label for ids, teacher in firsts.items() if teacher is not None}
 
 
 def have_one_teacher(record: RunRecord, groups: Iterable[ModelGroup]) -> bool:
@@ -99,18 +100,23 @@ def is_timed(record: RunRecord) -> bool:
     return bool(record.protocol.get("times", True))
 
 
-def number(record: RunRecord, group: ModelGroup, metric: str, axes: Axes | None = None) -> Number:
+def number(
+    record: RunRecord, group: ModelGroup, metric: str, axes: Axes | None = None, *, teacher: Sequence[str] | None = None
+) -> Number:
     """Return the number of `metric`, of a group or of its pair with its teacher, whose axes include `axes`.
 
-    A pair that is not in the record has the reason of the measurement behind it.
+    `teacher` are the ids of another teacher than the one that the group is compared with first. A pair that is not in
+    the record has the reason of the measurement behind it.
     """
     at = dict(axes or {})
     if metric in PAIR_METRICS:
-        pairs = [pair for id_ in group.ids if (pair := record.find_pair(id_, metric, **at))]
+        pairs = [pair for id_ in group.ids if (pair := record.pair_index.nearest(id_, metric, at, teacher))]
         return _cell(metric, pairs, len(group.ids)) if pairs else _missing_pair(record, group, metric, at)
     measurements = [m for id_ in group.ids if (m := record.find(id_, metric, **at))]
     if not measurements and declared(metric).group == "latency" and record.protocol.get("mode") == ["offline"]:
         return Number(declared(metric).text, status="unavailable", reason="not measured in offline mode")
+    if not measurements and declared(metric).group == "training" and all(card.training is None for card in group.cards):
+        return Number(declared(metric).text, status="unavailable", reason="not trained")
     return _cell(metric, measurements, len(group.ids))
 
 
@@ -255,7 +261,9 @@ def network(group: ModelGroup) -> str:
         return group.label
     facts = [f"{key} {_plain(value)}" for key, value in card.options.items()]
     if card.pruned is not None:
-        facts.append(f"pruned to {100 * card.pruned.macs_share:.0f} % of the MACs of {card.pruned.of}")
+        time = card.pruned.latency
+        fast = "" if time is None else f" and {100 * time.share:.0f} % of the time"
+        facts.append(f"pruned to {100 * card.pruned.macs_share:.0f} % of the MACs{fast} of {card.pruned.of}")
     return f"{card.architecture} ({', '.join(facts)})" if facts else card.architecture
 
 

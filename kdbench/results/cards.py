@@ -1,6 +1,6 @@
 """Model cards: what a model file is, how its inputs are prepared and how it was trained. Records contain them too."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -95,11 +95,32 @@ class Bits(Value):
     first_last: int
 
 
+class PrunedLatency(Value):
+    """How long a call of a pruned network's file takes, measured where it was pruned, before it was trained on.
+
+    `share` is of the source's time, with its 95 % interval from `low` to `high`, `time_ns` the median time, at the
+    number of `threads` of `provider`; `tried` networks were timed until one met the `goal`, as the recipe states it.
+    """
+
+    goal: float | str
+    share: float
+    low: float
+    high: float
+    time_ns: float
+    threads: int
+    provider: str
+    tried: int
+
+
 class Pruning(Value):
-    """What a network was pruned from: the model `of`, and the share of that network's MACs that remains."""
+    """What a network was pruned from: the model `of`, and the share of that network's MACs that remains.
+
+    `latency` is what was measured for a network that was pruned until its calls were fast enough.
+    """
 
     of: Id
     macs_share: float
+    latency: PrunedLatency | None = later(None)
 
 
 class Origin(Value):
@@ -217,6 +238,25 @@ class ModelCard(StoredValue):
         """Raise InputError unless `file` is the one that the card describes, neither changed nor cut short."""
         if storage.sha256(file) != self.sha256:
             raise InputError(f"{file} is not the file that the record describes", hint)
+
+
+def teacher_behind(card: ModelCard, cards: Mapping[str, ModelCard]) -> str | None:
+    """Return the teacher that a compressed variant descends from, by its id in `cards`; None for any other model.
+
+    That is the model that it was made of, directly or through other variants, if that is a teacher, or else the one
+    that this student is compared with. None too where the files in `cards` are not those that it was made of.
+    """
+    origin = card
+    for _ in cards:
+        if origin.variant is None:
+            break
+        source = cards.get(origin.variant.of)
+        if source is None or source.sha256 != origin.variant.source_sha256:
+            return None
+        origin = source
+    if origin is card or origin.variant is not None:
+        return None
+    return origin.id if origin.role == "teacher" else next((id_ for id_ in origin.parents if id_ in cards), None)
 
 
 def besides_teachers(cards: Sequence[ModelCard]) -> Sequence[ModelCard]:

@@ -1,6 +1,6 @@
 """A record's results by model, metric and axes, found without a search, and values computed once per record."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from functools import wraps
 from heapq import merge
 from operator import itemgetter
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class ResultIndex(Generic[_Kind]):
-    """Measurements or pairs by the model that `model_of` names, metric and axes, in the record's order.
+    """Measurements or pairs by the model that `model_of` names, metric and axes, in the order of `results`.
 
     It is built in one pass over `results` and never changes.
     """
@@ -60,12 +60,20 @@ class ResultIndex(Generic[_Kind]):
         """Return whether there is any result of any of `metrics`."""
         return any(metric in self._by_metric for metric in metrics)
 
-    def nearest(self, model: str, metric: str, axes: Mapping[str, str | int]) -> _Kind | None:
-        """Return the first result whose axes include `axes`, with the fewest further ones; None without any."""
-        exact = self._at.get((model, metric, frozenset(axes.items())))
-        if exact is not None:
-            return exact
-        matches = (result for result in self._of.get((model, metric), ()) if axes.items() <= result.axes.items())
+    def nearest(
+        self, model: str, metric: str, axes: Mapping[str, str | int], teachers: Collection[str] | None = None
+    ) -> _Kind | None:
+        """Return the first result whose axes include `axes`, with the fewest further ones; None without any.
+
+        Of pairs, only those with one of `teachers` count, where these are named.
+        """
+        if teachers is None:
+            exact = self._at.get((model, metric, frozenset(axes.items())))
+            if exact is not None:
+                return exact
+        results = self._of.get((model, metric), ())
+        of_teacher = (r for r in results if teachers is None or getattr(r, "teacher", None) in teachers)
+        matches = (result for result in of_teacher if axes.items() <= result.axes.items())
         return min(matches, key=lambda result: len(result.axes), default=None)
 
 

@@ -280,8 +280,10 @@ class RunRecord(StoredValue):
 
     @cached_property
     def pair_index(self) -> ResultIndex[Pair]:
-        """The pairs by student, metric and axes."""
-        return ResultIndex(self.pairs, lambda pair: pair.student)
+        """The pairs by student, metric and axes; of a model with several, first those with its parents."""
+        parents = {card.id: card.parents for card in self.models}
+        ordered = sorted(self.pairs, key=lambda pair: pair.teacher not in parents[pair.student])
+        return ResultIndex(ordered, lambda pair: pair.student)
 
     @cached_property
     def derived(self) -> dict[Hashable, Any]:

@@ -1,13 +1,14 @@
 """Measure model files that kdbench did not train, without a recipe."""
 
 from collections.abc import Container, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from dataclasses import replace
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
 from kdbench import extras, storage, temporary
-from kdbench.errors import InputError, KdbenchError
+from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Analyses
 from kdbench.judge.target import Target, targets_of
 from kdbench.machine import fingerprint
@@ -16,10 +17,9 @@ from kdbench.measure.harness import check_config, measure
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
-from kdbench.results.cards import ModelCard
+from kdbench.results.cards import ModelCard, teacher_behind
 from kdbench.results.claim import claimed
 from kdbench.results.findings import Findings
-from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_no_results, require_unused
 from kdbench.results.values import require_id
 from kdbench.validation import validated
@@ -108,7 +108,6 @@ def bench_models(
             loaded.append(model)
         test = None if images is None else images.test_set()
         diagnostics = tuple(diagnostic for _, of_model in loaded for diagnostic in of_model)
-        diagnostics += _kernels([model for model, _ in loaded])
         diagnostics += unweighted(networks) + (() if images is None else images.diagnostics)
 
         check_config(options, progress)
@@ -117,12 +116,13 @@ def bench_models(
         require_no_results(out)  # again: another process may have held it meanwhile
         claim.enter_context(storage.explained(folder.path))
         progress.folder(folder.path)
-        models = [adopted(m, by_id[m.id], folder) if m.id in by_id else m for m, _ in loaded]
+        models = _with_teachers([adopted(m, by_id[m.id], folder) if m.id in by_id else m for m, _ in loaded])
         exports.close()
         progress.stage("measure", 2, 3)
         environment = fingerprint.fingerprint()
         analyses = Analyses(() if images is None else images.class_names)
         findings = Findings(warnings=diagnostics) + measure(models, test, options, folder.workspace, progress, analyses)
+        findings += _kernels(models, options)
         data = inputs.data if test is not None else None
         record = assemble_record(
             findings,
@@ -139,19 +139,19 @@ def bench_models(
         return write_results(record, findings.samples, folder, judged)
 
 
-def _kernels(models: Sequence[BenchModel]) -> tuple[Diagnostic, ...]:
-    """Return which kernels this machine has for the compressed files among `models`."""
-    compressed = [model for model in models if model.card.variant is not None]
-    if not compressed:
-        return ()
-    from kdbench.compress.kernels import kernels_of
-    from kdbench.workflows.files.variants import kernel_warning
+def _with_teachers(models: Sequence[BenchModel]) -> list[BenchModel]:
+    """Return the models, compressed variants with the teacher behind their source."""
+    cards = {model.id: model.card for model in models}
+    return [replace(model, behind=teacher_behind(model.card, cards)) for model in models]
 
-    warnings = []
-    for model in compressed:
-        with suppress(KdbenchError):  # a file that does not load: the measurement says so
-            warnings.append(kernel_warning(model.id, kernels_of(model.path, model.facts.sample_shape)))
-    return tuple(warning for warning in warnings if warning is not None)
+
+def _kernels(models: Sequence[BenchModel], options: Measure) -> Findings:
+    """Return which kernels this machine has for the quantized and compressed files among `models`."""
+    if not any(model.card.variant or model.facts.quantized for model in models):
+        return Findings()
+    from kdbench.workflows.files.kernels import kernel_findings  # loads onnx and onnxruntime
+
+    return kernel_findings(models, options)
 
 
 def _bench(paths: Sequence[str | Path] | str | Path = (), **keywords: Any) -> RunResults:

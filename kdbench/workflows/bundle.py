@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from kdbench.judge.readings import teacher_of
 from kdbench.judge.target import Target, load_target, shipped_targets
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
-from kdbench.results.cards import ModelCard
+from kdbench.results.cards import ModelCard, teacher_behind
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
@@ -67,6 +67,7 @@ def bundle(
     for card in cards:
         reference = teacher_of(record, card) or card.id
         model, _ = load_bench_model(located[card.id], card.id, given, reference=reference, images=images, card=card)
+        model = replace(model, behind=teacher_behind(card, record.cards))
         packed.append(Packed(model, located[card.id], memory_bytes=_memory(record, card)))
     settings = settings_for(judged, options or {})
     progress.stage("pack", 2, 2)
@@ -117,7 +118,8 @@ def settings_for(target: Target, options: Mapping[str, Any]) -> Settings:
 def _chosen(record: RunRecord, models: Sequence[str]) -> list[ModelCard]:
     """Return the models to pack: those to judge, and before them those that they are compared with."""
     judged = candidates(record, models or None)
-    teachers = [record.cards[id_] for card in judged if (id_ := teacher_of(record, card)) is not None]
+    compared = [id_ for card in judged for id_ in (teacher_behind(card, record.cards), teacher_of(record, card))]
+    teachers = [record.cards[id_] for id_ in compared if id_ is not None]
     return list({card.id: card for card in (*teachers, *judged)}.values())
 
 

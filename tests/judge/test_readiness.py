@@ -455,3 +455,59 @@ def test_the_nearest_model_is_the_one_that_lacks_least(make_run, on_a_pi):
     limits = ({"metric": "size_bytes", "max": "10 MB"}, {"metric": "energy_j", "max": 1})
     assert judge(record, on_a_pi(*limits)).nearest.model == "b"
     assert judge(record, on_a_pi(*limits[:1])).nearest.model == "b"
+
+
+@pytest.fixture
+def compressed(make_run, make_card):
+    """A run with an INT8 variant of the student: 0.2 points and 2× against that, 0.7 points and 8× against the teacher.
+
+    A variant of the variant was compared with the variant alone.
+    """
+    cards = {id_: make_card(id_, sha256=letter * 64) for id_, letter in (("teacher", "a"), ("student", "b"))}
+
+    def variant(id_, of, letter):
+        of_card = cards[of]
+        made = {"of": of, "source_sha256": of_card.sha256, "method": "int8", "key": "0"}
+        return make_card(id_, role="variant", parents=(of,), sha256=letter * 64, variant=made)
+
+    cards["int8"] = variant("int8", "student", "c")
+    cards["again"] = variant("again", "int8", "d")
+
+    def pairs(student, teacher, drop, ratio):
+        both, near = {"teacher": teacher, "student": student}, Interval(low=drop - 0.1, high=drop + 0.1)
+        fast = Interval(low=0.9 * ratio, high=1.1 * ratio)
+        return [
+            Pair(metric="latency_ratio", axes=SINGLE, value=ratio, interval=fast, **both),
+            Pair(metric="top1_drop", value=drop, interval=near, n=3000, **both),
+            Pair(metric="negative_flips", value=drop / 100, interval=Interval(low=0, high=0.01), n=3000, **both),
+        ]
+
+    run = make_run()
+    # The pair with the teacher comes first, as where that with the source is appended because a number was missing.
+    more = [*pairs("int8", "teacher", 0.7, 8.0), *pairs("int8", "student", 0.2, 2.0), *pairs("again", "int8", 0.1, 1.0)]
+    return make_run(models=tuple(cards.values()), pairs=(*run.pairs, *more))
+
+
+@pytest.mark.parametrize(
+    ("criterion", "value"),
+    [
+        ({"metric": "top1", "max_drop_vs_teacher": 1}, 0.7),
+        ({"metric": "latency_p50_ns", "min_ratio_vs_teacher": 3}, 8),
+        ({"metric": "top1_drop", "max": 1}, 0.2),
+        ({"metric": "latency_ratio", "min": 1.5}, 2),
+        ({"max_negative_flips": "1 %"}, 0.002),
+    ],
+)
+def test_limits_against_the_teacher_are_about_the_teacher_and_others_about_the_source(
+    compressed, on_a_pi, criterion, value
+):
+    (check,) = criteria(judge(compressed, on_a_pi(criterion)), "int8")
+    assert check.value == pytest.approx(value)
+
+
+def test_a_variant_of_a_variant_that_was_not_measured_against_the_teacher_is_not_judged_by_its_source(
+    compressed, on_a_pi
+):
+    verdict = judge(compressed, on_a_pi({"metric": "top1", "max_drop_vs_teacher": 1}))
+    (check,) = criteria(verdict, "again")
+    assert (check.outcome, check.value) == ("UNKNOWN", None)

@@ -1,9 +1,10 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from kdbench.measure.bench_model import EMULATED, FOREIGN, USER_CODE, Refusal, TestSet, network_of
+from kdbench.measure.bench_model import EMULATED, FOREIGN, USER_CODE, Refusal, TestSet, compared, network_of, students
 from kdbench.results.cards import Bits, ModelCard
 from kdbench.results.preprocessing import Geometry
 from kdbench.worker.jobs import Network
@@ -101,3 +102,16 @@ def test_the_hash_of_a_test_set_does_not_depend_on_the_order_of_the_models():
     hashes = {TestSet(first, labels, in_geometry=arrays).sha256() for first in (whole, small)}
     assert hashes == {TestSet(whole, labels).sha256()}
     assert TestSet(small, labels, in_geometry={squashed: small}).sha256() == TestSet(small, labels).sha256()
+
+
+def test_a_variant_is_compared_with_its_source_first_and_with_the_teacher_behind_it():
+    models = [
+        SimpleNamespace(id="t", teacher=None, behind=None),
+        SimpleNamespace(id="s", teacher="t", behind=None),
+        SimpleNamespace(id="t8", teacher="t", behind="t"),
+        SimpleNamespace(id="s8", teacher="s", behind="t"),
+        SimpleNamespace(id="gone", teacher="s", behind="nobody"),
+    ]
+    pairs = [(teacher.id, model.id) for teacher, model in compared(models)]
+    assert pairs == [("t", "s"), ("t", "t8"), ("s", "s8"), ("s", "gone"), ("t", "s8")]
+    assert [(teacher.id, model.id) for teacher, model in students(models)] == pairs[:-1]

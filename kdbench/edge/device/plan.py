@@ -76,6 +76,7 @@ class BundledModel:
     memory_bytes: int
     teacher: Optional[str] = None
     lowered: str = ""
+    behind: Optional[str] = None
 
     @property
     def fixed_batch(self) -> Optional[int]:

@@ -22,7 +22,7 @@ from kdbench.measure.predict import (
     predict_training,
     training_parts,
 )
-from kdbench.measure.timed import students
+from kdbench.measure.timed import behind, students
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
 from kdbench.results.records import Axes
@@ -123,6 +123,8 @@ def _expected(
         if not axes:
             for metric in ("top1_drop", *FLIPS):
                 yield expected_pair(teacher, student, metric)
+    for teacher, variant in (pair for pair in behind(models) if pair[1] in owners and not axes):
+        yield expected_pair(teacher, variant, "top1_drop")
     for teacher, student, other in _contrasted(models, analyses):
         for metric in MISMATCHES if student in owners else ():
             yield Expected(student.id, metric, {**axes, "beside": other.id}, (teacher.id, other.id))
@@ -190,6 +192,8 @@ def _of_images(
             failure = Failure(student.id, reason, "unavailable", metrics=metrics)
             findings += Findings(pairs=(fidelity.top1_drop(teacher, student),), failures=(failure,))
         findings += Findings(pairs=() if axes else flip_pairs(teacher, student, labels, analyses))
+    for teacher, variant in () if axes else _compared(behind(models), predictions, ids):
+        findings += Findings(pairs=(fidelity.top1_drop(teacher, variant),))
     for teacher, student, other in _compared(_contrasted(models, analyses), predictions, ids):
         if teacher.of_same_classes(student, other):
             findings += Findings(fidelity.mismatch_measurements(teacher, (student, other), true_labels, analyses, axes))

@@ -1,4 +1,8 @@
-"""The costs pass: bytes, parameters and multiply-accumulates of a file, whatever runs it, and students' ratios."""
+"""The costs pass: bytes, parameters and multiply-accumulates of a file, whatever runs it, and students' ratios.
+
+Where any of the models is a compressed variant, the files' compressed sizes are measured too: zeros of unstructured
+sparsity take no less space in a file, and much less in a package.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,7 +10,8 @@ from kdbench.errors import KdbenchError
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
-from kdbench.measure.timed import students
+from kdbench.measure.timed import compared
+from kdbench.modelfile.compressed import compressed_bytes
 from kdbench.results.findings import Findings, missing_pair
 from kdbench.results.records import Measurement, Pair, measured, missing
 
@@ -23,16 +28,18 @@ class CostsPass(Pass):
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the costs of every model and the ratios of every student."""
-        yield from expected_of(context.models, _COSTS)
-        for teacher, student in students(context.models):
+        yield from expected_of(context.models, (*_COSTS, *_of_variants(context)))
+        for teacher, student in compared(context.models):
             yield from (expected_pair(teacher, student, metric) for metric in _RATIOS)
 
     def run(self, context: Context) -> Findings:
         """Read the files; MACs are those of one sample in the model's layout."""
         models = context.measurable
         measurements = [m for model in models for m in _costs(model, context.jobs[model.id].shape)]
+        if _of_variants(context):
+            measurements += [_compressed(model) for model in models]
         by_key = {(m.model, m.metric): m for m in measurements}
-        return Findings(tuple(measurements), tuple(p for both in students(models) for p in _ratios(*both, by_key)))
+        return Findings(tuple(measurements), tuple(p for both in compared(models) for p in _ratios(*both, by_key)))
 
 
 def _costs(model: BenchModel, shape: tuple[int, ...]) -> Iterator[Measurement]:
@@ -40,6 +47,18 @@ def _costs(model: BenchModel, shape: tuple[int, ...]) -> Iterator[Measurement]:
     yield measured(model.id, "weight_bytes", model.facts.weight_bytes, source="ONNX graph")
     yield measured(model.id, "parameters", model.card.parameters, source="model card")
     yield _macs(model, shape)
+
+
+def _of_variants(context: Context) -> tuple[str, ...]:
+    """Return the metrics of records with compressed variants."""
+    return ("compressed_bytes",) if any(model.card.variant is not None for model in context.models) else ()
+
+
+def _compressed(model: BenchModel) -> Measurement:
+    try:
+        return measured(model.id, "compressed_bytes", compressed_bytes(model.path), source="zlib")
+    except KdbenchError as error:
+        return missing(model.id, "compressed_bytes", error.message, status="error", hint=error.hint, source="zlib")
 
 
 def _macs(model: BenchModel, shape: tuple[int, ...]) -> Measurement:

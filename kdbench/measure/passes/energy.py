@@ -12,7 +12,7 @@ from kdbench.measure.energy.account import Account, Value, gross, net, ratio
 from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, emission
 from kdbench.measure.energy.rounds import expected_s, sample_energy
 from kdbench.measure.energy.windows import Run
-from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of, outer_batches, students
+from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of, compared, outer_batches
 from kdbench.meters.meter import Unavailable
 from kdbench.results.findings import Failure, Findings, estimated_pair, missing_pair
 from kdbench.results.records import Axes, Interval, Measurement, Pair, measured, missing
@@ -33,7 +33,7 @@ class EnergyPass(Pass):
         for model in context.timed:
             for batch in outer_batches(model, context.config):
                 yield from expected_of([model], metrics, context.axes(batch=batch), ONNXRUNTIME)
-        for teacher, student in students(context.timed) if metered else ():
+        for teacher, student in compared(context.timed) if metered else ():
             for batch in outer_batches(student, context.config):
                 yield expected_pair(teacher, student, "energy_ratio", context.axes(batch=batch), ONNXRUNTIME)
 
@@ -62,7 +62,7 @@ def energy_findings(
 ) -> Findings:
     """Return the energies of the models' `accounts`, and the ratios of students."""
     measurements = tuple(m for model in models for m in _of_model(model, accounts, config, intensity))
-    return Findings(measurements, tuple(p for t, s in students(models) for p in _ratios(t, s, accounts, config)))
+    return Findings(measurements, tuple(p for t, s in compared(models) for p in _ratios(t, s, accounts, config)))
 
 
 def _of_model(

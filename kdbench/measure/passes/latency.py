@@ -15,7 +15,7 @@ from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.diagnosis import imprecision, instability, latency_warnings, saturation
 from kdbench.measure.latency.ratios import ratio
 from kdbench.measure.latency.sessions import Sampled, sample
-from kdbench.measure.timed import SEED, TimedModel, TimingConfig, students
+from kdbench.measure.timed import SEED, TimedModel, TimingConfig, compared
 from kdbench.results.findings import Failure, Findings, estimated_across_runs, estimated_pair, missing_pair
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Measurement, Pair, missing
@@ -41,7 +41,7 @@ class LatencyPass(Pass):
             axes, runtime = configuration.axes(provider), configuration.runtime
             callable_ = [models[index] for index in configuration.models]
             yield from expected_of(callable_, _metrics(configuration), axes, runtime)
-            for teacher, student in students(models) if configuration.mode != "server" else ():
+            for teacher, student in compared(models) if configuration.mode != "server" else ():
                 if student in callable_:
                     yield expected_pair(teacher, student, "latency_ratio", axes, runtime)
 
@@ -92,7 +92,7 @@ def latency_findings(
         pair
         for number, configuration in enumerate(sampled.configurations)
         if configuration.mode != "server"  # a wait depends on chance more than on the model
-        for teacher, student in students(models)
+        for teacher, student in compared(models)
         if teacher.refusal_in(configuration.runtime) is None and student.refusal_in(configuration.runtime) is None
         for pair in _ratio(teacher, student, number, sampled, config)
     )

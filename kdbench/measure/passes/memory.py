@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.runner import ProcessResults
 from kdbench.measure.staging import null_model
-from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of, outer_batches, students
+from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of, compared, outer_batches
 from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, interval_of, missing_pair
 from kdbench.results.records import Axes, Interval, Measurement, Pair, measured, missing
@@ -41,7 +41,7 @@ class MemoryPass(Pass):
         for model in context.timed:
             for batch in outer_batches(model, context.config):
                 yield from expected_of([model], metrics, context.axes(batch=batch), ONNXRUNTIME)
-        for teacher, student in students(context.timed):
+        for teacher, student in compared(context.timed):
             yield expected_pair(teacher, student, "memory_ratio", _pair_axes(context.config, student), ONNXRUNTIME)
 
     def weight(self, context: Context) -> float:
@@ -85,7 +85,7 @@ def memory_findings(
     measurements = [m for key in results.results for m in _measurements(key, results, config, shared.get(key, ""))]
     findings = Findings(
         tuple(measurements),
-        tuple(pair for t, s in students(models) for pair in _ratio(t, s, measurements, config)),
+        tuple(pair for t, s in compared(models) for pair in _ratio(t, s, measurements, config)),
         failures=tuple(Failure(id_, why, axes={"batch": batch}) for (id_, batch), why in results.failed.items()),
     )
     if not results.results:

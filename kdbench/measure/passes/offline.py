@@ -18,7 +18,7 @@ from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of
 from kdbench.measure.latency.diagnosis import instability
 from kdbench.measure.latency.ratios import session_plan
 from kdbench.measure.latency.sessions import calls_of_session
-from kdbench.measure.timed import ONNXRUNTIME, SEED, students
+from kdbench.measure.timed import ONNXRUNTIME, SEED, compared
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings, estimated_across_runs, estimated_pair
 from kdbench.results.records import Diagnostic, Measurement, Pair, missing
@@ -54,7 +54,7 @@ class OfflinePass(Pass):
         """Yield the largest throughputs and their ratios; their batches are known only after measuring."""
         for threads in context.config.threads if _is_configured(context) else ():
             yield from expected_of(context.timed, [_BEST], _axes(context, threads), ONNXRUNTIME)
-            for teacher, student in students(context.timed):
+            for teacher, student in compared(context.timed):
                 axes = _axes(context, threads)
                 yield expected_pair(teacher, student, "throughput_ratio", axes, ONNXRUNTIME)
 
@@ -79,7 +79,7 @@ class OfflinePass(Pass):
             reasons = {id_: sweep.fault for id_, sweep in samples.sweeps.items() if sweep.fault} | dict(samples.failed)
             findings += Findings(
                 measurements=tuple(m for model in context.ready for m in _of_model(model, samples, context)),
-                pairs=tuple(pair for t, s in students(context.ready) for pair in _ratio(t, s, samples, context)),
+                pairs=tuple(pair for t, s in compared(context.ready) for pair in _ratio(t, s, samples, context)),
                 warnings=tuple(warning for model in context.ready for warning in _shortened(model, samples)),
                 samples=call_arrays(calls),
                 failures=tuple(

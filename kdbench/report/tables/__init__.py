@@ -9,6 +9,7 @@ from collections.abc import Callable
 from kdbench.report.table import Table
 from kdbench.report.tables.accuracy import calibration, label_noise, per_class
 from kdbench.report.tables.closed_form import closed_form
+from kdbench.report.tables.compression import compression, noise_by_layer
 from kdbench.report.tables.costs import cost, start_and_memory
 from kdbench.report.tables.energy import energy
 from kdbench.report.tables.errors import errors
@@ -18,7 +19,7 @@ from kdbench.report.tables.front import front
 from kdbench.report.tables.inputs import inputs
 from kdbench.report.tables.latency import latency, offline, speedups, time_by_operator, where_the_time_goes
 from kdbench.report.tables.reported import reported
-from kdbench.report.tables.summary import ratios, summary
+from kdbench.report.tables.summary import ratios, summary, variants
 from kdbench.report.tables.training import sweeps, training
 from kdbench.results.records import RunRecord
 
@@ -27,8 +28,11 @@ __all__ = ["TABLES", "build_tables"]
 TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     summary,
     ratios,
+    variants,
     front,
     reported,
+    compression,
+    noise_by_layer,
     sweeps,
     errors,
     closed_form,

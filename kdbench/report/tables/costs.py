@@ -11,7 +11,12 @@ from kdbench.results.records import Axes, Measurement, RunRecord
 
 _COST = ("parameters", "weight_bytes", "size_bytes", "macs")
 _HEADS = {"size_bytes": "File", "macs": "MACs / sample"}
-_PARITY = "ONNX parity: largest absolute difference between the logits of the exported file and of the trained model."
+# Columns where a record has them, with their notes.
+_FURTHER = {
+    "compressed_bytes": "Compressed: the file's size as a package or a download holds it (DEFLATE).",
+    "parity_max_abs": "ONNX parity: largest absolute difference between the logits of the exported file and of the "
+    "trained model.",
+}
 _START = ("load_ns", "first_run_ns", "steady_run_ns")
 _MEMORY = metrics_in("memory")
 _MEMORY_NOTE = (
@@ -23,12 +28,12 @@ _MEMORY_NOTE = (
 
 def cost(record: RunRecord) -> Table:
     """Return what each model takes to store and to compute."""
-    parity = ["parity_max_abs"] if has_metric(record, "parity_max_abs") else []
+    further = [metric for metric in _FURTHER if has_metric(record, metric)]
     fields = [
         metric_field(record, metric, head=_HEADS.get(metric, METRICS[metric].title), higher_is_better=None, unit="")
-        for metric in (*_COST, *parity)
+        for metric in (*_COST, *further)
     ]
-    return model_table("Cost", model_groups(record), fields, [_PARITY] if parity else [])
+    return model_table("Cost", model_groups(record), fields, [_FURTHER[metric] for metric in further])
 
 
 def start_and_memory(record: RunRecord) -> Table:

@@ -8,6 +8,7 @@ from kdbench.report.axes import batched_axes, format_axes, headline, protocol_ba
 from kdbench.report.cells import Number
 from kdbench.report.model_groups import (
     ModelGroup,
+    group_of,
     has_metric,
     is_timed,
     model_groups,
@@ -18,6 +19,7 @@ from kdbench.report.model_groups import (
 from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, text_field
 from kdbench.report.tables.energy import energy_per_run, energy_ratio, has_ratios, ratio_note, run_note
+from kdbench.results.cards import teacher_behind
 from kdbench.results.records import Axes, RunRecord
 
 _BOLD = (
@@ -82,13 +84,48 @@ def ratios(record: RunRecord) -> Table:
         metric_field(record, "macs_ratio"),
         *(with_energy if has_ratios(record) else []),
         metric_field(record, score.against_teacher, head=score.against_head, unit=""),
-        metric_field(record, "training_s"),
+        *([metric_field(record, "training_s")] if has_metric(record, "training_s") else []),
     ]
     at = f"{format_axes(axes, ' at ')}{format_axes(batched, '; batched: at ')}"
     timed_notes = [f"Speed-up: from interleaved, paired blocks{at}.", ratio_note(record)] if is_timed(record) else []
     notes = [f"{_RATIOS} {score.against_note}", *timed_notes]
     students = [group for group in model_groups(record) if reference(group) is not None]
     return model_table("Student against teacher", students, fields, notes, ranking=reference, name="Student")
+
+
+def variants(record: RunRecord) -> Table:
+    """Return what each compressed variant gains and loses against the teacher behind its source, where that differs."""
+    behind = {group.label: _behind(record, group) for group in model_groups(record)}
+    with_teacher = [group for group in model_groups(record) if behind[group.label] is not None]
+
+    def against(metric: str, axes: Axes | None = None) -> Field:
+        def cell(group: ModelGroup, _: Axes) -> Number:
+            teacher = behind[group.label]
+            assert teacher is not None, "models without a teacher behind them have no row"
+            return number(record, group, metric, axes, teacher=teacher.ids)
+
+        return Field(column(metric), cell)
+
+    timed = [against("latency_ratio", headline(record))] if is_timed(record) else []
+    drop = score_of(record).against_teacher
+    scored = [replace(against(drop), column=column(drop, head=score_of(record).against_head, unit=""))]
+    fields = [
+        text_field("Teacher", lambda group: teacher.label if (teacher := behind[group.label]) else "", code=True),
+        *timed,
+        *(against(metric) for metric in ("size_ratio", "macs_ratio")),
+        *(scored if drop == "top1_drop" else []),
+    ]
+    notes = ["Against the teacher of the model that a variant was made of, which limits `…_vs_teacher` are about."]
+    return model_table("Variant against teacher", with_teacher, fields, notes, name="Variant")
+
+
+def _behind(record: RunRecord, group: ModelGroup) -> ModelGroup | None:
+    """Return the teacher behind a variant's source, if it was compared with that too."""
+    teacher = teacher_behind(group.cards[0], record.cards)
+    compared = {pair.teacher for pair in record.pair_index.of_model(group.cards[0].id)}
+    if teacher not in compared or len(compared) < 2:
+        return None
+    return group_of(record)[teacher]
 
 
 def _seed_note(record: RunRecord) -> str:

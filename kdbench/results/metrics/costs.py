@@ -53,5 +53,11 @@ COSTS = (
     _Counted("weight_bytes", "Weights", "bytes", False, "bytes of the weight tensors in the exported file", units.size),
     _Counted("size_bytes", "Model size", "bytes", False, text=units.size,
         formula="bytes of the exported file and its external weights"),
+    _Counted("compressed_bytes", "Compressed", "bytes", False, text=units.size,
+        formula="size_bytes after DEFLATE (zlib, level 6), as a package or a download holds the file"),
+    Metric("integer_share", "Integer kernels", "share", True, text=units.share, group="kernels",
+        hardware_dependent=True, repeatability=0,
+        formula="share of the multiply-accumulates of a quantized or compressed file that onnxruntime computes in "
+        "integer kernels on this machine's CPU; of the layers where a size is open"),
 )
 # fmt: on

@@ -12,7 +12,6 @@ from kdbench import storage, temporary
 from kdbench.compress import COMPRESSORS, Calibration, Compressor, Outcome, Source
 from kdbench.compress.calibration import CalibrationChoice, labelled_sha256
 from kdbench.compress.held_out import HeldOut, Run
-from kdbench.compress.kernels import Kernels
 from kdbench.data.reading.images import fit_images
 from kdbench.errors import InputError
 from kdbench.evaluate.predictions import label_ranks, not_finite
@@ -21,7 +20,6 @@ from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import read_facts
 from kdbench.results.cards import CalibrationSet, ModelCard, Variant
 from kdbench.results.preprocessing import Geometry
-from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import card_path
 from kdbench.validation import validated
 from kdbench.worker.inputs import Inputs, prepare
@@ -116,23 +114,6 @@ def _staged(model: BenchModel, samples: "Split", geometry: Geometry | None) -> t
     test = TestSet(samples.inputs, samples.labels, in_geometry=fitted)
     with temporary.folder() as folder:
         return test.images_of(model), stage([model], test, folder, seed=0)[model.id]
-
-
-def kernel_warning(id_: str, kernels: Kernels) -> Diagnostic | None:
-    """Return which kernels this machine's CPU has for a compressed file; None where all layers run as they are stored.
-
-    A file without an integer kernel or a cast, such as one of pruned weights, has nothing to say.
-    """
-    integer, layers = len(kernels.integer), len(kernels.layers)
-    if integer and kernels.floating:
-        share = f"{100 * kernels.integer_share:.0f} % of its multiply–accumulates"
-        message = f"{integer} of {layers} layers, {share}, run as integer kernels on this machine"
-    elif kernels.casts:
-        message = f"{kernels.casts} casts run between float16 and float32: this CPU has no kernel for some layers"
-    else:
-        return None
-    remedy = "its times are those of this machine: another processor or runtime may have kernels for the other layers"
-    return Diagnostic(code="kernels", message=message, remedy=remedy, model=id_)
 
 
 def make_variant(

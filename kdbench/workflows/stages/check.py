@@ -19,13 +19,15 @@ from kdbench.errors import InputError
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import Recording, Source, describe_failure, recording, sources_of
-from kdbench.recipe import Model, Student, Trained
+from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.registry import is_shipped
 from kdbench.workflows.stages.train import class_weights_of, terms_of
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.model_sources import file_hash
 from kdbench.workflows.study.network_checks import SAMPLES, require_usable
 from kdbench.workflows.study.plan import Job, training_of
+from kdbench.workflows.study.pruned import options_of
+from kdbench.workflows.study.pruned_latency import require_reachable
 from kdbench.workflows.study.ready_teachers import TeacherForm, form_of, is_onnx_teacher, onnx_network
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.user_code_checks import (
@@ -106,6 +108,21 @@ def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) 
         message = f"student {job.entry.name!r} is pruned from {start.entry.name!r}, whose input or classes differ"
         hint = "fine-tune a student from its weights first (weights = FILE), and prune that one"
         raise InputError(f"{message} from the data's", hint)
+
+
+def require_fast_enough(job: Job, recipe: Recipe, run_data: RunData) -> None:
+    """Raise InputError for a network that no pruning makes as fast as the recipe asks for, on this machine.
+
+    One that is pruned from a network which is itself pruned so is not tried: nobody knows yet how large that is.
+    """
+    options, dataset = options_of(job), run_data.dataset
+    if options is None or options.latency is None or job.start is None:
+        return
+    if (of_source := options_of(job.start)) is not None and of_source.latency is not None:
+        return
+    example = networks.zeros(dataset, dataset.input_shape)
+    source = networks.fresh(job.start, dataset)
+    require_reachable(source, example, options, job.entry.name, recipe.measure, run_data)
 
 
 def _untrained_teachers(job: Job, run_data: RunData, built: dict[str, nn.Module]) -> list[nn.Module]:

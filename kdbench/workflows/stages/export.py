@@ -1,11 +1,9 @@
 """The export stage: an ONNX file and a card for every trained network, and the parity gate."""
 
 import shutil
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kdbench import storage
-from kdbench.compress.kernels import Kernels, kernels_of
 from kdbench.distill.quantize import deployed, rounding_sensitivity
 from kdbench.distill.training import fit
 from kdbench.export.onnx import Parity, check_parity, export_onnx
@@ -15,9 +13,8 @@ from kdbench.recipe import Recipe, Student
 from kdbench.report.figures.drawing import load_drawing
 from kdbench.results import records
 from kdbench.results.cards import Bits, CodeFile, ModelCard, Origin
-from kdbench.results.records import Diagnostic, Measurement
+from kdbench.results.records import Measurement
 from kdbench.results.run_folder import RunFolder, card_path
-from kdbench.workflows.files.variants import kernel_warning
 from kdbench.workflows.stages.export_ahead import ExportAhead
 from kdbench.workflows.stages.train import training_summary
 from kdbench.workflows.study.model_sources import external_files, file_hash
@@ -192,31 +189,3 @@ def _bits(job: Job) -> Bits | None:
     if options is None:
         return None
     return Bits(weights=options.weight_bits, activations=options.activation_bits, first_last=options.first_last_bits)
-
-
-def quantization_warnings(exports: Sequence[Exported], folder: RunFolder) -> Iterator[Diagnostic]:
-    """Yield a warning for each quantized model that is measured; only for the first of several seeds."""
-    names = set()
-    for export in exports:
-        card, bits = export.card, export.card.bits
-        if (bits is None and card.variant is None) or export.refused is not None or card.name in names:
-            continue
-        names.add(card.name)
-        kernels = kernels_of(folder.model(card.id), export.facts.sample_shape)
-        if card.variant is not None:
-            if (warning := kernel_warning(card.id, kernels)) is not None:
-                yield warning
-        elif bits is not None:
-            yield _few_bits(card.id, bits, kernels)
-
-
-def _few_bits(id_: str, bits: Bits, kernels: Kernels) -> Diagnostic:
-    return Diagnostic(
-        code="quantized",
-        message=f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its "
-        "first and last layer) are kept as 8-bit integers; onnxruntime's CPU kernels compute "
-        f"{len(kernels.integer)} of {len(kernels.layers)} layers in integers, the others in float32",
-        remedy="read its size and times as those of 8-bit weights in this runtime: hardware made for its bits may "
-        "need less",
-        model=id_,
-    )

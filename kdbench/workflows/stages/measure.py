@@ -12,9 +12,11 @@ from kdbench.measure.harness import measure
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.results import records
+from kdbench.results.cards import teacher_behind
 from kdbench.results.records import Diagnostic, Measurement, RunRecord
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.export import Exported, quantization_warnings
+from kdbench.workflows.files.kernels import kernel_findings
+from kdbench.workflows.stages.export import Exported
 from kdbench.workflows.stages.results import assemble_record
 from kdbench.workflows.study.analyses import analyses_of
 from kdbench.workflows.study.closed_form import closed_form_errors
@@ -29,13 +31,14 @@ def measure_all(
 
     For a model that failed the parity gate, the record has the reason in place of every number.
     """
-    ids = {export.card.id for export in exports}
+    cards = {export.card.id: export.card for export in exports}
     models = [
         BenchModel(
             card=export.card,
             path=folder.model(export.card.id),
             facts=export.facts,
-            teacher=next((parent for parent in export.card.parents if parent in ids), None),
+            teacher=next((parent for parent in export.card.parents if parent in cards), None),
+            behind=teacher_behind(export.card, cards),
             # Latency does not depend on the weights: one seed's models represent all.
             timed=recipe.measure.times and export.job.of_seed == recipe.seeds[0],
             network=network_of(export.card if export.card.weights else None, folder.model(export.card.id)),
@@ -55,6 +58,7 @@ def measure_all(
     environment = fingerprint.fingerprint()
     test_set = TestSet(test.inputs, test.labels, run_data.dataset.known_classes, in_geometry, of_run=True)
     findings = measure(models, test_set, recipe.measure, folder.workspace, progress, analyses)
+    findings += kernel_findings(models, recipe.measure)
     findings = replace(
         findings,
         measurements=(
@@ -62,7 +66,7 @@ def measure_all(
             *findings.measurements,
             *closed_form_errors(jobs, run_data, folder),
         ),
-        warnings=(*findings.warnings, *_parity_warnings(exports), *quantization_warnings(exports, folder)),
+        warnings=(*findings.warnings, *_parity_warnings(exports)),
     )
     record = assemble_record(
         findings,

@@ -18,7 +18,7 @@ from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.claim import claimed
 from kdbench.results.run_folder import RunFolder, choose_folder, require_no_results, require_unused
-from kdbench.workflows.stages.check import Trainings, check
+from kdbench.workflows.stages.check import Trainings, check, require_fast_enough
 from kdbench.workflows.stages.compress import compression_plan
 from kdbench.workflows.study.plan import Job, plan, training_of
 from kdbench.workflows.study.run_data import RunData, load_run_data
@@ -65,6 +65,9 @@ def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Record
     """Check the jobs and the variants, and return the sources of the user code that the jobs run."""
     compression_plan(recipe, run_data)
     recordings = check(jobs, run_data, trained)
+    for job in jobs:
+        if job.id not in trained and job.of_seed == recipe.seeds[0]:
+            require_fast_enough(job, recipe, run_data)
     require_known_everywhere(recipe, jobs, recordings, of_data)
     return code_of(jobs, recordings)
 

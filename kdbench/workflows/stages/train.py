@@ -35,6 +35,7 @@ from kdbench.workflows.stages.launch import train_in_processes
 from kdbench.workflows.stages.tracking import trackers_of
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.plan import Job, training_of
+from kdbench.workflows.study.pruned import timing_of
 from kdbench.workflows.study.ready_teachers import is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData
 
@@ -134,7 +135,8 @@ def train_one(
 ) -> None:
     """Train a job, in several processes if it needs several; its teachers and parts are in the folder already."""
     dataset, task = run_data.dataset, TASKS[run_data.dataset.task]
-    network = networks.initialized(job, run_data, folder)
+    timing = timing_of(job, recipe, run_data, folder, progress)
+    network = networks.initialized(job, run_data, folder, timing)
     if job.weights is not None:
         progress.note(f"{job.id} {networks.origin(job, dataset).shown}")
     teacher_networks = [networks.teaching(teacher, run_data, folder) for teacher in job.teachers] if job.learns else []

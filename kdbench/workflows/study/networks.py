@@ -15,7 +15,7 @@ from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset
 from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights
 from kdbench.distill.objective import ScheduledTerm
-from kdbench.distill.pruning import prune
+from kdbench.distill.pruning import prune, prune_about
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
 from kdbench.distill.teaching.stored_logits import ArrayTeacher, StoredLogits, load_logits
 from kdbench.distill.teaching.teachers import LiveTeacher, Teacher, cached_teacher
@@ -26,8 +26,8 @@ from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.staged import Fused
 from kdbench.plugins import describe_failure
 from kdbench.plugins.seeding import seeded
-from kdbench.progress import Progress
-from kdbench.recipe import Model, Student, Trained, Training
+from kdbench.progress import Progress, Silent
+from kdbench.recipe import Measure, Model, Student, Trained, Training
 from kdbench.results.cards import Origin
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.study import pruned
@@ -40,7 +40,8 @@ from kdbench.workflows.study.run_data import RunData
 def fresh(job: Job, dataset: Dataset) -> nn.Module:
     """Build a job's network with fresh weights that depend only on the seed and the architecture.
 
-    A pruned one loses its channels by these weights: it is as large as the trained one, but not of the same shape.
+    A pruned one loses its channels by these weights: it is as large as the trained one, but not of the same shape. One
+    whose calls have to be fast enough, which nobody has timed yet, is about as large.
     """
     entry = job.entry
     if isinstance(entry, Student) and entry.sub_students is not None and job.part is not None:
@@ -50,7 +51,11 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
     network = _plain(job, dataset)
     if (options := pruned.options_of(job)) is not None and job.start is not None:
         network = fresh(job.start, dataset)
-        prune(network, _zeros(dataset, dataset.input_shape), options, entry.name)
+        example = zeros(dataset, dataset.input_shape)
+        if options.latency is None:
+            prune(network, example, options, entry.name)
+        else:
+            prune_about(network, example, options, entry.name)
     return _quantized(network, job)
 
 
@@ -84,16 +89,18 @@ def _quantized(network: nn.Module, job: Job) -> nn.Module:
     return network if quantize is None else with_fake_quantization(network, quantize)
 
 
-def initialized(job: Job, run_data: RunData, folder: RunFolder) -> nn.Module:
-    """Return a job's network with the weights that its training starts from."""
+def initialized(job: Job, run_data: RunData, folder: RunFolder, timing: pruned.Timing | None = None) -> nn.Module:
+    """Return a job's network with the weights that its training starts from.
+
+    `timing` says how networks are timed that are pruned until calls are fast enough.
+    """
     if (options := pruned.options_of(job)) is not None:
         assert job.start is not None, "a pruned network has a source"
-        network, example = (
-            trained(job.start, run_data.dataset, folder),
-            _zeros(run_data.dataset, run_data.dataset.input_shape),
-        )
-        weights = folder.checkpoint(job.start.id) / fit.WEIGHTS
-        pruned.prune_once(network, example, options, job.entry.name, weights, pruned.removed_file(folder, job))
+        dataset, weights = run_data.dataset, folder.checkpoint(job.start.id) / fit.WEIGHTS
+        network, example = trained(job.start, dataset, folder), zeros(dataset, dataset.input_shape)
+        timing = timing or pruned.Timing(Measure(), run_data, Silent())
+        file = pruned.removed_file(folder, job)
+        pruned.prune_once(network, example, options, job.entry.name, weights, file, timing)
         return _quantized(network, job)
     network, _ = from_weights(job, run_data.dataset)
     if job.parts:
@@ -120,7 +127,7 @@ def _reshaped(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     if pruned.options_of(job) is None or job.start is None:
         return _plain(job, dataset)
     network = _reshaped(job.start, dataset, folder)
-    pruned.prune_again(network, _zeros(dataset, dataset.input_shape), pruned.removed_file(folder, job))
+    pruned.prune_again(network, zeros(dataset, dataset.input_shape), pruned.removed_file(folder, job))
     return network
 
 
@@ -181,7 +188,7 @@ def _initialize_lazy_layers(network: nn.Module, dataset: Dataset, input_shape: t
     """Give layers such as `LazyLinear`, whose sizes a first forward determines, their weights."""
     weights = (*network.parameters(), *network.buffers())
     if any(map(is_lazy, weights)):
-        inputs = _zeros(dataset, input_shape)
+        inputs = zeros(dataset, input_shape)
         try:
             with torch.no_grad(), evaluation_mode(network):
                 network(inputs)
@@ -190,7 +197,8 @@ def _initialize_lazy_layers(network: nn.Module, dataset: Dataset, input_shape: t
             raise InputError(message, "call it in Python on zeros of this shape to see where") from error
 
 
-def _zeros(dataset: Dataset, input_shape: tuple[int, ...]) -> torch.Tensor:
+def zeros(dataset: Dataset, input_shape: tuple[int, ...]) -> torch.Tensor:
+    """Return two samples of zeros, of a data set's type, to call a network with."""
     split = dataset.test or dataset.train
     tokens = split is not None and split.inputs.dtype == np.int64
     return torch.zeros((2, *input_shape), dtype=torch.int64 if tokens else torch.float32)

@@ -75,8 +75,16 @@ def test_variants_of_every_seed_are_made_once_and_measured(tmp_path):
     assert variant.variant.calibration.data == "digits"
     run_data = load_run_data(small)
     assert variant.variant.held_out.count == len(run_data.validation)  # which no training saw
-    of = {(pair.student, pair.metric): pair.teacher for pair in record.pairs}
-    assert of["s8-calibratormse-seed2", "size_ratio"] == "student-seed2"
+    assert record.find_pair("s8-calibratormse-seed2", "size_ratio").teacher == "student-seed2"
+    for metric, others in (("size_ratio", 2), ("top1_drop", 2), ("negative_flips", 1)):
+        teachers = [pair.teacher for pair in record.pair_index.of("s8-calibratormse-seed2", metric)]
+        assert teachers == ["student-seed2", "teacher-seed2"][:others]
+    top1 = {m.model: m.value for m in record.measurements if m.metric == "top1" and not m.axes}
+    drop = record.pair_index.of("s8-calibratormse-seed2", "top1_drop")[1].value
+    assert drop == pytest.approx(100 * (top1["teacher-seed2"] - top1["s8-calibratormse-seed2"]))
+    assert {m.model for m in record.measurements if m.metric == "integer_share"} == {
+        id_ for id_, card in cards.items() if card.role == "variant"
+    }
     macs = {m.model: m.value for m in record.measurements if m.metric == "macs"}
     assert macs[variant.id] == macs["student-seed2"]
     assert variant.parameters == cards["student-seed2"].parameters

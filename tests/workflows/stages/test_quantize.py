@@ -1,67 +1,22 @@
 """A quantized student through the pipeline: how it begins, what its card and its report say."""
 
-import shutil
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from kdbench.distill.quantize import deployed, with_fake_quantization
+from kdbench.compress.kernels import kernels_of
 from kdbench.errors import InputError
-from kdbench.export.onnx import export_onnx
 from kdbench.measure.bench_model import EMULATED, network_of
-from kdbench.models import build
 from kdbench.progress import Silent
-from kdbench.recipe import Quantize
 from kdbench.recipe.loading import recipe_from
-from kdbench.results.cards import Bits, ModelCard
-from kdbench.results.records import missing
+from kdbench.results.cards import Bits
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.export import Exported, export_all, quantization_warnings
+from kdbench.workflows.stages.export import export_all
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data
 from kdbench.workflows.train import train
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> RunFolder:
-    """A run's folder with the files of a student of two seeds."""
-    folder = RunFolder(tmp_path_factory.mktemp("run"))
-    torch.manual_seed(0)
-    network = with_fake_quantization(build("convnet", (1, 8, 8), 5, widths=[4, 4]), Quantize(weight_bits=3)).train()
-    network(torch.rand(4, 1, 8, 8))
-    folder.model("s-seed1").parent.mkdir(exist_ok=True)
-    export_onnx(deployed(network), (1, 8, 8), folder.model("s-seed1"))
-    shutil.copy(folder.model("s-seed1"), folder.model("s-seed2"))
-    return folder
-
-
-def exported(id_: str, bits: Bits | None, refused: str | None = None) -> Exported:
-    card = ModelCard(
-        id=id_, name=id_.partition("-")[0], role="student", bits=bits, file=f"models/{id_}.onnx", sha256="0",
-        input_shape=(1, 8, 8), classes=5, parameters=2,
-    )  # fmt: skip
-    facts = SimpleNamespace(sample_shape=(1, 8, 8))
-    return Exported(None, card, facts, missing(id_, "parity_max_abs", "unknown"), refused)  # type: ignore[arg-type]
-
-
 BITS = Bits(weights=3, activations=8, first_last=8)
-
-
-def test_the_report_says_how_bits_are_kept_and_what_computes_them_once_for_all_seeds(folder):
-    (warning,) = quantization_warnings([exported("s-seed1", BITS), exported("s-seed2", BITS)], folder)
-    assert (warning.code, warning.model) == ("quantized", "s-seed1")
-    assert "weights of 3 bits and activations of 8 (8 in its first and last layer)" in warning.message
-    assert "1 of 3 layers in integers" in warning.message
-    assert "8-bit" in warning.remedy
-
-
-def test_models_in_full_precision_and_models_that_are_not_measured_are_not_mentioned(folder):
-    exports = [exported("t", None), exported("s-seed1", BITS, refused="strays")]
-    assert list(quantization_warnings(exports, folder)) == []
-
-
 SMALL = {"name": "convnet", "widths": [8, 16]}
 
 
@@ -92,6 +47,7 @@ def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is
     assert quantized.refused is None
     assert quantized.facts.weight_bytes < 0.6 * full.facts.weight_bytes
     assert network_of(quantized.card, folder.model("low")) is EMULATED
+    assert kernels_of(folder.model("low")).integer
     assert quantized.card.training.curve[-1].validation_top1 > 0.7
 
 

@@ -1,0 +1,141 @@
+"""Unstructured sparsity: the weights of the least magnitude set to zero, wherever they are (Han et al. 2015).
+
+The arrays keep their shapes, and no runtime of kdbench skips zeros: neither time nor the bytes of the file change. What
+shrinks is the compressed file, as a package or a download stores it. (Structural pruning, which is faster, changes the
+network and needs training: see `kdbench.distill.pruning`.)
+"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from kdbench import units
+from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
+from kdbench.compress.call_times import time_ratio
+from kdbench.compress.preparing import name_nodes, require_float32, require_nodes
+from kdbench.errors import InputError
+from kdbench.modelfile.compressed import compressed_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import onnx
+    from numpy.typing import NDArray
+
+# The inputs of an operator that are its weights.
+_WEIGHTS = {
+    **dict.fromkeys(("Conv", "ConvTranspose"), (1,)),
+    **dict.fromkeys(("Gemm", "MatMul"), (0, 1)),
+    **dict.fromkeys(("RNN", "GRU", "LSTM"), (1, 2)),
+}
+
+
+@COMPRESSORS.register("sparse")
+class Sparse(Compressor):
+    """Unstructured sparsity: the smallest weights become zero; smaller once compressed (gzip, zip), never faster.
+
+    `sparsity` is the share of the weights of convolutions, matrix products and recurrent layers that is zero
+    afterwards: those of the least magnitude in all layers (`scope` = `global`), or the same share of every layer
+    (`layer`). `keep_dense` names the nodes that keep all weights.
+    """
+
+    leaves_float32 = True
+
+    sparsity: float = Field(default=0.5, gt=0, lt=1)
+    scope: Literal["global", "layer"] = "global"
+    keep_dense: tuple[str, ...] = ()
+
+    def compress(self, source: Source, target: Path) -> Outcome:
+        """Write the sparse file; raises InputError for a model without such weights, and for an unknown node."""
+        import onnx
+
+        require_float32(source.path)
+        model = onnx.load(source.path)
+        names = weights_by_node(model)
+        require_nodes(model, self.keep_dense, "keep_dense")
+        kept = {name for node in self.keep_dense for name in names.get(node, ())}
+        tensors = {name: t for name, t in _stored(model).items() if name not in kept}
+        weights = {name: tensors[name] for of_node in names.values() for name in of_node if name in tensors}
+        if not weights:
+            message = f"{source.path} has no convolution or matrix product with stored weights to make sparse"
+            raise InputError(message, "choose another method, or fewer nodes in keep_dense")
+        zeros = _zero_smallest(weights, self.sparsity, self.scope)
+        target.write_bytes(model.SerializeToString(deterministic=True))
+        facts = {
+            "zero_share": round(zeros / sum(math.prod(tensor.dims) for tensor in weights.values()), 6),
+            "compressed_bytes": compressed_bytes(target),
+            "source_compressed_bytes": compressed_bytes(source.path),
+        }
+        return Outcome(
+            facts=facts, warnings=(_warning(facts, time_ratio(model, onnx.load(source.path), source.facts)),)
+        )
+
+
+def weights_by_node(model: "onnx.ModelProto") -> "dict[str, list[str]]":
+    """Return the names of the stored weights of each layer, by the node's name; unnamed nodes of `model` get one."""
+    name_nodes(model)
+    stored = _stored(model)
+    found: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        read = [node.input[place] for place in _WEIGHTS.get(node.op_type, ()) if place < len(node.input)]
+        names = [name for name in read if name in stored and len(stored[name].dims) > 1]
+        if names and node.domain in {"", "ai.onnx"}:
+            found[node.name] = names
+    return found
+
+
+def _stored(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
+    """Return the float32 tensors of the main graph by name: initializers and values of Constant nodes."""
+    import onnx
+
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            tensors[node.output[0]] = node.attribute[0].t
+    return {name: tensor for name, tensor in tensors.items() if tensor.data_type == onnx.TensorProto.FLOAT}
+
+
+def _zero_smallest(weights: "Mapping[str, onnx.TensorProto]", share: float, scope: str) -> int:
+    """Set the smallest of the stored `weights` to zero, in place; return how many are zero then."""
+    from onnx import numpy_helper
+
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for name, tensor in weights.items():
+        arrays[name] = numpy_helper.to_array(tensor).copy()
+        if not np.isfinite(arrays[name]).all():
+            raise InputError(f"the weights {name!r} are not finite", "train the model again")
+    groups = [list(arrays)] if scope == "global" else [[name] for name in arrays]
+    for group in groups:
+        flat = np.concatenate([arrays[name].ravel() for name in group])
+        flat[smallest(flat, share)] = 0
+        start = 0
+        for name in group:
+            arrays[name] = flat[start : start + arrays[name].size].reshape(arrays[name].shape)
+            start += arrays[name].size
+    for name, tensor in weights.items():
+        own = tensor.name  # a Constant's value has another name than the output that it is
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(arrays[name]), own))
+    return sum(int((array == 0).sum()) for array in arrays.values())
+
+
+def smallest(values: "NDArray[np.float32]", share: float) -> "NDArray[np.bool_]":
+    """Return which `share` of `values` (N,), rounded half up, has the least magnitude; of equal ones the first."""
+    count = math.floor(share * values.size + 0.5)
+    if count == 0:
+        return np.zeros(values.size, np.bool_)
+    magnitudes = np.abs(values)
+    threshold = np.partition(magnitudes, count - 1)[count - 1]
+    chosen = np.asarray(magnitudes < threshold)
+    ties = np.flatnonzero(magnitudes == threshold)
+    chosen[ties[: count - int(chosen.sum())]] = True
+    return chosen
+
+
+def _warning(facts: "Mapping[str, Any]", ratio: float | None) -> str:
+    before, after = (units.size(facts[key]) for key in ("source_compressed_bytes", "compressed_bytes"))
+    measured = f": {ratio:.2f} times as long as before on this machine" if ratio else ""
+    zeros = f"{units.share(facts['zero_share'])} of the weights are zero"
+    return f"{zeros}, which makes it no faster{measured}; its compressed size falls from {before} to {after}"

@@ -1,0 +1,74 @@
+"""Which kernels this machine has for compressed files: the share that runs in integers, and what that leaves slow."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from kdbench.compress.kernels import Kernels, kernels_of
+from kdbench.errors import KdbenchError
+from kdbench.measure.bench_model import BenchModel
+from kdbench.recipe import Measure
+from kdbench.results.cards import Bits
+from kdbench.results.findings import Findings
+from kdbench.results.records import Diagnostic, Measurement, measured, missing
+
+_SOURCE = "graph that onnxruntime makes of the file"
+
+
+def kernel_findings(models: Iterable[BenchModel], config: Measure) -> Findings:
+    """Return the integer share of each quantized or compressed model that is measured, and warnings about them.
+
+    Of the models of one name, which differ in their training seed, only the first has a warning.
+    """
+    measurements: list[Measurement] = []
+    warnings: dict[str, Diagnostic | None] = {}
+    for model in models:
+        card = model.card
+        if model.refusal is not None or not (card.variant or card.bits or model.facts.quantized):
+            continue
+        if config.provider != "cpu":
+            reason = f"kernels are read for the provider cpu alone, not for {config.provider}"
+            measurements.append(missing(model.id, "integer_share", reason, source=_SOURCE))
+            continue
+        try:
+            kernels = kernels_of(model.path, model.facts.sample_shape)
+        except KdbenchError as error:  # a file that does not load: its other numbers are missing too
+            lacking = missing(model.id, "integer_share", error.message, status="error", hint=error.hint, source=_SOURCE)
+            measurements.append(lacking)
+            continue
+        measurements.append(measured(model.id, "integer_share", kernels.integer_share, source=_SOURCE))
+        if card.name not in warnings:
+            warnings[card.name] = few_bits(model.id, card.bits, kernels) if card.bits else partly(model.id, kernels)
+    return Findings(tuple(measurements), warnings=tuple(_given(warnings)))
+
+
+def _given(warnings: Mapping[str, Diagnostic | None]) -> Iterator[Diagnostic]:
+    return (warning for warning in warnings.values() if warning is not None)
+
+
+def partly(id_: str, kernels: Kernels) -> Diagnostic | None:
+    """Return which kernels this machine's CPU has for a compressed file; None where all layers run as they are stored.
+
+    A file without an integer kernel or a cast, such as one of pruned weights, has nothing to say.
+    """
+    integer, layers = len(kernels.integer), len(kernels.layers)
+    if integer and kernels.floating:
+        share = f"{100 * kernels.integer_share:.0f} % of its multiply–accumulates"
+        message = f"{integer} of {layers} layers, {share}, run as integer kernels on this machine"
+    elif kernels.casts:
+        message = f"{kernels.casts} casts run between float16 and float32: this CPU has no kernel for some layers"
+    else:
+        return None
+    remedy = "its times are those of this machine: another processor or runtime may have kernels for the other layers"
+    return Diagnostic(code="kernels", message=message, remedy=remedy, model=id_)
+
+
+def few_bits(id_: str, bits: Bits, kernels: Kernels) -> Diagnostic:
+    """Return how a network that was trained with few bits is kept, and how many layers compute in integers."""
+    return Diagnostic(
+        code="quantized",
+        message=f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its "
+        "first and last layer) are kept as 8-bit integers; onnxruntime's CPU kernels compute "
+        f"{len(kernels.integer)} of {len(kernels.layers)} layers in integers, the others in float32",
+        remedy="read its size and times as those of 8-bit weights in this runtime: hardware made for its bits may "
+        "need less",
+        model=id_,
+    )

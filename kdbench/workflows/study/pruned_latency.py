@@ -1,0 +1,170 @@
+"""Pruning until calls are fast enough: the largest network whose exported file meets a goal, timed on this machine.
+
+Pruning passes through some sixty networks of fewer and fewer channels. The more channels go, the shorter the calls, so
+half of the networks that are left is ruled out by each timing: six or so find the largest that meets the goal.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from kdbench import temporary, units
+from kdbench.distill import pruning
+from kdbench.distill.pruning import Pruned
+from kdbench.errors import InputError
+from kdbench.export.onnx import export_onnx
+from kdbench.machine.lock import machine_lock
+from kdbench.measure.bench_model import BenchModel
+from kdbench.measure.latency.pair import PairTimes, time_pair
+from kdbench.modelfile.facts import inspect
+from kdbench.progress import Progress, Silent
+from kdbench.recipe import Measure, Prune
+from kdbench.results.cards import ModelCard, PrunedLatency
+from kdbench.workflows.study.run_data import RunData
+
+Timing = Callable[[Pruned], PairTimes]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The network of a search that meets its goal, its times, and how many were timed."""
+
+    pruned: Pruned
+    times: PairTimes
+    tried: int
+
+    def latency(self, options: Prune, config: Measure) -> PrunedLatency:
+        """Return what a card says of the search."""
+        assert options.latency is not None, "it was a search for a latency"
+        times = self.times
+        return PrunedLatency(
+            goal=options.latency,
+            share=times.share,
+            low=times.low,
+            high=times.high,
+            time_ns=times.time_ns,
+            threads=config.threads[0],
+            provider=config.provider,
+            tried=self.tried,
+        )
+
+
+def search(
+    network: nn.Module,
+    example: Tensor,
+    options: Prune,
+    name: str,
+    config: Measure,
+    run_data: RunData,
+    progress: Progress | None = None,
+) -> Found:
+    """Return how far `network` has to be pruned for `options.latency`; it stays as it is.
+
+    Timed at the first of `config.threads` of its provider, at batch 1; another kdbench that measures on this machine is
+    waited for. Raises InputError, about the student called `name`, where even the smallest network is too slow.
+    """
+    progress = progress or Silent()
+    passed = pruning.stages(copy.deepcopy(network), example, options, name)
+    with temporary.folder() as folder, machine_lock(progress):
+        timing = _Timer(network, example, config, run_data, folder, progress)
+        return largest_within(passed, timing, options, name)
+
+
+def require_reachable(
+    network: nn.Module, example: Tensor, options: Prune, name: str, config: Measure, run_data: RunData
+) -> None:
+    """Raise InputError if even the smallest network that pruning leaves of `network` is too slow on this machine.
+
+    Times do not depend on weights, so an untrained network tells it before anything trains.
+    """
+    passed = pruning.stages(copy.deepcopy(network), example, options, name)
+    with temporary.folder() as folder, machine_lock(Silent()):
+        _require_met(_Timer(network, example, config, run_data, folder, Silent())(passed[-1]), options, name)
+
+
+def largest_within(passed: Sequence[Pruned], timing: Timing, options: Prune, name: str) -> Found:
+    """Return the first of the networks `passed`, of fewer and fewer MACs, that meets the goal, by bisection.
+
+    The first of them is the source, which needs no timing. Raises InputError where the last does not meet the goal.
+    """
+    low, high = 1, len(passed) - 1
+    if high < low:
+        raise _cannot_be_smaller(name)
+    times = timing(passed[high])
+    _require_met(times, options, name)
+    tried = 1
+    while low < high:
+        middle = (low + high) // 2
+        of_middle = timing(passed[middle])
+        tried += 1
+        if is_met(of_middle, options):
+            high, times = middle, of_middle
+        else:
+            low = middle + 1
+    return Found(passed[high], times, tried)
+
+
+def is_met(times: PairTimes, options: Prune) -> bool:
+    """Return whether times meet the goal."""
+    if (share := options.latency_share) is not None:
+        return times.share <= share
+    assert options.latency_ns is not None, "a goal is a share or a time"
+    return times.time_ns <= options.latency_ns
+
+
+def _require_met(times: PairTimes, options: Prune, name: str) -> None:
+    if is_met(times, options):
+        return
+    of_source = f"{units.time(times.time_ns)}, {times.share:.2f} of the source's time"
+    least = f"{times.share + 0.05:.2f}" if options.latency_share is not None else f'"{units.time(1.1 * times.time_ns)}"'
+    message = f"student {name!r}: prune.latency is {options.latency}, and a call takes {of_source}"
+    hint = f"set prune.latency = {least} or more, or prune a model whose layers take more of the time"
+    raise InputError(f"{message}, where every layer that can be pruned has lost all it may", hint)
+
+
+def _cannot_be_smaller(name: str) -> InputError:
+    message = f"student {name!r}: no layer has channels that may be removed"
+    return InputError(message, "set prune.round_to = 1, or name another model in prune.of")
+
+
+class _Timer:
+    """Exports networks and times their files beside that of the source."""
+
+    def __init__(
+        self, network: nn.Module, example: Tensor, config: Measure, run_data: RunData, folder: Path, progress: Progress
+    ) -> None:
+        self._network, self._example, self._config = network, example, config
+        self._run_data, self._folder, self._progress = run_data, folder, progress
+        self._source = self._exported("source", network)
+        self._count = 0
+
+    def __call__(self, pruned: Pruned) -> PairTimes:
+        """Return the times of the network that `pruned` leaves."""
+        self._count += 1
+        self._progress.step(0, 1, f"time candidate {self._count}")
+        candidate = copy.deepcopy(self._network)
+        pruning.rebuild(candidate, self._example, pruned.history)
+        model = self._exported(f"candidate-{self._count}", candidate)
+        return time_pair(self._source, model, self._config, self._folder, self._progress)
+
+    def _exported(self, id_: str, network: nn.Module) -> BenchModel:
+        dataset, path = self._run_data.dataset, self._folder / f"{id_}.onnx"
+        export_onnx(copy.deepcopy(network), dataset.input_shape, path, self._example.dtype)
+        targets = len(dataset.class_names) if dataset.task == "regression" else 0
+        facts = inspect(path, data_shape=dataset.input_shape, data_layout=dataset.layout, targets=targets)
+        card = ModelCard(
+            id=id_,
+            name=id_,
+            role="student",
+            file=path.name,
+            sha256=facts.sha256,
+            input_shape=dataset.input_shape,
+            layout=dataset.layout,
+            classes=None if targets else dataset.classes,
+            parameters=facts.parameters,
+            preprocessing=self._run_data.preprocessing,
+        )
+        return BenchModel(card=card, path=path, facts=facts)

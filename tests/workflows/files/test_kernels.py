@@ -1,0 +1,76 @@
+from types import SimpleNamespace
+
+import pytest
+
+from kdbench.compress.kernels import Kernels
+from kdbench.errors import InputError
+from kdbench.measure.bench_model import Refusal
+from kdbench.recipe import Measure
+from kdbench.results.cards import Bits
+from kdbench.workflows.files import kernels as kernels_module
+from kdbench.workflows.files.kernels import kernel_findings, partly
+
+INTEGER, FLOAT = ("a", "QLinearConv", 30), ("b", "FusedConv", 10)
+BITS = Bits(weights=3, activations=8, first_last=8)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "part"),
+    [(Kernels((INTEGER, FLOAT), 0), "1 of 2 layers, 75 % of its multiply"), (Kernels((FLOAT,), 7), "7 casts")],
+)
+def test_what_does_not_run_as_it_is_stored_is_told(kernels, part):
+    warning = partly("m", kernels)
+    assert (warning.code, warning.model) == ("kernels", "m")
+    assert part in warning.message
+
+
+@pytest.mark.parametrize("layers", [(INTEGER,), (FLOAT,), ()])
+def test_files_that_run_as_they_are_stored_have_no_warning(layers):
+    assert partly("m", Kernels(layers, 0)) is None
+
+
+def model(id_, *, variant=None, bits=None, quantized=(), refusal=None):
+    card = SimpleNamespace(name=id_.partition("-")[0], variant=variant, bits=bits)
+    facts = SimpleNamespace(quantized=quantized, sample_shape=(1, 8, 8))
+    return SimpleNamespace(id=id_, card=card, facts=facts, refusal=refusal, path=id_)
+
+
+@pytest.fixture
+def kernels_by_path(monkeypatch):
+    known = {}
+
+    def kernels_of(path, _):
+        if path not in known:
+            raise InputError("it does not load", "make it again")
+        return known[path]
+
+    monkeypatch.setattr(kernels_module, "kernels_of", kernels_of)
+    return known
+
+
+def test_quantized_and_compressed_models_have_a_share_and_others_none(kernels_by_path):
+    half = Kernels((INTEGER, (*FLOAT[:2], 30)), 0)
+    kernels_by_path.update({"v-seed1": half, "v-seed2": half, "q": Kernels((INTEGER,), 0), "b": half})
+    models = [
+        model("teacher"),
+        model("v-seed1", variant="how"),
+        model("v-seed2", variant="how"),
+        model("q", quantized=("QLinearConv",)),
+        model("b", bits=BITS),
+        model("left-out", variant="how", refusal=Refusal("strays")),
+        model("broken", variant="how"),
+    ]
+    findings = kernel_findings(models, Measure())
+    shares = {m.model: m.value for m in findings.measurements}
+    assert shares == {"v-seed1": 0.5, "v-seed2": 0.5, "q": 1, "b": 0.5, "broken": None}
+    assert [m.status for m in findings.measurements if m.value is None] == ["error"]
+    assert [(w.model, w.code) for w in findings.warnings] == [("v-seed1", "kernels"), ("b", "quantized")]
+    bits = findings.warnings[1]
+    assert "weights of 3 bits and activations of 8 (8 in its first and last layer)" in bits.message
+    assert "1 of 2 layers in integers" in bits.message
+
+
+def test_kernels_of_another_provider_are_not_told_by_those_of_the_cpu():
+    (missing,) = kernel_findings([model("v", variant="how")], Measure(provider="cuda")).measurements
+    assert (missing.value, missing.status) == (None, "unavailable")
+    assert "cuda" in missing.reason
