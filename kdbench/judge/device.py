@@ -49,6 +49,7 @@ class Device(Value):
     machine: Expression | None = None
     os: Expression | None = None
     kernel: Expression | None = None
+    python: Expression | None = None
     cores_physical: Minimum | None = None
     cores_usable: Minimum | None = None
     memory_bytes: Annotated[float, BeforeValidator(_bytes), Field(gt=0)] | None = None

@@ -10,15 +10,26 @@ from typing import Any
 from kdbench import storage, temporary, toml_files
 from kdbench.edge.bundle import SAMPLES, Bundle, Packed, make_bundle, write_bundle
 from kdbench.edge.bundled import keep_bundle
+from kdbench.edge.checks import (
+    Limits,
+    cautions,
+    limits_of,
+    require_bundled_runtime,
+    require_fit,
+    require_operators,
+    too_new,
+)
 from kdbench.edge.device.plan import ALL_CORES, Settings
+from kdbench.edge.lowering import lowered
 from kdbench.errors import InputError
 from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of
 from kdbench.judge.target import Target, load_target, shipped_targets
+from kdbench.measure.bench_model import BenchModel
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
 from kdbench.results.cards import ModelCard, teacher_behind
-from kdbench.results.records import RunRecord
+from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
 
@@ -28,10 +39,11 @@ _MODEL_SUFFIXES = {".onnx", ".ort"}
 
 @dataclass(frozen=True)
 class Bundled:
-    """What `bundle` wrote: the archive `file` and what is in it."""
+    """What `bundle` wrote: the archive `file`, what is in it, and what may go wrong on the device."""
 
     file: Path
     bundle: Bundle
+    cautions: tuple[Diagnostic, ...] = ()
 
 
 def bundle(
@@ -43,6 +55,9 @@ def bundle(
     inputs: InputOptions | None = None,
     options: Mapping[str, Any] | None = None,
     samples: int = SAMPLES,
+    python: str | None = None,
+    onnxruntime: str | None = None,
+    lower: bool = False,
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Bundled:
@@ -50,12 +65,15 @@ def bundle(
 
     `models` are names or ids, by default one seed of each model that the target judges; the models that they are
     compared with come along. `files` are models that are not in the run's folder. `inputs` overrides the data of the
-    record, `options` are fields of `Measure` for the device. Raises InputError for a run without its models, a file
-    that the record does not describe, and a model that the device cannot run.
+    record, `options` are fields of `Measure` for the device. `python` and `onnxruntime` are the device's versions, if
+    the target does not name them: files that are too new for these are refused, or written `lower`. Raises InputError
+    for a run without its models, a file that the record does not describe, and a model that the device cannot run.
     """
     progress, folder = progress or Silent(), RunFolder.of(run)
     record, judged = RunRecord.read(folder.record), load_target(target)
     text, _ = toml_files.find(str(target), shipped_targets(), "target")
+    require_bundled_runtime(judged)
+    limits = limits_of(judged, python, onnxruntime)
     cards = _chosen(record, models)
     located = {card.id: locate(card, folder, record, [Path(file) for file in files]) for card in cards}
     given = inputs or InputOptions()
@@ -63,18 +81,19 @@ def bundle(
     given = require_known_models(given.model_copy(update=recorded), [card.id for card in cards])
     progress.stage("load", 1, 2)
     images = TestImages(given) if given.accuracy and given.data is not None else None
-    packed = []
+    loaded = []
     for card in cards:
+        require_operators(located[card.id], card.id)
         reference = teacher_of(record, card) or card.id
         model, _ = load_bench_model(located[card.id], card.id, given, reference=reference, images=images, card=card)
-        model = replace(model, behind=teacher_behind(card, record.cards))
-        packed.append(Packed(model, located[card.id], memory_bytes=_memory(record, card)))
+        loaded.append(replace(model, behind=teacher_behind(card, record.cards)))
     settings = settings_for(judged, options or {})
     progress.stage("pack", 2, 2)
     file = Path(out) if out is not None else folder.bundles / f"{judged.name}.zip"
     storage.make_folder(file.parent)
     with ExitStack() as stack:
         place = stack.enter_context(temporary.folder())
+        packed = [_packed(model, record, judged, limits, place, lower=lower) for model in loaded]
         made = make_bundle(
             packed,
             None if images is None else images.test_set(),
@@ -89,7 +108,25 @@ def bundle(
         )
         write_bundle(made, file)
         keep_bundle(made, folder)
-    return Bundled(file, made)
+        needs = [(one.model.id, one.path, of.memory_bytes) for one, of in zip(packed, made.plan.models, strict=True)]
+        return Bundled(file, made, tuple(cautions(needs, judged)))
+
+
+def _packed(
+    model: BenchModel, record: RunRecord, target: Target, limits: Limits | None, place: Path, *, lower: bool
+) -> Packed:
+    """Return a model to pack; raises InputError where the device's onnxruntime does not load it, or it does not fit."""
+    path, change = model.path, ""
+    if problem := too_new(path, limits):
+        assert limits is not None
+        if not lower:
+            hint = f"add --lower to write it for that version, or export it again with opset_version={limits.opset}"
+            raise InputError(f"the device does not load {model.id}: {problem}", hint)
+        path, change = lowered(path, storage.make_folder(place / f"lowered-{model.id}"), limits)
+    memory_bytes = _memory(record, model.card)
+    if memory_bytes is not None:
+        require_fit(model.id, memory_bytes, target)
+    return Packed(model, path, change, memory_bytes)
 
 
 def settings_for(target: Target, options: Mapping[str, Any]) -> Settings:

@@ -36,6 +36,11 @@ def bundle(
         Texts, option("--model", "NAME", "Pack this model and its teacher; repeatable (default: all but the teachers).")
     ] = None,
     samples: Annotated[str, option("--samples", "N", "Samples to compare outputs on.")] = "300",
+    python: Annotated[str | None, option("--python", "3.N", "The device's Python, if the target does not say.")] = None,
+    onnxruntime: Annotated[str | None, option("--onnxruntime", "1.N", "The device's onnxruntime.")] = None,
+    lower: Annotated[
+        bool, typer.Option("--lower", help="Write files that are too new for the device with lower versions.")
+    ] = False,
     threads: Annotated[str | None, option("--threads", "N,…", "Thread counts (default: 1 and all cores).")] = None,
     batch: Annotated[
         str | None, option("--batch", "N,…", "Batched runs (default: those that the target names).")
@@ -77,6 +82,9 @@ def bundle(
             inputs=inputs,
             options=options,
             samples=wanted,
+            python=python,
+            onnxruntime=onnxruntime,
+            lower=lower,
             out=out,
             progress=progress,
         )
@@ -96,9 +104,15 @@ def _show(made: Any, *, json: bool) -> None:
 
     size, plan = made.file.stat().st_size, made.bundle.plan
     if json:
-        models = [model.id for model in plan.models]
-        console.result_json({"bundle": str(made.file), "id": made.bundle.id, "models": models, "bytes": size})
+        values = {"bundle": str(made.file), "id": made.bundle.id, "models": [model.id for model in plan.models]}
+        cautions = [caution.model_dump(mode="json") for caution in made.cautions]
+        console.result_json({**values, "bytes": size, "cautions": cautions})
         return
+    for caution in made.cautions:
+        console.say(f"note: {caution.model}: {caution.message}: {caution.remedy}")
+    for model in plan.models:
+        if model.lowered:
+            console.say(f"note: {model.id}: written for the device with {model.lowered}")
     names = ", ".join(model.name for model in plan.models)
     console.result(f"bundle: {made.file} ({units.size(size)}; {names}; {plan.samples} samples)")
     console.result("on the device, with Python 3.9 or later, numpy and onnxruntime:")

@@ -16,6 +16,7 @@ from kdbench.machine.throttling import board_flags, cooling
 from kdbench.worker.timing import clock_step_ns
 
 HOT_C = 70.0  # boards begin to slow down between 80 and 85 °C
+_DOT_PRODUCTS = {"asimddp", "i8mm", "avx512_vnni", "avx_vnni", "amx_int8"}
 _SANE_C = (-40, 150)
 # What decides which kernels there are for 8-bit and 16-bit numbers, as Linux calls it.
 FEATURES = (
@@ -101,6 +102,10 @@ def warnings(plan: Plan, now: dict[str, Any], facts: dict[str, Any]) -> Iterator
     if (available := now["available_bytes"]) is not None and available < needed:
         message = f"{available / 1e6:,.0f} MB of memory are free, and a model takes about {needed / 1e6:,.0f} MB"
         yield Warned("little_memory", message, "end other programs, or bundle smaller models")
+    integers = [model.name for model in plan.models if model.tolerance.kind == "int8"]
+    if integers and now["features"] and not _DOT_PRODUCTS & set(now["features"]):
+        message = f"the processor has no instructions for sums of 8-bit products, which {', '.join(integers)} would use"
+        yield Warned("no_dot_product", message, "expect INT8 to be no faster than float here")
     if (governor := facts.get("governor")) not in {None, "performance"}:
         remedy = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         yield Warned("governor", f"the CPU frequency governor is {governor}: the clock varies with the load", remedy)
