@@ -34,6 +34,8 @@ TARGET = "target.toml"
 _INPUT_BYTES = 4_000_000  # of all inputs in a bundle, which has 5 MB beside its models
 _LEAST_SAMPLES = 16
 _RUN = "kdbench.edge.device.run"
+_PROBES = ("coldstart", "energy", "latency", "logits", "memory", "profile")
+_ESTIMATE = ".codecarbon"  # no measurement, which is all that a device is asked for
 _PROCESS_BYTES = 60_000_000  # of a process with numpy and onnxruntime
 _TIMES_FILE = 3  # a model in memory: its weights, their packed copy, and its activations
 
@@ -143,9 +145,10 @@ def write_bundle(bundle: Bundle, file: Path) -> None:
 
 def program() -> dict[str, Content]:
     """Return what runs on the device: `run.py`, and every file of kdbench that it needs, as they are."""
-    probes = [m for m in modules_in("kdbench.worker.probes") if m.rpartition(".")[2] not in {"admission", "batches"}]
-    roots = [_RUN, "kdbench.worker.__main__", "kdbench.worker.runtimes.onnxruntime", *probes]
-    files: dict[str, Content] = {**closure([*roots, *modules_in("kdbench.meters")])}
+    roots = [_RUN, "kdbench.worker.__main__", "kdbench.worker.runtimes.onnxruntime"]
+    roots += [f"kdbench.worker.probes.{name}" for name in _PROBES]
+    roots += [meter for meter in modules_in("kdbench.meters") if not meter.endswith(_ESTIMATE)]
+    files: dict[str, Content] = {**closure(roots)}
     files["run.py"] = files.pop(f"{_RUN.replace('.', '/')}.py")
     return files
 
