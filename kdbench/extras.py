@@ -41,6 +41,7 @@ EXTRAS = {
     "gpu": Extra("a GPU's name, memory and energy", {"pynvml": "nvidia-ml-py"}),
     "timm": Extra("timm's networks", {"timm": "timm"}),
     "prune": Extra("pruned students", {"torch_pruning": "torch-pruning"}),
+    "openvino": Extra("the runtime openvino", {"openvino": "openvino"}),
     "tensorboard": Extra('track = ["tensorboard"]', {"tensorboard": "tensorboard"}),
     "hub": Extra("the report format hub-card", {"huggingface_hub": "huggingface-hub"}),
     "bom": Extra("the report format cyclonedx", {"cyclonedx": "cyclonedx-python-lib"}),

@@ -194,7 +194,12 @@ MEASURE: Mapping[str, Option] = {
     "gap_ms": Option("gap", "Idle time before each call in mode paced", "TIME", milliseconds, "5ms"),
     "rate_per_s": Option("rate", "Calls that arrive per second in mode server", "N", count, example="80"),
     "runtime": Option(
-        "runtime", "What executes the models: onnxruntime, torch, torch-compiled", "NAME,…", names, "onnxruntime"
+        "runtime",
+        "What executes the models: onnxruntime, openvino, torch, torch-compiled",
+        "NAME,…",
+        names,
+        "onnxruntime",
+        "onnxruntime,openvino",
     ),
     "cores": Option(
         "cores", "Cores that the processes use in turn (default: all of one kind)", "N,…", cores, example="2,3 or 4-7"

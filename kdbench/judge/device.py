@@ -10,9 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat
 
 from kdbench import units
 from kdbench.results.records import RunRecord
+from kdbench.results.runtimes import USUAL_RUNTIME
 from kdbench.validation import Value, WrongValueError
-
-USUAL_RUNTIME = "onnxruntime"
 
 
 def _expression(text: str) -> str:

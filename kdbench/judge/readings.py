@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kdbench.judge.criteria import Limit
-from kdbench.judge.device import USUAL_RUNTIME, Device
+from kdbench.judge.device import Device
 from kdbench.judge.limits import EVIDENCE_STRENGTH, RELIABLE, Reading, as_reading
 from kdbench.results.cards import ModelCard, teacher_behind
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
+from kdbench.results.runtimes import USUAL_RUNTIME
 
 F = TypeVar("F", Measurement, Pair)
 
@@ -79,11 +80,17 @@ def _select(findings: list[F], metric: str, limit: Limit, device: Device) -> Rea
     named = dict(limit.axes)
     if not declared(metric).hardware_dependent and not any("batch" in finding.axes for finding in findings):
         named.pop("batch", None)  # its answers are the same at every batch
-    required = {**_usual_axes(metric, device), **named}
+    required = {**_usual_axes(metric, device), **_answering(findings, device), **named}
     fitting = [finding for finding in findings if _fits(finding, named, required)]
     if not fitting:
         return _missing(limit, *_not_measured_there(findings, named, required))
     return as_reading(min(fitting, key=lambda finding: int(finding.axes.get("threads", 0))))
+
+
+def _answering(findings: Iterable[Measurement | Pair], device: Device) -> dict[str, str]:
+    """Return the axis of answers in the device's runtime, where they were scored there; else the file's own count."""
+    scored = device.runtime is not None and any(f.axes.get("runtime") == device.runtime for f in findings)
+    return {"runtime": device.runtime or ""} if scored else {}
 
 
 def _usual_axes(metric: str, device: Device) -> dict[str, str | int]:

@@ -15,11 +15,13 @@ from kdbench.errors import KdbenchError
 from kdbench.machine.cores import available_cores
 from kdbench.machine.host import libraries, processor, virtualization
 from kdbench.results.metrics import metric
+from kdbench.results.runtimes import RUNTIMES, libraries_of
 from kdbench.results.samples import configuration_key
 from kdbench.statistics import Estimate, RunSpread, run_spread
 
 MOST = 40  # runs of one model that are kept, the newest
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "torch")  # another version is another machine
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "torch")  # another version is another machine …
+_EXTRAS = sorted({*libraries_of(RUNTIMES)} - {*_RUNTIMES})  # … and so is one of these, where it is installed
 
 Run = Mapping[str, Estimate]
 """The estimates of one run by metric; their intervals are those that the run's own sessions give."""
@@ -78,7 +80,8 @@ def _machine() -> str:
     """Return a name of this machine that tells it from others that share the folder."""
     versions = libraries()
     facts = [platform.node(), processor(), virtualization(), available_cores()]
-    return storage.content_hash([*facts, *(versions.get(name) for name in _RUNTIMES)])[:16]
+    extras = [f"{name} {versions[name]}" for name in _EXTRAS if name in versions]
+    return storage.content_hash([*facts, *(versions.get(name) for name in _RUNTIMES), *extras])[:16]
 
 
 def _is_valid(stored: Any) -> bool:

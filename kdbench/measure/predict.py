@@ -26,9 +26,14 @@ Outcome = Predictions | PredictedNumbers | Failure
 
 
 def predict(
-    context: Context, models: Sequence[BenchModel], test: TestSet, threads: int | None = None, batch: int | None = None
+    context: Context,
+    models: Sequence[BenchModel],
+    test: TestSet,
+    threads: int | None = None,
+    batch: int | None = None,
+    runtime: str = ONNXRUNTIME,
 ) -> dict[str, Outcome]:
-    """Run the models over all images of `test` in one measuring process with `threads` (default: all cores); by id.
+    """Run the models over all images of `test` in one process of `runtime` with `threads` (default: all cores); by id.
 
     A model whose answers depend on the batch runs at batch 1; `batch` overrides that. A model that fails, or ends the
     process, has a Failure; the others run again without it. Raises InputError if a model's outputs do not fit the
@@ -40,7 +45,8 @@ def predict(
     files = {model.id: context.folder / f"logits-{number}.npy" for number, model in enumerate(models)}
     for file in files.values():
         file.unlink(missing_ok=True)  # a file left by a crash must not pass for this run's
-    provider, count = evaluation_provider(context), threads or len(available_cores())
+    provider = evaluation_provider(context) if runtime == ONNXRUNTIME else context.config.provider
+    count = threads or len(available_cores())
     # Models that take the same inputs are neighbours, which share them.
     jobs = sorted((context.jobs[id_] for id_ in files), key=lambda job: repr(job.preparation))
 
@@ -50,7 +56,7 @@ def predict(
         sizes = tuple(batch or (1 if job.id in context.differing else None) for job in left)
         if not left:
             return None
-        return LogitsJob(models=left, files=paths, batches=sizes, provider=provider, threads=count)
+        return LogitsJob(models=left, files=paths, batches=sizes, runtime=runtime, provider=provider, threads=count)
 
     failed, batches = dict[str, str](), dict[str, int]()
     try:
@@ -65,7 +71,7 @@ def predict(
             continue
         outputs = np.load(files[model.id])
         files[model.id].unlink()
-        source = f"onnxruntime {provider}, {units.threads(count)}, batch {batches.get(model.id, '?')}"
+        source = f"{runtime} {provider}, {units.threads(count)}, batch {batches.get(model.id, '?')}"
         outcomes[model.id] = _outcome(model, outputs, test, source)
     return outcomes
 

@@ -15,6 +15,14 @@ SEED = 0
 """The seed of everything random in a measurement: noise images, order of blocks, arrivals, resampling."""
 
 
+class Reasoned(Protocol):
+    """Why something was not measured."""
+
+    @property
+    def reason(self) -> str:
+        """The reason in words."""
+
+
 class TimedModel(Protocol):
     """A model that is timed; `teacher` is the id of the model that it is compared with, if any.
 
@@ -45,7 +53,7 @@ class TimedModel(Protocol):
     def fixed_batch(self) -> int | None:
         """The only batch that the file takes."""
 
-    def refusal_in(self, runtime: str | None) -> object | None:
+    def refusal_in(self, runtime: str | None) -> Reasoned | None:
         """Return why the model is not measured in `runtime` (None: in any), or None if it is."""
 
 

@@ -23,10 +23,10 @@ second: `binary_logit`, `binary_probability`. The predictions of a regression: `
 """
 
 # What leaves the order of the values as it is, so that the answer is read behind it.
-_PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear", "Clip"}
+PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear", "Clip"}
 _FORMS: Mapping[str, Form] = {"Softmax": "probabilities", "QLinearSoftmax": "probabilities", "ArgMax": "class"}
 # The position of the output's scale among the inputs; its zero point follows.
-_OUTPUT_SCALE = {
+OUTPUT_SCALE = {
     "QuantizeLinear": 1,
     "QGemm": 7,
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), 6),
@@ -78,7 +78,7 @@ class Output:
 def outputs_of(model: "onnx.ModelProto") -> tuple[Output, ...]:
     """Return every output of a model with what it holds."""
     producers = {name: node for node in model.graph.node for name in node.output}
-    constants = _constants(model)
+    constants = constants_of(model)
     return tuple(_output(value, producers, constants) for value in model.graph.output)
 
 
@@ -205,20 +205,21 @@ def _behind(
     quantization: tuple[float, int] | None = None
     dequantized = rounded = False
     while (node := producers.get(name)) is not None:
-        position = _OUTPUT_SCALE.get(node.op_type)
+        position = OUTPUT_SCALE.get(node.op_type)
         rounded = rounded or position is not None
         if position is not None and quantization is None and not dequantized:
-            quantization = _scale_of(node, position, constants)
-        if node.op_type not in _PASSING and node.op_type != "QuantizeLinear":
+            quantization = scale_of(node, position, constants)
+        if node.op_type not in PASSING and node.op_type != "QuantizeLinear":
             break
         dequantized = dequantized or node.op_type == "DequantizeLinear"
         name = node.input[0]
     return node, quantization, rounded
 
 
-def _scale_of(
+def scale_of(
     node: "onnx.NodeProto", position: int, constants: "Mapping[str, onnx.TensorProto]"
 ) -> tuple[float, int] | None:
+    """Return the stored scale and zero point that are inputs of `node` from `position` on; None for several."""
     from onnx import numpy_helper
 
     names = [*node.input[position : position + 2], "", ""][:2]
@@ -236,7 +237,7 @@ def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int]
     readers = [node for node in model.graph.node if name in node.input]
     if len(readers) != 1 or readers[0].op_type != "DequantizeLinear":
         return None
-    return _scale_of(readers[0], 1, _constants(model))
+    return scale_of(readers[0], 1, constants_of(model))
 
 
 def values_behind(model: "onnx.ModelProto", name: str) -> set[str]:
@@ -259,7 +260,8 @@ def values_read(node: "onnx.NodeProto") -> list[str]:
     return [*node.input, *(name for other in inner for name in values_read(other))]
 
 
-def _constants(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
+def constants_of(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
+    """Return the stored tensors of a graph, initializers and constants, by the names of their values."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
@@ -271,7 +273,7 @@ def _leads_to(name: str, end: str, producers: "Mapping[str, onnx.NodeProto]") ->
     """Return whether the value `name` is `end`, passed on."""
     while name != end:
         node = producers.get(name)
-        if node is None or node.op_type not in _PASSING:
+        if node is None or node.op_type not in PASSING:
             return False
         name = node.input[0]
     return True

@@ -5,9 +5,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from kdbench.results.metrics import metrics_in
 from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
+from kdbench.results.runtimes import USUAL_RUNTIME
 
 DEFAULT_BATCH = 128
-_DEFAULTS: Mapping[str, str] = {"runtime": "onnxruntime"}  # not written in the axes
+_DEFAULTS: Mapping[str, str] = {"runtime": USUAL_RUNTIME}  # not written in the axes
 
 _FORMATS: Mapping[str, Callable[[str | int], str]] = {
     "batch": lambda batch: f"batch {batch}",
@@ -63,11 +64,6 @@ def common_axes(configurations: Sequence[Axes], columns: Collection[str]) -> dic
     """Return the axes that all `configurations` share and that have none of `axes_columns`."""
     shown = {*(head.lower() for head in columns), *(_CALL_AXES if "Calls" in columns else ())}
     return {key: axes[key] for axes in configurations[:1] for key in axes if key not in shown}
-
-
-def runtime_of(axes: Axes) -> str:
-    """Return the name of the runtime that measured at `axes`."""
-    return str(axes.get("runtime", _DEFAULTS["runtime"]))
 
 
 def unique(all_axes: Sequence[Axes]) -> list[Axes]:

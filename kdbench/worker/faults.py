@@ -11,6 +11,11 @@ _PLACE = re.compile(r"\S*\.(?:cc|h|hpp|cpp|cu|cuh):\d+ (?=\S)")
 _SIGNATURE = re.compile(r"[^().]*::[^()\s]*\(")  # a return type, then a name with its namespaces
 _END = re.compile(r">?(?: const)?(?: \[with [^\]]*\])? ")  # of a signature, behind its arguments
 _NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ?")
+# OpenVINO says where in its source each layer of it passed the exception on.
+_OPENVINO = re.compile(
+    r"Exception from \S+:\d+: ?|Check '.*?' failed at \S+:\d+: ?|FrontEnd API failed with \w+: ?|"
+    r"NotFound: ?(?=Unsupported property)"
+)
 _CONDITION = re.compile(r"(?<!\S)[^\s.:'\"][^.:'\"]* was false\. (?=\S)")
 
 
@@ -23,6 +28,8 @@ def describe(error: Exception) -> str:
             text = text[: place.start()] + _without_signature(text[place.end() :])
         text = _NODE.sub(lambda node: f"{node[1]} node{f' {node[2]}' if node[2] else ''}: ", text)
         text = _CONDITION.sub("", text).strip() or type(error).__name__
+    elif _OPENVINO.match(text):
+        text = _OPENVINO.sub("", text).strip() or type(error).__name__
     if len(text) > _LONGEST:
         return f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     return text

@@ -104,14 +104,13 @@ class LogitsJob(Job, probe="logits"):
     models: tuple[JobModel, ...]
     files: tuple[str, ...]
     batches: tuple[Optional[int], ...] = ()
+    runtime: str = "onnxruntime"
     cores: Cores = None
 
 
 @dataclass(frozen=True)
 class AdmissionJob(LogitsJob, probe="admission"):
-    """Load and call each of `models` in `runtime`, and write its logits like a LogitsJob."""
-
-    runtime: str = "onnxruntime"
+    """Load and call each of `models` in `runtime` image by image, and write its outputs like a LogitsJob."""
 
 
 @dataclass(frozen=True)

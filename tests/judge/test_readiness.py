@@ -343,6 +343,20 @@ def test_other_modes_runtimes_and_scopes_do_not_answer_for_the_usual_one(make_ru
     assert (paced.outcome, paced.axes["gap_ms"]) == ("PASS", 5)
 
 
+def test_accuracy_is_that_of_the_devices_runtime_where_it_was_scored_there(make_run, on_a_pi):
+    elsewhere = measured("student", "top1", 0.7, axes={"runtime": "openvino"}, interval=Interval(low=0.69, high=0.71))
+    run = make_run(protocol={"provider": "cpu", "runtime": ["onnxruntime", "openvino"]})
+    scored = run.model_copy(update={"measurements": (*run.measurements, elsewhere)})
+
+    def value(record, runtime):
+        target = on_a_pi({"metric": "top1", "min": "50 %"}, device={"runtime": runtime})
+        return criteria(judge(record, target))[0].value
+
+    assert value(scored, "openvino") == 0.7
+    assert value(scored, "onnxruntime") == 0.90
+    assert value(run, "openvino") == 0.90  # the file's own
+
+
 def test_of_several_thread_counts_the_headline_answers_and_says_so(make_run, one):
     four = measured(
         "student", "latency_p50_ns", 3e6, axes={**SINGLE, "threads": 4}, interval=Interval(low=2e6, high=4e6)

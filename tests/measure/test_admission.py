@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kdbench import extras
 from kdbench.errors import InputError, MeasurementError
 from kdbench.measure import admission, runner
 from kdbench.measure.admission import absent_runtimes, admit, require_runtimes, unavailable
@@ -31,6 +32,7 @@ class Processes:
         self.logits: dict[object, np.ndarray] = {}
         self.errors: dict[object, list[str]] = {}
         self.dead: set[str] = set()
+        self.kernels: dict[str, int] = {}
         self.calls: list[tuple[str, str, str]] = []
 
     def __call__(self, job, folder, progress, *, threads):
@@ -46,6 +48,7 @@ class Processes:
             "facts": {"version": "1"},
             "load_ns": {model.id: 5},
             "first_run_ns": {model.id: 7},
+            "kernels": {model.id: self.kernels} if self.kernels else {},
             "errors": {model.id: errors} if errors else {},
         }
         return json.loads(json.dumps(result))
@@ -117,6 +120,40 @@ def test_a_file_of_others_is_refused_by_torch_alone(bench_models, admitted, proc
     teacher, student = bench_models
     outcome = admitted([teacher, dataclasses.replace(student, network=FOREIGN)], BOTH)
     assert refusals(outcome) == {"t": [], "s": ["torch"]}
+
+
+def test_a_file_of_others_is_tried_in_a_runtime_that_runs_files(bench_models, admitted, processes):
+    foreign = [dataclasses.replace(model, network=FOREIGN) for model in bench_models]
+    config = Measure(runtime=("onnxruntime", "openvino"))
+    assert refusals(admitted(foreign, config)) == {"t": [], "s": []}
+    processes.logits["openvino"] = LOGITS + 0.02
+    (refusal,) = admitted(foreign, config).models[0].refused.values()
+    assert "try another version" in str(refusal.hint)
+
+
+@pytest.mark.parametrize(("step", "off", "refused"), [(None, 0.02, True), (0.25, 1.9, False), (0.25, 2.1, True)])
+def test_integers_may_move_an_output_by_some_of_its_steps(
+    bench_models, admitted, processes, monkeypatch, step, off, refused
+):
+    monkeypatch.setattr(admission, "output_step", lambda *_: step)
+    processes.logits["openvino"] = LOGITS + off
+    processes.logits["torch"] = LOGITS + off  # the network computes no integers
+    outcome = admitted(bench_models, Measure(runtime=("onnxruntime", "openvino", "torch")))
+    assert refusals(outcome) == {id_: [*(["openvino"] if refused else []), "torch"] for id_ in ("t", "s")}
+
+
+def test_kernels_are_among_a_runtimes_facts(bench_models, admitted, processes):
+    processes.kernels = {"f32": 3}
+    facts = admitted(bench_models, Measure(runtime=("onnxruntime", "openvino"))).runtime_facts
+    assert facts == {"openvino": {"version": "1", "kernels": {"t": {"f32": 3}, "s": {"f32": 3}}}}
+
+
+def test_a_runtime_that_is_not_installed_is_a_users_mistake(processes, watcher, monkeypatch):
+    monkeypatch.setattr(extras, "missing", lambda extra: [extra] if extra == "openvino" else [])
+    with pytest.raises(InputError, match="openvino") as caught:
+        require_runtimes(Measure(runtime=("onnxruntime", "openvino")), watcher)
+    assert "pip install 'kdbench[openvino]'" in caught.value.hint
+    assert processes.calls == []
 
 
 def test_a_process_that_dies_costs_its_runtime_and_no_other(bench_models, admitted, processes):
@@ -205,6 +242,17 @@ def test_processes_that_find_out_wait_for_another_measurement(processes, watcher
 @pytest.mark.slow
 def test_real_processes_say_what_they_can(tmp_path: Path):
     assert unavailable(Measure(runtime=("onnxruntime", "torch")), ("onnxruntime", "torch"), tmp_path) == {}
+
+
+@pytest.mark.slow
+def test_a_real_process_runs_a_file_in_openvino(tmp_path: Path):
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    assert unavailable(Measure(), ("openvino",), tmp_path) == {}
+    (refusal,) = unavailable(Measure(provider="cuda"), ("openvino",), tmp_path).values()
+    assert (refusal.reason, refusal.hint) == (
+        "kdbench runs openvino on the CPU, not on cuda",
+        "measure with --provider cpu",
+    )
 
 
 def test_a_real_process_says_that_there_is_no_cuda(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Texts are those of onnxruntime 1.22 to 1.31."""
+"""Texts are those of onnxruntime 1.22 to 1.31 and OpenVINO 2026.4."""
 
 import numpy as np
 import onnxruntime
@@ -15,6 +15,8 @@ RESHAPED = "The input tensor cannot be reshaped to the requested shape. Input sh
 SIGNATURE = "onnxruntime::Model::Model(onnx::ModelProto&&, const PathString&, const onnxruntime::logging::Logger&)"
 SHORT = "void onnxruntime::Validate(const std::unordered_map<std::__cxx11::basic_string<char>, int>&, int)"
 INITIALIZING = f"[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: {ROOT}initializer.cc:43 "
+CORE = "Exception from src/inference/src/cpp/core.cpp:"
+FRONT = "FrontEnd API failed with OpConversionFailure:\n"
 TORCH = "a text of torch's, at module.cc:12 std::f(int) it stays"
 
 
@@ -37,6 +39,14 @@ TORCH = "a text of torch's, at module.cc:12 std::f(int) it stays"
         ),
         (f"{INITIALIZING}a::I::I(const Path&) {FAIL}open file x.data fail", "open file x.data fail"),
         (TORCH, TORCH),
+        (
+            f"{CORE}84:\nCheck 'a || util::b(c)' failed at src/front/x.cpp:117:\n{FRONT}No conversion rule found\n\n",
+            "No conversion rule found",
+        ),
+        (
+            f"{CORE}117:\nException from src/plugin.cpp:54:\nNotFound: Unsupported property FOO\n",
+            "Unsupported property FOO",
+        ),
         ("", "RuntimeError"),
     ],
 )

@@ -7,6 +7,7 @@ from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, besides_teachers
 from kdbench.results.records import Axes, Measurement, RunRecord, missing
+from kdbench.results.runtimes import libraries_of, runtime_of
 
 # Axes of side numbers: training images, or one part of the machine.
 _EXCLUDED = {"part", "scope"}
@@ -167,8 +168,8 @@ def other_machine(base: RunRecord, new: RunRecord) -> str:
 
 def other_runtime(base: RunRecord, new: RunRecord, axes: Axes) -> str:
     """Return which runtime or driver differs, in words: they may change the times at `axes`."""
-    libraries = (*RUNTIMES, *(("torch",) if str(axes.get("runtime", "")).startswith("torch") else ()))
-    differences = _differing(base.environment.libraries, new.environment.libraries, libraries)
+    libraries = dict.fromkeys((*RUNTIMES, *libraries_of([runtime_of(axes)])))
+    differences = _differing(base.environment.libraries, new.environment.libraries, tuple(libraries))
     if axes.get("provider") == "cuda":
         differences += _differing(base.environment.host, new.environment.host, _DRIVER)
     return "; ".join(differences)

@@ -219,8 +219,11 @@ class _Sessions:
         self._file = context.folder / "samples.npz"
 
     def run(self, session: int, progress: SubProgress) -> Iterable[Session]:
-        """Run session number `session`, one process a runtime, and yield what each returned."""
-        ids, runtimes = [model.id for model in self._models], self._config.runtime
+        """Run session number `session`, one process a runtime, and yield what each returned.
+
+        Every other session has the runtimes in the reverse order.
+        """
+        ids, runtimes = [model.id for model in self._models], self._config.runtime[:: -1 if session % 2 else 1]
         threads = max(self._config.threads)
         for number, runtime in enumerate(runtimes):
             begin = time.monotonic()

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
 from kdbench.evaluate.flips import FLIPS, flip_pairs
 from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
 from kdbench.evaluate.suspicions import suspicions
+from kdbench.measure.answers import answers_by_runtime, expected_answers, file_runtimes
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predict import (
@@ -43,6 +45,7 @@ class AccuracyPass(Pass):
         if not _has_classes(context):
             return
         yield from _expected(models, models, analyses, {})
+        yield from expected_answers(context)
         for images, owners in training_parts(models, analyses):
             if images.flipped.any():
                 yield from expected_of(owners, NOISE)
@@ -66,8 +69,9 @@ class AccuracyPass(Pass):
             return Findings()
         sizes = _sizes(context)
         progress = SubProgress(context.progress, 0, 1, "")
-        shares = [sum(sizes[:n]) / sum(sizes) for n in range(len(sizes) + 1)]
-        outcomes = predict(replace(context, progress=replace(progress, end=shares[1])), models, test)
+        ends = [0.0, *(total / sum(sizes) for total in accumulate(sizes))]
+        parts = [replace(progress, start=start, end=end) for start, end in pairwise(ends)]
+        outcomes = predict(replace(context, progress=parts[0]), models, test)
         predictions = {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, Predictions)}
         findings = Findings(
             samples={correct_key(id_): p.correct for id_, p in predictions.items()},
@@ -76,10 +80,11 @@ class AccuracyPass(Pass):
         )
         findings += _of_images(models, predictions, test.labels, test.labels, context.analyses, predictions)
         findings += _by_batch(context, test, predictions)
+        findings += answers_by_runtime(replace(context, progress=parts[1]), test, outcomes)
         findings += Findings(warnings=tuple(suspicions(list(predictions.values()), test.labels)))
-        for number, (images, owners) in enumerate(training_parts(models, context.analyses), 1):
-            watch = replace(progress, start=shares[number], end=shares[number + 1], detail="training images")
-            part = replace(context, progress=watch, folder=context.folder / "training")
+        for watch, (images, owners) in zip(parts[2:], training_parts(models, context.analyses), strict=True):
+            detailed = replace(watch, detail="training images")
+            part = replace(context, progress=detailed, folder=context.folder / "training")
             train_outcomes = predict_training(part, owners, outcomes, images)
             findings += _of_training(models, owners, images, train_outcomes, context.analyses)
         return findings
@@ -136,11 +141,12 @@ def _has_classes(context: Context) -> bool:
 
 
 def _sizes(context: Context) -> list[int]:
-    """Return the number of images of the test set and of each set of training images."""
+    """Return the numbers of images of the test set, again in other runtimes, and of each set of training images."""
     if context.test is None or not _has_classes(context):
         return []
     parts = training_parts(context.measurable, context.analyses)
-    return [len(context.test.labels), *(len(images.labels) for images, _ in parts)]
+    test = len(context.test.labels)
+    return [test, test * len(file_runtimes(context)), *(len(images.labels) for images, _ in parts)]
 
 
 def _of_training(

@@ -17,6 +17,7 @@ from kdbench.evaluate.errors import (
     teacher_findings,
 )
 from kdbench.evaluate.predictions import TRAIN, TrainingImages
+from kdbench.measure.answers import answers_by_runtime, expected_answers
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predict import (
@@ -56,6 +57,7 @@ class ErrorsPass(Pass):
                     yield Expected(student.id, metric, axes, (teacher.id,))
                 if not axes:
                     yield expected_pair(teacher, student, "rmse_ratio")
+        yield from expected_answers(context)
 
     def weight(self, context: Context) -> float:
         """Return about how long the samples take."""
@@ -82,6 +84,7 @@ class ErrorsPass(Pass):
         )
         findings += _of_samples(models, predictions, test.labels, predictions)
         findings += _by_batch(context, predictions)
+        findings += answers_by_runtime(context, test, outcomes)
         for images, owners in _drawn_parts(context):
             part = replace(context, progress=replace(progress, start=0.5), folder=context.folder / "training")
             of_part = predict_training(part, owners, outcomes, images)

@@ -14,6 +14,8 @@ from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.diagnosis import imprecision, instability, latency_warnings, saturation
 from kdbench.measure.latency.ratios import ratio
+from kdbench.measure.latency.runtimes import METRIC as RUNTIME_RATIO
+from kdbench.measure.latency.runtimes import paired_configurations, ratio_axes, runtime_ratios
 from kdbench.measure.latency.sessions import Sampled, sample
 from kdbench.measure.timed import SEED, TimedModel, TimingConfig, compared
 from kdbench.results.findings import Failure, Findings, estimated_across_runs, estimated_pair, missing_pair
@@ -44,6 +46,9 @@ class LatencyPass(Pass):
             for teacher, student in compared(models) if configuration.mode != "server" else ():
                 if student in callable_:
                     yield expected_pair(teacher, student, "latency_ratio", axes, runtime)
+        for base, other in paired_configurations(configurations(models, context.config), context.config):
+            callable_ = [models[index] for index in other.models]
+            yield from expected_of(callable_, [RUNTIME_RATIO], ratio_axes(base, other, provider), other.runtime)
 
     def weight(self, context: Context) -> float:
         """Return the budget."""
@@ -96,6 +101,7 @@ def latency_findings(
         if teacher.refusal_in(configuration.runtime) is None and student.refusal_in(configuration.runtime) is None
         for pair in _ratio(teacher, student, number, sampled, config)
     )
+    measurements += runtime_ratios(models, sampled.configurations, sampled.samples, sampled.plan, config)
     calls = {calls_key(id_, axes_of[number]): data for (id_, number), data in sampled.samples.items()}
     raw = {"floor_ns": sampled.floor_ns, **call_arrays(calls)}
     return Findings(tuple(measurements), pairs, samples=raw, failures=tuple(failures))

@@ -9,6 +9,7 @@ from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.table import Table
 from kdbench.report.tables.energy import energies, run_batch
 from kdbench.report.tables.latency import offline, where_the_time_goes
+from kdbench.report.tables.runtimes import runtimes
 from kdbench.report.tables.summary import ratios as ratio_table
 from kdbench.report.tables.summary import summary as summary_table
 from kdbench.report.text.method import grouped_warnings
@@ -26,12 +27,12 @@ _BEST = "*"  # marks the best on terminals without bold
 def summary(record: RunRecord) -> "RenderableType":
     """Return what a run prints when it is done, for `rich.console.Console.print`.
 
-    The summary without intervals, the ratios with intervals, throughput offline and layers if they were measured,
-    footnotes, and warnings with their remedies. The report has everything else.
+    The summary without intervals, the ratios with intervals; several runtimes, throughput offline and layers if they
+    were measured; footnotes, and warnings with their remedies. The report has everything else.
     """
     ratios = _compact(ratio_table(record))
-    tables = (_with_axes(summary_table(record), record), ratios, offline(record), where_the_time_goes(record))
-    return _Tables(tuple(zip(tables, (False, True, True, False), strict=True)), record)
+    leading = ((_with_axes(summary_table(record), record), False), (ratios, True), (runtimes(record), True))
+    return _Tables((*leading, (offline(record), True), (where_the_time_goes(record), False)), record)
 
 
 def one_table(table: Table) -> "RenderableType":

@@ -19,6 +19,7 @@ from kdbench.report.tables.front import front
 from kdbench.report.tables.inputs import inputs
 from kdbench.report.tables.latency import latency, offline, speedups, time_by_operator, where_the_time_goes
 from kdbench.report.tables.reported import reported
+from kdbench.report.tables.runtimes import runtimes
 from kdbench.report.tables.summary import ratios, summary, variants
 from kdbench.report.tables.training import sweeps, training
 from kdbench.results.records import RunRecord
@@ -45,6 +46,7 @@ TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     mismatches,
     examples,
     risk_variance,
+    runtimes,
     latency,
     speedups,
     offline,

@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from kdbench.report.axes import runtime_of
 from kdbench.report.cells import Cell
 from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, number_at_batch, teacher_of
 from kdbench.report.table import DASH, Column, Field, Table, axes_table, column, metric_field, model_table
 from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.records import Axes, Measurement, RunRecord
+from kdbench.results.runtimes import runtime_of
 
 _COST = ("parameters", "weight_bytes", "size_bytes", "macs")
 _HEADS = {"size_bytes": "File", "macs": "MACs / sample"}

@@ -47,6 +47,10 @@ COSTS = (
         "nothing"),
     _Memory("device_memory_bytes", "Device memory", repeatability=_PART,
         formula="memory the process holds on the GPU after loading and running, its CUDA context included"),
+    Metric("runtime_ratio", "Speed-up of the runtime", "1", True, text=units.ratio, group="runtimes",
+        hardware_dependent=True,
+        formula="median time of a call in the runtime that axis `beside` names / in this one, same model, session and "
+        "cores: the geometric mean over sessions"),
     _Counted("macs", "MACs", "MACs", False, text=units.count,
         formula="multiply-accumulates of convolutions, linear layers and matrix products, batch 1"),
     _Counted("parameters", "Parameters", "1", False, "number of trainable parameters", units.count),

@@ -38,6 +38,8 @@ PREDICTIONS = (
     _Scored("ece", "ECE", "share", False, text=units.share, group="calibration",
         formula="sum over 15 equal bins of the largest probability: share of samples in it x |accuracy - mean "
         "probability|"),
+    _Share("answers_changed", "Changed answers", group="runtimes", higher_is_better=False,
+        formula="share of samples whose largest logit is another class's than in onnxruntime"),
     _Share("balanced_accuracy", "Balanced accuracy", group="classes", versus_teacher="drop",
         formula="mean over the classes that occur of top1 among the samples of the class"),
     _Share("class_top1", "Class top-1", group="classes", versus_teacher="drop",

@@ -1,7 +1,8 @@
 """Whether a runtime can run models here: each model is loaded, called image by image, and gives logits to compare.
 
-Result: `facts` (of the runtime), `load_ns` and `first_run_ns` (id to time; nothing is compiled before the first call)
-and `errors` (id to reason and hint).
+Result: `facts` (of the runtime), `load_ns` and `first_run_ns` (id to time; nothing is compiled before the first call),
+`kernels` (id to how many layers compute in each precision, where the runtime says so) and `errors` (id to reason and
+hint).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import AdmissionJob
-from kdbench.worker.runtimes import runtime
+from kdbench.worker.runtimes import Transparent, runtime
 
 
 def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
     chosen = runtime(job.runtime)
     load_ns: dict[str, int] = {}
     first_run_ns: dict[str, int] = {}
+    kernels: dict[str, Any] = {}
     errors: dict[str, tuple[str, str]] = {}
     for number, (model, file) in enumerate(zip(job.models, job.files)):
         channel.model(model.id)
@@ -42,11 +44,14 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
             errors[model.id] = (describe(error), getattr(error, "hint", ""))
             continue
         load_ns[model.id], first_run_ns[model.id] = loaded_ns - begin, ran - loaded_ns
+        if isinstance(loaded, Transparent):
+            kernels[model.id] = loaded.kernels()
         with Path(file).open("wb") as stream:
             np.save(stream, logits)
     return {
         "facts": dict(chosen.facts(job.provider)),
         "load_ns": load_ns,
         "first_run_ns": first_run_ns,
+        "kernels": kernels,
         "errors": errors,
     }

@@ -19,7 +19,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import Inputs, sample_bytes
 from kdbench.worker.jobs import JobModel, LogitsJob
-from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
+from kdbench.worker.runtimes import runtime
 
 # Large enough to hide the cost of a call, small enough for activations to stay in cache.
 _BATCH_BYTES = 8 << 20
@@ -36,7 +36,7 @@ def batch_size(model: JobModel) -> int:
 
 def run(job: LogitsJob, channel: Channel) -> dict[str, Any]:
     """Evaluate every model of the job on its images; neighbours that take the same inputs share them."""
-    inputs = Inputs()
+    chosen, inputs = runtime(job.runtime), Inputs()
     batches: dict[str, int] = {}
     errors: dict[str, str] = {}
     wanted = job.batches or (None,) * len(job.models)
@@ -50,10 +50,10 @@ def run(job: LogitsJob, channel: Channel) -> dict[str, Any]:
             channel.step(before + done, total)
 
         try:
-            loaded = LoadedModel(model, provider=job.provider, threads=job.threads, spinning=False)  # untimed
+            loaded = chosen.load(model, provider=job.provider, threads=job.threads, spinning=False)  # untimed
             outputs = evaluate(loaded, inputs.of(images, model), model.fixed_batch, batches[model.id], step)
             logits = class_scores(outputs, model)
-        except FAULTS as error:
+        except chosen.faults as error:
             errors[model.id] = describe(error)
         else:
             _save(Path(file), logits)

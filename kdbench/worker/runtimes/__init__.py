@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,14 @@ class LoadedModel(Protocol):
 
         On a device, inputs are copied there before; a call ends when its outputs are complete.
         """
+
+
+@runtime_checkable
+class Transparent(Protocol):
+    """A loaded model that can say what its kernels compute with."""
+
+    def kernels(self) -> Mapping[str, int]:
+        """Return how many layers compute in each precision, as the runtime names it: {"f32": 20, "u8": 2}."""
 
 
 class Load(Protocol):

@@ -1,0 +1,82 @@
+"""How much faster a model is in one runtime than in another.
+
+Each session has a process for each runtime, one after the other on the same cores. Rounds of two processes are not
+pairs, so a session gives one ratio, and its interval is that over sessions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from kdbench import statistics
+from kdbench.measure.latency.configurations import Configuration
+from kdbench.measure.timed import TimedModel, TimingConfig
+from kdbench.results.findings import estimated
+from kdbench.results.records import Measurement, missing
+from kdbench.statistics import Clustered, Estimate, Plan
+
+METRIC = "runtime_ratio"
+Samples = Mapping[tuple[str, int], Clustered]
+"""The times of a model's calls, by its id and the configuration's number."""
+
+
+def paired_configurations(
+    configurations: Sequence[Configuration], config: TimingConfig
+) -> Iterator[tuple[Configuration, Configuration]]:
+    """Yield each configuration of another runtime with that of the first configured one that it is compared with.
+
+    Waits for random arrivals are left out: they depend on chance more than on the runtime.
+    """
+    first = config.runtime[0]
+    base = {_called(c): c for c in configurations if c.runtime == first}
+    for other in configurations:
+        if other.runtime != first and other.mode != "server" and _called(other) in base:
+            yield base[_called(other)], other
+
+
+def ratio_axes(base: Configuration, other: Configuration, provider: str) -> dict[str, str | int]:
+    """Return the axes of the ratio: those of `other`, and at `beside` the runtime that it is compared with."""
+    return {**other.axes(provider), "beside": base.runtime}
+
+
+def runtime_ratios(
+    models: Sequence[TimedModel],
+    configurations: Sequence[Configuration],
+    samples: Samples,
+    plan: Plan,
+    config: TimingConfig,
+) -> Iterator[Measurement]:
+    """Yield the ratio of every model that both configurations of a pair called, or why there is none."""
+    for base, other in paired_configurations(configurations, config):
+        axes = ratio_axes(base, other, config.provider)
+        for index, model in enumerate(models):
+            if index not in other.models:
+                continue
+            estimate = _ratio(samples, model.id, base.number, other.number, plan)
+            if estimate is not None:
+                source = f"{base.runtime} and {other.runtime} in turns, a process each in {estimate.n} sessions"
+                yield estimated(model.id, METRIC, estimate, axes=axes, source=source)
+            else:
+                refusal = model.refusal_in(base.runtime)
+                why = refusal.reason if refusal else "a process failed"
+                yield missing(model.id, METRIC, f"no time in both runtimes: {why}", axes=axes)
+
+
+def _ratio(samples: Samples, model: str, base: int, other: int, plan: Plan) -> Estimate | None:
+    """Return the time in configuration `base` over that in `other`; None where a model has no samples in both."""
+    both = [samples[key] for key in ((model, base), (model, other)) if key in samples]
+    if len(both) < 2:
+        return None
+    before, after = (_log_medians(statistics.undisturbed(data)) for data in both)
+    ratios = [np.array([before[session] - after[session]]) for session in sorted(before.keys() & after.keys())]
+    return statistics.paired_ratio(ratios, plan=plan) if ratios else None
+
+
+def _log_medians(data: Clustered) -> dict[int, float]:
+    """Return the logarithm of the median time of each session."""
+    return {int(s): float(np.log(np.median(data.values[data.session == s]))) for s in np.unique(data.session)}
+
+
+def _called(configuration: Configuration) -> tuple[object, ...]:
+    c = configuration
+    return c.threads, c.batch, c.mode, c.gap_ms, c.rate_per_s

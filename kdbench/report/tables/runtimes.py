@@ -1,0 +1,94 @@
+"""The same models in several runtimes: how fast they are in each, and what they answer there."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from kdbench.report.axes import axes_columns, common_axes, configurations, format_axes
+from kdbench.report.cells import Cell
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number
+from kdbench.report.scores import score_of
+from kdbench.report.table import DASH, Column, Field, Table, axes_table, column, metric_field
+from kdbench.results.record_index import once_per_record
+from kdbench.results.records import Axes, RunRecord
+from kdbench.results.runtimes import USUAL_RUNTIME, runtime_of
+
+_RATIO, _CHANGED = "runtime_ratio", "answers_changed"
+
+
+def runtimes(record: RunRecord) -> Table:
+    """Return latency, speed-up and score of every model in every runtime, where there are several.
+
+    Rows of one model at one configuration compete for the best.
+    """
+    at = [axes for axes in configurations(record) if len(names := _names(record)) > 1 and runtime_of(axes) in names]
+    score = score_of(record).metric
+    columns = {"Runtime": runtime_of, **axes_columns(at)}
+    fields = [
+        metric_field(record, "latency_p50_ns", unit=""),
+        *[Field(_ratio_column(base), partial(_ratio, record, base)) for base in _bases(record)],
+        *([Field(column(score), partial(_score, record, score))] if has_metric(record, score) else []),
+        *([Field(column(_CHANGED), partial(_changed, record))] if has_metric(record, _CHANGED) else []),
+    ]
+    rows = [
+        (axes, group)
+        for group in model_groups(record)
+        for axes in sorted(at, key=_configuration)
+        if any(record.find(id_, "latency_p50_ns", **axes) for id_ in group.ids)
+    ]
+    return axes_table("Runtimes", rows, columns, fields, _notes(record, at, columns), ranking=_ranking)
+
+
+@once_per_record
+def _names(record: RunRecord) -> frozenset[str]:
+    """Return the runtimes that timed any model."""
+    timed = record.measurement_index.having("latency_p50_ns")
+    return frozenset(runtime_of(m.axes) for m in timed if m.value is not None)
+
+
+@once_per_record
+def _bases(record: RunRecord) -> Sequence[str]:
+    """Return the runtimes that others are compared with."""
+    return list(dict.fromkeys(str(m.axes["beside"]) for m in record.measurement_index.having(_RATIO) if m.axes))
+
+
+def _ratio_column(base: str) -> Column:
+    return column(_RATIO, head=f"Speed-up over {base}", unit="")
+
+
+def _ratio(record: RunRecord, base: str, group: ModelGroup, axes: Axes) -> Cell:
+    return DASH if runtime_of(axes) == base else number(record, group, _RATIO, {**axes, "beside": base})
+
+
+def _score(record: RunRecord, metric: str, group: ModelGroup, axes: Axes) -> Cell:
+    """Return the score in the row's runtime; a network of the file's weights has the file's own."""
+    name = runtime_of(axes)
+    if name == USUAL_RUNTIME:
+        return number(record, group, metric)
+    scored = any(record.find(id_, metric, runtime=name) for id_ in group.ids)
+    return number(record, group, metric, {"runtime": name}) if scored else DASH
+
+
+def _changed(record: RunRecord, group: ModelGroup, axes: Axes) -> Cell:
+    name = runtime_of(axes)
+    scored = any(record.find(id_, _CHANGED, runtime=name) for id_ in group.ids)
+    return number(record, group, _CHANGED, {"runtime": name}) if scored else DASH
+
+
+def _notes(record: RunRecord, at: Sequence[Axes], columns: Mapping[str, object]) -> list[str]:
+    common = format_axes(common_axes(at, [*columns]), ". All at ")
+    times = (
+        "p50 is the median time of a call, as the runtime's own interface is called. A session has a process for each "
+        "runtime, one after the other on the same cores, and gives one ratio of medians; the interval is over sessions"
+        f"{common}."
+    )
+    answers = "Changed answers: test samples whose class is another one than in onnxruntime."
+    return [times, *([answers] if has_metric(record, _CHANGED) else [])]
+
+
+def _configuration(axes: Axes) -> tuple[str, ...]:
+    """Return what orders the rows of a model: everything but the runtime, whose order is the record's."""
+    return tuple(f"{key} {value:>12}" for key, value in sorted(axes.items()) if key != "runtime")
+
+
+def _ranking(group: ModelGroup, axes: Axes) -> tuple[object, ...]:
+    return group.label, _configuration(axes)

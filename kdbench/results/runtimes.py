@@ -1,0 +1,50 @@
+"""The runtimes by name: what each one runs, which libraries its numbers depend on, and the extra that installs it.
+
+Values only, read by recipes, records and verdicts; `kdbench.worker.runtimes` has the code, one file a runtime.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from kdbench.results.records import Axes
+
+USUAL_RUNTIME = "onnxruntime"
+"""The runtime of numbers whose axes name none: it defines what a file computes."""
+
+
+@dataclass(frozen=True)
+class RuntimeKind:
+    """A runtime: `libraries` are the distributions whose version changes its times, `extra` installs them.
+
+    It runs the model's `file`, or the `network` that the file was exported from. `provider` is what the axes of its
+    numbers call its execution provider; None for the configured one.
+    """
+
+    name: str
+    libraries: tuple[str, ...]
+    runs: Literal["file", "network"] = "file"
+    extra: str = ""
+    provider: str | None = None
+
+
+RUNTIMES: dict[str, RuntimeKind] = {
+    kind.name: kind
+    for kind in (
+        RuntimeKind(USUAL_RUNTIME, ("onnxruntime", "onnxruntime-gpu")),
+        RuntimeKind("torch", ("torch",), "network", "train"),
+        RuntimeKind("torch-compiled", ("torch",), "network", "train"),
+        RuntimeKind("openvino", ("openvino",), extra="openvino"),
+    )
+}
+
+
+def runtime_of(axes: Axes) -> str:
+    """Return the name of the runtime that measured at `axes`."""
+    return str(axes.get("runtime", USUAL_RUNTIME))
+
+
+def libraries_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the distributions that the runtimes `names` depend on, each once; unknown names have none."""
+    known = (RUNTIMES[name] for name in names if name in RUNTIMES)
+    return tuple(dict.fromkeys(library for kind in known for library in kind.libraries))

@@ -1,0 +1,31 @@
+import numpy as np
+import onnx
+import pytest
+from small_graphs import model_of
+
+from kdbench.modelfile.rounding import output_step
+
+SCALES = {"s": np.float32(0.25), "t": np.float32(0.5), "z": np.uint8(0)}
+INPUT = {"x": ["n", 4]}
+ROUND = [("QuantizeLinear", ["x", "s", "z"], ["q"], {}), ("DequantizeLinear", ["q", "s", "z"], ["d"], {})]
+PRODUCT = ("MatMul", ["d", "w"], ["m"], {})
+WEIGHTS = {**SCALES, "w": np.eye(4, dtype=np.float32)}
+OUTPUT = [("QuantizeLinear", ["m", "t", "z"], ["p"], {}), ("DequantizeLinear", ["p", "t", "z"], ["e"], {})]
+OF_WEIGHTS = [("DequantizeLinear", ["i", "s"], ["w"], {}), ("MatMul", ["x", "w"], ["y"], {})]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "step"),
+    [
+        ([("Relu", ["x"], ["y"], {})], {}, None),
+        (OF_WEIGHTS, {"i": np.eye(4, dtype=np.int8), "s": SCALES["s"]}, None),  # it rounds no activations
+        ([*ROUND, PRODUCT, *OUTPUT, ("Flatten", ["e"], ["y"], {})], WEIGHTS, 0.5),  # behind what only passes it on
+        ([*ROUND, PRODUCT, *OUTPUT, ("Softmax", ["e"], ["y"], {})], WEIGHTS, 10.2 / 255),
+        ([*ROUND, ("MatMul", ["d", "w"], ["y"], {})], WEIGHTS, 10.2 / 255),  # a sum of many steps
+    ],
+)
+def test_the_step_of_an_output(tmp_path, nodes, weights, step):
+    path = tmp_path / "m.onnx"
+    onnx.save(model_of(nodes, weights, INPUT), path)
+    found = output_step(path, "y", 10.2)
+    assert found is None if step is None else found == pytest.approx(step)
