@@ -79,7 +79,10 @@ class _Model:
 
 
 def device_name(result: Result, target_fits: bool) -> str:
-    """Return the name of a device in records: its target's, or its board's or processor's in letters and digits."""
+    """Return the name of a device in records: its target's, or its board's or processor's in letters and digits.
+
+    A target that every device meets names none.
+    """
     if target_fits:
         return result.known.plan.target
     host = result.content.device.host

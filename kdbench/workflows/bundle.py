@@ -1,11 +1,14 @@
 """The workflow behind `kdbench bundle`: a run's models packed for a device, to be measured there."""
 
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from kdbench import storage, temporary, toml_files
 from kdbench.edge.bundle import SAMPLES, Bundle, Packed, make_bundle, write_bundle
@@ -24,7 +27,7 @@ from kdbench.edge.lowering import lowered
 from kdbench.errors import InputError
 from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of
-from kdbench.judge.target import Target, load_target, shipped_targets
+from kdbench.judge.target import Target, load_target, shipped_targets, target_from
 from kdbench.measure.bench_model import BenchModel
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
@@ -34,6 +37,11 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
 
 _BUDGET_S = 60.0  # of a device, which is slower than a host; at each of two thread counts
+_ANY_DEVICE = """name = "any-device"
+[[criterion]]
+metric = "latency_p50_ns"
+max = "1 h"
+"""
 _MODEL_SUFFIXES = {".onnx", ".ort"}
 
 
@@ -48,7 +56,7 @@ class Bundled:
 
 def bundle(
     run: str | Path,
-    target: str | Path,
+    target: str | Path | Target | None,
     *,
     models: Sequence[str] = (),
     files: Sequence[str | Path] = (),
@@ -61,7 +69,7 @@ def bundle(
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Bundled:
-    """Pack a run's models for the device of `target`; the default place is RUN/bundles/TARGET.zip.
+    """Pack a run's models for the device of `target` (None: any); the default place is RUN/bundles/TARGET.zip.
 
     `models` are names or ids, by default one seed of each model that the target judges; the models that they are
     compared with come along. `files` are models that are not in the run's folder. `inputs` overrides the data of the
@@ -70,8 +78,8 @@ def bundle(
     for a run without its models, a file that the record does not describe, and a model that the device cannot run.
     """
     progress, folder = progress or Silent(), RunFolder.of(run)
-    record, judged = RunRecord.read(folder.record), load_target(target)
-    text, _ = toml_files.find(str(target), shipped_targets(), "target")
+    record = RunRecord.read(folder.record)
+    judged, text = _target(target)
     require_bundled_runtime(judged)
     limits = limits_of(judged, python, onnxruntime)
     cards = _chosen(record, models)
@@ -127,6 +135,17 @@ def _packed(
     if memory_bytes is not None:
         require_fit(model.id, memory_bytes, target)
     return Packed(model, path, change, memory_bytes)
+
+
+def _target(target: str | Path | Target | None) -> tuple[Target, str]:
+    """Return a target and its file's text, which is made where there is no file; None is any device."""
+    if target is None:
+        return target_from(tomllib.loads(_ANY_DEVICE)), _ANY_DEVICE
+    if isinstance(target, Target):
+        content = target.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        return target, tomli_w.dumps(content)
+    text, _ = toml_files.find(str(target), shipped_targets(), "target")
+    return load_target(target), text
 
 
 def settings_for(target: Target, options: Mapping[str, Any]) -> Settings:

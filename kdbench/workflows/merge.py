@@ -43,7 +43,7 @@ def merge(run: str | Path, result: str | Path, *, name: str | None = None) -> Me
         checked = read_result(path, folder)
         _require_same_models(record, checked, path)
         apart = _differences(record, checked)
-        called = name or device_name(checked, target_fits=not apart)
+        called = name or device_name(checked, target_fits=_names_device(checked) and not apart)
         _require_new(record, checked, called)
         with temporary.folder() as place:
             findings = findings_of(checked, record.cards, place)
@@ -101,6 +101,12 @@ def _require_new(record: RunRecord, result: Result, name: str) -> None:
         if device.name == name:
             hint = f"give this one another name with --name, or take the other out with --remove {name}"
             raise InputError(f"the record has results of {name!r} already, of {device.created}", hint)
+
+
+def _names_device(result: Result) -> bool:
+    """Return whether the bundle's target has conditions that tell its device from others."""
+    conditions = load_target(result.known.target).device.model_dump(exclude_defaults=True)
+    return bool(conditions.keys() - {"provider", "runtime"})
 
 
 def _differences(record: RunRecord, result: Result) -> list[str]:

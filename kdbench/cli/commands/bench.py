@@ -32,6 +32,12 @@ def bench(
     teacher: Annotated[
         str | None, option("--teacher", "MODEL", "Model that ratios are relative to (default: the first).")
     ] = None,
+    on: Annotated[
+        str | None, option("--on", "ssh:USER@HOST", "Measure on this device too, and merge its numbers.")
+    ] = None,
+    on_python: Annotated[
+        str | None, option("--on-python", "PYTHON", "The device's Python, 3.9 or later (default: python3).")
+    ] = None,
     out: Out = None,
     targets: Targets = None,
     quiet: Quiet = False,
@@ -41,8 +47,9 @@ def bench(
 
     Networks given by --torch are exported to ONNX in the run's folder, checked, and measured as that file.
 
-    With --target the exit code is the verdict's, as for `kdbench ready`. With --json the result is the content of
-    record.json with the additional keys "folder" and, with --target, "verdicts".
+    With --on the files are measured on a device too, by your own ssh: a bundle is copied there, run, and its result
+    merged. With --target the exit code is the verdict's, as for `kdbench ready`. With --json the result is the content
+    of record.json with the additional keys "folder" and, with --target, "verdicts".
 
     Example: kdbench bench big.onnx small.onnx --data cifar10 --mean .485,.456,.406 --std .229,.224,.225 --budget 20s
     """
@@ -52,6 +59,13 @@ def bench(
         raise InputError("there is no MODEL to measure", "name at least one .onnx file, or a network with --torch")
     invocation = Invocation.of(ctx)
     loaded = load_targets(targets)
+    if on_python is not None and on is None:
+        raise InputError("--on-python needs --on", "add --on ssh:user@host")
+    remote = None
+    if on is not None:
+        from kdbench.edge.ssh import remote_of
+
+        remote = remote_of(on, on_python)
     with watching(invocation, quiet=quiet) as progress:
         from kdbench.workflows.bench import bench_models
 
@@ -68,4 +82,10 @@ def bench(
             command=invocation.command,
         )
         results.raise_on_failed_models()
+        if remote is not None:
+            from kdbench.workflows.on_device import measure_on
+
+            results = measure_on(
+                results, remote, files=models or (), inputs=inputs, options=measure, targets=loaded, progress=progress
+            )
     return show_results(results, json=json)

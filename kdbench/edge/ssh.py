@@ -1,0 +1,146 @@
+"""A device that the user's own ssh reaches: copy a bundle there, run it, and fetch the result.
+
+Only `ssh` is called, with the user's keys and configuration; files travel through its standard input and output.
+KDBENCH_SSH is the command in its place, such as `ssh -F other_config`.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench import storage
+from kdbench.errors import InputError, MeasurementError
+from kdbench.progress import Progress
+
+COMMAND_VARIABLE = "KDBENCH_SSH"
+_PLACE = re.compile(r"ssh:(?P<destination>[A-Za-z0-9_][A-Za-z0-9_.@%-]*)(?::(?P<port>\d{1,5}))?")
+_INTERRUPTED = 130
+_LAST_LINES = 3
+_NO_CONNECTION = 255  # ssh's own exit code
+_ASKS = "import json, platform, sys; from importlib import metadata as m\n"
+_ASKS += "def v(n):\n  try: return m.version(n)\n  except m.PackageNotFoundError: return None\n"
+_ASKS += "print(json.dumps({n: v(n) for n in ('numpy', 'onnxruntime', 'onnxruntime-gpu')} | {'python': "
+_ASKS += "platform.python_version()}))"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where ssh leads, and the Python there; `command` is ssh with its options."""
+
+    destination: str
+    port: int | None = None
+    python: str = "python3"
+    command: tuple[str, ...] = ("ssh",)
+
+    def ssh(self, script: str) -> list[str]:
+        """Return the command that runs a shell script there."""
+        port = [] if self.port is None else ["-p", str(self.port)]
+        return [*self.command, *port, "--", self.destination, script]
+
+
+@dataclass(frozen=True)
+class Software:
+    """The versions on a device that decide what it loads."""
+
+    python: str
+    onnxruntime: str
+
+
+def remote_of(text: str, python: str | None = None) -> Remote:
+    """Read `ssh:user@host` or `ssh:user@host:port`; raises InputError."""
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        hint = "write ssh:user@host, ssh:user@host:2222, or ssh:NAME of your ~/.ssh/config"
+        raise InputError(f"--on: {text!r} is no device", hint)
+    command = shlex.split(os.environ.get(COMMAND_VARIABLE) or "ssh")
+    port = found["port"]
+    return Remote(found["destination"], int(port) if port else None, python or "python3", tuple(command))
+
+
+def software_of(remote: Remote) -> Software:
+    """Return the versions on the device; raises InputError where it cannot be reached, or lacks a library."""
+    said = _run(remote, f"{shlex.quote(remote.python)} -c {shlex.quote(_ASKS)}")
+    try:
+        versions: dict[str, str | None] = json.loads(said.stdout.decode().strip().splitlines()[-1])
+    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        message = f"{remote.destination} has no working {remote.python}: {_last(said.stderr)}"
+        raise InputError(message, "name the Python there with --on-python, 3.9 or later") from error
+    runtime = versions.get("onnxruntime") or versions.get("onnxruntime-gpu")
+    missing = [name for name, there in (("numpy", versions.get("numpy")), ("onnxruntime", runtime)) if not there]
+    if missing or runtime is None:
+        hint = f"on the device: {remote.python} -m pip install {' '.join(missing)}"
+        raise InputError(f"{remote.destination} has no {' and no '.join(missing)} for its {remote.python}", hint)
+    return Software(str(versions["python"]), runtime)
+
+
+def measure_there(
+    remote: Remote, bundle: Path, identity: str, result: Path, progress: Progress, options: Sequence[str] = ()
+) -> None:
+    """Measure the archive `bundle` on the device and write its result to the file `result`.
+
+    `identity` is the bundle's id: a measurement that was cut off goes on when the same bundle is sent again. `options`
+    are those of run.py. Raises InputError for a device that refuses the bundle, MeasurementError for one that fails.
+    """
+    place, python = f".cache/kdbench/{identity[:16]}", shlex.quote(remote.python)
+    with bundle.open("rb") as stream:
+        _checked(_run(remote, f"mkdir -p {place} && cat > {place}/bundle.zip", stdin=stream), remote)
+    _checked(_run(remote, f"cd {place} && {python} -m zipfile -e bundle.zip . && rm bundle.zip"), remote)
+    words = " ".join(map(shlex.quote, options))
+    code, last = _follow(remote, f"cd {place} && exec {python} run.py {words}", progress)
+    if code not in {0, _INTERRUPTED}:
+        kind = InputError if code == InputError.exit_code else MeasurementError
+        raise kind(f"measuring on {remote.destination} ended with exit code {code}: {last}", "see its last lines")
+    with storage.writing(result) as file:
+        _checked(_run(remote, f"cat {place}/result.zip", stdout=file), remote)
+    with suppress(InputError, MeasurementError):  # what is left there is small, and was fetched
+        _run(remote, f"rm -rf {place}")
+
+
+def _run(remote: Remote, script: str, **streams: Any) -> "subprocess.CompletedProcess[bytes]":
+    options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **streams}
+    try:
+        done = subprocess.run(remote.ssh(script), stderr=subprocess.PIPE, check=False, **options)
+    except OSError as error:
+        message = f"{remote.command[0]} cannot be started: {error.strerror or error}"
+        raise InputError(message, f"install OpenSSH's client, or set {COMMAND_VARIABLE}") from error
+    if done.returncode == _NO_CONNECTION:
+        message = f"no connection to {remote.destination}: {_last(done.stderr)}"
+        raise InputError(message, f"try it by hand: {shlex.join(remote.ssh('true'))}")
+    return done
+
+
+def _checked(done: "subprocess.CompletedProcess[bytes]", remote: Remote) -> None:
+    if done.returncode:
+        message = f"{remote.destination}: {_last(done.stderr) or f'exit code {done.returncode}'}"
+        raise MeasurementError(message, "is there space in its home folder?")
+
+
+def _follow(remote: Remote, script: str, progress: Progress) -> tuple[int, str]:
+    """Run a script there and pass its lines on; return its exit code and its last lines."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        remote.ssh(script), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            text = line.decode(errors="replace").rstrip()
+            if text:
+                progress.note(f"{remote.destination}: {text}")
+                lines = [*lines, text][-_LAST_LINES:]
+        code = process.wait()
+    if code == _NO_CONNECTION:
+        message = f"the connection to {remote.destination} ended: {' | '.join(lines)}"
+        raise MeasurementError(message, "run the same command again: the measurement there goes on where it was")
+    return code, " | ".join(lines)
+
+
+def _last(stderr: bytes) -> str:
+    lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+    return " | ".join(lines[-_LAST_LINES:])

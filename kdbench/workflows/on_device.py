@@ -1,0 +1,56 @@
+"""The workflow behind `kdbench bench --on`: what the host measured is measured on a device too, and merged."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kdbench import temporary
+from kdbench.edge.ssh import Remote, measure_there, software_of
+from kdbench.judge.readiness import judge
+from kdbench.judge.target import Target
+from kdbench.progress import Progress
+from kdbench.recipe import InputOptions, Measure
+from kdbench.results.verdicts import write_verdicts
+from kdbench.workflows.bundle import bundle
+from kdbench.workflows.merge import merge
+from kdbench.workflows.stages.results import RunResults
+
+_PASSED_ON = ("threads", "batch", "budget_s", "precision", "sessions", "energy")
+
+
+def measure_on(
+    results: RunResults,
+    remote: Remote,
+    *,
+    files: Sequence[str | Path] = (),
+    inputs: InputOptions | None = None,
+    options: Measure | None = None,
+    targets: Sequence[Target] = (),
+    progress: Progress,
+) -> RunResults:
+    """Return the results of a run with those of the device that `remote` reaches, judged again on `targets`.
+
+    What `options` sets of threads, batches and budget is the device's too. Raises InputError for a device that cannot
+    be reached or cannot load the models, MeasurementError if it fails there.
+    """
+    progress.stage("device", 1, 1)
+    software = software_of(remote)
+    given = options or Measure()
+    chosen: dict[str, Any] = {name: getattr(given, name) for name in _PASSED_ON if name in given.model_fields_set}
+    with temporary.folder() as place:
+        made = bundle(
+            results.folder.path,
+            targets[0] if targets else None,
+            files=files,
+            inputs=inputs,
+            options=chosen,
+            onnxruntime=software.onnxruntime,
+            lower=True,
+            out=place / "bundle.zip",
+        )
+        measure_there(remote, made.file, made.bundle.id, place / "result.zip", progress)
+        merged = merge(results.folder.path, place / "result.zip")
+    verdicts = tuple(judge(merged.record, target) for target in targets)
+    write_verdicts(verdicts, results.folder)
+    return replace(results, record=merged.record, verdicts=verdicts)
