@@ -60,6 +60,15 @@ def _own_lock_and_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture(autouse=True)
+def _all_cores() -> Iterator[None]:
+    """Give the test's process its cores back: probes that run in it keep to one."""
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    yield
+    if before is not None and os.sched_getaffinity(0) != before:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's settings out of the tests: none of kdbench's variables, no colours, a known width.
 

@@ -6,7 +6,10 @@ import pytest
 
 import kdbench as package
 
-COMMANDS = ("run", "train", "bench", "compress", "macs", "compare", "ready", "report", "history", "list", "doctor")
+COMMANDS = (
+    *("run", "train", "bench", "compress", "bundle", "merge", "macs", "compare", "ready", "report", "history", "list"),
+    "doctor",
+)
 
 
 def test_bare_invocation_prints_help_and_succeeds(run_cli):

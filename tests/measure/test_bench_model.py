@@ -4,7 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kdbench.measure.bench_model import EMULATED, FOREIGN, USER_CODE, Refusal, TestSet, compared, network_of, students
+from kdbench.measure.bench_model import EMULATED, FOREIGN, USER_CODE, Refusal, TestSet, network_of
+from kdbench.measure.timed import compared, students
 from kdbench.results.cards import Bits, ModelCard
 from kdbench.results.preprocessing import Geometry
 from kdbench.worker.jobs import Network

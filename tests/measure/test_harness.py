@@ -23,6 +23,7 @@ NOT_MEASURED_HERE = {"parity_max_abs", "training_s", "max_throughput_per_s", "de
 NOT_MEASURED_HERE |= {"training_j", "training_co2_g", "co2_g"}
 NOT_MEASURED_HERE |= set(metrics_in("label noise", "mismatches"))
 NOT_MEASURED_HERE |= set(metrics_in("errors", "target errors", "teacher errors", "closed form"))  # of regressions
+NOT_MEASURED_HERE |= {*metrics_in("kernels", "device", "runtimes"), "compressed_bytes"}  # of variants and elsewhere
 LEAST_NS = 500  # no call through a runtime costs less
 
 

@@ -125,7 +125,10 @@ def test_it_ends_with_the_table_the_report_and_the_next_command(run_cli, benchin
         (["--cores", "3-1"], "--cores"),
         (["--precision", "200%"], "--precision"),
         (["--precision", "0"], "--precision"),
-        (["--runtime", "tensorrt"], "--runtime: 'tensorrt' should be 'onnxruntime', 'torch' or 'torch-compiled'"),
+        (
+            ["--runtime", "tensorrt"],
+            "--runtime: 'tensorrt' should be 'onnxruntime', 'torch', 'torch-compiled' or 'openvino'",
+        ),
         ([], "MODEL"),
     ],
 )

@@ -153,4 +153,4 @@ def test_a_provider_that_was_dropped_without_a_word_is_an_error(model, cuda):
     cuda.providers = ["CPUExecutionProvider"]
     with pytest.raises(ProviderError, match="cannot be loaded: CPUExecutionProvider would run") as caught:
         LoadedModel(model, provider="cuda", threads=1)
-    assert "cuDNN" in caught.value.hint
+    assert "onnxruntime-gpu" in caught.value.hint
