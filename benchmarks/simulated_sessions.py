@@ -66,7 +66,10 @@ class Process:
         shape = (draws, 2, sessions, BLOCKS * CALLS)
         noise = rng.standard_t(3, shape) if self.heavy_tails else rng.standard_normal(shape)
         noise = 0.03 * _series(noise, self.calls_alike)
-        noise += (rng.random(shape) < self.outliers) * np.log(rng.uniform(2, 10, shape))
+        if self.outliers:
+            noise += (rng.random(shape) < self.outliers) * np.log(rng.uniform(2, 10, shape))
+        else:  # the same random numbers follow
+            rng.bit_generator.advance(2 * noise.size)  # type: ignore[attr-defined]
         return _MU + times + noise.reshape(draws, 2, sessions, BLOCKS, CALLS) + np.log([3.0, 1.0])[:, None, None, None]
 
 

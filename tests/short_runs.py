@@ -2,8 +2,6 @@
 
 import importlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -24,23 +22,19 @@ def _run_job(job, _folder, _progress, *, threads=1):
     return json.loads(json.dumps(probe.run(job, _Silent())))
 
 
-@contextmanager
-def shortened() -> Iterator[None]:
+def shorten(patch: pytest.MonkeyPatch) -> None:
     """Run probes in this process, cold starts with a short warm-up, and draw no figures.
 
     Tests of `worker` and `measure` start processes, tests of `report` draw, and `tests/workflows/test_run.py` has a
     whole run with both.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kdbench.measure.runner.run_job", _run_job)
-        patch.setattr("kdbench.worker.probes.coldstart._WARM_UP_NS", 1_000_000)
-        patch.setattr("kdbench.worker.probes.coldstart._STEADY_NS", 1_000_000)
-        patch.setattr("kdbench.report.figures.FIGURES", ())
-        yield
+    patch.setattr("kdbench.measure.runner.run_job", _run_job)
+    patch.setattr("kdbench.worker.probes.coldstart._WARM_UP_NS", 1_000_000)
+    patch.setattr("kdbench.worker.probes.coldstart._STEADY_NS", 1_000_000)
+    patch.setattr("kdbench.report.figures.FIGURES", ())
 
 
 @pytest.fixture
-def short_run() -> Iterator[None]:
+def short_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what the test runs."""
-    with shortened():
-        yield
+    shorten(monkeypatch)

@@ -148,7 +148,7 @@ def test_accuracy_without_data(run_cli, tmp_path):
 
 
 @pytest.mark.slow
-def test_logits_that_are_no_numbers_fail_after_the_record_is_written(run_cli, tmp_path):
+def test_logits_that_are_no_numbers_fail_after_the_record_is_written(run_cli, tmp_path, short_run):
     path = linear(tmp_path / "model.onnx", weight=float("nan"))
     quick = ["--budget", "1s", "--sessions", "2", "--energy", "off", "--quiet"]
     ended = run_cli("bench", path, "--data", "digits", "--out", tmp_path / "out", *quick)

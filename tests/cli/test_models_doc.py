@@ -38,7 +38,7 @@ def commands_of(title):
 
 
 @pytest.fixture
-def shown(run_cli, tmp_path, monkeypatch):
+def shown(run_cli, tmp_path, monkeypatch, short_run):
     """Run a command below a heading in an empty folder, without timing; return the accuracy of its only model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(workflow, "bench_models", partial(workflow.bench_models, timed=False))

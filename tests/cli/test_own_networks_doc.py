@@ -35,7 +35,7 @@ def blocks(title, language):
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
+def study(tmp_path, monkeypatch, short_run):
     """A folder with the arrays and the teacher; latency is not measured."""
     rng = np.random.default_rng(3)
     labels = rng.integers(0, CLASSES, 240)

@@ -1,4 +1,4 @@
-"""The whole pass on tiny models, through real measuring processes."""
+"""The whole pass on tiny models, through real measuring processes where they are the point."""
 
 import os
 
@@ -16,12 +16,10 @@ from kdbench.results.preprocessing import Preprocessing
 from kdbench.statistics import Clustered, undisturbed
 from kdbench.worker.process import WorkerError
 
-pytestmark = pytest.mark.serial
-
 QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,))
 NOT_MEASURED_HERE = {"parity_max_abs", "training_s", "max_throughput_per_s", "device_memory_bytes"}
 NOT_MEASURED_HERE |= {"training_j", "training_co2_g", "co2_g"}
-NOT_MEASURED_HERE |= set(metrics_in("label noise", "mismatches"))
+NOT_MEASURED_HERE |= set(metrics_in("label noise", "mismatches", "device"))
 NOT_MEASURED_HERE |= set(metrics_in("errors", "target errors", "teacher errors", "closed form"))  # of regressions
 NOT_MEASURED_HERE |= {*metrics_in("kernels", "device", "runtimes"), "compressed_bytes"}  # of variants and elsewhere
 LEAST_NS = 500  # no call through a runtime costs less
@@ -92,6 +90,7 @@ def test_nothing_stays_of_a_pass_that_failed_or_was_killed(tiny, bench_model, te
         (tmp_path / "work" / "pass" / "images.npy").write_bytes(b"large")
 
 
+@pytest.mark.usefixtures("short_run")
 def test_without_data_inputs_are_noise_and_accuracy_says_so(tiny, bench_model, tmp_path, watcher):
     shapes = {"channels-last": (3, 4, 2), "flat": (24,), "open": ("c", "h", "w")}
     bench_models = [bench_model(tiny(name, shape=shape), data=False) for name, shape in shapes.items()]
@@ -101,6 +100,7 @@ def test_without_data_inputs_are_noise_and_accuracy_says_so(tiny, bench_model, t
         assert measurements_of(findings, name)["top1", None].reason == "no test data was given"
 
 
+@pytest.mark.usefixtures("short_run")
 def test_a_model_the_runtime_refuses_has_reasons_and_the_others_numbers(tiny, bench_model, test_set, tmp_path, watcher):
     bench_models = [bench_model(tiny("sound")), bench_model(tiny("broken", op="Unheard"), teacher="sound")]
     findings = measure(bench_models, test_set, QUICK, tmp_path, watcher)
@@ -114,6 +114,7 @@ def test_a_model_the_runtime_refuses_has_reasons_and_the_others_numbers(tiny, be
     assert measurements_of(findings, "sound")["top1", None].value == 0.8
 
 
+@pytest.mark.usefixtures("short_run")
 def test_an_untimed_model_is_weighed_but_not_timed(tiny, bench_model, test_set, tmp_path, watcher):
     bench_models = [bench_model(tiny("a")), bench_model(tiny("b"), timed=False)]
     metrics = {metric for metric, _ in measurements_of(measure(bench_models, test_set, QUICK, tmp_path, watcher), "b")}
@@ -121,6 +122,7 @@ def test_an_untimed_model_is_weighed_but_not_timed(tiny, bench_model, test_set, 
     assert metrics == {*scores, "size_bytes", "weight_bytes", "parameters", "macs"}
 
 
+@pytest.mark.usefixtures("short_run")
 def test_several_threads_are_axes(tiny, bench_model, tmp_path, watcher):
     config = QUICK.model_copy(update={"threads": (1, 2)})
     findings = measure([bench_model(tiny(), data=False)], None, config, tmp_path, watcher)
@@ -128,6 +130,7 @@ def test_several_threads_are_axes(tiny, bench_model, tmp_path, watcher):
     assert axes == {(1, 1), (1, 4), (2, 1)}
 
 
+@pytest.mark.usefixtures("short_run")
 def test_throughput_alone_needs_no_latencies_and_names_disturbances(tiny, bench_model, tmp_path, watcher, monkeypatch):
     busy = Conditions(1.0, cores=4, others_cores=2.5)
     monkeypatch.setattr(SystemMonitor, "between", lambda *_: busy)
@@ -141,6 +144,7 @@ def test_throughput_alone_needs_no_latencies_and_names_disturbances(tiny, bench_
     assert findings.protocol["meanwhile"] == {"others_cores": 2.5}
 
 
+@pytest.mark.serial  # other work would choose the cores
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
 @pytest.mark.parametrize("mode", ["stream", "offline"])
 def test_sessions_take_turns_on_the_cores(tiny, bench_model, tmp_path, watcher, monkeypatch, mode):
@@ -160,6 +164,7 @@ def test_sessions_take_turns_on_the_cores(tiny, bench_model, tmp_path, watcher, 
         assert findings.protocol["cores_used"] == list(cores)
 
 
+@pytest.mark.usefixtures("short_run")
 def test_a_runtime_that_runs_no_model_leaves_the_reason(tiny, bench_model, tmp_path, watcher, monkeypatch):
     monkeypatch.setattr(admission, "unavailable", lambda *_: {})  # test_admission asks a real process
     config = QUICK.model_copy(update={"runtime": ("torch",), "energy": "off"})
@@ -169,6 +174,7 @@ def test_a_runtime_that_runs_no_model_leaves_the_reason(tiny, bench_model, tmp_p
     assert {m.reason for m in latencies} == {"the network that the file was exported from is not known"}
 
 
+@pytest.mark.usefixtures("short_run")
 def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, bench_model, tmp_path, watcher, monkeypatch):
     real = runner.run_job
 
@@ -186,6 +192,7 @@ def test_a_model_that_kills_a_session_is_left_out_of_the_rest(tiny, bench_model,
     assert_latencies_of_samples(findings, "c")
 
 
+@pytest.mark.usefixtures("short_run")
 def test_sessions_that_die_of_nothing_in_particular(tiny, bench_model, tmp_path, watcher, monkeypatch):
     real = runner.run_job
 

@@ -41,7 +41,7 @@ def pytest_unconfigure():
 # A busy machine may leave their numbers unstable, and then they fail: nothing here depends on that.
 OF_THE_MACHINE = {"test_latency", "test_faster_than_the_teacher"}
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from short_runs import shortened
+from short_runs import shorten
 
 from kdbench import data
 from kdbench.distill.training import fit
@@ -31,7 +31,8 @@ def finished(tmp_path_factory):
         ],
         "measure": {"times": False},
     }
-    with shortened(), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
         patch.setattr(export_ahead, "costs_nothing", lambda _: False)  # its process is tested with the stage
         return run(recipe_from(content), tmp_path_factory.mktemp("run") / "out")
 

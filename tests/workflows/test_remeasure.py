@@ -18,8 +18,6 @@ from kdbench.results.records import Environment, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.remeasure import remeasure
 
-pytestmark = pytest.mark.serial
-
 QUICK = Measure(budget_s=0.3, sessions=2, batch=(4,), energy="off")
 DIGITS = InputOptions(data="digits")
 UNSCORED = InputOptions(accuracy=False)
@@ -127,6 +125,7 @@ def test_a_larger_network_regressed_and_the_same_file_is_not_measured(run, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_run")
 def test_what_one_of_them_has_alone_is_told_by_the_models_own_name(digits, tmp_path):
     base = network(tmp_path / "a" / "net.onnx", digits, batch=1)
     new = network(tmp_path / "b" / "net.onnx", digits)
@@ -158,6 +157,7 @@ def test_files_that_are_all_the_same_are_the_same_and_nothing_is_measured(run, t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_run")
 def test_of_what_no_metric_asks_for_nothing_is_measured(digits, tmp_path):
     base = network(tmp_path / "a" / "net.onnx", digits)
     new = network(tmp_path / "b" / "net.onnx", digits, hidden=128)
@@ -168,6 +168,7 @@ def test_of_what_no_metric_asks_for_nothing_is_measured(digits, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_run")
 def test_single_files_are_scored_on_the_data_that_is_named(digits, tmp_path):
     base = network(tmp_path / "a" / "net.onnx", digits)
     new = network(tmp_path / "b" / "net.onnx", digits, worse=1)
@@ -180,6 +181,7 @@ def test_single_files_are_scored_on_the_data_that_is_named(digits, tmp_path):
     assert accuracy.n == len(digits)
 
 
+@pytest.mark.usefixtures("short_run")
 def test_single_files_without_data_are_asked_for_it(digits, tmp_path):
     base, new = network(tmp_path / "a.onnx", digits), network(tmp_path / "b.onnx", digits, worse=1)
     for metrics in ([], ["parity_max_abs"]):  # parity is measured on the test images, too
@@ -190,6 +192,7 @@ def test_single_files_without_data_are_asked_for_it(digits, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_run")
 def test_of_several_seeds_the_first_is_timed_and_all_are_scored(run, tmp_path):
     base = run("base", student_seed0={}, student_seed1={})
     new = run("new", student_seed0={"worse": 1}, student_seed1={"worse": 2})
