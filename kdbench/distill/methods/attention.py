@@ -3,6 +3,7 @@
 The student's attention maps, the mean of f² over the channels, match the teacher's, layer by layer.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from pydantic import Field
@@ -123,7 +124,7 @@ def _require_comparable(student: _Candidates, teacher: _Candidates, one: str, ot
     try:
         return require_comparable(student.features[one], teacher.features[other], *layouts)
     except InputError as error:
-        hint = "name layers of one kind with student_layers and teacher_layers"
+        hint = re.sub(r"_layer\b", "_layers", error.hint)
         raise InputError(f"attention: {one!r} and {other!r}: {error.message}", hint) from error
 
 

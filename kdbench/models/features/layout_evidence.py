@@ -79,7 +79,10 @@ def _with_places(
         others = tokens_of(network, transposed, probe, feature)
         if others.grid is not None:
             layout, tokens = transposed, others
-    return replace(layout, **asdict(tokens), in_order=not of_images, class_token=stated == "class_token")
+    if stated is not None:  # believed
+        tokens = replace(tokens, reordered=False)
+    in_order = not of_images and not tokens.reordered
+    return replace(layout, **asdict(tokens), in_order=in_order, class_token=stated == "class_token")
 
 
 def _is_first_of_several(module: nn.Module, output: Any) -> bool:

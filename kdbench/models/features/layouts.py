@@ -30,7 +30,8 @@ class Layout:
     `batch_axis` and `channel_axis` are indices of the output's axes. `first_of_several` says that the output is the
     first item of a tuple. `before` and `after` count the class tokens, or others that stand for no place, at the
     beginning and at the end of tokens. `grid` is the height and width of the map whose cells the other tokens are, row
-    by row; `in_order` says that they are a sequence. `class_token` picks the first class token alone. `of_image` says
+    by row; `in_order` says that they are the steps of a sequence, `reordered` that they are these in another order.
+    `class_token` picks the first class token alone. `of_image` says
     that the places of a map are the rows and columns of the image, as far as known.
     """
 
@@ -41,6 +42,7 @@ class Layout:
     after: int = 0
     grid: tuple[int, int] | None = None
     in_order: bool = False
+    reordered: bool = False
     class_token: bool = False
     of_image: bool = True
 
@@ -78,6 +80,9 @@ def require_comparable(student: Tensor, teacher: Tensor, student_layout: Layout,
     if not all(on_image) and (student.shape[2:] != teacher.shape[2:] or any(on_image)):
         message = "the places of a map are not the rows and columns of the image, as of windows or heads,"
         raise InputError(f"{message} and cannot be matched with others", f"{hint}; or state the axes, such as NHWC")
+    if any(layout.reordered for feature, layout in sides if feature.dim() == 3):
+        message = "tokens that are the steps of the sequence in another order cannot be matched with others"
+        raise InputError(message, f"{hint}; or state the axes, such as NLC, if both sides have this order")
     if sorted(dims) == [3, 4]:
         if grids[dims.index(3)] is not None:
             return True

@@ -35,11 +35,21 @@ class Probe:
 
 
 def inputs_like(example: Tensor, samples: int) -> Tensor:
-    """Return `samples` inputs of the kind of `example` (B, …): noise, or its own samples if they are no floats."""
+    """Return `samples` inputs of the kind of `example` (B, …): noise, or token ids of its own.
+
+    Of token ids, no two of the first samples are equal at any step, as far as the example has as many ids.
+    """
     if not example.is_floating_point():
-        return example[torch.arange(samples) % len(example)]
+        return torch.cat([other_ids(example[:1], example, number) for number in range(samples)])
     chance = torch.Generator().manual_seed(0)
     return torch.randn((samples, *example.shape[1:]), generator=chance).to(example)
+
+
+def other_ids(ids: Tensor, known: Tensor, number: int) -> Tensor:
+    """Return token ids with each replaced by the `number`-th next one that occurs in `known`, cyclically."""
+    occurring = torch.unique(known)
+    replaced: Tensor = occurring[(torch.searchsorted(occurring, ids) + number) % len(occurring)]
+    return replaced
 
 
 def probed(network: nn.Module, layers: Sequence[str], inputs: Tensor, *, fails: bool = False) -> Probe:

@@ -1,6 +1,6 @@
 """What the tokens of a network stand for: class tokens, the cells of a map row by row, or the steps of a sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,27 +8,35 @@ from torch import Tensor, nn
 
 from kdbench.models.features.layer_kinds import channel_axis
 from kdbench.models.features.layouts import Layout
-from kdbench.models.features.probe import Probe, probed
+from kdbench.models.features.probe import Probe, other_ids, probed
 
 _ROUNDING = 1e-4  # of changes of tokens
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Numbers of class tokens at the beginning and the end; the grid of the others, if they are the cells of a map."""
+    """Numbers of class tokens at the beginning and the end; the grid of the others, if they are the cells of a map.
+
+    `reordered` says that they are the steps of a sequence in another order.
+    """
 
     before: int
     after: int
     grid: tuple[int, int] | None
+    reordered: bool = False
 
 
 def tokens_of(network: nn.Module, layout: Layout, probe: Probe, feature: Tensor) -> Tokens:
     """Return what is known of the tokens of `feature`, an output of `probe` whose axes are those of `layout`."""
     count = layout.canonical(feature).shape[1]
     first = _first_appearance(layout, probe, count)
-    if first is None or not probe.inputs.is_floating_point():
+    if first is None:
         return Tokens(0, 0, None)
     before, after = _class_tokens(layout.canonical(probe.seen[first]))
+    if probe.inputs.dim() < 4:
+        axes = [axis for axis in range(1, probe.inputs.dim()) if probe.inputs.shape[axis] == count - before - after > 1]
+        orders = [_is_in_order(network, layout, probe, feature, first, before, axis) for axis in axes]
+        return Tokens(before, after, None, reordered=False in orders and True not in orders)
     grids = _possible_grids(probe, count - before - after) if probe.inputs.dim() == 4 else []
     right = [grid for grid in grids if is_row_by_row(network, layout, probe, feature, first, before, grid)]
     return Tokens(before, after, right[0] if len(right) == 1 else None)
@@ -76,23 +84,66 @@ def is_row_by_row(
     rows, columns = grid
     cells = [(0, columns - 1), (rows - 1, 0), *([(1, 0)] if rows > 2 else [])]
     expected = [before + row * columns + column for row, column in cells]
-    again = probed(network, [], _changed_in(probe.inputs[:1], cells, grid))
+    changed = _changed_in(probe.inputs[:1], cells, grid)
+    right = False
+    for changes in _reorderings(network, layout, probe, feature, first, changed):
+        right = changes is not None and changes.argmax(dim=1).tolist() == expected
+    return right
+
+
+def _is_in_order(
+    network: nn.Module, layout: Layout, probe: Probe, feature: Tensor, first: int, before: int, axis: int
+) -> bool | None:
+    """Return whether the tokens of `feature` are the steps on an `axis` of the inputs, in order; None if unknown.
+
+    Changes of single steps show it as `is_row_by_row` says, if each changes one token at the place `first`.
+    """
+    steps = [probe.inputs.shape[axis] - 1, *range(min(2, probe.inputs.shape[axis] - 1))]
+    expected = [before + step for step in steps]
+    in_order: bool | None = None
+    for changes in _reorderings(network, layout, probe, feature, first, _changed_at(probe.inputs, steps, axis)):
+        if changes is None or (in_order is None and (changes > 0).sum(dim=1).ne(1).any()):
+            return None
+        in_order = changes.argmax(dim=1).tolist() == expected
+    return in_order
+
+
+def _reorderings(
+    network: nn.Module, layout: Layout, probe: Probe, feature: Tensor, first: int, changed: Tensor
+) -> Iterator[Tensor | None]:
+    """Yield how much each of the tokens changes, (B − 1, N), at the place `first`, and wherever they are reordered.
+
+    Of the inputs `changed` (B, …) the first is the one that the others differ from. Yields None, at last, where the
+    network takes another way than before, up to `feature`.
+    """
+    again = probed(network, [], changed)
     last = max((place for place, tensor in enumerate(probe.seen) if tensor is feature), default=first)
-    right, previous = False, None
+    previous = None
     for place in range(first, last + 1):
         tensor = probe.seen[place]
         if place >= len(again.seen) or again.seen[place].dim() != tensor.dim():
-            return False
-        if tensor.shape != feature.shape and place != first:
+            yield None
+            return
+        if place != first and not _has_tokens_of(tensor, feature, layout):
             continue
         tokens = _tokens(layout.canonical(again.seen[place]))
-        if tokens.shape[1:] != _tokens(layout.canonical(tensor)).shape[1:] or len(tokens) != len(cells) + 1:
-            return False
+        if tokens.shape[1:] != _tokens(layout.canonical(tensor)).shape[1:] or len(tokens) != len(changed):
+            yield None
+            return
         changes = (tokens[1:] - tokens[:1]).square().sum(dim=2)
         if previous is None or _is_reordered(previous, changes):
-            right = changes.argmax(dim=1).tolist() == expected
+            yield changes
         previous = changes
-    return right
+
+
+def _has_tokens_of(tensor: Tensor, feature: Tensor, layout: Layout) -> bool:
+    """Return whether a tensor has as many samples and tokens, or places of a map, as `feature`, of any width."""
+    if tensor.dim() != feature.dim():
+        return False
+    sizes = [
+        [size for axis, size in enumerate(each.shape) if axis != layout.channel_axis] for each in (tensor, feature)
+    ]
+    return sizes[0] == sizes[1]
 
 
 def _tokens(canonical: Tensor) -> Tensor:
@@ -106,6 +157,16 @@ def _changed_in(inputs: Tensor, cells: Sequence[tuple[int, int]], grid: tuple[in
     changed = inputs.repeat(1 + len(cells), 1, 1, 1)
     for sample, (row, column) in enumerate(cells, start=1):
         changed[sample, :, row * height : (row + 1) * height, column * width : (column + 1) * width] += 1
+    return changed
+
+
+def _changed_at(inputs: Tensor, steps: Sequence[int], axis: int) -> Tensor:
+    """Return the first of `inputs`, followed by one that differs at a step on an `axis` for each of `steps`."""
+    original = inputs[:1]
+    other = original + 1 if original.is_floating_point() else other_ids(original, inputs, 1)
+    changed = original.repeat(1 + len(steps), *(1,) * (inputs.dim() - 1))
+    for sample, step in enumerate(steps, start=1):
+        changed[sample].select(axis - 1, step).copy_(other[0].select(axis - 1, step))
     return changed
 
 

@@ -198,6 +198,29 @@ def test_sequences_of_different_lengths_are_matched_step_by_step():
     assert loss.item() == pytest.approx((normed - teacher[0](sequences)).square().mean().item(), rel=1e-4)
 
 
+class Backwards(nn.Sequential):
+    def forward(self, inputs):
+        return super().forward(inputs.flip(1))
+
+
+@pytest.mark.parametrize("method", ["hint", "attention"])
+def test_steps_in_another_order_are_not_compared_unless_their_axes_are_stated(method):
+    def network(kind):
+        torch.manual_seed(0)
+        return kind(nn.Linear(3, 4), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3))
+
+    def made(**layouts):
+        keys = ("student_layers", "teacher_layers") if method == "attention" else ("student_layer", "teacher_layer")
+        layers = dict.fromkeys(keys, ("0",) if method == "attention" else "0")
+        entry = student({"method": method, **layers, **layouts}, ce_weight=0)
+        return objective_of(entry, network(Backwards), network(nn.Sequential), example=torch.randn(2, 6, 3))
+
+    with pytest.raises(InputError, match="steps of the sequence in another order") as refused:
+        made()
+    assert "NLC" in refused.value.hint
+    made(student_layout="NLC")
+
+
 class Recording(Method):
     """A plug-in's term, which notes the shapes of the features that it gets."""
 
