@@ -42,6 +42,7 @@ EXTRAS = {
     "timm": Extra("timm's networks", {"timm": "timm"}),
     "prune": Extra("pruned students", {"torch_pruning": "torch-pruning"}),
     "openvino": Extra("the runtime openvino", {"openvino": "openvino"}),
+    "litert": Extra("the runtime litert", {"ai_edge_litert": "ai-edge-litert"}),
     "tensorboard": Extra('track = ["tensorboard"]', {"tensorboard": "tensorboard"}),
     "hub": Extra("the report format hub-card", {"huggingface_hub": "huggingface-hub"}),
     "bom": Extra("the report format cyclonedx", {"cyclonedx": "cyclonedx-python-lib"}),

@@ -195,7 +195,7 @@ MEASURE: Mapping[str, Option] = {
     "rate_per_s": Option("rate", "Calls that arrive per second in mode server", "N", count, example="80"),
     "runtime": Option(
         "runtime",
-        "What executes the models: onnxruntime, openvino, torch, torch-compiled",
+        "What executes the models: onnxruntime, openvino, litert, torch, torch-compiled",
         "NAME,…",
         names,
         "onnxruntime",

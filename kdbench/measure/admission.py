@@ -4,7 +4,7 @@ A runtime is admitted when its outputs are those that onnxruntime gives for the 
 the network that the file was exported from.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.bench_model import BenchModel, Refusal
 from kdbench.measure.context import Context, Start
+from kdbench.measure.forms import file_in
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model, save_images
 from kdbench.measure.timed import ONNXRUNTIME
@@ -93,16 +94,18 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
     facts: dict[str, Any] = {}
     others = [name for name in context.config.runtime if name != ONNXRUNTIME and name not in absent]
     models = [model for model in context.timed if model.refusal is None]
-    tried = [m.id for m in models if any(_refusal_before(name, m) is None for name in others)]
+    before, jobs = _in_forms(others, models, context)
+    tried = [m.id for m in models if any((name, m.id) not in before for name in others)]
     few: dict[str, JobModel] = {}
-    for job in (context.jobs[id_] for id_ in tried):
+    for job in (jobs[id_] for id_ in tried):
         images = np.load(job.images, mmap_mode="r")[:_IMAGES]
         few[job.id] = replace(job, images=str(save_images(context.folder / f"few-{Path(job.images).name}", images)))
     on_cpu = context.config.model_copy(update={"provider": "cpu"})
     expected = {id_: _run(ONNXRUNTIME, job, on_cpu, context.folder) for id_, job in few.items()}
     for number, (name, model) in enumerate(product(others, models)):
         context.progress.step(number, len(others) * len(models))
-        result = _refusal_before(name, model) or _try(name, few[model.id], expected[model.id], model, context)
+        refusal = before.get((name, model.id))
+        result = refusal or _try(name, few[model.id], expected[model.id], model, context)
         if isinstance(result, Refusal):
             refused[model.id][name] = result
             continue
@@ -111,7 +114,7 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
         if kernels:
             known.setdefault("kernels", {})[model.id] = kernels
     admitted = [replace(model, refused=refused[model.id]) for model in context.models]
-    return replace(context, models=admitted, starts=starts, runtime_facts=facts)
+    return replace(context, models=admitted, jobs=jobs, starts=starts, runtime_facts=facts)
 
 
 def admission_s(context: Context) -> float:
@@ -120,10 +123,27 @@ def admission_s(context: Context) -> float:
     return _TRIAL_S * len(others) * len(context.timed)
 
 
-def _refusal_before(name: str, model: BenchModel) -> Refusal | None:
-    """Return why runtime `name` is not even tried with a model: it runs the network, and that is not at hand."""
-    needs_network = RUNTIMES[name].runs == "network"
-    return model.network if needs_network and isinstance(model.network, Refusal) else None
+def _in_forms(
+    names: Iterable[str], models: Sequence[BenchModel], context: Context
+) -> tuple[dict[tuple[str, str], Refusal], dict[str, JobModel]]:
+    """Return why runtimes, by name and model, are not even tried, and the jobs with the files that the others take.
+
+    A network, or a file in another form, may not be at hand.
+    """
+    refused: dict[tuple[str, str], Refusal] = {}
+    jobs = dict(context.jobs)
+    for name, model in product(names, models):
+        kind = RUNTIMES[name]
+        if kind.runs == "network" and isinstance(model.network, Refusal):
+            refused[name, model.id] = model.network
+        elif kind.form and kind.form not in jobs[model.id].files:
+            found = file_in(kind.form, model, jobs[model.id])
+            if isinstance(found, Refusal):
+                refused[name, model.id] = found
+            else:
+                files = {**jobs[model.id].files, kind.form: str(found)}
+                jobs[model.id] = replace(jobs[model.id], files=files)
+    return refused, jobs
 
 
 def _try(
@@ -160,7 +180,8 @@ def _tolerance(logits: NDArray[np.generic], model: BenchModel, runtime: str) -> 
 
 
 def _uncertain(names: Iterable[str], config: Measure) -> list[str]:
-    return [name for name in names if (name, config.provider) != (ONNXRUNTIME, "cpu")]
+    kinds = (RUNTIMES[name] for name in names)  # a model that computes nothing is an ONNX file
+    return [kind.name for kind in kinds if (kind.name, config.provider) != (ONNXRUNTIME, "cpu") and not kind.form]
 
 
 def _run(name: str, model: JobModel, config: Measure, folder: Path) -> _Trial | Refusal:

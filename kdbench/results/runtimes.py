@@ -17,14 +17,16 @@ USUAL_RUNTIME = "onnxruntime"
 class RuntimeKind:
     """A runtime: `libraries` are the distributions whose version changes its times, `extra` installs them.
 
-    It runs the model's `file`, or the `network` that the file was exported from. `provider` is what the axes of its
-    numbers call its execution provider; None for the configured one.
+    It runs the model's `file`, or the `network` that the file was exported from. A `form` is the ending of the file
+    that it takes in place of the .onnx file: the same model, converted. `provider` is what the axes of its numbers call
+    its execution provider; None for the configured one.
     """
 
     name: str
     libraries: tuple[str, ...]
     runs: Literal["file", "network"] = "file"
     extra: str = ""
+    form: str = ""
     provider: str | None = None
 
 
@@ -35,6 +37,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("torch", ("torch",), "network", "train"),
         RuntimeKind("torch-compiled", ("torch",), "network", "train"),
         RuntimeKind("openvino", ("openvino",), extra="openvino"),
+        RuntimeKind("litert", ("ai-edge-litert",), extra="litert", form=".tflite"),
     )
 }
 

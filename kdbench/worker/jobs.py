@@ -37,7 +37,8 @@ class JobModel:
     RGB that are its inputs. Their channels are put into `channel_order`; then a pixel becomes `(pixel / scale - mean) /
     std`, per channel. For an integer `dtype`, `quantization` is the scale and the zero point that this is rounded with;
     without it the pixels stay as they are. `form` is what the output holds (`kdbench.modelfile.outputs.Form`);
-    `output_scale` is the scale and zero point of its integers. `network` is for runtimes that do not run the file.
+    `output_scale` is the scale and zero point of its integers. `network` is for runtimes that do not run the file, and
+    `files` are its other forms, by the ending of their names.
     """
 
     id: str
@@ -58,6 +59,7 @@ class JobModel:
     form: str = "logits"
     output_scale: Optional[tuple[float, int]] = None
     channel_axis: int = 1
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def preparation(self) -> tuple[object, ...]:

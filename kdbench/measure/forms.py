@@ -1,0 +1,71 @@
+"""The files of a model in the forms that other runtimes take: lying beside it, or converted from it.
+
+A converter runs in a process and an environment of its own, and its result is kept in the user's cache folder. Whether
+a file computes what the model does is for `admission` to find out.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import kdbench
+from kdbench import children, storage, temporary
+from kdbench.measure.bench_model import BenchModel, Refusal
+from kdbench.worker.jobs import JobModel
+
+TFLITE = ".tflite"
+PYTHON = "KDBENCH_LITERT_PYTHON"
+_SCRIPT = Path(kdbench.__file__).parent / "export" / "onnx_to_litert.py"
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+_HINT = (
+    f"put it there, or set {PYTHON} to the python of an environment with litert-torch, which converts it: "
+    "docs/runtimes.md"
+)
+
+
+def file_in(form: str, model: BenchModel, job: JobModel) -> Path | Refusal:
+    """Return the file of `model` in a `form`, such as `.tflite`, or why there is none."""
+    assert form == TFLITE, form
+    beside = model.path.with_suffix(TFLITE)
+    if beside.is_file():
+        return beside
+    python = os.environ.get(PYTHON)
+    if not python:
+        return Refusal(f"{beside.name} does not lie beside it", _HINT)
+    if not Path(python).is_file():
+        return Refusal(f"{PYTHON} names {python}, which is no file", "name the python of an environment")
+    key = storage.content_hash([model.facts.sha256, storage.sha256(_SCRIPT), job.output, job.shape, job.layout])
+    kept = storage.user_cache() / "litert" / f"{key[:32]}{TFLITE}"
+    return kept if kept.is_file() else _converted(python, model, job, kept)
+
+
+def _converted(python: str, model: BenchModel, job: JobModel, target: Path) -> Path | Refusal:
+    shape = ",".join(map(str, (model.facts.fixed_batch or 1, *job.shape)))
+    with temporary.folder() as folder:
+        made = folder / target.name
+        command = [python, "-I", str(_SCRIPT), str(model.path), str(made), job.output, shape, job.layout]
+        if reason := _failure(command, folder):
+            return Refusal(f"it cannot be converted to {TFLITE}: {reason}", _HINT, "error")
+        storage.make_folder(target.parent)
+        with storage.replacing(target) as partial:
+            shutil.copyfile(made, partial)
+    return target
+
+
+def _failure(command: Sequence[str], folder: Path) -> str:
+    """Run a converter in `folder` and return the last line of its errors; empty if it succeeds."""
+    log = folder / "errors.txt"
+    with log.open("wb") as errors, (folder / "output.txt").open("wb") as output:
+        try:
+            process = children.start(command, {**os.environ, **_OFFLINE}, errors, cwd=folder)
+        except OSError as error:
+            return f"{command[0]} cannot be run: {error.strerror}"
+        try:
+            assert process.stdout is not None
+            shutil.copyfileobj(process.stdout, output)
+            code = process.wait()
+        finally:
+            children.end(process)
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return (lines[-1] if lines else f"exit code {code}") if code else ""
