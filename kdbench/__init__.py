@@ -1,62 +1,113 @@
 """Benchmark and profile compressed models: accuracy, latency, MACs, size and energy, teacher to student.
 
-`import kdbench` loads nothing heavy: a public name is imported from its module when it is first used.
+`import kdbench` loads nothing heavy: a public name is imported from its module when it is first used. What `__all__`
+names is public, with its documented parameters and attributes; the rest of the package is private and may change.
 """
 
-from __future__ import annotations
-
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kdbench import losses
+    from kdbench.api.callables import CallableTimes, time_callable
+    from kdbench.api.judging import compare, judge
+    from kdbench.api.measuring import bench
+    from kdbench.api.results import Results
+    from kdbench.api.study import Study, run, train
     from kdbench.errors import KdbenchError
-    from kdbench.recipe import Recipe
+    from kdbench.recipe import Measure, Recipe
     from kdbench.recipe.loading import load_recipe
     from kdbench.results.cards import ModelCard
     from kdbench.results.comparisons import Comparison
-    from kdbench.results.records import Measurement, RunRecord
+    from kdbench.results.records import Measurement, Pair, RunRecord
     from kdbench.results.verdicts import Verdict
-    from kdbench.workflows.bench import bench
-    from kdbench.workflows.run import run
-    from kdbench.workflows.train import train
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CallableTimes",
     "Comparison",
     "KdbenchError",
+    "Measure",
     "Measurement",
     "ModelCard",
+    "Pair",
     "Recipe",
+    "Results",
     "RunRecord",
+    "Study",
     "Verdict",
     "__version__",
     "bench",
+    "compare",
+    "judge",
     "load_recipe",
+    "losses",
     "run",
+    "time_callable",
     "train",
 ]
 
 _MODULES = {
+    "CallableTimes": "kdbench.api.callables",
     "Comparison": "kdbench.results.comparisons",
     "KdbenchError": "kdbench.errors",
+    "Measure": "kdbench.recipe",
     "Measurement": "kdbench.results.records",
     "ModelCard": "kdbench.results.cards",
+    "Pair": "kdbench.results.records",
     "Recipe": "kdbench.recipe",
+    "Results": "kdbench.api.results",
     "RunRecord": "kdbench.results.records",
+    "Study": "kdbench.api.study",
     "Verdict": "kdbench.results.verdicts",
-    "bench": "kdbench.workflows.bench",
+    "bench": "kdbench.api.measuring",
+    "compare": "kdbench.api.judging",
+    "judge": "kdbench.api.judging",
     "load_recipe": "kdbench.recipe.loading",
-    "run": "kdbench.workflows.run",
-    "train": "kdbench.workflows.train",
+    "losses": "kdbench",
+    "run": "kdbench.api.study",
+    "time_callable": "kdbench.api.callables",
+    "train": "kdbench.api.study",
 }
-
-_TRAINING = {"run", "train"}  # their modules load torch, which then reads how its threads are to wait
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'kdbench' has no attribute {name!r}")
-    if name in _TRAINING:
-        import_module("kdbench.machine.waiting").settle_waiting()
+    if _MODULES[name] == __name__:  # a module of this package
+        return import_module(f"{__name__}.{name}")
     return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """This package: a function of the API may have the name of a sub-package.
+
+    Python binds an imported sub-package to its name here, `kdbench.judge`. Such a package can be called, and calls the
+    function, so that `kdbench.judge(…)` is the same whatever was imported before.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _MODULES.get(name, __name__) != __name__:
+            value.__class__ = _CallablePackage
+        super().__setattr__(name, value)
+
+
+class _CallablePackage(ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return __getattr__(self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> Any:
+        from inspect import signature
+
+        return signature(__getattr__(self.__name__.rpartition(".")[2]))
+
+
+sys.modules[__name__].__class__ = _Package

@@ -31,7 +31,13 @@ def first_line(error: BaseException) -> str:
 class KdbenchError(Exception):
     """An error that a user can cause and fix.
 
-    `message` says what is wrong in one sentence; `hint` says what to do about it.
+    `message` says what is wrong in one sentence; `hint` says what to do about it, and stands below a traceback.
+
+        >>> try:
+        ...     kdbench.Results.read("nowhere")
+        ... except kdbench.KdbenchError as error:
+        ...     print(error.message, error.hint, sep="; ")
+        no record at nowhere; check the path
     """
 
     exit_code = EXIT_BAD_INPUT
@@ -40,6 +46,7 @@ class KdbenchError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.__notes__ = [f"hint: {hint}"] if hint else []  # what a traceback shows below the message
 
 
 class InputError(KdbenchError):

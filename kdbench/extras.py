@@ -3,6 +3,8 @@
 The plain installation works on files that exist. pyproject.toml declares the same extras with their versions.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ EXTRAS = {
     ),
     "pytest": Extra("pytest --benchmark", {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}),
     "estimate": Extra("--estimate-energy and --country", {"codecarbon": "codecarbon"}),
+    "notebook": Extra("numbers as a pandas DataFrame", {"pandas": "pandas"}),
     "gpu": Extra("a GPU's name, memory and energy", {"pynvml": "nvidia-ml-py"}),
     "timm": Extra("timm's networks", {"timm": "timm"}),
     "prune": Extra("pruned students", {"torch_pruning": "torch-pruning"}),

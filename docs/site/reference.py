@@ -60,10 +60,7 @@ def api() -> str:
 
 
 def _path(name: str) -> str:
-    value = getattr(kdbench, name)
-    if inspect.ismodule(value):
-        return value.__name__
-    return f"{value.__module__}.{value.__qualname__}"
+    return f"{kdbench._MODULES[name]}.{name}"  # noqa: SLF001 - a package of that name may have been imported
 
 
 def _command(name: str, command: Any) -> str:

@@ -1,5 +1,6 @@
 """Shipped recipes, and reading a recipe by name or from a TOML file, with overrides."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -27,18 +28,43 @@ def load_recipe(name_or_path: str | Path = "digits", overrides: Sequence[str] = 
 
     An override is `key.path=value`; items of a list are selected by their `name` or their index from 0, `*` selects
     all: `student.*.training.epochs=2`. Values are TOML, or else plain text. Raises InputError.
+
+        >>> kdbench.load_recipe("digits", ["training.epochs=5"]).training.epochs
+        5
+    """
+    content = read_content(name_or_path)
+    for override in overrides:
+        key, value = toml_files.assignment(override, f"override {override!r}", "training.epochs=5")
+        _override(content, key, value, override)
+    return recipe_from(content, str(name_or_path))
+
+
+def read_content(name_or_path: str | Path) -> dict[str, Any]:
+    """Return what a shipped recipe or a TOML file says, not validated; raises InputError.
+
+    A file's `folder`, to which its paths are relative, becomes absolute.
     """
     name, shipped = str(name_or_path), shipped_recipes()
     content = toml_files.parse(*toml_files.find(name, shipped, "recipe"))
     if name not in shipped and content:
         content["folder"] = str(located(content.get("folder", ""), str(Path(name).absolute().parent)).absolute())
-    for override in overrides:
-        key, value = toml_files.assignment(override, f"override {override!r}", "training.epochs=5")
-        path = key.split(".")
-        if len(path) > _LONGEST_PATH:
-            raise InputError(f"the override's key {one_line(key)[:40]!r}… has {len(path)} parts", "shorten the key")
-        _assign(content, path, value, override)
-    return recipe_from(content, name)
+    return content
+
+
+def overridden(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a recipe's content with other values, by the keys of overrides; raises InputError."""
+    changed = copy.deepcopy(dict(content))
+    for key, value in values.items():
+        toml_files.require_usable({key: value}, f"override {one_line(key)[:40]!r}")
+        _override(changed, key, copy.deepcopy(value), f"{key}={value!r}")
+    return changed
+
+
+def _override(content: dict[str, Any], key: str, value: Any, override: str) -> None:
+    path = key.split(".")
+    if len(path) > _LONGEST_PATH:
+        raise InputError(f"the override's key {one_line(key)[:40]!r}… has {len(path)} parts", "shorten the key")
+    _assign(content, path, value, override)
 
 
 def recipe_of(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:

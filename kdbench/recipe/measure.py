@@ -23,6 +23,9 @@ class Measure(Value):
     docs/recipes.md). `energy` is off, quick (0.5 s windows) or full (10 s or 100 updates of the meter);
     `estimate_energy` allows a labelled estimate without a meter, and a `country` (ISO 3166, three letters) adds
     CO₂e. Without `times` only what belongs to the files is measured: scores, sizes and MACs.
+
+        >>> kdbench.Measure(budget_s=60, threads=[1, 2]).threads
+        (1, 2)
     """
 
     provider: Literal["cpu", "cuda"] = "cpu"

@@ -82,6 +82,11 @@ class Comparison(StoredValue):
     notes: tuple[str, ...] = ()
 
     @property
+    def regressions(self) -> tuple[Compared, ...]:
+        """The numbers that got worse by more than chance and by more than their threshold."""
+        return tuple(row for row in self.rows if row.outcome == "regressed")
+
+    @property
     def exit_code(self) -> int:
         """0 same or better, 1 regressed, 2 inconclusive."""
         return _EXIT_CODES[self.overall]

@@ -93,6 +93,11 @@ class Verdict(StoredValue):
         return self
 
     @property
+    def outcome(self) -> Overall:
+        """READY, NOT READY or INCONCLUSIVE: `overall` by its other name."""
+        return self.overall
+
+    @property
     def nearest(self) -> ModelVerdict:
         """The best model, else the first with the fewest FAILs, then the fewest other missing criteria."""
 

@@ -105,7 +105,7 @@ def test_the_notebook(study, monkeypatch):
     accuracies = eval(cells[-1], namespace)
     assert set(accuracies) == {"teacher", "alone", "distilled"}
     assert accuracies["alone"] > 0.8
-    (card,) = (card for card in namespace["record"].models if card.id == "alone")
+    (card,) = (card for card in namespace["run"].record.models if card.id == "alone")
     assert [source.name for source in card.code] == ["__main__:Small"]
 
 

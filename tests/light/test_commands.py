@@ -60,6 +60,7 @@ REFUSED = {
     "bench program.pt2 --no-accuracy": "train",
     "bench a.onnx --no-accuracy --runtime torch": "train",
     "bench a.onnx --no-accuracy --runtime onnxruntime,torch-compiled": "train",
+    "bench a.onnx --no-accuracy --runtime openvino": "openvino",
     "bench a.onnx --no-accuracy --country DEU": "estimate",
     "report run --format hub-card": "hub",
     "report run --format cyclonedx": "bom",

@@ -172,7 +172,7 @@ def test_logits_that_are_no_numbers_fail_after_everything_else_is_written(classi
 
 
 def test_the_python_api_has_its_options_as_keywords(classifier):
-    _, *keywords = inspect.signature(kdbench.bench).parameters
+    _, *keywords = inspect.signature(bench).parameters
     inputs = set(InputOptions.model_fields)
     others = {
         "torch",
@@ -189,7 +189,10 @@ def test_the_python_api_has_its_options_as_keywords(classifier):
     }
     assert set(keywords) == inputs | others | {"torch", "weights"}
     with pytest.raises(TypeError, match="meen"):
+        bench([classifier("a")], data="digits", meen=(0.5,))
+    with pytest.raises(InputError, match="meen") as error:
         kdbench.bench([classifier("a")], data="digits", meen=(0.5,))
+    assert error.value.hint == "did you mean 'mean'?"
 
 
 @pytest.mark.parametrize(

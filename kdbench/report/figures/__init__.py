@@ -23,14 +23,22 @@ def _of_record(figure: Callable[[RunRecord], Drawing | None]) -> _Figure:
     return lambda record, _: figure(record)
 
 
-FIGURES: tuple[_Figure, ...] = (
-    *map(_of_record, (accuracy_latency, accuracy_size, accuracy_energy, speedup)),
-    latency_distribution,
-    *map(_of_record, (latency_threads, latency_batch, throughput, sweep_accuracy)),
-    *map(_of_record, (class_accuracy, layer_times, training_curves)),
-)
+FIGURES: dict[str, _Figure] = {
+    "accuracy_latency": _of_record(accuracy_latency),
+    "accuracy_size": _of_record(accuracy_size),
+    "accuracy_energy": _of_record(accuracy_energy),
+    "speedup": _of_record(speedup),
+    "latency_distribution": latency_distribution,
+    "latency_threads": _of_record(latency_threads),
+    "latency_batch": _of_record(latency_batch),
+    "throughput": _of_record(throughput),
+    "sweeps": _of_record(sweep_accuracy),
+    "class_accuracy": _of_record(class_accuracy),
+    "layer_times": _of_record(layer_times),
+    "training_curves": _of_record(training_curves),
+}
 
 
 def draw(record: RunRecord, samples: Samples | None = None) -> list[Drawing]:
     """Return the figures that the record and its raw samples have numbers for, in reading order."""
-    return [drawing for figure in FIGURES if (drawing := figure(record, samples or {})) is not None]
+    return [drawing for figure in FIGURES.values() if (drawing := figure(record, samples or {})) is not None]

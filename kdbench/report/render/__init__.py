@@ -1,8 +1,8 @@
 """How a report is written: as Markdown, HTML, CSV, JSON or JUnit XML, and on the terminal.
 
 A format is one file that registers its writer in `kdbench.report.FORMATS`. Renderers set the
-values of `tables`, `figures` and `text`; they compute nothing. Only `cli` imports this folder; everything else renders
-by `kdbench.report.write`.
+values of `tables`, `figures` and `text`; they compute nothing. Only `cli` and `api` import this folder; everything
+else renders by `kdbench.report.write`.
 """
 
 from collections.abc import Mapping

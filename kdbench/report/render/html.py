@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup, escape
@@ -63,6 +63,12 @@ def render(content: Content) -> str:
         style=Markup(f"{template_text('report.css')}\n{css}\n"),  # noqa: S704  # both written here
         script=Markup(template_text("report.js")),  # noqa: S704  # the package's own
     )
+
+
+def excerpt(tables: Sequence[Table], lines: Sequence[str] = ()) -> str:
+    """Return tables, with lines of text below them, as a part of somebody's page."""
+    named = anchors(table.title for table in tables)
+    return render_template("excerpt.html.j2", _FILTERS, escape=True, tables=tables, anchors=named, lines=lines)
 
 
 def _headline(verdict: Verdict) -> tuple[str, str]:

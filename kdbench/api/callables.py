@@ -1,0 +1,261 @@
+"""`time_callable`: the sessions, rounds and intervals of latencies for any Python function."""
+
+import gc
+import inspect
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from kdbench import statistics, units
+from kdbench.api.progress import shown
+from kdbench.errors import InputError, first_line
+from kdbench.machine.lock import machine_lock
+from kdbench.measure.latency.diagnosis import instability
+from kdbench.measure.latency.ratios import log_ratios, session_plan
+from kdbench.progress import Progress
+from kdbench.registry import suggestion
+from kdbench.results.findings import estimated_across_runs, estimated_pair
+from kdbench.results.metrics import metric as declared
+from kdbench.results.records import Measurement, Pair
+from kdbench.results.samples import join_sessions, session_calls
+from kdbench.statistics import Clustered, Estimate, RunSpread
+from kdbench.worker.timing import WARM_UP_SHARE, Calls, Clock, Ready, TurnError, interleave, warm_up
+
+_MOST_FOR_ONE = 2.5  # the budget allows this multiple of the least number of sessions
+_PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
+CAVEATS = (
+    "all calls are in this process: no interval holds what another start of it would change (memory, threads, caches)",
+    "the whole call counts: conversions of inputs, Python's own work, and as many threads as it uses",
+)
+"""What holds for the times of model files, and cannot be promised for a function."""
+
+
+@dataclass(frozen=True)
+class CallableTimes:
+    """The latencies of one function, or of two that took turns.
+
+    `measurements` hold percentiles and the mean, in ns, each with its interval and number of calls; `ratio` is the
+    time of the function it was timed against over its own (above 1: it is faster), None without one. `caveats` say
+    what the numbers do not promise.
+
+        >>> times = kdbench.time_callable(sorted, [[3, 1, 2]], budget_s=0.2, sessions=2)
+        >>> times.median.unit, times.median.value > 0
+        ('ns', True)
+    """
+
+    measurements: tuple[Measurement, ...]
+    ratio: Pair | None
+    sessions: int
+    caveats: tuple[str, ...] = CAVEATS
+
+    @property
+    def median(self) -> Measurement:
+        """The median time of a call of the function."""
+        return self.find("latency_p50_ns")
+
+    def find(self, metric: str, function: str | None = None) -> Measurement:
+        """Return a metric such as latency_p95_ns, of the function or of another by its name.
+
+            >>> times = kdbench.time_callable(sorted, [[3, 1, 2]], budget_s=0.2, sessions=2)
+            >>> times.find("latency_mean_ns").model
+            'sorted'
+
+        Raises InputError for a metric that was not measured.
+        """
+        name = self.measurements[0].model if function is None else function
+        known = {m.metric: m for m in self.measurements if m.model == name}
+        if metric not in known:
+            message = f"there is no {metric!r} of {name!r}"
+            raise InputError(message, suggestion(metric, known or {m.model for m in self.measurements}))
+        return known[metric]
+
+    def __str__(self) -> str:
+        lines = [f"{m.model}: {_text(m)}" for m in self.measurements if m.metric == "latency_p50_ns"]
+        if self.ratio is not None and self.ratio.value is not None:
+            interval = self.ratio.interval
+            bounds = f" [{interval.low:.3g}, {interval.high:.3g}]" if interval else ""
+            lines.append(
+                f"{self.ratio.teacher} takes {self.ratio.value:.3g}{bounds} times as long as {self.ratio.student}"
+            )
+        return "\n".join([*lines, *(f"note: {caveat}" for caveat in self.caveats)])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+@dataclass(frozen=True)
+class _Config:
+    budget_s: float
+    sessions: int
+    precision: float
+
+
+def time_callable(
+    fn: Callable[..., object],
+    inputs: Any = None,
+    *,
+    against: Callable[..., object] | None = None,
+    budget_s: float = 20.0,
+    sessions: int = 8,
+    precision: float = 0.05,
+    progress: Progress | None = None,
+) -> CallableTimes:
+    """Time the calls of a function, with the sessions and intervals of model files.
+
+        >>> times = kdbench.time_callable(sorted, [[3, 1, 2], [2, 1]], against=max, budget_s=0.2, sessions=2)
+        >>> times.ratio.teacher, times.ratio.student
+        ('max', 'sorted')
+
+    `inputs` is a list of arguments that calls get in turn (a tuple in it is several arguments), or one argument for all
+    calls; without it the function is called without any. `against` is another function for the same inputs: the two
+    take turns in short blocks, and the ratio comes from them. At least `sessions` sessions run, each with its own
+    warm-up; more follow until the interval is narrower than `precision` (a share) or `budget_s` seconds are spent.
+    A process is not started anew for each session as for a file: `caveats` of the result say what follows.
+
+    A function must not return before its work is done: on a GPU it has to wait for the device. Raises InputError for
+    a function that fails, and for one that returns unfinished work.
+    """
+    functions = {_name(fn): fn}
+    if against is not None:
+        other = _name(against)
+        functions = {other if other not in functions else f"{other} (against)": against, **functions}
+    if not (budget_s > 0 and math.isfinite(budget_s) and sessions >= 2 and 0 < precision < 1):
+        message = f"budget_s is {budget_s}, sessions is {sessions}, precision is {precision}"
+        raise InputError(message, "budget_s is above 0, sessions 2 or more, precision between 0 and 1")
+    arguments = _arguments(inputs)
+    calls = {name: Calls(function, arguments) for name, function in functions.items()}
+    for name, of_function in calls.items():
+        _try(name, of_function)
+    with shown(progress) as displayed, machine_lock(displayed):
+        displayed.stage("time", 1, 1)
+        samples = timed_sessions(calls, _Config(budget_s, sessions, precision), displayed)
+    return _times(samples, sessions, own=_name(fn))
+
+
+def timed_sessions(
+    calls: Mapping[str, Calls], config: _Config, progress: Progress, clock: Clock = time.perf_counter_ns
+) -> dict[str, Clustered]:
+    """Return the times of all calls by name: sessions one after the other, in which the functions take turns."""
+    rng = np.random.default_rng(0)
+    parts: dict[str, list[Clustered]] = {name: [] for name in calls}
+    session_ns = int(config.budget_s / math.ceil(_MOST_FOR_ONE * config.sessions) * 1e9)
+    begin, longest, number = clock(), 0, 0
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        while True:
+            started = clock()
+            cap = WARM_UP_SHARE * session_ns / len(calls)
+            ready = [_warm(name, of_function, cap, clock) for name, of_function in calls.items()]
+            timed = interleave(ready, started + session_ns, rng, lambda: None, clock)
+            for name, times in zip(calls, timed, strict=True):
+                arrays: dict[str, Any] = {"f/ns": times.ns, "f/block": times.block, "f/preempted": times.preempted}
+                parts[name].append(session_calls(arrays, "f", number))
+            gc.collect()
+            number, longest, spent = number + 1, max(longest, clock() - started), clock() - begin
+            progress.step(min(spent / 1e9, config.budget_s), config.budget_s, f"session {number}")
+            if number >= config.sessions:
+                samples = {name: join_sessions(of_function) for name, of_function in parts.items()}
+                if _width(samples, config.sessions) <= config.precision or spent + longest > config.budget_s * 1e9:
+                    return samples
+    except TurnError as failed:
+        raise _failure(list(calls)[failed.index], failed.error) from failed.error
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _warm(name: str, calls: Calls, cap_ns: float, clock: Clock) -> Ready:
+    try:
+        return warm_up(calls, cap_ns, clock)
+    except Exception as error:
+        raise _failure(name, error) from error
+
+
+def _width(samples: Mapping[str, Clustered], sessions: int) -> float:
+    plan = session_plan(None, sessions)
+    if len(samples) == 2:
+        return statistics.relative_width(statistics.paired_ratio(log_ratios(*samples.values()), plan=plan))
+    (data,) = samples.values()
+    return statistics.relative_width(statistics.clustered_quantiles(statistics.undisturbed(data), (0.5,), plan=plan)[0])
+
+
+def _times(samples: Mapping[str, Clustered], sessions: int, own: str) -> CallableTimes:
+    plan = session_plan(None, sessions)
+    measurements = [
+        m for name in sorted(samples, key=lambda name: name != own) for m in _latencies(name, samples[name], sessions)
+    ]
+    ratio = None
+    if len(samples) == 2:
+        teacher, student = samples
+        estimate = statistics.paired_ratio(log_ratios(samples[teacher], samples[student]), plan=plan)
+        ratio = estimated_pair(teacher, student, "latency_ratio", estimate)
+    return CallableTimes(tuple(measurements), ratio, int(samples[own].session.max()) + 1)
+
+
+def _latencies(name: str, samples: Clustered, sessions: int) -> list[Measurement]:
+    data = statistics.undisturbed(samples)
+    # `across_runs` allows for a machine that changes more slowly than sessions follow each other.
+    plan = replace(session_plan(None, sessions), first=None, correlated=False)
+    enough = [p for p in _PERCENTILES if p == 50 or len(data.values) >= statistics.samples_needed(p)]
+    quantiles = statistics.clustered_quantiles(data, [p / 100 for p in enough], plan=plan)
+    of_run: dict[str, Estimate] = dict(zip((_PERCENTILES[p] for p in enough), quantiles, strict=True))
+    of_run["latency_mean_ns"] = statistics.clustered_mean(data, plan=plan)
+    return [
+        estimated_across_runs(
+            name,
+            id_,
+            estimate,
+            RunSpread(declared(id_).run_to_run),
+            source="in one process",
+            unstable=instability(data),
+        )
+        for id_, estimate in of_run.items()
+    ]
+
+
+def _arguments(inputs: Any) -> Sequence[tuple[Any, ...]]:
+    if inputs is None:
+        return [()]
+    if not isinstance(inputs, list):
+        return [inputs if isinstance(inputs, tuple) else (inputs,)]
+    if not inputs:
+        raise InputError("inputs is an empty list", "give one argument at least, or leave inputs out")
+    return [each if isinstance(each, tuple) else (each,) for each in inputs]
+
+
+def _try(name: str, calls: Calls) -> None:
+    """Call a function once; raises InputError if it fails, or returns before its work is done."""
+    if inspect.iscoroutinefunction(calls.run):
+        raise InputError(f"{name} is a coroutine function", "time a function that runs it to its end: asyncio.run(…)")
+    try:
+        result = calls.run(*calls.arguments[0])
+    except Exception as error:
+        raise _failure(name, error) from error
+    if getattr(result, "is_cuda", False) is True or hasattr(result, "block_until_ready"):
+        hint = "wait for the device in it, and return nothing or a result on the CPU"
+        raise InputError(f"{name} returns a result on a device, which may not be computed yet", hint)
+
+
+def _failure(name: str, error: Exception) -> InputError:
+    return InputError(f"{name} failed: {type(error).__name__}: {first_line(error)}", "call it yourself to see where")
+
+
+def _name(function: Callable[..., object]) -> str:
+    if not callable(function):
+        raise InputError(
+            f"a {type(function).__name__} cannot be called", "give a function, or an object that can be called"
+        )
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _text(measurement: Measurement) -> str:
+    assert measurement.value is not None
+    interval = measurement.interval
+    bounds = f" [{units.time(interval.low)}, {units.time(interval.high)}]" if interval else ""
+    return f"median {units.time(measurement.value)}{bounds}, {measurement.n:,} calls"

@@ -1,0 +1,59 @@
+"""Tables and figures that print as text and display in a notebook."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdbench import storage
+from kdbench.report.figures import Drawing
+from kdbench.report.table import Table
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table of the report. As text it is Markdown; a notebook displays it as HTML."""
+
+    table: Table
+
+    def __str__(self) -> str:
+        from kdbench.report.text.markdown import table
+
+        return table(self.table)
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return page([self.table], [])
+
+
+@dataclass(frozen=True)
+class ShownFigure:
+    """A figure of the report; a notebook displays it. `svg` is its text, `caption` says how to read it."""
+
+    drawing: Drawing
+
+    @property
+    def svg(self) -> str:
+        """The figure as an SVG document."""
+        return self.drawing.svg
+
+    @property
+    def caption(self) -> str:
+        """How to read it."""
+        return self.drawing.caption
+
+    def save(self, path: str | Path) -> Path:
+        """Write the SVG file and return its path; raises StorageError."""
+        storage.write_text(Path(path), self.svg)
+        return Path(path)
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+def page(tables: Sequence[Table], lines: Sequence[str]) -> str:
+    """Return tables and the lines below them as HTML for a notebook's cell."""
+    from kdbench.report.render.html import excerpt
+
+    return excerpt(tables, lines)

@@ -1,0 +1,126 @@
+"""`judge` and `compare`: decisions on results, from Python."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdbench.api.progress import shown
+from kdbench.api.results import Results
+from kdbench.errors import InputError
+from kdbench.judge.compare.records import compare as compare_records
+from kdbench.judge.compare.thresholds import Thresholds
+from kdbench.judge.readiness import judge as judge_record
+from kdbench.judge.target import Target, load_target
+from kdbench.progress import Progress
+from kdbench.recipe import InputOptions, Measure
+from kdbench.results.comparisons import Comparison
+from kdbench.results.records import RunRecord
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.samples import Samples, read_samples
+from kdbench.results.verdicts import Verdict
+from kdbench.validation import validated
+
+Run = Results | RunRecord | str | Path
+"""Results, a record, or the path of a run's folder or record."""
+
+
+def judge(run: Run, target: Target | str | Path, models: Sequence[str] | str | None = None) -> Verdict:
+    """Return the verdict on a run's models: READY, NOT READY or INCONCLUSIVE for a device, and why.
+
+        >>> verdict = kdbench.judge("runs/digits", "server-cpu")
+        >>> verdict.outcome in {"READY", "NOT READY", "INCONCLUSIVE"}
+        True
+
+    `target` is a shipped one (`kdbench list targets`) or a .toml file of limits. `models` are ids; without them, all
+    but the teachers are judged. Raises InputError for an unknown target or model.
+    """
+    named = [models] if isinstance(models, str) else models
+    return judge_record(_record(run), target if isinstance(target, Target) else load_target(target), named)
+
+
+def compare(
+    base: Run,
+    new: Run,
+    *,
+    models: Mapping[str, str] | Sequence[str] | str | None = None,
+    metrics: Sequence[str] = (),
+    thresholds: Mapping[str, float] | None = None,
+    remeasure: bool = False,
+    measure: Measure | Mapping[str, Any] | None = None,
+    data: str | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Return what changed from `base` to `new` by more than chance and by more than a threshold.
+
+        >>> comparison = kdbench.compare("runs/digits", "runs/digits", metrics=["top1", "macs"])
+        >>> comparison.overall, comparison.regressions
+        ('same', ())
+
+    Both are results, records or paths of runs, or of .onnx files, which are measured side by side (as runs with their
+    models are with `remeasure`) on `data`, as `measure` says. `models` maps a model of `base` to its successor, or
+    names those to compare. `thresholds` maps a metric to how much worse it may be: a share of the base, for
+    accuracies in points. Raises InputError for states that cannot be compared.
+    """
+    partners = _partners(models)
+    limits = Thresholds(by_metric=dict(thresholds or {}))
+    if remeasure or any(_is_file(state) for state in (base, new)):
+        from kdbench.workflows.remeasure import remeasure as measure_again
+
+        with shown(progress) as displayed:
+            comparison, _ = measure_again(
+                _path(base),
+                _path(new),
+                models=partners,
+                metrics=metrics,
+                thresholds=limits,
+                inputs=InputOptions(data=data) if data is not None else None,
+                options=measure if isinstance(measure, Measure) else validated(Measure, dict(measure or {})),
+                out=out,
+                progress=displayed,
+            )
+        return comparison
+    if needless := [name for name, value in (("measure", measure), ("data", data), ("out", out)) if value is not None]:
+        message = f"{needless[0]} is for a measurement, and stored records are compared"
+        raise InputError(message, f"add remeasure=True, or leave {needless[0]} out")
+    return compare_records(
+        _record(base),
+        _record(new),
+        models=partners or {},
+        metrics=metrics,
+        thresholds=limits,
+        base_samples=_samples(base),
+        new_samples=_samples(new),
+    )
+
+
+def _partners(models: Mapping[str, str] | Sequence[str] | str | None) -> Mapping[str, str] | None:
+    if models is None or isinstance(models, Mapping):
+        return models
+    return {name: name for name in ([models] if isinstance(models, str) else models)}
+
+
+def _record(run: Run) -> RunRecord:
+    if isinstance(run, Results):
+        return run.record
+    if isinstance(run, RunRecord):
+        return run
+    if _is_file(run):
+        raise InputError(f"{run} is a model, not a run", "measure it first: kdbench.bench")
+    return RunRecord.read(run)
+
+
+def _samples(run: Run) -> Samples:
+    if isinstance(run, Results):
+        return run.content.samples
+    return {} if isinstance(run, RunRecord) else read_samples(RunFolder.of(run).samples)
+
+
+def _path(run: Run) -> Path:
+    if isinstance(run, RunRecord):
+        raise InputError("a record has no models to measure again", "give the path of its run, or of .onnx files")
+    return run.folder if isinstance(run, Results) else Path(run)
+
+
+def _is_file(run: Run) -> bool:
+    return isinstance(run, str | Path) and Path(run).suffix == ".onnx"

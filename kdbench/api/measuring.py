@@ -1,0 +1,114 @@
+"""`bench`: measure model files from Python."""
+
+from collections.abc import Mapping, Sequence
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from kdbench.api.progress import shown
+from kdbench.api.results import Results, results_of
+from kdbench.judge.target import Target
+from kdbench.progress import Progress
+from kdbench.recipe import InputOptions, Measure
+from kdbench.results.preprocessing import InputSpec
+from kdbench.validation import validated
+from kdbench.workflows.bench import bench_models
+
+
+class Inputs(TypedDict, total=False):
+    """The data that models are scored on, and how they are fed; the keys are those of `InputOptions`."""
+
+    data: str | None
+    data_root: str | Path | None
+    download: bool
+    accuracy: bool
+    models: Mapping[str, InputSpec | Mapping[str, Any]]
+    scale: float | None
+    mean: float | Sequence[float] | None
+    std: float | Sequence[float] | None
+    channel_order: str | None
+    colour: str | None
+    layout: str | None
+    size: int | tuple[int, int] | None
+    resize: int | None
+    crop: int | tuple[int, int] | None
+    resize_mode: str | None
+    crop_pct: float | None
+    interpolation: str | None
+    antialias: bool | None
+    fill: int | None
+    input_scale: float | None
+    input_zero_point: int | None
+    geometry: Any
+    data_layout: str | None
+    channel_axis: int | None
+    output: str | None
+    labels: Sequence[str] | None
+    torchvision: str | None
+
+
+def bench(
+    paths: str | Path | Sequence[str | Path] = (),
+    *,
+    measure: Measure | Mapping[str, Any] | None = None,
+    teacher: str | Mapping[str, str] | None = None,
+    torch: Sequence[str] = (),
+    weights: Sequence[str] = (),
+    out: str | Path | None = None,
+    targets: Sequence[Target | str | Path] = (),
+    name: str = "bench",
+    progress: Progress | None = None,
+    **inputs: Unpack[Inputs],
+) -> Results:
+    """Measure model files side by side; write record and reports, and return the results.
+
+        >>> run = kdbench.bench(
+        ...     ["teacher.onnx", "student.onnx"], data="digits", measure=kdbench.Measure(times=False), out="runs/new"
+        ... )
+        >>> run.find("student", "top1").n
+        359
+
+    The files are ONNX files and torch's exported programs (.pt2); `torch` are networks of your own code, as import
+    paths `[ID=]pkg.module:factory`, and `weights` their files (both need the extra `train`). The first file is the
+    reference of the ratios, or `teacher`, the id of another (the file's name without suffix), or the reference of each
+    id. `data` is a data set's name, `folder:PATH` or `npz:PATH`; with `accuracy=False` none is needed. The other
+    keywords on inputs (`data_root`, `mean`, `std`, `resize`, `crop`, …) are the options of `kdbench bench`.
+    `measure` says what to measure, how precisely and for how long. `targets` are judged at the end. Without `out` the
+    folder is a new one below runs/.
+
+    Raises InputError for files, data and options that do not fit, MissingExtraError, and MeasurementError if a model
+    could not be run; what was measured is in the folder then.
+    """
+    fed: dict[str, Any] = dict(inputs)
+    if fed.get("data_root") is not None:
+        fed["data_root"] = str(fed["data_root"])
+    with shown(progress) as displayed:
+        results = bench_models(
+            paths,
+            torch=torch,
+            weights=weights,
+            name=name,
+            inputs=validated(InputOptions, fed),
+            teacher=teacher,
+            options=measure if isinstance(measure, Measure) else validated(Measure, dict(measure or {})),
+            out=out,
+            targets=targets,
+            progress=displayed,
+        )
+    return results_of(results)
+
+
+def _signature() -> Signature:
+    """Return the parameters of `bench` with the keys of `Inputs` in place of `inputs`."""
+    *others, _ = signature(bench).parameters.values()
+    keys = InputOptions.model_fields
+    fields = [
+        Parameter(
+            name, Parameter.KEYWORD_ONLY, default=keys[name].get_default(call_default_factory=True), annotation=type_
+        )
+        for name, type_ in Inputs.__annotations__.items()
+    ]
+    return Signature([*others, *fields], return_annotation=Results)
+
+
+bench.__signature__ = _signature()  # type: ignore[attr-defined]

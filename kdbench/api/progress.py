@@ -1,0 +1,84 @@
+"""Progress in a notebook: one line, redrawn in its cell. Elsewhere nothing is shown unless a `Progress` is given."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from kdbench.characters import one_line
+from kdbench.progress import Progress, Silent
+
+_EVERY_S = 0.5  # drawing must not disturb what is being measured
+
+
+@contextmanager
+def shown(progress: Progress | None) -> Iterator[Progress]:
+    """Yield `progress`, or without one a display where this is a notebook."""
+    if progress is not None:
+        yield progress
+    elif not in_notebook():
+        yield Silent()
+    else:
+        display = NotebookProgress(_cell())
+        yield display
+        display.close()
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this code."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _cell() -> Callable[[str], None]:
+    """Return a function that shows HTML in the current cell, in place of what it showed before."""
+    from IPython.display import HTML, display
+
+    handle: Any = display(HTML(""), display_id=True)
+    return lambda text: handle.update(HTML(text))
+
+
+class NotebookProgress(Progress):
+    """Progress as one line with a bar, and the notes below it; `draw` shows HTML."""
+
+    def __init__(self, draw: Callable[[str], None], clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._draw, self._clock_s = draw, clock_s
+        self._drawn_s = self._began_s = clock_s()
+        self._stage, self._notes, self._folder = "", list[str](), ""
+
+    def stage(self, title: str, number: int, total: int) -> None:
+        """Begin a stage."""
+        self._stage = f"[{number}/{total}] {title}"
+        self._show(0.0, "")
+
+    def step(self, done: float, total: float, detail: str = "") -> None:
+        """Draw how much is done, unless that was drawn moments ago."""
+        if self._clock_s() - self._drawn_s >= _EVERY_S:
+            self._show(done / total if total else 0.0, detail)
+
+    def note(self, text: str) -> None:
+        """Add a line."""
+        self._notes.append(text)
+        self._show(0.0, "")
+
+    def folder(self, path: Path) -> None:
+        """Show the folder when all is done."""
+        self._folder = str(path)
+
+    def close(self) -> None:
+        """Show how long it took, and where the results are."""
+        where = f", results in {self._folder}" if self._folder else ""
+        self._lines(f"done in {self._clock_s() - self._began_s:.0f} s{where}")
+
+    def _show(self, share: float, detail: str) -> None:
+        self._drawn_s = self._clock_s()
+        text = " · ".join(filter(None, (self._stage, detail)))
+        self._lines(text, f'<progress value="{share:.3f}" max="1"></progress> ')
+
+    def _lines(self, text: str, before: str = "") -> None:
+        lines = [f"{before}{escape(one_line(text))}", *(escape(one_line(note)) for note in self._notes)]
+        self._draw("<br>".join(lines))

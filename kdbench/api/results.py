@@ -1,0 +1,200 @@
+"""The results of a run in a notebook or a script: numbers, tables, figures, and what a cell displays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from kdbench import extras
+from kdbench.api.display import ShownFigure, ShownTable, page
+from kdbench.errors import InputError
+from kdbench.registry import suggestion
+from kdbench.report import Content
+from kdbench.report.figures import FIGURES
+from kdbench.report.tables import TABLES
+from kdbench.results.records import Measurement, Pair, RunRecord
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.verdicts import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from kdbench.workflows.stages.results import RunResults
+
+_SHOWN = ("summary", "ratios")  # what a cell displays
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a run measured. `bench`, `run` and `Study.run` return it, and `read` finds it again.
+
+    `record` holds every number with its interval, `folder` is where record, reports and models are.
+
+        >>> run = kdbench.Results.read("runs/digits")
+        >>> run.models
+        ('teacher', 'student')
+        >>> run.find("student", "top1").value > 0.8
+        True
+        >>> run.ratio("student", "macs_ratio").value
+        37.0
+
+    Unpacked, it is the record and the folder: `record, folder = kdbench.run("digits")`.
+    """
+
+    content: Content
+    folder: Path
+
+    @classmethod
+    def read(cls, run: str | Path) -> Self:
+        """Return the results in a run's folder, or of its record.json; raises InputError without a valid record.
+
+        >>> kdbench.Results.read("runs/digits").record.name
+        'bench'
+        """
+        return cls(Content.read(run), RunFolder.of(run).path)
+
+    @property
+    def record(self) -> RunRecord:
+        """Every number of the run, as record.json has them."""
+        return self.content.record
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdicts on the run's targets."""
+        return self.content.verdicts
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids of the models."""
+        return tuple(self.record.cards)
+
+    def find(self, model: str, metric: str, **axes: str | int) -> Measurement:
+        """Return a metric of a model, at the axes with the fewest further ones: value, interval, unit, status.
+
+            >>> run = kdbench.Results.read("runs/digits")
+            >>> run.find("teacher", "macs").value
+            23680.0
+
+        A number that could not be measured has the value None and a `reason`. Raises InputError where the record has
+        no such number.
+        """
+        self._require(model)
+        found = self.record.find(model, metric, **axes)
+        if found is None:
+            known = dict.fromkeys(m.metric for m in self.record.measurements if m.model == model)
+            raise InputError(f"the record has no {metric!r} of {model}{_at(axes)}", suggestion(metric, known))
+        return found
+
+    def ratio(self, student: str, metric: str = "latency_ratio", **axes: str | int) -> Pair:
+        """Return a student's ratio to its teacher (teacher over student), or another metric of the pair.
+
+            >>> run = kdbench.Results.read("runs/digits")
+            >>> run.ratio("student", "macs_ratio").teacher
+            'teacher'
+
+        Raises InputError where the record has no such pair.
+        """
+        self._require(student)
+        found = self.record.find_pair(student, metric, **axes)
+        if found is None:
+            known = dict.fromkeys(pair.metric for pair in self.record.pairs if pair.student == student)
+            otherwise = None if known else f"{student} is compared with no teacher: choose another model"
+            raise InputError(
+                f"the record has no {metric!r} of {student}{_at(axes)}", suggestion(metric, known, otherwise)
+            )
+        return found
+
+    def to_frame(self, kind: Literal["measurements", "pairs", "layers"] = "measurements") -> "pd.DataFrame":
+        """Return all numbers of a kind as a pandas DataFrame: one row a number, one column an axis.
+
+            >>> frame = kdbench.Results.read("runs/digits").to_frame()
+            >>> frame[frame.metric == "macs"][["model", "value"]].values.tolist()
+            [['teacher', 23680.0], ['student', 640.0]]
+
+        Raises MissingExtraError without pandas.
+        """
+        extras.require("notebook", "to_frame")
+        import pandas as pd
+
+        if kind not in {"measurements", "pairs", "layers"}:
+            raise InputError(f"a record has no {kind!r}", "choose measurements, pairs or layers")
+        return pd.DataFrame([_row(result.model_dump()) for result in getattr(self.record, kind)])
+
+    def table(self, name: str = "summary") -> ShownTable:
+        """Return one of the report's tables, such as summary, ratios, latency or fidelity; print it, or display it.
+
+            >>> str(kdbench.Results.read("runs/digits").table("ratios")).splitlines()[2][:25]
+            '| `student` | `teacher` |'
+
+        Raises InputError for an unknown table, and for one that has nothing to show.
+        """
+        tables = {build.__name__: build for build in TABLES}
+        if name not in tables:
+            raise InputError(f"there is no table {name!r}", suggestion(name, tables))
+        table = tables[name](self.record)
+        if not table.shown:
+            filled = [other for other, build in tables.items() if build(self.record).shown]
+            raise InputError(
+                f"the table {name!r} is empty: its numbers were not measured", f"not empty: {', '.join(filled)}"
+            )
+        return ShownTable(table)
+
+    def plot(self, name: str = "accuracy_latency") -> ShownFigure:
+        """Return one of the report's figures, such as accuracy_latency, speedup or latency_distribution.
+
+            >>> kdbench.Results.read("runs/digits").plot("accuracy_size").svg[:5]
+            '<?xml'
+
+        Raises InputError for an unknown figure, and for one whose numbers were not measured.
+        """
+        if name not in FIGURES:
+            raise InputError(f"there is no figure {name!r}", suggestion(name, FIGURES))
+        drawing = FIGURES[name](self.record, self.content.samples)
+        if drawing is None:
+            message = f"the figure {name!r} is empty: its numbers were not measured"
+            raise InputError(message, f"others: {', '.join(other for other in FIGURES if other != name)}")
+        return ShownFigure(drawing)
+
+    def __iter__(self) -> Iterator[RunRecord | Path]:
+        """Yield the record and the folder."""
+        return iter((self.record, self.folder))
+
+    def __repr__(self) -> str:
+        return f"<kdbench.Results of {', '.join(self.models)} in {str(self.folder)!r}>"
+
+    def _repr_html_(self) -> str:
+        warnings = len(self.record.warnings)
+        said = f"{warnings} warning{'s' if warnings != 1 else ''} and everything else are in" if warnings else "Report:"
+        return page([table for name in _SHOWN if (table := self._tables[name]).shown], [f"{said} `{self._report}`"])
+
+    @property
+    def _report(self) -> Path:
+        return self.folder / f"{self.content.stem}.html"
+
+    @cached_property
+    def _tables(self) -> dict[str, Any]:
+        return {build.__name__: build(self.record) for build in TABLES if build.__name__ in _SHOWN}
+
+    def _require(self, model: str) -> None:
+        if model not in self.record.cards:
+            raise InputError(f"the record has no model {model!r}", suggestion(model, self.models))
+
+
+def results_of(results: "RunResults") -> Results:
+    """Return a workflow's results for the API; raises MeasurementError if a model could not be run."""
+    results.raise_on_failed_models()
+    return Results(Content(results.record, results.verdicts, results.samples), results.folder.path)
+
+
+def _at(axes: dict[str, str | int]) -> str:
+    return f" at {', '.join(f'{axis} {value}' for axis, value in axes.items())}" if axes else ""
+
+
+def _row(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a result as one row: axes and interval in columns of their own."""
+    axes, interval = values.pop("axes", {}), values.pop("interval", None) or {}
+    values.pop("within_run", None)
+    bounds = {"low": interval.get("low"), "high": interval.get("high")} if "value" in values else {}
+    named = {key: values.pop(key) for key in ("model", "teacher", "student", "metric", "value") if key in values}
+    return {**named, **bounds, **axes, **values}

@@ -1,0 +1,145 @@
+"""Studies: a recipe that can be changed, trained and run from Python."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from kdbench import extras
+from kdbench.api.progress import shown
+from kdbench.api.results import Results, results_of
+from kdbench.judge.target import Target
+from kdbench.machine.waiting import settle_waiting
+from kdbench.progress import Progress
+from kdbench.recipe import Recipe
+from kdbench.recipe.loading import overridden, read_content, recipe_from, recipe_of
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study: teachers, students, data and training as a value. `recipe` is its validated form.
+
+        >>> study = kdbench.Study.from_toml("study.toml").override({"training.epochs": 1})
+        >>> study.recipe.training.epochs
+        1
+
+    `content` is what was written, before defaults.
+    """
+
+    content: Mapping[str, Any]
+    recipe: Recipe
+
+    @classmethod
+    def from_toml(cls, name_or_path: str | Path) -> Self:
+        """Return the study in a TOML file, or the shipped recipe of that name; paths in a file are relative to it.
+
+            >>> kdbench.Study.from_toml("digits").recipe.name
+            'digits'
+
+        Raises InputError, which names the key and the nearest known one.
+        """
+        content = read_content(name_or_path)
+        return cls(content, recipe_from(content, str(name_or_path)))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the study in a table, as a TOML file has it; raises InputError.
+
+        >>> table = kdbench.Study.from_toml("digits").content
+        >>> kdbench.Study.from_dict({**table, "name": "mine"}).recipe.name
+        'mine'
+        """
+        return cls(content, recipe_from(content))
+
+    def override(self, values: Mapping[str, Any]) -> Self:
+        """Return the study with other values: keys as `--set` takes them, such as "student.*.training.epochs".
+
+            >>> kdbench.Study.from_toml("digits").override({"data.name": "mnist"}).recipe.data.name
+            'mnist'
+
+        Raises InputError for a key or a value that a recipe does not have.
+        """
+        content = overridden(self.content, values)
+        return type(self)(content, recipe_from(content))
+
+    def run(
+        self,
+        out: str | Path | None = None,
+        *,
+        resume: bool = False,
+        targets: Sequence[Target | str | Path] = (),
+        progress: Progress | None = None,
+    ) -> Results:
+        """Train, export, measure, judge and report; return the results. It needs the extra `train`.
+
+            >>> kdbench.Study.from_toml("study.toml").run(out="runs/x", resume=True).models
+            ('teacher', 'student')
+
+        `resume` goes on with the run in `out`. `targets` are judged at the end. Without `out` the folder is a new one
+        below runs/. Raises KdbenchError for what a user can mend; finished stages stay in the folder.
+        """
+        return run(self, out, resume=resume, targets=targets, progress=progress)
+
+    def train(self, out: str | Path | None = None, *, resume: bool = False, progress: Progress | None = None) -> Path:
+        """Train the networks alone and return the folder; `run` with `resume` continues from it.
+
+        >>> folder = kdbench.Study.from_toml("study.toml").train(out="runs/x", resume=True)
+        >>> (folder / "checkpoints").is_dir()
+        True
+        """
+        return train(self, out, resume=resume, progress=progress)
+
+
+Recipes = Study | Recipe | Mapping[str, Any] | str | Path
+"""A study, a recipe, a table, a shipped recipe's name, or the path of a TOML file."""
+
+
+def run(
+    recipe: Recipes = "digits",
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    targets: Sequence[Target | str | Path] = (),
+    progress: Progress | None = None,
+    command: str = "",
+) -> Results:
+    """Train, export, measure, judge and report a study; return the results. It needs the extra `train`.
+
+        >>> kdbench.run("study.toml", "runs/x", resume=True).record.kind
+        'run'
+
+    `resume` goes on with the run in `out`. `targets`, which may be names or paths, are judged at the end. `command` is
+    what re-creates the run; reports show it. Raises KdbenchError for what a user can mend.
+    """
+    loaded = _loaded(recipe, "kdbench.run")
+    from kdbench.workflows.run import run_recipe
+
+    with shown(progress) as displayed:
+        results = run_recipe(loaded, out, resume=resume, targets=targets, progress=displayed, command=command)
+    return results_of(results)
+
+
+def train(
+    recipe: Recipes, out: str | Path | None = None, *, resume: bool = False, progress: Progress | None = None
+) -> Path:
+    """Train a study's networks alone and return the folder; `run` with `resume` continues from it.
+
+        >>> kdbench.train("study.toml", "runs/x", resume=True).name
+        'x'
+
+    Where torchrun or srun started several processes, all of them call this; only rank zero reports and writes. It needs
+    the extra `train`.
+    """
+    loaded = _loaded(recipe, "kdbench.train")
+    from kdbench.workflows.train import train as train_recipe
+
+    with shown(progress) as displayed:
+        return train_recipe(loaded, out, resume=resume, progress=displayed)
+
+
+def _loaded(recipe: Recipes, subject: str) -> Recipe:
+    """Return a validated recipe, with everything ready for torch; raises InputError, MissingExtraError."""
+    loaded = recipe.recipe if isinstance(recipe, Study) else recipe_of(recipe)
+    extras.require("train", subject)
+    settle_waiting()  # before torch is loaded, which then reads how its threads are to wait
+    return loaded

@@ -1,0 +1,86 @@
+import math
+
+import pytest
+
+import kdbench
+from kdbench.errors import InputError
+from kdbench.report.tables import TABLES
+
+
+@pytest.fixture(scope="module")
+def run(workplace):
+    return kdbench.Results.read(workplace / "runs/digits")
+
+
+def test_paths_are_text_or_paths(workplace, run):
+    assert kdbench.Results.read(str(workplace / "runs/digits/record.json")).record == run.record
+    assert run.folder == workplace / "runs/digits"
+
+
+def test_results_unpack_as_record_and_folder(run):
+    record, folder = run
+    assert (record, folder) == (run.record, run.folder)
+
+
+def test_a_frame_has_every_number(run):
+    frame = run.to_frame()
+    assert len(frame) == len(run.record.measurements)
+    for row, m in zip(frame.to_dict("records"), run.record.measurements, strict=True):
+        assert (row["model"], row["metric"], row["unit"], row["status"]) == (m.model, m.metric, m.unit, m.status)
+        value = math.nan if m.value is None else m.value
+        assert row["value"] == pytest.approx(value, nan_ok=True)
+        low = math.nan if m.interval is None else m.interval.low
+        assert row["low"] == pytest.approx(low, nan_ok=True)
+    pairs = run.to_frame("pairs")
+    assert set(pairs.student) == {"student"}
+    assert len(pairs) == len(run.record.pairs)
+
+
+def test_every_table_that_has_numbers_displays_itself(run):
+    shown = [build.__name__ for build in TABLES if build(run.record).shown]
+    assert {"summary", "ratios"} <= set(shown)
+    for name in shown:
+        table = run.table(name)
+        assert "<table" in table._repr_html_() or not table.table.columns
+        assert str(table) == table._repr_markdown_()
+
+
+def test_a_cell_displays_summary_and_ratios(run):
+    html = run._repr_html_()
+    assert html.count("<table") == 2
+    assert "report.html" in html
+    assert "teacher" in repr(run)
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        (lambda run: run.table("sumary"), "did you mean 'summary'?"),
+        (lambda run: run.table("latency"), "not empty: summary"),
+        (lambda run: run.plot("acuracy_latency"), "did you mean 'accuracy_latency'?"),
+        (lambda run: run.plot("speedup"), "others: accuracy_latency"),
+        (lambda run: run.find("studnet", "top1"), "did you mean 'student'?"),
+        (lambda run: run.find("student", "top2"), "did you mean 'top1'?"),
+        (lambda run: run.ratio("student", "mac_ratio"), "did you mean 'macs_ratio'?"),
+        (lambda run: run.ratio("teacher"), "compared with no teacher"),
+        (lambda run: run.to_frame("rows"), "measurements, pairs or layers"),
+    ],
+)
+def test_what_is_not_there_is_said_with_a_way_on(run, call, hint):
+    with pytest.raises(InputError) as error:
+        call(run)
+    assert hint in error.value.hint
+    assert error.value.__notes__ == [f"hint: {error.value.hint}"]
+
+
+def test_a_figure_is_saved(run, tmp_path):
+    figure = run.plot("accuracy_size")
+    assert figure.save(str(tmp_path / "figure.svg")).read_text() == figure.svg == figure._repr_svg_()
+    assert figure.caption
+
+
+def test_without_pandas_the_extra_is_named(run, monkeypatch):
+    monkeypatch.setattr("kdbench.extras._installed", lambda module: module != "pandas")
+    with pytest.raises(kdbench.KdbenchError) as error:
+        run.to_frame()
+    assert error.value.hint == "pip install 'kdbench[notebook]'"

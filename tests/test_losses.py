@@ -1,0 +1,52 @@
+"""The losses of the Python API: their own formulas are tested in tests/distill/losses; here, what the API adds."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+import kdbench
+from kdbench.errors import InputError
+
+STUDENT, TEACHER = (
+    torch.randn(5, 7, generator=torch.Generator().manual_seed(0)),
+    torch.randn(5, 7, generator=torch.Generator().manual_seed(1)),
+)
+LABELS = torch.tensor([0, 1, 2, 3, 4])
+
+
+def test_kd_is_the_softened_divergence_of_the_teacher_from_the_student():
+    p, q = (functional.softmax(logits / 4, dim=1) for logits in (TEACHER, STUDENT))
+    expected = 16 * (p * (p / q).log()).sum(dim=1).mean()
+    assert kdbench.losses.kd(STUDENT, TEACHER, temperature=4).item() == pytest.approx(expected.item())
+
+
+def test_decoupled_with_the_weights_of_kd_is_kd():
+    # KL = TCKD + (1 - p_t[y]) NCKD, for a batch of one
+    target = functional.softmax(TEACHER[:1] / 4, dim=1)[0, 0].item()
+    parts = kdbench.losses.dkd(STUDENT[:1], TEACHER[:1], LABELS[:1], 4.0, alpha=1.0, beta=1 - target)
+    assert parts.item() == pytest.approx(kdbench.losses.kd(STUDENT[:1], TEACHER[:1], 4.0).item(), rel=1e-4)
+
+
+def test_gradients_reach_the_student():
+    student = STUDENT.clone().requires_grad_()
+    kdbench.losses.kd(student, TEACHER).backward()
+    assert student.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: kdbench.losses.kd(STUDENT, TEACHER[:, :5]),
+        lambda: kdbench.losses.kd(STUDENT, TEACHER, temperature=0),
+        lambda: kdbench.losses.kd(STUDENT, TEACHER, temperature=float("nan")),
+        lambda: kdbench.losses.dkd(STUDENT, TEACHER, functional.softmax(TEACHER, dim=1)),
+        lambda: kdbench.losses.hint(torch.zeros(2, 3), torch.zeros(2, 4)),
+        lambda: kdbench.losses.attention([torch.zeros(1, 2, 3, 3)], []),
+        lambda: kdbench.losses.mean_squared_error(torch.zeros(3, 1), torch.zeros(3)),
+        lambda: kdbench.losses.cross_entropy(STUDENT, LABELS[:3]),
+    ],
+)
+def test_shapes_that_do_not_fit_are_the_users_error(call):
+    with pytest.raises(InputError, match=r"kdbench\.losses\.\w+: ") as error:
+        call()
+    assert error.value.hint
