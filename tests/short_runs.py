@@ -31,7 +31,7 @@ def shorten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("kdbench.measure.runner.run_job", _run_job)
     patch.setattr("kdbench.worker.probes.coldstart._WARM_UP_NS", 1_000_000)
     patch.setattr("kdbench.worker.probes.coldstart._STEADY_NS", 1_000_000)
-    patch.setattr("kdbench.report.figures.FIGURES", ())
+    patch.setattr("kdbench.report.figures.FIGURES", {})
 
 
 @pytest.fixture

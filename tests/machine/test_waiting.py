@@ -99,7 +99,7 @@ def test_where_torch_was_loaded_first_the_note_says_what_helps(machine):
 
 
 PROBE = """
-import json, os, sys
+import importlib.machinery, json, os, sys
 import psutil
 psutil.cpu_percent = lambda seconds, percpu: [100.0] * 64
 from kdbench.machine import waiting
@@ -107,9 +107,12 @@ waiting.available_cores = lambda: (0, 1)
 seen = {}
 class Watch:
     def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            seen["policy"] = os.environ.get("OMP_WAIT_POLICY")
-            raise ModuleNotFoundError("no torch")
+        return importlib.machinery.ModuleSpec(name, self) if name == "torch" else None
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        seen["policy"] = os.environ.get("OMP_WAIT_POLICY")
+        raise ModuleNotFoundError("no torch")
 sys.meta_path.insert(0, Watch())
 try:
     START
@@ -123,7 +126,7 @@ print(json.dumps(seen))
     "start",
     [
         "import kdbench; kdbench.run('digits', OUT)",
-        "from kdbench import train",
+        "import kdbench; kdbench.train('digits', OUT)",
         "from kdbench.cli.main import main; main(['run', 'digits', '--quiet', '--out', OUT])",
         "from kdbench.cli.main import main; main(['train', 'digits', '--quiet', '--out', OUT])",
     ],
