@@ -99,8 +99,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture
 def hardware(monkeypatch):
-    def has(*, bf16=True, device=CPU, missing=None):
-        monkeypatch.setattr(devices, "missing_compiler", lambda _: missing)
+    def has(*, bf16=True, device=CPU):
         monkeypatch.setattr(devices, "computes_bf16", lambda _: bf16)
         monkeypatch.setattr(devices, "device_of", lambda _: device)
 
@@ -123,12 +122,10 @@ def test_channels_last_is_for_convolutions(hardware):
     assert resolved(Training(), nn.Linear(3, 3)).channels_last is False
 
 
-@pytest.mark.parametrize(
-    ("device", "missing", "expected"), [(CPU, None, False), (GPU, None, True), (GPU, "Triton", False)]
-)
-def test_compiling_is_left_to_gpus_that_have_a_compiler(hardware, device, missing, expected):
-    hardware(device=device, missing=missing)
-    assert resolved(Training(), tiny()).compile is expected
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_nothing_is_compiled_unasked(hardware, device):
+    hardware(device=device)
+    assert resolved(Training(), tiny()).compile is False
 
 
 def test_what_a_recipe_says_stays(hardware):
