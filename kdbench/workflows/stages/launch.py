@@ -26,16 +26,17 @@ _HERE = "127.0.0.1"
 Lines = SimpleQueue[tuple[int, bytes]]  # of all processes: rank and line, empty at the end of a process's output
 
 
-def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progress) -> None:
+def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progress, content: str = "") -> None:
     """Train the job with that id, of the recipe in `folder`, in `count` processes.
 
-    Raises the KdbenchError that ended one of them, or one that says how it ended.
+    `content` is the hash of the data, which each of them loads. Raises the KdbenchError that ended one of them, or one
+    that says how it ended.
     """
     # The parent holds the rendezvous store, so that no other process can take its port.
     store = TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
     with ExitStack() as stack:
         lines: Lines = SimpleQueue()
-        command = [*WORKER, str(folder.path), job]
+        command = [*WORKER, str(folder.path), job, content]
         workers = [_Worker(rank, command, _environment(rank, count, store.port), lines, stack) for rank in range(count)]
         running = set(range(count))
         while running:

@@ -81,7 +81,7 @@ def train_all(
             if count == 1 and device not in meters:
                 meters[device] = _meter(recipe, device, stack)
             if count > 1 and world_size() == 1:
-                train_in_processes(job.id, count, folder, progress)
+                train_in_processes(job.id, count, folder, progress, run_data.content)
             else:
                 train_one(job, recipe, run_data, folder, progress, meters[device] if count == 1 else UNMETERED)
             _ask(ahead, job, folder)

@@ -1,7 +1,7 @@
-"""One of several processes that train one network: `python -m kdbench.workflows.stages.train_worker FOLDER JOB`.
+"""One of several processes that train one network: `python -m kdbench.workflows.stages.train_worker FOLDER JOB HASH`.
 
-It reads the recipe from the run's folder. It writes errors, and on rank zero the progress, to standard output, as one
-JSON object per line.
+The hash is that of the data. It reads the recipe from the run's folder. It writes errors, and on rank zero the
+progress, to standard output, as one JSON object per line.
 """
 
 import json
@@ -12,7 +12,7 @@ from torch import distributed
 
 from kdbench import storage
 from kdbench.distill.training.processes import process_group
-from kdbench.errors import KdbenchError
+from kdbench.errors import InputError, KdbenchError
 from kdbench.parent import end_with_parent
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
@@ -34,14 +34,17 @@ class JsonProgress(Silent):
         _write({"note": text})
 
 
-def main(folder: RunFolder, job_id: str) -> int:
-    """Train this process's part of the job; return the exit code."""
+def main(folder: RunFolder, job_id: str, content: str = "") -> int:
+    """Train this process's part of the job, on data whose hash is `content`; return the exit code."""
     end_with_parent()
     try:
         processes = process_group()
         recipe = recipe_from(storage.read_json(folder.marker, "recipe"), str(folder.marker))
         load_plugins(recipe)
         run_data = load_run_data(recipe)
+        if content not in {"", run_data.content}:
+            message = f"{job_id}: {recipe.data.name!r} gives other data in each process"
+            raise InputError(message, "let it return the same arrays each time: seed its random numbers")
         job = planned_job(recipe, job_id, folder)
         progress = JsonProgress() if processes.first else Silent()
         with storage.explained(folder.path):
@@ -59,4 +62,4 @@ def _write(message: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(RunFolder(Path(sys.argv[1])), sys.argv[2]))
+    sys.exit(main(RunFolder(Path(sys.argv[1])), *sys.argv[2:]))

@@ -14,6 +14,7 @@ from kdbench.data.dataset import Dataset, Indices, Split
 from kdbench.data.reading.images import channel_statistics
 from kdbench.data.reading.normalisation import axis_statistics
 from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half, noisy_targets
+from kdbench.errors import InputError
 from kdbench.recipe import Data, Examples, Recipe, Subset
 from kdbench.recipe.paths import located_data
 from kdbench.results.preprocessing import Geometry, Preprocessing
@@ -81,6 +82,9 @@ def load_run_data(recipe: Recipe) -> RunData:
     root = None if options.root is None else recipe.located(options.root)
     dataset = data.load(located_data(options.name, recipe.folder), root=root, **source)
     assert dataset.train is not None, "a loader returns the requested parts or raises"
+    if dataset.task == "classification" and dataset.classes < 2:
+        message = f"{options.name!r} has one class: there is nothing to tell apart"
+        raise InputError(message, "give labels of two classes or more; floats are the targets of a regression")
     train_part, validation = cut_validation(dataset.train, options.validation, options.split_seed)
     preprocessing = _preprocessing(dataset, train_part, options)
     # What earlier trainings on pixels were keyed by, and what numbers need besides: the same bytes have many shapes.

@@ -35,6 +35,15 @@ def checked(monkeypatch):
     return run
 
 
+def test_one_class_is_nothing_to_learn(monkeypatch):
+    images, labels = np.zeros((60, 1, 8, 8), np.uint8), np.zeros(60, np.int64)
+    dataset = Dataset("blank", ("a",), Split(images, labels), Split(images, labels), (0.5,), (0.5,), "made up")
+    monkeypatch.setattr(run_data.data, "load", lambda *_, **__: dataset)
+    content = {"name": "tiny", "data": {"name": "blank"}, "teacher": {"name": "t", "model": "linear"}, "student": []}
+    with pytest.raises(InputError, match="'blank' has one class"):
+        run_data.load_run_data(recipe_from(content))
+
+
 KD = [{"method": "kd"}]
 PARTS = {"count": 2, "features": 4}
 

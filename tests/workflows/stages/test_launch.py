@@ -67,7 +67,7 @@ def test_they_are_told_their_job_their_place_and_where_to_meet(spread, tmp_path)
         f"print(json.dumps({{'note': json.dumps([sys.argv[1:], [os.environ[name] for name in {names}]])}}))", count=3
     )
     received = sorted(json.loads(note) for note in watch.notes)
-    assert received == [[[str(tmp_path), "job"], [rank, rank, "3", "3", "127.0.0.1"]] for rank in "012"]
+    assert received == [[[str(tmp_path), "job", ""], [rank, rank, "3", "3", "127.0.0.1"]] for rank in "012"]
 
 
 def test_an_error_of_one_ends_the_others_and_is_raised_here(spread):
@@ -152,6 +152,8 @@ def test_an_error_of_the_training_itself_is_written_for_the_parent(tmp_path, mon
     assert error["type"] == "DivergedError"
     assert error["message"].startswith("teacher: training diverged")
     assert "training.optimizer.lr" in error["hint"]
+    assert train_worker.main(RunFolder(tmp_path / "out"), "teacher", "the hash of other data") == InputError.exit_code
+    assert "gives other data in each process" in capsys.readouterr().out
 
 
 NETWORK = """
