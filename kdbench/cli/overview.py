@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "Add what a device measured to a run's record: the same numbers with the axis `device`, and the reports again.",
     ),
     "report": ("report.report", "Write the reports of a run again from its record."),
+    "show": ("show.show", "Print a run's tables again, from its record."),
+    "open": ("open.open_", "Open a run's report.html in the browser; nothing is served."),
     "history": ("history.history", "Show metrics over the records of many runs, with intervals, and find changes."),
     "list": (
         "list.list_",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kdbench.judge.target import Target
     from kdbench.report import Content
     from kdbench.results.records import RunRecord
+    from kdbench.results.run_folder import RunFolder
     from kdbench.results.verdicts import Verdict
     from kdbench.workflows.stages.results import RunResults
 
@@ -71,21 +72,26 @@ def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
 
 def show_results(results: "RunResults", *, json: bool) -> int:
     """Write a run's results and its verdicts to standard output; return the exit code, 0 without targets."""
-    record, folder, verdicts = results.record, results.folder.path, results.verdicts
+    show_record(results.record, results.folder, results.verdicts, json=json)
+    return exit_code(results.verdicts)
+
+
+def show_record(record: "RunRecord", run: "RunFolder", verdicts: "Sequence[Verdict]", *, json: bool) -> None:
+    """Write a record, the places of those reports that are in its folder, and verdicts to standard output."""
     if json:
         judged = {"verdicts": [verdict.to_json() for verdict in verdicts]} if verdicts else {}
-        console.result_json({**record.to_json(), "folder": str(folder), **judged})
-    else:
-        from kdbench.report.render.terminal import summary
+        console.result_json({**record.to_json(), "folder": str(run.path), **judged})
+        return
+    from kdbench.report.render.terminal import summary
 
-        console.result_drawn(summary(record))
-        console.result(f"report: {folder / 'report.md'} and {folder / 'report.html'}")
-        if verdicts:
-            console.result("")
-            show_verdicts(verdicts)
-        for line in last_lines(record, folder, verdicts):
-            console.result(line)
-    return exit_code(verdicts)
+    console.result_drawn(summary(record))
+    if run.reports:
+        console.result(f"report: {' and '.join(map(str, run.reports))}")
+    if verdicts:
+        console.result("")
+        show_verdicts(verdicts)
+    for line in last_lines(record, run.path, verdicts):
+        console.result(line)
 
 
 def last_lines(record: "RunRecord", folder: Path, verdicts: "Sequence[Verdict]") -> list[str]:

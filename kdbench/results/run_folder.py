@@ -76,6 +76,12 @@ class RunFolder:
         return self.path / "samples.npz"
 
     @property
+    def reports(self) -> tuple[Path, ...]:
+        """The run's reports, report.md and report.html, so far as they exist; a copied record has none."""
+        names = ("report.md", "report.html") if self.record_name == RECORD else ()
+        return tuple(path for name in names if (path := self.path / name).is_file())
+
+    @property
     def comparison(self) -> Path:
         """The comparison that the run was measured for."""
         return self.path / "comparison.json"

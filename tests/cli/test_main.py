@@ -7,8 +7,8 @@ import pytest
 import kdbench as package
 
 COMMANDS = (
-    *("run", "train", "bench", "compress", "bundle", "merge", "macs", "compare", "ready", "report", "history", "list"),
-    "doctor",
+    *("run", "train", "bench", "compress", "bundle", "merge", "macs", "compare", "ready", "report", "show", "open"),
+    *("history", "list", "doctor"),
 )
 
 
@@ -72,6 +72,14 @@ def test_console_script_ends_with_the_exit_code_and_no_traceback():
     ended = _process("run", "dgits")
     assert ended.returncode == 3
     assert "Traceback" not in ended.stderr
+
+
+def test_the_package_runs_as_the_command():
+    command = [sys.executable, "-m", "kdbench", "list", "recipes", "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0
+    assert "Usage: kdbench list" in ended.stdout
+    assert subprocess.run([*command[:-2], "nothing"], capture_output=True, check=False).returncode == 3
 
 
 def test_a_reader_that_went_away_is_silent():

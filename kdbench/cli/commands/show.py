@@ -1,0 +1,45 @@
+"""`kdbench show`: a record's tables on the terminal again."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from kdbench.cli import console
+from kdbench.cli.options import Json, RunPath, Texts, option, several_names
+from kdbench.cli.verdicts import show_record
+from kdbench.errors import InputError
+
+
+def show(
+    run: RunPath,
+    styles: Annotated[
+        Texts,
+        option("--style", "NAME", "Print the tables of a study's report instead (kdbench list styles); repeatable."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Print a run's tables again, from its record.
+
+    The output is that of `kdbench run` or `kdbench bench` when it was done, with the verdicts that `kdbench ready`
+    stored since. The exit code is 0 whatever they are: `kdbench ready` judges. With --json it is the content of
+    record.json with the additional keys "folder" and, where there are any, "verdicts".
+
+    Example: kdbench show runs/first
+
+    Example: kdbench show runs/first --style summary
+    """
+    from kdbench.report import Content
+    from kdbench.report.render.terminal import one_table
+    from kdbench.results.run_folder import RunFolder
+
+    names = list(dict.fromkeys(several_names(styles)))
+    if names and json:
+        hint = f"for numbers in a style: kdbench report {run} --style {names[0]} --format json"
+        raise InputError("--style lays out tables and does not go with --json", hint)
+    content = Content.read(run)
+    if not names:
+        show_record(content.record, RunFolder.of(run), content.verdicts, json=json)
+        return
+    layouts = [replace(content, style=name).tables for name in names]  # all of them, before anything is printed
+    for tables in layouts:
+        for table in tables:
+            console.result_drawn(one_table(table))
