@@ -8,7 +8,13 @@ import numpy as np
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Observer, probe_shape
-from kdbench.compress.preparing import forget_unused_domains, make_weights_constant, name_nodes, require_float32
+from kdbench.compress.preparing import (
+    forget_unused_domains,
+    make_weights_constant,
+    name_nodes,
+    require_finite,
+    require_float32,
+)
 from kdbench.compress.wiring import sort_nodes
 from kdbench.errors import InputError
 from kdbench.modelfile.weights import tensors_of
@@ -37,6 +43,7 @@ class Fp16(Compressor):
 
         require_float32(source.path)
         model = onnx.load(source.path)
+        require_finite(model, source.path)
         make_weights_constant(model)
         large = too_large(model)
         if large and self.overflow == "refuse":

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
-from kdbench.compress.preparing import forget_unused_domains, hushed, prepared, require_nodes
+from kdbench.compress.observing import require_loads
+from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes
 from kdbench.compress.wiring import Wiring, attribute, sort_nodes
 from kdbench.errors import InputError
 from kdbench.units import percent
@@ -36,12 +37,14 @@ class Int4(Compressor):
         model = prepared(source.path)
         require_nodes(model, self.keep_float)
         split_gemm(model, self.keep_float)
-        share = product_share(model, self.keep_float)
+        kept = self.keep_float + _other_types(model)
+        share = product_share(model, kept)
         if not share:
             message = f"{source.path} has no matrix product with stored weights to quantize"
             raise InputError(message, "int4 is for MatMul and Gemm; convolutions take int8")
-        quantized = quantize_weights(model, self.block_size, self.keep_float)
+        quantized = quantize_weights(model, self.block_size, kept)
         target.write_bytes(quantized.SerializeToString(deterministic=True))
+        require_loads(target, source.facts)
         return Outcome(facts={"quantized_share": share}, warnings=_warnings(share))
 
 
@@ -67,6 +70,15 @@ def split_gemm(model: "onnx.ModelProto", kept: tuple[str, ...] = ()) -> None:
         model.graph.node.remove(node)
     _drop_unread(model)
     sort_nodes(model.graph)
+
+
+def _other_types(model: "onnx.ModelProto") -> tuple[str, ...]:
+    """Return the names of products whose weights are no float32: they have no 4-bit kernel."""
+    import onnx
+
+    stored = Wiring.of(model.graph).stored
+    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in stored]
+    return tuple(n.name for n in products if stored[n.input[1]].data_type != onnx.TensorProto.FLOAT)
 
 
 def _drop_unread(model: "onnx.ModelProto") -> None:
@@ -98,7 +110,7 @@ def _quantizer() -> Any:
 
 def quantize_weights(model: "onnx.ModelProto", block_size: int, kept: tuple[str, ...] = ()) -> "onnx.ModelProto":
     """Return `model` with symmetric 4-bit weights in its matrix products; raises InputError if onnx-ir is missing."""
-    with hushed():
+    with quantizing():
         quantizer = _quantizer()(model, bits=4, block_size=block_size, is_symmetric=True, nodes_to_exclude=list(kept))
         quantizer.process()
     quantized: onnx.ModelProto = quantizer.model.model

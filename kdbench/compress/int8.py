@@ -22,12 +22,13 @@ from kdbench.compress.float_layers import shield_float_layers
 from kdbench.compress.goals import drop_goal, layers_to_keep, loss_of, snr_goal
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Samples
-from kdbench.compress.preparing import forget_unused_domains, hushed, prepared, require_nodes, require_onnxruntime
+from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes, require_onnxruntime
 from kdbench.compress.ranges import Range, ranges_of
 from kdbench.compress.sensitivity import answer_snr_db, layer_noise
-from kdbench.compress.wiring import LAYERS
+from kdbench.compress.wiring import LAYERS, Wiring
 from kdbench.errors import InputError
 from kdbench.validation import WrongValueError, later
+from kdbench.worker.operators import LAYER_KERNELS
 
 if TYPE_CHECKING:
     import onnx
@@ -94,7 +95,7 @@ class Int8(Compressor):
         kept, quantized, loss = self._within_goals(model, ranges, source)
         target.write_bytes(quantized.SerializeToString(deterministic=True))
         require_runs(target, source.facts.input_name, inputs[: source.facts.fixed_batch or 1])
-        warnings = _in_float(target, source, model, kept)
+        warnings = _in_float(target, source, quantized, kept)
         facts = _noise(model, quantized, _observed(source)) | ({"kept_float": list(kept)} if kept else {})
         if loss is not None:
             facts["held_out"] = loss.facts
@@ -125,15 +126,39 @@ class Int8(Compressor):
         return quantized
 
 
-def _in_float(target: Path, source: Source, model: "onnx.ModelProto", kept: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a warning about layers that are quantized, and for which onnxruntime has no integer kernel here."""
-    kernels = kernels_of(target, source.facts.sample_shape)
-    chosen = sum(node.name in kept and node.op_type in LAYERS for node in model.graph.node)
-    without = len(kernels.floating) - chosen
-    if without <= 0:
-        return ()
-    line = f"{without} of {len(kernels.layers)} layers are quantized, but run in float32 on this machine"
-    return (f"{line}: onnxruntime has no integer kernel for them, and the file may be slower than the float one",)
+def quantized_layers(model: "onnx.ModelProto") -> list[str]:
+    """Return the names of the layers of a model in QDQ form that read quantized numbers alone."""
+    producers = Wiring.of(model.graph).producers
+
+    def is_quantized(name: str) -> bool:
+        return name in producers and producers[name].op_type == "DequantizeLinear"
+
+    layers = (node for node in model.graph.node if node.op_type in LAYERS)
+    return [node.name for node in layers if all(map(is_quantized, node.input[:2]))]
+
+
+def _in_float(target: Path, source: Source, quantized: "onnx.ModelProto", kept: tuple[str, ...]) -> tuple[str, ...]:
+    """Return warnings about layers that run in float32 here, beside those that are `kept` so.
+
+    Raises InputError for a file in which no layer is quantized.
+    """
+    kernels, layers = kernels_of(target, source.facts.sample_shape), quantized_layers(quantized)
+    if not layers:
+        message = f"{source.path} has no convolution or matrix product that onnxruntime quantizes"
+        if kept:
+            message = f"no layer of {source.path} is left to quantize; in float32: {', '.join(kept)}"
+        raise InputError(message, "keep fewer nodes, ask for less, or choose another method")
+    lines = []
+    if (without := len(layers) - len(kernels.integer)) > 0:
+        line = f"{without} of {len(layers)} quantized layers run in float32 on this machine"
+        line = f"{line}: onnxruntime has no integer kernel for them, and the file may be slower than the float one"
+        lines.append(line)
+    done = {*layers, *kept}
+    if left := [node for node in quantized.graph.node if node.op_type in LAYER_KERNELS and node.name not in done]:
+        kinds = ", ".join(sorted({node.op_type for node in left}))
+        total = len(layers) + len(left)
+        lines.append(f"onnxruntime does not quantize {kinds}: {len(left)} of {total} layers stay in float32")
+    return tuple(lines)
 
 
 def _observed(source: Source) -> Samples:
@@ -160,23 +185,21 @@ def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: In
         cache, float_file, written = folder / "ranges.json", folder / "float.onnx", folder / "int8.onnx"
         storage.write_json(cache, _cache(ranges))
         onnx.save(model, float_file)
-        with hushed():
-            try:
-                quantize_static(
-                    float_file,
-                    written,
-                    calibration_data_reader=None,
-                    calibration_cache_path=cache,
-                    calibrate_method=CalibrationMethod.MinMax,
-                    quant_format=QuantFormat.QDQ,
-                    per_channel=settings.per_channel,
-                    reduce_range=settings.reduce_range,
-                    activation_type=types[settings.activations],
-                    weight_type=types[settings.weights],
-                    nodes_to_exclude=list(settings.keep_float),
-                )
-            except (ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:
-                raise InputError(f"onnxruntime does not quantize this model: {error}", "keep nodes in float") from error
+        with quantizing():
+            quantize_static(
+                float_file,
+                written,
+                calibration_data_reader=None,
+                calibration_cache_path=cache,
+                calibrate_method=CalibrationMethod.MinMax,
+                quant_format=QuantFormat.QDQ,
+                per_channel=settings.per_channel,
+                reduce_range=settings.reduce_range,
+                activation_type=types[settings.activations],
+                weight_type=types[settings.weights],
+                nodes_to_exclude=list(settings.keep_float),
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+            )
         quantized = onnx.load(written)
     shield_float_layers(quantized)
     forget_unused_domains(quantized)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.call_times import CALLS, time_ratio
 from kdbench.compress.kernels import Kernels, kernels_of
-from kdbench.compress.preparing import forget_unused_domains, hushed, prepared, require_nodes
+from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes
 from kdbench.errors import InputError
+from kdbench.units import percent
 
 if TYPE_CHECKING:
     import onnx
+
+_MOST = 0.5  # of the multiply–accumulates
 
 
 @COMPRESSORS.register("int8-dynamic")
@@ -48,7 +51,7 @@ def quantize_dynamically(model: "onnx.ModelProto", settings: Int8Dynamic, target
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with hushed():
+    with quantizing():
         quantize_dynamic(
             model,
             target,
@@ -56,6 +59,7 @@ def quantize_dynamically(model: "onnx.ModelProto", settings: Int8Dynamic, target
             per_channel=settings.per_channel,
             reduce_range=settings.reduce_range,
             nodes_to_exclude=list(settings.keep_float),
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
     quantized = onnx.load(target)
     forget_unused_domains(quantized)
@@ -63,6 +67,8 @@ def quantize_dynamically(model: "onnx.ModelProto", settings: Int8Dynamic, target
 
 
 def _warnings(model: "onnx.ModelProto", target: Path, source: Source, kernels: Kernels) -> tuple[str, ...]:
+    if kernels.integer_share < _MOST:
+        return (f"only {percent(kernels.integer_share)} of the multiply–accumulates run in integers on this machine",)
     convolutions = sum(macs for _, operator, macs in kernels.layers if operator == "ConvInteger")
     if not convolutions or convolutions < 0.5 * sum(macs for *_, macs in kernels.layers):
         return ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from numpy.typing import NDArray
@@ -103,3 +104,14 @@ def probe_shape(facts: ModelFacts) -> tuple[int, ...] | None:
     if facts.input_dtype != "float32" or not facts.input_shape or len(sample) < len(facts.sample_shape):
         return None
     return (facts.fixed_batch or 1, *sample)
+
+
+def require_loads(path: Path, facts: ModelFacts) -> None:
+    """Raise InputError unless onnxruntime loads the file at `path`, and runs it where the input's size is known."""
+    import numpy as np
+    import onnx
+
+    model = onnx.load(path)
+    observer = Observer(model, [model.graph.output[0].name], fed=facts.input_name)
+    if (shape := probe_shape(facts)) is not None:
+        observer(np.zeros(shape, np.float32))

@@ -1,17 +1,18 @@
 """A float model made ready for quantization: checked, its nodes named, its opset raised, its constants folded."""
 
 import contextlib
+import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import temporary
 from kdbench.compress.activations import refused
 from kdbench.compress.wiring import LAYERS
-from kdbench.errors import InputError
+from kdbench.errors import InputError, first_line
 from kdbench.modelfile.external_data import external_files
 from kdbench.modelfile.facts import MAX_FILE_BYTES, integer_operators, read_model
 from kdbench.modelfile.ort_format import is_ort
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _OPSET = 13  # the first with scales by channel
 _IR_VERSION = 8  # opset 13 needs 7; files of runtimes in use are read up to this one
+# What its quantizer raises on graphs that it does not expect; it asserts, too.
+_QUANTIZER_FAULTS = (ValueError, RuntimeError, TypeError, AttributeError, LookupError, AssertionError)
+# What it appends to the names of tensors and nodes.
+_RESERVED = ("_quantized", "_scale", "_zero_point", "_QuantizeLinear", "_DequantizeLinear")
 _FLOAT_HINT = "compress the float32 model that it was made from"
 
 
@@ -30,13 +35,14 @@ def prepared(path: Path) -> "onnx.ModelProto":
     """Return the float32 model at `path` as quantization takes it: batch norm and constants folded, each node named.
 
     Names of nodes that have one stay, except where two nodes become one. Raises InputError as `require_float32` does,
-    and for a model that onnxruntime does not load.
+    for weights that are not finite, and for a model that onnxruntime does not load.
     """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     require_float32(path)
     model = onnx.load(path)
+    require_finite(model, path)
     name_nodes(model)
     try:
         if opset(model) < _OPSET:
@@ -53,7 +59,9 @@ def prepared(path: Path) -> "onnx.ModelProto":
             raise
         raise refused(error) from error
     name_nodes(model)
+    fold_factors(model)
     flatten_biases(model)
+    rename_reserved(model)
     forget_unused_domains(model)
     return model
 
@@ -68,6 +76,18 @@ def hushed() -> Iterator[None]:
         yield
     finally:
         root.setLevel(level)
+
+
+@contextlib.contextmanager
+def quantizing() -> Iterator[None]:
+    """Raise InputError for a model that onnxruntime's quantizer does not take; hush its log."""
+    try:
+        with hushed():
+            yield
+    except _QUANTIZER_FAULTS as error:
+        reason = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
+        hint = "name the nodes that it cannot take in keep_float, or choose fp16"
+        raise InputError(f"onnxruntime does not quantize this model: {reason}", hint) from error
 
 
 def require_float32(path: Path) -> None:
@@ -108,6 +128,51 @@ def opset(model: "onnx.ModelProto") -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
 
 
+def require_finite(model: "onnx.ModelProto", path: Path) -> None:
+    """Raise InputError for weights that are NaN, and for layers' weights that are infinite: no scale fits them."""
+    import numpy as np
+    import onnx
+
+    of_layers = {name for node in nodes_of(model) if node.op_type in LAYERS for name in node.input[1:]}
+    for name, tensor in tensors_of(model):
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        if not np.isfinite(values).all() and (name in of_layers or np.isnan(values).any()):
+            raise InputError(
+                f"{path}: the weights {name!r} are not finite", "train the model again, or repair the file"
+            )
+
+
+def fresh_name(wanted: str, taken: Container[str]) -> str:
+    """Return a name that is not `taken`: `wanted`, or the first of it with a number."""
+    names = (f"{wanted}_{number}" for number in itertools.count(1))
+    return wanted if wanted not in taken else next(name for name in names if name not in taken)
+
+
+def rename_reserved(model: "onnx.ModelProto") -> None:
+    """Give other names to tensors and nodes that are called as the quantizer will call what belongs to another one."""
+    graph = model.graph
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    tensors = {name for node in graph.node for name in (*node.input, *node.output) if name} | fixed
+    renamed: dict[str, str] = {}
+    for name in sorted(tensors - fixed):
+        if any(name.removesuffix(ending) in tensors - {name} for ending in _RESERVED):
+            renamed[name] = fresh_name(f"{name}_", tensors | set(renamed.values()))
+    for node in nodes_of(model):
+        for slots in (node.input, node.output):
+            for place, name in enumerate(slots):
+                slots[place] = renamed.get(name, name)
+    for stored in (graph.initializer, graph.value_info):
+        for entry in stored:
+            entry.name = renamed.get(entry.name, entry.name)
+    nodes = {node.name for node in graph.node}
+    for node in graph.node:
+        if any(node.name.removesuffix(ending) in tensors - {node.name} for ending in _RESERVED):
+            node.name = fresh_name(f"{node.name}_", nodes)
+            nodes.add(node.name)
+
+
 def name_nodes(model: "onnx.ModelProto") -> None:
     """Name each unnamed node of the main graph after its operator and place, and repeated names apart."""
     taken = Counter(node.name for node in model.graph.node if node.name)
@@ -137,6 +202,30 @@ def make_weights_constant(model: "onnx.ModelProto") -> None:
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     model.ir_version = max(model.ir_version, _IR_VERSION)
+
+
+def fold_factors(model: "onnx.ModelProto") -> None:
+    """Multiply the alpha and beta of each Gemm into its stored weights and bias.
+
+    The quantizer (onnxruntime 1.31) writes a bias with another beta than 1 that is wrong by that factor, and runtimes
+    have integer kernels for alpha 1 alone.
+    """
+    import numpy as np
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        for place, key in ((1, "alpha"), (2, "beta")) if node.op_type == "Gemm" else ():
+            given = next((entry for entry in node.attribute if entry.name == key), None)
+            read = node.input[place] if place < len(node.input) else ""
+            if given is None or given.f == 1 or read not in stored:
+                continue
+            scaled = (numpy_helper.to_array(stored[read]) * np.float32(given.f)).astype(np.float32)
+            name = fresh_name(f"{node.name}_{read}_{key}", stored)
+            model.graph.initializer.append(numpy_helper.from_array(scaled, name))
+            node.input[place] = name
+            node.attribute.remove(given)
+    _forget_unused_initializers(model)
 
 
 def flatten_biases(model: "onnx.ModelProto") -> None:

@@ -15,7 +15,7 @@ from pydantic import Field
 from kdbench import units
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.call_times import time_ratio
-from kdbench.compress.preparing import name_nodes, require_float32, require_nodes
+from kdbench.compress.preparing import name_nodes, require_finite, require_float32, require_nodes
 from kdbench.errors import InputError
 from kdbench.modelfile.compressed import compressed_bytes
 
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
 # The inputs of an operator that are its weights.
 _WEIGHTS = {
-    **dict.fromkeys(("Conv", "ConvTranspose"), (1,)),
-    **dict.fromkeys(("Gemm", "MatMul"), (0, 1)),
+    **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv"), (1,)),
+    **dict.fromkeys(("Gemm", "MatMul", "FusedGemm", "FusedMatMul"), (0, 1)),
     **dict.fromkeys(("RNN", "GRU", "LSTM"), (1, 2)),
 }
+# Operators that give out the numbers that they read, in another order or shape.
+_REARRANGING = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 
 
 @COMPRESSORS.register("sparse")
@@ -54,6 +56,7 @@ class Sparse(Compressor):
 
         require_float32(source.path)
         model = onnx.load(source.path)
+        require_finite(model, source.path)
         names = weights_by_node(model)
         require_nodes(model, self.keep_dense, "keep_dense")
         kept = {name for node in self.keep_dense for name in names.get(node, ())}
@@ -78,13 +81,21 @@ def weights_by_node(model: "onnx.ModelProto") -> "dict[str, list[str]]":
     """Return the names of the stored weights of each layer, by the node's name; unnamed nodes of `model` get one."""
     name_nodes(model)
     stored = _stored(model)
+    behind = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in _REARRANGING}
     found: dict[str, list[str]] = {}
     for node in model.graph.node:
-        read = [node.input[place] for place in _WEIGHTS.get(node.op_type, ()) if place < len(node.input)]
+        read = [_traced(node.input[i], behind) for i in _WEIGHTS.get(node.op_type, ()) if i < len(node.input)]
         names = [name for name in read if name in stored and len(stored[name].dims) > 1]
-        if names and node.domain in {"", "ai.onnx"}:
+        if names:
             found[node.name] = names
     return found
+
+
+def _traced(name: str, behind: "Mapping[str, str]") -> str:
+    """Return the tensor that `name` is, with its axes or shape as they are stored."""
+    while name in behind:
+        name = behind[name]
+    return name
 
 
 def _stored(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
@@ -105,8 +116,6 @@ def _zero_smallest(weights: "Mapping[str, onnx.TensorProto]", share: float, scop
     arrays: dict[str, NDArray[np.float32]] = {}
     for name, tensor in weights.items():
         arrays[name] = numpy_helper.to_array(tensor).copy()
-        if not np.isfinite(arrays[name]).all():
-            raise InputError(f"the weights {name!r} are not finite", "train the model again")
     groups = [list(arrays)] if scope == "global" else [[name] for name in arrays]
     for group in groups:
         flat = np.concatenate([arrays[name].ravel() for name in group])

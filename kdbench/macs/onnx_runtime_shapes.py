@@ -27,6 +27,7 @@ _REPLACEMENTS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "GemmFastGelu": ("MatMul", (0, 1)),
     "DynamicQuantizeMatMul": ("MatMul", (0, 1)),
     "MatMulIntegerToFloat": ("MatMul", (0, 1)),
+    "DynamicQuantizeLSTM": ("LSTM", (0, 1, 2)),
     "QLinearAdd": ("Add", (0, 3)),
     "QLinearMul": ("Mul", (0, 3)),
     "QLinearAveragePool": ("AveragePool", (0,)),
@@ -61,9 +62,10 @@ def _standardised(node: Node) -> list[Node]:
     if node.op_type not in _REPLACEMENTS:
         return [node]
     standard, positions = _REPLACEMENTS[node.op_type]
-    # The fourth output of Skip…Normalization is the sum that is normalised.
-    outputs = [name for name in (*node.output[:1], *node.output[3:4]) if name]
-    nodes = [helper.make_node(standard, [node.input[i] for i in positions], [name]) for name in outputs]
+    # The fourth output of Skip…Normalization is the sum that is normalised. Those of LSTM are its own.
+    each = [[name] for name in (*node.output[:1], *node.output[3:4]) if name]
+    outputs = [list(node.output)] if standard == "LSTM" else each
+    nodes = [helper.make_node(standard, [node.input[i] for i in positions], names) for names in outputs]
     for replacement in nodes:
         replacement.attribute.extend(node.attribute)
     return nodes
@@ -109,11 +111,6 @@ def _grouped(operation: Operation) -> Shape:
     return (batch, length, width if operation.has(1) else width // (heads + 2 * shared) * heads)
 
 
-def _dynamic_lstm(operation: Operation) -> Shape:
-    length, batch, _ = operation.input(0)
-    return (length, operation.input(1)[0], batch, operation.attribute("hidden_size", 0))
-
-
 RULES: Mapping[str, Callable[[Operation], Shape]] = {
     "MatMulNBits": _nbits,
     "MatMulBnb4": _nbits,
@@ -121,7 +118,6 @@ RULES: Mapping[str, Callable[[Operation], Shape]] = {
     "QAttention": _attention,
     "MultiHeadAttention": _multi_head,
     "GroupQueryAttention": _grouped,
-    "DynamicQuantizeLSTM": _dynamic_lstm,
 }
 """The shape of the first output, by operator. A rule raises KeyError if an input's shape is unknown."""
 

@@ -28,6 +28,8 @@ _UNTRAINED: dict[str, tuple[int, ...]] = {
     "DynamicQuantizeMatMul": (2, 3),
     "MatMulIntegerToFloat": (2, 3, 4, 5),
     "QGemm": (1, 2, 4, 5, 7, 8),
+    "DynamicQuantizeLSTM": (8, 9, 10, 11),
+    "MatMulNBits": (2, 3, 4),
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), (1, 2, 4, 5, 6, 7)),
     **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax"), (1, 2, 3, 4)),
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (1, 2, 3, 4)),
@@ -64,6 +66,8 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         for position in _UNTRAINED.get(node.op_type, ())
         if position < len(node.input)
     }
+    untrained |= set(_scales_beside_ranges(model))
+    packed = dict(_packed(model))
     tensors = list(tensors_of(model))
     for name, tensor in tensors:
         stored, needed = len(tensor.raw_data), tensor_bytes(tensor)
@@ -71,13 +75,31 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
             raise InputError(f"{path}: {name!r} holds {stored} bytes, and its shape needs {needed}", _COPY_AGAIN)
     # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
     in_attributes = [a for node in nodes_of(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
-    trained = [t for name, t in tensors if name not in untrained and t.data_type not in untrained_types]
+    trained = [(n, t) for n, t in tensors if n not in untrained and t.data_type not in untrained_types]
     return Weights(
-        parameters=sum(math.prod(t.dims) for t in trained) + sum(len(a.floats) for a in in_attributes),
+        parameters=sum(packed.get(name, math.prod(tensor.dims)) for name, tensor in trained)
+        + sum(len(a.floats) for a in in_attributes),
         weight_bytes=sum(tensor_bytes(t) for _, t in tensors)
         + sum(4 * len(a.floats) + 8 * len(a.ints) for a in in_attributes),
         external_bytes=sum(file.stat().st_size for file in external_files((t for _, t in tensors), path)),
     )
+
+
+def _scales_beside_ranges(model: "onnx.ModelProto") -> "Iterator[str]":
+    """Yield what scales of activations, which are found while the model runs, are multiplied with: weights' scales."""
+    nodes = list(nodes_of(model))
+    found = {node.output[1] for node in nodes if node.op_type == "DynamicQuantizeLinear" and len(node.output) > 1}
+    for node in nodes:
+        if node.op_type == "Mul" and found.intersection(node.input):
+            yield from (name for name in node.input if name not in found)
+
+
+def _packed(model: "onnx.ModelProto") -> "Iterator[tuple[str, int]]":
+    """Yield the names of weights of less than a byte that bytes hold, with how many there are of them."""
+    for node in nodes_of(model):
+        if node.op_type == "MatMulNBits":
+            sizes = {attribute.name: attribute.i for attribute in node.attribute}
+            yield node.input[1], sizes.get("K", 0) * sizes.get("N", 0)
 
 
 def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProto]]":

@@ -96,7 +96,7 @@ def test_the_card_tells_the_noise_of_each_layer_worst_first(tmp_path):
 def test_layers_without_an_integer_kernel_are_told(resnet20, tmp_path):
     images = np.random.default_rng(1).standard_normal((2, 3, 32, 32)).astype(np.float32)
     (line,) = outcome_of(resnet20, tmp_path / "int8.onnx", images, activations="int8").warnings
-    assert line.startswith("10 of 20 layers")
+    assert line.startswith("10 of 20 quantized layers")
 
 
 def test_layers_that_were_kept_are_not_told(tmp_path):

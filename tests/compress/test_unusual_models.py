@@ -1,0 +1,180 @@
+"""Graphs that exporters write and quantizers stumble on: each file answers as its source does, or is refused."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from small_graphs import model_of, run, stored
+
+from kdbench.compress import COMPRESSORS, Calibration, Source
+from kdbench.compress.kernels import kernels_of
+from kdbench.errors import InputError
+from kdbench.macs.onnx_counter import count_onnx
+from kdbench.modelfile.facts import inspect, read_facts
+from kdbench.results.cards import CalibrationSet
+
+RNG = np.random.default_rng(7)
+X = RNG.standard_normal((24, 64)).astype(np.float32)
+KNOWN = CalibrationSet(data="noise", count=24, seed=0, sha256="0" * 64)
+METHODS = ("int8", "int8-dynamic", "int4", "fp16", "sparse")
+LEAST_DB = {"int8": 25, "int8-dynamic": 25, "int4": 12, "fp16": 50, "sparse": 3}
+
+
+def normal(*shape):
+    return (RNG.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+
+def saved(path, nodes, weights, **keywords):
+    model = model_of(nodes, weights, {"x": ["n", 64]}, **keywords)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10]))
+    onnx.save(model, path)
+    return path
+
+
+def compress(path, method, **settings):
+    target = path.with_name(f"{path.stem}-{method}.onnx")
+    outcome = COMPRESSORS.get(method)(**settings).compress(Source(path, inspect(path), Calibration(X, KNOWN)), target)
+    return target, outcome
+
+
+def decibels(path, target):
+    exact, changed = (run(onnx.load(file), x=X).astype(float) for file in (path, target))
+    error = np.sum((exact - changed) ** 2)
+    return 10 * np.log10(np.sum(exact**2) / error) if error else np.inf
+
+
+def factors(path):
+    nodes = [
+        ("Gemm", ["x", "w", "b"], ["h"], {"transB": 1, "alpha": 0.5, "beta": 2.0}),
+        ("Relu", ["h"], ["r"], {}),
+        ("Gemm", ["r", "v", "c"], ["y"], {"beta": 0.25}),
+    ]
+    weights = {"w": normal(32, 64), "b": normal(32) * 4, "v": normal(32, 10), "c": normal(10) * 4}
+    return saved(path, nodes, weights)
+
+
+def reserved_names(path):
+    """Name tensors and nodes as onnxruntime's quantizer names what belongs to other tensors."""
+    nodes = [
+        ("MatMul", ["x", "w"], ["x_quantized"], {}),
+        ("Relu", ["x_quantized"], ["w_quantized"], {}),
+        ("Add", ["w_quantized", "y_scale"], ["y_zero_point"], {}),
+        ("MatMul", ["y_zero_point", "v"], ["y"], {}),
+    ]
+    saved(path, nodes, {"w": normal(64, 32), "v": normal(32, 10), "y_scale": normal(32)})
+    model = onnx.load(path)
+    model.graph.node[0].name, model.graph.node[3].name = "x_QuantizeLinear", "y_DequantizeLinear"
+    onnx.save(model, path)
+    return path
+
+
+def rearranged(path):
+    nodes = [
+        ("Transpose", ["wt"], ["w"], {"perm": [1, 0]}),
+        ("MatMul", ["x", "w"], ["h"], {}),
+        ("Relu", ["h"], ["r"], {}),
+        ("Identity", ["vi"], ["v"], {}),
+        ("MatMul", ["r", "v"], ["y"], {}),
+    ]
+    return saved(path, nodes, {"wt": normal(32, 64), "vi": normal(32, 10)})
+
+
+def with_float64(path):
+    nodes = [
+        ("MatMul", ["x", "w"], ["h"], {}),
+        ("Cast", ["h"], ["d"], {"to": TensorProto.DOUBLE}),
+        ("MatMul", ["d", "v"], ["e"], {}),
+        ("Cast", ["e"], ["y"], {"to": TensorProto.FLOAT}),
+    ]
+    return saved(path, nodes, {"w": normal(64, 32), "v": normal(32, 10).astype(np.float64)})
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("made", [factors, reserved_names, rearranged, with_float64])
+def test_files_answer_as_their_source_does(tmp_path, made, method):
+    path = made(tmp_path / "net.onnx")
+    target, _ = compress(path, method)
+    assert decibels(path, target) > LEAST_DB[method]
+    assert count_onnx(target).macs == count_onnx(path).macs
+    assert read_facts(target).parameters == read_facts(path).parameters
+
+
+def test_a_gemm_with_factors_has_an_integer_kernel(tmp_path):
+    target, outcome = compress(factors(tmp_path / "net.onnx"), "int8")
+    assert kernels_of(target).integer_share == 1
+    assert outcome.warnings == ()
+
+
+def test_products_of_other_types_stay_as_they_are(tmp_path):
+    path = with_float64(tmp_path / "net.onnx")
+    target, outcome = compress(path, "int4")
+    assert stored(onnx.load(target), "v").dtype == np.float64
+    assert outcome.facts["quantized_share"] == pytest.approx(64 * 32 / (64 * 32 + 32 * 10))
+
+
+def recurrent(path):
+    nodes = [
+        ("Reshape", ["x", "shape"], ["s"], {}),
+        ("LSTM", ["s", "w", "r", "b"], ["", "h"], {"hidden_size": 8}),
+        ("Squeeze", ["h", "axes"], ["q"], {}),
+        ("Gemm", ["q", "v", "c"], ["y"], {}),
+    ]
+    weights = {"shape": np.array([4, -1, 16]), "axes": np.array([0]), "w": normal(1, 32, 16), "r": normal(1, 32, 8)}
+    return saved(path, nodes, {**weights, "b": normal(1, 64), "v": normal(8, 10), "c": normal(10)})
+
+
+def test_a_recurrent_layer_is_counted_where_it_is_quantized_and_told_where_it_is_not(tmp_path):
+    path = recurrent(tmp_path / "net.onnx")
+    dynamic, _ = compress(path, "int8-dynamic")
+    report = count_onnx(dynamic)
+    assert (report.macs, report.uncounted) == (count_onnx(path).macs, ())
+    assert read_facts(dynamic).parameters == read_facts(path).parameters
+    _, outcome = compress(path, "int8")
+    (line,) = outcome.warnings
+    assert "LSTM: 1 of 2 layers" in line
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path, method, wrong):
+    weight = normal(64, 10)
+    weight[3, 4] = wrong
+    path = saved(tmp_path / "net.onnx", [("MatMul", ["x", "w"], ["y"], {})], {"w": weight})
+    with pytest.raises(InputError, match="'w' are not finite"):
+        compress(path, method)
+
+
+def test_a_mask_may_be_infinite(tmp_path):
+    mask = np.zeros(10, np.float32)
+    mask[2] = -np.inf
+    nodes = [("MatMul", ["x", "w"], ["h"], {}), ("Add", ["h", "m"], ["i"], {}), ("Softmax", ["i"], ["y"], {})]
+    path = saved(tmp_path / "net.onnx", nodes, {"w": normal(64, 10), "m": mask})
+    for method in ("sparse", "int8-dynamic"):
+        target, _ = compress(path, method)
+        assert (run(onnx.load(target), x=X)[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("method", ["int8", "int8-dynamic", "int4", "sparse"])
+def test_a_network_without_layers_is_refused(tmp_path, method):
+    path = saved(tmp_path / "net.onnx", [("Slice", ["x", "from", "to", "axis"], ["y"], {})], {
+        "from": np.array([0]), "to": np.array([10]), "axis": np.array([1]),
+    })  # fmt: skip
+    with pytest.raises(InputError, match="has no"):
+        compress(path, method)
+
+
+def test_a_file_in_which_everything_stays_in_float_is_no_variant(tmp_path):
+    path = saved(tmp_path / "net.onnx", [("MatMul", ["x", "w"], ["y"], {})], {"w": normal(64, 10)})
+    with pytest.raises(InputError, match="is left to quantize; in float32: MatMul_0"):
+        compress(path, "int8", keep_float=("MatMul_0",))
+
+
+def test_what_the_quantizer_does_not_take_is_refused_with_its_reason(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", broken)
+    path = saved(tmp_path / "net.onnx", [("MatMul", ["x", "w"], ["y"], {})], {"w": normal(64, 10)})
+    with pytest.raises(InputError, match="IndexError: list index") as refused:
+        compress(path, "int8")
+    assert "keep_float" in refused.value.hint
