@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import ValidationInfo, field_validator
+
 from kdbench.compress.calibration import Calibration
 from kdbench.compress.held_out import HeldOut
 from kdbench.modelfile.facts import ModelFacts
@@ -69,6 +71,13 @@ class Compressor(Value):
 
     def require_available(self) -> None:
         """Raise InputError if something that the method needs is not installed, before any work begins."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_name(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take a text as the only name, where a setting is a list of names."""
+        is_list = info.field_name is not None and cls.model_fields[info.field_name].annotation == tuple[str, ...]
+        return (value,) if is_list and isinstance(value, str) else value
 
     def compress(self, source: Source, target: Path) -> Outcome:
         """Write a variant of `source` to `target`: the same bytes whenever settings, inputs and versions are the same.

@@ -45,9 +45,9 @@ def prepared(path: Path) -> "onnx.ModelProto":
     require_finite(model, path)
     name_nodes(model)
     try:
+        make_weights_constant(model)  # the converter knows no weight of an old IR version that is not an input too
         if opset(model) < _OPSET:
             model = onnx.version_converter.convert_version(model, _OPSET)
-        make_weights_constant(model)
         with temporary.folder() as folder:
             read, written = folder / "float.onnx", folder / "prepared.onnx"
             onnx.save(model, read)  # given a model in memory without raw data, it skips the optimisation

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import field_validator
 
 from kdbench import units
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
@@ -18,6 +18,7 @@ from kdbench.compress.call_times import time_ratio
 from kdbench.compress.preparing import name_nodes, require_finite, require_float32, require_nodes
 from kdbench.errors import InputError
 from kdbench.modelfile.compressed import compressed_bytes
+from kdbench.validation import WrongValueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,9 +47,17 @@ class Sparse(Compressor):
 
     leaves_float32 = True
 
-    sparsity: float = Field(default=0.5, gt=0, lt=1)
+    sparsity: float = 0.5
     scope: Literal["global", "layer"] = "global"
     keep_dense: tuple[str, ...] = ()
+
+    @field_validator("sparsity")
+    @classmethod
+    def _is_share(cls, sparsity: float) -> float:
+        if not 0 < sparsity < 1:
+            hint = f"write {sparsity / 100:g} for {sparsity:g} %" if 1 < sparsity < 100 else "such as 0.5"
+            raise WrongValueError(f"{sparsity:g} is no share above 0 and below 1", hint)
+        return sparsity
 
     def compress(self, source: Source, target: Path) -> Outcome:
         """Write the sparse file; raises InputError for a model without such weights, and for an unknown node."""

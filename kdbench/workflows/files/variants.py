@@ -45,7 +45,7 @@ def compressor(method: str, settings: Mapping[str, Any] | None = None) -> Compre
     """Return a method with settings; raises InputError for what is unknown, invalid, or needs what is not installed."""
     kind = COMPRESSORS.get(method)
     try:
-        chosen = validated(kind, settings or {})
+        chosen = validated(kind, settings or {}, f"docs/compression.md explains the settings of {method}")
     except InputError as error:
         raise InputError(f"{method}: {error.message}", error.hint) from error
     chosen.require_available()
