@@ -79,6 +79,21 @@ def rearranged(path):
     return saved(path, nodes, {"wt": normal(32, 64), "vi": normal(32, 10)})
 
 
+def of_old_version(path):
+    """Write IR version 3, opset 9, where weights are inputs too."""
+    nodes = [
+        ("Gemm", ["x", "w", "b"], ["h"], {"transB": 1}),
+        ("Relu", ["h"], ["r"], {}),
+        ("MatMul", ["r", "v"], ["y"], {}),
+    ]
+    model = onnx.load(saved(path, nodes, {"w": normal(32, 64), "b": normal(32), "v": normal(32, 10)}, opset=9))
+    model.ir_version = 3
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, tensor.dims))
+    onnx.save(model, path)
+    return path
+
+
 def with_float64(path):
     nodes = [
         ("MatMul", ["x", "w"], ["h"], {}),
@@ -90,7 +105,7 @@ def with_float64(path):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("made", [factors, reserved_names, rearranged, with_float64])
+@pytest.mark.parametrize("made", [factors, reserved_names, rearranged, of_old_version, with_float64])
 def test_files_answer_as_their_source_does(tmp_path, made, method):
     path = made(tmp_path / "net.onnx")
     target, _ = compress(path, method)

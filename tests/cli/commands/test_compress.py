@@ -3,6 +3,8 @@ import shlex
 import pytest
 from compress.networks import convolutional
 
+from kdbench.cli.commands.compress import _size_in_words
+
 FED = ["--data", "digits", "--colour=RGB", "--scale", "16"]
 
 
@@ -13,7 +15,7 @@ def model(tmp_path):
 
 def test_it_says_what_it_wrote_and_how_to_measure_it(run_cli, model, tmp_path):
     words = ["compress", model, "--method", "int8", *FED, "--calibration-count", 16, "--out", tmp_path / "out", "-q"]
-    ended = run_cli(*words, "--set", "int8.keep_float=['second']", "--calibrator", "entropy", "--json")
+    ended = run_cli(*words, "--set", "int8.keep_float=second", "--calibrator", "entropy", "--json")
     assert ended.code == 0
     (variant,) = ended.json["variants"]
     made = variant["card"]["variant"]
@@ -33,6 +35,7 @@ def test_it_says_what_it_wrote_and_how_to_measure_it(run_cli, model, tmp_path):
         (["--method", "int8", "--set", "fp32.x=1", *FED], "fp32"),
         (["--method", "int8", "--calibration-count", "0", *FED], "calibration count is 0"),
         (["--method", "int8", "--no-accuracy"], "--no-accuracy"),
+        (["--method", "sparse", "--set", "sparse.sparsity=50"], "write 0.5 for 50 %"),
         (FED, "--method"),
     ],
 )
@@ -42,3 +45,11 @@ def test_bad_input_ends_with_three(run_cli, model, tmp_path, words, message):
     assert message in ended.err
     assert "hint: " in ended.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [(3.476, "3.48× smaller"), (0.5, "2.00× larger"), (1.0, "of the same size"), (0.999, "of the same size")],
+)
+def test_sizes_are_compared_in_words(ratio, words):
+    assert _size_in_words(ratio) == words
