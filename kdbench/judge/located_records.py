@@ -1,15 +1,14 @@
 """Find the records below folders: each with a short name, and a note on each file that is left out."""
 
-import gc
 import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from kdbench.cycles import nothing_to_collect
 from kdbench.errors import InputError
 from kdbench.judge.excerpt_cache import ExcerptCache, excerpt_cache
 from kdbench.judge.excerpts import MAIN, Excerpt, Finding
@@ -45,7 +44,7 @@ def locate_records(paths: list[Path], metrics: Collection[str] = MAIN) -> tuple[
     Left out are folders that cannot be read, files that are not records, copies, and the records of `kdbench compare
     --remeasure`. Raises InputError for a path that does not exist, and where there is no record.
     """
-    with excerpt_cache() as cache, _nothing_to_collect():
+    with excerpt_cache() as cache, nothing_to_collect():
         return _located(paths, cache, {*MAIN, *metrics})
 
 
@@ -105,18 +104,6 @@ def _same(one: LocatedRecord, file: Path, excerpt: Excerpt) -> bool:
     if one.record.metrics != excerpt.metrics or one.file is None:
         return False
     return RunRecord.read(one.file).hash() == RunRecord.read(file).hash()
-
-
-@contextmanager
-def _nothing_to_collect() -> Iterator[None]:
-    """Pause the search for reference cycles: over thousands of records, which have none, it takes most of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _records_below(root: Path, notes: list[str]) -> list[Path]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+from kdbench.cycles import nothing_to_collect
 from kdbench.errors import InputError
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import Device, differences, machine_in_words, machine_name
@@ -27,6 +28,7 @@ from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall,
 INVALIDATING = {"throttled": "the machine throttled itself", "swapping": "memory was fetched from disk"}
 
 
+@nothing_to_collect()
 def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None) -> Verdict:
     """Return the verdict on the record's `candidates`; raises InputError for unknown models."""
     view = judged_view(record, target)

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 from kdbench import units
 from kdbench.results.cards import Evidence
@@ -48,7 +48,7 @@ class Number:
     mark: int | None = None
     plus_minus: Callable[[float, float], str] | None = None
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The value as text, or `n/a (reason)`; in brackets only the interval of an unstable number, which needs it."""
         if self.value is None:
@@ -59,7 +59,7 @@ class Number:
             text, asides = f"~{text}", ["est.", *asides]
         return " ".join([text, *(f"({aside})" for aside in asides if aside)])
 
-    @property
+    @cached_property
     def plain(self) -> str:
         """The value as text without asides; empty if there is no value."""
         if self.value is None:
@@ -75,7 +75,7 @@ class Number:
         """The interval as `[low, high]`; empty if there is none or if `text` includes it."""
         return "" if self.status == "unstable" else self._bracketed
 
-    @property
+    @cached_property
     def _bracketed(self) -> str:
         hidden = self.evidence == "estimated" or self._half_width is not None
         if self.value is None or self.interval is None or hidden:

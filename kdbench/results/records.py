@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from kdbench import storage
+from kdbench.cycles import nothing_to_collect
 from kdbench.errors import InputError
 from kdbench.results.cards import Evidence, ModelCard
 from kdbench.results.metrics import METRICS, PAIR_METRICS
@@ -313,6 +314,7 @@ class RunRecord(StoredValue):
         return value
 
     @classmethod
+    @nothing_to_collect()
     def read(cls, path: str | Path) -> Self:
         """Read the record of a run: `path` is its folder, its record or one of its reports, as for `RunFolder.of`.
 

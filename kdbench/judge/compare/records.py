@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kdbench import units
+from kdbench.cycles import nothing_to_collect
 from kdbench.judge.compare.deltas import Delta, NotComparable, classify, uncertainty
 from kdbench.judge.compare.matching import RUNTIMES, Match, Matched, align, in_words, match_models, other_software
 from kdbench.judge.compare.strategies import REMEASURE, MetricPair, RecordPair, delta_of, separate
@@ -22,6 +23,7 @@ from kdbench.results.samples import Samples
 _ALL_DEFAULTS = Thresholds()
 
 
+@nothing_to_collect()
 def compare(
     base: RunRecord,
     new: RunRecord,

@@ -44,6 +44,7 @@ _STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.titlesize": 11,
+    "axes.titley": 1.0,  # where it is anyway, without a search for what is in its way
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "xtick.color": GREY,
@@ -98,6 +99,9 @@ def to_svg(figure: "Figure") -> str:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if not axis.get_label_text():
+            axis.set_label_coords(0.5, 0.5)  # else its place is searched for, which takes a tenth of the time
     stream = io.StringIO()
     with rc_context(_STYLE):  # savefig would draw twice, the first time for the layout alone
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": "kdbench"})  # type: ignore[no-untyped-call]

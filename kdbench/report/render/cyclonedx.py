@@ -1,5 +1,6 @@
 """A bill of materials in CycloneDX's JSON: every model with its hash, its numbers and the models it came from."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 from kdbench import extras, storage
+from kdbench.errors import InputError
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import portable
 from kdbench.report.model_groups import dataset
@@ -14,6 +16,8 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.records import RunRecord
 
 _FILE = "bom.cdx.json"
+_RUN, _DATA = "kdbench/run", "kdbench/data"  # no model's id has a slash
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @FORMATS.register("cyclonedx")
@@ -48,25 +52,25 @@ def bom(content: Content) -> str:
             bom_ref=card.id,
             version=card.sha256[:12],
             description=_description(card),
-            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=card.sha256)],
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=card.sha256)] if _SHA256.fullmatch(card.sha256) else (),
             properties=[Property(name=name, value=value) for name, value in _properties(record, card)],
         )
 
     components = {card.id: component(card) for card in record.models}
     # The same record gives the same bill.
-    serial, created = uuid5(NAMESPACE_OID, record.hash()), datetime.fromisoformat(record.created)
-    result = Bom(serial_number=serial)
-    result.metadata.timestamp = created
+    result = Bom(serial_number=uuid5(NAMESPACE_OID, record.hash()))
+    try:
+        result.metadata.timestamp = datetime.fromisoformat(record.created)
+    except ValueError:
+        raise InputError(f"the record's time {record.created!r} is not valid", RunRecord.hint) from None
     best = next((verdict.best for verdict in content.verdicts if verdict.best in components), None)
-    subject = components[best] if best else Component(name=record.name, type=ComponentType.DATA, bom_ref="run")
+    subject = components[best] if best else Component(name=record.name, type=ComponentType.DATA, bom_ref=_RUN)
     result.metadata.component = subject
     result.metadata.tools.components.add(Component(name="kdbench", type=ComponentType.APPLICATION, version=library))
     others = [one for one in components.values() if one is not subject]
     data = dataset(record)
     if data is not None:
-        others.append(
-            Component(name=portable(data), type=ComponentType.DATA, bom_ref="data", version=_test_set(record))
-        )
+        others.append(Component(name=portable(data), type=ComponentType.DATA, bom_ref=_DATA, version=_test_set(record)))
     for one in others:
         result.components.add(one)
     for card in record.models:
@@ -93,8 +97,8 @@ def _origins(card: ModelCard) -> list[str]:
 
 def _properties(record: RunRecord, card: ModelCard) -> Iterator[tuple[str, str]]:
     yield "kdbench:opset", str(card.opset)
-    for measurement in record.measurements:
-        if measurement.model == card.id and measurement.value is not None and "class" not in measurement.axes:
+    for measurement in record.measurement_index.of_model(card.id):
+        if measurement.value is not None and "class" not in measurement.axes:
             at = "".join(f":{axis}={value}" for axis, value in measurement.axes.items())
             interval = measurement.interval
             bounds = f" [{interval.low!r}, {interval.high!r}]" if interval is not None else ""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import extras, storage
+from kdbench.characters import one_line
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import portable
 from kdbench.report.model_groups import ModelGroup, dataset, is_distilled, model_groups, network, number, teacher_of
@@ -11,6 +12,7 @@ from kdbench.report.table import Table, finished
 from kdbench.report.tables.summary import ratios, summary
 from kdbench.report.text import markdown, method
 from kdbench.results.metrics import metric as declared
+from kdbench.results.record_index import once_per_record
 from kdbench.results.records import RunRecord
 
 # The Hub's name of each metric's kind; the others are in the card's tables alone.
@@ -35,7 +37,7 @@ def card(record: RunRecord, group: ModelGroup) -> str:
     """Return the card of a model, or of the seeds of one, as Markdown with a head of YAML."""
     first, teacher = group.cards[0], teacher_of(record, group)
     kept = {group.label, teacher}
-    tables = [table for build in (summary, ratios) if (table := _rows_of(build(record), kept)).rows]
+    tables = [table for whole in _tables(record) if (table := _rows_of(whole, kept)).rows]
     return "\n\n".join([
         f"---\n{_head(record, group)}\n---",
         f"# {markdown.prose(group.label)}",
@@ -48,6 +50,11 @@ def card(record: RunRecord, group: ModelGroup) -> str:
         "kdbench measured it by",
         markdown.code_block(portable(record.command), "sh"),
     ]) + "\n"  # fmt: skip
+
+
+@once_per_record
+def _tables(record: RunRecord) -> list[Table]:
+    return [summary(record), ratios(record)]
 
 
 def _description(group: ModelGroup, teacher: str | None) -> str:
@@ -79,7 +86,7 @@ def _machine(record: RunRecord) -> Table:
 
 def _data_set(record: RunRecord) -> str | None:
     """Return the public name of the data set; None for the user's own files."""
-    name = (dataset(record) or "").split(":")[0]
+    name = one_line((dataset(record) or "").split(":")[0])
     return name if name and name not in {"folder", "npz"} else None
 
 
@@ -96,7 +103,7 @@ def _head(record: RunRecord, group: ModelGroup) -> str:
         EvalResult(
             task_type=task,
             dataset_type=data or "test",
-            dataset_name=data or f"test set {record.protocol.get('test_set_sha256', '')[:12]}".strip(),
+            dataset_name=data or one_line(f"test set {str(record.protocol.get('test_set_sha256', ''))[:12]}").strip(),
             dataset_split="test",
             metric_type=type_,
             metric_name=declared(id_).title,
@@ -120,7 +127,7 @@ def _head(record: RunRecord, group: ModelGroup) -> str:
 
 def _compression(group: ModelGroup) -> list[str]:
     first = group.cards[0]
-    tags = [first.variant.method] if first.variant is not None else []
+    tags = [one_line(first.variant.method)] if first.variant is not None else []
     return [
         *tags,
         *(["pruned"] if first.pruned is not None else []),

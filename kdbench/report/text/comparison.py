@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kdbench import units
+from kdbench.cycles import nothing_to_collect
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.table import Column, Row, Table, finished, words
@@ -90,6 +91,7 @@ def remarks(comparison: Comparison) -> list[str]:
     return [*(line for line, models in lines if models), *notes]
 
 
+@nothing_to_collect()
 def markdown(comparison: Comparison) -> str:
     """Return a comment for a pull request: the verdict, the table, and how to read it folded away."""
     table, remarked = comparison_table(comparison), remarks(comparison)

@@ -2,6 +2,7 @@
 
 import html
 import re
+from functools import lru_cache
 
 from kdbench.characters import one_line, visible
 from kdbench.report.cells import Cell, Number, Text, portable
@@ -39,6 +40,7 @@ def prose(text: str) -> str:
     return line
 
 
+@lru_cache(maxsize=10_000)  # a table repeats names and outcomes
 def _within_line(text: str) -> str:
     parts = _CODE_SPAN.split(" ".join(one_line(portable(text)).split()))
     return "".join(code(part[1:-1]) if index % 2 else _SPECIAL.sub(_escape, part) for index, part in enumerate(parts))

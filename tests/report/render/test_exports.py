@@ -57,6 +57,14 @@ class TestHubCard:
         assert "\x1b" not in card.text
         assert "<b>" not in re.sub(r"`[^`]*`|\\<b>", "", card.text)
 
+    def test_no_text_of_the_record_acts_on_who_reads_the_card(self, tmp_path, sample):
+        recipe = {**(sample.recipe or {}), "data": {"name": HOSTILE}}
+        protocol = {**sample.protocol, "test_set_sha256": 5}
+        for changed in ({"recipe": recipe}, {"recipe": None, "protocol": protocol}):
+            write(sample.model_copy(update=changed), tmp_path, ("hub-card",))
+            text = (tmp_path / "hub-cards" / "student-kd.md").read_text(encoding="utf-8")
+            assert not {"\x1b", "\u202e"} & {*text}
+
     def test_without_the_library_the_extra_is_named(self, tmp_path, sample, monkeypatch):
         monkeypatch.setitem(sys.modules, "huggingface_hub", None)
         with pytest.raises(InputError) as error:
@@ -93,6 +101,19 @@ class TestCycloneDx:
         content = json.loads(self.bill(sample.model_copy(update={"models": tuple(cards)})))
         depends = {d["ref"]: d.get("dependsOn", []) for d in content["dependencies"]}
         assert depends["student-hint"] == ["student-kd"]
+
+    def test_a_record_that_was_edited_gives_no_invalid_bill(self, sample):
+        from cyclonedx.schema import SchemaVersion
+        from cyclonedx.validation.json import JsonStrictValidator
+
+        with pytest.raises(InputError, match="time 'yesterday'"):
+            self.bill(sample.model_copy(update={"created": "yesterday"}))
+        cards = [card.model_copy(update={"sha256": "x", "id": "run"}) for card in sample.models[:1]]
+        changed = {"models": tuple(cards), "measurements": (), "pairs": (), "layers": ()}
+        bill = self.bill(sample.model_copy(update=changed))
+        assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill) is None
+        references = re.findall(r'"bom-ref": "([^"]*)"', bill)
+        assert len(references) == len(set(references)) > 1
 
     def test_the_same_record_gives_the_same_bill(self, sample):
         assert self.bill(sample) == self.bill(sample)

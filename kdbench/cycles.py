@@ -1,0 +1,21 @@
+"""Python's search for reference cycles, paused where there are many objects and no cycles among them."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def nothing_to_collect() -> Iterator[None]:
+    """Pause the search for reference cycles within a block, or within a function that this decorates.
+
+    Records have no cycles: what is no longer needed is freed at once. With large ones, the search takes half the time,
+    because it walks through all of them again and again.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
