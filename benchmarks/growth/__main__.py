@@ -1,127 +1,121 @@
-"""CPU time of reports, comparisons, verdicts, histories and plans against the number of models or records.
+"""CPU time of reports, comparisons, verdicts, histories and plans against the number of models, records or points.
 
-    python -m benchmarks.growth [--only TASK ...] [--folder DIR]
+    python -m benchmarks.growth [--only TASK ...] [--repeats N] [--folder DIR] [--page FILE]
 
-Each task runs at three sizes, in this process, after a small one that loads its libraries; the exponent is the slope of
-log time over log size between the last two. Reports, verdicts and comparisons include reading the records, reports
-their figures. The output is a table in Markdown; `reports/growth` has the last one.
+Each task runs at three sizes, each time in a fork of a process that has loaded the libraries; the least CPU time of the
+repeats counts, because other work only adds to it. The exponent is the slope of log time over log size between the last
+two sizes. Reports, verdicts and comparisons include reading the records, reports their figures. Linux.
 """
 
 import argparse
 import math
 import os
+import pickle
+import resource
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.growth.records import Parts, synthetic_record
-from kdbench.judge.compare.records import compare
-from kdbench.judge.history import history
-from kdbench.judge.located_records import locate_records
-from kdbench.judge.readiness import judge
-from kdbench.judge.target import load_target, shipped_targets
-from kdbench.recipe.loading import recipe_of
-from kdbench.report import Content, write
-from kdbench.report.styles import STYLES
-from kdbench.report.text.comparison import markdown
-from kdbench.results.records import RunRecord
-from kdbench.workflows.study.plan import plan
+from benchmarks.growth.tasks import SetUp, Task, Tasks
 
-SMALL = Parts(classes=3, energy=False, offline=False, layers=False, seeds=False, faults=False)
-MODELS, COMPARED, RECORDS, POINTS = (25, 50, 100), (75, 150, 300), (500, 1000, 2000), (2500, 5000, 10_000)
 WARM_UP = 5
+STEEPEST = 1.2  # exponent
 
-SetUp = Callable[[int], Callable[[], object]]
-"""Prepares a task of a size, untimed, and returns the task."""
+_PAGE = """# How work grows with the number of models and records
+
+CPU time of {repeats} on two cores of a virtual machine that other work shares; the last memory is the
+most that the process had, libraries and input included. Records are synthetic, reports include their figures. The
+exponent is the slope of log time over log n between the last two sizes; n^{steepest} at most is the goal.
+
+    python -m benchmarks.growth --page reports/growth/README.md
+
+{table}
+
+`history` reads every record, `history again` finds all of them in the index of those read before. `plan of a recipe`
+expands a sweep and names its jobs, `plan of a bench` reads the files and lists every expected number.
+"""
+_HEAD = "| Task | n | CPU time, s | exponent | memory | goal at the largest n |\n|---|---|---|---|---|---|"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU time and the most memory of one run of a task."""
+
+    cpu_s: float
+    peak_bytes: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Run the tasks and print a row for each; write the page if one is named."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--only", metavar="TASK", nargs="+", default=[], help="tasks whose names start with one of these"
     )
+    parser.add_argument("--repeats", metavar="N", type=int, default=3, help="runs of each task and size (default: 3)")
     parser.add_argument("--folder", metavar="DIR", type=Path, help="keep the synthetic records there for another time")
+    parser.add_argument("--page", metavar="FILE", type=Path, help="write the table into this page")
     options = parser.parse_args()
+    rows = [_HEAD]
+    print(_HEAD)
     with tempfile.TemporaryDirectory() as folder:
-        print("| Task | n | CPU time | | | growth |\n|---|---|---|---|---|---|")
-        for name, set_up, sizes in _tasks(options.folder or Path(folder), Path(folder) / "cache"):
-            if not options.only or name.startswith(tuple(options.only)):
-                set_up(WARM_UP)()
-                print(f"| {name} | {_row(sizes, [_cpu_s(set_up, size) for size in sizes])} |", flush=True)
+        cache = Path(folder) / "cache"
+        for task in Tasks(options.folder or Path(folder), cache):
+            if options.only and not task.name.startswith(tuple(options.only)):
+                continue
+            _cost(task.set_up, WARM_UP, cache, fork=False)
+            costs = [[_cost(task.set_up, size, cache) for _ in range(options.repeats)] for size in task.sizes]
+            rows.append(_row(task, [min(of_size, key=lambda cost: cost.cpu_s) for of_size in costs]))
+            print(rows[-1], flush=True)
+    if options.page:
+        repeats = "one run" if options.repeats == 1 else f"the fastest of {options.repeats} runs"
+        options.page.write_text(_PAGE.format(repeats=repeats, steepest=STEEPEST, table="\n".join(rows)))
 
 
-def _row(sizes: tuple[int, ...], times: list[float]) -> str:
-    exponent = math.log(times[-1] / times[-2]) / math.log(sizes[-1] / sizes[-2])
-    cells = [", ".join(f"{size:,}" for size in sizes), *(f"{time:.2f} s" for time in times), f"n^{exponent:.1f}"]
-    return " | ".join(cells)
+def _row(task: Task, costs: list[Cost]) -> str:
+    (*_, n, size), (*_, before, last) = task.sizes, costs
+    exponent = math.log(last.cpu_s / before.cpu_s) / math.log(size / n)
+    met = last.cpu_s <= task.goal_s and exponent <= STEEPEST
+    cells = [
+        task.name,
+        ", ".join(f"{size:,}" for size in task.sizes),
+        ", ".join(f"{cost.cpu_s:.2f}" for cost in costs),
+        f"n^{exponent:.1f}",
+        f"{last.peak_bytes / 1e6:.0f} MB",
+        f"{task.goal_s:g} s: {'met' if met else 'missed'}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
-def _cpu_s(set_up: SetUp, size: int) -> float:
+def _cost(set_up: SetUp, size: int, cache: Path, *, fork: bool = True) -> Cost:
+    """Return what a task costs, without its preparation, in a fork of this process or in this one."""
+    if not fork:
+        return _run(set_up, size)
+    shutil.rmtree(cache, ignore_errors=True)
+    receiver, sender = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.write(sender, pickle.dumps(_run(set_up, size)))
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as stream:
+        content = stream.read()
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        raise SystemExit("a task failed")
+    cost: Cost = pickle.loads(content)  # written by our own fork
+    return cost
+
+
+def _run(set_up: SetUp, size: int) -> Cost:
     run = set_up(size)
     begin = time.process_time()
     run()
-    return time.process_time() - begin
-
-
-def _tasks(root: Path, cache: Path) -> Iterator[tuple[str, SetUp, tuple[int, ...]]]:
-    def stored(models: int, hour: int = 0) -> Path:
-        return _stored(root / f"{models}-{hour}", models, hour, Parts())
-
-    def report(format_: str, style: str | None = None) -> SetUp:
-        def set_up(models: int) -> Callable[[], object]:
-            path = stored(models)
-
-            def run() -> None:
-                read = Content.read(path)
-                write(Content(read.record, read.verdicts, read.samples, style), path, (format_,))
-
-            return run
-
-        return set_up
-
-    def ready(models: int) -> Callable[[], object]:
-        path, target = stored(models), load_target(next(iter(shipped_targets())))
-        return lambda: judge(RunRecord.read(path), target)
-
-    def compared(models: int) -> Callable[[], object]:
-        paths = stored(models), stored(models, hour=5)
-        return lambda: markdown(compare(*map(RunRecord.read, paths)))
-
-    def over(records: int) -> Callable[[], object]:
-        os.environ["KDBENCH_CACHE"] = str(cache / f"{records}")  # without what others read
-        folders = [_stored(root / "history" / f"{hour:05}", 4, hour, SMALL) for hour in range(records)]
-        return lambda: history(locate_records(folders)[0])
-
-    for format_ in ("md", "html", "csv", "json"):
-        yield f"report {format_}", report(format_), MODELS
-    for style, _ in STYLES:
-        yield f"style {style}", report("md", style), MODELS
-    yield "ready", ready, COMPARED
-    yield "compare", compared, COMPARED
-    yield "plan", planned, POINTS
-    yield "history", over, RECORDS
-    yield "history again", over, RECORDS
-
-
-def planned(points: int) -> Callable[[], object]:
-    """Return the planning of a recipe with a sweep of that many points."""
-    sweep = {
-        "training.optimizer.lr": [step / 1e6 for step in range(1, points // 5 + 1)],
-        "training.epochs": [*range(1, 6)],
-    }
-    student = {"name": "student", "model": "mlp", "sweep": sweep}
-    teacher = {"name": "teacher", "model": "mlp"}
-    content = {"name": "growth", "data": {"name": "digits"}, "teacher": [teacher], "student": [student]}
-    return lambda: [job.key(recipe, "") for recipe in (recipe_of(content),) for job in plan(recipe)]
-
-
-def _stored(folder: Path, models: int, hour: int, parts: Parts) -> Path:
-    """Return a folder with a synthetic record, written on the first call."""
-    if not (folder / "record.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        synthetic_record(models, hour=hour, parts=parts).write(folder / "record.json")
-    return folder
+    return Cost(time.process_time() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 if __name__ == "__main__":
