@@ -16,7 +16,7 @@ from kdbench.errors import InputError
 from kdbench.registry import Registry
 from kdbench.results.preprocessing import Geometry
 
-__all__ = ["DATASETS", "PARTS", "Dataset", "Loader", "Part", "Pick", "Request", "Split", "load"]
+__all__ = ["DATASETS", "PARTS", "Dataset", "Loader", "Part", "Pick", "Request", "Split", "check", "load"]
 
 DATASETS: Registry[Loader] = Registry(
     "data set", package="kdbench.data", group="kdbench.datasets", imported=plugins.imported
@@ -52,10 +52,8 @@ def load(
     for option, pixels in (("resize", resize), ("crop", crop)):
         if pixels is not None and pixels < 1:
             raise InputError(f"data.{option} is {pixels}", "give a number of pixels, 1 or more")
-    folder = root or os.environ.get("KDBENCH_DATA")
     geometry = geometry or Geometry(resize=resize, crop=None if crop is None else (crop, crop))
-    place = Path(folder).expanduser() if folder else None
-    request = Request(name, place, download, tuple(parts), geometry, floats, layout, pick)
+    request = Request(name, _root(root), download, tuple(parts), geometry, floats, layout, pick)
     content = loaded(DATASETS.get(name), request)
     if not isinstance(content, Dataset):
         from kdbench.data.reading.arrays import dataset_from_arrays
@@ -68,3 +66,18 @@ def load(
     if pick is None or dataset.train is None:
         return dataset
     return replace(dataset, train=dataset.train.subset(pick(dataset.train.samples)))
+
+
+def check(name: str, *, root: str | Path | None = None, download: bool = False, parts: Sequence[Part] = PARTS) -> None:
+    """Raise as `load` does if a published set's files are missing or damaged, before long work that needs them.
+
+    A loader does this in its attribute `check`, a function of the request; sets whose loaders have none pass.
+    """
+    of_files = getattr(DATASETS.get(name), "check", None)
+    if of_files is not None:
+        of_files(Request(name, _root(root), download, tuple(parts), Geometry()))
+
+
+def _root(root: str | Path | None) -> Path | None:
+    folder = root or os.environ.get("KDBENCH_DATA")
+    return Path(folder).expanduser() if folder else None

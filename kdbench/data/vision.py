@@ -1,5 +1,6 @@
 """MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 as published, in torchvision's folders, each part on its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Part, Request, Split
 from kdbench.data.reading.images import fit_images
-from kdbench.data.reading.published_files import Arrays, IdxFiles, PickledFiles, PublishedFiles, faults
+from kdbench.data.reading.published_files import Arrays, IdxFiles, NeededFile, PickledFiles, PublishedFiles, faults
 from kdbench.errors import DataMissingError, InputError
 
 
@@ -100,11 +101,7 @@ PUBLISHED = {"mnist": _MNIST, "fashion_mnist": _FASHION_MNIST, "cifar10": _CIFAR
 
 def load_published(name: str, request: Request) -> Dataset:
     """Load the requested parts; raises DataMissingError naming the files, or InputError for a damaged file."""
-    published, root = PUBLISHED[name], request.root
-    if root is None:
-        message = f"the data set {request.name!r} is read from a folder, and no folder is named"
-        variables = "the environment variable KDBENCH_DATA, or data.root"
-        raise DataMissingError(message, f"set {variables}, to the folder that holds downloaded data sets")
+    published, root = PUBLISHED[name], _root(request)
     splits: dict[Part, Split] = {}
     class_names: tuple[str, ...] = ()
     for part in request.parts:
@@ -112,6 +109,29 @@ def load_published(name: str, request: Request) -> Dataset:
         splits[part] = Split(fit_images(images, request.geometry), labels)
     constants = published.mean, published.std, published.source
     return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), *constants)
+
+
+def check_published(name: str, request: Request) -> None:
+    """Raise DataMissingError unless the files of the requested parts are there, and the published ones."""
+    root = _root(request)
+    for part in () if request.download else request.parts:
+        needed = PUBLISHED[name].files.needed(part)
+        if problems := faults(root, needed):
+            raise _missing(part, root, request, needed, problems)
+
+
+def _root(request: Request) -> Path:
+    if request.root is None:
+        message = f"the data set {request.name!r} is read from a folder, and no folder is named"
+        variables = "the environment variable KDBENCH_DATA, or data.root"
+        raise DataMissingError(message, f"set {variables}, to the folder that holds downloaded data sets")
+    return request.root
+
+
+def _missing(part: Part, root: Path, request: Request, needed: Sequence[NeededFile], problems: str) -> DataMissingError:
+    folder = f"the folder that holds {Path(needed[0].path).parts[0]}/"
+    hint = f"download it with data.download=true, or set KDBENCH_DATA or data.root to {folder}"
+    return DataMissingError(f"the {part} part of {request.name} is not in {root}; {problems}", hint)
 
 
 def _read(files: PublishedFiles, part: Part, root: Path, request: Request) -> Arrays:
@@ -128,17 +148,16 @@ def _read(files: PublishedFiles, part: Part, root: Path, request: Request) -> Ar
         if not problems:
             hint = f"delete {', '.join(file.path for file in needed)} and get them again with data.download=true"
             raise InputError(f"the {part} part of {request.name} in {root} cannot be read: {error}", hint) from error
-        message = f"the {part} part of {request.name} is not in {root}; {problems}"
+        missing = _missing(part, root, request, needed, problems)
         if failure:
             hint = f"check the network, or copy the files into {root}"
-            raise DataMissingError(f"{message}; downloading failed: {failure}", hint) from error
-        folder = f"the folder that holds {Path(needed[0].path).parts[0]}/"
-        hint = f"download it with data.download=true, or set KDBENCH_DATA or data.root to {folder}"
-        raise DataMissingError(message, hint) from None
+            raise DataMissingError(f"{missing.message}; downloading failed: {failure}", hint) from error
+        raise missing from None
 
 
 for _name, _published in PUBLISHED.items():
     _loader = partial(load_published, _name)
     _loader.__doc__ = _published.source  # what a list of data sets shows
+    _loader.check = partial(check_published, _name)  # type: ignore[attr-defined]
     _loader.__module__ = __name__  # kdbench's own, not somebody's plug-in
     DATASETS.register(_name)(_loader)

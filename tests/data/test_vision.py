@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from kdbench.data import load
+from kdbench.data import check, load
 from kdbench.data.reading.images import channel_statistics
 from kdbench.data.vision import PUBLISHED
 from kdbench.errors import DataMissingError, InputError
@@ -182,6 +182,18 @@ def test_a_pickle_that_fails_its_md5_is_never_opened(tiny_cifar, name):
     with pytest.raises(DataMissingError, match=f"MD5: cifar-10-batches-py/{name}"):
         load("cifar10", root=tiny_cifar, parts=("test",))
     assert not marker.exists()
+
+
+def test_files_can_be_checked_without_loading_them(tiny_cifar):
+    check("cifar10", root=tiny_cifar)
+    path = tiny_cifar / "cifar-10-batches-py" / "test_batch"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataMissingError, match="published file by its MD5: cifar-10-batches-py/test_batch"):
+        check("cifar10", root=tiny_cifar)
+    check("cifar10", root=tiny_cifar, parts=("train",))
+    check("cifar10", root=tiny_cifar, download=True)  # it will be there
+    check("digits")
+    check("npz:nothing.npz")  # loading it says what is wrong
 
 
 def test_real_mnist(data_root):

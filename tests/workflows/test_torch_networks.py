@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdbench import data
-from kdbench.errors import InputError, KdbenchError
+from kdbench.errors import DataMissingError, InputError, KdbenchError
 from kdbench.export.programs import load_program
 from kdbench.export.state_dicts import load_weights
 from kdbench.recipe import Measure
@@ -146,6 +146,16 @@ def test_a_factory_that_cannot_be_measured_is_refused_before_anything_is_written
         bench(torch=[factory], data="digits", options=FEW, out=tmp_path / "out")
     assert hint in refused.value.hint
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("nets")
+def test_foreign_files_of_a_published_set_are_refused_before_anything_is_exported(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "_export", lambda *_: pytest.fail("it was exported"))
+    foreign = tmp_path / "cifar-10-batches-py" / "test_batch"
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"\x80\x04K\x01.")
+    with pytest.raises(DataMissingError, match="not the published file by its MD5: cifar-10-batches-py/test_batch"):
+        bench(torch=["kd_nets:Small"], data="cifar10", data_root=str(tmp_path), options=FEW, out=tmp_path / "out")
 
 
 def exported(network, inputs, tmp_path, images=None):

@@ -1,6 +1,8 @@
 """A model file of unknown origin as a model to measure: what is known of its input, and the images brought to it."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -53,16 +55,22 @@ class TestImages:
 
         assert self.inputs.data is not None
         if (geometry, layout) not in self._loaded:
-            options: dict[str, Any] = {"root": self.inputs.data_root, "download": self.inputs.download}
-            options |= {"layout": layout or "auto", "parts": (self.part,), "pick": self.pick}
-            try:
-                loaded = data.load(self.inputs.data, geometry=geometry, floats=True, **options)
-            except InputError as error:  # the hints of data sets name the keys of a recipe
-                hint = error.hint.replace("data.root", "data.data-root").replace("data.layout", "data.data-layout")
-                hint = re.sub(r"data\.([\w-]+)(=true)?", r"--\1", hint)
-                raise type(error)(error.message, hint) from error
-            self._loaded[geometry, layout] = loaded
+            options: dict[str, Any] = {"geometry": geometry, "layout": layout or "auto", "floats": True, **self._source}
+            with _hints_of_options():
+                self._loaded[geometry, layout] = data.load(self.inputs.data, pick=self.pick, **options)
         return self._loaded[geometry, layout]
+
+    def check(self) -> None:
+        """Raise InputError if files of the data set are known to be missing or damaged, without loading it."""
+        from kdbench import data
+
+        assert self.inputs.data is not None
+        with _hints_of_options():
+            data.check(self.inputs.data, **self._source)
+
+    @property
+    def _source(self) -> dict[str, Any]:
+        return {"root": self.inputs.data_root, "download": self.inputs.download, "parts": (self.part,)}
 
     def class_map(self, id_: str, outputs: int | None, spec: InputSpec) -> ClassMap:
         """Return which outputs of a model stand for the classes of the data loaded before."""
@@ -102,6 +110,17 @@ class TrainingImages(TestImages):
     """The training part of a data set, loaded in the geometry that a model needs."""
 
     part: ClassVar["Part"] = "train"
+
+
+@contextmanager
+def _hints_of_options() -> Iterator[None]:
+    """Name options in hints of data sets, which name the keys of a recipe."""
+    try:
+        yield
+    except InputError as error:
+        hint = error.hint.replace("data.root", "data.data-root").replace("data.layout", "data.data-layout")
+        hint = re.sub(r"data\.([\w-]+)(=true)?", r"--\1", hint)
+        raise type(error)(error.message, hint) from error
 
 
 def _only_part(dataset: "Dataset") -> "Split":

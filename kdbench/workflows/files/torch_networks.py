@@ -108,6 +108,8 @@ def export_networks(
     """
     from kdbench.export.onnx import ExportError
 
+    if images is not None:
+        images.check()  # every export takes seconds
     for network in networks:
         path = folder / f"{network.id}.onnx"
         try:
