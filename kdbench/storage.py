@@ -248,6 +248,16 @@ def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
 
+def array_errors() -> tuple[type[Exception], ...]:
+    """Return what numpy, zipfile and zlib raise for arrays that are cut short, scrambled, encrypted or pickled."""
+    import zlib
+    from tokenize import TokenError  # numpy reads the headers of old arrays with Python's own tokenizer
+    from zipfile import BadZipFile
+
+    of_files = (OSError, EOFError, BadZipFile, zlib.error)
+    return (*of_files, ValueError, SyntaxError, TokenError, LookupError, TypeError, RuntimeError, MemoryError)
+
+
 def require_unpackable(path: Path, members: Container[str] | None = None) -> None:
     """Raise InputError for a zip archive whose `members` (None: all) declare far more content than the file can hold.
 

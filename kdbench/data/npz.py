@@ -11,8 +11,6 @@ floats as they are, whatever their range; for training they become round(255 · 
 name the D components.
 """
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +23,6 @@ from kdbench.data.reading.arrays import KEYS, NAMES, dataset_from_arrays
 from kdbench.errors import DataMissingError, InputError
 
 Array = npt.NDArray[np.generic]
-
-# What zipfile, zlib and numpy's header parser raise on content that is cut short, scrambled, encrypted or pickled.
-_UNREADABLE = (
-    *(zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, SyntaxError),
-    *(LookupError, TypeError, RuntimeError, MemoryError),
-)
 
 
 @DATASETS.register_pattern(r"npz:.+", example="npz:PATH")
@@ -53,6 +45,6 @@ def _read(path: Path) -> dict[str, Array]:
             return {key: archive[key] for key in archive.files if key in used}
     except FileNotFoundError:
         raise DataMissingError(f"no file {path}", "check the path after npz:") from None
-    except _UNREADABLE as error:
+    except storage.array_errors() as error:
         hint = "it may be cut short or hold Python objects; write plain arrays with numpy.savez"
         raise InputError(f"{path} is not a readable .npz archive: {error}", hint) from error

@@ -2,22 +2,18 @@
 
 import io
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench import storage
 from kdbench.errors import InputError
 
 _ARRAYS = ("ns", "block", "preempted")
 _LONGEST_NS = 10**13  # of one call: hours
 _MOST_BYTES = 500_000_000  # of a session's samples
-_UNREADABLE = (
-    *(OSError, EOFError, ValueError, KeyError, MemoryError),
-    *(zlib.error, zipfile.BadZipFile, NotImplementedError),
-)
 
 
 class Wrong:
@@ -43,7 +39,7 @@ def array_of(content: bytes, name: str, wrong: Wrong) -> NDArray[Any]:
         wrong.unless(not dtype.hasobject and declared == len(content) - stream.tell(), f"has a damaged {name}")
         stream.seek(0)
         array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    except _UNREADABLE:
+    except storage.array_errors():
         wrong.unless(holds=False, what=f"has a damaged {name}")
         raise AssertionError from None
     return array
@@ -62,7 +58,7 @@ def check_samples(content: bytes, calls: set[str], session: int, wrong: Wrong) -
             wrong.unless(sum(i.file_size for i in infos) <= _MOST_BYTES, f"has too many samples in {name}")
             for info in infos:
                 arrays[info.filename.removesuffix(".npy")] = array_of(archive.read(info), name, wrong)
-    except _UNREADABLE:
+    except storage.array_errors():
         wrong.unless(holds=False, what=f"has a damaged {name}")
     for key in calls:
         ns, block, preempted = (arrays[f"{key}/{array}"] for array in _ARRAYS)

@@ -13,11 +13,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 from kdbench import storage
 from kdbench.errors import InputError
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 
 Samples = Mapping[str, "NDArray[Any]"]
 
-# What numpy raises for an archive, or an array in it, that is damaged.
-_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, BadZipFile)
 _MODES = {"paced": "-paced{gap_ms}ms", "server": "-server{rate_per_s}", "offline": "-offline"}
 
 
@@ -131,7 +127,7 @@ def read_samples(path: Path) -> Samples:
         if isinstance(arrays, np.ndarray):
             raise ValueError("it is a single array")  # noqa: TRY004 - reported like a file that numpy cannot read
         storage.require_unpackable(path)
-    except _UNREADABLE as error:
+    except storage.array_errors() as error:
         raise _unreadable(path, error) from error
     return _Archive(path, arrays)
 
@@ -143,9 +139,11 @@ class _Archive(Mapping[str, "NDArray[Any]"]):
         self._path, self._arrays = path, arrays
 
     def __getitem__(self, key: str) -> NDArray[Any]:
+        if key not in self._arrays:
+            raise KeyError(key)
         try:
             return self._arrays[key]
-        except _UNREADABLE as error:
+        except storage.array_errors() as error:
             raise _unreadable(self._path, error) from error
 
     def __iter__(self) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """Stored logits: a teacher that is an array of logits for samples of the data set, computed elsewhere."""
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -97,5 +96,5 @@ def _read(path: Path) -> tuple[Any, Any]:
             if missing:
                 raise InputError(f"{path} has no array {min(missing)!r}; it has {', '.join(archive.files)}", _FORM)
             return archive["logits"], archive["samples"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as error:
+    except storage.array_errors() as error:
         raise InputError(f"{path} is not a readable NumPy array: {error}", _FORM) from error
