@@ -167,7 +167,8 @@ class Variant(Value):
 
     `ranges` are the lowest and highest value that each quantized activation keeps, `versions` those of the libraries
     that wrote the file, `facts` what else the method tells. `held_out` are the labelled samples that a goal of accuracy
-    was judged on. Files with one `key` have the same bytes.
+    was judged on. Files with one `key` have the same bytes. `outcome_sha256` is the hash of `ranges` and `facts`, which
+    nothing else can tell once the file is written.
     """
 
     of: Id
@@ -180,6 +181,7 @@ class Variant(Value):
     facts: AnyTable = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     key: str
+    outcome_sha256: str | None = later(None)
 
 
 class ModelCard(StoredValue):

@@ -154,6 +154,20 @@ def test_an_interrupted_compression_goes_on_to_the_same_files(model, tmp_path, o
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
 
 
+def test_a_card_that_changed_is_written_again_or_refused(model, tmp_path):
+    (made,) = compress(model, tmp_path / "out")
+    path, card = card_path(made.path), made.card
+    storage.write_json(path, {**card.to_json(), "parameters": card.parameters + 1})
+    (kept,) = compress(model, tmp_path / "out")
+    assert kept.kept
+    assert kept.card == card == ModelCard.read(path)
+    content = card.to_json()
+    content["variant"]["ranges"]["x"] = [-1.0, 1.0]  # nothing else knows them
+    storage.write_json(path, content)
+    with pytest.raises(InputError, match="changed after it was made"):
+        compress(model, tmp_path / "out")
+
+
 def _changed(model, out):
     changed = onnx.load(model)
     changed.producer_name = "somebody"

@@ -143,23 +143,31 @@ def cached_teacher(
     path = storage.make_folder(folder) / f"{key}.npy"
     seconds = 0.0
     with locked(folder / f"{key}.lock"):
-        if _opened(path, len(batches.labels), slots, dtype) is None:
+        table = _opened(path, len(batches.labels), slots, dtype)
+        if table is None:
             began = time.perf_counter()
             _fill(path, network, batches, slots, precision, progress, dtype)
+            storage.write_text(_checksum(path), storage.sha256(path))
+            table = _opened(path, len(batches.labels), slots, dtype)
             seconds = time.perf_counter() - began
-    table = _opened(path, len(batches.labels), slots, dtype)
     assert table is not None, f"{path} was just written"
     return CachedTeacher(torch.from_numpy(table), seconds)
 
 
 def _opened(path: Path, samples: int, slots: int, dtype: Type) -> Any:
-    """Return the table at `path`, memory-mapped; None if there is none, or one cut short."""
+    """Return the table at `path`, memory-mapped; None if there is none, or one that changed since it was written."""
     try:
+        if storage.read_text(_checksum(path)) != storage.sha256(path):
+            return None
         # Copy on write: torch needs writable memory, although nothing writes.
         table = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except storage.array_errors():
         return None
     return table if table.dtype == dtype and table.shape[:2] == (samples, slots) and table.ndim == 3 else None
+
+
+def _checksum(path: Path) -> Path:
+    return path.with_suffix(".sha256")
 
 
 def _fill(

@@ -10,6 +10,7 @@ from typing import Any
 from kdbench import storage
 from kdbench.distill.tracker import TrackedModel, Tracker
 from kdbench.distill.trackers import TRACKERS
+from kdbench.errors import InputError
 from kdbench.results.cards import Epoch
 
 _BATCH = 100  # parameters that MLflow takes at once
@@ -95,7 +96,7 @@ class MLflow(Tracker):
         from mlflow.exceptions import MlflowException
 
         runs = self._runs().get(self.model.id, {})
-        if runs.get("key") != self.model.key:
+        if runs.get("key") != self.model.key or not isinstance(runs.get("run"), str):
             return None
         try:
             run = self._client.get_run(runs["run"])
@@ -109,5 +110,7 @@ class MLflow(Tracker):
 
     def _runs(self) -> dict[str, dict[str, str]]:
         path = self.model.folder / "runs.json"
-        content: dict[str, dict[str, str]] = storage.read_json(path, "list of MLflow runs") if path.exists() else {}
+        content = storage.read_json(path, "list of MLflow runs") if path.exists() else {}
+        if not isinstance(content, dict) or not all(isinstance(run, dict) for run in content.values()):
+            raise InputError(f"{path} is not a list of MLflow runs", "delete it: the models get new MLflow runs")
         return content

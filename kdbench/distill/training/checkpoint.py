@@ -1,13 +1,14 @@
 """The checkpoint of an unfinished training, from which it resumes with bit-identical results."""
 
-import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from kdbench import storage
+from kdbench.errors import InputError
 
 STATE = "latest.ckpt"
 _KEY = "key.json"
@@ -20,8 +21,7 @@ def prepare(folder: Path, key: str) -> bool:
     Removes checkpoints of another training, and those that this version cannot read: that training starts again.
     """
     if folder.exists():
-        saved = storage.read_json(folder / _KEY, "checkpoint key") if (folder / _KEY).exists() else {}
-        if saved.get("key") == key and load(folder / STATE) is not None:
+        if _key(folder) == key and load(folder / STATE) is not None:
             return True
         shutil.rmtree(folder)
     storage.write_json(storage.make_folder(folder) / _KEY, {"key": key})
@@ -31,13 +31,32 @@ def prepare(folder: Path, key: str) -> bool:
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint of tensors and plain values; a killed process leaves the old file or the new one."""
     with storage.replacing(path) as temporary:
-        torch.save({"format": _FORMAT, **content}, temporary)
+        torch.save({"format": _FORMAT, "key": _key(path.parent), **content}, temporary)
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """Return the content of a checkpoint, on the CPU; None if there is none of this format. Unpickles no code."""
+    """Return the content of a checkpoint, on the CPU; None if there is none of this format, training and checksum.
+
+    Unpickles no code.
+    """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+            if archive.testzip() is not None:
+                return None
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+    except Exception:  # noqa: BLE001 - a damaged file can raise anything, and its training starts again
         return None
-    return content if isinstance(content, dict) and content.get("format") == _FORMAT else None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        return None
+    known = _key(path.parent)
+    return content if content.get("key", known) == known else None
+
+
+def _key(folder: Path) -> str | None:
+    """Return the key of the training whose checkpoints are in `folder`; None if that is not known."""
+    try:
+        content = storage.read_json(folder / _KEY, "checkpoint key")
+    except InputError:
+        return None
+    key = content.get("key") if isinstance(content, dict) else None
+    return key if isinstance(key, str) else None

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -40,8 +41,8 @@ def finished(folder: Path, key: str) -> cards.Training | None:
     """Return the summary of the complete training in `folder` if its key is `key`, else None."""
     if not (folder / SUMMARY).exists() or not (folder / WEIGHTS).exists():
         return None
-    content = storage.read_json(folder / SUMMARY, "training summary")
-    if not isinstance(content, dict) or content.get("key") != key:
+    content = _summary(folder)
+    if content.get("key") != key:
         return None
     try:
         return cards.Training.model_validate(content["training"])
@@ -49,23 +50,45 @@ def finished(folder: Path, key: str) -> cards.Training | None:
         return None  # another version's summary: the training starts again
 
 
+def _summary(folder: Path) -> dict[str, Any]:
+    """Return the content of a complete training's summary; raises InputError for one that changed since."""
+    path = folder / SUMMARY
+    content = storage.read_json(path, "training summary")
+    if isinstance(content, dict):
+        known = content.pop("sha256", None)  # earlier versions wrote none
+        if known is None or known == storage.content_hash(content):
+            return content
+    message = f"{path} is not what the training wrote: it was changed or is damaged"
+    raise InputError(message, _hint(folder))
+
+
 def load_weights(network: nn.Module, folder: Path) -> None:
     """Load a complete training's weights into `network`, on the CPU."""
     path = folder / WEIGHTS
-    hint = f"delete {folder} and resume: the model is trained again"
-    if (known := _known_hash(folder)) is not None and storage.sha256(path) != known:
-        raise InputError(f"{path} is not what the training wrote: it was changed or is damaged", hint)
+    require_unchanged(folder)
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} does not hold the weights of the training: {first_line(error)}", hint) from error
+        message = f"{path} does not hold the weights of the training: {first_line(error)}"
+        raise InputError(message, _hint(folder)) from error
+
+
+def require_unchanged(folder: Path) -> None:
+    """Raise InputError for weights of a complete training that changed since, as far as their hash is known."""
+    path, known = folder / WEIGHTS, _known_hash(folder)
+    if known is not None and storage.sha256(path) != known:
+        raise InputError(f"{path} is not what the training wrote: it was changed or is damaged", _hint(folder))
+
+
+def _hint(folder: Path) -> str:
+    return f"delete {folder} and resume: the model is trained again"
 
 
 def _known_hash(folder: Path) -> str | None:
     """Return the SHA-256 of a complete training's weights; None for trainings of versions that did not keep it."""
     if not (folder / SUMMARY).exists():
         return None
-    known = storage.read_json(folder / SUMMARY, "training summary").get("weights_sha256")
+    known = _summary(folder).get("weights_sha256")
     return known if isinstance(known, str) else None
 
 
@@ -173,6 +196,7 @@ def _write_results(network: nn.Module, summary: cards.Training, folder: Path, ke
         save_file({name: tensor.contiguous().clone() for name, tensor in network.state_dict().items()}, path)
     storage.write_text(folder / CURVE, table(summary.curve))
     # Last: its presence marks the training as complete.
-    content = {"key": key, "training": summary.model_dump(mode="json")}
-    storage.write_json(folder / SUMMARY, {**content, "weights_sha256": storage.sha256(folder / WEIGHTS)})
+    hash_ = storage.sha256(folder / WEIGHTS)
+    content = {"key": key, "training": summary.model_dump(mode="json"), "weights_sha256": hash_}
+    storage.write_json(folder / SUMMARY, {**content, "sha256": storage.content_hash(content)})
     shutil.rmtree(folder / _UNFINISHED, ignore_errors=not summary.epochs)

@@ -150,8 +150,9 @@ def make_variant(
     }
     variant = variant.model_copy(update={"key": storage.content_hash(hashed)})
     identity = {"id": target.stem, "name": target.stem, "file": target.name, **(identity or {})}
-    if (kept := _same(target, variant) if replace else _kept(target, variant)) is not None:
-        card = ModelCard.model_validate(kept.model_dump() | identity)
+    kept = _same(target, variant) if replace else _kept(target, variant)
+    if kept is not None and kept.variant is not None:
+        card = _card(variant, Outcome(kept.variant.ranges, kept.variant.facts), model, target, identity)
         if card != kept:
             card.write(card_path(target))
         return Made(target, card, True, target.stat().st_size, source.facts.size_bytes)
@@ -194,6 +195,8 @@ def _kept(target: Path, variant: Variant) -> ModelCard | None:
     if card.sha256 != storage.sha256(target):
         raise InputError(f"{target} was changed after it was made: its card describes another file", hint)
     if card.variant.key == variant.key:
+        if card.variant.outcome_sha256 not in {None, _outcome_hash(card.variant)}:
+            raise InputError(f"{file} was changed after it was made", hint)
         return card
     old, new = card.variant.model_dump(mode="json"), variant.model_dump(mode="json")
     keys = [key for key in _NAMES if old.get(key) != new.get(key)]
@@ -210,11 +213,16 @@ _NAMES = {
 }
 
 
+def _outcome_hash(variant: Variant) -> str:
+    return storage.content_hash(variant.model_dump(mode="json", include={"ranges", "facts"}))
+
+
 def _card(variant: Variant, outcome: Outcome, model: BenchModel, part: Path, identity: dict[str, Any]) -> ModelCard:
     facts = read_facts(part)
     made = variant.model_copy(
         update={"ranges": {name: tuple(ends) for name, ends in outcome.ranges.items()}, "facts": dict(outcome.facts)}
     )
+    made = made.model_copy(update={"outcome_sha256": _outcome_hash(made)})
     return ModelCard.model_validate(
         model.card.model_dump()
         | {

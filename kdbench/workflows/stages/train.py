@@ -67,6 +67,7 @@ def train_all(
             if job.logits is not None or is_onnx_teacher(job):
                 continue
             if fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content)):
+                fit.require_unchanged(folder.checkpoint(job.id))
                 progress.note(f"{job.id}: already trained")
                 _ask(ahead, job, folder)
                 continue

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from kdbench import plugins, storage
 from kdbench.distill.training.devices import processes_of
 from kdbench.distill.training.processes import world_size
@@ -14,7 +16,10 @@ from kdbench.recipe import Recipe, Student, Trained
 from kdbench.recipe.paths import located
 from kdbench.registry import Use
 from kdbench.results.run_folder import RunFolder
+from kdbench.validation import problem
 from kdbench.workflows.study.plan import Job, plan, training_of
+
+_SOURCES = TypeAdapter(dict[str, list[tuple[str, str, str | None]]])
 
 Code = Mapping[str, Mapping[Source, Path | None]]
 """The sources of the user code that entries run, by the entry's name, each with its file if it has one."""
@@ -72,9 +77,14 @@ def read_code(folder: RunFolder) -> Code:
     if not folder.code.exists():
         return {}
     content = storage.read_json(folder.code, "list of sources")
+    try:
+        listed = _SOURCES.validate_python(content)
+    except ValidationError as error:
+        message = f"{folder.code} is not a list of sources: {problem(error).message}"
+        raise InputError(message, "delete it and resume: what depends on these sources is trained again") from error
     return {
-        name: {Source(source, sha256): Path(*file) if any(file) else None for source, sha256, *file in sources}
-        for name, sources in content.items()
+        name: {Source(source, sha256): Path(file) if file else None for source, sha256, file in sources}
+        for name, sources in listed.items()
     }
 
 

@@ -3,7 +3,6 @@ from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from networks import EXAMPLE, batches, stripes, tiny
@@ -172,15 +171,19 @@ def test_an_interrupted_filling_leaves_nothing(tmp_path):
     assert len(tables(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("left", [0, 200])
-def test_a_table_cut_short_is_filled_again(tmp_path, left):
+@pytest.mark.parametrize("damage", ["empty", "cut", "bit", "checksum"])
+def test_a_table_that_changed_is_filled_again(tmp_path, damage):
     network, shown = tiny(3), training(Augment())
     cached(tmp_path, network, shown)
     (path,) = tables(tmp_path)
-    whole = np.load(path)
-    path.write_bytes(path.read_bytes()[:left])
-    cached(tmp_path, network, shown)
-    assert np.array_equal(np.load(path), whole)
+    content = path.read_bytes()
+    if damage == "checksum":
+        path.with_suffix(".sha256").unlink()
+    else:
+        path.write_bytes({"empty": b"", "cut": content[:200], "bit": content[:-1] + bytes([content[-1] ^ 1])}[damage])
+    assert cached(tmp_path, network, shown).prepared_s > 0
+    assert path.read_bytes() == content
+    assert cached(tmp_path, Failing(), shown).prepared_s == 0
 
 
 def test_what_a_killed_run_left_of_a_table_is_cleared_away(tmp_path):

@@ -1,10 +1,12 @@
 import csv
+import zipfile
 
 import pytest
 import torch
 from networks import batches, tiny
 from students import TRAIN, VALIDATION, Stops, objective_of, same_weights, student, training
 
+from kdbench import storage
 from kdbench.distill.objective import Objective
 from kdbench.distill.training import checkpoint, fit, loop
 from kdbench.errors import DivergedError, InputError
@@ -110,6 +112,50 @@ def test_a_checkpoint_of_another_format_is_discarded_and_the_training_starts_aga
     again, _ = run_fit(tmp_path / "cut")
     uninterrupted, _ = run_fit(tmp_path / "whole")
     assert same_weights(again.state_dict(), uninterrupted.state_dict())
+
+
+def test_a_checkpoint_with_another_bit_or_of_another_training_is_discarded(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(tmp_path / "cut", progress=Stops(2))
+    path = tmp_path / "cut" / "unfinished" / checkpoint.STATE
+    known = path.with_name("key.json").read_text()
+    assert checkpoint.load(path) is not None
+    for other in ('{"key": "another"}', "[]", '{"key": 1}', "no JSON"):
+        path.with_name("key.json").write_text(other)
+        assert checkpoint.load(path) is None
+    path.with_name("key.json").write_text(known)
+    assert checkpoint.load(path) is not None
+    with zipfile.ZipFile(path) as archive:
+        tensor = max(archive.infolist(), key=lambda member: member.file_size)
+    content = bytearray(path.read_bytes())
+    content[tensor.header_offset + tensor.file_size] ^= 1  # in the numbers, whatever comes before them
+    path.write_bytes(content)
+    assert checkpoint.load(path) is None
+
+
+@pytest.mark.parametrize("changed", ["curve", "not a table", "weights"])
+def test_a_complete_training_whose_files_changed_is_refused(tmp_path, changed):
+    run_fit(tmp_path)
+    path = tmp_path / (fit.WEIGHTS if changed == "weights" else fit.SUMMARY)
+    content = path.read_bytes()
+    fit.require_unchanged(tmp_path)
+    if changed == "weights":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    else:
+        path.write_bytes(content.replace(b'"best_epoch": ', b'"best_epoch": 1') if changed == "curve" else b"[]")
+        with pytest.raises(InputError, match="changed or is damaged") as refused:
+            fit.finished(tmp_path, "k")
+        assert refused.value.hint.startswith(f"delete {tmp_path}")
+    with pytest.raises(InputError, match="changed or is damaged"):
+        fit.require_unchanged(tmp_path)
+
+
+def test_summaries_of_earlier_versions_without_a_hash_are_read(tmp_path):
+    _, summary = run_fit(tmp_path)
+    content = storage.read_json(tmp_path / fit.SUMMARY, "summary")
+    del content["sha256"]
+    storage.write_json(tmp_path / fit.SUMMARY, content)
+    assert fit.finished(tmp_path, "k") == summary
 
 
 def test_best_and_last_weights_are_those_of_their_epochs(tmp_path):

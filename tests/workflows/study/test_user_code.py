@@ -49,6 +49,14 @@ def test_the_folder_tells_other_processes_of_the_code(tmp_path):
     assert read_code(folder) == {}
 
 
+@pytest.mark.parametrize("content", ["[]", '{"kd": 1}', '{"kd": [["net.py"]]}', '{"kd": [["net.py", 1, null]]}', "{"])
+def test_a_damaged_list_of_sources_is_refused(tmp_path, content):
+    folder = RunFolder(tmp_path)
+    folder.code.write_text(content)
+    with pytest.raises(InputError, match=r"code\.json"):
+        read_code(folder)
+
+
 @pytest.mark.parametrize("changed", ["net.py", "method.py", "weights.npy"])
 @pytest.mark.parametrize("gone", [True, False])
 def test_a_process_refuses_any_file_that_changed_since_the_run_started(tmp_path, changed, gone):
