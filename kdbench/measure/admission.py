@@ -20,8 +20,8 @@ from kdbench.measure.bench_model import BenchModel, Refusal
 from kdbench.measure.context import Context, Start
 from kdbench.measure.forms import file_in
 from kdbench.measure.runner import Runner
-from kdbench.measure.staging import null_model, save_images
-from kdbench.measure.timed import ONNXRUNTIME
+from kdbench.measure.staging import null_model, save_images, stage
+from kdbench.measure.timed import ONNXRUNTIME, SEED
 from kdbench.modelfile.rounding import output_step
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.measure import Measure
@@ -84,6 +84,25 @@ def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str
     return {name: result for name, result in results.items() if isinstance(result, Refusal)}
 
 
+def require_answer(model: BenchModel) -> None:
+    """Raise InputError for a file that onnxruntime cannot load and call, or that does not answer for too long.
+
+    It is tried on noise in a process of its own, which can be ended: no limit of time or memory holds in a process that
+    calls a file of unknown origin itself.
+    """
+    with temporary.folder() as folder:
+        job = stage([model], None, folder, SEED)[model.id]
+        result = _run(ONNXRUNTIME, _on_few(job, folder, model.facts.fixed_batch or 1), Measure(), folder)
+    if isinstance(result, Refusal):
+        raise InputError(f"{model.path}: {result.reason}", result.hint or "check it with `kdbench bench`")
+
+
+def _on_few(job: JobModel, folder: Path, images: int = _IMAGES) -> JobModel:
+    """Return a model on the first few of its images."""
+    few = np.load(job.images, mmap_mode="r")[:images]
+    return replace(job, images=str(save_images(folder / f"few-{Path(job.images).name}", few)))
+
+
 def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
     """Return the context with models that note which configured runtimes refuse them; `absent` ones refuse all.
 
@@ -96,10 +115,7 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
     models = [model for model in context.timed if model.refusal is None]
     before, jobs = _in_forms(others, models, context)
     tried = [m.id for m in models if any((name, m.id) not in before for name in others)]
-    few: dict[str, JobModel] = {}
-    for job in (jobs[id_] for id_ in tried):
-        images = np.load(job.images, mmap_mode="r")[:_IMAGES]
-        few[job.id] = replace(job, images=str(save_images(context.folder / f"few-{Path(job.images).name}", images)))
+    few = {id_: _on_few(jobs[id_], context.folder) for id_ in tried}
     on_cpu = context.config.model_copy(update={"provider": "cpu"})
     expected = {id_: _run(ONNXRUNTIME, job, on_cpu, context.folder) for id_, job in few.items()}
     for number, (name, model) in enumerate(product(others, models)):

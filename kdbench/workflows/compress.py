@@ -17,6 +17,7 @@ from kdbench.compress.calibration import CalibrationChoice
 from kdbench.compress.held_out import HeldOut
 from kdbench.compress.preparing import require_float32
 from kdbench.errors import InputError
+from kdbench.measure.admission import require_answer
 from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import read_facts
 from kdbench.progress import Progress, Silent
@@ -83,6 +84,7 @@ def compress_model(
     held_out = max(one.held_out_samples for one in chosen.values())
     images = TrainingImages(inputs, choice.pick(held_out)) if needing else None
     model, diagnostics = load_bench_model(path, path.stem, inputs, reference=path.stem, images=images)
+    require_answer(model)
     given = _Samples(model, images.split() if images is not None else None, choice, inputs.data or "")
     storage.make_folder(out)
     progress.folder(out)

@@ -16,6 +16,7 @@ from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.tasks import require_task
 from kdbench.distill.training.devices import device_of
 from kdbench.errors import InputError
+from kdbench.measure.admission import require_answer
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import Recording, Source, describe_failure, recording, sources_of
@@ -28,7 +29,7 @@ from kdbench.workflows.study.network_checks import SAMPLES, require_usable
 from kdbench.workflows.study.plan import Job, training_of
 from kdbench.workflows.study.pruned import options_of
 from kdbench.workflows.study.pruned_latency import require_reachable
-from kdbench.workflows.study.ready_teachers import TeacherForm, form_of, is_onnx_teacher, onnx_network
+from kdbench.workflows.study.ready_teachers import TeacherForm, bench_model, form_of, is_onnx_teacher, onnx_network
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.user_code_checks import (
     require_least_batch,
@@ -65,10 +66,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
         class_weights_of(job, run_data)
         with recording() as of_network:
             with recording() as of_building:
-                if form is not None and form.facts is not None:
-                    network: nn.Module = onnx_network(job, form)
-                else:
-                    network, _ = networks.from_weights(job, run_data.dataset)
+                network = _built(job, form, run_data, tried)
             if not job.entry.is_ready:
                 require_known_paths(network, training_of(job), job.entry.name)
             exports = job.id in trained and set(sources_of(of_building)) <= set(trained[job.id])
@@ -150,6 +148,16 @@ def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | No
         message = f"{entry.name}: token ids go up to {needed - 1}, and vocabulary is {known}"
         hint = f"set vocabulary = {needed} or more" if facts is None else "choose the data that the file was made for"
         raise InputError(message, hint)
+
+
+def _built(job: Job, form: TeacherForm | None, run_data: RunData, tried: set[str]) -> nn.Module:
+    """Return a job's network; an ONNX file has to answer in a process of its own first, unless it is in `tried`."""
+    if form is None or form.facts is None:
+        return networks.from_weights(job, run_data.dataset)[0]
+    if form.facts.sha256 not in tried:
+        require_answer(bench_model(job, form))
+        tried.add(form.facts.sha256)
+    return onnx_network(job, form)
 
 
 def _try(

@@ -6,8 +6,8 @@ They find each other by torchrun's environment variables; `train_worker` says wh
 import json
 import os
 import signal
-from contextlib import ExitStack
-from queue import SimpleQueue
+from contextlib import ExitStack, suppress
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import IO
 
@@ -16,11 +16,12 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, 
 
 from kdbench import children, errors, temporary
 from kdbench.errors import KdbenchError
-from kdbench.progress import Progress
+from kdbench.progress import Progress, Silent
 from kdbench.results.run_folder import RunFolder
 
 WORKER = children.python("kdbench.workflows.stages.train_worker")
 _LAST_LINES = 15
+_SETTLED_S = 1.0  # within which the others notice that a process has ended
 _HERE = "127.0.0.1"
 
 Lines = SimpleQueue[tuple[int, bytes]]  # of all processes: rank and line, empty at the end of a process's output
@@ -44,8 +45,25 @@ def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progre
             if line:
                 workers[rank].handle(line, progress)
             else:  # the end of its output
-                workers[rank].raise_on_failure()
+                if workers[rank].failed:
+                    raise _cause(workers, rank, lines)
                 running.remove(rank)
+
+
+def _cause(workers: "list[_Worker]", first: int, lines: Lines) -> Exception:
+    """Return the error of the process that failed first, or of another one that the failure comes from.
+
+    When a process ends, those that wait for it fail too, and one of them may be noticed before it.
+    """
+    failed = [workers[first]]
+    with suppress(Empty):
+        while not any(worker.is_cause for worker in failed):
+            rank, line = lines.get(timeout=_SETTLED_S)
+            if line:
+                workers[rank].handle(line, Silent())
+            elif workers[rank].failed:
+                failed.append(workers[rank])
+    return next((worker for worker in failed if worker.is_cause), failed[0]).error()
 
 
 class _Worker:
@@ -76,17 +94,27 @@ class _Worker:
             case {"error": {"type": name, "message": text, "hint": hint}}:
                 self._error = getattr(errors, name, KdbenchError)(text, hint)
 
-    def raise_on_failure(self) -> None:
-        """Wait for the process, which has closed its output; raise the error that ended it, if any."""
-        code = self._process.wait()
+    @property
+    def failed(self) -> bool:
+        """Whether the process, which has closed its output, ended with an error."""
+        return self._process.wait() != 0
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether the error is its own: it wrote one, or was killed."""
+        return self._error is not None or self._process.returncode < 0
+
+    def error(self) -> Exception:
+        """Return the error that ended the process."""
+        code = self._process.returncode
         if self._error is not None:
-            raise self._error
-        if code == -signal.SIGKILL:
-            raise KdbenchError(f"training process {self._rank + 1} was killed", "was it out of memory?")
-        if code:
-            self._stderr.seek(0)
-            last_lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
-            raise RuntimeError("\n".join([f"training process {self._rank + 1} ended with code {code}:", *last_lines]))
+            return self._error
+        if code < 0:
+            how = "was killed" if code == -signal.SIGKILL else f"was ended by signal {-code}"
+            return KdbenchError(f"training process {self._rank + 1} {how}", "was it out of memory?")
+        self._stderr.seek(0)
+        last_lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+        return RuntimeError("\n".join([f"training process {self._rank + 1} ended with code {code}:", *last_lines]))
 
 
 def _read(rank: int, stdout: IO[bytes] | None, lines: Lines) -> None:

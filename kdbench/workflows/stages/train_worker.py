@@ -5,6 +5,7 @@ progress, to standard output, as one JSON object per line.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -52,8 +53,21 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
     except KdbenchError as error:
         _write({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})
         return error.exit_code
+    except RuntimeError as error:
+        if (waited := waited_in_vain(error)) is None:
+            raise
+        _write({"error": {"type": "KdbenchError", "message": waited, "hint": "see whether one of them hangs"}})
+        return KdbenchError.exit_code
     distributed.destroy_process_group()
     return 0
+
+
+def waited_in_vain(error: RuntimeError) -> str | None:
+    """Return what to say of an error by which torch ends a process that waited too long for the others, else None."""
+    if not re.search(r"time[d ]*out", str(error), re.IGNORECASE):
+        return None
+    minutes = distributed.constants.default_pg_timeout.total_seconds() / 60
+    return f"a training process waited {minutes:.0f} min for the others, which did not answer"
 
 
 def _write(message: dict[str, object]) -> None:

@@ -18,11 +18,13 @@ from kdbench.distill.teaching.onnx_network import OnnxNetwork, require_logits
 from kdbench.distill.teaching.teacher_inputs import FILTERS, Normalisation, TeacherInputs, adapt
 from kdbench.errors import InputError
 from kdbench.evaluate.class_map import ClassMap, class_map
+from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import ModelFacts, output_of, read_facts
 from kdbench.modelfile.layouts import layout_for, require_type
 from kdbench.recipe import InputOptions, Recipe, Teacher
 from kdbench.recipe.models import is_onnx
 from kdbench.recipe.paths import located_data
+from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Geometry, InputSpec, Preprocessing, merged, preprocessing_of
 from kdbench.workflows.files.model_files import GENERAL, OF_MODEL, card_beside, specs_of, with_integers
 from kdbench.workflows.files.torch_networks import unknown_facts
@@ -72,6 +74,26 @@ def onnx_network(job: Job, form: TeacherForm) -> OnnxNetwork:
     known = form.preprocessing
     quantization = None if known.input_scale is None else (known.input_scale, known.input_zero_point)
     return OnnxNetwork(job.weights, form.facts, quantization)
+
+
+def bench_model(job: Job, form: TeacherForm) -> BenchModel:
+    """Return a teacher that is an ONNX file as a model to measure by itself."""
+    assert job.weights is not None, "an ONNX teacher has a file"
+    assert form.facts is not None, "an ONNX teacher has facts"
+    card = ModelCard(
+        id=job.id,
+        name=job.entry.name,
+        role="teacher",
+        file=job.weights.name,
+        sha256=form.facts.sha256,
+        input_shape=form.shape,
+        layout=form.facts.layout,
+        fixed_batch=form.facts.fixed_batch,
+        classes=form.facts.classes,
+        parameters=form.facts.parameters,
+        preprocessing=form.preprocessing,
+    )
+    return BenchModel(card, job.weights, form.facts)
 
 
 def is_onnx_teacher(job: Job) -> bool:

@@ -87,6 +87,26 @@ def test_a_process_that_is_killed_ends_the_others(spread):
     assert "memory" in caught.value.hint
 
 
+def test_the_cause_is_told_and_not_what_it_caused(spread):
+    """The second process ends by a signal; the first one, which waits for it, fails and is noticed before."""
+    with pytest.raises(KdbenchError, match="process 2 was ended by signal 11"):
+        spread("""
+if rank == 0:
+    raise RuntimeError("connection closed by peer")
+time.sleep(0.2)
+os.kill(os.getpid(), 11)
+""")
+
+
+def test_waiting_in_vain_for_the_others_is_no_fault_of_kdbench():
+    said = train_worker.waited_in_vain(
+        RuntimeError("[gloo] Timed out waiting 1800000ms for recv operation to complete")
+    )
+    assert said is not None
+    assert "30 min" in said
+    assert train_worker.waited_in_vain(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+
+
 def test_a_fault_comes_with_its_last_words(spread):
     with pytest.raises(RuntimeError, match=r"(?s)process 2 ended with code 1.*ZeroDivisionError"):
         spread("1 / (1 - rank)\ntime.sleep(600)")
