@@ -3,16 +3,21 @@
     python -m benchmarks.faults                     every block, some minutes each
     python -m benchmarks.faults names --seed 7      one block with other random trials
 
-A block is one file with `trials(folder, seed, count)`. The exit code is 1 if anything was found.
+A block is one file with `trials(folder, seed, count)`. With --page the counts become rows of a table, in place of an
+earlier row of the same block and seed. The exit code is 1 if anything was found.
 """
 
 import argparse
 import tempfile
+import time
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
-BLOCKS = {"names": 80, "processes": 24, "input": 300}
+from benchmarks.faults.page import Row, with_row
+from benchmarks.faults.trial import kind_of
+
+BLOCKS = {"names": 80, "doors": 80, "processes": 34, "input": 300, "options": 300, "resume": 80}
 """The blocks and how many trials each makes."""
 
 
@@ -22,21 +27,32 @@ def main() -> int:
     parser.add_argument("blocks", nargs="*", metavar="BLOCK", help=f"of {', '.join(BLOCKS)} (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trials", type=int, help="per block")
+    parser.add_argument("--page", metavar="FILE", type=Path, help="write the counts into the table of this page")
     options = parser.parse_args()
     if unknown := set(options.blocks) - set(BLOCKS):
         parser.error(f"unknown block {min(unknown)!r}")
     bad = 0
     for block in options.blocks or BLOCKS:
-        outcomes: Counter[str] = Counter()
-        with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-            module = import_module(f"benchmarks.faults.{block}")
-            for trial in module.trials(Path(folder), options.seed, options.trials or BLOCKS[block]):
-                outcomes["found" if trial.found else trial.outcome] += 1
-                for one in trial.found:
-                    print(f"{block}: {trial.what}: {one}", flush=True)
-        bad += outcomes["found"]
-        print(f"{block}: {outcomes.total()} trials: {dict(outcomes.most_common())}", flush=True)
+        row = _run(block, options.seed, options.trials or BLOCKS[block])
+        bad += sum(row.found.values())
+        if options.page:
+            with_row(options.page, row)
     return 1 if bad else 0
 
 
-raise SystemExit(main())
+def _run(block: str, seed: int, count: int) -> Row:
+    outcomes: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        for trial in import_module(f"benchmarks.faults.{block}").trials(Path(folder), seed, count):
+            outcomes["found" if trial.found else trial.outcome] += 1
+            found.update({kind_of(one) for one in trial.found})
+            for one in trial.found:
+                print(f"{block}: {trial.what}: {one}", flush=True)
+    print(f"{block}: {outcomes.total()} trials: {dict(outcomes.most_common())}", flush=True)
+    return Row(block, seed, outcomes.total(), found, time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

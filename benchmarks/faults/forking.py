@@ -14,9 +14,13 @@ from pathlib import Path
 
 from benchmarks.faults.trial import LIMIT_S, Ended
 
-_LOADED = ("numpy", "onnx", "onnxruntime", "torch", "pydantic", "safetensors.torch", "kdbench.cli.main")
+_LOADED = (
+    *("numpy", "onnx", "onnxruntime", "torch", "pydantic", "safetensors.torch", "matplotlib.backends.backend_svg"),
+    *("lightning_fabric", "kdbench.cli.main", "kdbench.cli.application", "kdbench.workflows.run"),
+)
 _MOST_BYTES = 16 << 30  # of address space: a library that asks for more fails, and the machine does not
 _POLL_S = 0.01
+_OUT, _ERR = ".stdout", ".stderr"
 _LONGEST_POLL_S = 0.5  # longer ones mean that the machine was stopped
 
 
@@ -33,15 +37,20 @@ def forked(
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run kdbench in `folder`, in a forked process with a group of its own; end the group beyond the limit."""
-    out, err = folder / ".stdout", folder / ".stderr"
-    child = os.fork()
-    if child == 0:
-        _become_kdbench([str(word) for word in arguments], folder, out, err, environment or {})
-    code, peak = _waited(child, limit_s)
+    out, err = folder / _OUT, folder / _ERR
+    code, peak = _waited(start(arguments, folder, environment), limit_s)
     texts = [path.read_bytes().decode(errors="surrogateescape") if path.exists() else "" for path in (out, err)]
     for path in (out, err):
         path.unlink(missing_ok=True)
     return Ended(code, *texts, peak)
+
+
+def start(arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> int:
+    """Start kdbench in `folder` as `forked` does; return the process, which leads a group of its own."""
+    child = os.fork()
+    if child == 0:
+        _become_kdbench([str(word) for word in arguments], folder, folder / _OUT, folder / _ERR, environment or {})
+    return child
 
 
 def _waited(child: int, limit_s: float) -> tuple[int | None, int]:

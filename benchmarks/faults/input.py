@@ -17,18 +17,19 @@ import numpy as np
 import safetensors.numpy
 
 from benchmarks.faults import mutations
+from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.forking import forked, load
 from benchmarks.faults.models import endless, hostile_model, linear
-from benchmarks.faults.processes import RECIPE
 from benchmarks.faults.small_record import small_record
 from benchmarks.faults.trial import Ended, Trial
+from kdbench.report import FORMATS
 
 Command = Sequence[str | Path]
 Kind = Callable[[random.Random, Path], Command]
 
 _RECIPE = RECIPE.replace("epochs = 3", "epochs = 1")
 _NETWORK = "import torch\ndef make(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
-_UNTIMED = ("--no-accuracy", "--no-times", "--out", "out")
+UNTIMED = ("--no-accuracy", "--no-times", "--out", "out")
 _QUICK = ("--budget", "0.1s", "--sessions", "2", "--energy", "off", "--batch", "2")
 _TIMED = ("--no-accuracy", *_QUICK, "--out", "out")
 _WORKS = "] train "  # a recipe that is possible after all, and takes long
@@ -54,15 +55,17 @@ def one(name: str, seed: str, place: Path) -> Trial:
     limit_s = _LONG_S if name == "endless model" else 60.0
     ended = forked(command, place, limit_s)
     shown = " ".join(str(word)[:60] for word in command).encode("ascii", "backslashreplace").decode()
-    return Trial("input", f"{name} {seed}: {shown}", _outcome(ended), () if _works(ended) else ended.found)
+    return Trial("input", f"{name} {seed}: {shown}", outcome_of(ended), () if is_at_work(ended) else ended.found)
 
 
-def _works(ended: Ended) -> bool:
+def is_at_work(ended: Ended) -> bool:
+    """Return whether a recipe was still training when its time was over."""
     return ended.code is None and _WORKS in ended.errors
 
 
-def _outcome(ended: Ended) -> str:
-    return "at work" if _works(ended) else ended.outcome
+def outcome_of(ended: Ended) -> str:
+    """Return how a command ended, in a word or two."""
+    return "at work" if is_at_work(ended) else ended.outcome
 
 
 def _record(dice: random.Random, place: Path) -> Command:
@@ -72,7 +75,7 @@ def _record(dice: random.Random, place: Path) -> Command:
     if dice.random() < 0.2:
         (run / "samples.npz").write_bytes(mutations.archive(_arrays(), dice))
     commands: tuple[Command, ...] = (
-        ("report", run, "--format", dice.choice(("md", "html", "csv", "json"))),
+        ("report", run, "--format", dice.choice(FORMATS.names())),
         ("ready", run, "--target", "server-cpu"),
         ("compare", run, run, "--junit", "out.xml"),
         ("history", place),
@@ -101,7 +104,7 @@ def _model(dice: random.Random, place: Path) -> Command:
     (place / "model.onnx").write_bytes(hostile_model(dice))
     commands: tuple[Command, ...] = (
         ("macs", "model.onnx"),
-        ("bench", "model.onnx", *_UNTIMED),
+        ("bench", "model.onnx", *UNTIMED),
         ("bench", "model.onnx", *_TIMED),
     )
     return dice.choice(commands)
@@ -116,7 +119,7 @@ def _weights(dice: random.Random, place: Path) -> Command:
     (place / "nets.py").write_text(_NETWORK)
     tensors = {"1.weight": np.zeros((10, 64), np.float32), "1.bias": np.zeros(10, np.float32)}
     (place / "w.safetensors").write_bytes(mutations.safetensors(safetensors.numpy.save(tensors), dice))
-    return "bench", "--torch", "m=nets:make", "--weights", "m=w.safetensors", *_UNTIMED
+    return "bench", "--torch", "m=nets:make", "--weights", "m=w.safetensors", *UNTIMED
 
 
 def _data(dice: random.Random, place: Path) -> Command:
@@ -139,7 +142,7 @@ def _beside(dice: random.Random, place: Path) -> Command:
         content = mutations.json_text({"m.card.json": card, "labels.json": ["a"] * 10}.get(name, _PROCESSOR), dice)
     (place / name).write_bytes(content)
     labels = ("--labels", name) if name.startswith("labels") else ()
-    return "bench", "m.onnx", *labels, *_UNTIMED
+    return "bench", "m.onnx", *labels, *UNTIMED
 
 
 def _option(dice: random.Random, place: Path) -> Command:
@@ -148,7 +151,7 @@ def _option(dice: random.Random, place: Path) -> Command:
     others = ("1e9s", "-5%", "1,,2", "0-99999", "a=b", "=", "m=", "9" * 400, "\udcff", "*", "1x", "NaN")
     value = dice.choice((*mutations.TOKENS, *others))
     command, options = dice.choice(_OPTIONS)
-    ends = _UNTIMED if command[0] == "bench" else ()
+    ends = UNTIMED if command[0] == "bench" else ()
     return *command, f"--{dice.choice(options)}={value}", *ends
 
 

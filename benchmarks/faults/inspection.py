@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -9,20 +10,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import yaml
 from markdown_it import MarkdownIt
 
 _GITHUB = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 _OWN_HTML = re.compile(r"</?details>|<summary>[^<>]*(<code>[^<>]*</code>[^<>]*)*</summary>|\s")
 _TURNED = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _ACTIVE = re.compile(r"(?<!\w)@\w|\w@\w+\.\w|://|www\.|(?<!\w)#\d")
+_BINARY = {".onnx", ".npz", ".npy", ".safetensors"}
 _KEPT = 60  # characters of what is wrong
 
 
 def problems(folder: Path) -> list[str]:
     """Return what is wrong with each file below `folder`."""
-    by_suffix = {".md": _markdown, ".html": _html, ".csv": _csv, ".svg": _xml, ".xml": _xml}
+    by_suffix = {".md": _markdown, ".html": _html, ".csv": _csv, ".svg": _xml, ".xml": _xml, ".json": _json}
     found = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in _BINARY):
         text = path.read_bytes().decode()
         found += [f"{path.name}: {one}" for one in unsafe(text)]
         found += [f"{path.name}: {one}" for one in by_suffix.get(path.suffix, lambda _: iter(()))(text)]
@@ -36,6 +39,10 @@ def unsafe(text: str) -> list[str]:
 
 
 def _markdown(text: str) -> Iterator[str]:
+    if text.startswith("---\n"):  # a head of YAML, as model cards have
+        head, _, text = text[4:].partition("\n---\n")
+        if not isinstance(yaml.safe_load(head), dict):
+            yield "the head is no table of YAML"
     for token in _GITHUB.parse(text):
         if token.type == "html_block" and _OWN_HTML.sub("", token.content):
             yield f"HTML: {token.content[:_KEPT]!r}"
@@ -86,6 +93,13 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return cell == "-"
     return True
+
+
+def _json(text: str) -> Iterator[str]:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        yield f"not JSON: {error}"
 
 
 def _xml(text: str) -> Iterator[str]:

@@ -152,6 +152,11 @@ def endless() -> bytes:
         helper.make_tensor("n", TensorProto.INT64, [], [2**62]),
         helper.make_tensor("t", TensorProto.BOOL, [], [True]),
     ]
-    loop = helper.make_node("Loop", ["n", "t", "f"], ["z"], body=body)
-    content: bytes = _model([helper.make_node("Flatten", ["x"], ["f"]), loop], stored, 64).SerializeToString()
+    stored.append(helper.make_tensor("w", _FLOAT, [64, 10], bytes(4 * 640), raw=True))
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"]),
+        helper.make_node("Loop", ["n", "t", "f"], ["l"], body=body),
+        helper.make_node("MatMul", ["l", "w"], ["z"]),
+    ]
+    content: bytes = _model(nodes, stored).SerializeToString()
     return content

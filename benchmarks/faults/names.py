@@ -9,14 +9,17 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.faults.forking import forked, load
 from benchmarks.faults.hostile import texts
 from benchmarks.faults.inspection import problems, unsafe
 from benchmarks.faults.small_record import PLACES, WORDS, with_text
-from benchmarks.faults.trial import Trial, kdbench
+from benchmarks.faults.trial import Trial
+from kdbench.report import FORMATS
 
 
 def trials(folder: Path, seed: int, count: int) -> Iterator[Trial]:
     """Try `count` names: each of the listed ones at all places, then random ones at one place each."""
+    load()
     dice = random.Random(seed)
     names = texts(seed, count)[:count]
     for number, text in enumerate(names):
@@ -30,7 +33,7 @@ def one(text: str, places: Sequence[str], folder: Path) -> Trial:
     run.mkdir(parents=True)
     out.mkdir()
     (run / "record.json").write_text(json.dumps(with_text(text, *places)), encoding="utf-8")
-    formats = [word for name in ("md", "html", "csv", "json") for word in ("--format", name)]
+    formats = ["--format", ",".join(FORMATS.names())]
     commands = (
         ["report", run, *formats, "--out", out],
         ["report", run, *formats, "--style", "summary", "--out", out / "style"],
@@ -42,7 +45,7 @@ def one(text: str, places: Sequence[str], folder: Path) -> Trial:
     found: list[str] = []
     outcomes = set()
     for command in commands:
-        ended = kdbench(command, folder)
+        ended = forked(command, folder)
         outcomes.add(ended.outcome)
         found += [f"{command[0]}: {one}" for one in ended.found]
         found += [f"{command[0]}: the terminal: {one}" for one in unsafe(ended.output + ended.errors)]

@@ -15,6 +15,23 @@ COMMAND = (sys.executable, "-P", "-c", "import sys; from kdbench.cli.main import
 """What runs kdbench; its arguments follow."""
 
 
+# What a trial may find, by words that its description then has; everything else is OTHER.
+KINDS = {
+    "exits 4": ("exit 4", "exit code 4", "uncaught"),
+    "hangs": ("hang", "did not end", "did not finish", "not done after"),
+    "leftovers": ("left ", "workers alive"),
+    "overlaps": ("both measured",),
+    "injections": ("is in it", "HTML:", "html_inline", "link_open", "a link", "an image", "scripts", "a formula",
+                   "a row is broken", "not XML", "ran ", "a foreign file was changed", "foreign lines"),
+}  # fmt: skip
+OTHER = "other"
+
+
+def kind_of(found: str) -> str:
+    """Return which kind of fault a description is about."""
+    return next((kind for kind, words in KINDS.items() if any(word in found for word in words)), OTHER)
+
+
 @dataclass(frozen=True)
 class Trial:
     """What was tried, and what was wrong with how it ended; `found` is empty if nothing was."""

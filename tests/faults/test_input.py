@@ -1,6 +1,7 @@
 """Impossible options and damaged files: exit 3 before anything is expanded, loaded or unpacked."""
 
 import random
+import tokenize
 import zipfile
 from pathlib import Path
 
@@ -10,10 +11,17 @@ import torch
 from torch import nn
 
 from benchmarks.faults import input as campaign
+from benchmarks.faults import options
+from benchmarks.faults.commands import RECIPE
+from benchmarks.faults.models import endless, linear
 from kdbench import storage
 from kdbench.cli.main import main
+from kdbench.data import load
+from kdbench.distill.teaching.stored_logits import load_logits
 from kdbench.distill.training import fit
 from kdbench.errors import InputError
+from kdbench.results.samples import read_samples
+from kdbench.worker import silence
 
 TEN = ",".join(map(str, range(1, 11)))
 SWEEP = ", ".join(f'"axis{place}" = [{TEN}]' for place in range(12))
@@ -74,7 +82,7 @@ def test_weights_are_those_that_the_training_wrote(trained) -> None:
 def test_damaged_weights_of_an_earlier_version_are_refused(content: bytes, trained) -> None:
     network, folder = trained
     summary = storage.read_json(folder / fit.SUMMARY, "summary")
-    storage.write_json(folder / fit.SUMMARY, {key: value for key, value in summary.items() if key != "weights_sha256"})
+    storage.write_json(folder / fit.SUMMARY, {key: summary[key] for key in ("key", "training")})
     (folder / fit.WEIGHTS).write_bytes(content)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(InputError, match="does not hold the weights"):
@@ -93,6 +101,23 @@ def test_an_archive_that_would_fill_the_memory_is_refused_by_its_declared_size(t
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x", bytes(1_000_000))
     storage.require_unpackable(path)  # stored as it is
+
+
+def test_a_header_that_never_ends_is_no_array(tmp_path) -> None:
+    content = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,L"  # numpy looks for the end of the bracket
+    array = b"\x93NUMPY\x01\x00" + len(content).to_bytes(2, "little") + content
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x_test", "y_test", "logits", "samples"):
+            archive.writestr(f"{name}.npy", array)
+    with pytest.raises(tokenize.TokenError):
+        np.load(path)["x_test"]
+    with pytest.raises(InputError, match=r"not a readable \.npz archive"):
+        load(f"npz:{path}")
+    with pytest.raises(InputError, match="not a readable archive of samples"):
+        read_samples(path)["x_test"]
+    with pytest.raises(InputError, match="not a readable NumPy array"):
+        load_logits(path, np.arange(2), 2)
 
 
 @pytest.mark.parametrize("kind", ["record", "target", "model"])
@@ -120,3 +145,34 @@ def test_a_device_is_no_text_file(tmp_path) -> None:
         stream.truncate(1 << 31)  # takes no space
     with pytest.raises(InputError, match="2,147,483,648 bytes"):
         storage.read_json(tmp_path / "large.json", "file")
+
+
+def test_a_model_that_never_answers_is_refused_wherever_this_process_would_run_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(silence, "_LEAST_S", 0.3)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.onnx").write_bytes(endless())
+    assert main(["compress", "m.onnx", "--method", "fp16", "--out", "out"]) == 3
+    assert "did not answer" in capsys.readouterr().err
+    (tmp_path / "r.toml").write_text(RECIPE.replace('model = { name = "dense", hidden = [16] }', 'weights = "m.onnx"'))
+    assert main(["train", "r.toml", "--out", "run"]) == 3
+    assert "did not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["nan", "1e400", "9" * 5000])
+def test_no_number_of_a_recipe_may_be_infinite(value, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.toml").write_text(RECIPE)
+    for arguments in random.Random(value).sample([*options.keys()], 8):
+        assert main([word.replace("{}", value) for word in arguments]) == 3, arguments
+        assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400", "9" * 5000, ""])
+def test_no_option_of_inputs_and_measuring_takes_what_is_no_number(value, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.onnx").write_bytes(linear().SerializeToString())
+    numbers = ("scale", "fill", "crop-pct", "input-scale", "size", "resize", "threads", "batch", "budget", "sessions")
+    for option in numbers:
+        assert main(["bench", "m.onnx", "--no-accuracy", f"--{option}={value}"]) == 3, option
+        assert "error: " in capsys.readouterr().err
+    assert {f"--{name}={{}}" for name in numbers} <= {words[2] for words in options.options() if words[0] == "bench"}

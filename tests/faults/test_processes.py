@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from benchmarks.faults import processes
+from benchmarks.faults import kills, surroundings
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_what_is_planted_in_the_locks_place_is_left_alone(tmp_path, seed):
-    assert processes.planted_lock(random.Random(seed), tmp_path)[1] == ""
+    assert surroundings.planted_lock(random.Random(seed), tmp_path)[1] == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes other users")
@@ -18,9 +18,9 @@ def test_what_is_planted_in_the_locks_place_is_left_alone(tmp_path, seed):
 def test_users_take_turns_at_the_lock(tmp_path, seed):
     for folder in (tmp_path, *(path for path in tmp_path.parents if path.name.startswith(("pytest-", "popen-")))):
         folder.chmod(0o755)
-    assert processes.second_user(random.Random(seed), tmp_path)[1] == ""
+    assert surroundings.second_user(random.Random(seed), tmp_path)[1] == ""
 
 
 @pytest.mark.slow
 def test_two_benches_in_one_folder_do_not_meet(tmp_path):
-    assert processes.claimed_twice(random.Random(0), tmp_path)[1] == ""
+    assert kills.claimed_twice(random.Random(0), tmp_path)[1] == ""

@@ -1,0 +1,61 @@
+"""The page with the counts of the campaign: a row for each block and seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.faults.trial import KINDS, OTHER
+
+_TEXT = """# What faults on purpose do
+
+Every trial does something that users, disks and neighbours do: it kills processes at random moments, fills disks,
+damages files, claims folders twice, or brings in names, numbers and files that are no such thing. A row is one block
+with one seed; its columns count trials that ended in exit 4, did not end, left files or processes behind, measured
+beside another owner of the lock, let a name be more than text, or went wrong otherwise. The goal is 0 everywhere.
+
+- `names`: names in a record, in all pages and formats. `doors`: names of files, folders, models, labels, recipes.
+- `processes`: signals at any stage, killed owners and workers, full and read-only disks, a folder claimed twice.
+- `input`: damaged and impossible records, recipes, models, weights and data. `options`: every numeric option and key.
+- `resume`: damaged files in the folder of a run that goes on.
+
+A trial has 60 s, one that waits for a silent process 120 s, one of `processes` 300 s: the cores were shared.
+
+    python -m benchmarks.faults BLOCK --seed N --page reports/faults/README.md
+"""
+_COLUMNS = ("block", "seed", "trials", *KINDS, OTHER, "minutes")
+
+
+@dataclass(frozen=True)
+class Row:
+    """The counts of one block with one seed: of its trials, and of those that found something, by kind."""
+
+    block: str
+    seed: int
+    trials: int
+    found: Mapping[str, int]
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """The row as Markdown."""
+        counts = (self.found.get(kind, 0) for kind in (*KINDS, OTHER))
+        return _line(self.block, self.seed, f"{self.trials:,}", *counts, f"{self.seconds / 60:.0f}")
+
+
+def with_row(page: Path, row: Row) -> None:
+    """Write the row into the page's table, in place of the one of the same block and seed."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    head = [_line(*_COLUMNS), _line(*("---" for _ in _COLUMNS))]
+    rows = {_key(line): line for line in lines if line.startswith("| ") and line not in head}
+    rows[_key(row.text)] = row.text
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join([_TEXT, *head, *(rows[key] for key in sorted(rows))]) + "\n", encoding="utf-8")
+
+
+def _key(line: str) -> tuple[str, int]:
+    block, seed, *_ = (cell.strip() for cell in line.strip("|").split("|"))
+    return block, int(seed)
+
+
+def _line(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
