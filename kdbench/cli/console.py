@@ -6,10 +6,16 @@ Text from files cannot act on the terminal: unsafe characters are shown as their
 import contextlib
 import os
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from kdbench.characters import visible
 from kdbench.errors import StorageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+_WIDTH = 160  # columns of tables that no terminal shows
 
 
 def open_closed_streams() -> None:
@@ -42,14 +48,33 @@ def result_json(value: Any) -> None:
 
 def result_drawn(renderable: Any) -> None:
     """Write a rich renderable to standard output, 160 columns wide unless it is a terminal."""
-    from rich.console import Console
     from rich.segment import Segment, Segments
 
-    console = Console() if sys.stdout.isatty() else Console(width=160, no_color=True)
+    console = drawing_console(sys.stdout)
     parts = [Segment(visible(part.text), part.style, part.control) for part in console.render(renderable)]
     with console.capture() as captured:
         console.print(Segments(parts))
     _write_result("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def drawing_console(stream: TextIO) -> "Console":
+    """Return rich's console for a stream: a terminal's width and colours, or 160 columns without any.
+
+    FORCE_COLOR asks for colours elsewhere, as in CI's logs; NO_COLOR (https://no-color.org) lets no escape code but
+    those of a live display through, also on terminals. Set but empty, they ask for nothing.
+    """
+    from rich.console import Console
+
+    forced, plain = (bool(os.environ.get(name)) for name in ("FORCE_COLOR", "NO_COLOR"))
+    terminal = stream.isatty()
+    coloured = (terminal or forced) and not plain
+    return Console(
+        file=stream,
+        width=None if terminal else _WIDTH,
+        force_terminal=terminal or coloured,
+        color_system="auto" if coloured else None,
+        no_color=not coloured,
+    )
 
 
 def say(text: str) -> None:

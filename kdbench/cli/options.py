@@ -28,6 +28,7 @@ Texts = list[str] | None
 Out = Annotated[Path | None, option("--out", "DIR", "Folder to write to (default: below runs/).")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Title = Annotated[bool, typer.Option("--title", help="Show the remaining time in the terminal's title.")]
 EstimateEnergy = Annotated[bool, typer.Option("--estimate-energy", help=MEASURE["estimate_energy"].description)]
 
 _NEEDED_MODE = {"gap_ms": "paced", "rate_per_s": "server"}

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from kdbench import units
 from kdbench.characters import one_line, visible
-from kdbench.cli.console import say
+from kdbench.cli.console import drawing_console, say
 from kdbench.cli.invocation import Invocation
+from kdbench.cli.pace import Pace
+from kdbench.cli.title import titled
 from kdbench.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -19,12 +21,23 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def watching(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
-    """Yield the progress for long work; it is shown on standard error, and `invocation` gets the folder."""
+def watching(invocation: Invocation, *, quiet: bool, title: bool = False) -> Iterator[Progress]:
+    """Yield the progress for long work; it is shown on standard error, and `invocation` gets the folder.
+
+    With `title` the title of the terminal, if there is one, shows the remaining time, too.
+    """
     import logging
 
     # Without a handler Python writes the warnings of libraries between the lines.
     logging.getLogger().addHandler(logging.NullHandler())
+    terminal = sys.stderr  # a live display replaces it
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(_drawing(invocation, quiet=quiet))
+        yield stack.enter_context(titled(progress, terminal)) if title and terminal.isatty() else progress
+
+
+@contextlib.contextmanager
+def _drawing(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
     if quiet:
         yield Quiet(invocation)
     elif sys.stderr.isatty():
@@ -34,25 +47,6 @@ def watching(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
             live.close()
     else:
         yield Plain(invocation)
-
-
-class Pace:
-    """How fast a stage goes, from its first step in this process; after a resume it does not start at zero."""
-
-    def __init__(self, clock_s: Callable[[], float]) -> None:
-        self.started_s = clock_s()
-        self._clock_s = clock_s
-        self._first: tuple[float, float] | None = None  # when it came, and how much was done by then
-
-    def remaining(self, done: float, total: float) -> str:
-        """Note a step and return how long the rest will take; empty while the pace is unknown."""
-        now_s = self._clock_s()
-        if self._first is None:
-            self._first = now_s, done
-        first_s, first_done = self._first
-        if not first_done < done < total:
-            return ""
-        return f"{units.duration((now_s - first_s) / (done - first_done) * (total - done))} left"
 
 
 class Quiet(Silent):
@@ -144,7 +138,6 @@ class Live(Quiet):
 
 def _display() -> "Display":
     """Return a display that shortens the detail first when the terminal is narrow."""
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress
     from rich.table import Column
@@ -156,7 +149,7 @@ def _display() -> "Display":
         BarColumn(bar_width=16),
         TextColumn("{task.fields[time]}", markup=False, table_column=Column(no_wrap=True, justify="right")),
         TextColumn("{task.fields[detail]}", style="dim", markup=False, table_column=detail),
-        console=Console(stderr=True),
+        console=drawing_console(sys.stderr),
         expand=True,
         refresh_per_second=2,  # drawing must not disturb what is being measured
     )

@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -16,6 +17,34 @@ def test_rank_zero_of_several_processes(monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert console.is_rank_zero() is expected
+
+
+@pytest.mark.parametrize(
+    ("terminal", "variables", "colours", "width"),
+    [
+        (True, {}, True, 90),
+        (True, {"NO_COLOR": "1"}, False, 90),
+        (True, {"NO_COLOR": ""}, True, 90),
+        (True, {"TERM": "dumb"}, False, 80),
+        (False, {}, False, 160),
+        (False, {"FORCE_COLOR": "1"}, True, 160),
+        (False, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False, 160),
+    ],
+)
+def test_colours_and_width_follow_the_terminal_and_the_user(monkeypatch, terminal, variables, colours, width):
+    from rich.text import Text
+
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm-256color", "COLUMNS": "90", **variables}.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert console.drawing_console(stream).width == width
+    console.result_drawn(Text("n", style="bold red"))
+    assert ("\x1b[" in stream.getvalue()) is colours
+    assert "n" in stream.getvalue()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full")

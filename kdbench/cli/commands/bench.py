@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Out, Quiet, Texts, measuring, option
+from kdbench.cli.options import Json, Out, Quiet, Texts, Title, measuring, option
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 from kdbench.errors import InputError
 
@@ -41,6 +41,7 @@ def bench(
     out: Out = None,
     targets: Targets = None,
     quiet: Quiet = False,
+    title: Title = False,
     json: Json = False,
 ) -> int:
     """Measure ONNX models and torch networks: accuracy, latency, cost, size and energy, with ratios.
@@ -66,7 +67,7 @@ def bench(
         from kdbench.edge.ssh import remote_of
 
         remote = remote_of(on, on_python)
-    with watching(invocation, quiet=quiet) as progress:
+    with watching(invocation, quiet=quiet, title=title) as progress:
         from kdbench.workflows.bench import bench_models
 
         results = bench_models(

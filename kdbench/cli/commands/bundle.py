@@ -7,7 +7,7 @@ import typer
 
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Quiet, RunPath, Texts, measuring, option
+from kdbench.cli.options import Json, Quiet, RunPath, Texts, Title, measuring, option
 from kdbench.cli.verdicts import target_names
 from kdbench.errors import InputError
 from kdbench.options import MEASURE, count
@@ -51,6 +51,7 @@ def bundle(
     energy: Annotated[str | None, option("--energy", "[off|quick|full]", MEASURE["energy"].description)] = None,
     out: Annotated[Path | None, option("--out", "FILE", "The bundle (default: RUN/bundles/TARGET.zip).")] = None,
     quiet: Quiet = False,
+    title: Title = False,
     json: Json = False,
 ) -> int:
     """Pack a run's models with inputs and all that measures them, for a device with Python, numpy and onnxruntime.
@@ -71,7 +72,7 @@ def bundle(
         if text is not None
     }
     wanted = _samples(samples)
-    with watching(Invocation.of(ctx), quiet=quiet) as progress:
+    with watching(Invocation.of(ctx), quiet=quiet, title=title) as progress:
         from kdbench.workflows.bundle import bundle as workflow
 
         made = workflow(

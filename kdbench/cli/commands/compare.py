@@ -8,7 +8,7 @@ import typer
 
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Quiet, Texts, make_room, measuring, option, several_names, typed_options
+from kdbench.cli.options import Json, Quiet, Texts, Title, make_room, measuring, option, several_names, typed_options
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def compare(
         Path | None, option("--out", "DIR", "Folder for the new measurement (default: below runs/).")
     ] = None,
     quiet: Quiet = False,
+    title: Title = False,
     json: Json = False,
 ) -> int:
     """Compare two runs: what got worse by more than chance and by more than a threshold.
@@ -69,7 +70,7 @@ def compare(
         from kdbench.cli.progress import watching
 
         invocation = Invocation.of(ctx)
-        with watching(invocation, quiet=quiet) as progress:
+        with watching(invocation, quiet=quiet, title=title) as progress:
             from kdbench.workflows import remeasure as workflow
 
             comparison, folder = workflow.remeasure(

@@ -9,7 +9,17 @@ import typer
 from kdbench import units
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Quiet, Texts, assignments, measuring, option, several_names, typed_arguments
+from kdbench.cli.options import (
+    Json,
+    Quiet,
+    Texts,
+    Title,
+    assignments,
+    measuring,
+    option,
+    several_names,
+    typed_arguments,
+)
 from kdbench.errors import InputError
 from kdbench.options import CALIBRATION_COUNT
 
@@ -41,6 +51,7 @@ def compress(
     ] = None,
     out: Annotated[Path, option("--out", "DIR", "Folder to write the variants to.")] = Path("compressed"),
     quiet: Quiet = False,
+    title: Title = False,
     json: Json = False,
 ) -> int:
     """Compress an ONNX model: a smaller file for each method, with a card that says how it was made.
@@ -57,7 +68,7 @@ def compress(
     invocation = Invocation.of(ctx)
     invocation.how_to_go_on = "finished files are kept; run the same command again"
     chosen = validated(CalibrationChoice, {"count": count, "seed": seed})
-    with watching(invocation, quiet=quiet) as progress:
+    with watching(invocation, quiet=quiet, title=title) as progress:
         from kdbench.workflows.compress import compress_model
 
         variants = compress_model(

@@ -6,7 +6,7 @@ import typer
 
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, option, recipe_names
+from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, Title, option, recipe_names
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 RecipeName = Annotated[
@@ -30,6 +30,7 @@ def run(
     targets: Targets = None,
     estimate_energy: EstimateEnergy = False,
     quiet: Quiet = False,
+    title: Title = False,
     json: Json = False,
 ) -> int:
     """Train, distil, export, measure and report: the whole recipe.
@@ -49,7 +50,7 @@ def run(
     loaded_targets = load_targets(targets)
     loaded = load_recipe(recipe, _all_overrides(overrides, estimate_energy=estimate_energy))
     require_unused(out, resume=resume)
-    with watching(invocation, quiet=quiet) as progress:
+    with watching(invocation, quiet=quiet, title=title) as progress:
         settle_waiting()  # before torch is loaded
         from kdbench.workflows.run import run_recipe
 
@@ -68,6 +69,7 @@ def train(
     resume: Resume = False,
     estimate_energy: EstimateEnergy = False,
     quiet: Quiet = False,
+    title: Title = False,
     json: Json = False,
 ) -> None:
     """Train a recipe's teachers and students, and stop there.
@@ -84,7 +86,7 @@ def train(
     invocation = Invocation.of(ctx)
     invocation.resumable = True
     loaded = load_recipe(recipe, _all_overrides(overrides, estimate_energy=estimate_energy))
-    with watching(invocation, quiet=quiet) as progress:
+    with watching(invocation, quiet=quiet, title=title) as progress:
         settle_waiting()  # before torch is loaded
         from kdbench.workflows.train import train as train_recipe
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from kdbench.characters import one_line
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.render.column_widths import column_widths, shown_text
 from kdbench.report.table import Table
 from kdbench.report.tables.energy import energies, run_batch
 from kdbench.report.tables.latency import offline, where_the_time_goes
@@ -76,31 +77,52 @@ def _with_axes(summary: Table, record: RunRecord) -> Table:
 
 
 def _drawn(table: Table, *, intervals: bool, bare: bool, width: int) -> "RichTable":
+    """Return a table of rows; where the terminal is too narrow for whole numbers, each row is a list of its own."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text as RichText
 
+    beside = width >= 20 * len(table.columns)
+    widths = column_widths(table, width, intervals=intervals, beside=beside)
+    if widths is None and len(table.columns) > 1:
+        return _as_lists(table, intervals=intervals, bare=bare)
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
     drawn.title, drawn.title_style = RichText(_plain(table.title)), "bold"
-    names = max(len(row.cells[0].text) for row in table.rows)
     for index, column in enumerate(table.columns):
-        unbroken = index == 0 and names <= width // 4  # wrap numbers rather than short names
         justify: Literal["left", "right"] = "right" if column.numeric else "left"
-        drawn.add_column(RichText(one_line(column.head)), justify=justify, overflow="fold", no_wrap=unbroken)
-    roomy = width >= 20 * len(table.columns)
+        fixed = None if widths is None else widths[index]
+        drawn.add_column(RichText(one_line(column.head)), justify=justify, overflow="fold", width=fixed)
     for row in table.rows:
-        drawn.add_row(*(_cell(cell, intervals=intervals, bare=bare, beside=roomy) for cell in row.cells))
+        drawn.add_row(*(_cell(cell, intervals, bare, beside=beside) for cell in row.cells))
     return drawn
 
 
-def _cell(cell: Cell, *, intervals: bool, bare: bool, beside: bool) -> "RenderableType":
+def _as_lists(table: Table, *, intervals: bool, bare: bool) -> "RichTable":
+    """Return a line for each cell below the row's first one: head and number."""
+    from rich.padding import Padding
+    from rich.table import Table as RichTable
+    from rich.text import Text as RichText
+
+    drawn = RichTable(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left", show_header=False)
+    drawn.title, drawn.title_style = RichText(_plain(table.title)), "bold"
+    drawn.add_column(overflow="fold")
+    drawn.add_column(overflow="fold")
+    drawn.add_row()
+    for row in table.rows:
+        drawn.add_row(RichText(one_line(table.columns[0].head)), _cell(row.cells[0], intervals, bare, beside=True))
+        for column, cell in zip(table.columns[1:], row.cells[1:], strict=True):
+            head = Padding(RichText(one_line(column.head)), (0, 0, 0, 2))
+            drawn.add_row(head, _cell(cell, intervals, bare, beside=True))
+        drawn.add_row()
+    return drawn
+
+
+def _cell(cell: Cell, intervals: bool, bare: bool, *, beside: bool) -> "RenderableType":
     from rich.text import Text as RichText
 
     if isinstance(cell, Text):
         return RichText(one_line(cell.text), style="cyan") if cell.code else RichText(_plain(cell.text))
-    in_footnote = cell.value is None and cell.mark and not cell.shows_reason
-    text = f"{'n/a' if in_footnote else one_line(cell.text)}{cell.superscript}"
-    drawn = RichText(text, style="bold" if cell.best else "dim" if cell.value is None else "")
+    drawn = RichText(shown_text(cell), style="bold" if cell.best else "dim" if cell.value is None else "")
     if cell.best and bare:
         drawn.append(_BEST)
     if intervals and cell.interval_text:

@@ -1,0 +1,24 @@
+"""How long the rest of a stage will take."""
+
+from collections.abc import Callable
+
+from kdbench import units
+
+
+class Pace:
+    """How fast a stage goes, from its first step in this process; after a resume it does not start at zero."""
+
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        self.started_s = clock_s()
+        self._clock_s = clock_s
+        self._first: tuple[float, float] | None = None  # when it came, and how much was done by then
+
+    def remaining(self, done: float, total: float) -> str:
+        """Note a step and return how long the rest will take; empty while the pace is unknown."""
+        now_s = self._clock_s()
+        if self._first is None:
+            self._first = now_s, done
+        first_s, first_done = self._first
+        if not first_done < done < total:
+            return ""
+        return f"{units.duration((now_s - first_s) / (done - first_done) * (total - done))} left"
