@@ -1,7 +1,7 @@
 """FP16: weights and activations as 16-bit floats; half the size, and faster on GPUs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from kdbench.errors import InputError
 from kdbench.modelfile.weights import tensors_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
 
 _LARGEST = float(np.finfo(np.float16).max)  # 65504
@@ -52,7 +54,12 @@ class Fp16(Compressor):
         half = to_float16(model)
         require_fits(model, half, source)
         target.write_bytes(half.SerializeToString(deterministic=True))
-        return Outcome(facts={"clamped": large} if large else {}, warnings=tuple(_warnings(target, source, large)))
+        facts = {"clamped": large} if large else {}
+        return Outcome(facts=facts, warnings=self.warnings_about(source, target, facts))
+
+    def warnings_about(self, source: Source, target: Path, facts: "Mapping[str, Any]") -> tuple[str, ...]:
+        """Tell of weights that were set to the largest number, and of casts on this CPU."""
+        return tuple(_warnings(target, source, facts.get("clamped", [])))
 
 
 def to_float16(model: "onnx.ModelProto") -> "onnx.ModelProto":

@@ -69,13 +69,6 @@ class Loss:
         """The loss of top-1 in percentage points."""
         return 100 * (self.lost - self.gained) / self.samples
 
-    def warnings(self, *, seen: bool) -> tuple[str, ...]:
-        """Return what a user should know of samples that the model may have `seen` in its training."""
-        if not seen or self.source_top1 < _LEARNED:
-            return ()
-        line = f"the model gets {share(self.source_top1)} of the held-out training images right and was probably"
-        return (f"{line} trained on them: other images may lose more than max_drop",)
-
     @property
     def facts(self) -> dict[str, Any]:
         """The loss for a card, with the 95 % interval of the drop (Bonett and Price 2012)."""
@@ -91,3 +84,11 @@ class Loss:
             "drop_interval_points": bounds,
             "negative_flips": round(self.lost / self.samples, 5),
         }
+
+
+def warnings_about_samples(source_top1: float, *, seen: bool) -> tuple[str, ...]:
+    """Return what a user should know of samples that a model of this accuracy may have `seen` in its training."""
+    if not seen or source_top1 < _LEARNED:
+        return ()
+    line = f"the model gets {share(source_top1)} of the held-out training images right and was probably"
+    return (f"{line} trained on them: other images may lose more than max_drop",)

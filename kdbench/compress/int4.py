@@ -14,6 +14,8 @@ from kdbench.errors import InputError
 from kdbench.units import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
 
 
@@ -45,7 +47,12 @@ class Int4(Compressor):
         quantized = quantize_weights(model, self.block_size, kept)
         target.write_bytes(quantized.SerializeToString(deterministic=True))
         require_loads(target, source.facts)
-        return Outcome(facts={"quantized_share": share}, warnings=_warnings(share))
+        facts = {"quantized_share": share}
+        return Outcome(facts=facts, warnings=self.warnings_about(source, target, facts))
+
+    def warnings_about(self, source: Source, target: Path, facts: "Mapping[str, Any]") -> tuple[str, ...]:  # noqa: ARG002 - of all methods
+        """Tell of a file of which 4 bits hold the smaller part."""
+        return _warnings(facts["quantized_share"])
 
 
 def split_gemm(model: "onnx.ModelProto", kept: tuple[str, ...] = ()) -> None:

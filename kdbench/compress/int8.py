@@ -20,6 +20,7 @@ from kdbench.compress.bias_correction import correct_biases
 from kdbench.compress.equalization import equalize
 from kdbench.compress.float_layers import shield_float_layers
 from kdbench.compress.goals import drop_goal, layers_to_keep, loss_of, snr_goal
+from kdbench.compress.held_out import warnings_about_samples
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Samples
 from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes, require_onnxruntime
@@ -95,12 +96,18 @@ class Int8(Compressor):
         kept, quantized, loss = self._within_goals(model, ranges, source)
         target.write_bytes(quantized.SerializeToString(deterministic=True))
         require_runs(target, source.facts.input_name, inputs[: source.facts.fixed_batch or 1])
-        warnings = _in_float(target, source, quantized, kept)
+        _require_layers(quantized, source, kept)
         facts = _noise(model, quantized, _observed(source)) | ({"kept_float": list(kept)} if kept else {})
         if loss is not None:
             facts["held_out"] = loss.facts
-            warnings += loss.warnings(seen=source.labelled.seen)
-        return Outcome(ranges=ranges, facts=facts, warnings=warnings)
+        return Outcome(ranges=ranges, facts=facts, warnings=self.warnings_about(source, target, facts))
+
+    def warnings_about(self, source: Source, target: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
+        """Tell of layers that run in float32 here, and of held-out samples that the model was trained on."""
+        lines = _in_float(target, source, tuple(facts.get("kept_float", ())))
+        if source.held_out is not None and "held_out" in facts:
+            lines += warnings_about_samples(facts["held_out"]["source_top1"], seen=source.held_out.seen)
+        return lines
 
     def _within_goals(
         self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source
@@ -137,17 +144,22 @@ def quantized_layers(model: "onnx.ModelProto") -> list[str]:
     return [node.name for node in layers if all(map(is_quantized, node.input[:2]))]
 
 
-def _in_float(target: Path, source: Source, quantized: "onnx.ModelProto", kept: tuple[str, ...]) -> tuple[str, ...]:
-    """Return warnings about layers that run in float32 here, beside those that are `kept` so.
+def _require_layers(quantized: "onnx.ModelProto", source: Source, kept: tuple[str, ...]) -> None:
+    """Raise InputError for a file in which no layer is quantized; `kept` are those that stay in float32."""
+    if quantized_layers(quantized):
+        return
+    message = f"{source.path} has no convolution or matrix product that onnxruntime quantizes"
+    if kept:
+        message = f"no layer of {source.path} is left to quantize; in float32: {', '.join(kept)}"
+    raise InputError(message, "keep fewer nodes, ask for less, or choose another method")
 
-    Raises InputError for a file in which no layer is quantized.
-    """
+
+def _in_float(target: Path, source: Source, kept: tuple[str, ...]) -> tuple[str, ...]:
+    """Return warnings about layers of a file that run in float32 here, beside those that are `kept` so."""
+    import onnx
+
+    quantized = onnx.load(target)
     kernels, layers = kernels_of(target, source.facts.sample_shape), quantized_layers(quantized)
-    if not layers:
-        message = f"{source.path} has no convolution or matrix product that onnxruntime quantizes"
-        if kept:
-            message = f"no layer of {source.path} is left to quantize; in float32: {', '.join(kept)}"
-        raise InputError(message, "keep fewer nodes, ask for less, or choose another method")
     lines = []
     if (without := len(layers) - len(kernels.integer)) > 0:
         line = f"{without} of {len(layers)} quantized layers run in float32 on this machine"

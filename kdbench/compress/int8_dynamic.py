@@ -6,7 +6,7 @@ times slower than the float kernel.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.call_times import CALLS, time_ratio
@@ -16,6 +16,8 @@ from kdbench.errors import InputError
 from kdbench.units import percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import onnx
 
 _MOST = 0.5  # of the multiply–accumulates
@@ -43,7 +45,11 @@ class Int8Dynamic(Compressor):
             message = f"{source.path} has no convolution or matrix product with stored weights to quantize"
             raise InputError(message, "choose another method")
         facts = {"integer_share": kernels.integer_share}
-        return Outcome(facts=facts, warnings=_warnings(model, target, source, kernels))
+        return Outcome(facts=facts, warnings=_warnings(target, source, kernels))
+
+    def warnings_about(self, source: Source, target: Path, facts: "Mapping[str, Any]") -> tuple[str, ...]:  # noqa: ARG002 - of all methods
+        """Tell of what runs in floats here, and of how slow convolutions are."""
+        return _warnings(target, source, kernels_of(target, source.facts.sample_shape))
 
 
 def quantize_dynamically(model: "onnx.ModelProto", settings: Int8Dynamic, target: Path) -> None:
@@ -66,7 +72,7 @@ def quantize_dynamically(model: "onnx.ModelProto", settings: Int8Dynamic, target
     target.write_bytes(quantized.SerializeToString(deterministic=True))
 
 
-def _warnings(model: "onnx.ModelProto", target: Path, source: Source, kernels: Kernels) -> tuple[str, ...]:
+def _warnings(target: Path, source: Source, kernels: Kernels) -> tuple[str, ...]:
     if kernels.integer_share < _MOST:
         return (f"only {percent(kernels.integer_share)} of the multiply–accumulates run in integers on this machine",)
     convolutions = sum(macs for _, operator, macs in kernels.layers if operator == "ConvInteger")
@@ -74,6 +80,6 @@ def _warnings(model: "onnx.ModelProto", target: Path, source: Source, kernels: K
         return ()
     import onnx
 
-    ratio = time_ratio(onnx.load(target), model, source.facts)
+    ratio = time_ratio(onnx.load(target), onnx.load(source.path), source.facts)
     measured = f": {ratio:.1f} times as long as in float32 in {CALLS} calls on this machine" if ratio else ""
     return (f"dynamic INT8 is slow for convolutions (ConvInteger){measured}; choose int8, which is static",)

@@ -85,3 +85,11 @@ class Compressor(Value):
         Raises InputError for a model that the method does not apply to.
         """
         raise NotImplementedError
+
+    def warnings_about(self, source: Source, target: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG002 - of methods
+        """Return what a user should know of the file `target`, which this method wrote before, on this machine.
+
+        They are told again where the file is kept, perhaps on another machine than it was written on. `facts` are those
+        of its card. By default none.
+        """
+        return ()

@@ -81,9 +81,13 @@ class Sparse(Compressor):
             "compressed_bytes": compressed_bytes(target),
             "source_compressed_bytes": compressed_bytes(source.path),
         }
-        return Outcome(
-            facts=facts, warnings=(_warning(facts, time_ratio(model, onnx.load(source.path), source.facts)),)
-        )
+        return Outcome(facts=facts, warnings=self.warnings_about(source, target, facts))
+
+    def warnings_about(self, source: Source, target: Path, facts: "Mapping[str, Any]") -> tuple[str, ...]:
+        """Tell that the file is no faster, by measurement, and how much smaller it is once compressed."""
+        import onnx
+
+        return (_warning(facts, time_ratio(onnx.load(target), onnx.load(source.path), source.facts)),)
 
 
 def weights_by_node(model: "onnx.ModelProto") -> "dict[str, list[str]]":

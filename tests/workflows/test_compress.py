@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -166,6 +167,23 @@ def test_a_card_that_changed_is_written_again_or_refused(model, tmp_path):
     storage.write_json(path, content)
     with pytest.raises(InputError, match="changed after it was made"):
         compress(model, tmp_path / "out")
+
+
+def test_what_a_user_should_know_is_told_again_of_files_that_are_kept(model, tmp_path):
+    methods = {
+        "int8": {"max_drop": 50, "held_out_count": 50, "activations": "int8"},
+        "fp16": {},
+        "sparse": {},
+        "int8-dynamic": {},
+        "int4": {},
+    }
+    told, again = (compress(model, tmp_path / "out", methods) for _ in range(2))
+    assert all(made.kept for made in again)
+    without_times = [
+        [[re.sub(r"[\d.]+ times", "", line) for line in made.warnings] for made in each] for each in (told, again)
+    ]
+    assert without_times[0] == without_times[1]
+    assert sum(map(bool, without_times[0])) >= 3
 
 
 def _changed(model, out):

@@ -155,7 +155,9 @@ def make_variant(
         card = _card(variant, Outcome(kept.variant.ranges, kept.variant.facts), model, target, identity)
         if card != kept:
             card.write(card_path(target))
-        return Made(target, card, True, target.stat().st_size, source.facts.size_bytes)
+        known_facts = {} if card.variant is None else card.variant.facts
+        warnings = one.warnings_about(source, target, known_facts)
+        return Made(target, card, True, target.stat().st_size, source.facts.size_bytes, warnings)
     with storage.replacing(target) as part:
         outcome = one.compress(source, part)
         card = _card(variant, outcome, model, part, identity)
