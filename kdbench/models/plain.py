@@ -73,7 +73,7 @@ def dense_by_widths(name: str, input_shape: SampleShape, classes: PositiveInt, /
     if (inputs, outputs) != (math.prod(input_shape), classes):
         correct = "-".join(str(width) for width in (math.prod(input_shape), *hidden, classes))
         shape = "x".join(str(size) for size in input_shape)
-        raise InputError(f"model {name!r} does not fit inputs of {shape} with {classes} classes", f"use {correct!r}")
+        raise InputError(f"model {name!r} does not fit inputs of {shape} and {classes} outputs", f"use {correct!r}")
     return dense(name, input_shape, classes, hidden=tuple(hidden), dropout=dropout)
 
 
