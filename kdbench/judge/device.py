@@ -65,11 +65,8 @@ def differences(record: RunRecord, device: Device) -> list[str]:
         *(_difference(fact.replace("_", " "), host.get(fact), value) for fact, value in facts.items()),
         *(_difference(library, libraries.get(library), version) for library, version in device.libraries.items()),
     ]
-    for name, required, used in (
-        ("provider", device.provider, _providers(record)),
-        ("runtime", device.runtime, _runtimes(record)),
-    ):
-        if required is not None and required not in used:
+    for name, required, used_by in (("provider", device.provider, _providers), ("runtime", device.runtime, _runtimes)):
+        if required is not None and required not in (used := used_by(record)):
             clauses.append(f"{name} is {' and '.join(sorted(used)) or 'unknown'}, not {required}")
     return [clause for clause in clauses if clause]
 

@@ -106,7 +106,7 @@ class _Case:
         return LimitCheck("UNKNOWN", f"measured on {here}, not on {there}", f"measure on {there}")
 
     def judge_model(self, card: ModelCard) -> ModelVerdict:
-        criteria = (self._device_criterion, *(self._criterion(card, limit) for limit in self.target.limits))
+        criteria = (self._device_criterion, *(self._criterion(card, limit) for limit in self._limits))
         return ModelVerdict(model=card.id, overall=_overall_of_model(criteria), criteria=criteria)
 
     def best(self, ready: Sequence[str]) -> str | None:
@@ -114,12 +114,16 @@ class _Case:
         return min(ready, key=lambda model: [self._rank(model, id_) for id_ in self.target.prefer], default=None)
 
     def _rank(self, model: str, metric: str) -> tuple[bool, float]:
-        axes = next((limit.axes for limit in self.target.limits if limit.metric == metric), {})
+        axes = next((limit.axes for limit in self._limits if limit.metric == metric), {})
         limit = Limit(metric, "min", 0.0, axes)
         reading = read(self.record, self.record.cards[model], limit, self.target.device)
         if reading.value is None or reliability_problem(reading) is not None:
             return True, 0.0
         return False, -reading.value if declared(metric).higher_is_better else reading.value
+
+    @cached_property
+    def _limits(self) -> tuple[Limit, ...]:
+        return self.target.limits
 
     @cached_property
     def _device_criterion(self) -> Criterion:

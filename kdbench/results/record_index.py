@@ -1,7 +1,7 @@
 """A record's results by model, metric and axes, found without a search, and values computed once per record."""
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from functools import wraps
+from functools import cached_property, wraps
 from heapq import merge
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
@@ -28,20 +28,26 @@ _T = TypeVar("_T")
 class ResultIndex(Generic[_Kind]):
     """Measurements or pairs by the model that `model_of` names, metric and axes, in the order of `results`.
 
-    It is built in one pass over `results` and never changes.
+    It is built in one pass over `results` and never changes; a second pass waits until somebody asks for exact axes.
     """
 
     def __init__(self, results: Iterable[_Kind], model_of: Callable[[_Kind], str]) -> None:
         self._by_metric: dict[str, list[tuple[int, _Kind]]] = {}
         self._by_model: dict[str, list[_Kind]] = {}
         self._of: dict[tuple[str, str], list[_Kind]] = {}
-        self._at: dict[tuple[str, str, frozenset[tuple[str, str | int]]], _Kind] = {}
         for place, result in enumerate(results):
             model, metric = model_of(result), result.metric
             self._by_metric.setdefault(metric, []).append((place, result))
             self._by_model.setdefault(model, []).append(result)
             self._of.setdefault((model, metric), []).append(result)
-            self._at.setdefault((model, metric, frozenset(result.axes.items())), result)
+
+    @cached_property
+    def _at(self) -> dict[tuple[str, str, frozenset[tuple[str, str | int]]], _Kind]:
+        found: dict[tuple[str, str, frozenset[tuple[str, str | int]]], _Kind] = {}
+        for key, results in self._of.items():
+            for result in results:
+                found.setdefault((*key, frozenset(result.axes.items())), result)
+        return found
 
     def of(self, model: str, metric: str) -> tuple[_Kind, ...]:
         """Return the results of one metric of one model, at any axes."""
