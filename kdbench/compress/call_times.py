@@ -17,23 +17,21 @@ CALLS = 15  # of each model in turns, after one that does not count
 
 
 def time_ratio(model: "onnx.ModelProto", reference: "onnx.ModelProto", facts: "ModelFacts") -> float | None:
-    """Return how many times as long as `reference` a call of `model` takes, by medians of calls in turns.
+    """Return how many times as long as `reference` a call of `model` takes, by calls in turns.
 
-    Both take the input that `facts` describe; None if its size is open. `kdbench bench` measures with an interval.
+    Both take the input that `facts` describe, in one thread; None if its size is open. It is the median of the ratios
+    of neighbouring calls, which other work disturbs least. `kdbench bench` measures with an interval.
     """
     if (shape := probe_shape(facts)) is None:
         return None
     inputs = np.zeros(shape, np.float32)
     answer = [reference.graph.output[0].name]
-    both = [Observer(of, answer, fed=facts.input_name) for of in (model, reference)]
+    both = [Observer(of, answer, fed=facts.input_name, threads=1) for of in (model, reference)]
     for run in both:
         run(inputs)
-    seconds: list[list[float]] = [[], []]
-    for _ in range(CALLS):
-        for run, times in zip(both, seconds, strict=True):
-            times.append(_seconds(run, inputs))
-    of_model, of_reference = map(statistics.median, seconds)
-    return of_model / of_reference if of_reference else None
+    pairs = [[_seconds(run, inputs) for run in both] for _ in range(CALLS)]
+    ratios = [of_model / of_reference for of_model, of_reference in pairs if of_reference]
+    return statistics.median(ratios) if ratios else None
 
 
 def _seconds(run: Observer, inputs: Any) -> float:

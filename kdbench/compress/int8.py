@@ -75,6 +75,13 @@ class Int8(Compressor):
             raise WrongValueError("held_out_count is for max_drop, which is not set", "set max_drop, or leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _has_kernels(self) -> Self:
+        if (self.activations, self.weights) == ("int8", "uint8"):
+            message = "onnxruntime has no layers of int8 activations and uint8 weights"
+            raise WrongValueError(message, "weights = int8 goes with both, uint8 with uint8 activations")
+        return self
+
     @property
     def held_out_samples(self) -> int:
         """How many labelled samples are wanted to judge accuracy on."""

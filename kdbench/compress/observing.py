@@ -24,11 +24,18 @@ class Observer:
 
     With `simulated`, QuantizeLinear and DequantizeLinear compute in floating point as they stand in the file: the same
     on every CPU, where an integer kernel might saturate. `fed` is the input that takes samples, by default the first.
-    Others, which no answer needs, get zeros. Raises InputError for a model that onnxruntime does not load.
+    Others, which no answer needs, get zeros. `threads` 0 means as many as there are cores. Raises InputError for a
+    model that onnxruntime does not load.
     """
 
     def __init__(
-        self, model: "onnx.ModelProto", names: Iterable[str], *, simulated: bool = False, fed: str = ""
+        self,
+        model: "onnx.ModelProto",
+        names: Iterable[str],
+        *,
+        simulated: bool = False,
+        fed: str = "",
+        threads: int = 0,
     ) -> None:
         import onnx
         import onnxruntime
@@ -41,7 +48,7 @@ class Observer:
         observed.CopyFrom(model)
         del observed.graph.output[:]
         observed.graph.output.extend(declared.get(name, onnx.ValueInfoProto(name=name)) for name in self._names)
-        options = session_options(0, spinning=False, fallback=True)
+        options = session_options(threads, spinning=False, fallback=True)
         options.log_severity_level = 4
         if simulated:
             options.add_session_config_entry("session.disable_quant_qdq", "1")

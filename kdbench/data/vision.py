@@ -14,12 +14,24 @@ from kdbench.errors import DataMissingError, InputError
 
 @dataclass(frozen=True)
 class Published:
-    """A published data set: its files, the usual normalisation constants, its citation."""
+    """A published data set: its files, the usual normalisation constants, its citation.
+
+    `grey` are the mean and standard deviation of colour images made grey.
+    """
 
     files: PublishedFiles
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
+    grey: tuple[float, float] | None = None
+
+    def constants(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and standard deviation of each channel of the images in `channels` (1 or 3) of them."""
+        if channels == 1 and self.grey is not None:
+            mean, std = self.grey
+            return (mean,), (std,)
+        repeats = channels // len(self.mean)
+        return self.mean * repeats, self.std * repeats
 
 
 _CIFAR = (
@@ -80,6 +92,7 @@ _CIFAR10 = Published(
     (0.4914, 0.4822, 0.4465),
     (0.2470, 0.2435, 0.2616),
     f"CIFAR-10, {_CIFAR}",
+    grey=(0.4809, 0.2392),
 )
 _CIFAR100 = Published(
     PickledFiles(
@@ -94,6 +107,7 @@ _CIFAR100 = Published(
     (0.5071, 0.4867, 0.4408),
     (0.2675, 0.2565, 0.2761),
     f"CIFAR-100 (fine labels), {_CIFAR}",
+    grey=(0.4875, 0.2506),
 )
 PUBLISHED = {"mnist": _MNIST, "fashion_mnist": _FASHION_MNIST, "cifar10": _CIFAR10, "cifar100": _CIFAR100}
 """The published sets by name. The MD5s are those of torchvision, www.cs.toronto.edu and github.com/zalandoresearch."""
@@ -107,8 +121,8 @@ def load_published(name: str, request: Request) -> Dataset:
     for part in request.parts:
         images, labels, class_names = _read(published.files, part, root, request)
         splits[part] = Split(fit_images(images, request.geometry), labels)
-    constants = published.mean, published.std, published.source
-    return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), *constants)
+    mean, std = published.constants(next(iter(splits.values())).inputs.shape[1])
+    return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), mean, std, published.source)
 
 
 def check_published(name: str, request: Request) -> None:

@@ -24,12 +24,12 @@ def checked_id(id_: str) -> str:
     return id_
 
 
-def require_id(id_: str) -> None:
-    """Raise InputError unless a file or a network of that name can be a model."""
+def require_id(id_: str, remedy: str = "rename the file") -> None:
+    """Raise InputError, whose hint begins with `remedy`, unless a file or a network of that name can be a model."""
     try:
         checked_id(id_)
     except WrongValueError as error:
-        raise InputError(str(error), f"rename the file: {error.hint}") from None
+        raise InputError(str(error), f"{remedy}: {error.hint}") from None
 
 
 Id = Annotated[str, AfterValidator(checked_id)]

@@ -71,8 +71,12 @@ def compress_model(
     chosen = {method: compressor(method, of_method) for method, of_method in settings.items()}
     if not chosen:
         raise InputError("no compression method is named", f"--method, one of {', '.join(COMPRESSORS.names())}")
-    for id_ in (path.stem, *(f"{name or path.stem}-{method}" for method in chosen)):
-        require_id(id_)
+    require_float32(path)
+    require_id(path.stem)
+    for method in chosen:
+        require_id(
+            f"{name or path.stem}-{method}", "choose another --name" if name else "rename the file, or add --name"
+        )
     inputs = require_known_models(inputs, [path.stem])
     needing = [method for method, one in chosen.items() if one.calibrated or one.held_out_samples]
     if needing and inputs.data is None:
@@ -80,7 +84,6 @@ def compress_model(
         raise InputError(message, "add --data NAME, folder:PATH or npz:PATH, with a training part")
 
     progress.stage("load", 1, 2)
-    require_float32(path)
     held_out = max(one.held_out_samples for one in chosen.values())
     images = TrainingImages(inputs, choice.pick(held_out)) if needing else None
     model, diagnostics = load_bench_model(path, path.stem, inputs, reference=path.stem, images=images)

@@ -15,6 +15,7 @@ from kdbench.data import check, load
 from kdbench.data.reading.images import channel_statistics
 from kdbench.data.vision import PUBLISHED
 from kdbench.errors import DataMissingError, InputError
+from kdbench.results.preprocessing import Geometry
 
 
 def real(root, name, parts):
@@ -82,6 +83,25 @@ def tiny_cifar(tmp_path, monkeypatch):
     files = replace(published.files, parts={"train": {}, "test": {"test_batch": md5}}, meta=meta)
     monkeypatch.setitem(PUBLISHED, "cifar10", replace(published, files=files))
     return tmp_path
+
+
+def test_constants_go_with_the_colour_of_the_images(tiny_mnist, tiny_cifar):
+    coloured = load("mnist", root=tiny_mnist, parts=("test",), geometry=Geometry(colour="RGB"))
+    assert (coloured.input_shape, coloured.mean, coloured.std) == ((3, 28, 28), (0.1307,) * 3, (0.3081,) * 3)
+    grey = load("cifar10", root=tiny_cifar, parts=("test",), geometry=Geometry(colour="grey"))
+    assert (grey.input_shape, grey.mean, grey.std) == ((1, 32, 32), (0.4809,), (0.2392,))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_grey_constants_are_those_of_the_grey_images(data_root, name):
+    """The mean of luma is the luma of the means; the test part's own constants lie within a hundredth."""
+    mean, std = (constants[0] for constants in PUBLISHED[name].constants(1))
+    assert mean == pytest.approx(np.dot([0.299, 0.587, 0.114], PUBLISHED[name].mean), abs=0.0015)  # luma is rounded
+    try:
+        images = load(name, root=data_root, parts=("test",), geometry=Geometry(colour="grey")).test.inputs
+    except DataMissingError as error:
+        pytest.skip(error.message)
+    assert channel_statistics(images) == (pytest.approx((mean,), abs=0.01), pytest.approx((std,), abs=0.01))
 
 
 def test_mnist_test_part_alone(tiny_mnist):
