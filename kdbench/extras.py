@@ -46,11 +46,13 @@ EXTRAS = {
     "prune": Extra("pruned students", {"torch_pruning": "torch-pruning"}),
     "openvino": Extra("the runtime openvino", {"openvino": "openvino"}),
     "litert": Extra("the runtime litert", {"ai_edge_litert": "ai-edge-litert"}),
-    "tensorboard": Extra('track = ["tensorboard"]', {"tensorboard": "tensorboard"}),
+    "tensorboard": Extra('--log tensorboard, track = ["tensorboard"]', {"tensorboard": "tensorboard"}),
+    "wandb": Extra('--log wandb, track = ["wandb"]', {"wandb": "wandb"}),
     "hub": Extra("the report format hub-card", {"huggingface_hub": "huggingface-hub"}),
     "bom": Extra("the report format cyclonedx", {"cyclonedx": "cyclonedx-python-lib"}),
     "mlflow": Extra(
-        'track = ["mlflow"]', {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"}
+        '--log mlflow, track = ["mlflow"]',
+        {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"},
     ),
 }
 

@@ -28,6 +28,9 @@ Texts = list[str] | None
 Out = Annotated[Path | None, option("--out", "DIR", "Folder to write to (default: below runs/).")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Log = Annotated[
+    Texts, option("--log", "TRACKER,…", "Log the results to mlflow, tensorboard or wandb (kdbench list trackers).")
+]
 Title = Annotated[bool, typer.Option("--title", help="Show the remaining time in the terminal's title.")]
 EstimateEnergy = Annotated[bool, typer.Option("--estimate-energy", help=MEASURE["estimate_energy"].description)]
 

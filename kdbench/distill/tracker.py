@@ -60,14 +60,17 @@ class Tracker(ABC):
         """End the log, whether it began or not; `complete` is false if the training was interrupted."""
 
 
-def require_trackers(names: Sequence[str], trackers: Registry[type[Tracker]]) -> None:
-    """Raise InputError for a name that no tracker has, and for one whose extra is not installed."""
+def require_trackers(names: Sequence[str], trackers: Registry[type[Tracker]], place: str = "track = ") -> None:
+    """Raise InputError for a name that no tracker has, and for one whose extra is not installed.
+
+    `place` is what stands before the name where the user wrote it.
+    """
     for name in names:
         tracker = trackers.get(name)
         missing = [module for module in tracker.modules if find_spec(module) is None]
         if missing:
             hint = f"pip install 'kdbench[{tracker.extra}]'" if tracker.extra else f"install {missing[0]}"
-            raise InputError(f"track = {name!r} needs {missing[0]}, which is not installed", hint)
+            raise InputError(f"{place}{name!r} needs {missing[0]}, which is not installed", hint)
 
 
 @dataclass(eq=False)
@@ -77,7 +80,12 @@ class GuardedTracker:
     name: str
     tracker: Tracker
     progress: Progress
-    failed: bool = False
+    problem: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the tracking has ended, by `problem`."""
+        return bool(self.problem)
 
     def begin(self, curve: Sequence[Epoch]) -> None:
         """Begin; raises InputError if the tracker fails."""
@@ -86,7 +94,7 @@ class GuardedTracker:
         except KdbenchError:
             raise
         except Exception as error:  # a tracker may raise anything
-            hint = f"check its settings, or leave {self.name!r} out of track"
+            hint = f"check its settings, or leave {self.name!r} out"
             raise InputError(f"the tracker {self.name} cannot begin: {first_line(error)}", hint) from error
 
     def extend(self, curve: Sequence[Epoch]) -> None:
@@ -107,9 +115,9 @@ class GuardedTracker:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - a tracker may raise anything
-            self.failed = True
+            self.problem = first_line(error)
             model = self.tracker.model.id
-            self.progress.note(f"{self.name} failed, and no longer tracks {model}: {first_line(error)}")
+            self.progress.note(f"{self.name} failed, and no longer tracks {model}: {self.problem}")
 
 
 @contextmanager

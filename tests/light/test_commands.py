@@ -44,6 +44,7 @@ WORKING = {
     "ready": "ready run --target server-cpu --json",
     "compare": "compare run run --metric top1 --json",
     "history": "history run --metric top1 --json",
+    "show": "show run --json",
     "report": "report run --format md --format html --format csv --format json --out reports --json",
     "compress": "compress a.onnx --method int8,int8-dynamic,fp16 --data digits --out smaller --json",
     "doctor": "doctor --json",
@@ -62,6 +63,8 @@ REFUSED = {
     "bench a.onnx --no-accuracy --runtime onnxruntime,torch-compiled": "train",
     "bench a.onnx --no-accuracy --runtime openvino": "openvino",
     "bench a.onnx --no-accuracy --country DEU": "estimate",
+    "bench a.onnx --no-accuracy --log wandb": "wandb",
+    "bench a.onnx --no-accuracy --log tensorboard,mlflow": "tensorboard",
     "report run --format hub-card": "hub",
     "report run --format cyclonedx": "bom",
 }
@@ -118,6 +121,10 @@ def of_json(results, name):
     code, out, err = results[name]
     assert code == 0, (out, err)
     return json.loads(out)
+
+
+def test_a_record_is_shown_again(results):
+    assert of_json(results, "show")["folder"] == of_json(results, "bench")["folder"]
 
 
 def test_accuracy_is_what_numpy_computes(results, images, weights):

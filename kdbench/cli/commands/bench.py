@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Out, Quiet, Texts, Title, measuring, option
+from kdbench.cli.options import Json, Log, Out, Quiet, Texts, Title, measuring, option, several_names
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 from kdbench.errors import InputError
 
@@ -40,6 +40,7 @@ def bench(
     ] = None,
     out: Out = None,
     targets: Targets = None,
+    log: Log = None,
     quiet: Quiet = False,
     title: Title = False,
     json: Json = False,
@@ -59,7 +60,11 @@ def bench(
     if not models and not torch:
         raise InputError("there is no MODEL to measure", "name at least one .onnx file, or a network with --torch")
     invocation = Invocation.of(ctx)
-    loaded = load_targets(targets)
+    loaded, trackers = load_targets(targets), several_names(log)
+    if trackers:
+        from kdbench.workflows.stages.log import require_loggers
+
+        require_loggers(trackers)
     if on_python is not None and on is None:
         raise InputError("--on-python needs --on", "add --on ssh:user@host")
     remote = None
@@ -89,4 +94,8 @@ def bench(
             results = measure_on(
                 results, remote, files=models or (), inputs=inputs, options=measure, targets=loaded, progress=progress
             )
+        if trackers:
+            from kdbench.workflows.stages.log import log_results
+
+            log_results(results.record, results.folder, trackers, progress)
     return show_results(results, json=json)

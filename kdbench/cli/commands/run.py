@@ -6,7 +6,7 @@ import typer
 
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, Title, option, recipe_names
+from kdbench.cli.options import EstimateEnergy, Json, Log, Out, Quiet, Texts, Title, option, recipe_names, several_names
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 RecipeName = Annotated[
@@ -28,6 +28,7 @@ def run(
     out: Out = None,
     resume: Resume = False,
     targets: Targets = None,
+    log: Log = None,
     estimate_energy: EstimateEnergy = False,
     quiet: Quiet = False,
     title: Title = False,
@@ -49,6 +50,11 @@ def run(
     invocation.resumable = True
     loaded_targets = load_targets(targets)
     loaded = load_recipe(recipe, _all_overrides(overrides, estimate_energy=estimate_energy))
+    trackers = [name for name in several_names(log) if name not in loaded.track]  # those log the results anyway
+    if trackers:
+        from kdbench.workflows.stages.log import require_loggers
+
+        require_loggers(trackers)
     require_unused(out, resume=resume)
     with watching(invocation, quiet=quiet, title=title) as progress:
         settle_waiting()  # before torch is loaded
@@ -58,6 +64,10 @@ def run(
             loaded, out, resume=resume, targets=loaded_targets, progress=progress, command=invocation.command
         )
         results.raise_on_failed_models()
+        if trackers:
+            from kdbench.workflows.stages.log import log_results
+
+            log_results(results.record, results.folder, trackers, progress)
     return show_results(results, json=json)
 
 

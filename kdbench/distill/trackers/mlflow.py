@@ -9,8 +9,8 @@ from typing import Any
 
 from kdbench import storage
 from kdbench.distill.tracker import TrackedModel, Tracker
+from kdbench.distill.tracker_runs import TrackerRun, known_run, remember_run
 from kdbench.distill.trackers import TRACKERS
-from kdbench.errors import InputError
 from kdbench.results.cards import Epoch
 
 _BATCH = 100  # parameters that MLflow takes at once
@@ -40,7 +40,7 @@ class MLflow(Tracker):
             experiment = self._client.get_experiment_by_name(self.model.study)
             id_ = self._client.create_experiment(self.model.study) if experiment is None else experiment.experiment_id
             self._run = self._client.create_run(id_, run_name=self.model.id).info.run_id
-            self._remember()
+            remember_run(self.model, TrackerRun(self._run))
             self._log_parameters()
         else:
             self._run = known
@@ -92,25 +92,14 @@ class MLflow(Tracker):
         self._client = MlflowClient(tracking_uri=uri)
 
     def _known(self) -> str | None:
-        """Return the model's MLflow run, if it has one for this training."""
+        """Return the model's MLflow run, if the store has one for this training."""
         from mlflow.exceptions import MlflowException
 
-        runs = self._runs().get(self.model.id, {})
-        if runs.get("key") != self.model.key or not isinstance(runs.get("run"), str):
+        known = known_run(self.model)
+        if known is None:
             return None
         try:
-            run = self._client.get_run(runs["run"])
+            run = self._client.get_run(known.id)
         except MlflowException:
             return None  # of another store
-        return None if run.info.lifecycle_stage == "deleted" else str(runs["run"])
-
-    def _remember(self) -> None:
-        runs = {**self._runs(), self.model.id: {"key": self.model.key, "run": self._run}}
-        storage.write_json(storage.make_folder(self.model.folder) / "runs.json", runs)
-
-    def _runs(self) -> dict[str, dict[str, str]]:
-        path = self.model.folder / "runs.json"
-        content = storage.read_json(path, "list of MLflow runs") if path.exists() else {}
-        if not isinstance(content, dict) or not all(isinstance(run, dict) for run in content.values()):
-            raise InputError(f"{path} is not a list of MLflow runs", "delete it: the models get new MLflow runs")
-        return content
+        return None if run.info.lifecycle_stage == "deleted" else known.id

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdbench import storage
+from kdbench.distill.event_files import EventWriter
 from kdbench.distill.tracker import TrackedModel, Tracker
 from kdbench.distill.trackers import TRACKERS
 from kdbench.results.cards import Epoch
@@ -32,15 +33,15 @@ class TensorBoard(Tracker):
         known = marker.exists() and storage.read_json(marker, "tracker's key") == self.model.key
         if not (known and curve) and self._folder.exists():
             shutil.rmtree(self._folder)
-        from torch.utils.tensorboard import SummaryWriter
-
-        if marker.exists():
-            self._writer = SummaryWriter(str(self._folder), purge_step=curve[-1].epoch + 1)
-        else:
+        continued = marker.exists()
+        if not continued:
             storage.write_json(storage.make_folder(self._folder) / _KEY, self.model.key)
-            self._writer = SummaryWriter(str(self._folder))
+        self._writer = EventWriter(self._folder)
+        if continued:
+            self._writer.purge(curve[-1].epoch + 1)
+        else:
             table = "\n".join(f"| {key} | {value} |" for key, value in self.model.parameters.items())
-            self._writer.add_text("recipe", f"| key | value |\n|---|---|\n{table}", 0)
+            self._writer.text("recipe", f"| key | value |\n|---|---|\n{table}")
             for row in curve:
                 self._add(row)
         self._writer.flush()
@@ -52,7 +53,7 @@ class TensorBoard(Tracker):
     def results(self, values: Mapping[str, float]) -> None:
         named = {f"final/{name}": value for name, value in values.items()}
         # In the model's own folder, where the curve is.
-        self._writer.add_hparams(dict(self.model.parameters), named, run_name=".")
+        self._writer.hyperparameters(self.model.parameters, named)
 
     def close(self, *, complete: bool) -> None:  # noqa: ARG002 - an event file has no status
         if self._writer is not None:
@@ -61,4 +62,4 @@ class TensorBoard(Tracker):
     def _add(self, row: Epoch) -> None:
         for name, value in row.columns.items():
             if name != "epoch":
-                self._writer.add_scalar(name, value, row.epoch)
+                self._writer.scalar(name, value, row.epoch)

@@ -1,10 +1,7 @@
 """The trackers of a run: opened for the training of each model, and again for its measured values."""
 
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from kdbench.distill.tracker import GuardedTracker, Parameter, TrackedModel, opened
 from kdbench.distill.trackers import TRACKERS
@@ -14,6 +11,7 @@ from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.log import flat, values_of
 from kdbench.workflows.study.plan import Job
 
 
@@ -52,22 +50,4 @@ def track_results(
 def parameters_of(job: Job, recipe: Recipe) -> dict[str, Parameter]:
     """Return the keys of a job's entry in the recipe, dotted, with its data set and seed; unset ones are left out."""
     entry = job.entry.model_dump(mode="json", exclude={"name", "family", "axes", "seed_offset"})
-    return {"seed": job.seed, "data.name": recipe.data.name, **dict(_flat(entry))}
-
-
-def values_of(record: RunRecord, model: str) -> dict[str, float]:
-    """Return a model's measured values by metric, and where it was measured: `top1`, `latency_p50_ns/threads-1`."""
-    values = {}
-    for measurement in record.measurements:
-        if measurement.model == model and measurement.value is not None:
-            axes = (f"{axis}-{value}" for axis, value in measurement.axes.items())
-            values[re.sub(r"[^\w./ -]", "_", "/".join([measurement.metric, *axes]))] = measurement.value
-    return values
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value not in (None, [], ""):
-            yield f"{prefix}{key}", value if isinstance(value, str | int | float) else json.dumps(value)
+    return {"seed": job.seed, "data.name": recipe.data.name, **dict(flat(entry))}
