@@ -1,4 +1,4 @@
-"""Transforms, which change batches in user code: functions on a whole batch, or classes whose instances are such.
+"""Transforms: user code that changes batches, a function of a whole batch or a class whose instances are callable.
 
     def jitter(inputs, generator, strength=0.1):     # (B, …) as stored, a torch.Generator -> (B, …), the same dtype
         ...
@@ -34,7 +34,7 @@ _STREAM = 0x7472616E
 
 
 class Transforming:
-    """Changes whole batches by a recipe's transform; the same batch of the same epoch always in the same way."""
+    """Applies a recipe's transform to whole batches; the same batch of the same epoch changes in the same way."""
 
     def __init__(self, transform: Transform, seed: int) -> None:
         self._subject = f"transform {transform.name!r}"
@@ -42,7 +42,7 @@ class Transforming:
         self._function = _function(TRANSFORMS.get(transform.name), transform.options, self._subject)
 
     def __call__(self, inputs: torch.Tensor, epoch: int, number: int) -> torch.Tensor:
-        """Return the inputs (B, …) of batch `number` of an epoch, changed.
+        """Return the transformed inputs (B, …) of batch `number` of an epoch.
 
         Raises InputError if the transform fails, or returns something of another shape or type.
         """

@@ -173,5 +173,5 @@ for _name, _published in PUBLISHED.items():
     _loader = partial(load_published, _name)
     _loader.__doc__ = _published.source  # what a list of data sets shows
     _loader.check = partial(check_published, _name)  # type: ignore[attr-defined]
-    _loader.__module__ = __name__  # kdbench's own, not somebody's plug-in
+    _loader.__module__ = __name__  # kdbench's own, not a plug-in's
     DATASETS.register(_name)(_loader)

@@ -34,9 +34,9 @@ def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 class Predictions:
     """Finite `logits` (N, classes) of the model `card`, and the `ranks` (N,) of the labels among them.
 
-    `form` is what stands in the place of logits: `logits`, `probabilities` of a softmax, or a key of NO_PROBABILITIES.
+    `form` is what the values are: `logits`, `probabilities` of a softmax, or a key of NO_PROBABILITIES.
     `depth` is how many of the best classes the output ranks, None for all. `source` says how the model was run.
-    `meanings` is what each column stands for, as in `ClassMap`; None where columns are numbered alike.
+    `meanings` is what each column stands for, as in `ClassMap`; None where columns have the numbers of the classes.
     """
 
     card: ModelCard

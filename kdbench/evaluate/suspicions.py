@@ -10,7 +10,7 @@ from kdbench.results.records import Diagnostic
 
 _CHANCE = 1.5  # times the share that a constant answer gets right
 _CLEARLY_MORE = 3.0  # times the accuracy without a shift
-_DROP = 0.2  # of a model whose preprocessing nobody knows, against the best one
+_DROP = 0.2  # of a model with unknown preprocessing, against the best one
 
 
 def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iterator[Diagnostic]:

@@ -1,6 +1,6 @@
 """An ONNX file as a .tflite file, through torch: `PYTHON onnx_to_litert.py SOURCE TARGET OUTPUT SHAPE LAYOUT`.
 
-A script for an environment of its own: `litert-torch` needs other versions of torch and its companions than kdbench.
+A script for a separate environment: `litert-torch` needs other versions of torch and its companions than kdbench.
 It imports nothing of kdbench, and looks for nothing on the network. Where it fails, the last line of its error output
 says why. Whoever runs the file checks that it computes the same (`kdbench.measure.admission`).
 """
@@ -182,9 +182,9 @@ def _computed(node: onnx.NodeProto, attributes: Attributes, inputs: Sequence[Any
     """Return the first output of a node: a tensor, or an array where only constant integers go in."""
     if node.op_type == "Shape":
         return np.array(inputs[0].shape)[attributes.get("start", 0) : attributes.get("end")]
-    given = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
-    if given and all(isinstance(value, np.ndarray) for value in given.values()):
-        return ReferenceEvaluator(node).run(None, given)[0]
+    present = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
+    if present and all(isinstance(value, np.ndarray) for value in present.values()):
+        return ReferenceEvaluator(node).run(None, present)[0]
     if node.op_type not in OPERATORS:
         raise UnknownOperatorError(f"{node.op_type} is not translated")
     return OPERATORS[node.op_type](attributes, *inputs)

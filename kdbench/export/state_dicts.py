@@ -51,7 +51,7 @@ class Candidate:
         return ".".join(filter(None, (self.table, self.before.rstrip("."))))
 
     def load(self, network: nn.Module) -> None:
-        """Give them to the network whose names they have, but for a last layer with another number of outputs."""
+        """Load them into the network whose names they have, except a last layer with another number of outputs."""
         weights = {name: value for name, value in self.weights.items() if name not in self.head}
         network.load_state_dict(weights, strict=False)
 
@@ -140,7 +140,7 @@ def _renamed(table: str, tensors: StateDict, expected: Mapping[str, Tensor]) -> 
     """
     tensors = _unwrapped(tensors, expected)
     total = sum(value.numel() for value in tensors.values())
-    found: set[frozenset[tuple[str, int]]] = set()
+    seen: set[frozenset[tuple[str, int]]] = set()
     for outer in _outer(expected):
         names = {name.removeprefix(outer) for name in expected}
         befores = {name[:start] for name in tensors for start in _starts(name) if name[start:] in names}
@@ -149,8 +149,8 @@ def _renamed(table: str, tensors: StateDict, expected: Mapping[str, Tensor]) -> 
                 outer + name.removeprefix(before): value for name, value in tensors.items() if name.startswith(before)
             }
             content = frozenset((name, id(value)) for name, value in weights.items())
-            if content not in found:
-                found.add(content)
+            if content not in seen:
+                seen.add(content)
                 yield Candidate(table, before, weights, sum(v.numel() for v in weights.values()) / max(total, 1))
 
 
@@ -199,8 +199,8 @@ def _compared(candidate: Candidate, network: nn.Module, expected: StateDict, out
     unsaved = dict(network.named_buffers())
     unexpected = [name for name in weights if name not in expected and not _equal(weights[name], unsaved.get(name))]
     chosen = {name: value for name, value in weights.items() if name in expected}
-    found = tuple(missing), tuple(unexpected), tuple(sorted(shapes)), tuple(kinds), head
-    return Candidate(candidate.table, candidate.before, chosen, candidate.share, *found)
+    faults = tuple(missing), tuple(unexpected), tuple(sorted(shapes)), tuple(kinds), head
+    return Candidate(candidate.table, candidate.before, chosen, candidate.share, *faults)
 
 
 def _converts(value: Tensor, to: Tensor) -> bool:

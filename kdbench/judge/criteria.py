@@ -101,7 +101,7 @@ class Criterion(Value):
     @model_validator(mode="before")
     @classmethod
     def _flips_are_of_top1(cls, content: Any) -> Any:
-        """Name the metric of a criterion that limits flips alone: they are of no other one."""
+        """Fill in the metric of a criterion that limits flips only: flips are defined for top-1 alone."""
         if isinstance(content, Mapping) and "max_negative_flips" in content and not _NAMES_METRIC & content.keys():
             return {"metric": "top1", **content}
         return content

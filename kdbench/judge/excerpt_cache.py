@@ -27,14 +27,14 @@ _MOST_BYTES = 1 << 28
 
 
 class ExcerptCache:
-    """What earlier histories read; nothing while `path` cannot be used."""
+    """The excerpts that earlier histories read; empty while `path` cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._new: list[tuple[bytes, str, bytes, bytes, float]] = []
         self._used: list[bytes] = []
         self._database: sqlite3.Connection | None = None
-        with self._given_up_on_errors():
+        with self._disabled_on_error():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=_WAIT_S)
             self._database.execute(f"CREATE TABLE IF NOT EXISTS excerpts ({_COLUMNS})")
@@ -44,7 +44,7 @@ class ExcerptCache:
         if self._database is None:
             return None
         key, row = _key(file), None
-        with self._given_up_on_errors():
+        with self._disabled_on_error():
             query = "SELECT checksum, content, used FROM excerpts WHERE path = ? AND state = ?"
             row = self._database.execute(query, (key, _state(stat))).fetchone()
         if row is None or not isinstance(row[1], bytes) or row[0] != _checksum(row[1]):
@@ -65,12 +65,12 @@ class ExcerptCache:
         self._new.append((_key(file), _state(stat), _checksum(content), content, time.time()))
 
     def close(self) -> None:
-        """Write what is new, and drop what has not been used for long."""
+        """Write new entries, and delete those that have not been used for long."""
         if self._database is None:
             return
         if self._new or self._used:
             now = time.time()
-            with self._given_up_on_errors(), self._database as transaction:
+            with self._disabled_on_error(), self._database as transaction:
                 transaction.executemany("INSERT OR REPLACE INTO excerpts VALUES (?, ?, ?, ?, ?)", self._new)
                 used = [(now, key) for key in self._used]
                 transaction.executemany("UPDATE excerpts SET used = ? WHERE path = ?", used)
@@ -79,8 +79,8 @@ class ExcerptCache:
             self._database.close()
 
     @contextmanager
-    def _given_up_on_errors(self) -> Iterator[None]:
-        """Do without the file from an error on; one that is damaged is removed, so that the next history has one."""
+    def _disabled_on_error(self) -> Iterator[None]:
+        """Stop using the file after an error; delete a damaged one, so that the next history starts a new one."""
         try:
             yield
         except (OSError, sqlite3.Error) as error:

@@ -50,7 +50,7 @@ def locate_records(paths: list[Path], metrics: Collection[str] = MAIN) -> tuple[
 
 def _located(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) -> tuple[list[LocatedRecord], list[str]]:
     located: list[LocatedRecord] = []
-    alike: dict[tuple[str, ...], list[LocatedRecord]] = {}  # copies are among them: comparing all takes long
+    candidates: dict[tuple[str, ...], list[LocatedRecord]] = {}  # only these may be copies: comparing all takes long
     remeasured = 0
     notes: list[str] = []
     for path in paths:
@@ -68,7 +68,7 @@ def _located(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) -
             except ValueError:
                 notes.append(f"{run} is left out: its time {record.created!r} is not valid")
                 continue
-            twins = alike.setdefault((record.kind, record.name, record.created, record.command), [])
+            twins = candidates.setdefault((record.kind, record.name, record.created, record.command), [])
             if (record.kind, record.name) == ("bench", REMEASURED):
                 remeasured += 1
             elif original := next((twin for twin in twins if _same(twin, file, record)), None):

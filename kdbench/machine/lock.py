@@ -42,7 +42,7 @@ def machine_lock(progress: Progress, lock_name: str = LOCK) -> Iterator[None]:
 
 
 def _try(lock_name: str) -> int | None:
-    """Return the lock's descriptor; None while somebody else holds it."""
+    """Return the lock's descriptor; None while another process holds it."""
     file = Path(lock_name)
     try:
         folder = _folder()

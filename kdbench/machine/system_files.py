@@ -74,7 +74,7 @@ def fields(file: Path, separator: str = " ") -> dict[str, str]:
 def is_tegra(root: Path = ROOT) -> bool:
     """Return whether this is an NVIDIA Tegra (Jetson), whose GPU is no board that NVML can meter.
 
-    Jetson Linux has a file of its own for it; in containers and on other systems only the device tree says so.
+    Jetson Linux has a file for it; in containers and on other systems only the device tree says so.
     """
     return (root / "etc/nv_tegra_release").exists() or "nvidia,tegra" in text(root / "proc/device-tree/compatible")
 

@@ -19,12 +19,12 @@ from functools import cache
 from kdbench.machine.cores import available_cores
 from kdbench.machine.system_files import quota_cores
 
-_GIVEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # a user's own choice, which stays
+_SET_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # kept if the user has set one of them
 _SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 # 0.1 to 0.4 ms, as long as the wait for a thread that runs, instead of libgomp's 300,000: another program may start
 # during a long training. Other OpenMP libraries do not read it.
 _SPIN_BRIEFLY = {"GOMP_SPINCOUNT": "10000"}
-_SCARCE_CORES = 0.5  # cores that others keep busy, from which threads sleep
+_SCARCE_CORES = 0.5  # from this many cores busy with other work on, threads sleep
 _LOOK_S = 0.1
 
 
@@ -44,7 +44,7 @@ def settle_waiting() -> Waiting:
     set, and a limit of one thread, leave everything as it is.
     """
     cores = available_cores()
-    if any(name in os.environ for name in _GIVEN) or os.environ.get("OMP_NUM_THREADS") == "1" or len(cores) == 1:
+    if any(name in os.environ for name in _SET_BY_USER) or os.environ.get("OMP_NUM_THREADS") == "1" or len(cores) == 1:
         return Waiting()
     loaded = "torch" in sys.modules
     waiting = choose_waiting(_busy_cores(cores), len(cores), quota_cores(), loaded=loaded)

@@ -1,4 +1,4 @@
-"""Which runtimes may run which models: tried in processes of their own, before anything is timed.
+"""Which runtimes may run which models: tried in separate processes, before anything is timed.
 
 A runtime is admitted when its outputs are those that onnxruntime gives for the file, whether it runs the file too or
 the network that the file was exported from.
@@ -87,7 +87,7 @@ def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str
 def require_answer(model: BenchModel) -> None:
     """Raise InputError for a file that onnxruntime cannot load and call, or that does not answer for too long.
 
-    It is tried on noise in a process of its own, which can be ended: no limit of time or memory holds in a process that
+    It is tried on noise in a separate process, which can be ended: no limit of time or memory holds in a process that
     calls a file of unknown origin itself.
     """
     with temporary.folder() as folder:
@@ -144,7 +144,7 @@ def _in_forms(
 ) -> tuple[dict[tuple[str, str], Refusal], dict[str, JobModel]]:
     """Return why runtimes, by name and model, are not even tried, and the jobs with the files that the others take.
 
-    A network, or a file in another form, may not be at hand.
+    A network, or a file in another form, may be unavailable.
     """
     refused: dict[tuple[str, str], Refusal] = {}
     jobs = dict(context.jobs)
@@ -153,11 +153,11 @@ def _in_forms(
         if kind.runs == "network" and isinstance(model.network, Refusal):
             refused[name, model.id] = model.network
         elif kind.form and kind.form not in jobs[model.id].files:
-            found = file_in(kind.form, model, jobs[model.id])
-            if isinstance(found, Refusal):
-                refused[name, model.id] = found
+            file = file_in(kind.form, model, jobs[model.id])
+            if isinstance(file, Refusal):
+                refused[name, model.id] = file
             else:
-                files = {**jobs[model.id].files, kind.form: str(found)}
+                files = {**jobs[model.id].files, kind.form: str(file)}
                 jobs[model.id] = replace(jobs[model.id], files=files)
     return refused, jobs
 

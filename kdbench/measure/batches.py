@@ -30,7 +30,7 @@ class _Trial:
 
 
 def settle_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
-    """Return the context with the batches that models run at and those that change their answers, and what to tell.
+    """Return the context with the batches that models run at and those that change their answers, and the warnings.
 
     A model that runs at one of the batches 1 and the largest counts as one of that fixed batch. For one that runs at
     none, every pass says so.

@@ -1,7 +1,7 @@
 """What earlier runs on this machine measured of the same model, kept in the user's cache folder.
 
 The values of a few runs show how runs differ on a machine (`statistics.runs`). They change nothing but the width of
-intervals; a folder that cannot be read or written is as good as an empty one.
+intervals; a folder that cannot be read or written counts as empty.
 """
 
 import platform
@@ -60,7 +60,7 @@ class EarlierRuns:
             storage.make_folder(self.folder)
             storage.write_json(self._file(sha256), {**stored, key: runs})
         except KdbenchError:
-            return  # a cache: the next run presumes what this one did
+            return  # a cache: without it, the next run starts from the same presumption
 
     def _read(self, sha256: str) -> dict[str, list[dict[str, list[Any]]]]:
         if self.folder is None:

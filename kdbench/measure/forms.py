@@ -1,6 +1,6 @@
 """The files of a model in the forms that other runtimes take: lying beside it, or converted from it.
 
-A converter runs in a process and an environment of its own, and its result is kept in the user's cache folder. Whether
+A converter runs in a separate process and environment, and its result is kept in the user's cache folder. Whether
 a file computes what the model does is for `admission` to find out.
 """
 

@@ -168,7 +168,7 @@ def settings(handlers: list[BaseOutput]) -> dict[str, Any]:
         **dict.fromkeys([*none.split(), "country_iso_code", "country_2letter_iso_code"]),
         **dict.fromkeys(empty.split(), ""),
         "tracking_mode": "process",
-        "force_mode_cpu_load": True,  # RAPL is a meter of its own
+        "force_mode_cpu_load": True,  # RAPL is a separate meter
         "force_ram_power": 0.0,  # otherwise each reading sums the memory of all child processes
         "gpu_ids": [],  # it looks for GPUs all the same
         "rapl_include_dram": False,

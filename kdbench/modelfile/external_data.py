@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SUB_BYTE_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 
 _COPY_AGAIN = "copy the model and its data again, or export it again"
-_BESIDE = "save the model again with its data beside it (onnx.save, save_as_external_data=True)"
+_SAVE_AGAIN = "save the model again with its data beside it (onnx.save, save_as_external_data=True)"
 _DIGITS = 19  # of an offset
 _SHOWN = 200  # characters of a path
 
@@ -66,7 +66,7 @@ def _number(text: str, tensor: "onnx.TensorProto", path: Path) -> int:
 def _checked(location: str, least_bytes: int, path: Path) -> Path:
     named = PurePath(location)
     if not location or named.is_absolute() or ".." in named.parts or "\0" in location:
-        raise InputError(f"{path} keeps weights in {location[:_SHOWN]!r}, which is not in its own folder", _BESIDE)
+        raise InputError(f"{path} keeps weights in {location[:_SHOWN]!r}, which is not in its own folder", _SAVE_AGAIN)
     file = path.parent / named
     message = f"{path} keeps weights in {str(file)[:_SHOWN]}, which is"
     try:

@@ -86,12 +86,12 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
 
 
 def _scales_beside_ranges(model: "onnx.ModelProto") -> "Iterator[str]":
-    """Yield what scales of activations, which are found while the model runs, are multiplied with: weights' scales."""
+    """Yield the scales of weights that dynamic scales of activations are multiplied with."""
     nodes = list(nodes_of(model))
-    found = {node.output[1] for node in nodes if node.op_type == "DynamicQuantizeLinear" and len(node.output) > 1}
+    dynamic = {node.output[1] for node in nodes if node.op_type == "DynamicQuantizeLinear" and len(node.output) > 1}
     for node in nodes:
-        if node.op_type == "Mul" and found.intersection(node.input):
-            yield from (name for name in node.input if name not in found)
+        if node.op_type == "Mul" and dynamic.intersection(node.input):
+            yield from (name for name in node.input if name not in dynamic)
 
 
 def _packed(model: "onnx.ModelProto") -> "Iterator[tuple[str, int]]":

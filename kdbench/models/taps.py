@@ -95,7 +95,7 @@ class _StopForward(BaseException):  # no Exception, which a network's forward ma
 
 def declare_stages(module: nn.Module, paths: tuple[str, ...]) -> None:
     """Declare the module paths of the blocks of `module`, in order, for `declared_stages`."""
-    # Some networks call a submodule of theirs `stages`.
+    # Some networks have a submodule called `stages`.
     name = "stages" if not isinstance(getattr(module, "stages", None), nn.Module) else "tap_stages"
     setattr(module, name, paths)
 

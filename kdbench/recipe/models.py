@@ -95,8 +95,8 @@ class Prune(Value):
     @model_validator(mode="after")
     def _one_goal(self) -> Self:
         if (self.macs is None) == (self.latency is None):
-            given = "neither macs nor latency" if self.macs is None else "both macs and latency"
-            raise WrongValueError(f"{given} is given", 'write one of them: macs = 0.5, latency = 0.5, latency = "2 ms"')
+            goals = "neither macs nor latency" if self.macs is None else "both macs and latency"
+            raise WrongValueError(f"{goals} is given", 'write one of them: macs = 0.5, latency = 0.5, latency = "2 ms"')
         return self
 
     @property

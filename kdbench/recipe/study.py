@@ -129,7 +129,7 @@ class Recipe(Value):
                 raise ValueError(f"student {student.name!r} is its own teacher, directly or through other students")
 
     def training_order(self) -> list[Teacher | Student]:
-        """Return the models, each after those it needs and otherwise in the recipe's order; none that needs itself."""
+        """Return the models, each after those it needs, otherwise in the recipe's order, without those in a cycle."""
         entries: list[Teacher | Student] = [*self.teacher, *self.student]
         needed = [set(needed_by(entry)) if isinstance(entry, Student) else set() for entry in entries]
         needing: dict[str, list[int]] = {}

@@ -52,8 +52,8 @@ def dominations(points: Sequence[Point]) -> list[Domination | None]:
     that cost no more. The work grows as n log n.
     """
     settled, by_value = _settled(points), _by_value(points)
-    found = (first if first is not None else second for first, second in zip(settled, by_value, strict=True))
-    return [None if by is None else domination(points, place, by) for place, by in enumerate(found)]
+    dominating = (first if first is not None else second for first, second in zip(settled, by_value, strict=True))
+    return [None if by is None else domination(points, place, by) for place, by in enumerate(dominating)]
 
 
 def domination(points: Sequence[Point], place: int, by: int) -> Domination | None:
@@ -75,20 +75,20 @@ def domination(points: Sequence[Point], place: int, by: int) -> Domination | Non
 def _by_value(points: Sequence[Point]) -> Iterator[int | None]:
     """Yield the best scorer of those that dominate each point by value, if any."""
     order = sorted(range(len(points)), key=lambda place: (points[place].cost.value, -points[place].score.value))
-    found: dict[int, int | None] = {}
+    dominating: dict[int, int | None] = {}
     best = None
     for place in order:
-        found[place] = None if best is None or domination(points, place, best) is None else best
+        dominating[place] = None if best is None or domination(points, place, best) is None else best
         if best is None or points[place].score.value > points[best].score.value:
             best = place
-    yield from (found[place] for place in range(len(points)))
+    yield from (dominating[place] for place in range(len(points)))
 
 
 def _settled(points: Sequence[Point]) -> Iterator[int | None]:
     """Yield, of those that cost no more than each point for certain, one that scores better for certain, if any."""
     order = sorted(range(len(points)), key=lambda place: points[place].cost.low)
     cheapest = iter(sorted(((point.cost.high, place) for place, point in enumerate(points)), key=itemgetter(0)))
-    found: dict[int, int | None] = {}
+    dominating: dict[int, int | None] = {}
     upcoming, best = next(cheapest, None), None
     for place in order:
         while upcoming is not None and upcoming[0] <= points[place].cost.low:
@@ -96,5 +96,5 @@ def _settled(points: Sequence[Point]) -> Iterator[int | None]:
                 best = upcoming[1]
             upcoming = next(cheapest, None)
         certain = best is not None and points[best].score.low > points[place].score.high
-        found[place] = best if certain else None
-    yield from (found[place] for place in range(len(points)))
+        dominating[place] = best if certain else None
+    yield from (dominating[place] for place in range(len(points)))

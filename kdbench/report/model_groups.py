@@ -59,8 +59,8 @@ def group_of(record: RunRecord) -> Mapping[str, ModelGroup]:
 def groups_with(record: RunRecord, ids: Iterable[str]) -> list[ModelGroup]:
     """Return the groups that have any of the models `ids`, in the order of `model_groups`."""
     of, places = group_of(record), _places(record)
-    found = {of[id_].ids: of[id_] for id_ in ids if id_ in of}
-    return sorted(found.values(), key=lambda group: places[group.ids])
+    groups = {of[id_].ids: of[id_] for id_ in ids if id_ in of}
+    return sorted(groups.values(), key=lambda group: places[group.ids])
 
 
 @once_per_record

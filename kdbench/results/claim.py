@@ -23,23 +23,23 @@ _MOST_BYTES = 4096
 def claimed(folder: Path) -> Iterator[None]:
     """Make `folder` and hold it while the block runs, together with the processes that this one starts.
 
-    What dead processes left unfinished in it is removed. Raises InputError that says who works in it, StorageError if
-    nothing can be written there.
+    Unfinished files of dead processes in it are removed. Raises InputError, naming the process that works in it, and
+    StorageError if nothing can be written there.
     """
     file = storage.make_folder(folder) / CLAIM
     lock = None
     try:
-        for left in reversed(range(_TRIES)):
+        for remaining in reversed(range(_TRIES)):
             lock = locks.acquire(file, share=True)
-            if lock is not None or not left:
+            if lock is not None or not remaining:
                 break
             time.sleep(_PAUSE_S)
         if lock is None:
-            raise _taken(folder)
+            raise _in_use(folder)
         with contextlib.ExitStack() as stack:
             stack.callback(locks.release, lock)
             stack.enter_context(endings.undone(lambda: file.unlink(missing_ok=True)))
-            _sign(lock, file)
+            _write_owner(lock, file)
             temporary.sweep(folder)
             yield
     except OSError as error:
@@ -54,21 +54,21 @@ def require_free(folder: Path) -> None:
             return
         lock = locks.acquire(file)
     except OSError:
-        return  # `claimed` says what is wrong with it
+        return  # `claimed` reports the error
     if lock is None:
-        raise _taken(folder)
+        raise _in_use(folder)
     locks.release(lock)
 
 
-def _taken(folder: Path) -> InputError:
+def _in_use(folder: Path) -> InputError:
     owner = _owner(folder / CLAIM)
-    who = f"process {owner['pid']} on {owner['host']} since {owner['since']}" if owner else "another process"
+    user = f"process {owner['pid']} on {owner['host']} since {owner['since']}" if owner else "another process"
     hint = "wait until it is done, or choose another folder with --out"
-    return InputError(f"{folder} is in use by {who}", hint)
+    return InputError(f"{folder} is in use by {user}", hint)
 
 
-def _sign(lock: int, file: Path) -> None:
-    """Write who this is to the claim's file, in place of an earlier owner."""
+def _write_owner(lock: int, file: Path) -> None:
+    """Write this process to the claim's file, in place of an earlier owner."""
     if os.fstat(lock).st_nlink > 1:
         raise StorageError(f"{file} is a link to another file", "choose another folder with --out")
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

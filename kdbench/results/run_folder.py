@@ -77,7 +77,7 @@ class RunFolder:
 
     @property
     def reports(self) -> tuple[Path, ...]:
-        """The run's reports, report.md and report.html, so far as they exist; a copied record has none."""
+        """The existing reports of the run, of report.md and report.html; a copied record has none."""
         names = ("report.md", "report.html") if self.record_name == RECORD else ()
         return tuple(path for name in names if (path := self.path / name).is_file())
 

@@ -58,7 +58,7 @@ AnyTable = Annotated[dict[str, Any], AfterValidator(checked_table)]
 
 
 class StoredValue(Value):
-    """A value with a JSON file of its own, which messages call `file_kind`; `hint` is for an invalid file."""
+    """A value in a separate JSON file, which messages call `file_kind`; `hint` is for an invalid file."""
 
     file_kind: ClassVar[str]
     hint: ClassVar[str]

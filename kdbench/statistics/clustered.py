@@ -28,7 +28,7 @@ class Clustered:
     """Positive observations, the session each belongs to and its block within that session; arrays of one length.
 
     Sessions are numbered in the order they ran. `preempted` counts how often the observation's block lost its core to
-    other work; None where nobody counted.
+    other work; None if unknown.
     """
 
     values: NDArray[np.float64]

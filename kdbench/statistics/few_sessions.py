@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 
 from kdbench.statistics.estimates import NORMAL_Z, student_t
 
-ALIKE = 0.25  # added to the correlation of sessions: five sessions show theirs with a standard error of 0.4
-_MOST_ALIKE = 0.9
+CORRELATION_MARGIN = 0.25  # added to an estimated correlation: five sessions estimate it with a standard error of 0.4
+_MAX_CORRELATION = 0.9
 # Scatter of runs beyond what their sessions show, as a share (reports/trust): 0.13 % for the speed-up of two
 # convolutional nets in calm hours on four virtual cores, 0.58 % in others. On two cores, with neighbours on the same
 # hardware, intervals that allow for 0.5 % held too seldom beside a busy core; 1.25 % was chosen there. A guest does not
@@ -99,30 +99,30 @@ def of_deviation(medians: NDArray[np.float64], z: float) -> float:
     return z * z * float(np.var(medians, ddof=1)) / (2 * (len(medians) - 1))
 
 
-def inflation(sessions: NDArray[np.float64], cores: int = 1, alike: float = ALIKE) -> float:
+def inflation(sessions: NDArray[np.float64], cores: int = 1, margin: float = CORRELATION_MARGIN) -> float:
     """Return by how much correlation raises the variance of the mean over that of independent sessions.
 
     The larger factor counts: of one series of all sessions, or of one series per core, each S / `cores` long. For an
     AR(1) series var(mean) = f sigma^2 / S, f = 1 + 2 sum_k (1 - k/S) rho^k, and its sample variance is
-    (S - f) / (S - 1) sigma^2 on average; the result is their quotient. `alike` is added to the estimated correlation.
+    (S - f) / (S - 1) sigma^2 on average; the result is their quotient. `margin` is added to the estimated correlation.
     """
     s = len(sessions)
-    f = max(_of_series(sessions, lag, s / lag, alike) for lag in {1, cores} if lag < s)
+    f = max(_of_series(sessions, lag, s / lag, margin) for lag in {1, cores} if lag < s)
     return f * (s - 1) / (s - f)
 
 
-def _of_series(sessions: NDArray[np.float64], lag: int, length: float, alike: float) -> float:
+def _of_series(sessions: NDArray[np.float64], lag: int, length: float, margin: float) -> float:
     """Return f of series of `length` whose neighbours are `lag` sessions apart.
 
     The lag-1 correlation r of S values is rho - (1 + 4 rho) / S on average (Kendall 1954); (S r + 1) / (S - 4) would
     undo this bias. The divisor is S - 5 - lag instead, because the variance rises steeply with rho, and at least 6,
-    because few values show mostly chance. The sum with `alike` is limited to 0 to 0.9.
+    because few values show mostly chance. The sum with `margin` is limited to 0 to 0.9.
     """
     s = len(sessions)
     off = sessions - sessions.mean()
     square = float(off @ off)
     correlation = float(off[lag:] @ off[:-lag]) / square if square else 0.0
-    rho = min(max((s * correlation + 1) / max(s - 5 - lag, 6) + alike, 0.0), _MOST_ALIKE)
+    rho = min(max((s * correlation + 1) / max(s - 5 - lag, 6) + margin, 0.0), _MAX_CORRELATION)
     lags = np.arange(1, math.ceil(length))
     return 1 + 2 * float(((1 - lags / length) * rho**lags).sum())
 

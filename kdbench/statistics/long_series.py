@@ -45,7 +45,7 @@ def best_starts(values: NDArray[np.float64], floor: float, penalty: float, short
         return n * math.log(variance) + squares / variance + penalty * steps
 
     few, many = (sums.staircase(penalty * max(v, floor)) for v in (float(values.var()), floor))
-    best = min((few, many), key=lambda found: criterion(found.steps, found.squares))
+    best = min((few, many), key=lambda it: criterion(it.steps, it.squares))
     pending = [(few, many)]
     while pending:
         left, right = pending.pop()
@@ -57,7 +57,7 @@ def best_starts(values: NDArray[np.float64], floor: float, penalty: float, short
         middle = sums.staircase(weight)
         if not left.steps < middle.steps < right.steps:
             continue
-        best = min((best, middle), key=lambda found: criterion(found.steps, found.squares))
+        best = min((best, middle), key=lambda it: criterion(it.steps, it.squares))
         pending += [(left, middle), (middle, right)]
     return best.starts
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from kdbench.results.records import Axes
 
-# Measurements have a lock of their own, which the harness takes inside a test, possibly several times. Code that
+# Measurements have another lock, which the harness takes inside a test, possibly several times. Code that
 # needs both takes this one first.
 LOCK = "kdbench-testing.lock"
 _PYTEST_BENCHMARK = {"benchmark", "benchmark_weave"}  # the fixtures of pytest-benchmark

@@ -141,9 +141,9 @@ def test_inflation_is_the_variance_of_an_ar1_mean_over_what_its_sample_variance_
     correlation = rho ** np.abs(np.subtract.outer(np.arange(s), np.arange(s)))
     of_mean = correlation.mean()
     of_sample = (s - correlation.sum() / s) / (s - 1)
-    assert few_sessions.inflation(values, alike=rho - measured) == pytest.approx(of_mean / (of_sample / s))
-    assert few_sessions.inflation(values, alike=-2.0) == 1
-    assert few_sessions.inflation(np.ones(5), alike=0.0) > 1
+    assert few_sessions.inflation(values, margin=rho - measured) == pytest.approx(of_mean / (of_sample / s))
+    assert few_sessions.inflation(values, margin=-2.0) == 1
+    assert few_sessions.inflation(np.ones(5), margin=0.0) > 1
 
 
 def test_sessions_added_after_a_look_cannot_make_an_interval_narrower_than_steins():

@@ -1,4 +1,4 @@
 """From files and plain arrays to inputs and labels: layouts, pixels, sizes, normalisation.
 
-The files of `data` import it, and whoever brings arrays to a model's size.
+The files of `data` import it, and code that brings arrays to a model's size.
 """

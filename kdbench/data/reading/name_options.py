@@ -18,14 +18,14 @@ def options_in_name(name: str, options: type[T], example: str) -> T:
     Raises InputError, with the `example`, for an unknown option, an invalid value, and an option that is given twice.
     """
     pairs = [part.partition("=") for part in name.partition(":")[2].split(",") if part.strip()]
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, sign, value in pairs:
-        if not sign or key.strip() in given:
+        if not sign or key.strip() in values:
             fault = "is given twice" if sign else "has no value"
             raise InputError(f"data set {name!r}: {key.strip()!r} {fault}", f"write {example}")
-        given[key.strip()] = value.strip()
+        values[key.strip()] = value.strip()
     try:
-        return options.model_validate(given)
+        return options.model_validate(values)
     except ValidationError as error:
         known = f"options: {', '.join(options.model_fields)}"
         raise problem(error, options, noun="option").as_error(f"data set {name!r}", known) from error

@@ -13,9 +13,9 @@ from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
 from kdbench.evaluate.flips import FLIPS, flip_pairs
 from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
 from kdbench.evaluate.suspicions import suspicions
-from kdbench.measure.answers import answers_by_runtime, expected_answers, file_runtimes
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
+from kdbench.measure.other_runtimes import expected_by_runtime, file_runtimes, findings_by_runtime
 from kdbench.measure.predict import (
     Outcome,
     batch_dependent,
@@ -45,7 +45,7 @@ class AccuracyPass(Pass):
         if not _has_classes(context):
             return
         yield from _expected(models, models, analyses, {})
-        yield from expected_answers(context)
+        yield from expected_by_runtime(context)
         for images, owners in training_parts(models, analyses):
             if images.flipped.any():
                 yield from expected_of(owners, NOISE)
@@ -80,7 +80,7 @@ class AccuracyPass(Pass):
         )
         findings += _of_images(models, predictions, test.labels, test.labels, context.analyses, predictions)
         findings += _by_batch(context, test, predictions)
-        findings += answers_by_runtime(replace(context, progress=parts[1]), test, outcomes)
+        findings += findings_by_runtime(replace(context, progress=parts[1]), test, outcomes)
         findings += Findings(warnings=tuple(suspicions(list(predictions.values()), test.labels)))
         for watch, (images, owners) in zip(parts[2:], training_parts(models, context.analyses), strict=True):
             detailed = replace(watch, detail="training images")
@@ -116,7 +116,7 @@ def _by_batch(context: Context, test: TestSet, predictions: Mapping[str, Predict
 def _expected(
     models: Sequence[BenchModel], owners: Sequence[BenchModel], analyses: Analyses, axes: Axes
 ) -> Iterator[Expected]:
-    """Yield the metrics of `owners` on one set of images; those on the test set, without `axes`, are more."""
+    """Yield the metrics of `owners` on one set of images; the test set, without `axes`, has further ones."""
     for model in owners:
         yield from expected_of([model], ACCURACIES, axes)
         if not axes:
@@ -136,7 +136,7 @@ def _expected(
 
 
 def _has_classes(context: Context) -> bool:
-    """Return whether labels are classes; without data they would be, and a regression has the pass `errors`."""
+    """Return whether labels are classes, as assumed without data; a regression has the pass `errors`."""
     return context.test is None or context.test.task == "classification"
 
 
@@ -181,7 +181,7 @@ def _of_images(
     ids: Container[str],
     axes: Axes | None = None,
 ) -> Findings:
-    """Evaluate the models `ids` on one set of images; there is more to evaluate on the test set, without `axes`."""
+    """Evaluate the models `ids` on one set of images; the test set, without `axes`, has further analyses."""
     findings = Findings()
     for model in (prediction for id_, prediction in predictions.items() if id_ in ids):
         findings += accuracy_findings(model, labels, axes)
@@ -209,7 +209,7 @@ def _of_images(
 def _contrasted(
     models: Sequence[BenchModel], analyses: Analyses
 ) -> Iterator[tuple[BenchModel, BenchModel, BenchModel]]:
-    """Yield the teacher, the student and its independent one, wherever there are all three."""
+    """Yield each teacher and student with the independent student, where there is one."""
     by_id = {model.id: model for model in models}
     for teacher, student in students(models):
         other = by_id.get(analyses.independent.get(student.id, ""))
@@ -220,7 +220,7 @@ def _contrasted(
 def _compared(
     groups: Iterable[Sequence[BenchModel]], predictions: Mapping[str, Predictions], ids: Container[str]
 ) -> Iterator[list[Predictions]]:
-    """Yield the predictions of each group (teacher, student, …) whose models all have some and whose student counts."""
+    """Yield the predictions of each group (teacher, student, …) that has all of them and whose student is in `ids`."""
     for group in groups:
         if group[1].id in ids and all(model.id in predictions for model in group):
             yield [predictions[model.id] for model in group]

@@ -17,9 +17,9 @@ from kdbench.evaluate.errors import (
     teacher_findings,
 )
 from kdbench.evaluate.predictions import TRAIN, TrainingImages
-from kdbench.measure.answers import answers_by_runtime, expected_answers
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
+from kdbench.measure.other_runtimes import expected_by_runtime, findings_by_runtime
 from kdbench.measure.predict import (
     Outcome,
     batch_dependent,
@@ -57,7 +57,7 @@ class ErrorsPass(Pass):
                     yield Expected(student.id, metric, axes, (teacher.id,))
                 if not axes:
                     yield expected_pair(teacher, student, "rmse_ratio")
-        yield from expected_answers(context)
+        yield from expected_by_runtime(context)
 
     def weight(self, context: Context) -> float:
         """Return about how long the samples take."""
@@ -84,7 +84,7 @@ class ErrorsPass(Pass):
         )
         findings += _of_samples(models, predictions, test.labels, predictions)
         findings += _by_batch(context, predictions)
-        findings += answers_by_runtime(context, test, outcomes)
+        findings += findings_by_runtime(context, test, outcomes)
         for images, owners in _drawn_parts(context):
             part = replace(context, progress=replace(progress, start=0.5), folder=context.folder / "training")
             of_part = predict_training(part, owners, outcomes, images)

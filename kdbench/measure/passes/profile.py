@@ -32,7 +32,7 @@ class ProfilePass(Pass):
         return 3.5 * len(context.ready) if context.config.profile and context.config.provider == "cpu" else 0.0
 
     def run(self, context: Context) -> Findings:
-        """Profile each model in a process of its own."""
+        """Profile each model in a separate process."""
         if not context.config.profile:
             return Findings()
         if context.config.provider != "cpu":
@@ -63,7 +63,7 @@ class ProfilePass(Pass):
 
 
 def _job(model: BenchModel, context: Context, number: int) -> ProfileJob:
-    # onnxruntime names nodes without a name by numbers of its own.
+    # onnxruntime numbers nodes that have no name.
     file = named(model.path, context.folder / f"named-{number}.onnx")
     return ProfileJob(
         model=replace(context.jobs[model.id], path=str(file)),

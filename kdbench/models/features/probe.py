@@ -35,7 +35,7 @@ class Probe:
 
 
 def inputs_like(example: Tensor, samples: int) -> Tensor:
-    """Return `samples` inputs of the kind of `example` (B, …): noise, or token ids of its own.
+    """Return `samples` inputs of the kind of `example` (B, …): noise, or token ids that occur in it.
 
     Of token ids, no two of the first samples are equal at any step, as far as the example has as many ids.
     """

@@ -44,7 +44,7 @@ _STYLE: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.titlesize": 11,
-    "axes.titley": 1.0,  # where it is anyway, without a search for what is in its way
+    "axes.titley": 1.0,  # the default place, without a search for overlaps
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "xtick.color": GREY,

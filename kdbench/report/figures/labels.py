@@ -36,8 +36,8 @@ def place(
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]  # matplotlib's has no types
     figure.get_layout_engine().execute(figure)  # type: ignore[union-attr]  # `canvas` gives every figure one
     points = axes.transData.transform([xy for _, xy, _ in labels])
-    taken = [_boxes_along(axes.transData.transform(line)) for line in lines] + [_boxes_along(xy[None]) for xy in points]
-    occupied, unplaced = np.concatenate(taken), []
+    boxes = [_boxes_along(axes.transData.transform(line)) for line in lines] + [_boxes_along(xy[None]) for xy in points]
+    occupied, unplaced = np.concatenate(boxes), []
     frame = np.array(axes.get_window_extent().extents)
     for label, point in zip(labels, points, strict=True):
         boxes = point[[0, 1, 0, 1]] + _boxes_around(figure, label[0], renderer)

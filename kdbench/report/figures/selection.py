@@ -1,4 +1,4 @@
-"""Which models a figure of many shows: as many as can be told apart, the most telling ones first."""
+"""Which models a figure shows where there are many: no more than can be distinguished, the most relevant first."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -52,10 +52,10 @@ def curves_of(items: Iterable[_T]) -> tuple[list[_T], str]:
 
 def limited(items: Iterable[_T], most: int, few: int) -> tuple[list[_T], str]:
     """Return all models of a figure, or the first `few` of more than `most`; and what its caption says of the rest."""
-    found = list(items)
-    if len(found) <= most:
-        return found, ""
-    return found[:few], f" Shown are {few} of {len(found)} models; the tables have all."
+    models = list(items)
+    if len(models) <= most:
+        return models, ""
+    return models[:few], f" Shown are {few} of {len(models)} models; the tables have all."
 
 
 def pareto_front(points: Sequence[tuple[float, float]], *, higher_is_better: bool = True) -> list[tuple[float, float]]:

@@ -66,7 +66,7 @@ def render(content: Content) -> str:
 
 
 def excerpt(tables: Sequence[Table], lines: Sequence[str] = ()) -> str:
-    """Return tables, with lines of text below them, as a part of somebody's page."""
+    """Return tables, with lines of text below them, as HTML to embed in another page."""
     named = anchors(table.title for table in tables)
     return render_template("excerpt.html.j2", _FILTERS, escape=True, tables=tables, anchors=named, lines=lines)
 

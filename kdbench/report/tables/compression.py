@@ -33,7 +33,7 @@ def compression(record: RunRecord) -> Table:
     def fact(key: str) -> bool:
         return any(_number(variant.facts, key) is not None for variant in variants.values())
 
-    def told(group: ModelGroup, _: Axes, *, key: str) -> Cell:
+    def fact_cell(group: ModelGroup, _: Axes, *, key: str) -> Cell:
         value = _number(variants[group.label].facts, key)
         return DASH if value is None else Number(_WRITE[key], value)
 
@@ -51,7 +51,7 @@ def compression(record: RunRecord) -> Table:
         notes.append(_NOTES["integer_share"])
     for key, head in (("snr_db", "Answer (dB)"), ("zero_share", "Zeros"), ("held_out", "Held-out drop (points)")):
         if fact(key):
-            fields.append(Field(Column(head), partial(told, key=key)))
+            fields.append(Field(Column(head), partial(fact_cell, key=key)))
             notes.append(_NOTES[key])
     return model_table("Compression", groups, fields, notes)
 

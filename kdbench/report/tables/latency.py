@@ -152,10 +152,10 @@ def _refusals(record: RunRecord, measured: Sequence[Axes]) -> _Refusals:
 
 
 def _refusal_notes(refusals: _Refusals) -> Iterator[str]:
-    alike: dict[tuple[str, tuple[str, str]], list[str]] = {}
+    by_reason: dict[tuple[str, tuple[str, str]], list[str]] = {}
     for (runtime, label), why in refusals.items():
-        alike.setdefault((runtime, why), []).append(f"`{label}`")
-    for (runtime, why), labels in alike.items():
+        by_reason.setdefault((runtime, why), []).append(f"`{label}`")
+    for (runtime, why), labels in by_reason.items():
         yield f"Not measured with {runtime}: {', '.join(labels)} ({'; '.join(filter(None, why))})."
 
 

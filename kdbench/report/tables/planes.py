@@ -77,8 +77,8 @@ def planes(record: RunRecord) -> Mapping[str, Plane]:
     estimates do not support.
     """
     costs = (_latency(record), _size(record), _energy(record))
-    found = (_plane(record, cost) for cost in costs if cost is not None)
-    return {plane.name: plane for plane in found if len(plane.models) > 1}
+    measured = (_plane(record, cost) for cost in costs if cost is not None)
+    return {plane.name: plane for plane in measured if len(plane.models) > 1}
 
 
 def _numbers(record: RunRecord, metric: str, axes: Axes) -> Callable[[ModelGroup], Number]:
@@ -130,10 +130,10 @@ def _plane(record: RunRecord, cost: _Cost) -> Plane:
     }
     models = tuple(placed for placed in everywhere if placed.group.label not in absent)
     points = [Point(_cost_range(record, cost, placed), _score_range(record, placed)) for placed in models]
-    found = dominations(points)
-    _settle_by_pairs(record, cost, models, points, found)
+    by_model = dominations(points)
+    _settle_by_pairs(record, cost, models, points, by_model)
     dominated = {}
-    for placed, how in zip(models, found, strict=True):
+    for placed, how in zip(models, by_model, strict=True):
         if how is not None:
             settled = {cost.name: how.cost_settled, score.noun: how.score_settled}
             unsettled = tuple(name for name, known in settled.items() if not known)
@@ -142,13 +142,13 @@ def _plane(record: RunRecord, cost: _Cost) -> Plane:
 
 
 def _cost_range(record: RunRecord, cost: _Cost, placed: Placed) -> Range:
-    """Return a cost within what this run shows: what runs differ by is common to its models."""
+    """Return a cost with its interval within this run: variation between runs is common to all of its models."""
     value = placed.cost.value
     assert value is not None
     if declared(cost.metric).counted:
         return Range(value, value, value)
-    found = (record.find(id_, cost.metric, **cost.axes) for id_ in placed.group.ids)
-    first = next((m for m in found if m is not None and m.value is not None), None)
+    by_seed = (record.find(id_, cost.metric, **cost.axes) for id_ in placed.group.ids)
+    first = next((m for m in by_seed if m is not None and m.value is not None), None)
     interval = (first.within_run if first is not None else None) or placed.cost.interval
     return Range(value) if interval is None else Range(value, interval.low, interval.high)
 
@@ -161,7 +161,7 @@ def _score_range(record: RunRecord, placed: Placed) -> Range:
 
 
 def _settle_by_pairs(
-    record: RunRecord, cost: _Cost, models: Sequence[Placed], points: Sequence[Point], found: list[Domination | None]
+    record: RunRecord, cost: _Cost, models: Sequence[Placed], points: Sequence[Point], by_model: list[Domination | None]
 ) -> None:
     """Replace what is not settled by what the comparisons of models with their references settle.
 
@@ -176,11 +176,11 @@ def _settle_by_pairs(
         costs = side_of(cost.ratio, cost.ratio_of(placed.group))
         scores = side_of(against, number(record, placed.group, against))
         for loser, winner, side in ((student, reference, "worse"), (reference, student, "better")):
-            how, known = domination(points, loser, winner), found[loser]
+            how, known = domination(points, loser, winner), by_model[loser]
             if how is None or known is None or known.settled:
                 continue
             how = replace(
                 how, cost_settled=how.cost_settled or costs == side, score_settled=how.score_settled or scores == side
             )
             if how.settled or how.by == known.by:
-                found[loser] = how
+                by_model[loser] = how

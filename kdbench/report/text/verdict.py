@@ -79,12 +79,12 @@ def _reason(verdict: Verdict, nearest: ModelVerdict) -> str:
     """Return the verdict's reason, without a full stop."""
     name, count = f"`{nearest.model}`", len(verdict.models)
     required = [criterion for criterion in _without_device(nearest.criteria) if criterion.required]
-    alike = sum(model.overall == verdict.overall for model in verdict.models)
+    equal = sum(model.overall == verdict.overall for model in verdict.models)
     if verdict.overall == "READY":
         required_text = f"all {len(required)} required criteria" if len(required) > 1 else "the required criterion"
         meets = f"{name} meets {required_text}"
-        if alike > 1:
-            return f"{meets} and is the best of {alike} that do"
+        if equal > 1:
+            return f"{meets} and is the best of {equal} that do"
         return f"{meets}, as the only one of {count} models" if count > 1 else meets
     if verdict.overall == "NOT READY":
         if count == 1:
@@ -93,7 +93,7 @@ def _reason(verdict: Verdict, nearest: ModelVerdict) -> str:
     meets = f"meets {sum(criterion.outcome == 'PASS' for criterion in required)} of {len(required)} required criteria"
     if count == 1:
         return f"{name} {meets} and fails none"
-    return f"{alike} of {count} models may be ready; {name}, the closest, {meets}"
+    return f"{equal} of {count} models may be ready; {name}, the closest, {meets}"
 
 
 def _missing(criteria: Sequence[Criterion]) -> str:
@@ -101,7 +101,7 @@ def _missing(criteria: Sequence[Criterion]) -> str:
     by_remedy: dict[str, list[Criterion]] = {}
     for criterion in sorted(criteria, key=lambda criterion: _WORST.index(criterion.outcome)):
         by_remedy.setdefault(criterion.remedy or criterion.reason, []).append(criterion)
-    return "; ".join(f"{', '.join(map(_titled, alike))}: {_brief_reason(alike[0])}" for alike in by_remedy.values())
+    return "; ".join(f"{', '.join(map(_titled, same))}: {_brief_reason(same[0])}" for same in by_remedy.values())
 
 
 def _titled(criterion: Criterion) -> str:

@@ -1,6 +1,6 @@
-"""What models answer in the other runtimes that run their files: accuracy or errors there, and how many answers change.
+"""Predictions of models in the other runtimes that run their files: accuracy or errors, and how many answers change.
 
-Parity on a few samples admits a runtime (`admission`); this is the whole test set.
+Parity on a few samples admits a runtime (`admission`); here the whole test set runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ def file_runtimes(context: Context) -> list[str]:
     return [name for name in context.config.runtime if name != USUAL_RUNTIME and RUNTIMES[name].runs == "file"]
 
 
-def expected_answers(context: Context) -> Iterator[Expected]:
+def expected_by_runtime(context: Context) -> Iterator[Expected]:
     """Yield the accuracies, or a regression's errors, of every timed model in each of `file_runtimes`."""
     regression = context.test is not None and context.test.task == "regression"
     for name in file_runtimes(context):
@@ -34,7 +34,7 @@ def expected_answers(context: Context) -> Iterator[Expected]:
         yield from expected_of(context.timed, metrics, {"runtime": name}, name)
 
 
-def answers_by_runtime(context: Context, test: TestSet, usual: Mapping[str, Outcome]) -> Findings:
+def findings_by_runtime(context: Context, test: TestSet, usual: Mapping[str, Outcome]) -> Findings:
     """Return the accuracies, or errors, at axis `runtime`; `usual` are the models' outcomes in onnxruntime."""
     findings, names = Findings(), file_runtimes(context)
     progress = SubProgress(context.progress, 0, 1, "")

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kdbench.measure import answers
-from kdbench.measure.answers import answers_by_runtime, expected_answers, file_runtimes
+from kdbench.measure import other_runtimes
 from kdbench.measure.bench_model import Refusal
+from kdbench.measure.other_runtimes import expected_by_runtime, file_runtimes, findings_by_runtime
 from kdbench.measure.predict import predict
 from kdbench.results.findings import Failure
 
@@ -22,7 +22,7 @@ def two(tiny, bench_model):
 def test_only_runtimes_that_run_the_file_answer_for_it(two, context, test_set):
     made = context(two, test_set, runtime=RUNTIMES)
     assert file_runtimes(made) == ["openvino"]
-    expected = {(item.model, item.metric, item.axes["runtime"], item.runtime) for item in expected_answers(made)}
+    expected = {(item.model, item.metric, item.axes["runtime"], item.runtime) for item in expected_by_runtime(made)}
     assert {item[2:] for item in expected} == {("openvino", "openvino")}
     assert {item[:2] for item in expected} >= {("s", "top1"), ("t", "answers_changed")}
 
@@ -38,8 +38,8 @@ def test_answers_are_counted_against_onnxruntimes(two, context, test_set, monkey
         asked.append((runtime, [model.id for model in models]))
         return {"t": usual["t"], "s": dataclasses.replace(usual["s"], logits=changed)}
 
-    monkeypatch.setattr(answers, "predict", elsewhere)
-    found = answers_by_runtime(made, test_set, usual)
+    monkeypatch.setattr(other_runtimes, "predict", elsewhere)
+    found = findings_by_runtime(made, test_set, usual)
     shares = {m.model: m.value for m in found.measurements if m.metric == "answers_changed"}
     assert shares == {"t": 0.0, "s": 3 / len(test_set.labels)}
     assert {m.axes["runtime"] for m in found.measurements} == {"openvino"}
@@ -49,13 +49,13 @@ def test_answers_are_counted_against_onnxruntimes(two, context, test_set, monkey
 def test_a_model_that_failed_or_was_refused_is_not_asked_again(two, context, test_set, monkeypatch):
     refused = dataclasses.replace(two[0], refused={"openvino": Refusal("no kernel")})
     made = context([refused, two[1]], test_set, runtime=RUNTIMES)
-    monkeypatch.setattr(answers, "predict", lambda *_, **__: pytest.fail("nothing is left to predict"))
-    assert not answers_by_runtime(made, test_set, {"s": Failure("s", "it crashed")}).measurements
+    monkeypatch.setattr(other_runtimes, "predict", lambda *_, **__: pytest.fail("nothing is left to predict"))
+    assert not findings_by_runtime(made, test_set, {"s": Failure("s", "it crashed")}).measurements
 
 
 def test_a_failure_there_is_at_its_axis(two, context, test_set, monkeypatch):
     made = context(two[:1], test_set, runtime=RUNTIMES)
     usual = predict(made, two[:1], test_set)
-    monkeypatch.setattr(answers, "predict", lambda *_, **__: {"t": Failure("t", "it crashed")})
-    (failure,) = answers_by_runtime(made, test_set, usual).failures
+    monkeypatch.setattr(other_runtimes, "predict", lambda *_, **__: {"t": Failure("t", "it crashed")})
+    (failure,) = findings_by_runtime(made, test_set, usual).failures
     assert failure.axes == {"runtime": "openvino"}
