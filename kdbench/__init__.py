@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from kdbench.results.records import Measurement, Pair, RunRecord
     from kdbench.results.verdicts import Verdict
 
-__version__ = "0.1.0"
+try:
+    from kdbench._version import __version__  # written by the build, from the last tag
+except ImportError:  # a copy of the sources that was never built
+    __version__ = "0.1.0"
 
 __all__ = [
     "CallableTimes",

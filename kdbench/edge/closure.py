@@ -8,6 +8,7 @@ import kdbench
 
 _ROOT = Path(kdbench.__file__).resolve().parent.parent
 _OWN = f"{kdbench.__name__}."
+_BUILT = f"{_OWN}_version"  # a file only where the package was built
 
 
 def closure(modules: Iterable[str]) -> dict[str, Path]:
@@ -21,7 +22,7 @@ def closure(modules: Iterable[str]) -> dict[str, Path]:
         module = waiting.pop()
         file = _file_of(module)
         name = file.relative_to(_ROOT).as_posix()
-        if name in found:
+        if name in found or (module == _BUILT and not file.is_file()):
             continue
         found[name] = file
         waiting += [imported for imported in _imports(file) if imported.startswith(_OWN)]

@@ -23,6 +23,15 @@ def test_the_closure_has_what_is_imported_anywhere_in_a_file_and_the_packages_ar
     assert "kdbench/meters/rapl.py" not in files
 
 
+def test_a_device_has_the_version_that_a_build_wrote(monkeypatch, tmp_path):
+    (tmp_path / "kdbench").mkdir()
+    (tmp_path / "kdbench" / "__init__.py").write_text("from kdbench._version import __version__\n")
+    monkeypatch.setattr("kdbench.edge.closure._ROOT", tmp_path)
+    assert closure(["kdbench"]).keys() == {"kdbench/__init__.py"}
+    (tmp_path / "kdbench" / "_version.py").touch()
+    assert closure(["kdbench"]).keys() == {"kdbench/__init__.py", "kdbench/_version.py"}
+
+
 def test_modules_of_a_package_are_its_files():
     assert "kdbench.meters.rapl" in modules_in("kdbench.meters")
     assert "kdbench.meters" not in modules_in("kdbench.meters")
