@@ -52,6 +52,7 @@ class Payload:
 def trials(folder: Path, seed: int, count: int) -> Iterator[Trial]:
     """Damage `count` files of a complete run, of a complete training, and of an interrupted one, in turn."""
     os.environ["KDBENCH_CACHE"] = str(folder / "cache")
+    os.environ["KDBENCH_LOCK_DIR"] = str(folder / "locks")  # others may measure here meanwhile
     load()
     bases = _bases(folder)
     expected = results(bases["run"] / "out")
