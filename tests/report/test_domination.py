@@ -40,26 +40,16 @@ def apart(other, one):
 
 
 @given(POINTS)
-def test_who_is_dominated_is_judged_by_values(points):
-    for one, how in zip(points, dominations(points), strict=True):
-        others = [other for other in points if beats(other, one)]
-        assert (how is None) == (not others)
-        assert how is None or points[how.by] in others
-
-
-@given(POINTS)
-def test_a_domination_that_intervals_settle_comes_first(points):
-    for one, how in zip(points, dominations(points), strict=True):
-        if any(apart(other, one) for other in points):
-            assert how.settled
-
-
-@given(POINTS)
-def test_settled_differences_are_apart(points):
+def test_each_domination_is_one_by_values_and_settled_where_any_is(points):
     for place, how in enumerate(dominations(points)):
+        one = points[place]
+        dominating = [other for other in points if beats(other, one)]
         if how is None:
+            assert not dominating
             continue
-        one, other = points[place], points[how.by]
+        other = points[how.by]
+        assert other in dominating
+        assert how.settled or not any(apart(point, one) for point in points)
         assert how.cost_settled == (other.cost.value == one.cost.value or other.cost.high <= one.cost.low)
         assert how.score_settled == (other.score.value == one.score.value or other.score.low > one.score.high)
         assert domination(points, how.by, place) is None
