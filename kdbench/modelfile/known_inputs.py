@@ -20,6 +20,8 @@ Reader = Callable[[Path, ModelFacts], InputSpec | None]
 
 _PIL_FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
 _SHARED = "models.toml"
+# What values of another type, number or length raise in a reader: the files are other people's.
+_WRONG_FORM = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 _SQUASHING = ("DeiT", "Beit")  # image processors for which one number is a square, even if the centre is cut out
 
 
@@ -29,7 +31,11 @@ def known_inputs(path: Path, facts: ModelFacts) -> Iterator[tuple[str, InputSpec
     Raises InputError for a sidecar with mistakes, and for preprocessing that kdbench cannot do.
     """
     for name, reader in READERS.items():
-        spec = reader(path, facts)
+        try:
+            spec = reader(path, facts)
+        except _WRONG_FORM as error:
+            message = f"{path.name}: {name.format(stem=path.stem)} describes an input in no known form: {error}"
+            raise InputError(message, f"mend or remove it, and {_override(path)}") from error
         if spec is not None and spec.known:
             yield name.format(stem=path.stem), spec
 

@@ -151,6 +151,25 @@ def test_a_config_of_another_kind_knows_nothing(model, tmp_path):
     assert known(model()) == (InputSpec(), {})
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("preprocessor_config.json", {"rescale_factor": [0.1]}),
+        ("preprocessor_config.json", {"rescale_factor": 0}),
+        ("preprocessor_config.json", {"resample": 99}),
+        ("preprocessor_config.json", {"size": {"longest_edge": 8}}),
+        ("preprocessor_config.json", {"size": {"shortest_edge": "8"}, "crop_pct": 0.9}),
+        ("config.json", {"input_size": 3}),
+        ("config.json", {"id2label": {"0": "a", "1": "b"}, "input_size": None}),
+    ],
+)
+def test_another_programs_file_in_no_known_form_is_named(model, tmp_path, name, content):
+    path = model()
+    write(tmp_path, name, content)
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
+        known(path)
+
+
 def test_ultralytics(model):
     path = model(names="{0: 'cat', 1: 'dog', 2: 'fish'}", imgsz="[64, 64]", task="classify", stride="1")
     spec, sources = known(path)
