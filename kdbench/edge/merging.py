@@ -10,6 +10,7 @@ from kdbench import statistics, storage
 from kdbench.edge.device.plan import BundledModel
 from kdbench.edge.result import Result
 from kdbench.edge.result_values import Metered, Unmetered
+from kdbench.edge.sustained import sustained_findings
 from kdbench.errors import MeasurementError
 from kdbench.machine.diagnostics import (
     condition_averages,
@@ -106,13 +107,13 @@ def findings_of(result: Result, cards: dict[str, ModelCard], folder: Path) -> Fi
         _starts(result, timed),
         _memory(result, timed),
         _energy(result, timed),
+        sustained_findings(result, timed),
     ):
         findings += part
     findings, refused = with_missing(models, _expected(result, models), findings)
     findings += refused
-    return findings + Findings(
-        warnings=tuple(_warnings(result)), protocol={"kernels": _kernels(result), "samples": result.known.plan.samples}
-    )
+    facts = {"kernels": _kernels(result), "samples": result.known.plan.samples}
+    return findings + Findings(warnings=tuple(_warnings(result)), protocol=facts)
 
 
 def device_run(result: Result, name: str, findings: Findings) -> DeviceRun:

@@ -63,6 +63,7 @@ def read_result(path: Path, folder: RunFolder) -> Result:
     _check_processes(content, known, settings, timed, wrong)
     sessions = _sessions(members, content.sessions, timed, settings, wrong)
     _check_energy(content, settings, timed, wrong)
+    _check_sustained(content, settings, timed, wrong)
     return Result(sha256(path), content, known, settings, outcomes, outputs, timed, sessions)
 
 
@@ -97,6 +98,8 @@ def _named_models(content: ResultContent) -> set[str]:
     named |= {run.model for run in steps.memory or ()}
     if isinstance(steps.energy, Metered):
         named |= steps.energy.failed.keys() | (steps.energy.result.errors.keys() if steps.energy.result else set())
+    if steps.sustained is not None:
+        named |= set(steps.sustained.ids)
     for kept in content.sessions:
         named |= kept.session.lost.keys()
         for configuration in kept.session.result.configurations if kept.session.result else ():
@@ -193,6 +196,21 @@ def _sessions(
         check_samples(content, calls, kept.number, wrong)
         found[kept.number] = content
     return found
+
+
+def _check_sustained(content: ResultContent, settings: Settings, timed: Sequence[BundledModel], wrong: Wrong) -> None:
+    """Check that blocks of sustained calls are of the timed models, in turns, in the order of time."""
+    step, blocks = content.steps.sustained, content.blocks
+    if step is None:
+        wrong.unless(not blocks, "has sustained calls that it does not describe")
+        return
+    wrong.unless(step.ids == tuple(model.id for model in timed), "sustains other models than it times")
+    wrong.unless(step.threads == max(settings.threads), "sustains calls with other threads")
+    times = [block[0] for block in blocks]
+    wrong.unless(times == sorted(times) and len(set(times)) == len(times), "has sustained calls that go back in time")
+    turns = [number % max(len(timed), 1) for number in range(len(blocks))]
+    wrong.unless([block[1] for block in blocks] == turns, "has sustained calls out of turn")
+    wrong.unless(all(block[3] <= block[5] and block[4] <= block[5] for block in blocks), "has impossible call times")
 
 
 def _check_energy(content: ResultContent, settings: Settings, timed: Sequence[BundledModel], wrong: Wrong) -> None:

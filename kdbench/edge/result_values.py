@@ -1,6 +1,6 @@
 """The content of a device's result.json, as values that are checked when they are read: types, ranges, finiteness."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -219,6 +219,23 @@ class Unmetered(Value):
     unavailable: NoMeter
 
 
+class Sustained(Value):
+    """Sustained load: how long it was asked for, and of which models (`ids`, in the order of their turns)."""
+
+    seconds: Annotated[float, Field(gt=0, le=1e7)]
+    threads: Annotated[int, Field(ge=1, le=4096)]
+    ids: tuple[Id, ...]
+    failed: Text
+    complete: bool
+
+
+Block = tuple[
+    Seconds, Annotated[int, Field(ge=0, le=10_000)], Annotated[int, Field(ge=1, le=1_000_000)],
+    Positive, Positive, Positive, Annotated[float, Field(ge=-60, le=200)] | None, Count | None,
+]  # fmt: skip
+"""A block of sustained calls: a line of `worker.probes.sustain`."""
+
+
 class Steps(Value):
     """The steps that were completed."""
 
@@ -228,6 +245,7 @@ class Steps(Value):
     cold_start: ColdStart | None = None
     memory: tuple[MemoryRun, ...] | None = None
     energy: Metered | Unmetered | None = None
+    sustained: Sustained | None = None
 
 
 class Configuration(Value):
@@ -298,4 +316,4 @@ class ResultContent(Value):
     settings: Chosen
     steps: Steps
     sessions: tuple[KeptSession, ...] = Field(max_length=10_000)
-    blocks: tuple[Any, ...] = Field(max_length=1_000_000)
+    blocks: tuple[Block, ...] = Field(max_length=1_000_000)

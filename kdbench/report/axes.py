@@ -21,6 +21,8 @@ _CALLS: Mapping[str, Callable[[Axes], tuple[str, str]]] = {
     "stream": lambda _: ("back to back", "calls stream"),
     "paced": lambda axes: (f"{axes['gap_ms']} ms idle before each", f"{axes['gap_ms']} ms idle before each call"),
     "server": lambda axes: (f"{axes['rate_per_s']} /s at random", f"{axes['rate_per_s']} calls per second at random"),
+    "sustained": lambda _: ("sustained load, last third", "the last third of a sustained load"),
+    "first-minute": lambda _: ("sustained load, first minute", "the first minute of a sustained load"),
 }
 
 

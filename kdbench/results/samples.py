@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 Samples = Mapping[str, "NDArray[Any]"]
 
-_MODES = {"paced": "-paced{gap_ms}ms", "server": "-server{rate_per_s}", "offline": "-offline"}
+_MODES = {
+    "paced": "-paced{gap_ms}ms",
+    "server": "-server{rate_per_s}",
+    "offline": "-offline",
+    "sustained": "-sustained",
+    "first-minute": "-first-minute",
+}
 
 
 def configuration_key(axes: Axes) -> str:

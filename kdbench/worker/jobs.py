@@ -191,6 +191,17 @@ class OfflineJob(Job, probe="offline"):
 
 
 @dataclass(frozen=True)
+class SustainJob(Job, probe="sustain"):
+    """Call `models` in turn, in blocks of about `block_s`, for `seconds`; a line a block goes to the file `lines`."""
+
+    models: tuple[JobModel, ...]
+    seconds: float
+    block_s: float
+    lines: str
+    cores: Cores = None
+
+
+@dataclass(frozen=True)
 class EnergyJob(Job, probe="energy"):
     """Meter windows of each of `runs`, a model's id and a batch, with the counters `sources`, the leading one first.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from kdbench.measure.timed import outer_batches
 from kdbench.meters.choice import choose
 from kdbench.meters.meter import Unavailable
 from kdbench.progress import Progress
-from kdbench.worker.jobs import ColdStartJob, JobModel, LogitsJob, MemoryJob, ProfileJob
+from kdbench.worker.jobs import ColdStartJob, JobModel, LogitsJob, MemoryJob, ProfileJob, SustainJob
+
+_BLOCK_S = 1.0  # of sustained calls
+_LEAST_BLOCKS = 200  # of each model
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,27 @@ def measure_energy(m: Measurement) -> dict[str, Any]:
     }
 
 
+def measure_sustained(m: Measurement, seconds: float) -> dict[str, Any]:
+    """Call the models without a pause, in turn, with the most threads; each block is a line in the store."""
+    m.store.write("sustaining", {"seconds": seconds, "threads": max(m.config.threads), "ids": [x.id for x in m.timed]})
+    m.store.sustained.unlink(missing_ok=True)
+    if not m.timed:
+        return {"failed": "no model computes what the host computed"}
+    job = SustainJob(
+        models=tuple(model.job for model in m.timed),
+        provider=m.config.provider,
+        threads=max(m.config.threads),
+        seconds=seconds,
+        block_s=min(_BLOCK_S, seconds / (_LEAST_BLOCKS * len(m.timed))),
+        lines=str(m.store.sustained),
+    )
+    try:
+        result = m.runner.run(job, m.progress, monitor=True)
+    except MeasurementError as error:
+        return {"failed": error.message}
+    return {"failed": "; ".join(result["errors"].values())}
+
+
 STEPS: Mapping[str, Callable[[Measurement], Any]] = {
     "parity": measure_parity,
     "kernels": measure_kernels,
@@ -179,7 +203,19 @@ STEPS: Mapping[str, Callable[[Measurement], Any]] = {
     "memory": measure_memory,
     "energy": measure_energy,
 }
-"""Every step by its name, in order."""
+"""Every step by its name, in order; sustained load follows where it is asked for."""
+
+
+def steps_of(sustain_s: float) -> dict[str, Callable[[Measurement], Any]]:
+    """Return the steps of a measurement with `sustain_s` seconds of sustained load, none for 0."""
+    sustained = {"sustained": partial(measure_sustained, seconds=sustain_s)} if sustain_s else {}
+    return {**STEPS, **sustained}
+
+
+def forget_other_load(store: Store, sustain_s: float) -> None:
+    """Forget sustained load of another length than `sustain_s`; 0, which asks for none, leaves it."""
+    if sustain_s and (store.read("sustaining") or {}).get("seconds") != sustain_s:
+        (store.folder / "sustained.json").unlink(missing_ok=True)
 
 
 def _processes(found: ProcessResults) -> dict[str, Any]:

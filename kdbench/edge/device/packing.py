@@ -17,13 +17,16 @@ from kdbench.edge.device.plan import Plan, Settings
 from kdbench.edge.device.store import SessionStore, Store, read_lines
 
 RESULT = "result.json"
-STEPS = ("parity", "kernels", "latency", "cold_start", "memory", "energy", "sustained")
+STEPS = ("parity", "kernels", "latency", "cold_start", "memory", "energy")
 RESULT_SCHEMA = 1
 
 
 def pack(file: Path, store: Store, plan: Plan, identity: str, settings: Settings, *, complete: bool) -> None:
     """Write the result of what is in the store to `file`; `identity` is the bundle's id."""
     steps = {name: result for name in STEPS if (result := store.read(name)) is not None}
+    if (sustaining := store.read("sustaining")) is not None:  # what an interruption left counts
+        ended = store.read("sustained") or {"failed": ""}
+        steps["sustained"] = {**sustaining, **ended, "complete": store.read("sustained") is not None}
     sessions = SessionStore(store, []).contents()
     content: dict[str, Any] = {
         "kind": "kdbench result",

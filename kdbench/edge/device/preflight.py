@@ -11,13 +11,13 @@ from typing import Any
 from kdbench.edge.device.plan import Plan
 from kdbench.machine.host import host_facts, libraries
 from kdbench.machine.memory import MemoryUnknownError, available_bytes
-from kdbench.machine.system_files import ROOT, fields, number
+from kdbench.machine.sensors import clock_khz, temperature_c
+from kdbench.machine.system_files import ROOT, fields
 from kdbench.machine.throttling import board_flags, cooling
 from kdbench.worker.timing import clock_step_ns
 
 HOT_C = 70.0  # boards begin to slow down between 80 and 85 °C
 _DOT_PRODUCTS = {"asimddp", "i8mm", "avx512_vnni", "avx_vnni", "amx_int8"}
-_SANE_C = (-40, 150)
 # What decides which kernels there are for 8-bit and 16-bit numbers, as Linux calls it.
 FEATURES = (
     *("asimddp", "i8mm", "asimdhp", "sve", "sve2", "bf16"),
@@ -66,19 +66,6 @@ def state(root: Path = ROOT) -> dict[str, Any]:
         "available_bytes": available,
         "features": features(root),
     }
-
-
-def temperature_c(root: Path = ROOT) -> float | None:
-    """Return the highest temperature of any thermal zone, None if there is none."""
-    zones = (number(zone) for zone in root.glob("sys/class/thermal/thermal_zone*/temp"))
-    degrees = [value / 1000 for value in zones if value is not None]
-    return max((one for one in degrees if _SANE_C[0] < one < _SANE_C[1]), default=None)
-
-
-def clock_khz(root: Path = ROOT) -> int | None:
-    """Return the clock of the fastest core at the moment."""
-    files = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
-    return max((khz for file in files if (khz := number(file)) is not None), default=None)
 
 
 def features(root: Path = ROOT) -> list[str]:

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None, bundle: Path = HERE) -> int:
 def measure(bundle: Path, options: argparse.Namespace) -> int:
     """Go through the steps; those that an earlier call has completed are not repeated."""
     from kdbench import temporary
-    from kdbench.edge.device.measuring import STEPS, Measurement
+    from kdbench.edge.device.measuring import Measurement, forget_other_load, steps_of
     from kdbench.edge.device.opening import open_bundle
     from kdbench.edge.device.packing import pack
     from kdbench.edge.device.preflight import device_of
@@ -57,7 +57,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
     from kdbench.machine.lock import machine_lock
 
     plan, identity = open_bundle(bundle)
-    wanted = requested(options.budget, options.threads)
+    wanted = requested(options.budget, options.threads, options.sustain)
     settings = settings_for(plan, wanted)
     device = device_of(plan)
     machine = device["host"]["board"] or device["host"]["cpu"]
@@ -80,8 +80,10 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
         measurement = Measurement(plan, settings, store, folder, progress)
         try:
             with machine_lock(progress):
-                for number, (name, step) in enumerate(STEPS.items(), 1):
-                    progress.stage(name.replace("_", " "), number, len(STEPS))
+                steps = steps_of(wanted.sustain_s)
+                forget_other_load(store, wanted.sustain_s)
+                for number, (name, step) in enumerate(steps.items(), 1):
+                    progress.stage(name.replace("_", " "), number, len(steps))
                     if store.read(name) is None:
                         store.write(name, step(measurement))
             complete = True
@@ -105,6 +107,7 @@ def parse(arguments: Sequence[str] | None, bundle: Path) -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="begin again, without what was measured before")
     parser.add_argument("--budget", metavar="TIME", help="the most time for latency, such as 60s (default: the host's)")
     parser.add_argument("--threads", metavar="N,…", help="thread counts, such as 1,4 (default: the host's choice)")
+    parser.add_argument("--sustain", metavar="TIME", help="call the models without a pause for so long, such as 30m")
     parser.add_argument("--check", action="store_true", help="check the files and the device, and stop there")
     try:
         return parser.parse_args(arguments)
