@@ -140,9 +140,9 @@ def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
         raise ValueError('sweep: give each axis a list of values, such as { "training.epochs" = [2, 5] }')
     axes = [tuple(path.strip() for path in key.split(",")) for key in sweep]
     template = str(entry.get("name", ""))
-    labels = _labels([path for paths in axes for path in paths])
+    labels = axis_labels([path for paths in axes for path in paths])
     for values in itertools.product(*sweep.values()):
-        point, named = copy.deepcopy(entry), {}
+        point, mentioned = copy.deepcopy(entry), {}
         for paths, value in zip(axes, values, strict=True):
             together = [value] if len(paths) == 1 else value
             if not isinstance(together, list | tuple) or len(together) != len(paths):
@@ -150,24 +150,26 @@ def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
             for path, part in zip(paths, together, strict=True):
                 _put(point, path, part)
                 if path == paths[0] or f"{{{labels[path]}}}" in template:
-                    named[labels[path]] = _plain(part)
-        yield {**point, "name": _named(template, named), "family": template, "axes": named}
+                    mentioned[labels[path]] = plain(part)
+        yield {**point, "name": named(template, mentioned), "family": template, "axes": mentioned}
 
 
-def _labels(paths: list[str]) -> dict[str, str]:
+def axis_labels(paths: list[str]) -> dict[str, str]:
     """Return a short name for each path: its last word, or the full path if the word is ambiguous."""
     last = {path: path.rpartition(".")[2] for path in paths}
     words = list(last.values())
-    named = {path: word if words.count(word) == 1 and word != "name" else path for path, word in last.items()}
-    return {path: re.sub(r"\W+", "_", label.removesuffix(".name")) for path, label in named.items()}
+    labels = {path: word if words.count(word) == 1 and word != "name" else path for path, word in last.items()}
+    return {path: re.sub(r"\W+", "_", label.removesuffix(".name")) for path, label in labels.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as a model's place on an axis: of a list or table, its items as text."""
     items = value.values() if isinstance(value, dict) else value
     return "-".join(map(str, items)) if isinstance(value, list | tuple | dict) else value
 
 
-def _named(template: str, axes: Mapping[str, Any]) -> str:
+def named(template: str, axes: Mapping[str, Any]) -> str:
+    """Return a model's name with its values in place of `{label}`, and those that it does not mention appended."""
     axis_names = re.findall(r"\{(\w*)\}", template)
     if unknown := [word for word in axis_names if word not in axes]:
         raise ValueError(f"name {template!r}: there is no axis {unknown[0]!r}; axes: {', '.join(axes)}")

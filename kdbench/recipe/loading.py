@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from kdbench import toml_files
 from kdbench.characters import one_line
 from kdbench.errors import InputError
 from kdbench.recipe import Recipe
-from kdbench.recipe.expanding import is_index
+from kdbench.recipe.assigning import assign
 from kdbench.recipe.paths import located
+from kdbench.recipe.points import Point, swept
 
 _LONGEST_PATH = 20  # parts of a key
 
@@ -32,11 +34,16 @@ def load_recipe(name_or_path: str | Path = "digits", overrides: Sequence[str] = 
         >>> kdbench.load_recipe("digits", ["training.epochs=5"]).training.epochs
         5
     """
+    return recipe_from(load_content(name_or_path, overrides), str(name_or_path))
+
+
+def load_content(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the content of a recipe as `load_recipe` reads it, before it is expanded and validated."""
     content = read_content(name_or_path)
     for override in overrides:
         key, value = toml_files.assignment(override, f"override {override!r}", "training.epochs=5")
         _override(content, key, value, override)
-    return recipe_from(content, str(name_or_path))
+    return content
 
 
 def read_content(name_or_path: str | Path) -> dict[str, Any]:
@@ -64,7 +71,52 @@ def _override(content: dict[str, Any], key: str, value: Any, override: str) -> N
     path = key.split(".")
     if len(path) > _LONGEST_PATH:
         raise InputError(f"the override's key {one_line(key)[:40]!r}… has {len(path)} parts", "shorten the key")
-    _assign(content, path, value, override)
+    assign(content, path, value, f"override {override!r}")
+
+
+@dataclass(frozen=True)
+class SweptRecipe:
+    """A recipe that has the models of all `points` of its sweep."""
+
+    recipe: Recipe
+    points: tuple[Point, ...]
+
+    @property
+    def values(self) -> dict[str, list[Any]]:
+        """The different values of each axis, by its key."""
+        found: dict[str, dict[str, Any]] = {}
+        for point in self.points:
+            for key, value in point.values.items():
+                found.setdefault(key, {}).setdefault(repr(value), value)
+        return {key: list(values.values()) for key, values in found.items()}
+
+
+def load_sweep(
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int | None = None,
+    overrides: Sequence[str] = (),
+) -> SweptRecipe:
+    """Return a recipe at every point of `axes`, keys to values, beside those of its `[sweep]` table.
+
+    `recipe` is a value, a table, a shipped recipe's name or a file's path, with `overrides` as for `load_recipe`.
+    `seeds` is how many there are. Raises InputError.
+    """
+    where = "the recipe" if isinstance(recipe, Recipe | Mapping) else str(recipe)
+    if isinstance(recipe, Recipe):
+        recipe = recipe.resolved()
+    content = dict(recipe) if isinstance(recipe, Mapping) else load_content(recipe, overrides)
+    table = content.get("sweep", {})
+    if isinstance(table, Mapping):  # else `swept` refuses it
+        known = table.get("axes", {})
+        table = {**table, **({"seeds": seeds} if seeds is not None else {})}
+        if axes and isinstance(known, Mapping):
+            table["axes"] = {**known, **{key: list(values) for key, values in axes.items()}}
+    try:
+        expanded, points = swept({**content, "sweep": table})
+    except ValueError as error:
+        raise InputError(f"{where}: {error}", "see docs/sweeps.md") from error
+    return SweptRecipe(recipe_from(expanded, where), points)
 
 
 def recipe_of(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
@@ -78,33 +130,3 @@ def recipe_from(content: Mapping[str, Any], where: str = "the recipe") -> Recipe
     """Validate parsed content as a recipe; raises InputError that names the key and the nearest known one."""
     example = "`kdbench list recipes`"
     return toml_files.validated(Recipe, content, where, example=example, document="docs/recipes.md")
-
-
-def _assign(node: Any, path: list[str], value: Any, override: str) -> None:
-    head, *rest = path
-    if isinstance(node, list):
-        names = [str(item.get("name", "")) if isinstance(item, dict) else "" for item in node]
-        if head == "*":
-            indices = list(range(len(node)))
-        elif head in names:
-            indices = [names.index(head)]
-        elif is_index(head, node):
-            indices = [int(head)]
-        else:
-            items = f"items: {', '.join(filter(None, names))}, or * for all"
-            raise InputError(f"override {override!r}: no item {head!r}", items)
-        for index in indices:
-            if rest:
-                _assign(node[index], rest, value, override)
-            else:
-                node[index] = value
-    elif isinstance(node, dict):
-        if not rest:
-            node[head] = value
-            return
-        if isinstance(node.get(head), str) and head == "model":
-            node[head] = {"name": node[head]}
-        _assign(node.setdefault(head, {}), rest, value, override)
-    else:
-        message = f"override {override!r}: {head!r} is a key of a plain value"
-        raise InputError(message, "see docs/recipes.md for the keys")

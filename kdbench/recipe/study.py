@@ -11,10 +11,10 @@ from pydantic import Field, field_validator, model_validator
 
 from kdbench import storage
 from kdbench.recipe.data import Data
-from kdbench.recipe.expanding import expanded
 from kdbench.recipe.measure import Analysis, Measure
 from kdbench.recipe.models import Student, Teacher
 from kdbench.recipe.paths import located
+from kdbench.recipe.points import with_points
 from kdbench.recipe.reported import Reported
 from kdbench.recipe.training import Training
 from kdbench.recipe.variants import Variant, in_order
@@ -64,7 +64,7 @@ class Recipe(Value):
     @model_validator(mode="before")
     @classmethod
     def _expanded(cls, value: Any) -> Any:
-        return expanded(value) if isinstance(value, dict) else value
+        return with_points(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

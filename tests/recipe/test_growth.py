@@ -48,7 +48,13 @@ def lines(compute) -> int:
     return count
 
 
-@pytest.mark.parametrize("recipe", [swept, listed, chained, pruned])
+def swept_as_a_whole(count: int) -> dict:
+    axes = {"student.s.training.epochs": list(range(1, count // 2 + 1)), "ce_weight": [0, 1]}
+    student = {"name": "s", "model": "mlp", "terms": [{"method": "kd"}]}
+    return {**BASE, "student": [student], "sweep": {"axes": axes}}
+
+
+@pytest.mark.parametrize("recipe", [swept, listed, chained, pruned, swept_as_a_whole])
 def test_planning_grows_no_faster_than_the_models(recipe) -> None:
     recipe_of(recipe(2))  # imports
     few, many = (lines(lambda n=n: plan(recipe_of(recipe(n)))) for n in (FEW, MANY))

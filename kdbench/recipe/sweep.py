@@ -1,0 +1,186 @@
+"""The `[sweep]` table: values for keys of a recipe, and which keys a sweep may change."""
+
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from kdbench import toml_files
+from kdbench.characters import one_line
+from kdbench.errors import InputError
+from kdbench.recipe.data import Data, Examples
+from kdbench.recipe.expanding import is_index
+from kdbench.recipe.models import Student
+from kdbench.registry import suggestion
+from kdbench.validation import Value
+
+MOST_POINTS = 20_000
+_EXAMPLE = "--axis terms.0.temperature=1,4,10"
+_TABLES = ("training", "data", "teacher", "student", "variant")  # what axes may be keys of
+_LEARNING = ("terms", "ce_weight", "cache")  # of a student that learns from a teacher
+_OF_ENTRIES = ("name", "family", "axes", "sweep")
+_SHARED = (
+    "all points share what is measured and the data that they are tested on, so that they compare: "
+    "sweep in separate folders, with --set and --out"
+)
+_ELSEWHERE = {
+    "seeds": "give their number with --seeds",
+    "measure": "a list there measures every model at all its values: --set measure.threads=[1,2]",
+    "sweep": "name a key of the models",
+}
+
+
+class Sweep(Value):
+    """Values for keys of a recipe; each combination is a point, for which all models that the keys change are trained.
+
+    A key of `axes` is one that `--set` takes, such as `training.epochs` or `student.kd.terms.0.temperature`, or a key
+    of students, such as `model.widths`: it is set in those that have it in the recipe, or else in all; `terms`,
+    `ce_weight` and `cache` in those that learn from a teacher. Keys separated by commas change together. `points` are
+    tables of keys in place of the combinations of `axes`. `seeds` is the number of seeds: those of the recipe, and then
+    the next numbers.
+
+        [sweep]
+        axes = { "terms.0.temperature" = [1, 4, 10], "training.epochs" = [20, 40] }
+        seeds = 5
+    """
+
+    axes: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    points: tuple[dict[str, Any], ...] = ()
+    seeds: int | None = Field(default=None, ge=1, le=1000)
+
+    @field_validator("axes")
+    @classmethod
+    def _values(cls, axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        for key, values in axes.items():
+            if not values:
+                raise ValueError(f"{key!r} has no values: give a list, such as [1, 4]")
+            written = [_canonical(value) for value in values]
+            if repeated := next((text for text in written if written.count(text) > 1), None):
+                raise ValueError(f"{key!r} has the value {repeated} twice")
+        if math.prod(map(len, axes.values())) > MOST_POINTS:
+            raise ValueError(f"{math.prod(map(len, axes.values())):,} points; the most are {MOST_POINTS:,}")
+        return axes
+
+    @field_validator("points")
+    @classmethod
+    def _few(cls, points: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        if len(points) > MOST_POINTS:
+            raise ValueError(f"{len(points):,} points; the most are {MOST_POINTS:,}")
+        return points
+
+    @property
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """The values of each point by key, the last axis changing first."""
+        if self.points:
+            yield from self.points
+            return
+        for values in product(*self.axes.values()):
+            yield dict(zip(self.axes, values, strict=True))
+
+    @property
+    def values(self) -> dict[str, list[Any]]:
+        """The different values of each key, in the order in which they come."""
+        if not self.points:
+            return {key: list(values) for key, values in self.axes.items()}
+        found: dict[str, dict[str, Any]] = {}
+        for point in self.points:
+            for key, value in point.items():
+                found.setdefault(key, {}).setdefault(_canonical(value), value)
+        return {key: list(values.values()) for key, values in found.items()}
+
+
+def _canonical(value: Any) -> str:
+    """Return a value as text, equal for equal values: 1 and 1.0 are, true and 1 are not."""
+    return json.dumps(value, sort_keys=True, default=str).removesuffix(".0")
+
+
+def axis(text: str) -> tuple[str, list[Any]]:
+    """Read an axis as it is typed, `KEY=V1,V2`; values are TOML, or else plain text. Raises InputError."""
+    key, sign, values = (part.strip() for part in text.partition("="))
+    shown = f"--axis {one_line(text)[:80]!r}"
+    if not sign or not key or not values:
+        raise InputError(f"{shown} is not of the form KEY=V1,V2", f"for example {_EXAMPLE}")
+    try:
+        parsed = tomllib.loads(f"values = [{values}]")["values"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        if set(values) & set("[]{}\"'"):
+            hint = f"separate values by commas; a list or a table is written as in TOML: {_EXAMPLE}"
+            raise InputError(f"{shown}: the values are not TOML", hint) from None
+        parsed = [toml_files.assignment(f"value={part.strip()}", shown, _EXAMPLE)[1] for part in values.split(",")]
+        if "" in parsed:
+            raise InputError(f"{shown}: a value is empty", f"for example {_EXAMPLE}") from None
+    except ValueError:
+        raise InputError(f"{shown}: a number is too long", "shorten it") from None
+    toml_files.require_usable({key: parsed}, shown)
+    return key, parsed
+
+
+def axes_of(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the axes of several options `--axis`; raises InputError for a key that is given twice."""
+    axes: dict[str, list[Any]] = {}
+    for key, values in map(axis, texts):
+        if key in axes:
+            raise InputError(f"--axis {key} is given twice", f"give all its values at once: {key}=V1,V2,V3")
+        axes[key] = values
+    return axes
+
+
+def paths_of(key: str, content: Mapping[str, Any]) -> list[list[str]]:
+    """Return the paths in a recipe's content that an axis's `key` stands for.
+
+    Raises InputError for a key that no point may change, or that no model has.
+    """
+    parts = [part.strip() for part in key.split(".")]
+    head, last = parts[0], parts[-1]
+    subject = f"axis {key!r}"
+    if not all(parts):
+        raise InputError(f"{subject} is not a key", f"for example {_EXAMPLE}")
+    if head in _TABLES:
+        if len(parts) < (2 if head in {"training", "data"} else 3):
+            raise InputError(f"{subject} is a whole table", f"name a key of it; of all students: student.*.{key}")
+        if head == "data" and parts[1] not in Examples.model_fields and parts[1] in Data.model_fields:
+            raise InputError(f"{subject} would give points another data set or split", _SHARED)
+        if last in _OF_ENTRIES and len(parts) == 3:
+            raise InputError(f"{subject} names a model, which every point does by its values", "name another key")
+        return [parts]
+    if head in _ELSEWHERE or head in {"analysis", "name", "title", "folder", "plugins", "track", "reported"}:
+        raise InputError(f"{subject} is the same for all points", _ELSEWHERE.get(head, _SHARED))
+    if head not in Student.model_fields or head in _OF_ENTRIES:
+        known = [*_TABLES, *(name for name in Student.model_fields if name not in _OF_ENTRIES)]
+        raise InputError(f"{subject}: no model has the key {head!r}", suggestion(head, known, f"{', '.join(known)}"))
+    students = content.get("student", [])
+    entries = [students] if isinstance(students, dict) else students
+    tables = {place: entry for place, entry in enumerate(entries) if isinstance(entry, dict)}
+    admitted = [place for place, entry in tables.items() if head not in _LEARNING or _term(entry, parts) is not None]
+    chosen = [place for place in admitted if _has(tables[place], parts)] or admitted
+    if not chosen:
+        which = "student" if head not in _LEARNING or not tables else "student that learns from a teacher"
+        which = f"student with a term {parts[1]}" if head == "terms" and len(parts) > 1 and tables else which
+        raise InputError(f"{subject}: the recipe has no {which}", "name a key of its models, such as training.epochs")
+    return [["student", str(place), *parts] for place in chosen]
+
+
+def _term(entry: Mapping[str, Any], parts: Sequence[str]) -> Any:
+    """Return the term that a key is about, or the first one for another key; None if there is none."""
+    terms = entry.get("terms") or []
+    terms = [terms] if isinstance(terms, dict) else terms
+    number = parts[1] if parts[0] == "terms" and len(parts) > 1 else "0"
+    return terms[0 if number == "*" else int(number)] if terms and (number == "*" or is_index(number, terms)) else None
+
+
+def _has(node: Any, parts: Sequence[str]) -> bool:
+    """Return whether a table has a value for a key; a single term stands for a list of one."""
+    for place, part in enumerate(parts):
+        if isinstance(node, dict) and place and parts[place - 1] == "terms":
+            node = [node]
+        if isinstance(node, list):
+            if part == "*":
+                return any(_has(item, parts[place + 1 :]) for item in node)
+            node = node[int(part)] if is_index(part, node) else None
+        else:
+            node = node.get(part) if isinstance(node, dict) else None
+    return node is not None
