@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from kdbench.report.figures.accuracy import class_accuracy, sweep_accuracy, training_curves
 from kdbench.report.figures.drawing import Drawing
+from kdbench.report.figures.effects import axis_effects
 from kdbench.report.figures.latency import latency_distribution, layer_times, speedup
 from kdbench.report.figures.scaling import latency_batch, latency_threads, throughput
 from kdbench.report.figures.tradeoff import accuracy_energy, accuracy_latency, accuracy_size
@@ -33,6 +34,7 @@ FIGURES: dict[str, _Figure] = {
     "latency_batch": _of_record(latency_batch),
     "throughput": _of_record(throughput),
     "sweeps": _of_record(sweep_accuracy),
+    "axis_effects": _of_record(axis_effects),
     "class_accuracy": _of_record(class_accuracy),
     "layer_times": _of_record(layer_times),
     "training_curves": _of_record(training_curves),

@@ -1,6 +1,6 @@
 """Accuracy by class, by epoch of the training (with the losses), and along the sweeps of a recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kdbench.report.figures.drawing import GREY, Drawing, canvas, draw_intervals, legend_below, log_ticks, look, short
@@ -18,6 +18,7 @@ _FEW = 15  # epochs up to which each is marked: a line of one epoch would not sh
 _MOST = 8  # sweeps that one figure shows legibly
 _RATIO = 20  # of the largest value to the smallest, from which an axis is logarithmic
 
+_MOST_TICKS = 24
 _NAMED = 30  # classes whose names fit below the figure
 _LEAST_POINTS = 5.0  # of the colour scale, so that small differences look small
 _COLOURS = "PuOr_r"  # orange for gains, purple for losses, white for none: distinguishable with any colour vision
@@ -161,8 +162,7 @@ def _has(record: RunRecord, family: Family, metric: str) -> bool:
 
 def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes", factor: float) -> None:
     along = family.main_axis
-    values, numeric = family.axes[along], family.is_numeric(along)
-    places: dict[Value, float] = {value: float(value if numeric else place) for place, value in enumerate(values)}
+    places, numeric = value_places(family.axes[along])
     lines = list(_lines(family, along).items())[:MOST_CURVES]
     for index, (label, members) in enumerate(lines):
         colour, marker, dashes = look(index + 1)
@@ -180,11 +180,25 @@ def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes", fa
     if any(label for label, _ in lines):
         axes.legend(fontsize=8)
     axes.set_xlabel(short(along))
+    set_value_axis(axes, places, numeric=numeric)
+
+
+def value_places(values: Sequence[Value]) -> tuple[dict[Value, float], bool]:
+    """Return where the values of an axis are drawn, and whether they are numbers."""
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return {value: float(value if numeric else place) for place, value in enumerate(values)}, numeric
+
+
+def set_value_axis(axes: "Axes", places: Mapping[Value, float], *, numeric: bool) -> None:
+    """Scale and label a horizontal axis for the values of a sweep: all of a few, else some numbers."""
     ticks = list(places.values())
     if numeric and min(ticks) > 0 and max(ticks) / min(ticks) >= _RATIO:
         axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{value:g}" if numeric else short(str(value)) for value in values])
-    axes.minorticks_off()
+    if len(ticks) <= _MOST_TICKS:
+        axes.set_xticks(ticks, [f"{value:g}" if numeric else short(str(value)) for value in places])
+        axes.minorticks_off()
+    elif not numeric:
+        axes.set_xticks([])
     if not numeric:
         axes.tick_params(axis="x", rotation=20)
 

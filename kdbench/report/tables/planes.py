@@ -8,7 +8,7 @@ from kdbench import units
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
 from kdbench.report.domination import Domination, Point, Range, domination, dominations
-from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, teacher_of
 from kdbench.report.scores import score_of
 from kdbench.report.tables.energy import energies, energy_ratio, source_text
 from kdbench.report.tables.trade_offs import side_of
@@ -87,6 +87,10 @@ def _numbers(record: RunRecord, metric: str, axes: Axes) -> Callable[[ModelGroup
 
 def _latency(record: RunRecord) -> _Cost:
     at = headline(record)
+    if has_metric(record, "relative_latency"):  # parts of a sweep, measured one after the other
+        label = f"time of one call relative to {record.protocol.get('reference')}{format_axes(at, ', ')}"
+        of, ratio_of = (_numbers(record, metric, at) for metric in ("relative_latency", "latency_ratio"))
+        return _Cost("latency", label, units.ratio, "relative_latency", at, of, "latency_ratio", ratio_of)
     label = f"mean latency of one call{format_axes(at, ', ')}"
     id_, ratio = "latency_mean_ns", "latency_ratio"
     of, ratio_of = (_numbers(record, metric, at) for metric in (id_, ratio))

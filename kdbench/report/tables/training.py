@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from kdbench import units
+from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell
 from kdbench.report.model_groups import ModelGroup, families, has_metric, have_one_teacher, model_groups, number
 from kdbench.report.scores import ERROR, score_of
@@ -73,6 +74,7 @@ def sweeps(record: RunRecord) -> Table:
     one_teacher = {family.name: have_one_teacher(record, family.members) for family in families(record)}
     score = score_of(record)
     closeness = [metric for metric in score.closeness if has_metric(record, metric)]
+    has_relative = has_metric(record, "relative_latency")
     relative = [score.against_teacher, *closeness] if closeness else []  # to the teacher
 
     def point(group: ModelGroup) -> str:
@@ -89,9 +91,14 @@ def sweeps(record: RunRecord) -> Table:
         text_field("Model", lambda group: group.label, code=True),
         metric_field(record, score.metric),
         *(Field(column(metric), partial(student_number, metric)) for metric in relative),
+        *([metric_field(record, "relative_latency", headline(record))] if has_relative else []),
         metric_field(record, "training_s"),
     ]
-    notes = ["Bold: the best of its sweep. Settings that are not axes of a sweep are the same for all of its points."]
+    at = format_axes(headline(record), " at ")
+    notes = [
+        f"Relative latency: of one call{at}, to `{record.protocol.get('reference')}`." if has_relative else "",
+        "Bold: the best of its sweep. Settings that are not axes of a sweep are the same for all of its points.",
+    ]
     members = [member for family in families(record) for member in family.members]
     return model_table("Sweeps", members, fields, notes, ranking=lambda group: family_of[group.label].name, name=None)
 

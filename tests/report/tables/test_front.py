@@ -214,3 +214,16 @@ def test_a_regression_is_put_in_words_by_its_errors(make_record, make_card):
     assert drawn.notes[0] == ("`student-kd` is 4.00× smaller than `teacher` for an RMSE 1.25× as large [1.11, 2.00].")
     assert [column.head for column in drawn.columns[2:]] == ["Error against size"]
     assert [row.cells[2].text for row in drawn.rows] == ["on the front"] * 2
+
+
+def test_models_of_different_sessions_are_compared_relative_to_the_one_they_share(run):
+    """As measured, `a` is faster than `b`; beside the reference, which its session had slower, it is not."""
+    record = run(t=(90, 0.5, 8, 0.2, 4000), a=(80, 0.5, 1.0, 0.05, 1000), b=(85, 0.5, 1.1, 0.05, 1000))
+    relative = {"t": (1.0, 1.0, 1.0), "a": (0.15, 0.149, 0.151), "b": (0.12, 0.119, 0.121)}
+    more = [
+        measured(model, "relative_latency", value, axes=AT, interval=Interval(low=low, high=high))
+        for model, (value, low, high) in relative.items()
+    ]
+    record = record.model_copy(update={"measurements": (*record.measurements, *more), "protocol": {"reference": "t"}})
+    assert places(record)["a"][0] == "dominated by `b`"
+    assert "relative to t" in planes(record)["latency"].label
