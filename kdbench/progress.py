@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """How many tasks of one kind, called `name`, are in which state, and how long the unfinished ones probably take."""
+
+    name: str
+    queued: int
+    running: int
+    done: int
+    failed: int
+    remaining_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """The state of work that is done side by side: a row for each kind of task, and where the `running` ones are."""
+
+    rows: tuple[Row, ...]
+    running: Mapping[str, str] = field(default_factory=dict)
 
 
 class Progress:
@@ -17,6 +38,9 @@ class Progress:
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Report that `done` of `total` units of the current stage are finished."""
+
+    def board(self, board: Board) -> None:
+        """Report the state of tasks that run side by side, in place of steps."""
 
     def note(self, text: str) -> None:
         """Report a message that deserves its own line."""

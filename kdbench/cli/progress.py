@@ -4,8 +4,9 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdbench import units
 from kdbench.characters import one_line, visible
@@ -13,7 +14,7 @@ from kdbench.cli.console import drawing_console, say
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.pace import Pace
 from kdbench.cli.title import titled
-from kdbench.progress import Progress, Silent
+from kdbench.progress import Board, Progress, Row, Silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Display
@@ -49,6 +50,17 @@ def _drawing(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
         yield Plain(invocation)
 
 
+_MOST_RUNNING = 8  # tasks that have a line of their own
+
+
+def in_words(row: Row) -> str:
+    """Return the state of tasks of one kind: `trainings: 3 queued, 2 running, 4 done, 1 failed, 2 min left`."""
+    counts = {"queued": row.queued, "running": row.running, "done": row.done, "failed": row.failed}
+    parts = [f"{count:,} {state}" for state, count in counts.items() if count or state == "done"]
+    left = [] if row.remaining_s is None else [f"{units.duration(row.remaining_s)} left"]
+    return f"{row.name}: {', '.join(parts + left)}"
+
+
 class Quiet(Silent):
     """Progress that shows nothing and keeps the folder to resume from."""
 
@@ -77,6 +89,7 @@ class Plain(Quiet):
         self._every_s = every_s
         self._wrote_s = clock_s()
         self._pace = Pace(clock_s)
+        self._counts: list[Row] = []
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Write the stage's line."""
@@ -94,6 +107,17 @@ class Plain(Quiet):
         parts = [f"{100 * done / total:.0f} %" if total else "", one_line(detail), left]
         self._write("      " + " · ".join(part for part in parts if part))
 
+    def board(self, board: Board) -> None:
+        """Write a line for each kind of task, unless lines were written moments ago or all is as it was."""
+        counts = [replace(row, remaining_s=None) for row in board.rows]
+        now_s = self._clock_s()
+        finished = not any(row.queued or row.running for row in board.rows)
+        if counts == self._counts or (now_s - self._wrote_s < self._every_s and not finished):
+            return
+        self._wrote_s, self._counts = now_s, counts
+        for row in board.rows:
+            self._write(f"      {in_words(row)}")
+
     def note(self, text: str) -> None:
         """Write the note."""
         self._write(f"      {text}")
@@ -110,6 +134,7 @@ class Live(Quiet):
         self._clock_s = clock_s
         self._pace = Pace(clock_s)
         self._task: TaskID | None = None
+        self._lines: dict[object, TaskID] = {}  # of the board
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Finish the bar of the previous stage and start a new one."""
@@ -124,6 +149,27 @@ class Live(Quiet):
         assert self._task is not None, "a step before the first stage"
         left = self._pace.remaining(done, total)
         self._display.update(self._task, completed=done, total=total, time=left, detail=one_line(detail))
+
+    def board(self, board: Board) -> None:
+        """Redraw a bar for each kind of task, and a line for each of the tasks that run."""
+        for row in board.rows:
+            done, total = row.done + row.failed, row.queued + row.running + row.done + row.failed
+            failed = f", {row.failed:,} failed" if row.failed else ""
+            detail = f"{row.running:,} running, {row.queued:,} queued{failed}"
+            left = "" if row.remaining_s is None else f"{units.duration(row.remaining_s)} left"
+            share, bar = f"{row.done:,}/{total:,}", {"completed": done, "total": total}
+            self._draw(row.name, one_line(row.name), share, detail, left, **bar)
+        running = [*board.running.items()][:_MOST_RUNNING]
+        for number, (id_, text) in enumerate([*running, *([("", "")] * (_MOST_RUNNING - len(running)))]):
+            self._draw(number, one_line(id_), "", one_line(text), "", visible=bool(id_))
+
+    def _draw(self, key: object, title: str, place: str, detail: str, left: str, **bar: Any) -> None:
+        """Redraw the line `key`; without numbers its bar only moves."""
+        if key not in self._lines:
+            if not title:
+                return
+            self._lines[key] = self._display.add_task(title, total=None, place=place, time=left, detail=detail)
+        self._display.update(self._lines[key], description=title, place=place, time=left, detail=detail, **bar)
 
     def note(self, text: str) -> None:
         """Print the note above the bars."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from kdbench import endings
+from kdbench import endings, units
 from kdbench.characters import one_line, visible
 from kdbench.cli.pace import Pace
-from kdbench.progress import Progress
+from kdbench.progress import Board, Progress
 
 # xterm's control sequences (XTWINOPS and OSC 2); terminals that lack them show nothing.
 _KEEP, _RESTORE = "\x1b[22;2t", "\x1b[23;2t"
@@ -54,6 +54,12 @@ class Titled(Progress):
         self._progress.step(done, total, detail)
         left = self._pace.remaining(done, total)
         self._show(f"{left} · {self._stage}" if left else self._stage)
+
+    def board(self, board: Board) -> None:
+        """Show how long the unfinished tasks take, where that is known."""
+        self._progress.board(board)
+        known = [row.remaining_s for row in board.rows if row.remaining_s is not None]
+        self._show(f"{units.duration(sum(known))} left · {self._stage}" if known else self._stage)
 
     def note(self, text: str) -> None:
         """Pass on the note."""
