@@ -1,6 +1,7 @@
 """The harness: runs the passes one after the other and adds, for every number that is missing, the reason."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -45,8 +46,9 @@ def measure(
 ) -> Findings:
     """Measure every model and return the findings of all passes; `workspace` is a folder for temporary files.
 
-    The folder is empty again afterwards, however the measurement ends. Only one kdbench measures on a machine; this one
-    waits for another. A metric that cannot be measured has the reason instead of a number, and the other models go on.
+    The folder is empty again afterwards, however the measurement ends. Only one kdbench measures times on a machine;
+    this one waits for another. A metric that cannot be measured has the reason instead of a number, and the other
+    models go on.
     Without `test` there is no accuracy, and inputs are noise. `analyses` are the optional analyses of predictions.
     Raises InputError for models, data and configuration that do not fit each other.
     """
@@ -54,7 +56,8 @@ def measure(
     assert len(set(ids)) == len(ids), "two models share an id"
     assert all(model.teacher is None or model.teacher in ids for model in models), "a teacher is not among the models"
     cores = choose_cores(config.cores, config.threads)
-    with scratch(workspace) as folder, machine_lock(progress):
+    alone = machine_lock(progress) if any(model.timed for model in models) else nullcontext()
+    with scratch(workspace) as folder, alone:
         absent = absent_runtimes(config)
         context = Context(
             models=models,

@@ -31,6 +31,10 @@ COSTS = (
     _latency("latency_p90_ns", "Latency p90", "90th percentile (order statistic)"),
     _latency("latency_p95_ns", "Latency p95", "95th percentile (order statistic)"),
     _latency("latency_p99_ns", "Latency p99", "99th percentile (order statistic)"),
+    Metric("relative_latency", "Relative latency", "1", False, group="relative", hardware_dependent=True,
+        text=units.ratio,
+        formula="time of one call relative to the model that all sessions of a sweep share: 1 / the ratio of block "
+        "medians, that model / this one, of paired, interleaved blocks, as for latency_ratio"),
     _Rate("throughput_per_s", "Throughput", group="throughput",
         formula="samples per second: batch / mean time of one call"),
     _Rate("max_throughput_per_s", "Max. throughput", group="offline", versus_teacher="ratio",

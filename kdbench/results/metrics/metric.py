@@ -8,8 +8,8 @@ from typing import Literal
 Group = Literal[
     "accuracy", "calibration", "classes", "flips", "fidelity", "risk", "label noise", "mismatches", "parity",
     "errors", "target errors", "teacher errors", "closed form",
-    "latency", "throughput", "offline", "cold start", "memory", "file", "kernels", "energy", "training", "device",
-    "runtimes",
+    "latency", "relative", "throughput", "offline", "cold start", "memory", "file", "kernels", "energy", "training",
+    "device", "runtimes",
 ]  # fmt: skip
 """What is measured together: the metrics of one group come from one pass, at the same axes."""
 

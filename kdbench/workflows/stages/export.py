@@ -1,7 +1,10 @@
 """The export stage: an ONNX file and a card for every trained network, and the parity gate."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from kdbench import storage
 from kdbench.distill.quantize import deployed, rounding_sensitivity
@@ -70,17 +73,27 @@ def export_all(
     jobs = [job for job in jobs if job.part is None and job.logits is None]
     for done, job in enumerate(jobs):
         progress.step(done, len(jobs), job.id)
-        form = form_of(job, run_data)
-        if form is not None and form.facts is not None:
-            exports.append(_adopted(job, form, form.facts, run_data, folder))
-        else:
-            if ahead.is_awaited(job.id):
-                load_drawing()  # the report needs it, and this process has nothing else to do
-            known = ahead.written(job.id)
-            written = None if known is None else Written(Parity(**known["parity"]), known["parameters"])
-            exports.append(_export(job, form, recipe, run_data, folder, written))
+        if ahead.is_awaited(job.id):
+            load_drawing()  # the report needs it, and this process has nothing else to do
+        known = ahead.written(job.id)
+        exports.append(export_one(job, recipe, run_data, folder, None if known is None else written_from(known)))
     ahead.end()
     return exports
+
+
+def export_one(
+    job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, written: Written | None = None
+) -> Exported:
+    """Return the file of one job's network with its card; its file is not written again if it is `written` already."""
+    form = form_of(job, run_data)
+    if form is not None and form.facts is not None:
+        return _adopted(job, form, form.facts, run_data, folder)
+    return _export(job, form, recipe, run_data, folder, written)
+
+
+def written_from(known: Mapping[str, Any]) -> Written:
+    """Return the `Written` that another process wrote as JSON values."""
+    return Written(Parity(**known["parity"]), known["parameters"])
 
 
 def _adopted(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, folder: RunFolder) -> Exported:
@@ -89,8 +102,8 @@ def _adopted(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, 
     path = folder.model(job.id)
     storage.make_folder(path.parent)
     for source in external_files(job.weights):
-        shutil.copyfile(source, path.parent / source.name)
-    shutil.copyfile(job.weights, path)
+        _copy(source, path.parent / source.name)
+    _copy(job.weights, path)
     dataset = run_data.dataset
     names = dataset.class_names if dataset.task == "regression" else ()
     card = ModelCard(
@@ -115,6 +128,13 @@ def _adopted(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, 
     card.write(card_path(path))
     form.describe(path)
     return Exported(job, card, facts, None, None, form=form)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file unless it is there already: somebody may be reading it."""
+    if not target.exists() or storage.sha256(target) != storage.sha256(source):
+        with storage.replacing(target) as part:
+            shutil.copyfile(source, part)
 
 
 def write_file(job: Job, form: TeacherForm | None, run_data: RunData, folder: RunFolder) -> Written:

@@ -1,7 +1,8 @@
 """The measuring stage: the exported files through the harness, and the record of the run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -25,13 +26,24 @@ from kdbench.workflows.study.run_data import RunData
 
 
 def measure_all(
-    recipe: Recipe, exports: list[Exported], run_data: RunData, folder: RunFolder, progress: Progress, command: str
+    recipe: Recipe,
+    exports: list[Exported],
+    run_data: RunData,
+    folder: RunFolder,
+    progress: Progress,
+    command: str,
+    *,
+    timed: Collection[str] | None = None,
+    workspace: Path | None = None,
 ) -> tuple[RunRecord, Mapping[str, np.ndarray]]:
     """Measure every model; return the run's record and the raw samples.
 
-    For a model that failed the parity gate, the record has the reason in place of every number.
+    For a model that failed the parity gate, the record has the reason in place of every number. `timed` are the ids of
+    the models whose times are measured (default: those of the first seed), `workspace` is a folder for temporary files.
     """
     cards = {export.card.id: export.card for export in exports}
+    if timed is None:  # latency does not depend on the weights: one seed's models represent all
+        timed = {export.card.id for export in exports if export.job.of_seed == recipe.seeds[0]}
     models = [
         BenchModel(
             card=export.card,
@@ -39,8 +51,7 @@ def measure_all(
             facts=export.facts,
             teacher=next((parent for parent in export.card.parents if parent in cards), None),
             behind=teacher_behind(export.card, cards),
-            # Latency does not depend on the weights: one seed's models represent all.
-            timed=recipe.measure.times and export.job.of_seed == recipe.seeds[0],
+            timed=recipe.measure.times and export.card.id in timed,
             network=network_of(export.card if export.card.weights else None, folder.model(export.card.id)),
             class_map=None if export.form is None else export.form.classes,
             refusal=None
@@ -57,7 +68,7 @@ def measure_all(
     analyses = analyses_of(recipe, jobs, run_data, in_geometry.keys(), compressed)
     environment = fingerprint.fingerprint()
     test_set = TestSet(test.inputs, test.labels, run_data.dataset.known_classes, in_geometry, of_run=True)
-    findings = measure(models, test_set, recipe.measure, folder.workspace, progress, analyses)
+    findings = measure(models, test_set, recipe.measure, workspace or folder.workspace, progress, analyses)
     findings += kernel_findings(models, recipe.measure)
     findings = replace(
         findings,

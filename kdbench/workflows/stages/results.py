@@ -45,19 +45,28 @@ class RunResults:
 
 def failure_of(record: RunRecord) -> KdbenchError | None:
     """Return the error of the first model that could not be run, or has no accuracy on the data; None if all have."""
-    for id_ in record.cards:
-        vital = [m for m in record.measurements if m.model == id_ and m.metric in {*_SCORES, "latency_p50_ns"}]
-        accuracy = next((m for m in vital if m.metric in _SCORES and not m.axes), None)
-        # An invalid latency, unlike an invalid accuracy, is a result: the server cannot keep up.
-        if accuracy is not None and accuracy.status == "invalid":
-            return DivergedError(
-                f"{id_}: no {_SCORES[accuracy.metric]}: {accuracy.reason}", "check its weights and the preprocessing"
-            )
-        if accuracy is not None and accuracy.status == "error":
-            return MeasurementError(f"{id_} could not be run on the data: {accuracy.reason}", accuracy.hint or "")
-        errors = [m for m in vital if m.status == "error"]
-        if errors and all(m.status in {"error", "unavailable"} for m in vital):
-            return MeasurementError(f"{id_} could not be run: {errors[0].reason}", errors[0].hint or "")
+    return next(iter(failures_of(record).values()), None)
+
+
+def failures_of(record: RunRecord) -> dict[str, KdbenchError]:
+    """Return the errors of the models that could not be run, or have no accuracy on the data, by id."""
+    found = ((id_, _failure_of(id_, record)) for id_ in record.cards)
+    return {id_: error for id_, error in found if error is not None}
+
+
+def _failure_of(id_: str, record: RunRecord) -> KdbenchError | None:
+    vital = [m for m in record.measurement_index.of_model(id_) if m.metric in {*_SCORES, "latency_p50_ns"}]
+    accuracy = next((m for m in vital if m.metric in _SCORES and not m.axes), None)
+    # An invalid latency, unlike an invalid accuracy, is a result: the server cannot keep up.
+    if accuracy is not None and accuracy.status == "invalid":
+        return DivergedError(
+            f"{id_}: no {_SCORES[accuracy.metric]}: {accuracy.reason}", "check its weights and the preprocessing"
+        )
+    if accuracy is not None and accuracy.status == "error":
+        return MeasurementError(f"{id_} could not be run on the data: {accuracy.reason}", accuracy.hint or "")
+    errors = [m for m in vital if m.status == "error"]
+    if errors and all(m.status in {"error", "unavailable"} for m in vital):
+        return MeasurementError(f"{id_} could not be run: {errors[0].reason}", errors[0].hint or "")
     return None
 
 

@@ -1,7 +1,8 @@
 """The start of a run: its data loaded, its networks built once, its folder opened, in one process or in several."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench import storage
@@ -31,6 +32,23 @@ from kdbench.workflows.study.user_code import (
     write_code,
 )
 
+Loses = Callable[["CheckedRun", Recipe, RunFolder], bool]
+"""Returns whether a run would lose the results of an earlier recipe in a folder; may raise InputError with what."""
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedRun:
+    """A recipe with its data, every network built once; `code` are the sources of the user code that it runs."""
+
+    recipe: Recipe
+    run_data: RunData
+    code: Code
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The trainings, in order."""
+        return plan(self.recipe, self.code)
+
 
 @contextmanager
 def started_run(
@@ -40,6 +58,13 @@ def started_run(
 
     It is this process's while the block runs.
     """
+    checked = checked_run(recipe, out, resume=resume)
+    with opened_folder(checked, out, progress, resume=resume) as folder:
+        yield checked.run_data, checked.jobs, folder
+
+
+def checked_run(recipe: Recipe, out: Path | None, *, resume: bool) -> CheckedRun:
+    """Load the data and build every network once; write nothing. Raises InputError for a recipe that cannot run."""
     processes = process_group()
     with report_on_rank_zero():
         load_plugins(recipe)
@@ -54,11 +79,25 @@ def started_run(
         code = processes.on_rank_zero(
             lambda: _checked(recipe, jobs, run_data, of_data, _trained(recipe, run_data, out) if resume else {})
         )
+    return CheckedRun(recipe, run_data, code)
+
+
+@contextmanager
+def opened_folder(
+    checked: CheckedRun, out: Path | None, progress: Progress, *, resume: bool, loses: Loses | None = None
+) -> Iterator[RunFolder]:
+    """Claim the run's folder, which is this process's while the block runs, and write the recipe to it.
+
+    `loses` decides, in place of an equal recipe, whether the results of a finished run in it would be lost.
+    """
+    processes = process_group()
     with ExitStack() as claim:
         with report_on_rank_zero():
-            path = processes.on_rank_zero(lambda: _open_folder(recipe, code, out, progress, claim, resume=resume).path)
+            path = processes.on_rank_zero(
+                lambda: _open_folder(checked, out, progress, claim, loses or _is_another, resume=resume).path
+            )
         with storage.explained(path):
-            yield run_data, plan(recipe, code), RunFolder(path)
+            yield RunFolder(path)
 
 
 def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Trainings) -> Code:
@@ -100,13 +139,14 @@ def require_single_process() -> None:
 
 
 def _open_folder(
-    recipe: Recipe, code: Code, out: Path | None, progress: Progress, claim: ExitStack, *, resume: bool
+    checked: CheckedRun, out: Path | None, progress: Progress, claim: ExitStack, loses: Loses, *, resume: bool
 ) -> RunFolder:
     """Choose the run's folder, which `claim` gives back, and write the recipe to it.
 
     Raises InputError if another process works in it, or another run's results would be lost.
     """
-    folder, hint = RunFolder(choose_folder(recipe.name, out, resume=resume)), "choose another folder with --out"
+    recipe, hint = checked.recipe, "choose another folder with --out"
+    folder = RunFolder(choose_folder(recipe.name, out, resume=resume))
     claim.enter_context(claimed(folder.path))
     require_no_results(out, resume=resume)  # again: another process may have held it meanwhile
     if folder.marker.exists():
@@ -114,10 +154,14 @@ def _open_folder(
         name = earlier.get("name") if isinstance(earlier, dict) else None
         if name != recipe.name:
             raise InputError(f"{folder.path} holds a run of the recipe {name!r}, not {recipe.name!r}", hint)
-        if folder.record.exists() and recipe_from(earlier, str(folder.marker)).hash() != recipe.hash():
+        if folder.record.exists() and loses(checked, recipe_from(earlier, str(folder.marker)), folder):
             raise InputError(f"{folder.path} holds a finished run under other settings, which would be lost", hint)
     storage.make_folder(folder.path / "models")
     progress.folder(folder.path)
     storage.write_json(folder.marker, recipe.resolved())
-    write_code(code, folder)
+    write_code(checked.code, folder)
     return folder
+
+
+def _is_another(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:  # noqa: ARG001 - as others need it
+    return earlier.hash() != checked.recipe.hash()

@@ -1,11 +1,13 @@
 """The analyses of a recipe's models: the images they were trained on, and the students they are contrasted with."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench import storage
 from kdbench.data.reading.images import fit_images
 from kdbench.data.selection import stratified
 from kdbench.evaluate.predictions import Analyses, TrainingImages
@@ -31,33 +33,45 @@ def analyses_of(
     images = {id(part): _images(part, recipe.analysis.train_samples, geometries) for part in parts.values()}
     training = {id_: images[id(part)] for id_, part in parts.items()}
     training |= {id_: training[job] for id_, job in (compressed or {}).items() if job in training}
+    independents = Independents(jobs)
     return Analyses(
         class_names=run_data.dataset.class_names,
         training=training,
-        independent={job.id: other.id for job in jobs if (other := independent_of(job, jobs)) is not None},
+        independent={job.id: other.id for job in jobs if (other := independents.of(job)) is not None},
         std=recipe.analysis.std,
     )
 
 
-def independent_of(job: Job, jobs: list[Job]) -> Job | None:
-    """Return the student that shows what distillation changed: the same network and seed, trained on labels alone.
+class Independents:
+    """The students of `jobs` that show what distillation changed: trained on labels alone, no file, start or parts.
 
-    If there are several, return the first with the most in common: initial weights, then training images, then teacher.
+    A look-up takes the same time whatever their number.
     """
-    if not job.learns:
-        return None
 
-    def is_alike(other: Job) -> bool:
-        entry = other.entry
-        changed = other.start is not None or bool(other.parts)
-        on_labels_alone = isinstance(entry, Student) and not entry.terms and entry.quantize is None and not changed
-        return on_labels_alone and (other.of_seed, entry.model) == (job.of_seed, job.entry.model)
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._first: dict[tuple[Any, ...], Job] = {}
+        for job in jobs:
+            changed = job.start is not None or bool(job.parts)
+            entry = job.entry
+            if isinstance(entry, Student) and not entry.terms and entry.quantize is None and not changed:
+                for key in self._keys(job):
+                    self._first.setdefault(key, job)
 
-    def in_common(other: Job) -> tuple[bool, ...]:
-        same_teacher = other.teachers[:1] == job.teachers[:1]
-        return other.seed == job.seed, other.entry.data == job.entry.data, same_teacher
+    def of(self, job: Job) -> Job | None:
+        """Return the one with a job's network and seed; None for a job that learns from nobody, or without any.
 
-    return max(filter(is_alike, jobs), key=in_common, default=None)
+        If there are several, return the first with the most in common: initial weights, then training images, then
+        teacher.
+        """
+        return next((self._first[key] for key in self._keys(job) if key in self._first), None) if job.learns else None
+
+    @staticmethod
+    def _keys(job: Job) -> Iterator[tuple[Any, ...]]:
+        """Yield what a job may have in common with others, the most first."""
+        alike = (job.of_seed, storage.content_hash(job.entry.model.model_dump(mode="json")))
+        common = (job.seed, job.entry.data, job.teachers[0].id if job.teachers else None)
+        for same in product((True, False), repeat=len(common)):
+            yield (*alike, same, *(value for value, counts in zip(common, same, strict=True) if counts))
 
 
 def drawn(labels: NDArray[Any], samples: int) -> NDArray[np.bool_]:
