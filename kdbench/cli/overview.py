@@ -11,6 +11,10 @@ from collections.abc import Mapping
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run.run", "Train, distil, export, measure and report: the whole recipe."),
     "train": ("run.train", "Train a recipe's teachers and students, and stop there."),
+    "sweep": (
+        "sweep.sweep",
+        "Train, measure and report a recipe at every point of axes of values, with several seeds.",
+    ),
     "bench": (
         "bench.bench",
         "Measure ONNX models and torch networks: accuracy, latency, cost, size and energy, with ratios.",

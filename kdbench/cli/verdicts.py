@@ -2,10 +2,10 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,17 +70,27 @@ def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
         console.result("")
 
 
-def show_results(results: "RunResults", *, json: bool) -> int:
-    """Write a run's results and its verdicts to standard output; return the exit code, 0 without targets."""
-    show_record(results.record, results.folder, results.verdicts, json=json)
+def show_results(results: "RunResults", *, json: bool, more: "Mapping[str, Any] | None" = None) -> int:
+    """Write a run's results and its verdicts to standard output; return the exit code, 0 without targets.
+
+    `more` are further keys of the JSON.
+    """
+    show_record(results.record, results.folder, results.verdicts, json=json, more=more)
     return exit_code(results.verdicts)
 
 
-def show_record(record: "RunRecord", run: "RunFolder", verdicts: "Sequence[Verdict]", *, json: bool) -> None:
+def show_record(
+    record: "RunRecord",
+    run: "RunFolder",
+    verdicts: "Sequence[Verdict]",
+    *,
+    json: bool,
+    more: "Mapping[str, Any] | None" = None,
+) -> None:
     """Write a record, the places of those reports that are in its folder, and verdicts to standard output."""
     if json:
         judged = {"verdicts": [verdict.to_json() for verdict in verdicts]} if verdicts else {}
-        console.result_json({**record.to_json(), "folder": str(run.path), **judged})
+        console.result_json({**record.to_json(), "folder": str(run.path), **judged, **(more or {})})
         return
     from kdbench.report.render.terminal import summary
 

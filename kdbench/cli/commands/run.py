@@ -16,7 +16,7 @@ Overrides = Annotated[Texts, option("--set", "KEY=VALUE", "Override a key of the
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from what the folder already holds.")]
 
 
-def _all_overrides(overrides: list[str] | None, *, estimate_energy: bool) -> list[str]:
+def all_overrides(overrides: list[str] | None, *, estimate_energy: bool) -> list[str]:
     """Return the overrides of the recipe; overrides from options such as `--estimate-energy` come last."""
     return [*(overrides or ()), *(["measure.estimate_energy=true"] if estimate_energy else [])]
 
@@ -49,7 +49,7 @@ def run(
     invocation = Invocation.of(ctx)
     invocation.resumable = True
     loaded_targets = load_targets(targets)
-    loaded = load_recipe(recipe, _all_overrides(overrides, estimate_energy=estimate_energy))
+    loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
     trackers = [name for name in several_names(log) if name not in loaded.track]  # those log the results anyway
     if trackers:
         from kdbench.workflows.stages.log import require_loggers
@@ -95,7 +95,7 @@ def train(
 
     invocation = Invocation.of(ctx)
     invocation.resumable = True
-    loaded = load_recipe(recipe, _all_overrides(overrides, estimate_energy=estimate_energy))
+    loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
     with watching(invocation, quiet=quiet, title=title) as progress:
         settle_waiting()  # before torch is loaded
         from kdbench.workflows.train import train as train_recipe

@@ -1,0 +1,100 @@
+"""`kdbench sweep`: a recipe over axes of values and seeds."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kdbench.cli import console
+from kdbench.cli.commands.run import Overrides, RecipeName, Resume, all_overrides
+from kdbench.cli.invocation import Invocation
+from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, Title, option
+from kdbench.cli.verdicts import Targets, load_targets, show_results
+
+if TYPE_CHECKING:
+    from kdbench.workflows.sweep import SweepResults
+    from kdbench.workflows.sweeping.outline import Outline
+
+_LISTED = 20
+
+Axes = Annotated[
+    Texts,
+    option("--axis", "KEY=V1,V2", "Values of a recipe's key; repeatable: all combinations are points of the sweep."),
+]
+Seeds = Annotated[int | None, option("--seeds", "N", "How many seeds every model is trained with.")]
+On = Annotated[str, option("--on", "ENGINE", "What runs the trainings: local (processes of this machine).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, and stop.")]
+
+
+def sweep(
+    ctx: typer.Context,
+    recipe: RecipeName,
+    axes: Axes = None,
+    seeds: Seeds = None,
+    overrides: Overrides = None,
+    on: On = "local",
+    out: Out = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    targets: Targets = None,
+    estimate_energy: EstimateEnergy = False,
+    quiet: Quiet = False,
+    title: Title = False,
+    json: Json = False,
+) -> int:
+    """Train, measure and report a recipe at every point of axes of values, with several seeds.
+
+    Keys are those of --set, or those of students such as terms.0.temperature. Trainings run side by side, within
+    memory and cores; measurements run alone. A point that fails does not end the others: the exit code is 0 if every
+    point landed. With --resume nothing that is done is done again, and values, axes and seeds may be added.
+
+    Example: kdbench sweep digits --axis terms.0.temperature=1,4,10 --seeds 3 --out runs/temperature
+    """
+    from kdbench.cli.progress import watching
+    from kdbench.machine.waiting import settle_waiting
+    from kdbench.recipe.loading import load_sweep
+    from kdbench.recipe.sweep import axes_of
+    from kdbench.results.run_folder import require_unused
+
+    invocation = Invocation.of(ctx)
+    invocation.resumable = True
+    loaded_targets = load_targets(targets)
+    swept = load_sweep(recipe, axes_of(axes or ()), seeds, all_overrides(overrides, estimate_energy=estimate_energy))
+    require_unused(out, resume=resume)
+    with watching(invocation, quiet=quiet, title=title) as progress:
+        settle_waiting()  # before torch is loaded
+        from kdbench.workflows.sweep import outline_sweep, sweep_recipe
+
+        if dry_run:
+            _show_outline(outline_sweep(swept, out, on=on, resume=resume), json=json)
+            return 0
+        options: dict[str, Any] = {"targets": loaded_targets, "progress": progress, "command": invocation.command}
+        results = sweep_recipe(swept, out, on=on, resume=resume, **options)
+    code = show_results(results, json=json, more=_counts(results))
+    _say_failures(results, invocation)
+    return results.exit_code or code
+
+
+def _show_outline(outline: "Outline", *, json: bool) -> None:
+    if json:
+        console.result_json(outline.to_json())
+    else:
+        console.result("\n".join(outline.lines()))
+
+
+def _counts(results: "SweepResults") -> dict[str, Any]:
+    """Return what `--json` says of the points."""
+    failed = {id_: {"message": fault.message, "hint": fault.hint} for id_, fault in results.failed.items()}
+    return {"points": results.points, "landed": results.landed, "failed": failed}
+
+
+def _say_failures(results: "SweepResults", invocation: Invocation) -> None:
+    """Write which models are missing, and how to try again."""
+    if results.landed == results.points:
+        return
+    console.say(f"error: {results.points - results.landed} of {results.points} points did not land")
+    for id_, fault in list(results.failed.items())[:_LISTED]:
+        console.say(f"  {id_}: {fault.message}")
+    if len(results.failed) > _LISTED:
+        console.say(f"  and {len(results.failed) - _LISTED} more")
+    hints = list(dict.fromkeys(fault.hint for fault in results.failed.values() if fault.hint and not fault.internal))
+    console.say(f"hint: {'; '.join([*hints[:1], invocation.how_to_resume()])}")

@@ -1,0 +1,152 @@
+"""The loop that starts tasks, hears how they end, and says how far the sweep is."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from kdbench.progress import Board, Progress, Row
+from kdbench.workflows.sweeping.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.schedule import KINDS, Fault, Kind, Schedule, Task
+
+TRIES = 3  # of a task whose process is lost
+_WAIT_S = 5.0
+_NAMES: Mapping[Kind, str] = {"train": "trainings", "score": "scorings", "measure": "measurements"}
+
+Prepare = Callable[[Task], Message | Fault | None]
+"""Returns the message of a task that may start; None if its result stands, a Fault if it has nothing to work on."""
+
+Ended = Callable[[Task, Fault | None], Iterable[Task]]
+"""Hears that a task has ended; returns further tasks."""
+
+
+@dataclass
+class _Pace:
+    """How estimates compare with what tasks take."""
+
+    estimated_s: float = 0.0
+    taken_s: float = 0.0
+    ended: int = 0
+
+    def expected_s(self, task: Task) -> float:
+        """Return what a task probably takes."""
+        if not self.ended:
+            return task.cost_s
+        if not self.estimated_s:
+            return self.taken_s / self.ended
+        return task.cost_s * self.taken_s / self.estimated_s
+
+
+@dataclass
+class Driver:
+    """Works off a schedule on an engine.
+
+    `prepare` makes the message of each task, `ended` hears of its end.
+    """
+
+    schedule: Schedule
+    engine: Engine
+    prepare: Prepare
+    progress: Progress
+    ended: Ended = lambda *_: ()
+    clock_s: Callable[[], float] = time.monotonic
+    _started_s: dict[str, float] = field(default_factory=dict)
+    _tries: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _details: dict[str, Event] = field(default_factory=dict)
+    _paces: dict[Kind, _Pace] = field(default_factory=lambda: {kind: _Pace() for kind in KINDS})
+    _left_s: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
+
+    def run(self) -> None:
+        """Run all tasks, those included that others' ends add; failures are in the schedule's `faults`."""
+        for task in self.schedule.tasks.values():
+            self._left_s[task.kind] += task.cost_s
+        while self.schedule.unfinished:
+            self._start()
+            if not self.schedule.unfinished:
+                break
+            assert self.schedule.running, "what is queued can start once nothing runs"
+            self._show()
+            for event in self.engine.wait(_WAIT_S):
+                self._hear(event)
+        self._show()
+
+    def _start(self) -> None:
+        """Start what the engine accepts; tasks whose results stand end at once."""
+        started = True
+        while started:
+            started = False
+            for kind in KINDS:
+                while (task := self.schedule.next(kind)) is not None and self.engine.accepts(task):
+                    self.schedule.start(task)
+                    started = True
+                    message = self.prepare(task)
+                    if message is None or isinstance(message, Fault):
+                        self._end(task, message)
+                        continue
+                    self._started_s[task.id] = self.clock_s()
+                    self.engine.start(task, message)
+
+    def _hear(self, event: Event) -> None:
+        task = self.schedule.tasks[event.task]
+        if task.id not in self.schedule.running:
+            return  # of a try that was given up
+        if event.note:
+            self.progress.note(f"{task.id}: {event.note}")
+        if not event.ended:
+            self._details[task.id] = event
+            return
+        self._details.pop(task.id, None)
+        if event.fault is not None and event.fault.lost and self._tries[task.id] < TRIES - 1:
+            self._tries[task.id] += 1
+            self.progress.note(f"{task.id}: {event.fault.message}; it starts again")
+            self.schedule.again(task)
+            return
+        if event.fault is None:
+            pace = self._paces[task.kind]
+            pace.estimated_s += task.cost_s
+            pace.taken_s += self.clock_s() - self._started_s[task.id]
+            pace.ended += 1
+        self._end(task, event.fault)
+
+    def _end(self, task: Task, fault: Fault | None) -> None:
+        failed = len(self.schedule.faults)
+        self._left_s[task.kind] -= task.cost_s
+        self.schedule.finish(task, fault)
+        if fault is not None:
+            waiting = len(self.schedule.faults) - failed - 1
+            more = f"; {waiting} more need it" if waiting else ""
+            self.progress.note(f"{task.id} failed: {fault.message}{more}")
+        added = list(self.ended(task, fault))
+        self.schedule.add(added)
+        for one in added:
+            self._left_s[one.kind] += one.cost_s
+
+    def _show(self) -> None:
+        rows = []
+        for kind in KINDS:
+            counts = self.schedule.counts[kind]
+            if not sum(counts.values()):
+                continue
+            left = counts["queued"] + counts["running"]
+            one = Task("", kind, cost_s=max(self._left_s[kind], 0.0) / max(left, 1))
+            remaining_s = left * self._paces[kind].expected_s(one) / (1 if kind == "measure" else self.engine.slots)
+            known = self._paces[kind].ended or one.cost_s
+            rows.append(
+                Row(
+                    name=_NAMES[kind],
+                    queued=counts["queued"],
+                    running=counts["running"],
+                    done=counts["done"],
+                    failed=counts["failed"],
+                    remaining_s=remaining_s if left and known else None,
+                )
+            )
+        running = {id_: _text(self._details.get(id_)) for id_ in sorted(self.schedule.running)}
+        self.progress.board(Board(tuple(rows), running))
+
+
+def _text(event: Event | None) -> str:
+    if event is None:
+        return ""
+    share = f"{100 * event.done / event.total:.0f} %" if event.total else ""
+    return " ".join(part for part in (share, event.detail) if part)

@@ -1,0 +1,101 @@
+"""What runs tasks: the interface of an engine, and the one that runs them in this process."""
+
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kdbench.errors import KdbenchError
+from kdbench.progress import Progress, Silent
+from kdbench.workflows.sweeping.schedule import Fault, Task
+
+Message = Mapping[str, Any]
+Perform = Callable[[Message, Progress], None]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What became of a task: it is done (`ended` without a `fault`), failed, or somewhere on its way."""
+
+    task: str
+    ended: bool = False
+    fault: Fault | None = None
+    done: float = 0.0
+    total: float = 0.0
+    detail: str = ""
+    note: str = ""
+
+
+class Engine(ABC):
+    """Runs tasks side by side, as many as fit.
+
+    `slots` is how many trainings may run at once, for the estimate of what remains. A task of the kind `measure` runs
+    alone on its machine.
+    """
+
+    slots: int = 1
+
+    @abstractmethod
+    def accepts(self, task: Task) -> bool:
+        """Return whether a task can start now; one that needs more than there will ever be is refused before."""
+
+    @abstractmethod
+    def start(self, task: Task, message: Message) -> None:
+        """Start a task that is accepted."""
+
+    @abstractmethod
+    def wait(self, timeout_s: float) -> list[Event]:
+        """Return what happened since the last call, after waiting for something to happen, at most `timeout_s`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what is still running."""
+
+    @contextmanager
+    def open(self) -> Iterator["Engine"]:
+        """Close the engine when the block ends."""
+        try:
+            yield self
+        finally:
+            self.close()
+
+
+class Inline(Engine):
+    """Runs each task in this process, at once."""
+
+    def __init__(self, perform: Perform) -> None:
+        self._perform = perform
+        self._events: list[Event] = []
+
+    def accepts(self, task: Task) -> bool:  # noqa: ARG002 - nothing else is running
+        """Return whether the last task's end has been read."""
+        return not self._events
+
+    def start(self, task: Task, message: Message) -> None:
+        """Do the task."""
+        self._events.append(Event(task.id, ended=True, fault=fault_of(lambda: self._perform(message, Silent()))))
+
+    def wait(self, timeout_s: float) -> list[Event]:  # noqa: ARG002 - nothing to wait for
+        """Return what has ended."""
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        """Do nothing: no task runs between two calls."""
+
+
+def fault_of(work: Callable[[], None]) -> Fault | None:
+    """Do work and return why it failed; None if it did not."""
+    try:
+        work()
+    except KdbenchError as error:
+        return Fault(error.message, error.hint)
+    except Exception as error:  # noqa: BLE001 - one task's bug must not end the others
+        return Fault(f"{type(error).__name__}: {error}", _last_lines(traceback.format_exc()), internal=True)
+    return None
+
+
+def _last_lines(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-12:])

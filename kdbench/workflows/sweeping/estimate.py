@@ -1,0 +1,112 @@
+"""What a sweep will cost: the seconds of each training, from a few steps of its network, and of each measurement."""
+
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+from kdbench import storage
+from kdbench.data.augment import slot_count
+from kdbench.distill.methods import METHODS
+from kdbench.distill.training.devices import device_of, processes_of
+from kdbench.machine.cores import available_cores
+from kdbench.meters.choice import choose
+from kdbench.meters.meter import Unavailable
+from kdbench.recipe import Measure, Student, Training
+from kdbench.workflows.study import networks
+from kdbench.workflows.study.plan import Job, training_of
+from kdbench.workflows.study.ready_teachers import is_onnx_teacher
+from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.sweeping.plan import Part
+
+_MOST_PROBES = 24  # networks whose steps are timed; others take as long as these at the median
+_PROBE_S, _PROBE_STEPS = 0.15, 3
+_TRAINING_S = 1.0  # of a training besides its steps: building, writing, exporting
+_TEACHING_SHARE = 1 / 3  # of a step: forward without backward
+_STARTS_S, _MEMORY_S = 4.2, 3.0  # of each timed model: its processes
+_PART_S, _SCORE_S = 3.0, 0.3
+_WINDOW_S, _WINDOWS = 0.7, 11  # of energy, a model
+
+
+def training_costs(jobs: Mapping[str, Job], run_data: RunData) -> dict[str, float]:
+    """Return about how many seconds each of `jobs`, by id, trains on this machine."""
+    steps: dict[str, float] = {}
+    return {id_: _training_s(job, run_data, steps) for id_, job in jobs.items()}
+
+
+def _training_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
+    if job.logits is not None or job.entry.is_ready:
+        return _TRAINING_S
+    training = training_of(job)
+    samples, epochs = len(run_data.part_of(job.entry.data).split), training.last_epoch
+    views = _sample_s(job, run_data, steps) * (samples + _TEACHING_SHARE * len(run_data.validation)) * epochs
+    for teacher in job.teachers if job.learns else ():
+        if teacher.logits is None and not is_onnx_teacher(teacher):
+            passes = 0 if keeps_logits(job) else epochs  # filled once for all students
+            views += _TEACHING_SHARE * _sample_s(teacher, run_data, steps) * samples * passes
+    return _TRAINING_S + views / processes_of(training)
+
+
+def keeps_logits(job: Job) -> bool:
+    """Return whether a job's teachers are probably evaluated once, and their logits kept."""
+    entry = job.entry
+    if not (isinstance(entry, Student) and job.learns) or entry.cache == "off":
+        return False
+    augment, slots = entry.data.augment, slot_count(entry.data.augment)
+    usual = not augment.mixes and augment.transform is None and slots is not None
+    alone = all(getattr(METHODS.get(term.method), "needs_logits", True) for term in entry.terms)
+    return usual and alone and (slots or 0) <= training_of(job).last_epoch
+
+
+def _sample_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
+    """Return the seconds of one training step of a job's network, per sample; `steps` keeps what was timed."""
+    training = training_of(job)
+    model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students", "weights"})
+    key = storage.content_hash([model, job.part is not None, bool(job.parts), training.batch, training.threads])
+    if key not in steps:
+        if len(steps) >= _MOST_PROBES:
+            return statistics.median(steps.values())
+        steps[key] = _timed_step(job, run_data, training)
+    return steps[key]
+
+
+def _timed_step(job: Job, run_data: RunData, training: Training) -> float:
+    split = run_data.part_of(job.entry.data).split
+    inputs = run_data.example(split, training.batch)
+    with _threads(training.threads):
+        device = device_of(training)
+        network, inputs = networks.fresh(job, run_data.dataset).to(device).train(), inputs.to(device)
+        taken: list[float] = []
+        while len(taken) < _PROBE_STEPS or sum(taken) < _PROBE_S:
+            began = time.perf_counter()
+            network(inputs).float().square().mean().backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            taken.append(time.perf_counter() - began)
+            if sum(taken) > 10 * _PROBE_S:
+                break
+    return min(taken) / len(inputs)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(count or before, len(available_cores())))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def part_cost(part: Part, measure: Measure) -> float:
+    """Return about how many seconds a part is measured."""
+    scoring = _SCORE_S * len(part.everyone)
+    if not part.timed:
+        return _PART_S + scoring
+    timed = len(part.timed)
+    energy = 0.0
+    if measure.energy != "off" and not isinstance(choose("cpu", estimate=measure.estimate_energy).leading, Unavailable):
+        energy = timed * _WINDOWS * _WINDOW_S
+    return _PART_S + scoring + timed * (_STARTS_S + _MEMORY_S) + energy + measure.budget_s

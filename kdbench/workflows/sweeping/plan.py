@@ -1,0 +1,265 @@
+"""The plan of a sweep: its trainings, and which models are measured together.
+
+Models at one place of the axes are one part. With the first seed they are timed, in sessions that they share with their
+teachers and with one reference that every such part has: numbers of different parts compare through it. With the other
+seeds they are scored, as a seed changes no time.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from kdbench.recipe import Recipe, Student, Teacher, Variant
+from kdbench.recipe.points import Point
+from kdbench.workflows.study.analyses import Independents
+from kdbench.workflows.study.plan import Job
+
+Place = tuple[tuple[str, str], ...]
+"""The values of a model on its axes, as text."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A variant of one seed: its id, the name of its entry, and the id of the model that it is of."""
+
+    id: str
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Models that are measured together: `jobs`, by their ids, and `variants`, whose numbers this part gives.
+
+    `companions` are jobs that they are compared with, `sources` variants that others are made of; their own numbers
+    come from another part. `timed` are the ids of the models whose times are measured, none where models are only
+    scored. `names` are the entries of the recipe that all of them need.
+    """
+
+    id: str
+    jobs: tuple[str, ...]
+    variants: tuple[Compressed, ...]
+    companions: tuple[str, ...]
+    sources: tuple[Compressed, ...]
+    timed: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids of the models whose numbers this part gives."""
+        return (*self.jobs, *(variant.id for variant in self.variants))
+
+    def without(self, lost: Collection[str]) -> "Part":
+        """Return the part without the jobs `lost`, which could not be trained, and their variants."""
+        gone = {*lost}
+        kept = []
+        for one in (*self.sources, *self.variants):
+            if one.source in gone:
+                gone.add(one.id)
+            else:
+                kept.append(one)
+        jobs, companions, timed = (
+            tuple(id_ for id_ in ids if id_ not in gone) for ids in (self.jobs, self.companions, self.timed)
+        )
+        sources, variants = (tuple(one for one in ones if one in kept) for ones in (self.sources, self.variants))
+        return replace(self, jobs=jobs, companions=companions, timed=timed, sources=sources, variants=variants)
+
+    @property
+    def everyone(self) -> tuple[str, ...]:
+        """The ids of all models in it: jobs in the plan's order, then variants."""
+        return (*self.companions, *self.jobs, *(one.id for one in (*self.sources, *self.variants)))
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """The trainings `jobs` of a recipe, in order, and its `points`; all timed parts share the model `reference`."""
+
+    recipe: Recipe
+    jobs: Sequence[Job]
+    points: Sequence[Point]
+    reference: str
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Job]:
+        """The jobs by their ids."""
+        return {job.id: job for job in self.jobs}
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """What is measured together, in the plan's order: timed parts, then those that are only scored."""
+        return tuple(self._parts())
+
+    @cached_property
+    def part_of(self) -> Mapping[str, str]:
+        """The part that gives the numbers of each model, by the model's id."""
+        return {id_: part.id for part in self.parts for id_ in part.models}
+
+    @cached_property
+    def models_of_point(self) -> Sequence[tuple[str, ...]]:
+        """The ids of the models of each point, all seeds."""
+        by_name: dict[str, list[str]] = {}
+        for job in self.jobs:
+            if job.part is None and job.logits is None:
+                by_name.setdefault(job.entry.name, []).append(job.id)
+        for _, variant in self._variants:
+            by_name.setdefault(variant.name, []).append(variant.id)
+        return [tuple(id_ for name in point.models for id_ in by_name.get(name, ())) for point in self.points]
+
+    @cached_property
+    def variant_of(self) -> Mapping[str, Variant]:
+        """The entry of each variant, by the variant's id."""
+        return {one.id: variant for variant, one in self._variants}
+
+    @cached_property
+    def variants_of(self) -> Mapping[str, tuple[str, ...]]:
+        """The variants of each teacher and student, variants of variants included, by names."""
+        found: dict[str, list[str]] = {}
+        source: dict[str, str] = {}
+        for variant in self.recipe.variants():
+            source[variant.name] = source.get(variant.of, variant.of)
+            found.setdefault(source[variant.name], []).append(variant.name)
+        return {name: tuple(names) for name, names in found.items()}
+
+    def needs(self, job: Job) -> tuple[str, ...]:
+        """Return the ids of the jobs that have to be trained before one."""
+        before = (*(job.teachers if job.learns else ()), *job.parts, *((job.start,) if job.start is not None else ()))
+        return tuple(dict.fromkeys(other.id for other in before))
+
+    def sub_recipe(self, names: Iterable[str]) -> Recipe:
+        """Return the recipe with only the entries `names`, those that they need, and its first teacher."""
+        wanted = {self.recipe.teacher[0].name}
+        for name in names:
+            wanted |= self._closure(name)
+        kept = sorted(self._place[name] for name in wanted)
+        update = {
+            "teacher": tuple(self.recipe.teacher[place] for role, place in kept if role == 0),
+            "student": tuple(self.recipe.student[place] for role, place in kept if role == 1),
+            "variant": tuple(self.recipe.variant[place] for role, place in kept if role == 2),
+            "reported": (),
+        }
+        return self.recipe.model_copy(update=update)
+
+    @cached_property
+    def _place(self) -> Mapping[str, tuple[int, int]]:
+        roles: Sequence[Iterable[Teacher | Student | Variant]] = (
+            self.recipe.teacher,
+            self.recipe.student,
+            self.recipe.variant,
+        )
+        return {entry.name: (role, place) for role, entries in enumerate(roles) for place, entry in enumerate(entries)}
+
+    @cached_property
+    def _closures(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    def _closure(self, name: str) -> frozenset[str]:
+        """Return an entry's name and those of all that it needs."""
+        if name not in self._closures:
+            role, place = self._place[name]
+            others: set[str] = set()
+            if role == 2:
+                others.add(self.recipe.variant[place].of)
+            elif role == 1:
+                others |= _named_by(self.recipe, self.recipe.student[place])
+            found = frozenset({name}).union(*(self._closure(other) for other in others))
+            self._closures[name] = found
+        return self._closures[name]
+
+    @cached_property
+    def _variants(self) -> Sequence[tuple[Variant, Compressed]]:
+        """The variants of all seeds, each after the one it comes from."""
+        suffixes: dict[str, list[str]] = {}
+        for job in self.jobs:
+            if job.part is None:
+                suffixes.setdefault(job.entry.name, []).append(job.id.removeprefix(job.entry.name))
+        found = []
+        for variant in self.recipe.variants():
+            suffixes[variant.name] = suffixes[variant.of]
+            found += [
+                (variant, Compressed(f"{variant.name}{suffix}", variant.name, f"{variant.of}{suffix}"))
+                for suffix in suffixes[variant.of]
+            ]
+        return found
+
+    def _parts(self) -> Iterator[Part]:
+        first_seed, independents = self.recipe.seeds[0], Independents(self.jobs)
+        measured = [job for job in self.jobs if job.part is None and job.logits is None]
+        jobs: dict[tuple[bool, int, Place], list[Job]] = {}
+        for job in measured:
+            place = _place_of(job.entry.axes)
+            jobs.setdefault((job.of_seed != first_seed, job.of_seed, place), []).append(job)
+        network: dict[str, Job] = {job.id: job for job in measured}  # the job that each model comes from
+        variants: dict[tuple[bool, int, Place], list[Compressed]] = {}
+        for variant, one in self._variants:
+            job = network[one.id] = network[one.source]
+            key = (job.of_seed != first_seed, job.of_seed, _place_of({**job.entry.axes, **variant.axes}))
+            variants.setdefault(key, []).append(one)
+            jobs.setdefault(key, [])
+        known = {one.id: one for _, one in self._variants}
+        order = {job.id: place for place, job in enumerate(self.jobs)}
+        for key, own in sorted(jobs.items(), key=lambda item: item[0][:2]):
+            own_ids, compressed = {job.id for job in own}, variants.get(key, [])
+            timed = not key[0] and self.recipe.measure.times
+            sources = _chain(compressed, known)
+            behind = [network[one.id] for one in compressed]
+            beside = {job.id: job for job in behind}
+            beside |= {job.teacher.id: job.teacher for job in (*own, *behind) if job.teacher is not None}
+            times = {*beside, *own_ids, *(one.id for one in sources), self.reference}
+            for job in own:
+                if (other := independents.of(job)) is not None:
+                    beside[other.id] = other
+            if timed:
+                beside[self.reference] = self.by_id[self.reference]
+            companions = sorted(beside.keys() - own_ids, key=order.__getitem__)
+            names = [job.entry.name for job in (*own, *(beside[id_] for id_ in companions))]
+            part = Part(
+                _title(key, timed=timed),
+                tuple(job.id for job in own),
+                tuple(compressed),
+                tuple(companions),
+                tuple(sources),
+                (),
+                tuple(dict.fromkeys((*names, *(one.name for one in (*sources, *compressed))))),
+            )
+            own_ids.update(one.id for one in compressed)
+            yield replace(part, timed=tuple(id_ for id_ in part.everyone if id_ in times | own_ids)) if timed else part
+
+
+def _chain(variants: Iterable[Compressed], known: Mapping[str, Compressed]) -> list[Compressed]:
+    """Return the variants that some are made of, beyond themselves, each after the one it comes from."""
+    own = {one.id for one in variants}
+    found: dict[str, Compressed] = {}
+    for one in variants:
+        chain = []
+        while one.source in known:
+            one = known[one.source]  # noqa: PLW2901 - one step up
+            chain.append(one)
+        found |= {one.id: one for one in reversed(chain) if one.id not in own}
+    return list(found.values())
+
+
+def reference_of(jobs: Sequence[Job]) -> str:
+    """Return the id of the model that all timed parts share: the first with a network, of those at no axis if any."""
+    measured = [job for job in jobs if job.part is None and job.logits is None]
+    return next((job.id for job in measured if not job.entry.axes), measured[0].id)
+
+
+def _title(key: tuple[bool, int, Place], *, timed: bool) -> str:
+    """Return what a part is called: no model's id, which has no spaces."""
+    other_seed, seed, place = key
+    where = ", ".join(f"{axis} {value}" for axis, value in place) or "what all points share"
+    return f"{'measure' if timed else 'score'} {where}{f', seed {seed}' if other_seed else ''}"
+
+
+def _place_of(axes: Mapping[str, object]) -> Place:
+    return tuple(sorted((axis, str(value)) for axis, value in axes.items()))
+
+
+def _named_by(recipe: Recipe, student: Student) -> set[str]:
+    """Return the names of the entries that a student's training and comparison name."""
+    names = {teacher.name for teacher in recipe.teachers_of(student)}
+    if student.start is not None and student.start.model is not None:
+        names.add(student.start.model)
+    if student.prune is not None:
+        names.add(recipe.pruned_from(student).name)
+    return names

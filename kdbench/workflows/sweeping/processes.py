@@ -1,0 +1,179 @@
+"""Tasks in processes of this machine: within its cores, memory and GPUs; while one measures, nothing else runs."""
+
+import json
+import os
+import queue
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import Thread
+from typing import IO
+
+from kdbench import children, temporary
+from kdbench.machine.memory import available_bytes
+from kdbench.workflows.sweeping.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.schedule import Fault, Task
+
+WORKER = children.python("kdbench.workflows.sweeping.worker")
+_LAST_LINES = 12
+_RESERVE = 1.15  # of the memory that a process needed at most
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+Gpus = tuple[str, ...]
+"""The GPUs that a process sees; empty for a process that sees all."""
+
+
+class Processes(Engine):
+    """Runs tasks on `cpus` cores and the GPUs with these names, each task in a process that does one after the other.
+
+    A process is expected to need `need_bytes` until the first one has shown it. A task that needs more cores or GPUs
+    than there are runs alone.
+    """
+
+    def __init__(self, cpus: int, gpus: Sequence[str], need_bytes: int, command: Sequence[str] = WORKER) -> None:
+        self.slots = cpus
+        self._cpus, self._gpus, self._command = cpus, list(gpus), command
+        self._need_bytes, self._known = need_bytes, False
+        self._most = 4096  # processes; fewer after one was killed
+        self._running: dict[str, _Worker] = {}
+        self._idle: list[_Worker] = []
+        self._lines: queue.SimpleQueue[tuple[_Worker, bytes | None]] = queue.SimpleQueue()
+
+    def accepts(self, task: Task) -> bool:
+        """Return whether a task can start now."""
+        if not self._running:
+            return True
+        if task.kind == "measure" or any(worker.task.kind == "measure" for worker in self._running.values()):
+            return False
+        cpus = sum(worker.task.cpus for worker in self._running.values())
+        if cpus + task.cpus > self._cpus or task.gpus > len(self._gpus) or len(self._running) >= self._most:
+            return False
+        return self._waiting(task) is not None or available_bytes() > _RESERVE * self._need_bytes
+
+    def start(self, task: Task, message: Message) -> None:
+        """Send a task to a process that waits, or to a new one."""
+        worker = self._waiting(task)
+        if worker is not None:
+            self._idle.remove(worker)
+        if task.kind == "measure":  # the memory of the others is not its own
+            while self._idle:
+                self._idle.pop().end()
+        if worker is None:
+            while self._idle and available_bytes() < _RESERVE * self._need_bytes:
+                self._idle.pop(0).end()
+            gpus = tuple(self._gpus[: task.gpus])
+            worker = _Worker(self._command, gpus, self._lines)
+        for name in worker.gpus:
+            self._gpus.remove(name)
+        self._running[task.id] = worker
+        worker.send(task, message)
+
+    def _waiting(self, task: Task) -> "_Worker | None":
+        """Return a process that waits and sees the right number of GPUs, all of them free."""
+        fitting = (w for w in self._idle if len(w.gpus) == task.gpus and all(name in self._gpus for name in w.gpus))
+        return next(fitting, None)
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """Return what happened; sleeps meanwhile."""
+        events: list[Event] = []
+        with suppress(queue.Empty):
+            worker, line = self._lines.get(timeout=timeout_s)
+            while True:
+                if (event := self._heard(worker, line)) is not None:
+                    events.append(event)
+                worker, line = self._lines.get_nowait()
+        return events
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in (*self._running.values(), *self._idle):
+            worker.end()
+        self._running, self._idle = {}, []
+
+    def _heard(self, worker: "_Worker", line: bytes | None) -> Event | None:
+        if line is None:
+            return self._ended(worker)
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None  # printed by a library
+        if self._running.get(worker.task.id) is not worker:
+            message = None
+        match message:
+            case {"step": [done, total, detail]}:
+                return Event(worker.task.id, done=done, total=total, detail=detail)
+            case {"note": text}:
+                return Event(worker.task.id, note=text)
+            case {"fault": fault, "peak_bytes": peak}:
+                self._need_bytes = max(peak, self._need_bytes if self._known else 0) or self._need_bytes
+                self._known = True
+                self._free(worker)
+                self._idle.append(worker)
+                return Event(worker.task.id, ended=True, fault=None if fault is None else Fault(**fault))
+        return None
+
+    def _free(self, worker: "_Worker") -> None:
+        del self._running[worker.task.id]
+        self._gpus += worker.gpus
+
+    def _ended(self, worker: "_Worker") -> Event | None:
+        """Return how the task of a process that is gone ended; None for one without a task."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+        if self._running.get(worker.task.id) is not worker:
+            return None
+        others = len(self._running) - 1
+        self._free(worker)
+        fault = worker.fault()
+        if fault.message.endswith("killed") and others:
+            self._most = self.slots = max(1, others)
+        return Event(worker.task.id, ended=True, fault=fault)
+
+
+class _Worker:
+    """A process, its present or last task, and the thread that reads its messages."""
+
+    task: Task
+
+    def __init__(
+        self, command: Sequence[str], gpus: Gpus, lines: "queue.SimpleQueue[tuple[_Worker, bytes | None]]"
+    ) -> None:
+        self.gpus = gpus
+        self._stderr = temporary.file()
+        # In a session of its own: Ctrl-C is for this process, which ends the others.
+        self._process = children.start(command, _environment(gpus), self._stderr, start_new_session=True)
+        assert self._process.stdout is not None
+        Thread(target=_read, args=(self, self._process.stdout, lines), daemon=True).start()
+
+    def send(self, task: Task, message: Message) -> None:
+        """Let the process do a task; if it is gone, reading its messages tells."""
+        self.task = task
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def fault(self) -> Fault:
+        """Return how the process ended before its task did."""
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return Fault("its process was killed", "was it out of memory? a smaller batch needs less", lost=True)
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+        return Fault(f"its process ended with code {code}", "\n".join(lines), internal=True, lost=True)
+
+    def end(self) -> None:
+        """End the process, whatever it is doing."""
+        children.end(self._process)
+        self._stderr.close()
+
+
+def _read(worker: _Worker, stdout: IO[bytes], lines: "queue.SimpleQueue[tuple[_Worker, bytes | None]]") -> None:
+    with suppress(ValueError):  # closed by `end`
+        for line in stdout:
+            lines.put((worker, line))
+    lines.put((worker, None))
+
+
+def _environment(gpus: Gpus) -> Mapping[str, str]:
+    return {**os.environ, _VISIBLE: ",".join(gpus)} if gpus else dict(os.environ)

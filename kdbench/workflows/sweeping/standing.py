@@ -1,0 +1,183 @@
+"""What of a sweep stands in its folder already: trainings with their exported files, and measured parts.
+
+Everything is found by what it depends on and not by its name. A training has its key, a part the hashes of its files
+and of how they are measured. What a longer sweep calls otherwise (`student` is `student-seed0` among several seeds) is
+renamed, and stays.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench import storage
+from kdbench.distill.training import fit
+from kdbench.errors import KdbenchError
+from kdbench.results.run_folder import RunFolder, card_path
+from kdbench.workflows.stages.export import Written, written_from
+from kdbench.workflows.study.model_sources import file_hash
+from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.ready_teachers import is_onnx_teacher
+from kdbench.workflows.sweeping.plan import Part, SweepPlan
+
+EXPORT = "export.json"  # beside the weights: of which training a model's file is, and how close the two are
+PARTS = "parts"
+_MOVING = ".moving-"
+_NO_CAUSES = {"name", "of", "family", "axes"}  # of a variant's file
+
+Keys = Mapping[str, str]
+"""The key of each training by the job's id."""
+
+
+def write_export(job: Job, key: str, written: Written, folder: RunFolder) -> None:
+    """Note which training the model file of a job is of."""
+    content = {"key": key, "sha256": storage.sha256(folder.model(job.id)), **asdict(written)}
+    storage.write_json(folder.checkpoint(job.id) / EXPORT, content)
+
+
+def standing_export(job: Job, key: str, folder: RunFolder) -> Written | None:
+    """Return what is known of a job's model file, if it is there and of the training `key`; else None."""
+    content, path = _export(job.id, folder), folder.model(job.id)
+    if content.get("key") != key or not path.exists() or storage.sha256(path) != content.get("sha256"):
+        return None
+    try:
+        return written_from(content)
+    except (KeyError, TypeError):
+        return None  # another version's
+
+
+def is_standing(job: Job, key: str, folder: RunFolder) -> bool:
+    """Return whether nothing is left to do for a job: it is trained, and its file is exported."""
+    if job.logits is not None:
+        return True
+    if is_onnx_teacher(job):
+        return folder.model(job.id).exists() and storage.sha256(folder.model(job.id)) == storage.sha256(_file(job))
+    trained = fit.finished(folder.checkpoint(job.id), key) is not None
+    return trained and (job.part is not None or standing_export(job, key, folder) is not None)
+
+
+def model_hash(job: Job, folder: RunFolder) -> str:
+    """Return the hash of a job's exported file."""
+    return file_hash(_file(job)) if is_onnx_teacher(job) else str(_export(job.id, folder).get("sha256"))
+
+
+def _file(job: Job) -> Path:
+    assert job.weights is not None, "a teacher without a network has a file"
+    return job.weights
+
+
+def _export(id_: str, folder: RunFolder) -> dict[str, Any]:
+    try:
+        content = storage.read_json(folder.checkpoint(id_) / EXPORT, "note of an export")
+    except KdbenchError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def renamed(keys: Keys, folder: RunFolder) -> dict[str, str]:
+    """Return the folders of trainings that have another name in the sweep `keys`: new id to present name."""
+    root = folder.path / "checkpoints"
+    if not root.is_dir():
+        return {}
+    present = {path.name: key for path in root.iterdir() if (key := _key_of(path)) is not None}
+    missing = {id_ for id_, key in keys.items() if present.get(id_) != key}
+    by_key = {key: name for name, key in present.items() if keys.get(name) != key}
+    found: dict[str, str] = {}
+    for id_ in keys:
+        if id_ in missing and (name := by_key.pop(keys[id_], None)) is not None:
+            found[id_] = name
+    return found
+
+
+def rename(found: Mapping[str, str], folder: RunFolder) -> None:
+    """Give the trainings of `renamed` and their model files their new names."""
+    for id_, name in found.items():  # first aside: one may have the name that another one gets
+        folder.checkpoint(name).replace(folder.checkpoint(f"{_MOVING}{id_}"))
+        for old, new in _files(folder, name.removeprefix(_MOVING), f"{_MOVING}{id_}"):
+            with suppress(FileNotFoundError):
+                old.replace(new)
+    for id_ in found:
+        shutil.rmtree(folder.checkpoint(id_), ignore_errors=True)
+        folder.checkpoint(f"{_MOVING}{id_}").replace(folder.checkpoint(id_))
+        for old, new in _files(folder, f"{_MOVING}{id_}", id_):
+            with suppress(FileNotFoundError):
+                old.replace(new)
+
+
+def _files(folder: RunFolder, old: str, new: str) -> Iterable[tuple[Path, Path]]:
+    return ((folder.model(old), folder.model(new)), (card_path(folder.model(old)), card_path(folder.model(new))))
+
+
+def _key_of(checkpoint: Path) -> str | None:
+    """Return the key of the complete training in a folder; None without any."""
+    try:
+        with (checkpoint / fit.SUMMARY).open(encoding="utf-8") as stream:
+            content = json.load(stream)
+    except (OSError, ValueError):
+        return None
+    key = content.get("key") if isinstance(content, dict) else None
+    return key if isinstance(key, str) else None
+
+
+@dataclass(frozen=True)
+class PartFolder:
+    """The folder of one measured part: its record, its samples, and the ids that its models had."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, folder: RunFolder, name: str) -> "PartFolder":
+        """Return the folder of the part called `name` in a sweep's folder."""
+        return cls(folder.path / PARTS / name)
+
+    @property
+    def record(self) -> Path:
+        """The part's record."""
+        return self.path / "record.json"
+
+    @property
+    def samples(self) -> Path:
+        """The part's raw samples."""
+        return self.path / "samples.npz"
+
+    @property
+    def ids(self) -> Path:
+        """The ids of the part's models, in the order of its key; written last."""
+        return self.path / "part.json"
+
+    @property
+    def workspace(self) -> Path:
+        """A folder for files that measuring processes exchange."""
+        return self.path / ".measuring"
+
+    def is_complete(self) -> bool:
+        """Return whether the part was measured to its end."""
+        return self.ids.exists() and self.record.exists()
+
+
+def part_folder(plan: SweepPlan, part: Part, data: str, folder: RunFolder) -> PartFolder:
+    """Return the folder of a part whose models are all exported; `data` is the content hash of the data.
+
+    Its name is a hash of the files, how they are compressed and how they are measured.
+    """
+    recipe, place = plan.recipe, {id_: number for number, id_ in enumerate(part.everyone)}
+    compressed = (*part.sources, *part.variants)
+    variants = {one.name: one for one in plan.sub_recipe(part.names).variant} if compressed else {}
+    teachers = [plan.by_id[id_].teacher for id_ in part.jobs]
+    content = {
+        "jobs": [[model_hash(plan.by_id[id_], folder), id_ in part.jobs] for id_ in (*part.companions, *part.jobs)],
+        "teachers": [None if teacher is None else place.get(teacher.id) for teacher in teachers],
+        "variants": [
+            [variants[one.name].model_dump(mode="json", exclude=_NO_CAUSES), place.get(one.source, one.source)]
+            for one in compressed
+        ],
+        "own": len(part.variants),
+        "timed": [id_ in part.timed for id_ in part.everyone],
+        "measure": recipe.measure.model_dump(mode="json"),
+        "analysis": recipe.analysis.model_dump(mode="json"),
+        "data": [data, recipe.data.model_dump(mode="json", exclude={"root", "download"})],
+    }
+    return PartFolder.of(folder, storage.content_hash(content)[:24])

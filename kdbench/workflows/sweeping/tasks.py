@@ -1,0 +1,173 @@
+"""The tasks of a sweep, as messages of JSON values: train and export one job, or measure one part.
+
+`perform` is the same function in every process and on every machine that shares the run's folder. It first looks
+whether the result is there, so that a task may run again whatever became of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdbench import storage
+from kdbench.distill.training import fit
+from kdbench.distill.training.devices import device_of, processes_of
+from kdbench.distill.training.metering import NO_METER, EnergyMeter, Unmetered
+from kdbench.errors import InputError, KdbenchError
+from kdbench.locks import locked
+from kdbench.measure.energy.training import EpochMeter
+from kdbench.progress import Progress
+from kdbench.recipe import Recipe
+from kdbench.recipe.loading import recipe_from
+from kdbench.results.run_folder import RunFolder
+from kdbench.results.samples import write_samples
+from kdbench.workflows.stages.compress import compress_all
+from kdbench.workflows.stages.export import Exported, export_one, write_file
+from kdbench.workflows.stages.launch import train_in_processes
+from kdbench.workflows.stages.measure import measure_all
+from kdbench.workflows.stages.train import adopt, train_one
+from kdbench.workflows.study.plan import Job, plan, training_of
+from kdbench.workflows.study.ready_teachers import form_of, is_onnx_teacher
+from kdbench.workflows.study.run_data import RunData, load_run_data
+from kdbench.workflows.study.user_code import load_plugins, planned_job, read_code
+from kdbench.workflows.sweeping.plan import Part, SweepPlan
+from kdbench.workflows.sweeping.relative import relative_latencies
+from kdbench.workflows.sweeping.standing import PartFolder, standing_export, write_export
+
+Message = Mapping[str, Any]
+
+BESIDE_OTHERS = Unmetered("trained beside others, whose joules a meter would count as well")
+
+_loaded: dict[str, RunData] = {}  # the data of this process's last task
+
+
+def train_message(plan_: SweepPlan, job: Job, folder: RunFolder, *, threads: int, metered: bool) -> dict[str, Any]:
+    """Return the task of training and exporting a job; torch computes with `threads` where the recipe names none."""
+    recipe = plan_.sub_recipe((job.entry.name, *_variants_of(plan_, job)))
+    return {
+        "task": "train",
+        "folder": str(folder.path),
+        "recipe": recipe.resolved(),
+        "job": job.id,
+        "threads": threads,
+        "metered": metered,
+    }
+
+
+def measure_message(
+    plan_: SweepPlan, part: Part, into: PartFolder, folder: RunFolder, *, command: str, threads: int
+) -> dict[str, Any]:
+    """Return the task of measuring a part, whose models are trained and exported.
+
+    If there is more than one, times are also related to the reference that all have in common.
+    """
+    return {
+        "task": "measure",
+        "folder": str(folder.path),
+        "recipe": plan_.sub_recipe(part.names).resolved(),
+        "part": into.path.name,
+        "jobs": [*part.companions, *part.jobs],
+        "models": list(part.everyone),
+        "timed": list(part.timed),
+        "reference": plan_.reference if plan_.reference in part.timed else None,
+        "command": command,
+        "threads": threads,
+    }
+
+
+def _variants_of(plan_: SweepPlan, job: Job) -> Sequence[str]:
+    return plan_.variants_of.get(job.entry.name, ()) if job.part is None else ()
+
+
+def perform(message: Message, progress: Progress) -> None:
+    """Do a task; return at once if its result is there. Raises a KdbenchError where the task is at fault."""
+    folder = RunFolder(Path(message["folder"]))
+    recipe = recipe_from(message["recipe"], "the task")
+    torch.set_num_threads(message["threads"])  # as in one process: their number decides how sums are split
+    load_plugins(recipe)
+    run_data = _data_of(recipe)
+    with storage.explained(folder.path):
+        if message["task"] == "train":
+            _train(planned_job(recipe, message["job"], folder), message, recipe, run_data, folder, progress)
+        else:
+            _measure(message, recipe, run_data, folder, progress)
+
+
+def _data_of(recipe: Recipe) -> RunData:
+    key = storage.content_hash([recipe.data.model_dump(mode="json"), recipe.folder])
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = load_run_data(recipe)
+    return _loaded[key]
+
+
+def _train(
+    job: Job, message: Message, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress
+) -> None:
+    if job.logits is not None:
+        return
+    storage.make_folder(folder.path / "models")
+    with locked(storage.make_folder(folder.path / "checkpoints") / f".{job.id}.lock"):
+        key = job.key(recipe, run_data.content)
+        if not is_onnx_teacher(job) and fit.finished(folder.checkpoint(job.id), key) is None:
+            _fit(job, message, recipe, run_data, folder, progress)
+        if job.part is not None:
+            return
+        exported = _exported(job, recipe, run_data, folder, progress)
+        with suppress(KdbenchError):  # the part that measures the variant meets the error again
+            compress_all(recipe, [exported], run_data, folder, progress)
+
+
+def _fit(job: Job, message: Message, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress) -> None:
+    if job.entry.is_ready:
+        adopt(job, recipe, run_data, folder)
+        return
+    training = training_of(job)
+    if (count := processes_of(training)) > 1:
+        train_in_processes(job.id, count, folder, progress)
+        return
+    with ExitStack() as stack:
+        meter: EnergyMeter = BESIDE_OTHERS
+        if recipe.measure.energy == "off":
+            meter = NO_METER
+        elif message["metered"]:
+            device, estimate = device_of(training).type, recipe.measure.estimate_energy
+            meter = stack.enter_context(EpochMeter(device, estimate=estimate))
+        train_one(job, recipe, run_data, folder, progress, meter)
+
+
+def _exported(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress) -> Exported:
+    """Return a job's file, which is written only if it is not of this training."""
+    if is_onnx_teacher(job):
+        return export_one(job, recipe, run_data, folder)
+    key = job.key(recipe, run_data.content)
+    written = standing_export(job, key, folder)
+    if written is None:
+        if fit.finished(folder.checkpoint(job.id), key) is None:
+            raise InputError(f"{job.id} is not trained: its training was removed meanwhile", "resume the sweep")
+        progress.step(1, 1, "export")
+        written = write_file(job, form_of(job, run_data), run_data, folder)
+        write_export(job, key, written, folder)
+    return export_one(job, recipe, run_data, folder, written)
+
+
+def _measure(message: Message, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress) -> None:
+    into = PartFolder.of(folder, message["part"])
+    storage.make_folder(into.path)
+    with locked(into.path / ".lock"):
+        if into.is_complete():
+            return
+        jobs = {job.id: job for job in plan(recipe, read_code(folder))}
+        exports = [_exported(jobs[id_], recipe, run_data, folder, progress) for id_ in message["jobs"]]
+        exports += compress_all(recipe, exports, run_data, folder, progress)
+        exports = [export for export in exports if export.card.id in message["models"]]
+        options: dict[str, Any] = {"timed": message["timed"], "workspace": into.workspace}
+        record, samples = measure_all(recipe, exports, run_data, folder, progress, message["command"], **options)
+        if message["reference"] is not None:
+            relative = relative_latencies(record, samples, message["reference"], recipe.measure)
+            record = record.model_copy(update={"measurements": (*record.measurements, *relative)})
+        write_samples(into.samples, samples)
+        record.write(into.record)
+        storage.write_json(into.ids, {"models": message["models"]})

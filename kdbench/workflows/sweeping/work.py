@@ -1,0 +1,134 @@
+"""The tasks of a checked sweep: what each takes, what it is sent, and what stands of it in the folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kdbench.distill.training import fit
+from kdbench.distill.training.devices import device_of, processes_of
+from kdbench.machine.cores import available_cores
+from kdbench.recipe import Recipe
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.start import CheckedRun
+from kdbench.workflows.study.plan import Job, training_of
+from kdbench.workflows.sweeping.engine import Message
+from kdbench.workflows.sweeping.estimate import part_cost
+from kdbench.workflows.sweeping.plan import Part, SweepPlan
+from kdbench.workflows.sweeping.schedule import Fault, Schedule, Task
+from kdbench.workflows.sweeping.standing import PartFolder, is_standing, part_folder, renamed
+from kdbench.workflows.sweeping.tasks import measure_message, train_message
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A sweep that can start: its plan, and the recipe with data and networks checked.
+
+    `axes` are its values by key, `keys` what each training depends on and `costs` its seconds, by the job's id.
+    `threads` are those that torch computes with where the recipe names no number.
+    """
+
+    plan: SweepPlan
+    axes: Mapping[str, Sequence[Any]]
+    checked: CheckedRun
+    keys: Mapping[str, str]
+    costs: Mapping[str, float]
+    threads: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe with all models of the sweep."""
+        return self.plan.recipe
+
+    @property
+    def data(self) -> str:
+        """The content hash of the data."""
+        return self.checked.run_data.content
+
+
+def tasks_of(planned: Planned) -> list[Task]:
+    """Return the tasks of a sweep: a training each job, then what is measured."""
+    sweep_plan, measure = planned.plan, planned.recipe.measure
+    tasks = []
+    for job in sweep_plan.jobs:
+        cpus, gpus = _takes(job, planned.threads)
+        tasks.append(Task(job.id, "train", sweep_plan.needs(job), cpus, gpus, planned.costs[job.id]))
+    for part in sweep_plan.parts:
+        needs = tuple(dict.fromkeys((*part.companions, *part.jobs)))
+        tasks.append(Task(part.id, "measure" if part.timed else "score", needs, cost_s=part_cost(part, measure)))
+    return tasks
+
+
+def _takes(job: Job, threads: int) -> tuple[int, int]:
+    """Return the cores and GPUs that a job's training takes."""
+    if job.logits is not None or job.entry.is_ready:
+        return 1, 0
+    training = training_of(job)
+    count = processes_of(training)
+    if device_of(training).type == "cuda":
+        return count, count
+    return count * min(training.threads or threads, len(available_cores())), 0
+
+
+def done_tasks(planned: Planned, folder: RunFolder) -> set[str]:
+    """Return the tasks whose results stand in a folder, under whatever names."""
+    names, plan, keys = renamed(planned.keys, folder), planned.plan, planned.keys
+    done = {
+        job.id
+        for job in plan.jobs
+        if fit.finished(folder.checkpoint(names.get(job.id, job.id)), keys[job.id]) is not None
+    }
+    if names:
+        return done  # how many parts stand is known once their files have their names
+    for part in plan.parts:
+        jobs = [plan.by_id[id_] for id_ in (*part.companions, *part.jobs)]
+        exported = all(is_standing(job, keys[job.id], folder) for job in jobs)
+        if exported and part_folder(plan, part, planned.data, folder).is_complete():
+            done.add(part.id)
+    return done
+
+
+class Work:
+    """The tasks of a sweep in its folder; `metered` is whether a meter's joules are those of one training."""
+
+    def __init__(self, planned: Planned, folder: RunFolder, command: str, *, metered: bool) -> None:
+        self.planned, self.folder, self.command = planned, folder, command
+        self.schedule = Schedule(tasks_of(planned))
+        self.measured: dict[str, tuple[Part, PartFolder]] = {}
+        self._parts = {part.id: part for part in planned.plan.parts}
+        self._metered = metered
+
+    def prepare(self, task: Task) -> Message | Fault | None:
+        """Return the message of a task; None where its result stands."""
+        plan, threads = self.planned.plan, self.planned.threads
+        if task.kind == "train":
+            job = plan.by_id[task.id]
+            if is_standing(job, self.planned.keys[job.id], self.folder):
+                return None
+            return train_message(plan, job, self.folder, threads=threads, metered=self._metered)
+        lost = [id_ for id_ in task.needs if id_ in self.schedule.faults]
+        part = self._parts[task.id].without(lost)
+        if not part.models:
+            return replace(self.schedule.faults[lost[0]], cause=lost[0])
+        into = part_folder(plan, part, self.planned.data, self.folder)
+        self.measured[task.id] = part, into
+        if into.is_complete():
+            return None
+        return measure_message(plan, part, into, self.folder, command=self.command, threads=threads)
+
+    @property
+    def complete(self) -> list[tuple[Part, PartFolder]]:
+        """What was measured, in the plan's order, without what failed."""
+        faults = self.schedule.faults
+        return [self.measured[id_] for id_ in self._parts if id_ in self.measured and id_ not in faults]
+
+    @property
+    def failed(self) -> dict[str, Fault]:
+        """Why models have no numbers, by their ids."""
+        faults = self.schedule.faults
+        there = {id_ for part, _ in self.complete for id_ in part.models}
+        return {
+            id_: faults.get(id_) or faults.get(part.id) or Fault("what it is compressed from failed")
+            for part in self._parts.values()
+            for id_ in part.models
+            if id_ not in there
+        }

@@ -1,0 +1,139 @@
+from collections import deque
+
+from kdbench.progress import Silent
+from kdbench.workflows.sweeping.driver import TRIES, Driver
+from kdbench.workflows.sweeping.engine import Engine, Event, Inline
+from kdbench.workflows.sweeping.schedule import Fault, Schedule, Task
+
+
+class Watch(Silent):
+    def __init__(self):
+        self.boards, self.notes = [], []
+
+    def board(self, board):
+        self.boards.append(board)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+class Fake(Engine):
+    """Two tasks at once, which end in the order in which they started; `faults` are those of a task's tries."""
+
+    slots = 2
+
+    def __init__(self, faults=None, clock=None):
+        self.running, self.started, self.most = deque(), [], 0
+        self.faults, self.clock = {id_: list(tries) for id_, tries in (faults or {}).items()}, clock
+
+    def accepts(self, task):
+        return len(self.running) < (2 if task.kind == "train" else 1)
+
+    def start(self, task, message):
+        self.started.append(task.id)
+        self.running.append(task.id)
+        self.most = max(self.most, len(self.running))
+        assert message == {"task": task.id}
+
+    def wait(self, timeout_s):
+        if self.clock:
+            self.clock.now += 10
+        id_ = self.running.popleft()
+        tries = self.faults.get(id_, [])
+        return [Event(id_, done=1, total=2), Event(id_, ended=True, fault=tries.pop(0) if tries else None)]
+
+    def close(self):
+        pass
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+TASKS = [
+    Task("t", "train", cost_s=5),
+    *(Task(f"s{n}", "train", ("t",), cost_s=5) for n in range(3)),
+    Task("m", "measure", ("s0", "s1", "s2"), cost_s=7),
+]
+
+
+def driven(engine, prepare=None, tasks=TASKS, **options):
+    schedule, watch = Schedule(tasks), Watch()
+    Driver(schedule, engine, prepare or (lambda task: {"task": task.id}), watch, **options).run()
+    return schedule, watch
+
+
+def test_everything_runs_once_side_by_side_and_measuring_last():
+    engine = Fake()
+    schedule, watch = driven(engine)
+    assert engine.started == ["t", "s0", "s1", "s2", "m"]
+    assert engine.most == 2
+    assert schedule.done == {"t", "s0", "s1", "s2", "m"}
+    assert [(row.name, row.done, row.remaining_s) for row in watch.boards[-1].rows] == [
+        ("trainings", 4, None),
+        ("measurements", 1, None),
+    ]
+
+
+def test_what_stands_is_not_started():
+    engine = Fake()
+    schedule, _ = driven(engine, lambda task: None if task.id != "s1" else {"task": task.id})
+    assert engine.started == ["s1"]
+    assert len(schedule.done) == 5
+
+
+def test_a_fault_of_one_task_ends_no_other():
+    engine = Fake({"s1": [Fault("diverged")]})
+    schedule, watch = driven(engine)
+    assert engine.started == ["t", "s0", "s1", "s2", "m"]
+    assert schedule.faults == {"s1": Fault("diverged")}
+    assert "s1 failed: diverged" in watch.notes
+
+
+def test_the_needs_of_many_are_told_once():
+    _, watch = driven(Fake({"t": [Fault("diverged")]}), lambda task: {"task": task.id})
+    assert "t failed: diverged; 3 more need it" in watch.notes
+
+
+def test_a_lost_process_is_tried_again_but_not_for_ever():
+    lost = Fault("killed", lost=True)
+    engine = Fake({"s1": [lost], "s2": [lost] * TRIES})
+    schedule, _ = driven(engine)
+    assert engine.started.count("s1") == 2
+    assert engine.started.count("s2") == TRIES
+    assert schedule.faults == {"s2": lost}
+
+
+def test_the_end_of_a_task_may_bring_further_ones():
+    def ended(task, fault):
+        return [Task(f"{task.id}+", "train", (task.id,))] if len(task.id) < 4 else ()
+
+    engine = Fake()
+    driven(engine, tasks=[Task("a", "train")], ended=ended)
+    assert engine.started == ["a", "a+", "a++", "a+++"]
+
+
+def test_what_remains_is_estimated_from_what_was_taken():
+    clock = Clock()
+    engine = Fake(clock=clock)
+    _, watch = driven(engine, clock_s=clock)
+    first, later = watch.boards[0].rows[0], watch.boards[1].rows[0]
+    assert first.remaining_s == 4 * 5 / 2, "the estimate, at two a time"
+    assert later.remaining_s == 3 * 10 / 2, "a training took twice the estimate"
+
+
+def test_inline_runs_each_task_in_this_process_and_catches_what_it_raises():
+    done = []
+
+    def perform(message, progress):
+        done.append(message["task"])
+        if message["task"] == "s1":
+            raise ZeroDivisionError
+
+    schedule, _ = driven(Inline(perform))
+    assert done == ["t", "s0", "s1", "s2", "m"]
+    assert schedule.faults["s1"].internal
+    assert "ZeroDivisionError" in schedule.faults["s1"].message

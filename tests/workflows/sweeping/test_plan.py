@@ -1,0 +1,126 @@
+import pytest
+
+from kdbench.recipe.loading import recipe_from
+from kdbench.recipe.points import swept
+from kdbench.workflows.study.plan import plan
+from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
+
+MLP = {"name": "mlp", "widths": [9]}
+KD = [{"method": "kd"}]
+
+
+def planned(*students, axes=None, seeds=1, **keys):
+    base = {"name": "x", "data": {"name": "digits"}, "teacher": [{"name": "t", "model": "mlp"}], **keys}
+    content, points = swept({**base, "student": list(students), "sweep": {"axes": axes or {}, "seeds": seeds}})
+    recipe = recipe_from(content)
+    jobs = plan(recipe)
+    return SweepPlan(recipe, jobs, points, reference_of(jobs))
+
+
+ALONE, DISTILLED = {"name": "alone", "model": MLP}, {"name": "kd", "model": MLP, "terms": KD}
+TEMPERATURES = {"terms.0.temperature": [1, 4]}
+
+
+def test_models_at_one_place_are_measured_together_beside_what_they_are_compared_with():
+    parts = planned(ALONE, DISTILLED, axes=TEMPERATURES).parts
+    assert [(part.jobs, part.companions, part.timed) for part in parts] == [
+        (("t", "alone"), (), ("t", "alone")),
+        (("kd-temperature1",), ("t", "alone"), ("t", "kd-temperature1")),
+        (("kd-temperature4",), ("t", "alone"), ("t", "kd-temperature4")),
+    ]
+    assert len({part.id for part in parts}) == 3
+
+
+def test_other_seeds_are_scored_without_the_reference():
+    parts = planned(ALONE, DISTILLED, axes=TEMPERATURES, seeds=2).parts
+    assert [part.timed for part in parts[:3]] == [
+        ("t-seed0", "alone-seed0"), ("t-seed0", "kd-temperature1-seed0"), ("t-seed0", "kd-temperature4-seed0"),
+    ]  # fmt: skip
+    assert [(part.jobs, part.companions, part.timed) for part in parts[3:]] == [
+        (("t-seed1", "alone-seed1"), (), ()),
+        (("kd-temperature1-seed1",), ("t-seed1", "alone-seed1"), ()),
+        (("kd-temperature4-seed1",), ("t-seed1", "alone-seed1"), ()),
+    ]
+
+
+def test_with_a_teacher_at_every_point_one_of_them_is_in_all_sessions():
+    one = planned(DISTILLED, axes={"teacher.t.model.widths": [[8], [16], [24]]})
+    assert one.reference == "t-widths8"
+    assert [part.companions for part in one.parts] == [(), ("t-widths8",), ("t-widths8",)]
+    assert one.parts[2].timed == ("t-widths8", "t-widths24", "kd-widths24")
+
+
+def test_without_times_everything_is_scored():
+    assert not any(part.timed for part in planned(ALONE, measure={"times": False}).parts)
+
+
+def test_variants_are_measured_with_what_they_are_of_or_where_their_own_values_are():
+    variants = [{"of": "kd", "method": "int8"}, {"of": "kd-int8", "name": "twice", "method": "fp16"}]
+    one = planned(DISTILLED, axes={**TEMPERATURES, "variant.kd-int8.percentile": [99.0, 99.9]}, variant=variants[:1])
+    assert [(part.jobs, [v.id for v in part.variants], part.companions) for part in one.parts] == [
+        (("t",), [], ()),
+        (("kd-temperature1",), [], ("t",)),
+        (("kd-temperature4",), [], ("t",)),
+        ((), ["kd-int8-temperature1-percentile99_0"], ("t", "kd-temperature1")),
+        ((), ["kd-int8-temperature1-percentile99_9"], ("t", "kd-temperature1")),
+        ((), ["kd-int8-temperature4-percentile99_0"], ("t", "kd-temperature4")),
+        ((), ["kd-int8-temperature4-percentile99_9"], ("t", "kd-temperature4")),
+    ]
+    both = planned(DISTILLED, axes=TEMPERATURES, variant=variants, seeds=2)
+    assert [v.id for v in both.parts[1].variants] == ["kd-int8-temperature1-seed0", "twice-temperature1-seed0"]
+    assert both.variants_of["kd-temperature1"] == ("kd-int8-temperature1", "twice-temperature1")
+
+
+def test_a_part_goes_on_without_what_failed():
+    variants = [{"of": "kd", "method": "int8"}, {"of": "kd-int8", "name": "twice", "method": "fp16"}]
+    part = planned(DISTILLED, {**DISTILLED, "name": "other"}, variant=variants).parts[0]
+    left = part.without({"kd"})
+    assert (left.jobs, left.variants, left.timed) == (("t", "other"), (), ("t", "other"))
+    assert not part.without({"t", "kd", "other"}).models
+
+
+def test_a_training_needs_its_teachers_its_start_and_its_parts():
+    one = planned(
+        ALONE,
+        DISTILLED,
+        {**DISTILLED, "name": "begun", "start": {"model": "alone", "share": 0.5}},
+        {**DISTILLED, "name": "of-many", "sub_students": {"count": 2, "features": 4}},
+    )
+    needs = {job.id: one.needs(job) for job in one.jobs}
+    assert needs == {
+        "t": (),
+        "alone": (),
+        "kd": ("t",),
+        "begun": ("t", "alone"),
+        "of-many-part1": ("t",),
+        "of-many-part2": ("t",),
+        "of-many": ("of-many-part1", "of-many-part2"),
+    }
+
+
+def test_a_task_s_recipe_has_what_its_models_need_and_gives_them_the_same_keys():
+    one = planned(
+        ALONE,
+        {**DISTILLED, "name": "second", "teacher": "kd"},
+        DISTILLED,
+        axes={"student.kd.ce_weight": [0, 1], "teacher.t.training.epochs": [2, 3]},
+    )
+    small = one.sub_recipe(["second-ce_weight1-epochs3"])
+    assert {entry.name for entry in (*small.teacher, *small.student)} == {
+        "t-epochs2", "t-epochs3", "kd-ce_weight1-epochs3", "second-ce_weight1-epochs3",
+    }  # fmt: skip
+    full, part = ({job.id: job.key(recipe, "d") for job in plan(recipe)} for recipe in (one.recipe, small))
+    assert part.items() <= full.items()
+
+
+def test_a_point_has_the_models_of_all_seeds():
+    one = planned(ALONE, DISTILLED, axes=TEMPERATURES, seeds=2)
+    assert one.models_of_point[1] == (
+        "t-seed0", "t-seed1", "alone-seed0", "alone-seed1", "kd-temperature4-seed0", "kd-temperature4-seed1",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("axes", [{}, TEMPERATURES])
+def test_every_model_belongs_to_one_part(axes):
+    one = planned(ALONE, DISTILLED, axes=axes, seeds=3)
+    assert sorted(one.part_of) == sorted(job.id for job in one.jobs)

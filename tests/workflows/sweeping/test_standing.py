@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.sweeping.standing import rename, renamed
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Complete trainings, each with a model file that holds its key."""
+
+    def make(**keys):
+        for name, key in keys.items():
+            place = tmp_path / "checkpoints" / name
+            place.mkdir(parents=True)
+            (place / "training.json").write_text(json.dumps({"key": key}))
+            (tmp_path / "models").mkdir(exist_ok=True)
+            (tmp_path / "models" / f"{name}.onnx").write_text(key)
+        return RunFolder(tmp_path)
+
+    return make
+
+
+def held(folder):
+    """What each training and each model file is of."""
+    keys = {p.parent.name: json.loads(p.read_text())["key"] for p in folder.path.glob("checkpoints/*/training.json")}
+    assert {path.stem: path.read_text() for path in folder.path.glob("models/*.onnx")} == keys
+    return keys
+
+
+def test_a_training_keeps_its_results_under_another_name(folder):
+    one = folder(student="A", teacher="T")
+    found = renamed({"student-seed0": "A", "student-seed1": "B", "teacher": "T"}, one)
+    assert found == {"student-seed0": "student"}
+    rename(found, one)
+    assert held(one) == {"student-seed0": "A", "teacher": "T"}
+    assert not renamed({"student-seed0": "A", "student-seed1": "B", "teacher": "T"}, one)
+
+
+def test_two_trainings_may_exchange_their_names(folder):
+    one = folder(a="A", b="B", c="C")
+    rename(renamed({"a": "B", "b": "A", "c": "C"}, one), one)
+    assert held(one) == {"a": "B", "b": "A", "c": "C"}
+
+
+def test_a_training_of_another_key_makes_room(folder):
+    one = folder(a="OLD", b="A")
+    rename(renamed({"a": "A"}, one), one)
+    assert held(one) == {"a": "A"}
+
+
+def test_an_interrupted_renaming_goes_on(folder):
+    one = folder(a="A")
+    (one.path / "checkpoints" / "a").rename(one.path / "checkpoints" / ".moving-b")
+    (one.path / "models" / "a.onnx").rename(one.path / "models" / ".moving-b.onnx")
+    rename(renamed({"b": "A"}, one), one)
+    assert held(one) == {"b": "A"}
+
+
+def test_of_two_equal_trainings_each_keeps_its_own(folder):
+    one = folder(a="A", b="A")
+    assert not renamed({"a": "A", "b": "A"}, one)
+
+
+def test_what_is_no_training_is_left_alone(folder):
+    one = folder(a="A")
+    (one.path / "checkpoints" / "half").mkdir()
+    (one.path / "checkpoints" / "damaged").mkdir()
+    (one.path / "checkpoints" / "damaged" / "training.json").write_text("{")
+    assert renamed({"b": "A", "half": "H"}, one) == {"b": "a"}
+    assert renamed({"b": "A"}, RunFolder(one.path / "nowhere")) == {}
