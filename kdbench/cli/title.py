@@ -59,7 +59,8 @@ class Titled(Progress):
         """Show how long the unfinished tasks take, where that is known."""
         self._progress.board(board)
         known = [row.remaining_s for row in board.rows if row.remaining_s is not None]
-        self._show(f"{units.duration(sum(known))} left · {self._stage}" if known else self._stage)
+        left = f"{units.duration(sum(known))} left" if known else ""
+        self._show(" · ".join(filter(None, (left, self._stage))))
 
     def note(self, text: str) -> None:
         """Pass on the note."""

@@ -7,7 +7,21 @@ import pytest
 import kdbench as package
 
 COMMANDS = (
-    *("run", "train", "bench", "compress", "bundle", "merge", "macs", "compare", "ready", "report", "show", "open"),
+    *(
+        "run",
+        "train",
+        "sweep",
+        "bench",
+        "compress",
+        "bundle",
+        "merge",
+        "macs",
+        "compare",
+        "ready",
+        "report",
+        "show",
+        "open",
+    ),
     *("history", "list", "doctor"),
 )
 
