@@ -31,7 +31,8 @@ INVALIDATING = {"throttled": "the machine throttled itself", "swapping": "memory
 @nothing_to_collect()
 def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None) -> Verdict:
     """Return the verdict on the record's `candidates`; raises InputError for unknown models."""
-    view = judged_view(record, target)
+    device = _judged_device(record, target)
+    view = of_host(record) if device is None else of_device(record, device)
     case = _Case(view, target)
     verdicts = tuple(case.judge_model(card) for card in candidates(view, models))
     return Verdict(
@@ -46,20 +47,24 @@ def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None
         best=case.best([verdict.model for verdict in verdicts if verdict.overall == "READY"]),
         models=verdicts,
         measured_on=machine_in_words(view),
+        device=device or "",
         cautions=tuple(dict.fromkeys(diagnostic.code for diagnostic in view.warnings)),
     )
 
 
-def judged_view(record: RunRecord, target: Target) -> RunRecord:
-    """Return the view of a record from the machine that a target is judged on (`results.devices`).
+def _judged_device(record: RunRecord, target: Target) -> str | None:
+    """Return the name of the device that a target is judged on; None for the host (`results.devices`).
 
     That is the device that was measured for the target, if it meets the target's conditions; else the host if it does;
     else the latest device that does. Where none does it is the host, which proves what belongs to the files alone.
     """
     latest = record.devices[::-1]
-    asked = [of_device(record, device.name) for device in latest if device.target == target.name]
-    views = [*asked, of_host(record), *(of_device(record, device.name) for device in latest)]
-    return next((view for view in views if not differences(view, target.device)), of_host(record))
+    asked = [device.name for device in latest if device.target == target.name]
+    for name in (*asked, None, *(device.name for device in latest)):
+        view = of_host(record) if name is None else of_device(record, name)
+        if not differences(view, target.device):
+            return name
+    return None
 
 
 def candidates(record: RunRecord, models: Sequence[str] | None = None) -> list[ModelCard]:

@@ -65,8 +65,8 @@ class Verdict(StoredValue):
     """A run judged by a target: every candidate's verdict, and the best model that is READY.
 
     `example` says that the target's numbers are only examples. `record_hash` is the content hash of the judged record;
-    reports show a verdict only with that state of the record. `measured_on` is the machine in words, `cautions` are
-    the codes of the record's warnings.
+    reports show a verdict only with that state of the record. `measured_on` is the machine in words, `device` its name
+    where it is a device whose results were merged into the record; `cautions` are the codes of that machine's warnings.
     """
 
     file_kind = "verdict"
@@ -83,6 +83,7 @@ class Verdict(StoredValue):
     best: str | None = None
     models: tuple[ModelVerdict, ...] = Field(min_length=1)
     measured_on: str = ""
+    device: str = ""
     cautions: tuple[str, ...] = ()
 
     @model_validator(mode="after")

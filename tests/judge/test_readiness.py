@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from kdbench.errors import InputError
 from kdbench.judge.readiness import judge
-from kdbench.results.records import Diagnostic, Environment, Interval, Pair, measured, missing
+from kdbench.results.devices import with_device
+from kdbench.results.records import DeviceRun, Diagnostic, Environment, Interval, Pair, measured, missing
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 BATCHED = {**SINGLE, "batch": 8}
@@ -403,6 +404,27 @@ def test_other_warnings_are_named_and_change_nothing(make_run, on_a_pi, code, ab
     verdict = judge(make_run(warnings=(Diagnostic(code=code, message="m", model=about),)), on_a_pi(FAST))
     assert verdict.overall == "READY"
     assert verdict.cautions == (code,)
+
+
+def test_after_a_merge_the_warnings_are_those_of_the_device_that_is_judged(make_run, on_a_pi):
+    pi = make_run()
+    host = pi.model_copy(update={"environment": LAPTOP, "warnings": (Diagnostic(code="load", message="m"),)})
+    device = DeviceRun(
+        name="pi5",
+        target="pi",
+        created=pi.created,
+        bundle="0" * 64,
+        result="1" * 64,
+        complete=True,
+        environment=pi.environment,
+        protocol=pi.protocol,
+        warnings=(Diagnostic(code="hot", message="m"),),
+    )
+    timed = [m for m in pi.measurements if m.metric == "latency_p50_ns"]
+    merged = judge(with_device(host, device, timed, []), on_a_pi(FAST))
+    assert (merged.overall, merged.device, merged.cautions) == ("READY", "pi5", ("hot",))
+    alone = judge(host, on_a_pi(FAST))
+    assert (alone.device, alone.cautions) == ("", ("load",))
 
 
 def test_teachers_are_no_candidates_unless_they_are_named_or_alone(make_run, make_card, on_a_pi):

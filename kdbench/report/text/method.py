@@ -10,6 +10,7 @@ from kdbench.report.cells import Text, portable
 from kdbench.report.scores import score_of
 from kdbench.report.table import Row, Table, words
 from kdbench.report.tables.energy import energies
+from kdbench.report.text.warning_titles import warning_title
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import RunRecord
 
@@ -29,6 +30,12 @@ class WarningGroup:
     code: str
     remedy: str
     reasons: tuple[tuple[str | None, str], ...]
+
+    @property
+    def title(self) -> str:
+        """What the code means, in a few words with a capital letter."""
+        title = warning_title(self.code)
+        return f"{title[:1].upper()}{title[1:]}"
 
 
 def grouped_warnings(record: RunRecord) -> list[WarningGroup]:

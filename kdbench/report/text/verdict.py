@@ -7,6 +7,7 @@ from kdbench import units
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text, sentence
 from kdbench.report.table import DASH, Column, Row, Table, finished
+from kdbench.report.text.warning_titles import warning_title
 from kdbench.results.metrics import metric as declared
 from kdbench.results.metrics import pair_of
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Verdict
@@ -71,7 +72,10 @@ def verdict_sentence(verdict: Verdict) -> str:
         sentences.append(f"Not required and not passed: {unmet}.")
     sentences.append(f"Measured on {verdict.measured_on}.")
     if verdict.cautions:
-        sentences.append(f"The run has warnings; see its report: {', '.join(verdict.cautions)}.")
+        whose = (
+            f"Warnings of the device `{verdict.device}`" if verdict.device else "The run has warnings; see its report"
+        )
+        sentences.append(f"{whose}: {', '.join(dict.fromkeys(map(warning_title, verdict.cautions)))}.")
     return " ".join([*sentences, *([_EXAMPLES] if verdict.example else [])])
 
 
