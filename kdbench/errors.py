@@ -34,10 +34,10 @@ class KdbenchError(Exception):
     `message` says what is wrong in one sentence; `hint` says what to do about it, and stands below a traceback.
 
         >>> try:
-        ...     kdbench.Results.read("nowhere")
+        ...     kdbench.Results.read("runs/digts")
         ... except kdbench.KdbenchError as error:
         ...     print(error.message, error.hint, sep="; ")
-        no record at nowhere; check the path
+        no record at runs/digts; name a run's folder or its record.json; did you mean 'runs/digits'?
     """
 
     exit_code = EXIT_BAD_INPUT

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from kdbench import storage
 from kdbench.characters import one_line
 from kdbench.errors import InputError
+from kdbench.nearby import expected_at
 from kdbench.registry import suggestion
 from kdbench.validation import problem
 
@@ -44,7 +45,8 @@ def find(name_or_path: str, known: Mapping[str, str], kind: str) -> tuple[str, s
         try:
             return storage.read_text(path), str(path)
         except FileNotFoundError:
-            raise InputError(f"no {kind} at {path}", f"shipped {kind}s: {', '.join(known)}") from None
+            hint = expected_at(path, f"shipped {kind}s: {', '.join(known)}", lambda other: other.suffix == ".toml")
+            raise InputError(f"no {kind} at {path}", hint) from None
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read as a {kind}: {error}", f"a {kind} is a TOML text file") from error
     otherwise = f"shipped: {', '.join(known)}; or give the path of a .toml file"

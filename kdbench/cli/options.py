@@ -3,13 +3,15 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from kdbench.errors import InputError
-from kdbench.options import INPUTS, MEASURE, Option, names
+from kdbench.options import INPUTS, MEASURE, Option, count, names
+from kdbench.registry import suggestion
 
 if TYPE_CHECKING:
     from kdbench.recipe import InputOptions, Measure
@@ -34,6 +36,7 @@ Log = Annotated[
 Title = Annotated[bool, typer.Option("--title", help="Show the remaining time in the terminal's title.")]
 EstimateEnergy = Annotated[bool, typer.Option("--estimate-energy", help=MEASURE["estimate_energy"].description)]
 
+E = TypeVar("E", bound=StrEnum)
 _NEEDED_MODE = {"gap_ms": "paced", "rate_per_s": "server"}
 
 
@@ -136,6 +139,33 @@ def _field(key: str) -> str:
     """Return the field that a dotted key such as `mean.0` or `models.student.mean.0` is about."""
     parts = key.split(".")
     return parts[2] if parts[0] == "models" else parts[0]
+
+
+def one_of(kind: type[E], name: str) -> Callable[[str], E]:
+    """Return a parser for one of an enumeration's values; its InputError, about `name`, has the nearest known one."""
+
+    def read(text: str) -> E:
+        try:
+            return kind(text)
+        except ValueError:
+            known = [str(value) for value in kind]
+            raise InputError(f"{name}: unknown {text!r}", suggestion(text, known)) from None
+
+    return read
+
+
+def counted(name: str, most: int) -> Callable[[str], int]:
+    """Return a parser for a count from 1 to `most`; its InputError is about `name`."""
+
+    def read(text: str) -> int:
+        try:
+            if (value := count(text)) <= most:
+                return value
+        except ValueError:
+            pass
+        raise InputError(f"{name}: {text!r} is not a count from 1 to {most:,}", f"for example {name} 3")
+
+    return read
 
 
 def several_names(texts: Sequence[str] | None) -> list[str]:

@@ -19,6 +19,7 @@ from kdbench.data.dataset import PARTS, Dataset, Indices, Labels, Part, Request,
 from kdbench.data.reading.images import EXTENSIONS, channel_statistics, common_form, read_images
 from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
+from kdbench.nearby import expected_at
 
 _TEST_SHARE = 0.2
 _TEST_SEED = 0  # fixed, so that the same files always make the same test part
@@ -78,7 +79,8 @@ def find_images(base: Path, wanted: Sequence[Part] = PARTS) -> tuple[tuple[str, 
     A part that is not wanted may hold anything. Raises InputError if this is no data set.
     """
     if not base.is_dir():
-        raise DataMissingError(f"no folder {base}", "check the path after folder:")
+        hint = expected_at(base, "name a folder of images after folder:", Path.is_dir)
+        raise DataMissingError(f"no folder {base}", hint)
     parts = {part: base / part for part in PARTS if _folders(base / part)}
     if not parts:
         class_names = _class_names(base)

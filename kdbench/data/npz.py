@@ -21,6 +21,7 @@ from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Request
 from kdbench.data.reading.arrays import KEYS, NAMES, dataset_from_arrays
 from kdbench.errors import DataMissingError, InputError
+from kdbench.nearby import expected_at
 
 Array = npt.NDArray[np.generic]
 
@@ -44,7 +45,8 @@ def _read(path: Path) -> dict[str, Array]:
             storage.require_unpackable(path, {f"{key}.npy" for key in used})
             return {key: archive[key] for key in archive.files if key in used}
     except FileNotFoundError:
-        raise DataMissingError(f"no file {path}", "check the path after npz:") from None
+        hint = expected_at(path, "name an .npz file after npz:", lambda other: other.suffix == ".npz")
+        raise DataMissingError(f"no file {path}", hint) from None
     except storage.array_errors() as error:
         hint = "it may be cut short or hold Python objects; write plain arrays with numpy.savez"
         raise InputError(f"{path} is not a readable .npz archive: {error}", hint) from error

@@ -12,6 +12,7 @@ from kdbench.edge.device.archive import SUMS, sums_of, write_archive
 from kdbench.edge.device.packing import RESULT
 from kdbench.edge.device.plan import MANIFEST
 from kdbench.errors import InputError
+from kdbench.nearby import expected_at
 
 _AGAIN = "copy it from the device again"
 _LARGEST_BYTES = 2_000_000_000
@@ -34,7 +35,8 @@ def open_result(path: Path) -> dict[str, bytes]:
             raise InputError(f"{path} is {what}, not a result", "name the result.zip that run.py wrote")
         members = _members(path)
     except FileNotFoundError:
-        raise InputError(f"no result at {path}", "check the path") from None
+        hint = expected_at(path, "name the result.zip that run.py wrote", lambda other: other.suffix == ".zip")
+        raise InputError(f"no result at {path}", hint) from None
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, MemoryError) as error:
         raise InputError(f"{path} is not a readable result: {error}", _AGAIN) from error
     sums = members.pop(SUMS, b"")

@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 
 from kdbench import storage
 from kdbench.errors import InputError, first_line
+from kdbench.modelfile.facts import require_model_file
 
 _EXPORT_AGAIN = (
     "load it where you trust it and export it to ONNX: torch.onnx.export(program, f='model.onnx', dynamo=True)"
@@ -64,8 +65,7 @@ def load_program(path: Path) -> ExportedProgram:
 
 def _parts(path: Path) -> dict[str, bytes]:
     """Return the parts of the archive by their names without its folder."""
-    if not path.is_file():
-        raise InputError(f"no model file at {path}", "check the path")
+    require_model_file(path)
     try:
         storage.require_unpackable(path)
         with zipfile.ZipFile(path) as archive:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from kdbench import storage
 from kdbench.errors import InputError, first_line
+from kdbench.nearby import expected_at
 
 StateDict = dict[str, Tensor]
 
@@ -44,7 +45,8 @@ def read_tables(path: Path) -> dict[str, StateDict]:
     Raises InputError for a file that is missing, cut short, or holds no tensors by name.
     """
     if not path.is_file():
-        raise InputError(f"no weights at {path}", "check the path: a recipe's is relative to its file")
+        hint = expected_at(path, "name a file of weights; a recipe's path is relative to its file", Path.is_file)
+        raise InputError(f"no weights at {path}", hint)
     with path.open("rb") as stream:
         head = stream.read(64)
     if head.startswith(b"version https://git-lfs"):

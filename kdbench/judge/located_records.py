@@ -12,6 +12,7 @@ from kdbench.cycles import nothing_to_collect
 from kdbench.errors import InputError
 from kdbench.judge.excerpt_cache import ExcerptCache, excerpt_cache
 from kdbench.judge.excerpts import MAIN, Excerpt, Finding
+from kdbench.nearby import expected_at
 from kdbench.results.comparisons import REMEASURED
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RECORD
@@ -55,7 +56,8 @@ def _located(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) -
     notes: list[str] = []
     for path in paths:
         if not path.exists():
-            raise InputError(f"{path} does not exist", "name a folder of runs, such as runs/")
+            hint = expected_at(path, "name a folder of runs, such as runs/", Path.is_dir)
+            raise InputError(f"{path} does not exist", hint)
         for file in [path] if path.is_file() else _records_below(path, notes):
             run = _run_name(file, path)
             try:

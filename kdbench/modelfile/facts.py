@@ -22,10 +22,12 @@ from kdbench.modelfile.outputs import (
     values_behind,
 )
 from kdbench.modelfile.weights import nodes_of, weights_of
+from kdbench.nearby import expected_at
 
 if TYPE_CHECKING:
     import onnx
 
+_SUFFIXES = {".onnx", ".ort", ".pt2"}
 # ONNX element types of images and numbers; other types (string, bool, …) belong to other kinds of model.
 _INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 3: "int8", 10: "float16", 11: "float64"}
 _TOKEN_TYPES: Mapping[int, str] = {6: "int32", 7: "int64"}
@@ -187,10 +189,16 @@ def _vocabulary(model: "onnx.ModelProto", name: str) -> int | None:
     return min(tables, default=None)
 
 
+def require_model_file(path: Path) -> None:
+    """Raise InputError where no model file is at `path`; the hint names the file that was most likely meant."""
+    if not path.exists():
+        hint = expected_at(path, "name an .onnx, .ort or .pt2 file", lambda other: other.suffix.lower() in _SUFFIXES)
+        raise InputError(f"no model file at {path}", hint)
+
+
 def read_model(path: Path) -> "onnx.ModelProto":
     """Read an ONNX or .ort file without external weights; raises InputError, with what it is, for another file."""
-    if not path.exists():
-        raise InputError(f"no model file at {path}", "check the path")
+    require_model_file(path)
     if not path.is_file() and not path.is_dir():
         raise InputError(f"{path} is a device or a pipe, not a file", "give the path of an .onnx file")
     try:

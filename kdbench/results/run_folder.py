@@ -20,10 +20,12 @@ from typing import Self
 
 from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.nearby import nearest_path
 from kdbench.results.claim import require_free
 
 DEFAULT_PARENT = Path("runs")
 RECORD = "record.json"
+_LISTED = 5  # runs in a hint
 _CHOOSE_ANOTHER = "choose another folder with --out"
 
 
@@ -50,9 +52,9 @@ class RunFolder:
         run = cls(path.parent, path.name) if is_record else cls(path if path.is_dir() else path.parent)
         if not run.record.exists():
             if runs := sorted(record.parent.name for record in path.glob(f"*/{RECORD}")):
-                hint = f"name one of them: {', '.join(runs[-5:])}"
+                hint = f"name one of them: {', '.join(runs[-_LISTED:])}"
                 raise InputError(f"{path} is not a run but a folder of runs", hint)
-            raise InputError(f"no record at {run.record}", "check the path")
+            raise InputError(f"no record at {run.record}", _expected(path))
         return run
 
     @property
@@ -121,6 +123,19 @@ class RunFolder:
     def workspace(self) -> Path:
         """The folder for files that measuring processes exchange; it can be deleted."""
         return self.path / ".measuring"
+
+
+def _expected(path: Path) -> str:
+    """Return the hint for a path without a record: a run with a similar name, else those below runs/."""
+    expected = "name a run's folder or its record.json"
+    if meant := nearest_path(path, _is_run) or nearest_path(DEFAULT_PARENT / path, _is_run):
+        return f"{expected}; did you mean {str(meant)!r}?"
+    runs = sorted(str(record.parent) for record in DEFAULT_PARENT.glob(f"*/{RECORD}"))
+    return f"{expected}; there are: {', '.join(runs[-_LISTED:])}" if runs else expected
+
+
+def _is_run(path: Path) -> bool:
+    return path.suffix == ".json" or (path / RECORD).is_file()
 
 
 def folder_of(out: str | Path | None) -> Path | None:

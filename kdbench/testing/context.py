@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import pytest
 
 from kdbench.errors import InputError, KdbenchError
+from kdbench.nearby import nearest_path
 from kdbench.results.records import Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.testing.benchmarks import TerminalNotes, call_times
@@ -73,7 +74,10 @@ class Context:
         existing = next((candidate for candidate in candidates if candidate.exists()), None)
         if existing is None:
             folders = " nor in ".join(dict.fromkeys(str(candidate.parent) for candidate in candidates))
-            raise InputError(f"there is no {kind} {path.name} in {folders}", f"check the path {str(name)!r}")
+            near = (nearest_path(one, lambda other: other.suffix == path.suffix) for one in candidates)
+            meant = next(filter(None, near), None)
+            hint = f"name an existing {kind}" if meant is None else f"did you mean {str(meant)!r}?"
+            raise InputError(f"there is no {kind} {path.name} in {folders}", hint)
         return existing
 
     def _data(self, name: str | None) -> str | None:

@@ -14,6 +14,7 @@ from kdbench.judge.target import Target, targets_of
 from kdbench.machine import fingerprint
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.harness import check_config, measure
+from kdbench.modelfile.facts import require_model_file
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
@@ -70,6 +71,8 @@ def bench_models(
     named = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     options = options or Measure()
     inputs = inputs or InputOptions()
+    for path in named:
+        require_model_file(path)
     if inputs.accuracy and inputs.data is None:
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
     cards = cards or {}

@@ -19,7 +19,7 @@ from kdbench.compress.preparing import require_float32
 from kdbench.errors import InputError
 from kdbench.measure.admission import require_answer
 from kdbench.measure.bench_model import BenchModel
-from kdbench.modelfile.facts import read_facts
+from kdbench.modelfile.facts import read_facts, require_model_file
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions
 from kdbench.results.preprocessing import InputSpec, merged
@@ -67,6 +67,7 @@ def compress_model(
     """
     path, out, progress = Path(path), Path(out), progress or Silent()
     inputs, choice = inputs or InputOptions(), calibration or CalibrationChoice()
+    require_model_file(path)
     settings = dict(methods) if isinstance(methods, Mapping) else {method: {} for method in methods}
     chosen = {method: compressor(method, of_method) for method, of_method in settings.items()}
     if not chosen:

@@ -145,6 +145,18 @@ def test_a_model_and_options_that_do_not_fit(run_cli, tmp_path, shape, classes, 
 
 def test_accuracy_without_data(run_cli, tmp_path):
     assert_explained(run_cli("bench", linear(tmp_path / "model.onnx")), "accuracy needs data", "--no-accuracy")
+    gone = tmp_path / "mode1.onnx"
+    assert_explained(run_cli("bench", gone), f"no model file at {gone}", f"did you mean '{tmp_path / 'model.onnx'}'?")
+    assert_explained(run_cli("compress", gone), f"no model file at {gone}", "name an .onnx")
+
+
+@pytest.mark.parametrize(("command", "word"), [("list", "modles"), ("macs", "ptflop"), ("sweep", "many")])
+def test_a_word_that_is_none_of_the_known_ones(run_cli, command, word):
+    options = {"list": [word], "macs": ["vgg11_bn", "--convention", word], "sweep": ["digits", "--seeds", word]}
+    ended = run_cli(command, *options[command])
+    assert_explained(ended, repr(word), "")
+    assert "alue error" not in ended.err
+    assert "Input should" not in ended.err
 
 
 @pytest.mark.slow

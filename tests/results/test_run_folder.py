@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from kdbench.errors import InputError
@@ -30,6 +32,26 @@ def test_a_record_may_have_another_name(tmp_path):
 def test_a_path_without_a_record_is_refused(tmp_path, name):
     with pytest.raises(InputError, match="no record at"):
         RunFolder.of(tmp_path / name)
+
+
+@pytest.mark.parametrize("typed", ["runs/frist", "run/first", "RUNS/First", "first", "frist", "runs/first.d"])
+def test_the_run_that_was_meant_is_named(typed):
+    for name in ("first", "other"):
+        RunFolder(make_run(Path("runs", name))).record.write_text("{}")
+    with pytest.raises(InputError) as caught:
+        RunFolder.of(typed)
+    assert caught.value.hint.endswith("did you mean 'runs/first'?")
+
+
+def test_without_a_similar_name_the_runs_below_runs_are_listed():
+    with pytest.raises(InputError) as caught:
+        RunFolder.of("a")
+    assert caught.value.hint == "name a run's folder or its record.json"
+    for number in range(7):
+        RunFolder(make_run(Path("runs", f"run-{number}"))).record.write_text("{}")
+    with pytest.raises(InputError) as caught:
+        RunFolder.of("a")
+    assert caught.value.hint.endswith("; there are: " + ", ".join(f"runs/run-{number}" for number in range(2, 7)))
 
 
 def test_a_model_is_not_a_run(tmp_path):

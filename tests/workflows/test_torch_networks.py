@@ -273,7 +273,7 @@ def test_what_is_no_state_dict_is_refused_and_never_unpickled(network, tmp_path)
         written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): ("not a readable safetensors", "cut short"),
         written("text.pth", lambda path: path.write_text("hello")): ("not a state dict", save),
         written("lfs.pth", lambda path: path.write_text(lfs)): ("Git LFS", "git lfs pull"),
-        tmp_path / "missing.pth": ("no weights at", "check the path"),
+        tmp_path / "missing.pth": ("no weights at", "name a file of weights"),
     }
     for path, (message, hint) in files.items():
         with pytest.raises(InputError, match=message) as refused:

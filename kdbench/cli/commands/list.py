@@ -10,13 +10,22 @@ from typing import Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json
+from kdbench.cli.options import Json, one_of
 
 COLUMN = 32  # greatest width of the names' column, in characters
 Kind = StrEnum("Kind", "RECIPES DATASETS MODELS METHODS COMPRESSORS TRACKERS FORMATS STYLES TARGETS")
 
 
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.", metavar="KIND")], json: Json = False) -> None:
+def _kinds(incomplete: str) -> list[str]:
+    return [kind.value for kind in Kind if kind.startswith(incomplete)]
+
+
+def list_(
+    kind: Annotated[
+        Kind, typer.Argument(help="What to list.", metavar="KIND", parser=one_of(Kind, "KIND"), autocompletion=_kinds)
+    ],
+    json: Json = False,
+) -> None:
     """List recipes, datasets, models, methods, compressors, trackers, formats, styles or targets.
 
     With --json the result is an object of names and descriptions.

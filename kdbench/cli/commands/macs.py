@@ -8,7 +8,7 @@ import typer
 
 from kdbench import units
 from kdbench.cli import console
-from kdbench.cli.options import Json, Texts, assignments, option
+from kdbench.cli.options import Json, Texts, assignments, counted, one_of, option
 from kdbench.errors import InputError
 from kdbench.options import Option, shape
 
@@ -27,6 +27,10 @@ class Convention(StrEnum):
     PTFLOPS = "ptflops"
 
 
+def _conventions(incomplete: str) -> list[str]:
+    return [convention.value for convention in Convention if convention.startswith(incomplete)]
+
+
 _INPUT = Option("input", "Input shape", "CxHxW", shape, example="3x32x32, or 1x28x28 for MNIST")
 DEFAULT_SHAPE = (3, 32, 32)
 DEFAULT_CLASSES = 10
@@ -40,10 +44,20 @@ def macs(
     classes: Annotated[
         int | None,
         typer.Option(
-            min=1, max=10_000_000, help=f"Number of classes (default: {DEFAULT_CLASSES}; not for .onnx files)."
+            metavar="N",
+            parser=counted("--classes", 10_000_000),
+            help=f"Number of classes (default: {DEFAULT_CLASSES}; not for .onnx files).",
         ),
     ] = None,
-    convention: Annotated[Convention, typer.Option(help="Convention to count by.")] = Convention.CANONICAL,
+    convention: Annotated[
+        Convention,
+        typer.Option(
+            metavar=f"[{'|'.join(Convention)}]",
+            parser=one_of(Convention, "--convention"),
+            autocompletion=_conventions,
+            help="Convention to count by.",
+        ),
+    ] = Convention.CANONICAL,
     options: Annotated[Texts, option("--option", "KEY=VALUE", "Option of the model; repeatable.")] = None,
     by_layer: Annotated[bool, typer.Option("--by-layer", help="Also show every layer and its share.")] = False,
     json: Json = False,

@@ -35,13 +35,13 @@ def ready(
     from kdbench.results.records import RunRecord
     from kdbench.results.run_folder import RunFolder
 
+    folder = RunFolder.of(run)
     if not targets:
         from kdbench.judge.target import shipped_targets
 
         shipped = ", ".join(shipped_targets())
         raise InputError("no target is named", f"add --target T: one of {shipped}, or your own .toml file")
     loaded = load_targets(targets)
-    folder = RunFolder.of(run)
     record = RunRecord.read(folder.record)
     for card in record.models:
         file = folder.path / card.file

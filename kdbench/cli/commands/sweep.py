@@ -7,7 +7,7 @@ import typer
 from kdbench.cli import console
 from kdbench.cli.commands.run import Overrides, RecipeName, Resume, all_overrides
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, Title, option
+from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, Title, counted, option
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 if TYPE_CHECKING:
@@ -20,7 +20,12 @@ Axes = Annotated[
     Texts,
     option("--axis", "KEY=V1,V2", "Values of a recipe's key; repeatable: all combinations are points of the sweep."),
 ]
-Seeds = Annotated[int | None, option("--seeds", "N", "How many seeds every model is trained with.")]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds", metavar="N", parser=counted("--seeds", 1000), help="How many seeds every model is trained with."
+    ),
+]
 On = Annotated[str, option("--on", "ENGINE", "What runs the trainings: local (processes of this machine).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, and stop.")]
 

@@ -11,6 +11,7 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.export.state_dicts import Candidate, SeveralWeightsError, chosen_weights
 from kdbench.modelfile.known_inputs import sidecar_files
+from kdbench.nearby import expected_at
 from kdbench.recipe.models import ONNX
 from kdbench.results.run_folder import card_path
 
@@ -18,7 +19,8 @@ from kdbench.results.run_folder import card_path
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a model's file; raises InputError if there is none."""
     if not path.is_file():
-        raise InputError(f"there is no file {path}", "check the path of weights: a recipe's is relative to its file")
+        hint = expected_at(path, "name a file of weights; a recipe's path is relative to its file", Path.is_file)
+        raise InputError(f"there is no file {path}", hint)
     state = path.stat()
     content = _hash(path, state.st_size, state.st_mtime_ns)
     external = external_files(path) if path.suffix == ONNX else []

@@ -1,0 +1,61 @@
+"""Paths that lead nowhere: what was expected there, and the existing path that was most likely meant."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from kdbench.registry import nearest
+
+_MOST_ENTRIES = 1000  # of a folder that are looked at
+
+
+def expected_at(path: Path, expected: str, fits: Callable[[Path], bool]) -> str:
+    """Return the hint for a path where nothing is: `expected`, and the existing path that is most like it.
+
+    `fits` says which paths could be meant.
+
+        >>> expected_at(Path("runs/digts"), "name a run's folder", Path.is_dir)
+        "name a run's folder; did you mean 'runs/digits'?"
+    """
+    meant = nearest_path(path, fits)
+    return expected if meant is None else f"{expected}; did you mean {str(meant)!r}?"
+
+
+def nearest_path(path: Path, fits: Callable[[Path], bool]) -> Path | None:
+    """Return the existing path that `path` most likely means, or None: `fits` admits it, each part is a similar name.
+
+    Upper and lower case, and a suffix that is missing or another one, make no difference.
+    """
+    try:
+        return _nearest(path, fits)
+    except (OSError, ValueError):  # a folder that cannot be read, a name that is too long or has a NUL
+        return None
+
+
+def _nearest(path: Path, fits: Callable[[Path], bool]) -> Path | None:
+    if not path.name:
+        return None
+    above = path.parent
+    folder = above if above.is_dir() else _nearest(above, Path.is_dir)
+    if folder is None:
+        return None
+    names = [entry.name for entry in _entries(folder) if fits(entry)]
+    return None if (name := _nearest_name(path.name, names)) is None else folder / name
+
+
+def _nearest_name(name: str, names: list[str]) -> str | None:
+    """Return the name that `name` most likely means: one that differs by case or suffix, or else a similar one.
+
+    Suffixes do not count: of short names they would be most of what is similar.
+    """
+    folded = {one.casefold(): one for one in names}
+    stems = {Path(one).stem: one for one in folded}
+    wanted = name.casefold()
+    same = next((one for one in (wanted, stems.get(wanted), stems.get(Path(wanted).stem)) if one in folded), None)
+    similar = None if same is not None else nearest(Path(wanted).stem, sorted(stems))
+    meant = same if similar is None else stems[similar]
+    return None if meant is None else folded[meant]
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    return islice(folder.iterdir(), _MOST_ENTRIES)
