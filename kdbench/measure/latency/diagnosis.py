@@ -111,7 +111,7 @@ def two_states(data: Clustered) -> str | None:
         gap = slow[0] - fast[-1]
         if gap > _CLEFT * max(np.ptp(fast), np.ptp(slow)) and gap >= _TELLING_GAP * fast[-1]:
             groups = (f"{units.time(float(np.median(group)))} in {len(group)}" for group in (fast, slow))
-            return f"sessions are of two kinds: {' and '.join(groups)}"
+            return f"sessions are of two kinds: medians of {' and '.join(groups)}"
     return None
 
 
@@ -136,9 +136,9 @@ def _doubts(
     median_ns = float(np.median(data.values))
     as_floor = (configuration.batch, configuration.mode, configuration.runtime) == (1, "stream", "onnxruntime")
     if as_floor and median_ns < _FLOORS * floor_ns:
-        yield "near_floor", f"an empty call costs {floor_ns / 1e3:.1f} of its {median_ns / 1e3:.1f} µs"
+        yield "near_floor", f"an empty call costs {floor_ns / 1e3:.1f} µs of its median of {median_ns / 1e3:.1f} µs"
     if median_ns < _CLOCK_STEPS * step_ns:
-        yield "coarse_clock", f"the clock's step is {step_ns:.0f} of its {median_ns:.0f} ns"
+        yield "coarse_clock", f"the clock's step is {step_ns:.0f} ns of its median of {median_ns:.0f} ns"
 
 
 def _warning(id_: str, code: str, reasons: Sequence[tuple[Configuration, str]]) -> Diagnostic:

@@ -99,14 +99,17 @@ def test_sessions_of_two_kinds(diagnosed):
 def test_a_call_near_the_floor(diagnosed, number, median_ns, codes):
     findings = diagnosed({number: blocks(np.full((5, 4), median_ns))})
     assert [w.code for w in findings] == codes
-    assert all("an empty call costs 5.0 of its 99.0 µs" in w.message for w in findings)
+    assert all(
+        w.message.endswith("at batch 1, 1 thread: an empty call costs 5.0 µs of its median of 99.0 µs")
+        for w in findings
+    )
 
 
 @pytest.mark.parametrize(("median_ns", "codes"), [(3_990, ["coarse_clock"]), (4_010, [])])
 def test_a_call_of_few_clock_steps(diagnosed, median_ns, codes):
     findings = diagnosed({BATCH_8: blocks(np.full((5, 4), median_ns))})
     assert [w.code for w in findings] == codes
-    assert all("the clock's step is 40 of its 3990 ns" in w.message for w in findings)
+    assert all("the clock's step is 40 ns of its median of 3990 ns" in w.message for w in findings)
 
 
 def test_the_clocks_step_is_that_of_its_readings(monkeypatch):
@@ -183,7 +186,7 @@ def sessions(*medians):
 @pytest.mark.parametrize(
     ("medians", "output"),
     [
-        ((500e3, 560e3, 501e3, 502e3, 562e3), "sessions are of two kinds: 501 µs in 3 and 561 µs in 2"),
+        ((500e3, 560e3, 501e3, 502e3, 562e3), "sessions are of two kinds: medians of 501 µs in 3 and 561 µs in 2"),
         ((500e3, 560e3, 501e3, 502e3, 503e3), None),  # one odd session is no kind
         ((500e3, 560e3, 501e3, 562e3), None),  # too few to tell
         ((500e3, 515e3, 501e3, 502e3, 516e3), None),  # 3 % apart
