@@ -39,6 +39,9 @@ class Progress:
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Report that `done` of `total` units of the current stage are finished."""
 
+    def waiting(self, detail: str) -> None:
+        """Report every moment, after a note, that nothing is done meanwhile: the time does not count for the pace."""
+
     def board(self, board: Board) -> None:
         """Report the state of tasks that run side by side, in place of steps."""
 
@@ -70,6 +73,10 @@ class SubProgress(Progress):
         share = min(done / total, 1.0) if total else 1.0
         text = ": ".join(filter(None, (self.detail, detail)))
         self.parent.step(self.start + share * (self.end - self.start), 1.0, text)
+
+    def waiting(self, detail: str) -> None:
+        """Pass on the wait."""
+        self.parent.waiting(detail)
 
     def note(self, text: str) -> None:
         """Pass on the note."""

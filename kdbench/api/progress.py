@@ -60,6 +60,10 @@ class NotebookProgress(Progress):
         if self._clock_s() - self._drawn_s >= _EVERY_S:
             self._show(done / total if total else 0.0, detail)
 
+    def waiting(self, detail: str) -> None:
+        """Draw what is waited for, in place of the bar's detail."""
+        self.step(0, 1, detail)
+
     def note(self, text: str) -> None:
         """Add a line."""
         self._notes.append(text)

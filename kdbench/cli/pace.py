@@ -12,13 +12,22 @@ class Pace:
         self.started_s = clock_s()
         self._clock_s = clock_s
         self._first: tuple[float, float] | None = None  # when it came, and how much was done by then
+        self._paused_s: float | None = None  # when the stage was last known to wait
 
     def remaining(self, done: float, total: float) -> str:
         """Note a step and return how long the rest will take; empty while the pace is unknown."""
-        now_s = self._clock_s()
+        now_s, self._paused_s = self._clock_s(), None
         if self._first is None:
             self._first = now_s, done
         first_s, first_done = self._first
         if not first_done < done < total:
             return ""
         return f"{units.duration((now_s - first_s) / (done - first_done) * (total - done))} left"
+
+    def pause(self) -> None:
+        """Note that the stage waits: the time from one such call to the next, without a step between, does not count."""
+        now_s = self._clock_s()
+        if self._first is not None and self._paused_s is not None:
+            first_s, first_done = self._first
+            self._first = first_s + now_s - self._paused_s, first_done
+        self._paused_s = now_s

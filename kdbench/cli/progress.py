@@ -51,6 +51,7 @@ def _drawing(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
 
 
 _MOST_RUNNING = 8  # tasks that have a line of their own
+_WAITING_S = 60.0  # from one line that tells of a wait to the next
 
 
 def in_words(row: Row) -> str:
@@ -90,6 +91,7 @@ class Plain(Quiet):
         self._wrote_s = clock_s()
         self._pace = Pace(clock_s)
         self._counts: list[Row] = []
+        self._told_s: float | None = None  # when a line last told of the present wait
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Write the stage's line."""
@@ -100,12 +102,22 @@ class Plain(Quiet):
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Write how much of the stage is done, unless a line was written moments ago."""
         left = self._pace.remaining(done, total)
-        now_s = self._clock_s()
+        now_s, self._told_s = self._clock_s(), None
         if now_s - self._wrote_s < self._every_s:
             return
         self._wrote_s = now_s
         parts = [f"{100 * done / total:.0f} %" if total else "", one_line(detail), left]
         self._write("      " + " · ".join(part for part in parts if part))
+
+    def waiting(self, detail: str) -> None:
+        """Write a line a minute; the first is the note that came before."""
+        self._pace.pause()
+        now_s = self._clock_s()
+        if self._told_s is None:
+            self._told_s = now_s
+        elif now_s - self._told_s >= _WAITING_S:
+            self._told_s = self._wrote_s = now_s
+            self._write(f"      {one_line(detail)}")
 
     def board(self, board: Board) -> None:
         """Write a line for each kind of task, unless lines were written moments ago or all is as it was."""
@@ -149,6 +161,12 @@ class Live(Quiet):
         assert self._task is not None, "a step before the first stage"
         left = self._pace.remaining(done, total)
         self._display.update(self._task, completed=done, total=total, time=left, detail=one_line(detail))
+
+    def waiting(self, detail: str) -> None:
+        """Show what is waited for beside the bar."""
+        self._pace.pause()
+        if self._task is not None:
+            self._display.update(self._task, time="", detail=one_line(detail))
 
     def board(self, board: Board) -> None:
         """Redraw a bar for each kind of task, and a line for each of the tasks that run."""

@@ -55,6 +55,12 @@ class Titled(Progress):
         left = self._pace.remaining(done, total)
         self._show(f"{left} · {self._stage}" if left else self._stage)
 
+    def waiting(self, detail: str) -> None:
+        """Pass on the wait, which no remaining time includes."""
+        self._progress.waiting(detail)
+        self._pace.pause()
+        self._show(self._stage)
+
     def board(self, board: Board) -> None:
         """Show how long the unfinished tasks take, where that is known."""
         self._progress.board(board)

@@ -33,7 +33,7 @@ def machine_lock(progress: Progress, lock_name: str = LOCK) -> Iterator[None]:
         if not waiting:
             progress.note("another kdbench is measuring on this machine: waiting for it to finish")
         waiting = True
-        progress.step(0, 1, f"waiting for another measurement, {time.monotonic() - begin:.0f} s")
+        progress.waiting(f"waiting for another measurement, {time.monotonic() - begin:.0f} s")
         time.sleep(_RETRY_S)
     try:
         yield

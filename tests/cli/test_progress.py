@@ -6,6 +6,7 @@ import pytest
 
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.progress import Live, Plain, Quiet, watching
+from kdbench.progress import SubProgress
 
 
 class Clock:
@@ -73,6 +74,32 @@ def test_a_step_without_progress_promises_no_time(plain, clock, lines):
     clock.now_s += 10
     plain.step(5, 5, "done")
     assert lines[1:] == ["      0 %", "      100 % · done"]
+
+
+def test_a_wait_is_a_line_a_minute_and_no_part_of_the_remaining_time(plain, clock, lines):
+    plain.stage("measure", 1, 1)
+    plain.step(0, 10)
+    clock.now_s += 10
+    plain.step(5, 10)
+    plain.note("waiting for another")
+    for _ in range(4 * 345):  # as often as the lock is tried
+        SubProgress(plain, 0.5, 1.0, "latency").waiting("waiting")
+        clock.now_s += 0.25
+    clock.now_s += 10 - 0.25
+    plain.step(10, 20)
+    assert lines[1:3] == ["      50 % · 10.0 s left", "      waiting for another"]
+    assert lines[3:-1] == ["      waiting"] * 5
+    assert lines[-1] == "      50 % · 20.0 s left"  # ten steps took 20 s of work
+
+
+def test_every_wait_is_told_anew(plain, clock, lines):
+    plain.stage("measure", 1, 1)
+    for _ in range(2):
+        plain.waiting("waiting")
+        clock.now_s += 59
+        plain.waiting("waiting")
+        plain.step(0, 0)
+    assert "      waiting" not in lines
 
 
 def test_notes_are_not_throttled(plain, lines):

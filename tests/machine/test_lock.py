@@ -16,13 +16,13 @@ class Watcher:
     """Lets go of what the lock waits for as soon as the wait is told."""
 
     def __init__(self, release=lambda: None):
-        self.notes, self.steps, self._release = [], [], release
+        self.notes, self.waits, self._release = [], [], release
 
     def note(self, text):
         self.notes.append(text)
 
-    def step(self, done, total, detail=""):
-        self.steps.append(detail)
+    def waiting(self, detail):
+        self.waits.append(detail)
         self._release()
 
 
@@ -37,7 +37,7 @@ def test_a_free_lock_is_taken_without_a_word():
         pass
     with machine_lock(watcher):
         pass
-    assert (watcher.notes, watcher.steps) == ([], [])
+    assert (watcher.notes, watcher.waits) == ([], [])
 
 
 def test_a_second_measurement_waits_visibly_for_the_first():
@@ -58,7 +58,7 @@ def test_a_second_measurement_waits_visibly_for_the_first():
     thread.join()
     assert order == ["first", "second"]
     assert watcher.notes == ["another kdbench is measuring on this machine: waiting for it to finish"]
-    assert "waiting for another measurement" in watcher.steps[0]
+    assert "waiting for another measurement" in watcher.waits[0]
 
 
 def test_the_lock_of_a_process_that_is_killed_is_free():

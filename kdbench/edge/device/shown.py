@@ -36,6 +36,10 @@ class Shown(Progress):
             sys.stderr.write(f"\r{self._title}  {percent:3d} %  {detail[:40]:40}\r")
             sys.stderr.flush()
 
+    def waiting(self, detail: str) -> None:
+        """Show what is waited for in place of how far the stage is."""
+        self.step(0, 1, detail)
+
     def note(self, text: str) -> None:
         """Show a message."""
         say(text)

@@ -89,6 +89,8 @@ class _Worker:
         match message:
             case {"step": [done, total, detail]}:
                 progress.step(done, total, detail)
+            case {"waiting": detail}:
+                progress.waiting(detail)
             case {"note": text}:
                 progress.note(text)
             case {"error": {"type": name, "message": text, "hint": hint}}:

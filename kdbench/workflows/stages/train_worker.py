@@ -30,6 +30,10 @@ class JsonProgress(Silent):
         """Write how far the training is."""
         _write({"step": [done, total, detail]})
 
+    def waiting(self, detail: str) -> None:
+        """Write what is waited for."""
+        _write({"waiting": detail})
+
     def note(self, text: str) -> None:
         """Write the note."""
         _write({"note": text})

@@ -33,6 +33,10 @@ class JsonProgress(Silent):
             self._wrote_s = time.monotonic()
             self.write({"step": [done, total, detail]})
 
+    def waiting(self, detail: str) -> None:
+        """Write what the task waits for."""
+        self.step(0, 1, detail)
+
     def note(self, text: str) -> None:
         """Write the note."""
         self.write({"note": text})
