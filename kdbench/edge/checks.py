@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.edge.tolerances import arithmetic
 from kdbench.errors import InputError
-from kdbench.judge.target import Target
+from kdbench.judge.target import Target, load_target, shipped_targets
 from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.weights import nodes_of
 from kdbench.results.records import Diagnostic
@@ -67,10 +67,18 @@ def limits_of(target: Target, python: str | None = None, onnxruntime: str | None
 
 def require_bundled_runtime(target: Target) -> None:
     """Raise InputError for a target whose runtime is not the one that a bundle measures with."""
-    runtime = target.device.runtime
-    if runtime not in {None, "onnxruntime"}:
-        message = f"{target.in_words} runs {runtime}, and a bundle measures with onnxruntime"
-        raise InputError(message, "choose a target with onnxruntime; kdbench list targets shows them")
+    if not _runs_bundles(target):
+        message = f"{target.in_words} runs {target.device.runtime}, and a bundle measures with onnxruntime"
+        raise InputError(message, f"choose one of {', '.join(bundled_targets())}, or your own .toml file")
+
+
+def bundled_targets() -> list[str]:
+    """Return the names of the shipped targets whose devices run bundles."""
+    return [name for name in shipped_targets() if _runs_bundles(load_target(name))]
+
+
+def _runs_bundles(target: Target) -> bool:
+    return target.device.runtime in {None, "onnxruntime"}
 
 
 def too_new(path: Path, limits: Limits | None) -> str:

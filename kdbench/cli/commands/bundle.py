@@ -29,7 +29,10 @@ def bundle(
     target: Annotated[
         str | None,
         typer.Option(
-            "--target", metavar="T", help="The device: a shipped target, or a .toml file.", autocompletion=target_names
+            "--target",
+            metavar="T",
+            help="The device: a shipped target (kdbench list targets) or a .toml file.  [required]",
+            autocompletion=target_names,
         ),
     ] = None,
     models: Annotated[
@@ -62,9 +65,14 @@ def bundle(
     Example: kdbench bundle runs/first --target raspberry-pi-5
     """
     from kdbench.cli.progress import watching
+    from kdbench.results.run_folder import RunFolder
 
+    RunFolder.of(run)  # a run that is not there is the first thing to know
     if target is None:
-        raise InputError("no target is named", "add --target T: kdbench list targets shows the shipped ones")
+        from kdbench.edge.checks import bundled_targets
+
+        shipped = ", ".join(bundled_targets())
+        raise InputError("no target is named", f"add --target T: one of {shipped}, or your own .toml file")
     typed = dict(zip(_OPTIONS, (threads, batch, budget, precision, sessions, energy), strict=True))
     options = {
         field: MEASURE[field].read(text, f"--{MEASURE[field].name}")

@@ -1,0 +1,32 @@
+"""What `kdbench bundle` asks for before it packs anything; the whole way is in tests/edge."""
+
+import pytest
+
+from kdbench.edge.checks import bundled_targets
+from kdbench.judge.target import load_target, shipped_targets
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "record.json").write_text("{}")
+    return "first"
+
+
+def test_without_a_target_those_that_run_bundles_are_named(run_cli, run):
+    ended = run_cli("bundle", run)
+    assert ended.code == 3
+    named = {name for name in shipped_targets() if name in ended.err}
+    runtimes = {name: load_target(name).device.runtime for name in shipped_targets()}
+    assert named == {name for name, runtime in runtimes.items() if runtime in (None, "onnxruntime")}
+    assert "raspberry-pi-5" in named
+    assert named == set(bundled_targets())
+
+
+def test_a_run_that_is_not_there_is_refused_before_a_target_is_asked_for(run_cli, run):
+    for command in ("bundle", "ready"):
+        ended = run_cli(command, "frist")
+        assert ended.code == 3
+        assert "no record at frist" in ended.err
+        assert "'first'" in ended.err
