@@ -25,7 +25,7 @@ class Pace:
         return f"{units.duration((now_s - first_s) / (done - first_done) * (total - done))} left"
 
     def pause(self) -> None:
-        """Note that the stage waits: the time from one such call to the next, without a step between, does not count."""
+        """Note that the stage waits: the time from one such call to the next, without a step between, is left out."""
         now_s = self._clock_s()
         if self._first is not None and self._paused_s is not None:
             first_s, first_done = self._first

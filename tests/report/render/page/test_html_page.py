@@ -211,6 +211,18 @@ def test_nothing_sticks_out_and_everything_can_be_hit(page, path, width, scheme)
     assert page.evaluate(small) == []
 
 
+def test_on_a_narrow_screen_each_table_scrolls_and_a_cut_edge_has_a_shadow(page, path):
+    page.resize(390, 800)
+    page.open(path)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.evaluate("[...document.querySelectorAll('table')].every((each) => each.parentElement.matches('.wide'))")
+    wide = "[...document.querySelectorAll('.wide')].filter((box) => box.scrollWidth > box.clientWidth)"
+    assert page.evaluate(f"{wide}.length") > 2
+    # Covers of the paper's colour scroll along (local) and hide the shadows, which stay, at an end.
+    layers = f"[...new Set({wide}.map((box) => getComputedStyle(box).backgroundAttachment))]"
+    assert page.evaluate(layers) == ["local, local, scroll, scroll"]
+
+
 def test_figures_follow_the_scheme(page, path):
     page.open(path)
     ink = "getComputedStyle(document.querySelector('svg text')).fill"
