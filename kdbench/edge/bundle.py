@@ -71,6 +71,7 @@ def make_bundle(
     record: str,
     target: str,
     target_text: str,
+    run_folder: str = "",
     samples: int = SAMPLES,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -131,6 +132,7 @@ def make_bundle(
         memory_processes=memory.PROCESSES,
         memory_calls=memory.CALLS,
         files={name: sha256(content) for name, content in sorted(members.items())},
+        folder=run_folder,
     )
     manifest = (storage.json_text(plan.to_json()) + "\n").encode()
     members[MANIFEST] = manifest

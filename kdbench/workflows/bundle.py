@@ -111,6 +111,7 @@ def bundle(
             record=record.hash(),
             target=judged.name,
             target_text=text,
+            run_folder=str(folder.path),
             samples=samples,
             progress=progress,
         )

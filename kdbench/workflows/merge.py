@@ -1,5 +1,6 @@
 """The workflow behind `kdbench merge`: a device's result becomes part of a run's record, and can be taken out again."""
 
+import shlex
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ def merge(run: str | Path, result: str | Path, *, name: str | None = None) -> Me
         _require_same_models(record, checked, path)
         apart = _differences(record, checked)
         called = name or device_name(checked, target_fits=_names_device(checked) and not apart)
-        _require_new(record, checked, called)
+        _require_new(record, checked, called, folder.path)
         with temporary.folder() as place:
             findings = findings_of(checked, record.cards, place)
         device = device_run(checked, called, findings)
@@ -62,6 +63,9 @@ def remove(run: str | Path, name: str) -> Merged:
     folder = _of(run)
     with claimed(folder.path):
         record = RunRecord.read(folder.record)
+        if not record.devices:
+            hint = f"kdbench merge {shlex.quote(str(folder.path))} result.zip merges one"
+            raise InputError(f"no device's results are merged into {folder.path}", hint)
         device_called(record, name)
         restored = without_device(record, name)
         _write(restored, folder)
@@ -93,13 +97,15 @@ def _require_same_models(record: RunRecord, result: Result, path: Path) -> None:
             raise InputError(message, "make a new bundle of the run, and measure that")
 
 
-def _require_new(record: RunRecord, result: Result, name: str) -> None:
+def _require_new(record: RunRecord, result: Result, name: str, run: Path) -> None:
+    quoted = shlex.quote(str(run))
     for device in record.devices:
+        remove = f"kdbench merge {quoted} --remove {device.name}"
         if device.result == result.id:
-            hint = f"it is there as {device.name!r}: kdbench merge RUN --remove {device.name} takes it out"
+            hint = f"it is there as {device.name!r}: {remove} takes it out"
             raise InputError("this result is merged already", hint)
         if device.name == name:
-            hint = f"give this one another name with --name, or take the other out with --remove {name}"
+            hint = f"give this one another name with --name, or take the other out: {remove}"
             raise InputError(f"the record has results of {name!r} already, of {device.created}", hint)
 
 

@@ -42,8 +42,9 @@ def test_what_the_device_measured_becomes_numbers_of_the_device_and_can_be_taken
     text = (run / "report.md").read_text()
     assert "| `small` |" in text.partition("## Latency on devices")[2].partition("\n## ")[0]
 
-    with pytest.raises(InputError, match="merged already"):
+    with pytest.raises(InputError, match="merged already") as caught:
         merge(run, result, name="another")
+    assert f"kdbench merge {run} --remove here" in caught.value.hint
     remove(run, "here")
     assert (run / "record.json").read_bytes() == before
     assert not (run / "devices").exists()
@@ -54,13 +55,19 @@ def test_the_command_says_what_it_did(run, result, capsys):
     assert main(["merge", str(run), str(result), "--name", "pi", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["devices"] == ["pi"]
     assert main(["merge", str(run), "--remove", "pi"]) == 0
+    capsys.readouterr()
     assert main(["merge", str(run), "--remove", "pi"]) == 3
     assert main(["merge", str(run)]) == 3
+    assert capsys.readouterr().err.count(f"kdbench merge {run} result.zip") == 2
 
 
-def test_a_measurement_that_is_complete_is_not_repeated(measured, tmp_path):
+def test_a_measurement_that_is_complete_is_not_repeated(measured, tmp_path, monkeypatch, capsys):
     again = tmp_path / "again.zip"
+    monkeypatch.chdir(tmp_path)
     assert on_device(["--out", str(again)], bundle=measured / "bundle") == 0
+    said = capsys.readouterr().err
+    assert "result: again.zip\n" in said  # from where its user stands
+    assert f"kdbench merge {measured / 'run'} again.zip\n" in said  # the host's run
     first = json.loads((measured / "bundle" / "work" / "plan.json").read_text())
     assert first["bundle"]
     assert again.stat().st_size == (measured / "bundle" / "result.zip").stat().st_size

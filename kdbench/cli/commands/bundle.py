@@ -1,5 +1,6 @@
 """`kdbench bundle`: a run's models packed for a device."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,7 +98,7 @@ def bundle(
             out=out,
             progress=progress,
         )
-    _show(made, json=json)
+    _show(made, run, json=json)
     return 0
 
 
@@ -108,8 +109,9 @@ def _samples(text: str) -> int:
         raise InputError(f"--samples: {error}", "for example 300") from None
 
 
-def _show(made: Any, *, json: bool) -> None:
+def _show(made: Any, run: Path, *, json: bool) -> None:
     from kdbench import units
+    from kdbench.results.run_folder import RunFolder
 
     size, plan = made.file.stat().st_size, made.bundle.plan
     if json:
@@ -126,4 +128,6 @@ def _show(made: Any, *, json: bool) -> None:
     console.result(f"bundle: {made.file} ({units.size(size)}; {names}; {plan.samples} samples)")
     console.result("on the device, with Python 3.9 or later, numpy and onnxruntime:")
     console.result(f"  python3 -m zipfile -e {made.file.name} bundle && python3 bundle/run.py")
-    console.result("back here: kdbench merge RUN result.zip")
+    folder = RunFolder.of(run).path
+    console.result("back here, with the file bundle/result.zip that it writes:")
+    console.result(f"  {shlex.join(('kdbench', 'merge', str(folder), 'result.zip'))}")

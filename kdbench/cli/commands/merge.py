@@ -1,5 +1,6 @@
 """`kdbench merge`: a device's result as part of a run's record."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,9 @@ def merge(
     from kdbench.workflows import merge as workflow
 
     if (result is None) == (remove is None):
-        raise InputError("name a RESULT to merge, or a device to --remove", "kdbench merge RUN result.zip")
+        raise InputError(
+            "name a RESULT to merge, or a device to --remove", f"kdbench merge {shlex.quote(str(run))} result.zip"
+        )
     if remove is not None:
         merged = workflow.remove(run, remove)
     else:

@@ -91,7 +91,7 @@ class BundledModel:
 class Plan:
     """All that a device is asked. `record` is the hash of the run's record, `target` the name of its target.
 
-    `null` is a model that computes nothing; `files` maps the files of the bundle to their SHA-256.
+    `folder` is the run's on the host, as its user named it (empty in bundles of earlier versions). `null` is a model that computes nothing; `files` maps the files of the bundle to their SHA-256.
     """
 
     schema: int
@@ -108,6 +108,7 @@ class Plan:
     memory_processes: int
     memory_calls: int
     files: dict[str, str]
+    folder: str = ""
 
     def within(self, folder: Path) -> "Plan":
         """Return the plan with absolute paths, for the bundle in `folder`."""

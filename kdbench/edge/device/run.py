@@ -19,6 +19,7 @@ if sys.version_info < (3, 9):  # noqa: UP036 - whoever has an older one reads th
     sys.exit("error: this needs Python 3.9 or later")
 
 import argparse
+import shlex
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -51,7 +52,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
     from kdbench.edge.device.packing import pack
     from kdbench.edge.device.preflight import device_of
     from kdbench.edge.device.settings import requested, settings_for
-    from kdbench.edge.device.shown import Shown, say
+    from kdbench.edge.device.shown import Shown, say, shown_path
     from kdbench.edge.device.store import Store, forget
     from kdbench.edge.device.summary import summary
     from kdbench.machine.lock import machine_lock
@@ -92,8 +93,9 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
         pack(options.out, store, plan, identity, settings, complete=complete)
         for line in summary(measurement):
             say(line)
-    say(f"{'result' if complete else 'result so far'}: {options.out}")
-    say(f"next, on the host: kdbench merge RUN {options.out.name}")
+    say(f"{'result' if complete else 'result so far'}: {shown_path(options.out)}")
+    words = ("kdbench", "merge", plan.folder or "RUN", options.out.name)
+    say(f"next: copy it to the host, and there: {' '.join(map(shlex.quote, words))}")
     return 0 if complete else EXIT_INTERRUPTED
 
 
