@@ -91,7 +91,8 @@ class BundledModel:
 class Plan:
     """All that a device is asked. `record` is the hash of the run's record, `target` the name of its target.
 
-    `folder` is the run's on the host, as its user named it (empty in bundles of earlier versions). `null` is a model that computes nothing; `files` maps the files of the bundle to their SHA-256.
+    `folder` is the run's on the host, as its user named it (empty in bundles of earlier versions). `null` is a model
+    that computes nothing; `files` maps the files of the bundle to their SHA-256.
     """
 
     schema: int

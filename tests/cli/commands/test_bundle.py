@@ -1,7 +1,12 @@
 """What `kdbench bundle` asks for before it packs anything; the whole way is in tests/edge."""
 
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from kdbench.cli.commands.bundle import _show
 from kdbench.edge.checks import bundled_targets
 from kdbench.judge.target import load_target, shipped_targets
 
@@ -22,6 +27,20 @@ def test_without_a_target_those_that_run_bundles_are_named(run_cli, run):
     assert named == {name for name, runtime in runtimes.items() if runtime in (None, "onnxruntime")}
     assert "raspberry-pi-5" in named
     assert named == set(bundled_targets())
+
+
+def test_the_way_back_names_the_run_as_it_was_typed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("my runs", "first")
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text("{}")
+    (folder / "pi.zip").write_bytes(b"bundle")
+    packed = SimpleNamespace(id="0", plan=SimpleNamespace(models=(), samples=3))
+    for run in (folder, folder / "record.json"):
+        _show(SimpleNamespace(file=folder / "pi.zip", bundle=packed, cautions=()), run, json=False)
+        *_, there, _, here = capsys.readouterr().out.splitlines()
+        assert there.split("&&")[-1].split() == ["python3", "bundle/run.py"]
+        assert shlex.split(here) == ["kdbench", "merge", "my runs/first", "result.zip"]
 
 
 def test_a_run_that_is_not_there_is_refused_before_a_target_is_asked_for(run_cli, run):
