@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdbench import losses
     from kdbench.api.callables import CallableTimes, time_callable
+    from kdbench.api.decisions import Comparison, Verdict
     from kdbench.api.judging import compare, judge
     from kdbench.api.measuring import bench
     from kdbench.api.results import Results
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from kdbench.recipe import Measure, Recipe
     from kdbench.recipe.loading import load_recipe
     from kdbench.results.cards import ModelCard
-    from kdbench.results.comparisons import Comparison
     from kdbench.results.records import Measurement, Pair, RunRecord
-    from kdbench.results.verdicts import Verdict
 
 try:
     from kdbench._version import __version__  # written by the build, from the last tag
@@ -55,7 +54,7 @@ __all__ = [
 
 _MODULES = {
     "CallableTimes": "kdbench.api.callables",
-    "Comparison": "kdbench.results.comparisons",
+    "Comparison": "kdbench.api.decisions",
     "KdbenchError": "kdbench.errors",
     "Measure": "kdbench.recipe",
     "Measurement": "kdbench.results.records",
@@ -65,7 +64,7 @@ _MODULES = {
     "Results": "kdbench.api.results",
     "RunRecord": "kdbench.results.records",
     "Study": "kdbench.api.study",
-    "Verdict": "kdbench.results.verdicts",
+    "Verdict": "kdbench.api.decisions",
     "bench": "kdbench.api.measuring",
     "compare": "kdbench.api.judging",
     "judge": "kdbench.api.judging",

@@ -52,8 +52,8 @@ class ShownFigure:
         return self.svg
 
 
-def page(tables: Sequence[Table], lines: Sequence[str]) -> str:
-    """Return tables and the lines below them as HTML for a notebook's cell."""
+def page(tables: Sequence[Table], lines: Sequence[str], above: Sequence[str] = ()) -> str:
+    """Return tables, with lines of text below and above them, as HTML for a notebook's cell."""
     from kdbench.report.render.html import excerpt
 
-    return excerpt(tables, lines)
+    return excerpt(tables, lines, above)

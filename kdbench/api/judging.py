@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdbench.api.decisions import Comparison, Verdict
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
 from kdbench.errors import InputError
@@ -13,11 +14,9 @@ from kdbench.judge.readiness import judge as judge_record
 from kdbench.judge.target import Target, load_target
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
-from kdbench.results.comparisons import Comparison
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, read_samples
-from kdbench.results.verdicts import Verdict
 from kdbench.validation import validated
 
 Run = Results | RunRecord | str | Path
@@ -35,7 +34,7 @@ def judge(run: Run, target: Target | str | Path, models: Sequence[str] | str | N
     but the teachers are judged. Raises InputError for an unknown target or model.
     """
     named = [models] if isinstance(models, str) else models
-    return judge_record(_record(run), target if isinstance(target, Target) else load_target(target), named)
+    return Verdict.of(judge_record(_record(run), target if isinstance(target, Target) else load_target(target), named))
 
 
 def compare(
@@ -79,11 +78,11 @@ def compare(
                 out=out,
                 progress=displayed,
             )
-        return comparison
+        return Comparison.of(comparison)
     if needless := [name for name, value in (("measure", measure), ("data", data), ("out", out)) if value is not None]:
         message = f"{needless[0]} is for a measurement, and stored records are compared"
         raise InputError(message, f"add remeasure=True, or leave {needless[0]} out")
-    return compare_records(
+    compared = compare_records(
         _record(base),
         _record(new),
         models=partners or {},
@@ -92,6 +91,7 @@ def compare(
         base_samples=_samples(base),
         new_samples=_samples(new),
     )
+    return Comparison.of(compared)
 
 
 def _partners(models: Mapping[str, str] | Sequence[str] | str | None) -> Mapping[str, str] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kdbench import extras
+from kdbench.api.decisions import Verdict
 from kdbench.api.display import ShownFigure, ShownTable, page
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
@@ -15,7 +16,6 @@ from kdbench.report.figures import FIGURES
 from kdbench.report.tables import TABLES
 from kdbench.results.records import Measurement, Pair, RunRecord
 from kdbench.results.run_folder import RunFolder
-from kdbench.results.verdicts import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ class Results:
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The verdicts on the run's targets."""
-        return self.content.verdicts
+        return tuple(map(Verdict.of, self.content.verdicts))
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -1,7 +1,12 @@
+import re
+from html import unescape
+
 import pytest
 
 import kdbench
 from kdbench.errors import InputError
+from kdbench.report.text.verdict import verdict_sentence, verdict_table
+from kdbench.results import comparisons, verdicts
 
 STRICT = """
 title = "a small device"
@@ -43,6 +48,36 @@ def test_files_are_measured_side_by_side(workplace, tmp_path):
     )  # fmt: skip
     assert comparison.remeasured
     assert {row.metric: row.outcome for row in comparison.rows} == {"top1": "same", "macs": "improved"}
+
+
+def test_a_verdict_displays_its_sentence_and_its_table(run, tmp_path):
+    verdict = kdbench.judge(run, "server-cpu")
+    stored = verdicts.Verdict.from_json(verdict.to_json(), tmp_path)
+    assert (verdict, stored) == (stored, verdict)
+    assert verdict != stored.model_copy(update={"title": "another"})
+    assert isinstance(verdict, kdbench.Verdict)
+    assert repr(verdict).startswith(f"<kdbench.Verdict {verdict.overall} for a server's CPU")
+    assert len(repr(verdict)) < 100
+    sentence = verdict_sentence(stored)
+    assert html_text(verdict).startswith(sentence.replace("`", ""))
+    assert verdict._repr_markdown_().startswith(sentence[:40])
+    for shown in (verdict._repr_html_(), verdict._repr_markdown_()):
+        assert all(criterion.outcome in shown for model in verdict.models for criterion in model.criteria)
+        assert all(row.cells[1].text in shown for row in verdict_table(stored).rows)
+
+
+def test_a_comparison_displays_its_sentence_and_its_table(run):
+    comparison = kdbench.compare(run, run, metrics=["top1", "macs"])
+    assert isinstance(comparison, kdbench.Comparison)
+    assert repr(comparison).startswith("<kdbench.Comparison same: ")
+    assert html_text(comparison).startswith("✓ same: ")
+    assert "✓ kdbench: same" in comparison._repr_markdown_()
+    assert comparison == comparisons.Comparison(**dict(comparison))
+
+
+def html_text(value):
+    """Return the text of the first paragraph that a notebook shows."""
+    return unescape(re.sub(r"<[^>]+>", "", re.search(r"<p>(.*?)</p>", value._repr_html_()).group(1)))
 
 
 @pytest.mark.parametrize(

@@ -65,10 +65,11 @@ def render(content: Content) -> str:
     )
 
 
-def excerpt(tables: Sequence[Table], lines: Sequence[str] = ()) -> str:
-    """Return tables, with lines of text below them, as HTML to embed in another page."""
+def excerpt(tables: Sequence[Table], lines: Sequence[str] = (), above: Sequence[str] = ()) -> str:
+    """Return tables, with lines of text below and above them, as HTML to embed in another page."""
     named = anchors(table.title for table in tables)
-    return render_template("excerpt.html.j2", _FILTERS, escape=True, tables=tables, anchors=named, lines=lines)
+    texts = {"above": above, "lines": lines}
+    return render_template("excerpt.html.j2", _FILTERS, escape=True, tables=tables, anchors=named, **texts)
 
 
 def _headline(verdict: Verdict) -> tuple[str, str]:

@@ -1,0 +1,79 @@
+"""Verdicts and comparisons that display themselves: in a notebook as their sentence and table, elsewhere in a line."""
+
+from typing import Self, cast
+
+from kdbench.api.display import page
+from kdbench.results import comparisons, verdicts
+from kdbench.results.values import StoredValue
+
+
+class _Displayed(StoredValue):  # noqa: PLW1641 - the tables in it have no hash
+    """A value equal to the one that it shows; a file of either is read as the other."""
+
+    @classmethod
+    def of(cls, value: StoredValue) -> Self:
+        """Return a valid value as one that displays itself."""
+        return cast("Self", cls.model_construct(value.model_fields_set, **dict(value)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoredValue) and self.file_kind == other.file_kind and dict(self) == dict(other)
+
+    def __repr__(self) -> str:
+        return f"<kdbench.{type(self).__name__} {self._in_a_line()}>"
+
+    __str__ = __repr__
+
+    def _in_a_line(self) -> str:
+        raise NotImplementedError
+
+
+class Verdict(_Displayed, verdicts.Verdict):
+    """A run judged by a target: every candidate's verdict, and the best model that is READY.
+
+    A notebook displays it as `kdbench ready` prints it. `overall`, or `outcome`, is READY, NOT READY or INCONCLUSIVE.
+    `best` is the best model that is READY, else None; `models` has each candidate with its criteria: value, limit,
+    outcome, reason and remedy. `example` says that the target's numbers are only examples. `measured_on` is the machine
+    in words, `device` its name where it is a device whose results were merged; `cautions` are its warnings' codes.
+    """
+
+    def _in_a_line(self) -> str:
+        best = f": {self.best}" if self.best else ""
+        return f"{self.overall} for {self.title}{best}, run {self.run!r}"
+
+    def _repr_markdown_(self) -> str:
+        from kdbench.report.text.markdown import prose, table
+        from kdbench.report.text.verdict import verdict_sentence, verdict_table
+
+        return f"{prose(verdict_sentence(self))}\n\n{table(verdict_table(self))}"
+
+    def _repr_html_(self) -> str:
+        from kdbench.report.text.verdict import verdict_sentence, verdict_table
+
+        return page([verdict_table(self)], [], above=[verdict_sentence(self)])
+
+
+class Comparison(_Displayed, comparisons.Comparison):
+    """What changed between two records, or two states of models.
+
+    A notebook displays it as `kdbench compare` prints it. `overall` is the worst outcome of its `rows`: regressed,
+    inconclusive, improved or same; `regressions` are the rows that got worse. `lost` models, which only the base has,
+    make it inconclusive at best; `added` are models that only the new state has. `remeasured` says that both states
+    were measured side by side on `machine`. `identical` models have the same file in both states.
+    """
+
+    def _in_a_line(self) -> str:
+        from kdbench.report.text.comparison import sentence
+
+        return f"{self.overall}: {sentence(self)}"
+
+    def _repr_markdown_(self) -> str:
+        from kdbench.report.text.comparison import markdown
+
+        return markdown(self)
+
+    def _repr_html_(self) -> str:
+        from kdbench.report.text.comparison import SYMBOLS, comparison_table, remarks, sentence
+
+        table = comparison_table(self)
+        said = f"{SYMBOLS[self.overall]} {self.overall}: {sentence(self)}"
+        return page([table] if table.shown else [], remarks(self), above=[said])
