@@ -124,8 +124,14 @@ def test_a_function_that_fails_later_is_named():
         kdbench.time_callable(lambda: next(calls), budget_s=0.1, sessions=2)
 
 
-def test_the_rest_of_the_process_keeps_its_garbage_collection():
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_rest_of_the_process_keeps_its_garbage_collection(enabled):
     import gc
 
-    kdbench.time_callable(len, "x", budget_s=0.05, sessions=2)
-    assert gc.isenabled()
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        kdbench.time_callable(len, "x", budget_s=0.05, sessions=2)
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()

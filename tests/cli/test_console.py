@@ -34,7 +34,7 @@ def test_rank_zero_of_several_processes(monkeypatch, variables, expected):
 def test_colours_and_width_follow_the_terminal_and_the_user(monkeypatch, terminal, variables, colours, width):
     from rich.text import Text
 
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "LINES"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"TERM": "xterm-256color", "COLUMNS": "90", **variables}.items():
         monkeypatch.setenv(name, value)

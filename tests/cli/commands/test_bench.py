@@ -16,7 +16,11 @@ def benching(monkeypatch, record):
 
     def bench(paths, **options):
         fake.calls.append((paths, options))
-        return RunResults(RunFolder(Path("runs/bench-1")), record, {})
+        folder = Path("runs/bench-1")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("report.md", "report.html"):
+            (folder / name).touch()
+        return RunResults(RunFolder(folder), record, {})
 
     fake.bench_models = bench
     monkeypatch.setitem(sys.modules, "kdbench.workflows.bench", fake)
