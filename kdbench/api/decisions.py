@@ -38,7 +38,7 @@ class Verdict(_Displayed, verdicts.Verdict):
 
     def _in_a_line(self) -> str:
         best = f": {self.best}" if self.best else ""
-        return f"{self.overall} for {self.title}{best}, run {self.run!r}"
+        return f"{self.overall} for {self.title}{best}"
 
     def _repr_markdown_(self) -> str:
         from kdbench.report.text.markdown import prose, table

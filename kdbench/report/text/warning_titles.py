@@ -23,7 +23,7 @@ _TITLES = {
     "kernels": "layers without a kernel for their format",
     "little_memory": "little free memory",
     "load": "other work on the machine",
-    "near_floor": "calls hardly longer than an empty one",
+    "near_floor": "calls so short that their fixed cost counts",
     "no_dot_product": "INT8 without fast instructions",
     "no_profile": "no times by layer",
     "not_steady": "times that still changed at the end",
@@ -52,5 +52,5 @@ _TITLES = {
 
 
 def warning_title(code: str) -> str:
-    """Return the title of a warning's code, in small letters: `calls hardly longer than an empty one`."""
+    """Return the title of a warning's code, in small letters: `calls so short that their fixed cost counts`."""
     return _TITLES.get(code, code.replace("_", " "))

@@ -100,7 +100,7 @@ def test_example_limits_are_marked(example):
 
 def test_warnings_are_named_in_words_and_those_of_a_device_are_told_from_the_runs():
     judged = verdict("READY", model("a", "READY", HERE, top1()), cautions=("load", "near_floor", "of_a_plug-in"))
-    words = "other work on the machine, calls hardly longer than an empty one, of a plug-in."
+    words = "other work on the machine, calls so short that their fixed cost counts, of a plug-in."
     assert f"The run has warnings; see its report: {words}" in verdict_sentence(judged)
     on_device = judged.model_copy(update={"device": "pi5"})
     assert f"Warnings of the device `pi5`: {words}" in verdict_sentence(on_device)
