@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 # Each command: where it is, and the first sentence of its help.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": ("init.init", "Write a commented recipe for your data and models."),
     "run": ("run.run", "Train, distil, export, measure and report: the whole recipe."),
     "train": ("run.train", "Train a recipe's teachers and students, and stop there."),
     "sweep": (

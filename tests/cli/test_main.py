@@ -8,6 +8,7 @@ import kdbench as package
 
 COMMANDS = (
     *(
+        "init",
         "run",
         "train",
         "sweep",

@@ -1,0 +1,108 @@
+"""The text of a new recipe: one teacher, a student alone and distilled, with comments about what to change."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from kdbench.errors import InputError
+from kdbench.recipe.models import ONNX, is_onnx
+
+_WEIGHTS = {".safetensors", ".pth", ".pt", ".bin", ".ckpt"}
+_OTHER_FILES = {".pt2", ".ort", ".tflite"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model by name or import path, and a file of weights; an ONNX file is a whole model, without a name."""
+
+    model: str | None
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a new recipe says. Paths are relative to its file."""
+
+    name: str
+    data: str
+    teacher: Network
+    student: Network
+    method: str
+    epochs: int
+
+
+def network_of(text: str, subject: str) -> Network:
+    """Read `MODEL`, `MODEL=WEIGHTS` or an `.onnx` file; raises InputError, which calls the text `subject`.
+
+    >>> network_of("resnet20=small.safetensors", "--student")
+    Network(model='resnet20', weights='small.safetensors')
+    """
+    if is_onnx(text):
+        if "=" in text and not Path(text).exists():
+            hint = f"name the file alone: {text.partition('=')[2]}"
+            raise InputError(f"{subject}: an {ONNX} file holds the whole network", hint)
+        return Network(None, text)
+    model, separator, weights = text.partition("=")
+    if Path(model).suffix in _WEIGHTS and not separator:
+        message = f"{subject}: {text} holds weights, and not the network that they belong to"
+        raise InputError(message, f"write MODEL={text}, such as resnet20={text} or mine:Small={text}")
+    if Path(text).suffix in _OTHER_FILES:
+        message = f"{subject}: a recipe takes no {Path(text).suffix} file"
+        raise InputError(message, f"give its {ONNX} file, or MODEL=WEIGHTS")
+    if not model or (separator and not weights):
+        raise InputError(f"{subject}: {text!r} is no model", "write MODEL, MODEL=WEIGHTS or an .onnx file")
+    return Network(model, weights or None)
+
+
+def draft_text(draft: Draft) -> str:
+    """Return a recipe as commented TOML."""
+    teacher, student = draft.teacher, draft.student
+    trained = "its weights are read from the file" if teacher.weights else "is trained on the labels first"
+    return f"""\
+# A student learns from the teacher's outputs, beside the same student without a teacher.
+# Every key: docs/recipes.md. Change any on the command line: kdbench run FILE --set training.epochs=5
+
+name = {_toml(draft.name)}
+
+[data]
+name = {_toml(draft.data)}
+validation = 0.1              # share of the training part that selects the best epoch; the test part is used at the end
+# download = true             # fetch a published set that is missing
+# augment = "crop_flip"       # of images: none, flip, crop_flip, mixup, cutmix, mixup_cutmix
+
+[training]                    # of every model below; a model's own `training` table overrides it key by key
+epochs = {draft.epochs}
+batch = 64
+optimizer = {{ name = "adamw", lr = 1e-3, weight_decay = 1e-2 }}
+schedule = {{ name = "cosine" }}
+# seeds: `seeds = [0, 1, 2]`, above [data], trains every model three times and reports means
+
+[measure]
+budget_s = 20                 # most time for latencies, of all models together
+# threads = [1, 4]
+
+[[teacher]]                   # {trained}
+name = "teacher"
+{_network(teacher)}
+
+[[student]]                   # learns from the labels alone: what the teacher has to improve on
+name = "alone"
+{_network(student)}
+
+[[student]]                   # learns from the teacher too
+name = "distilled"
+{_network(student)}
+terms = [{{ method = {_toml(draft.method)} }}]   # its options stand beside `method`, as in temperature = 4
+# ce_weight = 0.1             # weight of the labels (default: the usual one of the method)
+"""
+
+
+def _network(network: Network) -> str:
+    lines = [] if network.model is None else [f"model = {_toml(network.model)}"]
+    lines += [] if network.weights is None else [f"weights = {_toml(network.weights)}"]
+    return "\n".join(lines)
+
+
+def _toml(text: str) -> str:
+    return tomli_w.dumps({"key": text}).partition(" = ")[2].rstrip("\n")
