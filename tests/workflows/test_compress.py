@@ -224,7 +224,7 @@ def _labels(count):
     [
         (lambda _: InputOptions(), "int8 needs training images", "--data"),
         (lambda f: _npz(f, x_test=np.zeros((30, 3, 8, 8), np.uint8), y_test=_labels(30)), "no train part", "x_train"),
-        (lambda f: InputOptions(data=f"npz:{f}/none.npz"), "no file", "path"),
+        (lambda f: InputOptions(data=f"npz:{f}/none.npz"), "no file", "after npz:"),
         (lambda f: _npz(f, x_train=np.zeros((30, 3, 9, 9), np.uint8), y_train=_labels(30)), "3x9x9", "resize"),
         (lambda f: _npz(f, x_train=np.zeros((10, 3, 8, 8), np.uint8), y_train=_labels(10)), "there are 10", "count 10"),
     ],
