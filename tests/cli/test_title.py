@@ -6,7 +6,7 @@ import pytest
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.progress import watching
 from kdbench.cli.title import Titled
-from kdbench.progress import Progress
+from kdbench.progress import Board, Progress, Row
 
 
 class Terminal(io.StringIO):
@@ -26,6 +26,14 @@ def test_the_title_is_the_time_left_and_the_stage():
     assert shown[0].startswith("[2/6] train a")
     assert "\x1b" not in shown[0]
     assert shown[1:] == [f"2 min 00 s left · {shown[0]}"]
+
+
+def test_the_title_has_the_time_that_tasks_side_by_side_take_together():
+    shown = []
+    counts = {"queued": 1, "running": 1, "done": 0, "failed": 0}
+    rows = [Row(name, **counts, remaining_s=seconds) for name, seconds in (("a", 90), ("b", 30), ("c", None))]
+    Titled(Progress(), shown.append).board(Board(tuple(rows)))
+    assert shown == ["2 min 00 s left"]
 
 
 @pytest.mark.parametrize("quiet", [True, False])
