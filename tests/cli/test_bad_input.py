@@ -106,7 +106,7 @@ def test_a_loss_that_is_no_number_stops_the_training(run_cli, recipe, tmp_path):
 
 
 def test_a_model_that_is_not_there(run_cli, tmp_path):
-    assert_explained(run_cli("bench", tmp_path / "gone.onnx", "--data", "digits"), "gone.onnx", "path")
+    assert_explained(run_cli("bench", tmp_path / "gone.onnx", "--data", "digits"), "gone.onnx", ".onnx")
 
 
 @pytest.mark.parametrize(
