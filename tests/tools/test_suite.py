@@ -42,6 +42,6 @@ def test_both_runs_count(monkeypatch, capsys, runs, code, closing):
 
 def test_the_timed_run_imports_the_files_with_timed_tests_alone():
     files = {Path(path).name for path in suite.timed_files(["-k", "some"])}
-    assert {"test_harness.py", "test_end_to_end.py"} <= files
+    assert {"test_offline.py", "test_end_to_end.py"} <= files
     assert "test_units.py" not in files
     assert suite.timed_files(["-x", f"{__file__}::test_both_runs_count"]) == []
