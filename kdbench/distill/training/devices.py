@@ -37,7 +37,7 @@ def resolved(training: Training, network: nn.Module) -> Training:
 
     bf16 where the device multiplies it and the network is large enough to gain; channels_last for convolutions. Never
     compiled: on the CPUs of reports/training_speed steps became no faster, and on an H100 neither (VGG-11 at batch 128,
-    a small convnet at 64), while the first epoch took 10 to 80 s longer.
+    a small convnet at 64), while the first epoch took 7 to 80 s longer.
     """
     device = device_of(training)
     size = sum(parameter.numel() for parameter in network.parameters())
