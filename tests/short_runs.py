@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from kdbench.report.figures import FIGURES
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.jobs import job_of, to_json
 
@@ -31,7 +32,8 @@ def shorten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("kdbench.measure.runner.run_job", _run_job)
     patch.setattr("kdbench.worker.probes.coldstart._WARM_UP_NS", 1_000_000)
     patch.setattr("kdbench.worker.probes.coldstart._STEADY_NS", 1_000_000)
-    patch.setattr("kdbench.report.figures.FIGURES", {})
+    for name in reversed(FIGURES):  # in place, as others hold it too; undone in reverse, so that the order comes back
+        patch.delitem(FIGURES, name)
 
 
 @pytest.fixture
