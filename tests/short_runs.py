@@ -32,7 +32,8 @@ def shorten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("kdbench.measure.runner.run_job", _run_job)
     patch.setattr("kdbench.worker.probes.coldstart._WARM_UP_NS", 1_000_000)
     patch.setattr("kdbench.worker.probes.coldstart._STEADY_NS", 1_000_000)
-    for name in reversed(FIGURES):  # in place, as others hold it too; undone in reverse, so that the order comes back
+    # In place, as others hold the table too; undone in reverse, so that the order comes back.
+    for name in reversed(list(FIGURES)):
         patch.delitem(FIGURES, name)
 
 
