@@ -28,32 +28,60 @@ class Tally:
     def __init__(self, task: Task = CLASSIFICATION, class_weights: Tensor | None = None) -> None:
         self._task = task
         self._class_weights = class_weights
-        self._batches: list[tuple[Tensor, Tensor, int]] = []
-        self._weights: list[Tensor] = []  # of each batch, and of its correct samples
+        self._losses, self._scores, self._weights = _Series(), _Series(), _Series()
+        self._samples: list[int] = []
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, counted: int) -> None:
         """Add a batch's mean loss, a scalar, and logits (B, C); `counted` is B, or 0 if another process counts it."""
         if counted:
-            self._batches.append((loss.detach(), self._task.score(logits.detach(), labels), counted))
+            self._losses.append(loss.detach())
+            self._scores.append(self._task.score(logits.detach(), labels))
+            self._samples.append(counted)
             if self._class_weights is not None:
                 weights = self._class_weights[labels].double()
                 self._weights.append(torch.stack([weights.sum(), weights[logits.argmax(dim=1) == labels].sum()]))
 
     def sums(self) -> tuple[float, float, int, float, float]:
         """Return sums over samples: of losses, of scores, of samples, and of the weights of all and of correct ones."""
-        if not self._batches:
+        if not self._samples:
             return 0.0, 0.0, 0, 0.0, 0.0
-        losses, scores, samples = zip(*self._batches, strict=True)
-        score = float(torch.stack(scores).sum())
+        losses, samples = self._losses.values().cpu(), self._samples
+        score = float(self._scores.values().sum())
         if self._class_weights is None:
-            weighted = torch.stack(losses).float().cpu() * torch.tensor(samples)
+            weighted = losses.float() * torch.tensor(samples)
             # In float32 and in order, so that the sum does not depend on how the device or a library adds.
             return float(np.add.accumulate(weighted.numpy())[-1]), score, sum(samples), sum(samples), score
-        weights = torch.stack(self._weights).cpu().numpy()
+        weights = self._weights.values().cpu().numpy()
         # A batch without weight has no mean loss.
-        of_batches = np.where(weights[:, 0] > 0, torch.stack(losses).double().cpu().numpy() * weights[:, 0], 0.0)
+        of_batches = np.where(weights[:, 0] > 0, losses.double().numpy() * weights[:, 0], 0.0)
         total, correct = np.add.accumulate(weights)[-1].tolist()
         return float(np.add.accumulate(of_batches)[-1]), score, sum(samples), total, correct
+
+
+class _Series:
+    """Tensors of one shape, copied into one growing tensor.
+
+    A list of small tensors would keep them between the freed activations of their steps: the C library then finds no
+    gap large enough for those of the next step, and memory grows by an activation a step.
+    """
+
+    def __init__(self) -> None:
+        self._buffer: Tensor | None = None
+        self._length = 0
+
+    def append(self, value: Tensor) -> None:
+        """Copy a value of the series' shape; the first one sets shape, type and device."""
+        if self._buffer is None:
+            self._buffer = value.new_empty((1024, *value.shape))
+        elif self._length == len(self._buffer):
+            self._buffer = torch.cat([self._buffer, torch.empty_like(self._buffer)])
+        self._buffer[self._length] = value
+        self._length += 1
+
+    def values(self) -> Tensor:
+        """Return all values, stacked. There has to be one."""
+        assert self._buffer is not None
+        return self._buffer[: self._length]
 
 
 def means(tallies: Sequence[Tally], processes: Processes) -> list[Mean]:
