@@ -1,19 +1,20 @@
 """What a model file and the files next to it say about its input: one reader per kind of source, in `READERS`.
 
 A reader returns None where its source does not exist or is about something else. What it cannot translate it leaves
-unknown; what is known but has no equivalent raises InputError, so that no number is silently wrong.
+unknown; what is known but has no equivalent is refused, so that no number is silently wrong, unless a more specific
+source describes it.
 """
 
 import ast
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdbench import storage, toml_files
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import ModelFacts
-from kdbench.results.preprocessing import InputSpec
+from kdbench.results.preprocessing import GEOMETRY_KEYS, InputSpec
 from kdbench.validation import validated
 
 Reader = Callable[[Path, ModelFacts], InputSpec | None]
@@ -25,18 +26,33 @@ _WRONG_FORM = (TypeError, ValueError, LookupError, ArithmeticError, AttributeErr
 _SQUASHING = ("DeiT", "Beit")  # image processors for which one number is a square, even if the centre is cut out
 
 
-def known_inputs(path: Path, facts: ModelFacts) -> Iterator[tuple[str, InputSpec]]:
+class _UntranslatableError(InputError):
+    """A source describes the geometry in a way that kdbench cannot follow; `rest` is what else it knows."""
+
+    def __init__(self, message: str, hint: str, rest: InputSpec | None) -> None:
+        super().__init__(message, hint)
+        self.rest = rest
+
+
+def known_inputs(path: Path, facts: ModelFacts, described: Collection[str] = ()) -> Iterator[tuple[str, InputSpec]]:
     """Yield what each source next to or inside the file at `path` knows, with its name, the most specific first.
 
-    Raises InputError for a sidecar with mistakes, and for preprocessing that kdbench cannot do.
+    `described` are the keys of `InputSpec` that the model's own options give. Raises InputError for a sidecar with
+    mistakes, and for resizing and cropping that kdbench cannot do where nothing more specific describes them.
     """
+    geometry_is_known = not GEOMETRY_KEYS.isdisjoint(described)
     for name, reader in READERS.items():
         try:
             spec = reader(path, facts)
+        except _UntranslatableError as error:
+            if not geometry_is_known:
+                raise
+            spec = error.rest
         except _WRONG_FORM as error:
             message = f"{path.name}: {name.format(stem=path.stem)} describes an input in no known form: {error}"
             raise InputError(message, f"mend or remove it, and {_override(path)}") from error
         if spec is not None and spec.known:
+            geometry_is_known |= not GEOMETRY_KEYS.isdisjoint(spec.known)
             yield name.format(stem=path.stem), spec
 
 
@@ -73,17 +89,17 @@ def _timm(path: Path, facts: ModelFacts) -> InputSpec | None:
     if "test_input_size" in cfg and facts.sides == tuple(cfg["test_input_size"][1:]):
         size, crop_pct = facts.sides, cfg.get("test_crop_pct", crop_pct)
     mode = cfg.get("crop_mode") or "center"
-    if mode not in {"center", "squash"}:
-        raise InputError(f"{path.name}: config.json crops in mode {mode!r}, which kdbench does not do", _override(path))
     values = {
         "mean": cfg.get("mean"),
         "std": cfg.get("std"),
-        "size": size,
-        "crop_pct": crop_pct or 0.875,
-        "resize_mode": "squash" if mode == "squash" else "shorter",
         "interpolation": cfg.get("interpolation", "bicubic"),
         "labels": cfg.get("label_names") or config.get("label_names"),
     }
+    if mode not in {"center", "squash"}:
+        message = f"{path.name}: config.json crops in mode {mode!r}, which kdbench does not do"
+        hint = _other_geometry(path, facts.sides if facts.sides and None not in facts.sides else size)
+        raise _UntranslatableError(message, hint, _spec(values, path, "config.json"))
+    values |= {"size": size, "crop_pct": crop_pct or 0.875, "resize_mode": "squash" if mode == "squash" else "shorter"}
     return _spec(values, path, "config.json")
 
 
@@ -92,13 +108,13 @@ def _hugging_face(path: Path, _: ModelFacts) -> InputSpec | None:
     config = _json(path.with_name("preprocessor_config.json"))
     if not config:
         return None
-    if config.get("rescale_offset"):
-        message = "preprocessor_config.json shifts pixels (rescale_offset), which kdbench does not do"
-        raise InputError(f"{path.name}: {message}", _override(path))
     scaled, normalized = config.get("do_rescale", True), config.get("do_normalize", True)
+    mean = config.get("image_mean") if normalized else None
+    if scaled and config.get("rescale_offset"):  # EfficientNet subtracts 1 after scaling, before the mean
+        mean = [1 + value for value in ([mean or 0.0] if not isinstance(mean, list) else mean)]
     values: dict[str, Any] = {
         "scale": 1 / config.get("rescale_factor", 1 / 255) if scaled else 1.0,
-        "mean": config.get("image_mean") if normalized else None,
+        "mean": mean,
         "std": config.get("image_std") if normalized else None,
         "channel_order": "BGR" if config.get("do_flip_channel_order") else None,
     }
@@ -210,6 +226,17 @@ def _spec(values: Mapping[str, Any], path: Path, where: str) -> InputSpec:
         return validated(InputSpec, known, "see docs/models.md")
     except InputError as error:
         raise InputError(f"{where}: {error.message}", error.hint) from None
+
+
+def _other_geometry(path: Path, size: Sequence[int | None]) -> str:
+    """Return the hint that names a way to resize which a sidecar or options can give a model."""
+    height, width = size
+    toml, option = (f"{height}", f"{height}") if height == width else (f"[{height}, {width}]", f"{height}x{width}")
+    beside = f'resize_mode = "letterbox" and size = {toml} in {path.stem}.toml next to it'
+    return (
+        f"describe how its images are resized, as near as you can: {beside}, "
+        f"or --resize-mode {path.stem}=letterbox --size {path.stem}={option}"
+    )
 
 
 def _override(path: Path) -> str:

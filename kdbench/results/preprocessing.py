@@ -142,6 +142,8 @@ class InputSpec(Value):
 
 # Of these keys a source knows all or none: parts of two sources' geometries make a third one that nobody meant.
 _TOGETHER = ("size", "resize", "crop", "resize_mode", "crop_pct", "fill", "geometry")
+GEOMETRY_KEYS = frozenset(_TOGETHER) - {"fill"}
+"""The keys of which any one says how images are resized and cropped."""
 _QUANTIZATION = ("input_scale", "input_zero_point")
 _NUMBERS = ("data_layout", "channel_axis")
 

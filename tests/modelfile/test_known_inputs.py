@@ -1,6 +1,7 @@
 """What lies beside and inside files as other programs write them, and pixels against their own transforms."""
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import read_facts
 from kdbench.modelfile.known_inputs import known_inputs
+from kdbench.options import INPUTS
 from kdbench.results.preprocessing import InputSpec, geometry_of, merged
 
 
@@ -112,11 +114,40 @@ def test_timm_squashed(model, tmp_path):
     assert (form.mode, form.resize, form.crop) == ("squash", (224, 224), None)
 
 
-def test_what_kdbench_cannot_do_is_refused(model, tmp_path):
+@pytest.mark.parametrize("sides", [("h", "w"), (64, 96)])
+def test_what_kdbench_cannot_do_is_refused_with_a_hint_that_works(model, tmp_path, sides):
     write(tmp_path, "config.json", {**TIMM, "crop_mode": "border"})
+    path, size = model(sides), (224, 224) if sides == ("h", "w") else sides
     with pytest.raises(InputError, match="border") as caught:
-        known(model())
-    assert "student.toml" in caught.value.hint
+        known(path)
+    shown = re.search(r'(resize_mode = "\w+") and (size = .+?) in (\S+) next to it', caught.value.hint)
+    options = re.search(r"--resize-mode student=(\w+) --size student=(\S+)$", caught.value.hint)
+    mode, text = options.groups()
+    given = InputSpec(resize_mode=mode, size=INPUTS["size"].parse(text))
+    by_options = merged([("options", given), *known_inputs(path, read_facts(path), given.known)])[0]
+    (tmp_path / shown[3]).write_text(f"{shown[1]}\n{shown[2]}\n")
+    by_sidecar, sources = known(path)
+    assert by_options == by_sidecar
+    assert (by_sidecar.mean, sources["mean"], sources["size"]) == ((0.5,) * 3, "config.json (timm)", "student.toml")
+    assert (geometry(path).mode, geometry(path).resize) == ("letterbox", size)
+
+
+@pytest.mark.parametrize(
+    ("processor", "mean"),
+    [
+        ({"do_normalize": False}, (1.0,)),
+        ({"image_mean": [0.1, 0.2, 0.3], "image_std": [0.5] * 3}, (1.1, 1.2, 1.3)),
+        ({"image_mean": 0.5, "image_std": 0.5}, (1.5,)),
+    ],
+)
+def test_an_offset_of_pixels_is_part_of_the_mean(model, tmp_path, processor, mean):
+    rescaled = {"rescale_factor": 1 / 127.5, "rescale_offset": True, "size": 8}
+    write(tmp_path, "preprocessor_config.json", {**rescaled, **processor})
+    spec, _ = known(model())
+    assert spec.mean == pytest.approx(mean)
+    pixel, std = 200, (spec.std or (1.0,))[0]
+    theirs = (pixel * rescaled["rescale_factor"] - 1 - (mean[0] - 1)) / std  # rescale, subtract 1, normalize
+    assert (pixel / spec.scale - spec.mean[0]) / std == pytest.approx(theirs)
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ def specs_of(
 
     `model_spec` are the options for this model, `general` those for all models.
     """
-    beside = list(known_inputs(path, facts))
+    beside = list(known_inputs(path, facts, described=model_spec.known))
     sidecars = [(name, spec) for name, spec in beside if name.endswith(".toml")]
     carded = [("its card", card.preprocessing.known)] if card is not None and card.preprocessing is not None else []
     others = [(name, spec) for name, spec in beside if not name.endswith(".toml")]
