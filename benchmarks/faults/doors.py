@@ -7,24 +7,21 @@ import json
 import os
 import random
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import tomli_w
 
+from benchmarks.faults import more_doors
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.forking import forked, load
 from benchmarks.faults.hostile import texts
 from benchmarks.faults.inspection import problems, unsafe
 from benchmarks.faults.models import linear
+from benchmarks.faults.more_doors import REPORT, UNTIMED, Commands, Setting
 from benchmarks.faults.small_record import small_record
 from benchmarks.faults.trial import Trial
-from kdbench.report import FORMATS
-
-Commands = Sequence[Sequence[str | Path]]
-_REPORT = ("report", "out", "--format", ",".join(FORMATS.names()))
-_UNTIMED = ("--no-times", "--energy", "off", "--out", "out")
 
 
 def trials(folder: Path, seed: int, count: int) -> Iterator[Trial]:
@@ -49,11 +46,13 @@ def one(door: str, text: str, place: Path) -> Trial:
     found: list[str] = []
     outcomes = []
     for command in commands:
-        ended = forked(command, place)
+        words = [word for word in command if not isinstance(word, Setting)]
+        settings = dict(word.split("=", 1) for word in command if isinstance(word, Setting))
+        ended = forked(words, place, environment=settings)
         outcomes.append(ended.outcome)
         found += [f"{command[0]}: {one}" for one in ended.found]
         found += [f"{command[0]}: the terminal: {one}" for one in unsafe(ended.output + ended.errors)]
-        if ended.code == 3:
+        if ended.code == 3 and not settings:
             break
     for written in (place / "out", place / "written"):
         found += problems(written) if written.is_dir() else []
@@ -61,9 +60,9 @@ def one(door: str, text: str, place: Path) -> Trial:
 
 
 def _model(text: str, place: Path) -> Commands:
-    file = place / f"{text}.onnx"
+    file = Path(f"{place}/{text}.onnx")
     file.write_bytes(linear().SerializeToString())
-    return ("macs", file), ("bench", file, "--no-accuracy", *_UNTIMED), _REPORT
+    return ("macs", file), ("bench", file, "--no-accuracy", *UNTIMED), REPORT
 
 
 def _labels(text: str, place: Path) -> Commands:
@@ -71,7 +70,7 @@ def _labels(text: str, place: Path) -> Commands:
     np.savez(place / "d.npz", x_test=np.zeros((20, 1, 8, 8), np.uint8), y_test=np.arange(20) % 10)
     names = json.dumps([text, *map(str, range(1, 10))])
     (place / "labels.json").write_text(names, encoding="utf-8")
-    return ("bench", "m.onnx", "--data", "npz:d.npz", "--labels", "labels.json", *_UNTIMED), _REPORT
+    return ("bench", "m.onnx", "--data", "npz:d.npz", "--labels", "labels.json", *UNTIMED), REPORT
 
 
 def _recipe(text: str, place: Path) -> Commands:
@@ -79,14 +78,14 @@ def _recipe(text: str, place: Path) -> Commands:
     content |= {"title": text, "measure": {"times": False}}
     content["student"][0]["name"] = text
     (place / "r.toml").write_text(tomli_w.dumps(content), encoding="utf-8")
-    return ("run", "r.toml", "--out", "out"), _REPORT
+    return ("run", "r.toml", "--out", "out"), REPORT
 
 
 def _title(text: str, place: Path) -> Commands:
-    content = tomllib.loads(RECIPE.replace("epochs = 3", "epochs = 0"))
+    content = tomllib.loads(RECIPE.replace("epochs = 3", "epochs = 1"))
     content |= {"title": text, "measure": {"times": False}}
     (place / "r.toml").write_text(tomli_w.dumps(content), encoding="utf-8")
-    return ("run", "r.toml", "--out", "out"), _REPORT
+    return ("run", "r.toml", "--out", "out"), REPORT
 
 
 def _target(text: str, place: Path) -> Commands:
@@ -95,11 +94,11 @@ def _target(text: str, place: Path) -> Commands:
     criterion = {"metric": "top1", "min": "10 %"}
     content = {"name": "mine", "title": text, "note": text, "device": {"cpu": text}, "criterion": [criterion]}
     (place / "t.toml").write_text(tomli_w.dumps(content), encoding="utf-8")
-    return ("ready", "out", "--target", "t.toml"), (*_REPORT, "--target", "t.toml")
+    return ("ready", "out", "--target", "t.toml"), (*REPORT, "--target", "t.toml")
 
 
 def _folder(text: str, place: Path) -> Commands:
-    run = place / text / "run"
+    run = Path(f"{place}/{text}/run")
     run.mkdir(parents=True)
     (run / "record.json").write_text(json.dumps(small_record()))
     return ("history", place, "--out", place / "written"), ("report", run), ("compare", run, run)
@@ -121,4 +120,5 @@ DOORS: dict[str, Callable[[str, Path], Commands]] = {
     "option": _option,
     "title": _title,
     "student": _recipe,
+    **more_doors.DOORS,
 }

@@ -28,6 +28,11 @@ _COMMANDS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "history": (_RUN, ()),
     "ready": (_RUN, ()),
     "report": (_RUN, ()),
+    "show": (_RUN, ()),
+    "bundle": ((".", "m.onnx"), ("--target", "server-cpu", "--data", "digits", "--out", "b.zip")),
+    "merge": ((".", "m.onnx"), ()),
+    "sweep": (("r.toml",), ("--dry-run", "--out", "out")),
+    "init": (("new.toml",), ("--data", "digits")),
     "run": (("r.toml",), ("--out", "out")),
     "train": (("r.toml",), ("--out", "out")),
 }

@@ -69,7 +69,7 @@ def one(name: str, dice: random.Random, place: Path, expected: dict[str, Any]) -
     """Damage a file of a copied base, resume it, and compare what it gives with what is expected."""
     files = sorted(path for path in (place / "out").rglob("*") if path.is_file() and path.suffix not in {".svg", ".md"})
     file = dice.choice(files)
-    how, before = _damage(file, dice), _unfinished(place)
+    how, before = damage(file, dice), _unfinished(place)
     ended = forked((*(_RUN if name == "run" else _TRAIN), "--resume"), place, 120.0)
     found = list(ended.found)
     if ended.code == 0:
@@ -85,7 +85,8 @@ def _unfinished(place: Path) -> set[str]:
     return {path.name for path in place.rglob("*") if path.name.endswith((".part", ".measuring", ".in-use"))}
 
 
-def _damage(file: Path, dice: random.Random) -> str:
+def damage(file: Path, dice: random.Random) -> str:
+    """Change what the file holds in one way; return how."""
     content = file.read_bytes()
     how = dice.choice(("bit", "bit", "damaged", "empty", "pickle", "other", "json"))
     if how == "bit" and content:

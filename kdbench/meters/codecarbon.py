@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from kdbench.children import safe_path
 from kdbench.extras import install
 from kdbench.meters.meter import METERS, Available, Clock, Meter, MeterError, Part, Pause, Rank, Unavailable, advances
 
@@ -44,12 +45,16 @@ class Log(logging.Filter):
 
 @contextmanager
 def silenced(log: Log | None = None) -> Iterator[None]:
-    """Keep codecarbon from writing to the terminal, which even its import does, before a level can be set."""
+    """Keep codecarbon from writing to the terminal, and the current folder off the path of what it starts.
+
+    Even its import writes, before a level can be set, and wherever it first asks for the CPU it starts processes.
+    """
     log = log or Log()
     logger = logging.getLogger("codecarbon")
     logger.addFilter(log)
     try:
-        yield
+        with safe_path():
+            yield
     finally:
         logger.removeFilter(log)
 
@@ -127,10 +132,7 @@ class CodeCarbon(Meter):
         with silenced(self._log):
             from codecarbon import OfflineEmissionsTracker
 
-            from kdbench.children import safe_path
-
-            with safe_path():  # it starts processes that describe the CPU
-                tracker = OfflineEmissionsTracker(**settings([_handler(self._keep)]))
+            tracker = OfflineEmissionsTracker(**settings([_handler(self._keep)]))
             # The constructor swallows its errors; the object then lacks its last attribute.
             if not hasattr(tracker, "_emissions"):
                 raise MeterError(self._log.reason("it could not be set up"))

@@ -78,6 +78,30 @@ def joules_of(machine, seconds=10.0):
     return after - before
 
 
+def test_the_current_folder_is_on_the_path_of_nothing_that_codecarbon_starts(machine, monkeypatch):
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", f"{os.sep}lib{os.pathsep}")  # an empty entry is the current folder
+    seen = {}
+
+    def noted(owner, name):
+        original = getattr(owner, name)
+
+        def call(*args, **kwargs):
+            seen[name] = os.environ.get("PYTHONSAFEPATH"), os.environ["PYTHONPATH"]
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, call)
+
+    for owner, name in (
+        (cpu, "TDP"),
+        *((OfflineEmissionsTracker, one) for one in ("__init__", "start", "flush", "stop")),
+    ):
+        noted(owner, name)
+    assert isinstance(machine.source().available(), Available)
+    assert seen == dict.fromkeys(("TDP", "__init__", "start", "flush", "stop"), ("1", f"{os.sep}lib"))
+    assert os.environ["PYTHONPATH"] == f"{os.sep}lib{os.pathsep}"
+
+
 def test_cpu_time_times_the_share_of_the_power_of_a_known_model(machine):
     assert joules_of(machine) == pytest.approx(10 * 2 * 65 / 16)
 
