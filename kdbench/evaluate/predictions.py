@@ -59,13 +59,15 @@ class Predictions:
     ) -> "Predictions":
         """Return the predictions of `card` for `labels` (N,): `logits` (N, classes), or what `form` says they are.
 
-        Values that a softmax cannot have given are no probabilities; those that it can are.
+        Of what `form` calls logits, values that a softmax can have given are probabilities, one-hot rows name the best
+        class, and other values from 0 to 1, or rows of a constant sum, only rank the classes. Of what it calls
+        probabilities, values that no softmax can have given only rank them.
         """
-        if form in {"logits", "probabilities"}:
-            if _are_probabilities(logits):
-                form = "probabilities"
-            elif form == "probabilities":
-                form = "scores"
+        known = [column for column, meaning in enumerate(meanings or ()) if meaning]
+        read = _form_of(form, logits[:, known] if meanings is not None and known else logits)
+        if read == "probabilities" and form == "logits" and meanings is not None:
+            logits = np.where([meaning != "" for meaning in meanings], logits, np.zeros_like(logits))
+        form = read
         depth = {"class": 1, "ranking": int(logits.max())}.get(form)
         return cls(card, logits, label_ranks(logits, labels), source, form, depth, meanings)
 
@@ -133,10 +135,22 @@ def not_finite(logits: NDArray[np.generic]) -> str | None:
     return f"{bad} of {len(logits)} outputs hold NaN or infinity" if bad else None
 
 
-def _are_probabilities(logits: NDArray[np.generic]) -> bool:
-    tolerance = 1e-2 if logits.dtype.itemsize < 4 else 1e-3
-    values = logits.astype(np.float64)
-    return bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, rtol=0, atol=tolerance))
+def _form_of(form: str, values: NDArray[np.generic]) -> str:
+    """Return what `values` (N, classes) are, if `form` says that they are logits or probabilities."""
+    if form not in {"logits", "probabilities"}:
+        return form
+    numbers = values.astype(np.float64)
+    negative, sums = bool((numbers < 0).any()), numbers.sum(axis=1)
+    if form == "logits" and np.isin(numbers, (0, 1)).all() and (sums == 1).all():
+        return "class"
+    tolerance = 1e-2 if values.dtype.itemsize < 4 else 1e-3
+    if not negative and np.allclose(sums, 1, rtol=0, atol=tolerance):
+        return "probabilities"
+    # Logits have an arbitrary offset: they are all positive, with a constant sum or a ceiling of 1, only if something
+    # bounds them, such as a scaled softmax, a sigmoid written out, or votes.
+    bounded = numbers.max() <= 1 or np.ptp(sums) <= tolerance * np.ptp(numbers)
+    varied = bool((numbers != numbers[:1]).any())
+    return "scores" if form == "probabilities" or (not negative and bounded and varied) else form
 
 
 @dataclass(frozen=True, eq=False)

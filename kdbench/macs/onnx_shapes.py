@@ -12,8 +12,9 @@ from kdbench.errors import InputError
 from kdbench.macs.onnx_graph import Graph, Known, Model, Node, Operation, Shape, Shapes, replace_nodes
 from kdbench.macs.onnx_runtime_shapes import replace_by_standard, ruled_outputs
 from kdbench.modelfile.facts import data_inputs
+from kdbench.modelfile.graph import values_read
 from kdbench.modelfile.layouts import fits
-from kdbench.modelfile.outputs import declared_shape, values_read
+from kdbench.modelfile.outputs import declared_shape
 
 
 def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int]:

@@ -7,20 +7,12 @@ from typing import TYPE_CHECKING
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.modelfile.graph import graph_sha256
+from kdbench.modelfile.graph import graph_sha256, values_behind
+from kdbench.modelfile.inputs import input_quantization, scales_pixels
 from kdbench.modelfile.kinds import foreign, unreadable
 from kdbench.modelfile.layouts import CHANNELS, TOKENS, Layout, is_flat, layout_for, shape_text
 from kdbench.modelfile.ort_format import is_ort, read_ort
-from kdbench.modelfile.outputs import (
-    Output,
-    Shape,
-    choose_numbers,
-    choose_output,
-    declared_shape,
-    input_quantization,
-    outputs_of,
-    values_behind,
-)
+from kdbench.modelfile.outputs import Output, Shape, choose_numbers, choose_output, declared_shape, outputs_of
 from kdbench.modelfile.weights import nodes_of, weights_of
 from kdbench.nearby import expected_at
 
@@ -44,9 +36,10 @@ class ModelFacts:
     `input_shape` is as declared, batch first, None for an open dimension; `sample_shape` is the shape of one sample, in
     the model's layout; "array" is inputs that are no images, as the data set has them. `vocabulary` is how many token
     ids it knows, if it embeds them. `output` is the one of `outputs` that holds the answer. `metadata` are the file's
-    own properties, `input_quantization` the scale and the zero point of an integer input. `dynamic_quantization` says
-    that ranges of activations are taken from each batch; `quantized` are the operators on integers. `size_bytes` counts
-    the file and its external data. `graph` is `graph_sha256`, empty if unknown.
+    own properties, `input_quantization` the scale and the zero point of an integer input. `scales_pixels` says that the
+    graph begins with the normalisation of pixels from 0 to 255, `dynamic_quantization` that ranges of activations are
+    taken from each batch; `quantized` are the operators on integers. `size_bytes` counts the file and its external
+    data. `graph` is `graph_sha256`, empty if unknown.
     """
 
     sha256: str
@@ -63,6 +56,7 @@ class ModelFacts:
     output: Output
     metadata: Mapping[str, str] = field(default_factory=dict)
     input_quantization: tuple[float, int] | None = None
+    scales_pixels: bool = False
     dynamic_quantization: bool = False
     quantized: tuple[str, ...] = ()
     vocabulary: int | None = None
@@ -164,6 +158,7 @@ def read_facts(path: Path) -> ModelFacts:
         output=outputs[0],
         metadata={entry.key: entry.value for entry in model.metadata_props},
         input_quantization=input_quantization(model, image.name),
+        scales_pixels=scales_pixels(model, image.name),
         dynamic_quantization=any(node.op_type.startswith("DynamicQuantize") for node in nodes_of(model)),
         quantized=integer_operators(model),
         vocabulary=_vocabulary(model, image.name) if dtype in TOKENS else None,

@@ -1,11 +1,27 @@
-"""The graph of an ONNX model without its weights, as a hash: the same for models that differ in their weights alone."""
+"""The graph of an ONNX model: its hash, and the way from a value back through the nodes that it is computed by."""
 
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from kdbench.modelfile.weights import subgraphs
 
 if TYPE_CHECKING:
     import onnx
+
+    Producers = Mapping[str, "onnx.NodeProto"]
+    Constants = Mapping[str, "onnx.TensorProto"]
+
+# What leaves the order of the values as it is, so that the answer is read behind it.
+PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear", "Clip"}
+# The position of the output's scale among the inputs; its zero point follows.
+OUTPUT_SCALE = {
+    "QuantizeLinear": 1,
+    "QGemm": 7,
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), 6),
+    **dict.fromkeys(("QLinearSoftmax", "QLinearSigmoid", "QLinearAveragePool", "QLinearGlobalAveragePool"), 3),
+}
 
 _FLOATS = {1, 10, 11, 16}  # ONNX element types: float32, float16, float64, bfloat16
 
@@ -35,3 +51,98 @@ def graph_sha256(model: "onnx.ModelProto") -> str:
 
 def _is_weight(tensor: "onnx.TensorProto") -> bool:
     return tensor.data_type in _FLOATS and math.prod(tensor.dims) > 1
+
+
+def node_behind(
+    name: str, producers: "Producers", constants: "Constants"
+) -> "tuple[onnx.NodeProto | None, tuple[float, int] | None, bool]":
+    """Return the node that computes the answer, behind those that only pass it on, and the scale of its integers.
+
+    The last value says whether the answer was rounded to integers on its way, even if it is given as floats.
+    """
+    quantization: tuple[float, int] | None = None
+    dequantized = rounded = False
+    while (node := producers.get(name)) is not None:
+        position = OUTPUT_SCALE.get(node.op_type)
+        rounded = rounded or position is not None
+        if position is not None and quantization is None and not dequantized:
+            quantization = scale_of(node, position, constants)
+        if node.op_type not in PASSING and node.op_type != "QuantizeLinear":
+            break
+        dequantized = dequantized or node.op_type == "DequantizeLinear"
+        name = node.input[0]
+    return node, quantization, rounded
+
+
+def column_taken(
+    node: "onnx.NodeProto", producers: "Producers", constants: "Constants"
+) -> "tuple[onnx.NodeProto | None, int | None]":
+    """Return the node out of whose values `node` takes one a sample, and its place; None for what is unknown."""
+    from onnx import numpy_helper
+
+    if node.op_type not in {"Gather", "Slice"}:
+        return None, None
+    places = list(attribute_of(node, "starts", ()))  # before opset 10
+    if len(node.input) > 1 and node.input[1] in constants:
+        places = numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
+    return node_behind(node.input[0], producers, constants)[0], int(places[-1]) if places else None
+
+
+def scale_of(node: "onnx.NodeProto", position: int, constants: "Constants") -> tuple[float, int] | None:
+    """Return the stored scale and zero point that are inputs of `node` from `position` on; None for several."""
+    from onnx import numpy_helper
+
+    names = [*node.input[position : position + 2], "", ""][:2]
+    if names[0] not in constants or (names[1] and names[1] not in constants):
+        return None
+    scale = numpy_helper.to_array(constants[names[0]])
+    zero_point = numpy_helper.to_array(constants[names[1]]) if names[1] else None
+    if scale.size != 1 or (zero_point is not None and zero_point.size != 1):
+        return None
+    return float(scale.reshape(-1)[0]), 0 if zero_point is None else int(zero_point.reshape(-1)[0])
+
+
+def values_behind(model: "onnx.ModelProto", name: str) -> set[str]:
+    """Return the names of all values that the value `name` is computed from, itself included."""
+    producers = {output: node for node in model.graph.node for output in node.output}
+    seen: set[str] = set()
+    pending = [name]
+    while pending:
+        name = pending.pop()
+        if name not in seen:
+            seen.add(name)
+            node = producers.get(name)
+            pending += [] if node is None else values_read(node)
+    return seen
+
+
+def values_read(node: "onnx.NodeProto") -> list[str]:
+    """Return the values that a node reads, those in its branches and bodies included."""
+    inner = (other for graph in subgraphs(node) for other in graph.node)
+    return [*node.input, *(name for other in inner for name in values_read(other))]
+
+
+def constants_of(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
+    """Return the stored tensors of a graph, initializers and constants, by the names of their values."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    return constants
+
+
+def leads_to(name: str, end: str, producers: "Producers") -> bool:
+    """Return whether the value `name` is `end`, passed on."""
+    while name != end:
+        node = producers.get(name)
+        if node is None or node.op_type not in PASSING:
+            return False
+        name = node.input[0]
+    return True
+
+
+def attribute_of(node: "onnx.NodeProto", name: str, default: Any) -> Any:
+    """Return the value of an attribute of `node`; `default` if it has none."""
+    from onnx import helper
+
+    return next((helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)

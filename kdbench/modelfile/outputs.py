@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.errors import InputError
-from kdbench.modelfile.weights import subgraphs
+from kdbench.modelfile.graph import attribute_of, column_taken, constants_of, leads_to, node_behind
 
 if TYPE_CHECKING:
     import onnx
@@ -22,16 +22,8 @@ best class, `ranking` the numbers of the best ones, best first. One value for tw
 second: `binary_logit`, `binary_probability`. The predictions of a regression: `numbers`.
 """
 
-# What leaves the order of the values as it is, so that the answer is read behind it.
-PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear", "Clip"}
 _FORMS: Mapping[str, Form] = {"Softmax": "probabilities", "QLinearSoftmax": "probabilities", "ArgMax": "class"}
-# The position of the output's scale among the inputs; its zero point follows.
-OUTPUT_SCALE = {
-    "QuantizeLinear": 1,
-    "QGemm": 7,
-    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), 6),
-    **dict.fromkeys(("QLinearSoftmax", "QLinearSigmoid", "QLinearAveragePool", "QLinearGlobalAveragePool"), 3),
-}
+_SIGMOIDS = {"Sigmoid", "HardSigmoid", "QLinearSigmoid"}
 _ZIPMAP = "convert it with options={'zipmap': False}"
 _NAMES = ("logit", "prob", "score", "output", "pred")  # of outputs of one width, the likeliest first
 
@@ -156,127 +148,75 @@ def _usable(output: Output, path: Path, classes: int | None) -> Output:
 def _output(
     value: "onnx.ValueInfoProto", producers: "Mapping[str, onnx.NodeProto]", constants: "Mapping[str, onnx.TensorProto]"
 ) -> Output:
-    import onnx
-
-    kind = value.type.WhichOneof("value")
-    if kind != "tensor_type":
-        producer = producers.get(value.name)
-        zipped = producer is not None and producer.op_type == "ZipMap"
-        what = "is a list of dictionaries, one per sample" if zipped else f"is a {(kind or 'unknown').split('_')[0]}"
-        hint = _ZIPMAP if zipped else "export the tensor (batch, classes) itself"
-        return Output(value.name, unusable=f"{what}, not a tensor: {hint}")
-    element = value.type.tensor_type.elem_type
-    shape = declared_shape(value)
-    if element == onnx.TensorProto.STRING:
-        reason = "holds names of classes: export the tensor (batch, classes) itself, or name another output"
+    if value.type.WhichOneof("value") != "tensor_type":
+        return Output(value.name, unusable=_no_tensor(value, producers))
+    element, shape = value.type.tensor_type.elem_type, declared_shape(value)
+    if (reason := _no_row(element, shape)) is not None:
         return Output(value.name, shape or (None,), unusable=reason)
-    if sum(size is None or size > 1 for size in shape[1:]) > 1:
-        reason = "has no row of one value per class: name the output that has, with --output"
-        return Output(value.name, shape, unusable=reason)
-    node, quantization, rounded = _behind(value.name, producers, constants)
+    node, quantization, rounded = node_behind(value.name, producers, constants)
     integer = element not in {1, 10, 11, 16}  # float, float16, double, bfloat16
     if node is not None and node.op_type == "TopK":
-        if _leads_to(value.name, node.output[0], producers):
-            return Output(value.name, shape, unusable="holds the best values without their classes: use the indices")
-        return Output(value.name, shape, "ranking")
+        return _ranking(value.name, shape, node, producers)
     form: Form = "logits"
     if node is not None and node.op_type in _FORMS:
         form = _FORMS[node.op_type]
     elif element in {6, 7, 9} and quantization is None and shape and math.prod(size or 2 for size in shape[1:]) == 1:
         form = "class"  # int32, int64 or bool, one a sample
     output = Output(value.name, shape, form, quantization)
-    sigmoid = node is not None and node.op_type in {"Sigmoid", "QLinearSigmoid"}
+    sigmoid = node is not None and node.op_type in _SIGMOIDS
     if form == "logits" and output.width == 1:
-        form = "binary_probability" if sigmoid else "binary_logit"
-    elif (form == "logits" and (sigmoid or (integer and quantization is None))) or (
+        return _of_two_classes(output, node, producers, constants)
+    if (form == "logits" and (sigmoid or (integer and quantization is None))) or (
         form == "probabilities" and rounded  # rounded to 0, a probability has no logarithm
     ):
         form = "scores"
     return Output(value.name, shape, form, quantization)
 
 
-def _behind(
-    name: str, producers: "Mapping[str, onnx.NodeProto]", constants: "Mapping[str, onnx.TensorProto]"
-) -> "tuple[onnx.NodeProto | None, tuple[float, int] | None, bool]":
-    """Return the node that computes the answer, behind those that only pass it on, and the scale of its integers.
-
-    The last value says whether the answer was rounded to integers on its way, even if it is given as floats.
-    """
-    quantization: tuple[float, int] | None = None
-    dequantized = rounded = False
-    while (node := producers.get(name)) is not None:
-        position = OUTPUT_SCALE.get(node.op_type)
-        rounded = rounded or position is not None
-        if position is not None and quantization is None and not dequantized:
-            quantization = scale_of(node, position, constants)
-        if node.op_type not in PASSING and node.op_type != "QuantizeLinear":
-            break
-        dequantized = dequantized or node.op_type == "DequantizeLinear"
-        name = node.input[0]
-    return node, quantization, rounded
+def _no_tensor(value: "onnx.ValueInfoProto", producers: "Mapping[str, onnx.NodeProto]") -> str:
+    """Return what an output is that is no tensor, and what to do."""
+    kind = value.type.WhichOneof("value")
+    producer = producers.get(value.name)
+    if kind is None:
+        return "has no declared type: add it: onnx.save(onnx.shape_inference.infer_shapes(onnx.load(PATH)), PATH)"
+    if producer is not None and producer.op_type == "ZipMap":
+        return f"is a list of dictionaries, one per sample, not a tensor: {_ZIPMAP}"
+    return f"is a {kind.split('_')[0]}, not a tensor: export the tensor (batch, classes) itself"
 
 
-def scale_of(
-    node: "onnx.NodeProto", position: int, constants: "Mapping[str, onnx.TensorProto]"
-) -> tuple[float, int] | None:
-    """Return the stored scale and zero point that are inputs of `node` from `position` on; None for several."""
-    from onnx import numpy_helper
-
-    names = [*node.input[position : position + 2], "", ""][:2]
-    if names[0] not in constants or (names[1] and names[1] not in constants):
-        return None
-    scale = numpy_helper.to_array(constants[names[0]])
-    zero_point = numpy_helper.to_array(constants[names[1]]) if names[1] else None
-    if scale.size != 1 or (zero_point is not None and zero_point.size != 1):
-        return None
-    return float(scale.reshape(-1)[0]), 0 if zero_point is None else int(zero_point.reshape(-1)[0])
+def _no_row(element: int, shape: Shape) -> str | None:
+    """Return why a tensor holds no row of one value per class, and what to do; None if it may."""
+    if element == 8:  # text
+        return "holds names of classes: export the tensor (batch, classes) itself, or name another output"
+    if sum(size is None or size > 1 for size in shape[1:]) > 1:
+        return "has no row of one value per class: name the output that has, with --output"
+    return None
 
 
-def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int] | None:
-    """Return the scale and the zero point with which a graph dequantizes its input `name`; None if it does not."""
-    readers = [node for node in model.graph.node if name in node.input]
-    if len(readers) != 1 or readers[0].op_type != "DequantizeLinear":
-        return None
-    return scale_of(readers[0], 1, constants_of(model))
+def _ranking(name: str, shape: Shape, top_k: "onnx.NodeProto", producers: "Mapping[str, onnx.NodeProto]") -> Output:
+    if leads_to(name, top_k.output[0], producers):
+        return Output(name, shape, unusable="holds the best values without their classes: use the indices")
+    if shape[1:] != (1,) and not attribute_of(top_k, "sorted", 1):
+        return Output(name, shape, unusable="holds the best classes in any order: export TopK with sorted=1")
+    return Output(name, shape, "ranking")
 
 
-def values_behind(model: "onnx.ModelProto", name: str) -> set[str]:
-    """Return the names of all values that the value `name` is computed from, itself included."""
-    producers = {output: node for node in model.graph.node for output in node.output}
-    seen: set[str] = set()
-    pending = [name]
-    while pending:
-        name = pending.pop()
-        if name not in seen:
-            seen.add(name)
-            node = producers.get(name)
-            pending += [] if node is None else values_read(node)
-    return seen
-
-
-def values_read(node: "onnx.NodeProto") -> list[str]:
-    """Return the values that a node reads, those in its branches and bodies included."""
-    inner = (other for graph in subgraphs(node) for other in graph.node)
-    return [*node.input, *(name for other in inner for name in values_read(other))]
-
-
-def constants_of(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
-    """Return the stored tensors of a graph, initializers and constants, by the names of their values."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
-    return constants
-
-
-def _leads_to(name: str, end: str, producers: "Mapping[str, onnx.NodeProto]") -> bool:
-    """Return whether the value `name` is `end`, passed on."""
-    while name != end:
-        node = producers.get(name)
-        if node is None or node.op_type not in PASSING:
-            return False
-        name = node.input[0]
-    return True
+def _of_two_classes(
+    output: Output,
+    node: "onnx.NodeProto | None",
+    producers: "Mapping[str, onnx.NodeProto]",
+    constants: "Mapping[str, onnx.TensorProto]",
+) -> Output:
+    """Return an output of one value a sample: about the second class, unless it is the first column of a softmax."""
+    if node is None or node.op_type in _SIGMOIDS:
+        return replace(output, form="binary_logit" if node is None else "binary_probability")
+    source, column = column_taken(node, producers, constants)
+    if source is None or _FORMS.get(source.op_type) != "probabilities":
+        return replace(output, form="binary_logit")
+    if column == 0:
+        reason = "holds the probability of the first class alone: export that of the second, or both"
+        return Output(output.name, output.shape, unusable=reason)
+    return replace(output, form="binary_probability")
 
 
 def declared_shape(value: "onnx.ValueInfoProto") -> Shape:

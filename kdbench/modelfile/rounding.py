@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.modelfile.facts import read_model
-from kdbench.modelfile.outputs import OUTPUT_SCALE, PASSING, constants_of, scale_of
+from kdbench.modelfile.graph import OUTPUT_SCALE, PASSING, constants_of, scale_of
 from kdbench.modelfile.weights import nodes_of
 
 if TYPE_CHECKING:

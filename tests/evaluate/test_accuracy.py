@@ -66,7 +66,7 @@ def test_a_constant_model_is_right_about_class_zero_only(scores):
 
 @pytest.mark.parametrize(("classes", "status"), [(4, "unavailable"), (5, "ok")])
 def test_top5_of_few_classes(scores, classes, status):
-    results, _ = scores(np.eye(classes, dtype=np.float32), np.arange(classes))
+    results, _ = scores(np.eye(classes, dtype=np.float32) - 0.5, np.arange(classes))
     assert results["top5"].status == status
 
 
@@ -84,12 +84,14 @@ def test_probabilities_are_not_softmaxed_again(scores, logits, labels):
 
 
 def test_a_probability_of_zero_does_not_make_the_loss_infinite(scores):
-    results, _ = scores(np.eye(6, dtype=np.float32), [0, 1, 2, 3, 4, 0])
+    certain = np.eye(6, dtype=np.float32)
+    certain[0, :2] = 0.75, 0.25
+    results, _ = scores(certain, [0, 1, 2, 3, 4, 0])
     assert 0 < results["loss"].value < 20
 
 
 def test_a_calibration_error_has_no_interval(scores):
-    results, _ = scores(np.eye(6)[:2] * 50, [0, 1])
+    results, _ = scores(np.eye(6)[:2] * 50 - 25, [0, 1])
     assert (results["ece"].value, results["ece"].interval, results["ece"].n) == (pytest.approx(0, abs=1e-9), None, 2)
 
 

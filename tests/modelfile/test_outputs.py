@@ -114,6 +114,38 @@ def test_one_value_for_two_classes(tmp_path, op, form):
     np.testing.assert_array_equal(values.argmax(axis=1), (LOGITS @ one)[:, 0] > 0)
 
 
+@pytest.mark.parametrize(("best", "usable"), [(3, False), (1, True)])
+def test_classes_in_any_order_are_no_ranking(tmp_path, best, usable):
+    top = node("TopK", ["logits", "k"], ["values", "y"], sorted=0)
+    path = save(tmp_path / "m.onnx", [top], [("y", INT64, ["n", best])], k=np.array([best]))
+    if usable:
+        values, _ = scores(path, classes=10)
+        assert (values.argmax(axis=1) == LOGITS.argmax(axis=1)).all()
+    else:
+        with pytest.raises(InputError, match="in any order"):
+            inspect(path, classes=10)
+
+
+def test_as_many_classes_as_samples_do_not_hide_that_they_are_turned(tmp_path):
+    path = save(tmp_path / "m.onnx", [node("Transpose", ["logits"], ["y"])], [("y", FLOAT, [10, "n"])])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    ten = np.resize(SAMPLES, (10, 12))
+    with pytest.raises(ValueError, match=r"for 9 inputs has shape \(10, 9\)"):
+        evaluate(lambda x: session.run(["y"], {"x": x})[0], [ten], None, 128, lambda _: None)
+
+
+def test_the_hint_for_an_output_without_a_type_works(tmp_path):
+    path = save(tmp_path / "m.onnx", [node("Identity", ["logits"], ["y"])], [("y", FLOAT, ["n", 10])])
+    model = onnx.load(path)
+    model.graph.output[0].ClearField("type")
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="no declared type") as caught:
+        inspect(path, classes=10)
+    exec(caught.value.hint.removeprefix("add it: ").replace("PATH", "path"), {"onnx": onnx, "path": path})
+    values, _ = scores(path, classes=10)
+    np.testing.assert_array_equal(values.argmax(axis=1), LOGITS.argmax(axis=1))
+
+
 @pytest.mark.parametrize(
     ("op", "form"), [("Softmax", "probabilities"), ("Sigmoid", "scores"), ("LogSoftmax", "logits")]
 )

@@ -131,6 +131,37 @@ def test_a_file_that_fails_on_the_data_gets_no_verdict(weights, tmp_path):
     assert not list((tmp_path / "out").glob("*verdict*"))
 
 
+NORMALISED = {"data": "digits", "mean": (0.5,), "std": (0.25,)}  # of other models in the run
+
+
+@pytest.mark.parametrize(
+    "given", [{"data": "digits"}, NORMALISED, {"data": "digits", "models": {"m": InputSpec(scale=255.0)}}]
+)
+def test_a_graph_that_scales_pixels_is_fed_pixels_unless_its_own_options_say_otherwise(
+    given, weights, digits, tmp_path
+):
+    nodes = [node("Div", ["x", "k"], ["d"]), node("Flatten", ["d"], ["f"]), node("Gemm", ["f", "w", "b"], ["y"])]
+    bias = np.linspace(-1, 1, 10, dtype=np.float32)  # otherwise the scale would not change what is predicted
+    path = save(tmp_path / "m.onnx", nodes, k=np.float32(255), w=weights, b=bias)
+    record, _ = bench([path], options=FEW, timed=False, out=tmp_path / "out", **given)
+    images, labels = digits
+    divisor = 255 * 255 if "models" in given else 255
+    outputs = images.reshape(len(images), -1) / divisor @ weights.astype(np.float64) + bias
+    assert record.find("m", "top1").value == (outputs.argmax(axis=1) == labels).mean()
+    assert [w.code for w in record.warnings if w.code == "preprocessing"] == ["preprocessing"] * ("mean" in given)
+
+
+def test_floats_from_0_to_1_become_pixels_for_a_graph_that_scales_them(weights, digits, tmp_path):
+    images, labels = digits
+    nodes = [node("Mul", ["x", "k"], ["d"]), node("Flatten", ["d"], ["f"]), node("Gemm", ["f", "w", "b"], ["y"])]
+    bias = np.linspace(-1, 1, 10, dtype=np.float32)
+    path = save(tmp_path / "m.onnx", nodes, k=np.float32(1 / 255), w=weights, b=bias)
+    np.savez(tmp_path / "floats.npz", x_test=images / np.float32(255), y_test=labels)
+    record, _ = bench([path], data=f"npz:{tmp_path / 'floats.npz'}", options=FEW, timed=False, out=tmp_path / "out")
+    outputs = images.reshape(len(images), -1) / 255 @ weights.astype(np.float64) + bias
+    assert record.find("m", "top1").value == (outputs.argmax(axis=1) == labels).mean()
+
+
 def integers(path, dtype, scale, zero_point, layout, normalised, weights):
     """Write a classifier with an integer input, which it dequantizes first; `normalised` inputs need no constants."""
     element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))

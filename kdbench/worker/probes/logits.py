@@ -91,7 +91,10 @@ def evaluate(
             n = len(samples)
             if fixed_batch is not None and n < fixed_batch:
                 samples = np.concatenate([samples, np.zeros_like(samples, shape=(fixed_batch - n, *samples.shape[1:]))])
-            parts.append(_rows(model(samples), len(samples))[:n])
+            rows = _rows(model(samples), len(samples))
+            if fixed_batch is None and rows.shape[1] == n > 1:  # as many classes as samples: is it turned?
+                _rows(model(samples[1:]), n - 1)
+            parts.append(rows[:n])
             done += n
             step(done)
     return np.concatenate(parts)
@@ -101,18 +104,28 @@ def class_scores(outputs: NDArray[np.generic], model: JobModel) -> NDArray[np.ge
     """Return one score per class (N, classes) for a model's `outputs` (N, values): logits, or what they hold instead.
 
     A class's number becomes a one-hot row, a ranking a row that falls from the best class on. One value for two classes
-    becomes its logit beside 0, or its probability beside the other one's.
+    becomes its logit beside 0, or its probability beside the other one's; a decision becomes a one-hot row.
     """
     if model.form in {"class", "ranking"}:
         return _scores_of_numbers(outputs.astype(np.int64))
     if model.output_scale is not None:
         scale, zero_point = model.output_scale
         outputs = ((outputs.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
-    if model.form == "binary_logit":
-        return np.concatenate([np.zeros_like(outputs), outputs], axis=1)
-    if model.form == "binary_probability":
-        return np.concatenate([1 - outputs, outputs], axis=1)
+    if model.form in {"binary_logit", "binary_probability"}:
+        return _of_two_classes(outputs, model.form)
     return outputs
+
+
+def _of_two_classes(values: NDArray[Any], form: str) -> NDArray[np.generic]:
+    """Return the scores (N, 2) of two classes for one value a sample (N, 1), which `form` calls a logit or otherwise.
+
+    Logits lie on both sides of 0. Values from 0 to 1 are probabilities, and -1 and 1 decisions, whatever computed them.
+    """
+    if form == "binary_logit" and np.isin(values, (-1, 0, 1)).all():
+        return np.concatenate([values <= 0, values > 0], axis=1).astype(np.float32)
+    if form == "binary_probability" or ((values >= 0) & (values <= 1)).all():
+        return np.concatenate([1 - values, values], axis=1)
+    return np.concatenate([np.zeros_like(values), values], axis=1)
 
 
 def _scores_of_numbers(numbers: NDArray[np.int64]) -> NDArray[np.generic]:

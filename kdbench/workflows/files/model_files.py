@@ -22,12 +22,12 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import DataLayout, Geometry, InputSpec, Preprocessing, merged, preprocessing_of
 from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import card_path
+from kdbench.workflows.files.graph_inputs import GENERAL, with_graph
 from kdbench.workflows.files.published_weights import with_published
 
 if TYPE_CHECKING:
     from kdbench.data import Dataset, Part, Pick, Split
 
-GENERAL = "options"  # the source of what was given for all models
 OF_MODEL = "options for this model"
 TABLE = "the data: rows of numbers that are no pixels"
 
@@ -152,7 +152,7 @@ def load_bench_model(
     spec, sources = merged(specs_of(described_by or path, facts, source, model_spec, inputs))
     if spec.layout is not None and len(facts.input_shape) == 4:
         facts = replace(facts, layout=spec.layout)
-    spec = with_integers(spec, sources, facts, path)
+    spec = with_graph(spec, sources, facts, path)
     preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
     shape: tuple[int, ...]
     classes: int | None = None
@@ -253,48 +253,6 @@ def specs_of(
     others = [(name, spec) for name, spec in beside if not name.endswith(".toml")]
     specs = [(OF_MODEL, model_spec), *sidecars, *carded, *others, (GENERAL, general)]
     return list(with_published(specs))
-
-
-def with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path: Path) -> InputSpec:
-    """Return the spec with what follows from an integer input; `sources` are adapted.
-
-    An integer input takes pixels, unless the file dequantizes it to another range than pixels have, or a source of the
-    model's own knows a normalisation: then normalised values are quantized. Raises InputError for an unknown one.
-    """
-    if facts.input_dtype not in {"uint8", "int8"}:
-        return spec
-    if spec.input_scale is not None:
-        # Steps of 1 are pixels: shares of 255 would all be rounded to 0 or 1.
-        as_pixels = spec.input_scale == 1 and not {"scale", "mean", "std"} & sources.keys()
-        return spec.model_copy(update={"scale": 1.0}) if as_pixels else spec
-    keys = [key for key in ("scale", "mean", "std") if key in sources]
-    known_for_all_only = all(sources[key] == GENERAL for key in keys)
-    quantization, offset = facts.input_quantization, -128 if facts.input_dtype == "int8" else 0
-    if known_for_all_only and (quantization is None or _is_of_pixels(quantization, offset)):
-        for key in keys:
-            del sources[key]
-        pixels: dict[str, Any] = {"scale": None, "mean": None, "std": None}
-        if offset and quantization is not None:
-            pixels |= {"scale": 1.0, "input_scale": 1.0, "input_zero_point": offset}
-        return spec.model_copy(update=pixels)
-    if quantization is None:
-        return spec
-    if not keys:
-        scale, zero_point = quantization
-        message = f"{path} dequantizes its {facts.input_dtype} input with scale {scale:g} and zero point {zero_point}"
-        hint = (
-            "give the normalisation of its pixels: --mean, --std, --scale; --scale 1 --input-scale 1 feeds the pixels"
-        )
-        raise InputError(f"{message}: these are not pixels", hint)
-    return spec.model_copy(update={"input_scale": quantization[0], "input_zero_point": quantization[1]})
-
-
-def _is_of_pixels(quantization: tuple[float, int], offset: int) -> bool:
-    """Return whether the smallest and the largest integer stand for the ends of a range that pixels are scaled to."""
-    scale, zero_point = quantization
-    low, high = scale * (offset - zero_point), scale * (offset + 255 - zero_point)
-    ranges = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
-    return any(abs(low - a) + abs(high - b) <= 0.02 * (b - a) for a, b in ranges)
 
 
 def require_known_models(inputs: InputOptions, ids: list[str]) -> InputOptions:

@@ -26,7 +26,8 @@ from kdbench.recipe.models import is_onnx
 from kdbench.recipe.paths import located_data
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Geometry, InputSpec, Preprocessing, merged, preprocessing_of
-from kdbench.workflows.files.model_files import GENERAL, OF_MODEL, card_beside, specs_of, with_integers
+from kdbench.workflows.files.graph_inputs import GENERAL, with_graph
+from kdbench.workflows.files.model_files import OF_MODEL, card_beside, specs_of
 from kdbench.workflows.files.torch_networks import unknown_facts
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.run_data import RunData
@@ -142,7 +143,7 @@ def _form(
         spec = spec.model_copy(update={**numbers, "scale": spec.scale or 1.0})
     if facts is not None:
         assert job.weights is not None
-        spec = with_integers(spec, sources, facts, job.weights)
+        spec = with_graph(spec, sources, facts, job.weights)
     sources = {key: RECIPE if source == GENERAL else source for key, source in sources.items()}
     geometry = _geometry(spec, sources, facts or unknown_facts(), dataset, name)
     measured = geometry

@@ -1,0 +1,81 @@
+"""What a graph does to its input first: the scale that it dequantizes it with, and how it normalises pixels."""
+
+from typing import TYPE_CHECKING
+
+from kdbench.modelfile.graph import attribute_of, constants_of, scale_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+_MOVED = {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}  # the values stay the same
+_EPSILON = 1e-5  # of a BatchNormalization that names none
+# Of pixels from 0 to 255, normalisations subtract a mean of at least 32, such as 103.9, or divide by 25 (the least
+# deviation of a channel) to 300, such as 58.4, 127.5 and 255. Values from 0 to 1 have means and deviations up to 1.
+_MEAN, _STD = (32, 255), (25, 300)
+
+
+def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int] | None:
+    """Return the scale and the zero point with which a graph dequantizes its input `name`; None if it does not."""
+    readers = [node for node in model.graph.node if name in node.input]
+    if len(readers) != 1 or readers[0].op_type != "DequantizeLinear":
+        return None
+    return scale_of(readers[0], 1, constants_of(model))
+
+
+def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
+    """Return whether a graph begins with a normalisation of its input `name` that is one of pixels from 0 to 255.
+
+    It may be written as Sub, Add, Mul and Div by constants, or as a BatchNormalization.
+    """
+    import numpy as np
+
+    constants = constants_of(model)
+    factor, offset = np.ones(1), np.zeros(1)  # the value is input * factor + offset
+    while (node := _only_reader(model, name)) is not None:
+        name = node.output[0]
+        if node.op_type in _MOVED:
+            continue
+        step = _normalised(node, constants)
+        if step is None:
+            break
+        try:
+            factor, offset = factor * step[0], offset * step[0] + step[1]
+        except ValueError:  # channels first meet channels last
+            break
+    if not factor.all():
+        return False
+    means, stds = np.abs(offset / factor), np.abs(1 / factor)
+    return bool((_STD[0] <= stds).all() and (stds <= _STD[1]).all()) or bool(_MEAN[0] <= means.max() <= _MEAN[1])
+
+
+def _only_reader(model: "onnx.ModelProto", name: str) -> "onnx.NodeProto | None":
+    readers = [node for node in model.graph.node if name in node.input]
+    return readers[0] if len(readers) == 1 else None
+
+
+def _normalised(
+    node: "onnx.NodeProto", constants: "Mapping[str, onnx.TensorProto]"
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]] | None":
+    """Return the factor and the offset that `node` applies to the value it reads; None if it does something else."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    stored = [constants.get(other) for other in node.input]
+    known = [None if tensor is None or tensor.external_data else tensor for tensor in stored]
+    values = [np.zeros(0) if tensor is None else numpy_helper.to_array(tensor).astype(np.float64) for tensor in known]
+    if node.op_type == "BatchNormalization" and None not in known[3:5]:
+        factor = 1 / np.sqrt(values[4] + attribute_of(node, "epsilon", _EPSILON))
+        return factor, -values[3] * factor
+    if node.op_type not in {"Add", "Sub", "Mul", "Div"} or sum(tensor is not None for tensor in known) != 1:
+        return None
+    value = next(one for one, tensor in zip(values, known, strict=True) if tensor is not None)
+    one, zero = np.ones(1), np.zeros(1)
+    if node.op_type in {"Add", "Mul"}:
+        return (one, value) if node.op_type == "Add" else (value, zero)
+    if known[1] is None or (not value.all() and node.op_type == "Div"):  # a constant minus, or divided by, the input
+        return None
+    return (one, -value) if node.op_type == "Sub" else (1 / value, zero)

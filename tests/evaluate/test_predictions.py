@@ -1,0 +1,60 @@
+"""What a model's outputs are, by their values."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, log_softmax, softmax
+
+from kdbench.evaluate.accuracy import accuracy_findings
+from kdbench.evaluate.class_map import ABSENT, ClassMap
+from kdbench.evaluate.predictions import Predictions
+
+LABELS = np.random.default_rng(1).integers(0, 5, 60)
+LOGITS = np.random.default_rng(0).normal(0, 2, (60, 5)) + 3 * np.eye(5)[LABELS]
+
+
+@pytest.fixture
+def measured(bench_model, tiny):
+    """Return the form of outputs, and the values of their metrics."""
+    card = bench_model(tiny()).card
+
+    def results(outputs, meanings=None):
+        predictions = Predictions.of(card, outputs.astype(np.float32), LABELS, meanings=meanings)
+        return predictions.form, {m.metric: m.value for m in accuracy_findings(predictions, LABELS).measurements}
+
+    return results
+
+
+SHARES = softmax(LOGITS, axis=1)
+OUTPUTS = {
+    "logits": (LOGITS, "logits"),
+    "far from zero": (LOGITS + 1e4, "logits"),
+    "all positive": (LOGITS - LOGITS.min() + 1, "logits"),
+    "equal for all samples": (np.tile(np.linspace(0.1, 0.5, 5), (60, 1)), "logits"),
+    "a softmax": (SHARES, "probabilities"),
+    "percent": (100 * SHARES, "scores"),
+    "the sum of two": (SHARES + softmax(LOGITS / 2, axis=1), "scores"),
+    "a softmax squared": (SHARES**2, "scores"),
+    "sigmoids": (expit(LOGITS), "scores"),
+    "one-hot rows": (np.eye(5)[LOGITS.argmax(axis=1)], "class"),
+}
+
+
+@pytest.mark.parametrize("which", OUTPUTS)
+def test_only_logits_and_probabilities_have_a_loss(measured, which):
+    outputs, expected = OUTPUTS[which]
+    form, values = measured(outputs)
+    assert form == expected
+    assert values["top1"] == (outputs.argmax(axis=1) == LABELS).mean()
+    if form in {"logits", "probabilities"}:
+        log_p = np.log(outputs) if form == "probabilities" else log_softmax(outputs, axis=1)
+        assert values["loss"] == pytest.approx(-log_p[np.arange(60), LABELS].mean(), abs=1e-3)
+    else:
+        assert values["loss"] is None
+
+
+def test_a_softmax_that_lacks_a_class_is_one(measured):
+    """The column of a class that the model does not know has no probability, and is no reason for another form."""
+    mapped = ClassMap((0, 1, 2, 3, 4, ABSENT))
+    form, values = measured(mapped.arranged(SHARES, "logits"), mapped.meanings)
+    assert form == "probabilities"
+    assert values["loss"] == pytest.approx(-np.log(SHARES[np.arange(60), LABELS]).mean(), abs=1e-5)

@@ -1,0 +1,56 @@
+"""What a graph does to its input first."""
+
+import numpy as np
+import onnx
+import pytest
+from small_graphs import model_of
+
+from kdbench.modelfile.inputs import scales_pixels
+
+
+def steps(*steps, **stored):
+    """Build a model that applies `steps`, (operator, operands; "x" is the value so far), and then a matrix product."""
+    nodes, value = [], "x"
+    for number, (op, operands) in enumerate((*steps, ("Flatten", ["x"]), ("MatMul", ["x", "w"]))):
+        nodes.append((op, [value if name == "x" else name for name in operands], [f"v{number}"], {}))
+        value = f"v{number}"
+    arrays = {name: np.asarray(array, np.float32) for name, array in {"w": np.ones((12, 2)), **stored}.items()}
+    return model_of(nodes, arrays, {"x": ["n", 3, 2, 2]}, [value])
+
+
+CHANNELS = {"mean": np.reshape([123.7, 116.3, 103.5], (3, 1, 1)), "std": np.reshape([58.4, 57.1, 57.4], (3, 1, 1))}
+PIXELS = {
+    "divided": steps(("Div", ["x", "k"]), k=255),
+    "multiplied": steps(("Mul", ["k", "x"]), k=1 / 255),
+    "to -1 … 1": steps(("Mul", ["x", "k"]), ("Add", ["x", "b"]), k=1 / 127.5, b=-1),
+    "per channel": steps(("Sub", ["x", "mean"]), ("Div", ["x", "std"]), **CHANNELS),
+    "scaled, then per channel": steps(
+        ("Div", ["x", "k"]), ("Sub", ["x", "m"]), ("Div", ["x", "s"]), k=255, m=np.full((3, 1, 1), 0.45), s=0.23
+    ),
+    "mean alone": steps(("Sub", ["x", "mean"]), mean=CHANNELS["mean"]),
+    "before what does not fit it": steps(("Div", ["x", "k"]), ("Sub", ["x", "m"]), k=np.full((2, 1), 255), m=[1, 2, 3]),
+    "behind a transposition": steps(("Transpose", ["x"]), ("Div", ["x", "k"]), k=255),
+    "batch norm": steps(
+        ("BatchNormalization", ["x", "o", "z", "m", "v"]), o=np.ones(3), z=np.zeros(3), m=np.full(3, 120), v=[60**2] * 3
+    ),
+}
+OTHERS = {
+    "nothing": steps(),
+    "of values from 0 to 1": steps(("Sub", ["x", "m"]), ("Div", ["x", "s"]), m=0.485, s=0.229),
+    "of pixels from 0 to 16": steps(("Div", ["x", "k"]), k=16),
+    "to pixels": steps(("Mul", ["x", "k"]), k=255),
+    "there and back": steps(("Mul", ["x", "k"]), ("Sub", ["x", "m"]), ("Div", ["x", "s"]), k=255, m=123.7, s=58.4),
+    "turned over": steps(("Sub", ["k", "x"]), k=255),
+    "by nothing": steps(("Mul", ["x", "k"]), k=0),
+}
+
+
+@pytest.mark.parametrize("which", {**PIXELS, **OTHERS})
+def test_a_normalisation_of_pixels_is_recognised(which):
+    assert scales_pixels({**PIXELS, **OTHERS}[which], "x") == (which in PIXELS)
+
+
+def test_an_input_that_is_also_read_elsewhere_is_not_recognised():
+    model = steps(("Div", ["x", "k"]), k=255)
+    model.graph.node.append(onnx.helper.make_node("Identity", ["x"], ["again"]))
+    assert not scales_pixels(model, "x")

@@ -1,0 +1,79 @@
+"""One value a sample for two classes: a logit, a probability or a decision, however a file computes it."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from scipy.special import expit
+from small_graphs import model_of, run
+
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import inspect
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.probes.logits import class_scores
+
+SAMPLES = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+WEIGHTS = np.linspace(-1, 1, 6, dtype=np.float32)[:, None]
+Z = (SAMPLES @ WEIGHTS)[:, 0]
+
+
+def column(op, place):
+    """Return nodes that take the probability at `place` out of a softmax over two classes."""
+    softmax = ("Softmax", ["pair"], ["p"], {})
+    if op == "Gather":
+        return [softmax, ("Gather", ["p", f"at{place}"], ["y"], {"axis": 1})]
+    return [softmax, ("Slice", ["p", f"at{place}", f"at{place + 1}", "at1"], ["y"], {})]
+
+
+PROBABILITIES = {
+    "sigmoid": [("Sigmoid", ["z"], ["y"], {})],
+    "written out": [
+        ("Neg", ["z"], ["m"], {}),
+        ("Exp", ["m"], ["e"], {}),
+        ("Add", ["e", "one"], ["d"], {}),
+        ("Div", ["one", "d"], ["y"], {}),
+    ],
+    "scaled by one": [("Sigmoid", ["z"], ["s"], {}), ("Mul", ["s", "one"], ["y"], {})],
+    "sliced": column("Slice", 1),
+    "gathered": column("Gather", 1),
+}
+OTHERS = {
+    "logit": [("Identity", ["z"], ["y"], {})],
+    "hard sigmoid": [("HardSigmoid", ["z"], ["y"], {})],
+    "tanh": [("Tanh", ["z"], ["y"], {})],
+    "-1 or 1": [("Sign", ["z"], ["y"], {})],
+    "0 or 1": [("Greater", ["z", "none"], ["g"], {}), ("Cast", ["g"], ["y"], {"to": TensorProto.FLOAT})],
+}
+
+
+def written(path, nodes):
+    """Write a classifier of two classes with the logits (0, z)."""
+    before = [
+        ("MatMul", ["x", "w"], ["z"], {}),
+        ("Mul", ["z", "none"], ["zero"], {}),
+        ("Concat", ["zero", "z"], ["pair"], {"axis": 1}),
+    ]
+    places = {f"at{place}": np.array([place]) for place in range(3)}
+    stored = {"w": WEIGHTS, "none": np.float32(0), "one": np.float32(1), **places}
+    model = model_of([*before, *nodes], stored, {"x": ["n", 6]})
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1]))
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("way", {**PROBABILITIES, **OTHERS})
+def test_the_second_class_is_predicted_where_its_logit_is_positive(tmp_path, way):
+    path = written(tmp_path / "m.onnx", {**PROBABILITIES, **OTHERS}[way])
+    output = inspect(path, classes=2).output
+    job = JobModel("m", str(path), "x", "y", "float32", "flat", (6,), None, form=output.form)
+    values = class_scores(run(onnx.load(path), x=SAMPLES), job)
+    np.testing.assert_array_equal(values.argmax(axis=1), Z > 0)
+    if way in PROBABILITIES:
+        np.testing.assert_allclose(values, np.stack([expit(-Z), expit(Z)], axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("op", ["Gather", "Slice"])
+def test_the_probability_of_the_first_class_alone_is_refused(tmp_path, op):
+    path = written(tmp_path / "m.onnx", column(op, 0))
+    with pytest.raises(InputError, match="of the first class alone"):
+        inspect(path, classes=2)
