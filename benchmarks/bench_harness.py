@@ -13,8 +13,8 @@ import pytest
 
 from kdbench.measure.staging import null_model
 from kdbench.worker.inputs import prepare
+from kdbench.worker.loads import Calls, time_calls
 from kdbench.worker.runtimes.onnxruntime import LoadedModel
-from kdbench.worker.timing import Calls, time_calls
 
 PROMISE_NS = 1000
 CALLS = 5000

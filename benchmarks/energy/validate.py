@@ -43,8 +43,9 @@ from kdbench.meters.meter import Available, Clock, Meter, MeterError, Part, Paus
 from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import PROVIDERS, Network
+from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import runtime
-from kdbench.worker.timing import Calls, warm_up
+from kdbench.worker.timing import warm_up
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/energy"
 _NETS = {name: Net(name, CIFAR) for name in ("resnet20", "vgg11_bn")}

@@ -12,8 +12,8 @@ import numpy as np
 from kdbench.machine.cores import pin
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel, decode
+from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import runtime
-from kdbench.worker.timing import Calls
 
 _DIFFERENT_INPUTS = 8  # as many as kdbench's latency probe takes in turn
 

@@ -17,7 +17,7 @@ import mlperf_loadgen
 from benchmarks.trust.loaded import loaded
 from kdbench.errors import MeasurementError
 from kdbench.machine.cores import pin
-from kdbench.worker.timing import Calls
+from kdbench.worker.loads import Calls
 
 _WARM_UP_S = 0.25
 _LEAST_QUERIES = 100  # its early stopping wants 64

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.trust.loaded import loaded, opened
-from kdbench.worker.timing import Calls
+from kdbench.worker.loads import Calls
 
 _WARM_UP_CALLS = 10
 _LEAST_CALLS = 200

@@ -24,7 +24,8 @@ from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Measurement, Pair
 from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import Clustered, Estimate, RunSpread
-from kdbench.worker.timing import WARM_UP_SHARE, Calls, Clock, Ready, TurnError, interleave, warm_up
+from kdbench.worker.loads import Calls, Clock
+from kdbench.worker.timing import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
 
 _MOST_FOR_ONE = 2.5  # the budget allows this multiple of the least number of sessions
 _PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}

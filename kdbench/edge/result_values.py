@@ -256,6 +256,7 @@ class Configuration(Value):
     errors: dict[Id, Text]
     warm_up_calls: dict[Id, Count]
     call_ns: dict[Id, Positive]
+    together: dict[Id, Count] = Field(default_factory=dict)
 
 
 class SessionResult(Value):

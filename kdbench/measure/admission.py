@@ -28,6 +28,7 @@ from kdbench.recipe.measure import Measure
 from kdbench.results import metrics
 from kdbench.results.runtimes import RUNTIMES
 from kdbench.worker.jobs import AdmissionJob, JobModel
+from kdbench.worker.web import installed as web
 
 _Trial = tuple[dict[str, Any], NDArray[np.generic]]  # a process's result, and the logits
 _IMAGES = 16  # compared one by one
@@ -48,6 +49,8 @@ def require_runtimes(config: Measure, progress: Progress) -> None:
     for kind in (RUNTIMES[name] for name in config.runtime):
         if kind.extra:
             extras.require(kind.extra, f"the runtime {kind.name}")
+        if kind.program:
+            web.require(kind.program)
     if _uncertain([ONNXRUNTIME, *config.runtime], config):
         with machine_lock(progress):
             absent_runtimes(config)

@@ -8,7 +8,10 @@ from kdbench.results.preprocessing import InputSpec
 from kdbench.validation import Value, later
 
 Mode = Literal["stream", "paced", "offline", "server"]
-Runtime = Literal["onnxruntime", "torch", "torch-compiled", "openvino", "litert"]  # kdbench.results.runtimes.RUNTIMES
+# kdbench.results.runtimes.RUNTIMES
+Runtime = Literal[
+    "onnxruntime", "torch", "torch-compiled", "openvino", "litert", "onnxruntime-web", "onnxruntime-web-node"
+]
 LEAST_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statistics.few_sessions.RESOLUTION)
 
 

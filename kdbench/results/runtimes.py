@@ -18,8 +18,8 @@ class RuntimeKind:
     """A runtime: `libraries` are the distributions whose version changes its times, `extra` installs them.
 
     It runs the model's `file`, or the `network` that the file was exported from. A `form` is the ending of the file
-    that it takes in place of the .onnx file: the same model, converted. `provider` is what the axes of its numbers call
-    its execution provider; None for the configured one.
+    that it takes in place of the .onnx file: the same model, converted. `program` is what runs
+    the npm package onnxruntime-web.
     """
 
     name: str
@@ -27,7 +27,7 @@ class RuntimeKind:
     runs: Literal["file", "network"] = "file"
     extra: str = ""
     form: str = ""
-    provider: str | None = None
+    program: Literal["", "chromium", "node"] = ""
 
 
 RUNTIMES: dict[str, RuntimeKind] = {
@@ -38,6 +38,8 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("torch-compiled", ("torch",), "network", "train"),
         RuntimeKind("openvino", ("openvino",), extra="openvino"),
         RuntimeKind("litert", ("ai-edge-litert",), extra="litert", form=".tflite"),
+        RuntimeKind("onnxruntime-web", (), program="chromium"),
+        RuntimeKind("onnxruntime-web-node", (), program="node"),
     )
 }
 

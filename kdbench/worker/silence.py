@@ -16,7 +16,7 @@ _SAMPLE_S = 1.0  # of one call, by its batch
 _BYTES_PER_S = 10e6  # of a model that is loaded and optimised
 _UPDATE_S = 2.0  # of a slow meter
 _RUNTIMES_S = {  # loading the library, compiling
-    **dict.fromkeys(("openvino", "litert", "torch"), 60.0),
+    **dict.fromkeys(("openvino", "litert", "onnxruntime-web", "onnxruntime-web-node", "torch"), 60.0),
     "torch-compiled": 900.0,
 }
 _CUDA_S = 120.0  # loading its libraries, searching algorithms

@@ -9,7 +9,7 @@ import kdbench
 from kdbench.api.callables import CAVEATS, _Config, _times, timed_sessions
 from kdbench.errors import InputError
 from kdbench.progress import Silent
-from kdbench.worker.timing import Calls
+from kdbench.worker.loads import Calls
 
 CONFIG = _Config(budget_s=2.0, sessions=3, precision=0.2)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
@@ -21,6 +22,7 @@ RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 _OTHER_LIBRARIES = ("kdbench", "numpy", "torch")
 _DRIVER = ("gpu_driver", "gpu_cuda")
 _OTHER_FACTS = ("os", "kernel", "python")
+_RUNTIME_FACTS = ("version", "engine")
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,18 @@ def other_runtime(base: RunRecord, new: RunRecord, axes: Axes) -> str:
     """Return which runtime or driver differs, in words: they may change the times at `axes`."""
     libraries = dict.fromkeys((*RUNTIMES, *libraries_of([runtime_of(axes)])))
     differences = _differing(base.environment.libraries, new.environment.libraries, tuple(libraries))
+    before, after = (_runtime_facts(record, runtime_of(axes)) for record in (base, new))
+    differences += _differing(before, after, _RUNTIME_FACTS)
     if axes.get("provider") == "cuda":
         differences += _differing(base.environment.host, new.environment.host, _DRIVER)
     return "; ".join(differences)
+
+
+def _runtime_facts(record: RunRecord, runtime: str) -> Mapping[str, Any]:
+    """Return what the record says of a runtime that is no Python library: its version, and what runs it."""
+    runtimes = record.protocol.get("runtimes")
+    facts = runtimes.get(runtime) if isinstance(runtimes, Mapping) else None
+    return facts if isinstance(facts, Mapping) and "engine" in facts else {}
 
 
 def other_software(base: RunRecord, new: RunRecord) -> str:

@@ -19,7 +19,8 @@ from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.timed import TimingConfig
 from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered, Plan
-from kdbench.worker.timing import SATURATED, Server, clock_step_ns
+from kdbench.worker.loads import SATURATED, Server
+from kdbench.worker.timing import clock_step_ns
 
 _FLOORS = 20  # a call this many times the floor spends 5 % of its time on calling
 _CLOCK_STEPS = 100  # a call of this many clock steps is known to 1 %

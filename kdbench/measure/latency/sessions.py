@@ -38,9 +38,10 @@ _LEAST_SHARE = 0.3  # of a session's usual time is spent timing, however long th
 class Sampled:
     """The samples of all sessions.
 
-    `samples`, `failed` (why there are no samples), `warm_up_calls` (one a session) and `call_ns` (the median warm call,
-    one a session) are by model and configuration number; `floor_ns` is one a session; `seconds` is the time of all
-    sessions, process starts included. `width` is the widest headline interval at the end, as a share.
+    `samples`, `failed` (why there are no samples), `warm_up_calls` (one a session), `call_ns` (the median warm call,
+    one a session) and `together` (how many calls are timed at once, where that is not one) are by model and
+    configuration number; `floor_ns` is one a session; `seconds` is the time of all sessions, process starts included.
+    `width` is the widest headline interval at the end, as a share.
     """
 
     configurations: tuple[Configuration, ...]
@@ -49,6 +50,7 @@ class Sampled:
     floor_ns: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     warm_up_calls: Mapping[Key, list[int]] = field(default_factory=dict)
     call_ns: Mapping[Key, list[float]] = field(default_factory=dict)
+    together: Mapping[Key, int] = field(default_factory=dict)
     sessions: int = 0
     seconds: float = 0.0
     width: float = np.inf
@@ -162,6 +164,7 @@ class Collected:
         self._calls: dict[Key, list[Clustered]] = defaultdict(list)
         self._warm_up_calls: dict[Key, list[int]] = defaultdict(list)
         self._call_ns: dict[Key, list[float]] = defaultdict(list)
+        self._together: dict[Key, int] = {}
         self._floor_ns: list[float] = []
 
     def add(self, session: Session) -> None:
@@ -184,6 +187,8 @@ class Collected:
             self._calls[key].append(calls)
             self._warm_up_calls[key].append(by_number[number]["warm_up_calls"][id_])
             self._call_ns[key].append(by_number[number]["call_ns"][id_])
+            if (count := by_number[number].get("together", {}).get(id_, 1)) > 1:
+                self._together[key] = max(count, self._together.get(key, 1))
 
     def sampled(self, seconds: float, cores: tuple[int, ...] | None, *, shared: bool | None = None) -> Sampled:
         """Return everything collected, without the samples of models that failed; it took `seconds` on `cores`.
@@ -199,6 +204,7 @@ class Collected:
             np.array(self._floor_ns),
             self._warm_up_calls,
             self._call_ns,
+            self._together,
             self.sessions,
             seconds,
             headline_width(self._models, self.configurations, samples, plan),

@@ -23,7 +23,8 @@ from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Measurement, Pair, missing
 from kdbench.results.samples import call_arrays, calls_key
 from kdbench.worker.jobs import GRAPH_OPTIMIZATION
-from kdbench.worker.timing import BLOCK_NS, LEAST_ROUNDS, WARM_UP_RULE
+from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS
+from kdbench.worker.timing import WARM_UP_RULE
 
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
 _LATENCIES = metrics_in("latency")
@@ -154,9 +155,11 @@ def _of_configuration(
         return [missing(model.id, m, why, hint=hint, status="invalid", axes=axes) for m in metrics]
     warm_up = f"{np.median(sampled.warm_up_calls[model.id, number]):.0f} calls of warm-up"
     spinning = ", threads spinning within a call" if configuration.runtime == "onnxruntime" else ""
-    source = f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}"
+    together = sampled.together.get((model.id, number), 1)
+    at_once = f", {together} calls timed at once" if together > 1 else ""
+    source = f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}{at_once}"
     needed = {p: 0 if p == 50 else statistics.samples_needed(p) for p in PERCENTILES}
-    enough = [p for p, n in needed.items() if len(data.values) >= n]
+    enough = [p for p, n in needed.items() if len(data.values) >= n and (p == 50 or together == 1)]
     quantiles = statistics.clustered_quantiles(data, [p / 100 for p in enough], seed=SEED, plan=plan)
     mean = statistics.clustered_mean(data, seed=SEED, plan=plan)
     of_run = {**{PERCENTILES[p]: q for p, q in zip(enough, quantiles, strict=True)}, "latency_mean_ns": mean}
@@ -165,6 +168,11 @@ def _of_configuration(
     spreads["throughput_per_s"] = spreads["latency_mean_ns"]
     few = {PERCENTILES[p]: f"needs {n} samples, has {len(data.values)}" for p, n in needed.items() if p not in enough}
     unstable, hint = instability(data), "give it a longer --budget"
+    if together > 1:
+        few = dict.fromkeys(
+            few, f"{together} calls are timed at once, because the clock of {configuration.runtime} is coarse"
+        )
+        hint = "a slower model, or a larger batch, has times of single calls"
     return [
         missing(model.id, metric, few[metric], hint=hint, axes=axes, source=source)
         if metric in few

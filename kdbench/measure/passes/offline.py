@@ -26,7 +26,7 @@ from kdbench.results.samples import call_arrays, calls_key, join_sessions
 from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.batch_sweep import RULE, Sweep
 from kdbench.worker.jobs import LatencyJob, OfflineJob, TimedConfiguration, decode
-from kdbench.worker.timing import BLOCK_NS, LEAST_ROUNDS
+from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS
 
 BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
 # Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.

@@ -17,7 +17,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import AdmissionJob
-from kdbench.worker.runtimes import Transparent, runtime
+from kdbench.worker.runtimes import StartedElsewhere, Transparent, runtime
 
 
 def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
@@ -37,13 +37,15 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
             loaded = chosen.load(model, provider=job.provider, threads=job.threads)
             loaded_ns = time.perf_counter_ns()
             loaded(inputs[:batch])
-            ran = time.perf_counter_ns()
+            times = loaded_ns - begin, time.perf_counter_ns() - loaded_ns
+            if isinstance(loaded, StartedElsewhere):
+                times = loaded.load_ns, loaded.call_ns
             complete = len(inputs) - len(inputs) % batch
             logits = np.concatenate([loaded(inputs[n : n + batch]) for n in range(0, complete, batch)])
         except chosen.faults as error:
             errors[model.id] = (describe(error), getattr(error, "hint", ""))
             continue
-        load_ns[model.id], first_run_ns[model.id] = loaded_ns - begin, ran - loaded_ns
+        load_ns[model.id], first_run_ns[model.id] = times
         if isinstance(loaded, Transparent):
             kernels[model.id] = loaded.kernels()
         with Path(file).open("wb") as stream:

@@ -17,7 +17,8 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import ColdStartJob
-from kdbench.worker.timing import Calls, time_calls, warm_up
+from kdbench.worker.loads import Calls, time_calls
+from kdbench.worker.timing import warm_up
 
 _WARM_UP_NS = 250_000_000
 _STEADY_NS = 100_000_000

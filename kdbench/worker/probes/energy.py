@@ -21,8 +21,9 @@ from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import EnergyJob
+from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
-from kdbench.worker.timing import Calls, warm_up
+from kdbench.worker.timing import warm_up
 
 _WARM_UP_NS = 500_000_000
 _NAP_S = 0.02  # long enough that waking up is negligible, and short compared to a window

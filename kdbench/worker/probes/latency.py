@@ -1,8 +1,9 @@
 """One session of latency: all models loaded, warmed up, then timed in short interleaved blocks.
 
-Result: `floor_ns`, and one entry a configuration of its `number`, `seconds`, `errors`, `warm_up_calls` and `call_ns`
-(id to reason, to count, to median). The .npz holds `{configuration}/{model}/ns`, the time of each call, and
-`{configuration}/{model}/block`, the round it was in, and `…/preempted`, how often that block lost its core.
+Result: `floor_ns`, and one entry a configuration of its `number`, `seconds`, `errors`, `warm_up_calls`, `call_ns` and
+`together` (id to reason, to count, to median, to how many calls the clock times at once, where that is not one). The
+.npz holds `{configuration}/{model}/ns`, the time of each call, and `{configuration}/{model}/block`, the round it was
+in, and `…/preempted`, how often that block lost its core.
 """
 
 from __future__ import annotations
@@ -18,21 +19,13 @@ from numpy.typing import NDArray
 
 from kdbench.machine.cores import pin
 from kdbench.worker.__main__ import Channel
+from kdbench.worker.elsewhere import together
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, prepare, sample_bytes
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
+from kdbench.worker.loads import Calls, load_of, time_calls
 from kdbench.worker.runtimes import LoadedModel, runtime
-from kdbench.worker.timing import (
-    WARM_UP_SHARE,
-    Calls,
-    Ready,
-    Timed,
-    TurnError,
-    interleave,
-    load_of,
-    time_calls,
-    warm_up,
-)
+from kdbench.worker.timing import WARM_UP_SHARE, Ready, Timed, TurnError, interleave, warm_up
 
 T = TypeVar("T")
 
@@ -95,6 +88,7 @@ class Session:
             "errors": self._errors,
             "warm_up_calls": {self._models[m].id: r.warm_up_calls for m, r in ready.items()},
             "call_ns": {self._models[m].id: r.call_ns for m, r in ready.items()},
+            "together": {self._models[m].id: n for m, r in ready.items() if (n := together(r.calls.run)) > 1},
         }
 
     def _working(self, models: Iterable[int], do: Callable[[int], T]) -> dict[int, T]:

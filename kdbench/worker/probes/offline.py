@@ -17,8 +17,9 @@ from kdbench.worker.batch_sweep import Limits, Sweep, sweep
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, sample_bytes
 from kdbench.worker.jobs import JobModel, OfflineJob
+from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
-from kdbench.worker.timing import Calls, warm_up
+from kdbench.worker.timing import warm_up
 
 # A look at one batch takes this long, or this share of the budget if that is shorter.
 _LOOK_NS = 100_000_000

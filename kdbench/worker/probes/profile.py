@@ -23,8 +23,9 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import PROVIDERS, JobModel, ProfileJob
+from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel, feed, session_options
-from kdbench.worker.timing import Calls, warm_up
+from kdbench.worker.timing import warm_up
 
 _LEAST_CALLS, _MOST_CALLS = 8, 100  # each node of each call is an event of half a kilobyte
 _WARM_UP_NS, _TIMED_NS = 500_000_000, 2_000_000_000

@@ -23,8 +23,9 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import JobModel, SustainJob
+from kdbench.worker.loads import Calls, time_calls
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
-from kdbench.worker.timing import Calls, time_calls, warm_up
+from kdbench.worker.timing import warm_up
 
 _WARM_UP_NS = 200_000_000
 _MOST_CALLS = 1_000_000  # of a block

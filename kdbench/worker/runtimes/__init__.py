@@ -47,6 +47,14 @@ class Transparent(Protocol):
         """Return how many layers compute in each precision, as the runtime names it: {"f32": 20, "u8": 2}."""
 
 
+@runtime_checkable
+class StartedElsewhere(Protocol):
+    """A model loaded by another process: `load_ns` and `call_ns` are how long loading and the last call took there."""
+
+    load_ns: int
+    call_ns: int
+
+
 class Load(Protocol):
     """How a runtime loads a model; raises one of its faults."""
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.judge.compare.matching import Match
+from kdbench.judge.compare.matching import Match, other_runtime
 from kdbench.judge.compare.records import compare, compare_matches
 from kdbench.judge.compare.strategies import RecordPair
 from kdbench.judge.compare.thresholds import Thresholds
@@ -194,6 +194,20 @@ def test_another_runtime_may_be_the_cause_so_nothing_is_anchored():
     comparison = compare(base, new)
     assert [(row.outcome, row.way) for row in comparison.rows] == [("regressed", "separate")] * 2
     assert "onnxruntime 1.22.0 → 1.23.0" in comparison.notes[0]
+
+
+@pytest.mark.parametrize(("fact", "after"), [("engine", "Chromium 2"), ("version", "1.31.0")])
+def test_another_browser_may_be_the_cause_of_other_times_in_it(fact, after):
+    at = {**AT, "runtime": "onnxruntime-web"}
+    facts = {"version": "1.30.0", "engine": "Chromium 1"}
+    base, new = (
+        record(latency("student", ns).model_copy(update={"axes": at})).model_copy(
+            update={"protocol": {"runtimes": {"onnxruntime-web": of}}}
+        )
+        for ns, of in ((1000.0, facts), (1300.0, {**facts, fact: after}))
+    )
+    assert other_runtime(base, new, at) == f"{fact} {facts[fact]} → {after}"
+    assert other_runtime(base, new, AT) == ""
 
 
 @pytest.mark.parametrize("host", [{**HOST, "cpu": "Other CPU"}, {**HOST, "cores_physical": 8}, {}])

@@ -1,6 +1,7 @@
 """Samples of known distribution in, measurements out; no model is run."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,3 +213,14 @@ def test_where_there_is_no_headline_none_was_precise(pair):
     facts = protocol_facts(sampled(pair, by_key, config=served, width=width), served)
     assert facts["sessions_taken"] == 5
     assert not {"stopped", "widest_interval"} & facts.keys()
+
+
+def test_times_of_several_calls_have_no_percentiles_above_the_median(pair):
+    by_key = {(id_, n): samples(5e4, rounds=100) for id_ in "ts" for n in (0, 1)}
+    of = replace(sampled(pair, by_key), together={("t", 0): 10})
+    together, single = (by_metric(latency_findings(pair, of, CONFIG), id_) for id_ in "ts")
+    assert together["latency_p50_ns"].value == single["latency_p50_ns"].value
+    assert "10 calls timed at once" in together["latency_p50_ns"].source
+    for metric in ("latency_p90_ns", "latency_p95_ns", "latency_p99_ns"):
+        assert single[metric].value
+        assert "10 calls are timed at once" in together[metric].reason

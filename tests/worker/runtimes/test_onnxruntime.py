@@ -6,9 +6,9 @@ import pytest
 
 from kdbench.measure.staging import null_model, stage
 from kdbench.worker.faults import describe
+from kdbench.worker.loads import Calls, time_calls
 from kdbench.worker.runtimes import ProviderError
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
-from kdbench.worker.timing import Calls, time_calls
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 
 from kdbench.recipe.measure import Measure
 from kdbench.statistics import samples_needed
-from kdbench.worker.timing import BLOCK_NS, LEAST_ROUNDS, Calls, Ready, interleave, time_calls, warm_up
+from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS, Calls, Paced, Server, Turn, time_calls
+from kdbench.worker.timing import Ready, interleave, warm_up
 
 
 class Machine:
@@ -116,7 +117,7 @@ def test_no_round_is_begun_that_would_end_late(machine):
 def test_every_call_knows_how_often_its_block_lost_the_core(machine, monkeypatch):
     """The counter grows during the second block only, and between blocks, which is off the clock."""
     readings = iter([0, 0, 5, 7, 7, 7])
-    monkeypatch.setattr("kdbench.worker.timing.preemptions", lambda: next(readings))
+    monkeypatch.setattr("kdbench.worker.timing.preemptions", lambda run: next(readings))
     ready = [Ready(machine.calls("a", BLOCK_NS // 2), 0, BLOCK_NS / 2)]
     (timed,) = interleave(ready, 3 * BLOCK_NS, np.random.default_rng(0), nothing, machine.clock)
     assert timed.preempted.tolist() == [0, 0, 2, 2, 0, 0]
@@ -124,3 +125,43 @@ def test_every_call_knows_how_often_its_block_lost_the_core(machine, monkeypatch
 
 def test_nothing_to_time(machine):
     assert interleave([], 10**9, np.random.default_rng(0), nothing, machine.clock) == []
+
+
+class Elsewhere:
+    """Calls of 1 µs that another process times, ten at once."""
+
+    together = 10
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, *arguments):
+        raise AssertionError("it is asked to time, never to call")
+
+    def time(self, out, gap_ms=0):
+        self.asked.append((len(out), gap_ms))
+        out[:] = 1000
+
+    def preemptions(self):
+        return 7 * len(self.asked)
+
+
+def test_calls_that_are_timed_elsewhere_have_shorter_blocks_and_their_own_preemptions():
+    rng, runs = np.random.default_rng(0), [Elsewhere(), Elsewhere()]
+    ready = [warm_up(Calls(run, [()]), cap_ns=10**9) for run in runs]
+    assert [model.call_ns for model in ready] == [1000, 1000]
+    for run in runs:
+        run.asked.clear()
+    timed = interleave(ready, 0, rng, lambda: None)
+    length = BLOCK_NS // 1000 // 10
+    assert [run.asked for run in runs] == [[(length, 0)] * LEAST_ROUNDS] * 2
+    assert [set(one.preempted) for one in timed] == [{7}, {7}]
+
+
+def test_a_gap_before_calls_elsewhere_is_waited_for_there():
+    run = Elsewhere()
+    turn = Turn(Calls(run, [()]), 1000, np.random.default_rng(0))
+    Paced(5_000_000, sleep=pytest.fail).time(turn, np.empty(3, np.int64))
+    assert run.asked == [(3, 5)]
+    with pytest.raises(RuntimeError, match="random arrivals"):
+        Server(10.0).time(turn, np.empty(3, np.int64))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdbench.worker.jobs import TimedConfiguration
-from kdbench.worker.timing import BLOCK_NS, Calls, Paced, Server, Stream, Turn, load_of
+from kdbench.worker.loads import BLOCK_NS, Calls, Paced, Server, Stream, Turn, load_of
 
 
 class World:

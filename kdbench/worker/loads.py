@@ -1,0 +1,195 @@
+"""How calls follow each other: back to back, with idle time before each, or as random arrivals.
+
+A load says how many calls make a block, and times one. numpy only: it runs in the measuring process.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdbench.worker.elsewhere import TimedElsewhere
+from kdbench.worker.jobs import TimedConfiguration
+
+Clock = Callable[[], int]
+
+BLOCK_NS = 10_000_000  # a block of calls back to back is as many as take about this long, and one at least
+LEAST_ROUNDS = 2  # eight sessions of a slow model give 16 calls; LoadGen's rule wants 11 for a median
+_PACED_CALLS = 5  # in a block: with 5 ms between them models take turns every 25 ms
+PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which does not affect slower calls
+_PRIMING_NS = 1_000_000  # of calls off the clock refill the caches after another model
+_ARRIVALS_NS = 250_000_000  # a block of arrivals lasts about this long …
+_LEAST_ARRIVALS = 20  # … and holds this many at least
+_PAST = 10.0  # arrivals, over (1 - busy share)^2: then a queue no longer depends on its empty start
+SATURATED = 0.95  # of the time busy: beyond, queues grow throughout the measurement, and no latency is typical
+_SPIN_NS = 1_000_000  # the end of a wait is spent spinning: waking up late is the system's latency, not the model's
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The calls that are timed: `run(*arguments[i])`, the arguments in turn."""
+
+    run: Callable[..., object] | TimedElsewhere
+    arguments: Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One model's turn: its calls, the median time of a warm one, and the random generator and clock of all models."""
+
+    calls: Calls
+    call_ns: float
+    rng: np.random.Generator
+    clock: Clock = time.perf_counter_ns
+
+
+class Load(Protocol):
+    """How calls follow each other. A session has `least_rounds`, however short."""
+
+    least_rounds: ClassVar[int]
+
+    def count(self, call_ns: float) -> int:
+        """Return how many calls make a block when one takes `call_ns`."""
+
+    def prime(self, turn: Turn) -> None:
+        """Make calls off the clock so that those that follow are typical, after another model's turn."""
+
+    def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
+        """Time `len(out)` calls into `out`, in ns."""
+
+
+def time_calls(calls: Calls, out: NDArray[np.int64], clock: Clock = time.perf_counter_ns) -> None:
+    """Time `len(out)` calls back to back into `out`, in ns. Everything but the call is done off the clock."""
+    run, arguments = calls.run, calls.arguments
+    if isinstance(run, TimedElsewhere):
+        run.time(out)
+        return
+    different = len(arguments)
+    for i in range(len(out)):
+        args = arguments[i % different]
+        begin = clock()
+        run(*args)
+        out[i] = clock() - begin
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Calls back to back."""
+
+    least_rounds: ClassVar[int] = LEAST_ROUNDS
+
+    def count(self, call_ns: float) -> int:
+        """Return as many calls as take BLOCK_NS."""
+        return max(math.ceil(BLOCK_NS / max(call_ns, 1)), 1)
+
+    def prime(self, turn: Turn) -> None:
+        """Call for _PRIMING_NS, once at least; calls too long to be affected by cold caches are not primed."""
+        if turn.call_ns < PRIME_BELOW_NS and not isinstance(turn.calls.run, TimedElsewhere):
+            for i in range(max(math.ceil(_PRIMING_NS / max(turn.call_ns, 1)), 1)):
+                turn.calls.run(*turn.calls.arguments[i % len(turn.calls.arguments)])
+
+    def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
+        """Time them."""
+        time_calls(turn.calls, out, turn.clock)
+
+
+@dataclass(frozen=True)
+class Paced:
+    """Calls with `gap_ns` of idle time before each: caches and clocks of a device that mostly waits."""
+
+    gap_ns: int
+    sleep: Callable[[float], None] = time.sleep
+    least_rounds: ClassVar[int] = LEAST_ROUNDS
+
+    def count(self, call_ns: float) -> int:  # noqa: ARG002 - whatever they take
+        """Return a few calls: idle time, not the calls, makes such a block long."""
+        return _PACED_CALLS
+
+    def prime(self, turn: Turn) -> None:
+        """Make one such call: idle time does not clear the caches of what another model left."""
+        self.time(turn, np.empty(1, np.int64))
+
+    def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
+        """Time the calls alone, the idle time off the clock."""
+        run, arguments, clock, gap_s = turn.calls.run, turn.calls.arguments, turn.clock, self.gap_ns / 1e9
+        if isinstance(run, TimedElsewhere):
+            run.time(out, self.gap_ns // 1_000_000)
+            return
+        for i in range(len(out)):
+            args = arguments[i % len(arguments)]
+            self.sleep(gap_s)
+            begin = clock()
+            run(*args)
+            out[i] = clock() - begin
+
+
+@dataclass(frozen=True)
+class Server:
+    """Calls that arrive at random (a Poisson process), `rate_per_s` on average, served one after the other.
+
+    A time is from arrival to completion, so that it includes the wait for earlier calls.
+    """
+
+    rate_per_s: float
+    sleep: Callable[[float], None] = time.sleep
+    least_rounds: ClassVar[int] = 1  # a block is long, and holds many calls
+
+    def count(self, call_ns: float) -> int:
+        """Return the arrivals of _ARRIVALS_NS, _LEAST_ARRIVALS at least; 1 if they would saturate the server."""
+        saturated = self.busy(call_ns) >= SATURATED
+        return 1 if saturated else max(math.ceil(self.rate_per_s * _ARRIVALS_NS / 1e9), _LEAST_ARRIVALS)
+
+    def prime(self, turn: Turn) -> None:
+        """Call once."""
+        turn.calls.run(*turn.calls.arguments[0])
+
+    def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
+        """Serve `len(out)` arrivals; the first ones meet the queue as it would be after a long time."""
+        run, arguments, clock = turn.calls.run, turn.calls.arguments, turn.clock
+        if isinstance(run, TimedElsewhere):  # its answers do not come when they arrive, but when a block is done
+            message = "this runtime times its own calls, back to back or paced, not random arrivals"
+            raise RuntimeError(message)  # noqa: TRY004 - no argument is wrong
+        backlog_ns = self.backlog_ns(turn.call_ns, turn.rng)
+        begin = clock()
+        due = begin + np.cumsum(turn.rng.exponential(1e9 / self.rate_per_s, len(out))).astype(np.int64)
+        self._wait(begin + backlog_ns, clock)
+        for i, arrival in enumerate(due.tolist()):
+            args = arguments[i % len(arguments)]
+            self._wait(arrival, clock)
+            run(*args)
+            out[i] = clock() - arrival
+
+    def busy(self, call_ns: float) -> float:
+        """Return the share of the time that calls of `call_ns` would keep it busy; above 1 it cannot keep up."""
+        return self.rate_per_s * call_ns / 1e9
+
+    def backlog_ns(self, call_ns: float, rng: np.random.Generator) -> int:
+        """Return for how long a server in its steady state would still be busy, drawn at random; 0 beyond saturation.
+
+        A queue that begins empty takes 10 / (1 - busy share)^2 calls to fill. That past is drawn instead: the wait of
+        the last of these arrivals (Lindley 1952), if every call takes `call_ns`.
+        """
+        busy = self.busy(call_ns)
+        if busy >= SATURATED:
+            return 0
+        past = math.ceil(_PAST / (1 - busy) ** 2)
+        steps = np.cumsum(call_ns - rng.exponential(1e9 / self.rate_per_s, past))
+        return int(steps[-1] - min(steps.min(), 0.0))
+
+    def _wait(self, until_ns: int, clock: Clock) -> None:
+        while (left := until_ns - clock()) > 0:
+            if left > 2 * _SPIN_NS:
+                self.sleep((left - _SPIN_NS) / 1e9)
+
+
+def load_of(configuration: TimedConfiguration) -> Load:
+    """Return the load of a configuration, by its `mode`, `gap_ms` and `rate_per_s`."""
+    if configuration.mode == "paced":
+        return Paced(configuration.gap_ms * 1_000_000)
+    return Server(configuration.rate_per_s) if configuration.mode == "server" else Stream()

@@ -1,0 +1,59 @@
+"""The npm package onnxruntime-web and the programs that run it: found where they are installed, never downloaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+from kdbench import storage
+from kdbench.errors import InputError
+
+PACKAGE = "onnxruntime-web"
+PACKAGE_VARIABLE = "KDBENCH_ONNXRUNTIME_WEB"
+_PROGRAMS = {
+    "chromium": (
+        "KDBENCH_CHROMIUM",
+        ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
+        "install Chromium (Debian and Ubuntu: apt install chromium)",
+    ),
+    "node": ("KDBENCH_NODE", ("node", "nodejs"), "install Node.js 18 or later (Debian and Ubuntu: apt install nodejs)"),
+}
+
+
+def require(program: str) -> None:
+    """Raise InputError, with the line that installs it, unless the npm package and `program` are installed."""
+    package()
+    program_path(program)
+
+
+def package() -> Path:
+    """Return the folder of the npm package: the one that PACKAGE_VARIABLE names, or that in the user's cache."""
+    named = os.environ.get(PACKAGE_VARIABLE)
+    kept = storage.user_cache() / "npm"
+    path = Path(named).expanduser().absolute() if named else kept / "node_modules" / PACKAGE
+    if (path / "package.json").is_file() and (path / "dist").is_dir():
+        return path
+    line = f"npm install --prefix {shlex.quote(str(kept))} {PACKAGE}"
+    if named:
+        message = f"{PACKAGE_VARIABLE} names {named}, which is not the folder of the npm package {PACKAGE}"
+        raise InputError(message, f"name …/node_modules/{PACKAGE}; or unset it and install the package: {line}")
+    raise InputError(f"the npm package {PACKAGE} is not installed", f"{line}; or name its folder in {PACKAGE_VARIABLE}")
+
+
+def version(folder: Path) -> str:
+    """Return the version of the npm package in `folder`."""
+    return str(json.loads((folder / "package.json").read_text(encoding="utf-8")).get("version", "unknown"))
+
+
+def program_path(program: str) -> str:
+    """Return the path of `chromium` or `node`: what its variable names, or what PATH finds; raises InputError."""
+    variable, names, hint = _PROGRAMS[program]
+    named = os.environ.get(variable)
+    found = next(filter(None, map(shutil.which, [named] if named else names)), None)
+    if found is None:
+        message = f"{variable} names {named}, which is no program" if named else f"{names[0]} is not installed"
+        raise InputError(message, f"{hint}, or name the program in {variable}")
+    return found
