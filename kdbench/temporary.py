@@ -1,7 +1,8 @@
 """Temporary files and folders, which go with their process however it ends.
 
 Each is locked as long as its owner lives. What a killed process left is therefore known by its free lock, and removed
-by the next process that works in the same place.
+by the next process that works in the same place. Locks are a machine's own: where machines share a folder, each leaves
+the others' files alone until they are a day old.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
+import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +24,7 @@ from kdbench.errors import StorageError
 _PART = ".part"
 _PREFIX = "kdbench-work-"
 _TRIES = 5
+_OLD_S = 86_400.0  # longer than any file takes to be written
 
 
 @contextlib.contextmanager
@@ -30,7 +35,7 @@ def part_of(path: Path) -> Iterator[Path]:
     """
     for name in _names(path.parent, f".{path.name}."):
         _remove_if_dead(path.parent / name)
-    part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
+    part = path.with_name(f".{path.name}.{_host()}-{os.getpid()}{_PART}")
     try:
         lock = locks.acquire(part)
     except OSError as error:
@@ -106,8 +111,20 @@ def _names(parent: Path, prefix: str) -> list[str]:
         return []
 
 
+@cache
+def _host() -> str:
+    """Return a short name of what has process numbers of its own: this machine, or this container."""
+    space = os.uname().nodename
+    with contextlib.suppress(OSError):
+        space += str(Path("/proc/self/ns/pid").readlink())
+    return f"{zlib.crc32(space.encode()):08x}"
+
+
 def _remove_if_dead(part: Path) -> None:
     with contextlib.suppress(OSError):
+        host, elsewhere, _ = part.name.removesuffix(_PART).rpartition(".")[2].partition("-")
+        if elsewhere and host != _host() and time.time() - part.stat().st_mtime < _OLD_S:
+            return  # its lock says nothing here
         lock = locks.acquire(part)
         if lock is not None:
             part.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Temporary files and folders: gone with their process, swept where it was killed, left alone while it lives."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -56,6 +57,21 @@ def test_writing_a_file_again_removes_what_a_killed_process_left_of_it(tmp_path)
     (tmp_path / ".other.md.1.part").write_text("of another file")
     storage.write_text(file, "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.md.1.part", "comment.md"]
+
+
+def test_what_another_machine_writes_to_a_shared_folder_is_left_alone_until_it_is_old(tmp_path, monkeypatch):
+    file = tmp_path / "table.npy"
+    monkeypatch.setattr(temporary, "_host", lambda: "elsewhere")
+    with temporary.part_of(file) as part:
+        part.touch()
+    monkeypatch.undo()
+    part.write_text("half")  # unlocked, as it looks from here
+    temporary.sweep(tmp_path)
+    storage.write_text(file, "whole")
+    assert part.exists()
+    os.utime(part, (0, 0))
+    temporary.sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.npy"]
 
 
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
