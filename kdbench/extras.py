@@ -54,6 +54,7 @@ EXTRAS = {
         '--log mlflow, track = ["mlflow"]',
         {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"},
     ),
+    "cluster": Extra("sweeps on a Ray cluster", {"ray": "ray"}),
 }
 
 

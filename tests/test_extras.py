@@ -12,6 +12,7 @@ from kdbench.extras import EXTRAS, MissingExtraError, explained, install, missin
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 FOR_DEVELOPERS = {"dev", "docs", "bench"}
+APART = {"cluster"}  # large, and of use to few
 
 
 def names(requirements):
@@ -27,7 +28,7 @@ def test_the_table_is_that_of_the_package():
 
 def test_all_are_all():
     (everything,) = PROJECT["optional-dependencies"]["all"]
-    assert everything == f"kdbench[{','.join(sorted(EXTRAS))}]"
+    assert everything == f"kdbench[{','.join(sorted(EXTRAS.keys() - APART))}]"
 
 
 def test_the_plain_installation_has_none_of_them():

@@ -23,7 +23,7 @@ from kdbench.workflows.stages.start import CheckedRun, checked_run, opened_folde
 from kdbench.workflows.stages.tracking import track_results
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.sweeping.driver import Driver
-from kdbench.workflows.sweeping.engines import engine_for
+from kdbench.workflows.sweeping.engines import reached
 from kdbench.workflows.sweeping.estimate import training_costs
 from kdbench.workflows.sweeping.merging import merged
 from kdbench.workflows.sweeping.outline import Outline, outline
@@ -56,6 +56,7 @@ def sweep_recipe(
     out: str | Path | None = None,
     *,
     on: str = "local",
+    measure_on: str | None = None,
     resume: bool = False,
     targets: Sequence[Target | str | Path] = (),
     progress: Progress | None = None,
@@ -63,30 +64,37 @@ def sweep_recipe(
 ) -> SweepResults:
     """Train, export, measure and report a recipe at every point of its sweep (`load_sweep`).
 
-    `on` names the engine that runs the trainings: `local` are processes of this machine. A point that fails does not
-    end the others; the results say which did. With `resume` the sweep in `out` goes on, and may have further values,
-    axes and seeds. Raises a KdbenchError before anything starts for what cannot run, and at the end where no model
-    landed.
+    `on` names the engine that runs the trainings: `local` are processes of this machine, `auto` or an address a Ray
+    cluster, on whose nodes with the label `measure_on` models are measured. A point that fails does not end the others;
+    the results say which did. With `resume` the sweep in `out` goes on, and may have further values, axes and seeds.
+    Raises a KdbenchError before anything starts for what cannot run, and at the end where no model landed.
     """
     progress, judged, path = progress or Silent(), targets_of(targets), folder_of(out)
-    planned = planned_sweep(swept, path, progress, resume=resume)
-    engine = engine_for(on, planned)
-    for line in _outlined(planned, path, engine.slots, resume=resume).lines():
-        progress.note(line)
-    with opened_folder(planned.checked, path, progress, resume=resume, loses=_loses) as folder:
-        rename(renamed(planned.keys, folder), folder)
-        work = Work(_with_reference(planned, folder), folder, command, metered=engine.slots == 1)
-        with engine.open():
-            Driver(work.schedule, engine, work.prepare, progress).run()
-        return _concluded(work, judged, progress)
+    with reached(on, measure_on) as engine_of:
+        planned = planned_sweep(swept, path, progress, resume=resume)
+        engine = engine_of(planned)
+        for line in _outlined(planned, path, engine.slots, resume=resume).lines():
+            progress.note(line)
+        with opened_folder(planned.checked, path, progress, resume=resume, loses=_loses) as folder:
+            rename(renamed(planned.keys, folder), folder)
+            work = Work(_with_reference(planned, folder), folder, command, metered=engine.meters)
+            with engine.open(folder.path.resolve()):
+                Driver(work.schedule, engine, work.prepare, progress).run()
+            return _concluded(work, judged, progress)
 
 
 def outline_sweep(
-    swept: SweptRecipe, out: str | Path | None = None, *, on: str = "local", resume: bool = False
+    swept: SweptRecipe,
+    out: str | Path | None = None,
+    *,
+    on: str = "local",
+    measure_on: str | None = None,
+    resume: bool = False,
 ) -> Outline:
     """Return what `sweep_recipe` would do; check all that it checks, and write nothing."""
-    planned = planned_sweep(swept, folder_of(out), Silent(), resume=resume)
-    return _outlined(planned, folder_of(out), engine_for(on, planned).slots, resume=resume)
+    with reached(on, measure_on) as engine_of:
+        planned = planned_sweep(swept, folder_of(out), Silent(), resume=resume)
+        return _outlined(planned, folder_of(out), engine_of(planned).slots, resume=resume)
 
 
 def planned_sweep(swept: SweptRecipe, out: Path | None, progress: Progress, *, resume: bool) -> Planned:
@@ -162,6 +170,7 @@ def sweep(
     axes: Mapping[str, Sequence[Any]] | None = None,
     seeds: int | None = None,
     on: str = "local",
+    measure_on: str | None = None,
     resume: bool = False,
     targets: Sequence[Target | str | Path] = (),
     progress: Progress | None = None,
@@ -174,5 +183,6 @@ def sweep(
         results = kdbench.sweep("digits", "runs/t", axes={"terms.0.temperature": [1, 4, 10]}, seeds=3)
         assert results.landed == results.points, results.failed
     """
-    options: dict[str, Any] = {"on": on, "resume": resume, "targets": targets, "progress": progress}
+    options: dict[str, Any] = {"on": on, "measure_on": measure_on, "resume": resume, "targets": targets}
+    options["progress"] = progress
     return sweep_recipe(load_sweep(recipe, axes, seeds), out, **options)

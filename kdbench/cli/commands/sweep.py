@@ -26,7 +26,19 @@ Seeds = Annotated[
         "--seeds", metavar="N", parser=counted("--seeds", 1000), help="How many seeds every model is trained with."
     ),
 ]
-On = Annotated[str, option("--on", "ENGINE", "What runs the trainings: local (processes of this machine).")]
+On = Annotated[
+    str,
+    option(
+        "--on",
+        "ENGINE",
+        "What runs the trainings: local (processes of this machine), or a Ray cluster: auto (of this machine), "
+        "HOST:PORT, ray://HOST:PORT.",
+    ),
+]
+MeasureOn = Annotated[
+    str | None,
+    option("--measure-on", "LABEL", "Which nodes of the cluster measure: a node's label KEY=VALUE, or its VALUE."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, and stop.")]
 
 
@@ -37,6 +49,7 @@ def sweep(
     seeds: Seeds = None,
     overrides: Overrides = None,
     on: On = "local",
+    measure_on: MeasureOn = None,
     out: Out = None,
     resume: Resume = False,
     dry_run: DryRun = False,
@@ -49,8 +62,9 @@ def sweep(
     """Train, measure and report a recipe at every point of axes of values, with several seeds.
 
     Keys are those of --set, or those of students such as terms.0.temperature. Trainings run side by side, within
-    memory and cores; measurements run alone. A point that fails does not end the others: the exit code is 0 if every
-    point landed. With --resume nothing that is done is done again, and values, axes and seeds may be added.
+    memory and cores, here or on a Ray cluster; measurements run alone. A point that fails does not end the others: the
+    exit code is 0 if every point landed. With --resume nothing that is done is done again, and values, axes and seeds
+    may be added.
 
     Example: kdbench sweep digits --axis terms.0.temperature=1,4,10 --seeds 3 --out runs/temperature
     """
@@ -70,10 +84,10 @@ def sweep(
         from kdbench.workflows.sweep import outline_sweep, sweep_recipe
 
         if dry_run:
-            _show_outline(outline_sweep(swept, out, on=on, resume=resume), json=json)
+            _show_outline(outline_sweep(swept, out, on=on, measure_on=measure_on, resume=resume), json=json)
             return 0
         options: dict[str, Any] = {"targets": loaded_targets, "progress": progress, "command": invocation.command}
-        results = sweep_recipe(swept, out, on=on, resume=resume, **options)
+        results = sweep_recipe(swept, out, on=on, measure_on=measure_on, resume=resume, **options)
     code = show_results(results, json=json, more=_counts(results))
     _say_failures(results, invocation)
     return results.exit_code or code

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kdbench.errors import KdbenchError
@@ -37,6 +38,11 @@ class Engine(ABC):
 
     slots: int = 1
 
+    @property
+    def meters(self) -> bool:
+        """Whether a meter's joules are those of one training: whether one at a time runs on this machine."""
+        return self.slots == 1
+
     @abstractmethod
     def accepts(self, task: Task) -> bool:
         """Return whether a task can start now; one that needs more than there will ever be is refused before."""
@@ -53,10 +59,14 @@ class Engine(ABC):
     def close(self) -> None:
         """End what is still running."""
 
+    def prepare(self, folder: Path) -> None:  # noqa: B027 - most engines have nothing to prepare
+        """Prepare for the tasks of a run's folder; raises InputError where they could not work in it."""
+
     @contextmanager
-    def open(self) -> Iterator["Engine"]:
-        """Close the engine when the block ends."""
+    def open(self, folder: Path) -> Iterator["Engine"]:
+        """Prepare for the tasks of a run's folder, and close the engine when the block ends."""
         try:
+            self.prepare(folder)
             yield self
         finally:
             self.close()

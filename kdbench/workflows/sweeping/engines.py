@@ -1,6 +1,8 @@
 """The engines by name: what `--on` takes."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -12,19 +14,31 @@ from kdbench.workflows.sweeping.processes import Processes
 from kdbench.workflows.sweeping.tasks import perform
 from kdbench.workflows.sweeping.work import Planned, tasks_of
 
+_HERE = ("local", "inline")
 _PROCESS_BYTES, _COPIES = 1_000_000_000, 4  # of a training process: its libraries, and copies of the data
 
+EngineOf = Callable[[Planned], Engine]
+"""Returns the engine for a plan; raises InputError for a plan that it could never run to its end."""
 
-def engine_for(on: str, planned: Planned) -> Engine:
-    """Return the engine that `on` names; raises InputError for one that there is not.
 
-    `inline` runs one task after the other in this process.
+@contextmanager
+def reached(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
+    """Reach what `on` names, and yield what makes an engine of it; leave it when the block ends.
+
+    `local` are processes of this machine, `inline` is this process; everything else is the address of a Ray cluster,
+    on whose nodes with the label `measure_on` models are measured. Raises InputError for what cannot be reached.
     """
-    if on == "inline":
-        return Inline(perform)
-    if on == "local":
-        return _processes(planned)
-    raise InputError(f"there is no engine {on!r}", "use --on local: processes on this machine")
+    if on not in _HERE:
+        from kdbench.workflows.sweeping.cluster.connecting import connected
+
+        with connected(on, measure_on) as engine_of:
+            yield lambda planned: engine_of(tasks_of(planned))
+        return
+    if measure_on is not None:
+        message = f"--measure-on {measure_on} chooses nodes of a cluster, and --on {on} measures on this machine"
+        raise InputError(message, "leave it out, or name the cluster: --on auto or ray://HOST:PORT")
+    here: dict[str, EngineOf] = {"local": _processes, "inline": lambda _: Inline(perform)}
+    yield here[on]
 
 
 def _processes(planned: Planned) -> Processes:

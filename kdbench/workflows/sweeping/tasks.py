@@ -34,7 +34,7 @@ from kdbench.workflows.study.run_data import RunData, load_run_data
 from kdbench.workflows.study.user_code import load_plugins, planned_job, read_code
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.relative import relative_latencies
-from kdbench.workflows.sweeping.standing import PartFolder, standing_export, write_export
+from kdbench.workflows.sweeping.standing import EXPORT, PARTS, PartFolder, standing_export, write_export
 
 Message = Mapping[str, Any]
 
@@ -48,11 +48,12 @@ def train_message(plan_: SweepPlan, job: Job, folder: RunFolder, *, threads: int
     recipe = plan_.sub_recipe((job.entry.name, *_variants_of(plan_, job)))
     return {
         "task": "train",
-        "folder": str(folder.path),
+        "folder": str(folder.path.absolute()),  # a node has another current folder
         "recipe": recipe.resolved(),
         "job": job.id,
         "threads": threads,
         "metered": metered,
+        "leaves": [f"checkpoints/{job.id}/{fit.SUMMARY}", f"checkpoints/{job.id}/{EXPORT}", f"models/{job.id}.onnx"],
     }
 
 
@@ -65,7 +66,7 @@ def measure_message(
     """
     return {
         "task": "measure",
-        "folder": str(folder.path),
+        "folder": str(folder.path.absolute()),  # a node has another current folder
         "recipe": plan_.sub_recipe(part.names).resolved(),
         "part": into.path.name,
         "jobs": [*part.companions, *part.jobs],
@@ -74,6 +75,7 @@ def measure_message(
         "reference": plan_.reference if plan_.reference in part.timed else None,
         "command": command,
         "threads": threads,
+        "leaves": [f"{PARTS}/{into.path.name}/{file.name}" for file in (into.record, into.samples, into.ids)],
     }
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from kdbench.distill.training import fit
 from kdbench.distill.training.devices import device_of, processes_of
-from kdbench.machine.cores import available_cores
 from kdbench.recipe import Recipe
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.start import CheckedRun
@@ -66,7 +65,7 @@ def _takes(job: Job, threads: int) -> tuple[int, int]:
     count = processes_of(training)
     if device_of(training).type == "cuda":
         return count, count
-    return count * min(training.threads or threads, len(available_cores())), 0
+    return count * (training.threads or threads), 0
 
 
 def done_tasks(planned: Planned, folder: RunFolder) -> set[str]:

@@ -52,8 +52,15 @@ def test_options_reach_the_sweep(run_cli, pipeline, recipe):
     (call,) = pipeline.calls
     assert call.values == {"terms.0.temperature": [1, 4], "training.epochs": [2, 3]}
     assert (call.recipe.seeds, call.recipe.training.batch, len(call.recipe.student)) == ((0, 1), 16, 4)
-    assert (call.out, call.on, call.resume) == (Path("x y"), "local", False)
+    assert (call.out, call.on, call.measure_on, call.resume) == (Path("x y"), "local", None, False)
     assert call.command.startswith("kdbench sweep")
+
+
+def test_a_cluster_and_the_nodes_that_measure_are_named(run_cli, pipeline, recipe):
+    line = ["--axis", "ce_weight=0,1", "--on", "ray://head:10001", "--measure-on", "device=pi5"]
+    assert run_cli("sweep", recipe, *line).code == 0
+    assert run_cli("sweep", recipe, *line, "--dry-run").code == 0
+    assert [(call.on, call.measure_on) for call in pipeline.calls] == [("ray://head:10001", "device=pi5")] * 2
 
 
 def test_axes_of_the_command_line_are_added_to_those_of_the_recipe(run_cli, pipeline, recipe):

@@ -1,0 +1,79 @@
+"""How many sleeping trainings k workers of a Ray cluster do, and what a point costs the driver.
+
+    python -m benchmarks.cluster [--workers 1 2 4 8] [--seconds 1] [--rounds 8] [--points 500]
+
+The trainings sleep, so that the cores of this machine do not limit them; the workers have loaded their libraries
+before the clock starts. The goals are 0.9 of k times the rate of one that sleeps without a pause, and at most 50 ms of
+the driver for each point. Needs kdbench[cluster].
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from kdbench.progress import Silent
+from kdbench.workflows.sweeping.cluster.engine import Cluster
+from kdbench.workflows.sweeping.driver import Driver
+from kdbench.workflows.sweeping.schedule import Schedule, Task
+
+GOAL, DRIVER_MS = 0.9, 50.0
+
+
+def sleep(message, progress):
+    """Do as a training that takes its seconds and no core."""
+    progress.step(1, 2, "asleep")
+    time.sleep(message["seconds"])
+
+
+def driven(ray, tasks, seconds, folder):
+    """Work tasks off; return the seconds that passed, and those of the driver's CPU."""
+    engine = Cluster(ray, tasks, None, "benchmarks.cluster:sleep")
+    prepare = lambda _: {"folder": str(folder), "seconds": seconds}  # noqa: E731
+    with engine.open(folder):
+        warm = [Task(f"warm {number}", "train") for number in range(engine.slots)]
+        Driver(Schedule(warm), engine, lambda _: {"folder": str(folder), "seconds": 1.0}, Silent()).run()
+        schedule = Schedule(tasks)
+        begin, used = time.perf_counter(), time.process_time()
+        Driver(schedule, engine, prepare, Silent()).run()
+        took_s, used_s = time.perf_counter() - begin, time.process_time() - used
+    assert len(schedule.done) == len(tasks), schedule.faults
+    return took_s, used_s
+
+
+def main(arguments):
+    loopback_alone = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    os.environ.update(loopback_alone | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
+    root = str(Path(__file__).parents[1])
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    import ray
+    from ray.util import scheduling_strategies  # noqa: F401 - not loaded with ray
+
+    options = {"include_dashboard": False, "log_to_driver": False, "object_store_memory": 80_000_000}
+    with tempfile.TemporaryDirectory() as folder:
+        ray.init(num_cpus=max(arguments.workers), namespace="kdbench", **options)
+        most = max(arguments.workers)
+        for workers in arguments.workers:
+            tasks = [Task(f"{n}", "train", cpus=most // workers) for n in range(workers * arguments.rounds)]
+            took_s, _ = driven(ray, tasks, arguments.seconds, Path(folder))
+            rate = len(tasks) * arguments.seconds / took_s
+            met = "met" if rate >= GOAL * workers else "MISSED"
+            print(
+                f"{workers} workers: {rate:.2f} of {workers} times the rate, {rate / workers:.3f} k ({met})", flush=True
+            )
+        tasks = [Task(f"{n}", "train") for n in range(arguments.points)]
+        took_s, used_s = driven(ray, tasks, 0.0, Path(folder))
+        each_ms, used_ms = 1e3 * took_s / len(tasks), 1e3 * used_s / len(tasks)
+        met = "met" if each_ms <= DRIVER_MS else "MISSED"
+        print(f"{len(tasks)} empty points: {each_ms:.1f} ms each, {used_ms:.1f} ms of it the driver's CPU ({met})")
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--points", type=int, default=500)
+    main(parser.parse_args())

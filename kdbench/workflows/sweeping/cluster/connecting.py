@@ -1,0 +1,89 @@
+"""Reaching a Ray cluster by its address."""
+
+import logging
+import re
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kdbench.errors import InputError, first_line
+from kdbench.extras import require
+from kdbench.workflows.sweeping.cluster.engine import Cluster
+from kdbench.workflows.sweeping.cluster.nodes import living, require_room
+from kdbench.workflows.sweeping.schedule import Task
+
+AUTO = "auto"
+_ADDRESS = re.compile(r"(?P<scheme>ray://)?(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
+_CONNECT_S = 10.0
+_START = "start one with `ray start --head`; on a node of a cluster --on auto finds it"
+
+EngineOf = Callable[[Sequence[Task]], Cluster]
+"""Returns the engine for tasks; raises InputError where one of them could never run."""
+
+
+@contextmanager
+def connected(on: str, label: str | None) -> Iterator[EngineOf]:
+    """Connect with the cluster at `on` while the block runs; nodes with `label` measure.
+
+    `on` is `auto` (the cluster of this machine), HOST:PORT of its head, or ray://HOST:PORT of Ray's client server, for
+    a machine that is no node of it. Raises InputError where none answers.
+    """
+    where = _place(on)
+    require("cluster", f"--on {on}")
+    if where is not None:
+        _knock(on, *where)
+    import ray
+    from ray.util import scheduling_strategies  # noqa: F401 - not loaded with ray
+
+    joined = ray.is_initialized()  # by the program that calls kdbench
+    if not joined:
+        _join(ray, on)
+    try:
+        yield lambda tasks: _engine(ray, tasks, label)
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def _engine(ray: Any, tasks: Sequence[Task], label: str | None) -> Cluster:
+    require_room(tasks, living(ray.nodes()), label)
+    return Cluster(ray, tasks, label)
+
+
+def _place(on: str) -> tuple[str, int] | None:
+    """Return host and port of an address, None for `auto`; raises InputError for what is no address."""
+    if on == AUTO:
+        return None
+    found = _ADDRESS.fullmatch(on)
+    if found is None or not 0 < int(found["port"]) < 1 << 16:
+        known = "local (processes of this machine), auto, HOST:PORT or ray://HOST:PORT (a Ray cluster)"
+        raise InputError(f"there is no engine {on!r}", f"known: {known}")
+    return found["host"].strip("[]"), int(found["port"])
+
+
+def _knock(on: str, host: str, port: int) -> None:
+    """Raise InputError where nobody listens, which Ray would take half a minute to find out."""
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise InputError(f"no Ray cluster answers at {on}: {error.strerror or error}", _START) from error
+
+
+def _join(ray: Any, on: str) -> None:
+    # Ray prints what befalls nodes to standard output, which is for results; no option keeps it from that.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # noqa: SLF001
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(on, namespace="kdbench", log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
+        message = f"the Ray cluster at {on} cannot be joined: {first_line(error)}"
+        if "ersion mismatch" in str(error):
+            hint = "install the same versions of Python and Ray here and on the nodes"
+            raise InputError(f"{message}: {' '.join(str(error).split())[:300]}", hint) from error
+        raise InputError(message, _START) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # not Ray's, which undoes nothing that is kdbench's

@@ -1,0 +1,260 @@
+"""The engine of a Ray cluster: each task on a node that has room for it, a measurement on a node of its own."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench.errors import InputError
+from kdbench.workflows.sweeping.cluster import remote
+from kdbench.workflows.sweeping.cluster.nodes import MEASURE, Node, living
+from kdbench.workflows.sweeping.cluster.outcomes import outcome
+from kdbench.workflows.sweeping.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.schedule import Fault, Task
+
+PERFORM = "kdbench.workflows.sweeping.tasks:perform"
+_LOOK_S = 2.0  # how often it looks which nodes live
+_MAIL_S = 1.0
+_ANSWER_S = 120.0  # a node's first process loads its libraries
+_MOST_LOSSES = 10  # of nodes under one task
+_VISIBLE_S = 60.0  # until files of another node are seen: NFS keeps what it knew of a folder for up to half a minute
+_RETURN_S = 600.0  # how long a task waits for a node to come back that it could run on
+_ID = "ray.io/node-id"
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A task on its way; one that measures has its `node` to itself."""
+
+    task: Task
+    message: Message
+    node: Node | None
+
+
+class Cluster(Engine):
+    """Runs tasks on the nodes that `ray`, the connected library, lists; those with `label` measure.
+
+    `perform` is the function that does a task, as "module:name".
+    """
+
+    def __init__(self, ray: Any, tasks: Sequence[Task], label: str | None, perform: str | None = None) -> None:
+        self._ray, self._label, self._perform = ray, label, perform or PERFORM
+        self._nodes: list[Node] = []
+        self._looked_s = self._mailed_s = -_LOOK_S
+        self._sent: dict[Any, _Sent] = {}
+        self._held: list[tuple[Task, Message]] = []
+        self._gone_s: dict[tuple[str, int, int], float] = {}  # since when no node has room for such a task
+        self._where: dict[str, str] = {}  # the node that a task runs on
+        self._dead: set[str] = set()  # nodes, which may be listed for a while
+        self._refused = False
+        self._arriving: list[tuple[_Sent, Mapping[str, int], float]] = []
+        self._losses: Counter[str] = Counter()
+        self._events: list[Event] = []
+        self._expected: remote.Expected | None = None
+        self._do: Any = ray.remote(max_retries=0)(remote.do)
+        self._mailbox: Any = None
+        trainings = [task for task in tasks if task.kind == "train"]
+        self.slots = max(1, min((self._at_once(task) for task in trainings), default=1))
+
+    @property
+    def meters(self) -> bool:
+        """False: a node's meter counts what else runs there."""
+        return False
+
+    def prepare(self, folder: Path) -> None:
+        """Ask every node whether it sees the folder and has this kdbench; raises InputError where one does not."""
+        self._expected = remote.Expected.of(folder)
+        here = self._ray.get_runtime_context().get_node_id()
+        quiet = [node.id for node in self._alive() if not node.measuring]
+        place = here if here in quiet or not quiet else quiet[0]
+        mailbox = self._ray.remote(num_cpus=0, max_restarts=-1)(remote.Mailbox)
+        self._mailbox = mailbox.options(scheduling_strategy=self._at(place, soft=True)).remote()
+        ask = self._ray.remote(num_cpus=0, max_retries=3)(remote.probe)
+        used = [node for node in self._alive() if node.cpus or node.measures(self._label)]
+        asked = {ask.options(scheduling_strategy=self._at(node.id)).remote(self._expected): node for node in used}
+        ready, silent = self._ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
+        for reference in ready:
+            try:
+                fault = self._ray.get(reference)
+            except Exception as error:  # noqa: BLE001 - whatever Ray says of a node
+                fault = None if (known := outcome(error)).node_is_gone else vars(known.fault)
+            if fault is not None:
+                raise InputError(fault["message"], fault["hint"])
+        if silent:
+            message = f"node {asked[silent[0]].host} did not answer within {_ANSWER_S:.0f} s"
+            raise InputError(message, "look at it with `ray status` and `ray list nodes`, or stop it")
+
+    def accepts(self, task: Task) -> bool:
+        """Return whether a node has room for a task; also for one that waits for a node to come back."""
+        if not self._sent and not self._held and not self._arriving:
+            return True
+        if task.kind == "measure":
+            node = self._measuring_node()
+            return node is not None and not (node.cpus and self._refused)  # trainings that wait have use for its cores
+        own = self._own()
+        nodes = [node for node in self._alive() if node.id not in own]
+        shared = [sent.task for sent in self._sent.values() if sent.node is None]
+        shared = [other for other in shared if self._where.get(other.id) not in own]
+        shared += [other for other, _ in self._held if other.kind != "measure"]
+        cpus = sum(node.cpus for node in nodes) - sum(other.cpus for other in shared)
+        gpus = sum(node.gpus for node in nodes) - sum(other.gpus for other in shared)
+        fits = cpus >= task.cpus and gpus >= task.gpus and any(node.fits(task) for node in nodes)
+        self._refused |= not fits
+        return fits
+
+    def start(self, task: Task, message: Message) -> None:
+        """Send a task to a node, or hold it until there is one."""
+        self._held.append((task, message))
+        self._place()
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """Return what happened; sleeps meanwhile."""
+        deadline_s, self._refused = time.monotonic() + timeout_s, False
+        while True:
+            left_s = 0.0 if self._events else max(0.0, min(deadline_s - time.monotonic(), _MAIL_S))
+            self._collect(left_s)
+            self._look_for_files()
+            self._place()
+            self._read_mail()
+            if self._events or time.monotonic() >= deadline_s:
+                events, self._events = self._events, []
+                return events
+
+    def close(self) -> None:
+        """End all tasks."""
+        for reference in self._sent:
+            with suppress(Exception):
+                self._ray.cancel(reference, force=True)
+        if self._mailbox is not None:
+            with suppress(Exception):
+                self._ray.kill(self._mailbox)
+        self._sent, self._held, self._arriving, self._mailbox = {}, [], [], None
+
+    def _at_once(self, task: Task) -> int:
+        nodes = self._alive()
+        return int(sum(min(one.cpus // task.cpus, one.gpus // task.gpus if task.gpus else one.cpus) for one in nodes))
+
+    def _alive(self) -> list[Node]:
+        if time.monotonic() - self._looked_s >= _LOOK_S:
+            self._nodes, self._looked_s = living(self._ray.nodes()), time.monotonic()
+        return [node for node in self._nodes if node.id not in self._dead]
+
+    def _at(self, node: str, *, soft: bool = False) -> Any:
+        return self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=soft)
+
+    def _measuring_node(self) -> Node | None:
+        """Return a node that measures and does not yet, one without other tasks first."""
+        own = self._own()
+        free = [node for node in self._alive() if node.measures(self._label) and node.id not in own]
+        return min(free, key=lambda node: node.cpus, default=None)
+
+    def _own(self) -> set[str]:
+        """Return the nodes that measurements have for themselves."""
+        return {sent.node.id for sent in self._sent.values() if sent.node is not None}
+
+    def _place(self) -> None:
+        """Send what is held to nodes that have room for it; give up what waits for one for too long."""
+        held, self._held = self._held, []
+        for task, message in held:
+            measures, need = task.kind == "measure", (task.kind, task.cpus, task.gpus)
+            if any(one.measures(self._label) if measures else one.fits(task) for one in self._alive()):
+                self._gone_s.pop(need, None)
+                node = self._measuring_node() if measures else None
+                if measures and node is None:
+                    self._held.append((task, message))
+                else:
+                    self._send(task, message, node)
+            elif time.monotonic() - self._gone_s.setdefault(need, time.monotonic()) > _RETURN_S:
+                what = "measures" if measures else "has room for it"
+                hint = "start a node such as those that are gone, and resume the sweep"
+                self._end(task, Fault(f"no node of the cluster {what} any more", hint))
+            else:
+                self._held.append((task, message))
+
+    def _send(self, task: Task, message: Message, node: Node | None) -> None:
+        options: dict[str, Any] = {"num_cpus": task.cpus, "num_gpus": task.gpus}
+        if node is not None:
+            options = {"num_cpus": node.cpus, "num_gpus": node.gpus, "resources": {MEASURE: node.measuring}}
+            options["scheduling_strategy"] = self._at(node.id)
+        elif own := self._own():
+            options["label_selector"] = {_ID: f"!in({','.join(sorted(own))})"}  # or it would never be free
+        if options["num_gpus"]:  # a process that has looked for GPUs sees none that it gets later
+            options["runtime_env"] = {"env_vars": {"KDBENCH_GPUS": "1"}}
+        hides = task.kind != "measure" and not task.gpus
+        call = self._do.options(name=task.id, **options)
+        reference = call.remote(self._perform, task.id, message, self._expected, self._mailbox, hides_gpus=hides)
+        self._sent[reference] = _Sent(task, message, node)
+
+    def _collect(self, timeout_s: float) -> None:
+        """Note which tasks ended, after waiting for one."""
+        if not self._sent:
+            time.sleep(min(timeout_s, 0.2))
+            return
+        ready, waiting = self._ray.wait(list(self._sent), num_returns=1, timeout=timeout_s)
+        if ready and waiting:
+            ready += self._ray.wait(waiting, num_returns=len(waiting), timeout=0)[0]
+        for reference in ready:
+            sent = self._sent.pop(reference)
+            self._where.pop(sent.task.id, None)
+            try:
+                answer = self._ray.get(reference)
+            except Exception as error:  # noqa: BLE001 - whatever Ray says of a task
+                self._lost(sent, error)
+                continue
+            if answer["fault"] is not None:
+                self._end(sent.task, Fault(**answer["fault"]))
+            else:
+                self._arriving.append((sent, answer["left"], time.monotonic()))
+
+    def _lost(self, sent: _Sent, error: Exception) -> None:
+        known = outcome(error)
+        self._looked_s = -_LOOK_S  # which nodes live is to be asked again
+        if not known.node_is_gone:
+            self._end(sent.task, known.fault)
+            return
+        self._losses[sent.task.id] += 1
+        if sent.node is not None:
+            self._dead.add(sent.node.id)
+        if self._losses[sent.task.id] > _MOST_LOSSES:
+            self._end(sent.task, Fault(f"{_MOST_LOSSES} nodes died under it", "look into the nodes' logs, and resume"))
+            return
+        self._events.append(Event(sent.task.id, note="its node died; it starts again on another one"))
+        self._held.append((sent.task, sent.message))
+
+    def _look_for_files(self) -> None:
+        """End the tasks whose files have come: another node's may take a while to be seen."""
+        later = []
+        for sent, left, since_s in self._arriving:
+            if remote.stamps(Path(sent.message.get("folder", "")), left) == left:
+                self._end(sent.task, None)
+            elif time.monotonic() - since_s > _VISIBLE_S:
+                message = f"its files were not seen here within {_VISIBLE_S:.0f} s after it wrote them"
+                self._end(sent.task, Fault(message, "choose a folder with --out that all nodes share, and resume"))
+            else:
+                later.append((sent, left, since_s))
+        self._arriving = later
+
+    def _end(self, task: Task, fault: Fault | None) -> None:
+        self._events.append(Event(task.id, ended=True, fault=fault))
+
+    def _read_mail(self) -> None:
+        if self._mailbox is None or time.monotonic() - self._mailed_s < _MAIL_S:
+            return
+        self._mailed_s = time.monotonic()
+        with suppress(Exception):  # the mailbox moves where its node died: what it held is lost, and nothing else
+            self._events += self._heard(self._ray.get(self._mailbox.take.remote(), timeout=_MAIL_S))
+
+    def _heard(self, letters: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Event]:
+        running = {sent.task.id for sent in self._sent.values()}
+        for task, letter in letters:
+            match letter:
+                case {"node": node}:
+                    if task in running:
+                        self._where[task] = node
+                case {"step": [done, total, detail]}:
+                    yield Event(task, done=done, total=total, detail=detail)
+                case {"note": text}:
+                    yield Event(task, note=text)

@@ -1,0 +1,40 @@
+"""What Ray's errors mean for a task: whether it is at fault, its process was lost, or its node is gone."""
+
+from dataclasses import dataclass
+
+from kdbench.errors import first_line
+from kdbench.workflows.sweeping.schedule import Fault
+
+_GONE = frozenset({
+    "NodeDiedError", "LocalRayletDiedError", "TaskUnschedulableError", "ObjectLostError", "OwnerDiedError",
+})  # fmt: skip
+_INSTALL = "install the same kdbench with its extras on all nodes: pip install 'kdbench[train,cluster]'"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Why a task did not end itself; one whose `node_is_gone` is not at fault."""
+
+    fault: Fault
+    node_is_gone: bool = False
+
+
+def outcome(error: BaseException) -> Outcome:
+    """Return what an error that Ray raised in place of a task's answer means."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & _GONE:
+        return Outcome(Fault("its node died", lost=True), node_is_gone=True)
+    if "OutOfMemoryError" in kinds:
+        hint = "a smaller batch needs less; or let fewer run on a node: ray start --num-cpus=N"
+        return Outcome(Fault("Ray ended it, as its node was short of memory", hint, lost=True))
+    if "WorkerCrashedError" in kinds:
+        return Outcome(Fault("its process was killed", "was it out of memory? a smaller batch needs less", lost=True))
+    if "RuntimeEnvSetupError" in kinds:
+        return Outcome(Fault(f"its node could not start a process: {first_line(error)}", "look into the node's logs"))
+    if "ModuleNotFoundError" in str(error) or "failed to import" in str(error):
+        return Outcome(Fault("its node cannot load kdbench", _INSTALL))
+    return Outcome(Fault(f"{type(error).__name__}: {first_line(error)}", _last_lines(str(error)), internal=True))
+
+
+def _last_lines(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-12:])

@@ -1,0 +1,156 @@
+"""What a node does: a task, once it is sure to work in the sweep's folder with the driver's kdbench.
+
+Each task says which it expects, as nodes may join at any time.
+"""
+
+import importlib
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench import __version__
+from kdbench.errors import InputError
+from kdbench.progress import Progress, Silent
+from kdbench.results.claim import CLAIM
+from kdbench.workflows.sweeping.engine import Message, fault_of
+
+_EVERY_S = 2.0
+_VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the driver expects of a node: its own `version`, and a `folder` in which it finds the driver's `claim`."""
+
+    version: str
+    folder: str
+    claim: str
+
+    @classmethod
+    def of(cls, folder: Path) -> "Expected":
+        """Return what a driver that works in `folder` expects."""
+        return cls(__version__, str(folder), _claim(folder))
+
+    def check(self, host: str) -> None:
+        """Raise InputError where this node, called `host`, is not as expected."""
+        if __version__ != self.version:
+            message = f"node {host} has kdbench {__version__}, and the sweep was started with {self.version}"
+            raise InputError(message, "install the same on all nodes: pip install 'kdbench[train,cluster]' there")
+        if _claim(Path(self.folder)) != self.claim:
+            message = f"node {host} does not see the sweep's folder {self.folder}"
+            raise InputError(message, "choose one with --out that all nodes share under the same path, as on NFS")
+
+
+def _claim(folder: Path) -> str:
+    try:
+        return (folder / CLAIM).read_text(encoding="utf-8")
+    except OSError:
+        return "no claim"
+
+
+class Mailbox:
+    """Keeps what tasks tell until the driver takes it; it is an actor, so that both reach it from any node."""
+
+    def __init__(self) -> None:
+        self._letters: list[tuple[str, dict[str, Any]]] = []
+
+    def tell(self, task: str, letter: dict[str, Any]) -> None:
+        """Keep what a task tells."""
+        self._letters.append((task, letter))
+
+    def take(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return what tasks told since the last call."""
+        letters, self._letters = self._letters, []
+        return letters
+
+
+class Told(Silent):
+    """Progress that is told to a mailbox, every two seconds."""
+
+    def __init__(self, task: str, mailbox: Any, host: str) -> None:
+        self._task, self._mailbox, self._host = task, mailbox, host
+        self._told_s = 0.0
+        self._tell({"step": [0, 0, f"on {host}"]})
+
+    def step(self, done: float, total: float, detail: str = "") -> None:
+        """Tell how far the task is."""
+        if time.monotonic() - self._told_s >= _EVERY_S:
+            self._told_s = time.monotonic()
+            self._tell({"step": [done, total, f"{detail}, on {self._host}" if detail else f"on {self._host}"]})
+
+    def waiting(self, detail: str) -> None:
+        """Tell what the task waits for."""
+        self.step(0, 0, detail)
+
+    def note(self, text: str) -> None:
+        """Tell the note."""
+        self._tell({"note": f"{text} (on {self._host})"})
+
+    def _tell(self, letter: dict[str, Any]) -> None:
+        self._mailbox.tell.remote(self._task, letter)
+
+
+def do(
+    perform: str, task: str, message: Message, expected: Expected, mailbox: Any, *, hides_gpus: bool
+) -> dict[str, Any]:
+    """Do a task with the function `perform`, "module:name"; return why it failed, and the files that it left.
+
+    Ray hides GPUs only from tasks that take some; `hides_gpus` hides them from one that takes none.
+    """
+    import ray
+
+    host = _host()
+    mailbox.tell.remote(task, {"node": ray.get_runtime_context().get_node_id()})
+    if hides_gpus:
+        os.environ.update(dict.fromkeys(_VISIBLE, ""))
+    progress = Told(task, mailbox, host)
+    if message.get("task") == "measure":
+        take_usual_priority(progress)
+    fault = fault_of(lambda: _do(perform, message, expected, host, progress))
+    left = {} if fault is not None else stamps(Path(message["folder"]), message.get("leaves", ()))
+    return {"fault": None if fault is None else asdict(fault), "left": left, "host": host}
+
+
+def _do(perform: str, message: Message, expected: Expected, host: str, progress: Progress) -> None:
+    expected.check(host)
+    module, _, name = perform.partition(":")
+    getattr(importlib.import_module(module), name)(message, progress)
+
+
+def take_usual_priority(progress: Progress) -> None:
+    """Give this process, and those that it starts, the priority of others: Ray lowers that of its processes.
+
+    Where that is not permitted, note what to do.
+    """
+    if os.nice(0) <= 0:
+        return
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except OSError:
+        why = f"everything else comes before the measurement, which has niceness {os.nice(0)}"
+        progress.note(f"{why}: start the node with RAY_worker_niceness=0")
+
+
+def probe(expected: Expected) -> dict[str, Any] | None:
+    """Return why no task can run on this node; None if they can."""
+    fault = fault_of(lambda: expected.check(_host()))
+    return None if fault is None else asdict(fault)
+
+
+def stamps(folder: Path, names: Any) -> Mapping[str, int]:
+    """Return when each of the files `names` below `folder` was written, in nanoseconds; without those not there."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = (folder / name).stat().st_mtime_ns
+        except OSError:
+            continue
+    return found
+
+
+def _host() -> str:
+    return platform.node()

@@ -1,0 +1,34 @@
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.workflows.sweeping.cluster import connecting
+from kdbench.workflows.sweeping.cluster.connecting import connected
+from kdbench.workflows.sweeping.engines import reached
+
+
+@pytest.mark.parametrize("on", ["moon", "ray://host", "host:", "host:99999", "http://host:1", "host:1/x"])
+def test_what_is_no_address_is_refused(on):
+    with pytest.raises(InputError, match="no engine") as error, connected(on, None):
+        pass
+    assert "ray://HOST:PORT" in error.value.hint
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nobody_listens_is_told_at_once(scheme, monkeypatch):
+    monkeypatch.setattr(connecting, "require", lambda *_: None)
+    with pytest.raises(InputError, match=r"no Ray cluster answers at .*127\.0\.0\.1:1: ") as error:  # noqa: SIM117
+        with connected(f"{scheme}127.0.0.1:1", None):
+            pass
+    assert "ray start" in error.value.hint
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr("kdbench.extras._installed", lambda module: module != "ray")
+    with pytest.raises(InputError, match="needs ray") as error, connected("auto", None):
+        pass
+    assert error.value.hint == "pip install 'kdbench[cluster]'"
+
+
+def test_only_a_cluster_has_nodes_to_measure_on():
+    with pytest.raises(InputError, match="--measure-on pi5 chooses nodes of a cluster"), reached("local", "pi5"):
+        pass
