@@ -1,7 +1,8 @@
 """Running models over images in a measuring process, to get their predictions."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,16 @@ from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.context import Context
 from kdbench.measure.staging import stage
 from kdbench.measure.timed import ONNXRUNTIME, SEED
-from kdbench.results.findings import Failure
-from kdbench.results.records import Diagnostic
+from kdbench.results.findings import Failure, Findings
+from kdbench.results.records import Axes, Diagnostic
 from kdbench.worker.faults import remedy
 from kdbench.worker.jobs import LogitsJob
 from kdbench.worker.process import WorkerError
 
 Outcome = Predictions | PredictedNumbers | Failure
 """What a model gave for a set of samples: class scores, numbers of a regression, or why there is nothing."""
+
+Predicted = TypeVar("Predicted", Predictions, PredictedNumbers)
 
 
 def predict(
@@ -76,24 +79,33 @@ def predict(
     return outcomes
 
 
-def predict_at_largest_batch(
-    context: Context, test: TestSet, ids: Container[str]
-) -> Iterator[tuple[str, int, Outcome]]:
-    """Yield, of the models `ids` whose answers depend on the batch, id, the largest such batch, and the outcome there.
+def findings_by_batch(
+    context: Context,
+    test: TestSet,
+    predictions: Mapping[str, Predicted],
+    difference: Callable[[Predicted, Predicted, int], str],
+    evaluate: Callable[[Predicted, Axes], Findings],
+) -> Findings:
+    """Return the findings at axis `batch` of models whose answers depend on it, with a warning each.
 
-    A failure is at axis `batch`.
+    The batches are 1, which the numbers without axes are of, and the largest one at which answers differ.
+    `difference` says how the answers at batch 1 and at that batch differ, empty if not at all.
     """
-    for id_ in (id_ for id_ in context.differing if id_ in ids):
+    findings = Findings()
+    for id_ in (id_ for id_ in context.differing if id_ in predictions):
         model = next(model for model in context.models if model.id == id_)
-        largest = max(context.differing[id_])
+        single, largest = predictions[id_], max(context.differing[id_])
         outcome = predict(context, [model], test, batch=largest)[id_]
-        yield id_, largest, replace(outcome, axes={"batch": largest}) if isinstance(outcome, Failure) else outcome
-
-
-def batch_dependent(id_: str, message: str) -> Diagnostic:
-    """Return the warning about a model whose answers depend on the batch."""
-    remedy = "export it in evaluation mode (model.eval()), or quantize it statically"
-    return Diagnostic(code="batch_dependent", message=message, remedy=remedy, model=id_)
+        if isinstance(outcome, Failure):
+            findings += Findings(failures=(replace(outcome, axes={"batch": largest}),))
+            continue
+        assert isinstance(outcome, type(single))
+        if message := difference(single, outcome, largest):
+            findings += evaluate(single, {"batch": 1}) + evaluate(outcome, {"batch": largest})
+            remedy = "export it in evaluation mode (model.eval()), or quantize it statically"
+            warning = Diagnostic(code="batch_dependent", message=message, remedy=remedy, model=id_)
+            findings += Findings(warnings=(warning,))
+    return findings
 
 
 def predict_training(

@@ -14,7 +14,7 @@ from kdbench.distill.method import Method, MethodContext, MethodOptions, Step, l
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.models.features.layout_evidence import layouts_of
-from kdbench.models.features.layouts import Layout, LayoutName, as_map, channels_second, require_comparable
+from kdbench.models.features.layouts import Layout, LayoutName, channels_second, comparable, require_comparable
 from kdbench.models.taps import required_stages
 
 _ONE_CELL = "vectors or maps of one cell, and attention compares positions"
@@ -70,7 +70,7 @@ class Attention(Method):
     ) -> list[Tensor]:
         """Return the features of `layers`, channels on axis 1, and tokens as maps where the other side is a map."""
         return [
-            channels_second(as_map(features[layer], layouts[layer]) if on_maps else features[layer])
+            comparable(features[layer], layouts[layer], on_maps)
             for layer, on_maps in zip(layers, self._on_maps, strict=True)
         ]
 

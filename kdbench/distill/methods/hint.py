@@ -15,7 +15,7 @@ from kdbench.distill.losses.features import adaptive_avg_pool, feature_mse
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, layer_outputs
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
-from kdbench.models.features.layouts import as_map, channels_second, require_comparable
+from kdbench.models.features.layouts import comparable, require_comparable
 from kdbench.models.features.probe import inputs_like
 from kdbench.models.taps import middle_stage
 
@@ -93,10 +93,8 @@ class Hint(LayerMethod):
 
     def _prepared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Return canonical features with their channels on axis 1, tokens as maps where the other side is a map."""
-        features = student, teacher
-        if self._on_maps:
-            features = as_map(student, self._layouts[0]), as_map(teacher, self._layouts[1])
-        return channels_second(features[0]), channels_second(features[1])
+        of_student, of_teacher = self._layouts
+        return comparable(student, of_student, self._on_maps), comparable(teacher, of_teacher, self._on_maps)
 
     def formula(self) -> str:
         student, teacher = self.layers_in_words

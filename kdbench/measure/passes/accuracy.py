@@ -13,17 +13,10 @@ from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
 from kdbench.evaluate.flips import FLIPS, flip_pairs
 from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
 from kdbench.evaluate.suspicions import suspicions
-from kdbench.measure.bench_model import BenchModel, TestSet
+from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.other_runtimes import expected_by_runtime, file_runtimes, findings_by_runtime
-from kdbench.measure.predict import (
-    Outcome,
-    batch_dependent,
-    predict,
-    predict_at_largest_batch,
-    predict_training,
-    training_parts,
-)
+from kdbench.measure.predict import Outcome, findings_by_batch, predict, predict_training, training_parts
 from kdbench.measure.timed import behind, students
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
@@ -79,7 +72,13 @@ class AccuracyPass(Pass):
             failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
         )
         findings += _of_images(models, predictions, test.labels, test.labels, context.analyses, predictions)
-        findings += _by_batch(context, test, predictions)
+        findings += findings_by_batch(
+            context,
+            test,
+            predictions,
+            _difference_by_batch,
+            lambda of_batch, axes: replace(accuracy_findings(of_batch, test.labels, axes), warnings=()),
+        )
         findings += findings_by_runtime(replace(context, progress=parts[1]), test, outcomes)
         findings += Findings(warnings=tuple(suspicions(list(predictions.values()), test.labels)))
         for watch, (images, owners) in zip(parts[2:], training_parts(models, context.analyses), strict=True):
@@ -90,27 +89,14 @@ class AccuracyPass(Pass):
         return findings
 
 
-def _by_batch(context: Context, test: TestSet, predictions: Mapping[str, Predictions]) -> Findings:
-    """Return the accuracies at axis `batch` of models whose answers depend on it, with a warning each.
-
-    The batches are 1, which the accuracy without axes is of, and the largest one at which answers differ.
-    """
-    findings = Findings()
-    for id_, largest, outcome in predict_at_largest_batch(context, test, predictions):
-        if isinstance(outcome, Failure):
-            findings += Findings(failures=(outcome,))
-            continue
-        assert isinstance(outcome, Predictions)
-        at = {1: predictions[id_], largest: outcome}
-        changed = int((at[1].predicted != outcome.predicted).sum())
-        if not changed:
-            continue
-        for batch, of_batch in at.items():
-            findings += replace(accuracy_findings(of_batch, test.labels, {"batch": batch}), warnings=())
-        shares = ", ".join(f"{100 * of_batch.correct.mean():.2f} % at batch {batch}" for batch, of_batch in at.items())
-        message = f"its answers depend on the batch: {changed} of {len(outcome.ranks)} differ; top-1 is {shares}"
-        findings += Findings(warnings=(batch_dependent(id_, message),))
-    return findings
+def _difference_by_batch(single: Predictions, batched: Predictions, batch: int) -> str:
+    """Say how many answers differ between batch 1 and `batch`; empty if none does."""
+    changed = int((single.predicted != batched.predicted).sum())
+    if not changed:
+        return ""
+    at = {1: single, batch: batched}
+    shares = ", ".join(f"{100 * at[size].correct.mean():.2f} % at batch {size}" for size in at)
+    return f"its answers depend on the batch: {changed} of {len(single.ranks)} differ; top-1 is {shares}"
 
 
 def _expected(

@@ -20,14 +20,7 @@ from kdbench.evaluate.predictions import TRAIN, TrainingImages
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.other_runtimes import expected_by_runtime, findings_by_runtime
-from kdbench.measure.predict import (
-    Outcome,
-    batch_dependent,
-    predict,
-    predict_at_largest_batch,
-    predict_training,
-    training_parts,
-)
+from kdbench.measure.predict import Outcome, findings_by_batch, predict, predict_training, training_parts
 from kdbench.measure.timed import students
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
@@ -83,7 +76,13 @@ class ErrorsPass(Pass):
             failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
         )
         findings += _of_samples(models, predictions, test.labels, predictions)
-        findings += _by_batch(context, predictions)
+        findings += findings_by_batch(
+            context,
+            test,
+            predictions,
+            _difference_by_batch,
+            lambda of_batch, axes: Findings(error_measurements(of_batch, test.labels, axes)),
+        )
         findings += findings_by_runtime(context, test, outcomes)
         for images, owners in _drawn_parts(context):
             part = replace(context, progress=replace(progress, start=0.5), folder=context.folder / "training")
@@ -123,23 +122,9 @@ def _of_samples(
     return findings
 
 
-def _by_batch(context: Context, predictions: Mapping[str, PredictedNumbers]) -> Findings:
-    """Return the errors at axis `batch` of models whose answers depend on it, with a warning each.
-
-    The batches are 1, which the errors without axes are of, and the largest one at which answers differ.
-    """
-    test, findings = context.test, Findings()
-    assert test is not None
-    for id_, largest, outcome in predict_at_largest_batch(context, test, predictions):
-        if isinstance(outcome, Failure):
-            findings += Findings(failures=(outcome,))
-            continue
-        assert isinstance(outcome, PredictedNumbers)
-        difference = float(np.sqrt(squared_errors(outcome.values, predictions[id_].values).mean()))
-        if not difference:
-            continue
-        for batch, of_batch in {1: predictions[id_], largest: outcome}.items():
-            findings += Findings(error_measurements(of_batch, test.labels, {"batch": batch}))
-        message = f"its predictions depend on the batch: those at batch {largest} differ by {difference:.3g} (RMS)"
-        findings += Findings(warnings=(batch_dependent(id_, message),))
-    return findings
+def _difference_by_batch(single: PredictedNumbers, batched: PredictedNumbers, batch: int) -> str:
+    """Say by how much predictions at batch 1 and at `batch` differ; empty if they do not."""
+    difference = float(np.sqrt(squared_errors(batched.values, single.values).mean()))
+    if not difference:
+        return ""
+    return f"its predictions depend on the batch: those at batch {batch} differ by {difference:.3g} (RMS)"

@@ -107,6 +107,11 @@ def channels_second(feature: Tensor) -> Tensor:
     return feature.transpose(1, 2) if feature.dim() == 3 else feature
 
 
+def comparable(feature: Tensor, layout: Layout, as_maps: bool) -> Tensor:
+    """Return a canonical feature with its channels on axis 1, tokens as a map if `as_maps`: see require_comparable."""
+    return channels_second(as_map(feature, layout) if as_maps else feature)
+
+
 def as_map(feature: Tensor, layout: Layout) -> Tensor:
     """Return canonical tokens (B, h·w, C) with a grid as a map (B, C, h, w); other features as they are."""
     if feature.dim() != 3 or layout.grid is None:
