@@ -10,17 +10,23 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.jobs import job_of, to_json
 
 
-class _Silent(Channel):
-    @staticmethod
-    def _send(message):
-        pass
+class _Steps(Channel):
+    """Passes steps on, and nothing else."""
+
+    def __init__(self, progress):
+        super().__init__()
+        self._progress = progress
+
+    def _send(self, message):
+        if "step" in message:
+            self._progress.step(*message["step"])
 
 
-def _run_job(job, _folder, _progress, *, threads=1):
+def _run_job(job, _folder, progress, *, threads=1):
     """As `kdbench.worker.process.run_job`, on the cores and threads of this process."""
     job = job_of(json.loads(json.dumps(to_json(job))))
     probe = importlib.import_module(f"kdbench.worker.probes.{job.probe}")
-    return json.loads(json.dumps(probe.run(job, _Silent())))
+    return json.loads(json.dumps(probe.run(job, _Steps(progress))))
 
 
 def shorten(patch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,7 @@ def test_throughput_alone_needs_no_latencies_and_names_disturbances(tiny, bench_
     assert findings.protocol["meanwhile"] == {"others_cores": 2.5}
 
 
+@pytest.mark.usefixtures("short_run")
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
 @pytest.mark.parametrize("mode", ["stream", "offline"])
 def test_sessions_take_turns_on_the_cores(tiny, bench_model, tmp_path, watcher, monkeypatch, mode):

@@ -186,6 +186,7 @@ def test_a_pair_names_the_model_that_failed(lost, status):
     assert [(p.status, p.reason) for p in findings.pairs] == [(status, f"{lost} failed: it crashed")]
 
 
+@pytest.mark.usefixtures("short_run")
 def test_different_classes_leave_no_fidelity_but_a_drop(tiny, bench_model, run_pass, test_set):
     from kdbench.measure.passes.accuracy import AccuracyPass
 
@@ -202,6 +203,7 @@ def test_different_classes_leave_no_fidelity_but_a_drop(tiny, bench_model, run_p
     assert findings.pairs[0].value == pytest.approx(100 * (teacher - student))
 
 
+@pytest.mark.usefixtures("short_run")
 def test_a_refused_model_goes_through_the_harness_untouched(tiny, bench_model, test_set, tmp_path, watcher):
     """Its file is never opened; the student of it is measured alone."""
     gone = replace(bench_model(tiny("t")), path=tmp_path / "gone.onnx", refusal=Refusal(WHY))

@@ -1,4 +1,4 @@
-"""Predictions of tiny models by real measuring processes."""
+"""Predictions of tiny models: by real measuring processes where these are what matters, otherwise by the probe here."""
 
 import dataclasses
 
@@ -14,11 +14,15 @@ from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.process import WorkerError
 
 
+in_this_process = pytest.mark.usefixtures("short_run")
+
+
 @pytest.fixture
 def predicted(context):
     return lambda models, test: predict(context(models, test), models, test)
 
 
+@in_this_process
 @pytest.mark.parametrize("batch", ["n", 1, 7, 64])
 def test_any_batch_gives_the_same_logits(predicted, tiny, bench_model, test_set, by_hand, batch):
     one = bench_model(tiny(batch=batch))
@@ -27,6 +31,7 @@ def test_any_batch_gives_the_same_logits(predicted, tiny, bench_model, test_set,
     assert (findings.ranks == 0).mean() == 0.8
 
 
+@in_this_process
 @pytest.mark.parametrize(
     ("shape", "axes"), [((2, 3, 4), (0, 1, 2, 3)), ((3, 4, 2), (0, 2, 3, 1)), ((24,), (0, 1, 2, 3))]
 )
@@ -37,12 +42,14 @@ def test_any_layout_sees_the_same_pixels(predicted, tiny, bench_model, test_set,
     np.testing.assert_allclose(predicted([one], test_set)[one.id].logits, expected, rtol=1e-4, atol=1e-4)
 
 
+@in_this_process
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 0.02), ("float64", 1e-4)])
 def test_any_type_of_input(predicted, tiny, bench_model, test_set, by_hand, dtype, tolerance):
     one = bench_model(tiny(dtype=dtype))
     np.testing.assert_allclose(predicted([one], test_set)[one.id].logits, by_hand(test_set.inputs), atol=tolerance)
 
 
+@in_this_process
 def test_a_uint8_input_gets_pixels(predicted, tiny, bench_model, test_set, by_hand):
     one = bench_model(tiny(dtype="uint8"))
     expected = by_hand(test_set.inputs, pre=Preprocessing(scale=1))
@@ -102,6 +109,7 @@ def test_logits_of_an_earlier_pass_are_not_taken_for_this_ones(
     assert (findings.status, findings.reason) == ("error", "killed")
 
 
+@in_this_process
 def test_classes_must_fit_the_labels(predicted, tiny, bench_model, test_set):
     with pytest.raises(InputError, match="distinguishes 3 classes, but the data has at least 6"):
         predicted([bench_model(tiny(classes=3))], test_set)
@@ -111,24 +119,28 @@ def test_classes_must_fit_the_labels(predicted, tiny, bench_model, test_set):
     assert more["more"].logits.shape == (50, 9)
 
 
+@in_this_process
 def test_a_test_part_without_the_last_class_fits_the_right_model(predicted, tiny, bench_model, test_set):
     seen = test_set.labels < 5
     part = TestSet(test_set.inputs[seen], test_set.labels[seen], classes=None)
     assert isinstance(predicted([bench_model(tiny())], part)["tiny"], Predictions)
 
 
+@in_this_process
 @pytest.mark.parametrize(("threads", "text"), [(1, "1 thread,"), (2, "2 threads,")])
 def test_the_source_counts_its_threads(context, tiny, bench_model, test_set, threads, text):
     models = [bench_model(tiny())]
     assert text in predict(context(models, test_set), models, test_set, threads)["tiny"].source
 
 
+@in_this_process
 def test_logits_that_are_no_numbers_are_invalid(predicted, tiny, bench_model, test_set):
     failure = predicted([bench_model(tiny(bias=np.inf))], test_set)["tiny"]
     assert (failure.status, failure.reason) == ("invalid", "50 of 50 outputs hold NaN or infinity")
     assert failure.source.startswith("onnxruntime cpu")
 
 
+@in_this_process
 def test_progress_ends_at_the_end(predicted, tiny, bench_model, test_set, watcher):
     predicted([bench_model(tiny("a")), bench_model(tiny("b"))], test_set)
     assert all(0 <= done <= total == 1 for done, total, _ in watcher.steps)

@@ -1,4 +1,4 @@
-"""Test set and training images through real measuring processes."""
+"""Test set and training images through the probes of measuring processes; test_predict.py has real processes."""
 
 from dataclasses import replace
 
@@ -9,6 +9,8 @@ from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.measure import predict as prediction
 from kdbench.measure.passes import accuracy
 from kdbench.measure.passes.accuracy import AccuracyPass
+
+pytestmark = pytest.mark.usefixtures("short_run")
 
 NAMES = ("ant", "bee", "cat", "dog", "emu", "fox")
 

@@ -1,4 +1,4 @@
-"""A regression through real measuring processes: linear models whose predictions numpy repeats."""
+"""A regression through the probes of measuring processes: linear models whose predictions numpy repeats."""
 
 from dataclasses import replace
 
@@ -11,6 +11,8 @@ from kdbench.measure.bench_model import TestSet
 from kdbench.measure.passes.accuracy import AccuracyPass
 from kdbench.measure.passes.errors import ErrorsPass
 from kdbench.modelfile.facts import inspect
+
+pytestmark = pytest.mark.usefixtures("short_run")
 
 
 @pytest.fixture
