@@ -75,5 +75,5 @@ class Comparison(_Displayed, comparisons.Comparison):
         from kdbench.report.text.comparison import SYMBOLS, comparison_table, remarks, sentence
 
         table = comparison_table(self)
-        said = f"{SYMBOLS[self.overall]} {self.overall}: {sentence(self)}"
-        return page([table] if table.shown else [], remarks(self), above=[said])
+        heading = f"{SYMBOLS[self.overall]} {self.overall}: {sentence(self)}"
+        return page([table] if table.shown else [], remarks(self), above=[heading])

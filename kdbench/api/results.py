@@ -80,11 +80,11 @@ class Results:
         no such number.
         """
         self._require(model)
-        found = self.record.find(model, metric, **axes)
-        if found is None:
+        measurement = self.record.find(model, metric, **axes)
+        if measurement is None:
             known = dict.fromkeys(m.metric for m in self.record.measurements if m.model == model)
             raise InputError(f"the record has no {metric!r} of {model}{_at(axes)}", suggestion(metric, known))
-        return found
+        return measurement
 
     def ratio(self, student: str, metric: str = "latency_ratio", **axes: str | int) -> Pair:
         """Return a student's ratio to its teacher (teacher over student), or another metric of the pair.
@@ -96,14 +96,14 @@ class Results:
         Raises InputError where the record has no such pair.
         """
         self._require(student)
-        found = self.record.find_pair(student, metric, **axes)
-        if found is None:
+        pair = self.record.find_pair(student, metric, **axes)
+        if pair is None:
             known = dict.fromkeys(pair.metric for pair in self.record.pairs if pair.student == student)
             otherwise = None if known else f"{student} is compared with no teacher: choose another model"
             raise InputError(
                 f"the record has no {metric!r} of {student}{_at(axes)}", suggestion(metric, known, otherwise)
             )
-        return found
+        return pair
 
     def to_frame(self, kind: Literal["measurements", "pairs", "layers"] = "measurements") -> "pd.DataFrame":
         """Return all numbers of a kind as a pandas DataFrame: one row a number, one column an axis.
@@ -165,8 +165,10 @@ class Results:
 
     def _repr_html_(self) -> str:
         warnings = len(self.record.warnings)
-        said = f"{warnings} warning{'s' if warnings != 1 else ''} and everything else are in" if warnings else "Report:"
-        return page([table for name in _SHOWN if (table := self._tables[name]).shown], [f"{said} `{self._report}`"])
+        pointer = (
+            f"{warnings} warning{'s' if warnings != 1 else ''} and everything else are in" if warnings else "Report:"
+        )
+        return page([table for name in _SHOWN if (table := self._tables[name]).shown], [f"{pointer} `{self._report}`"])
 
     @property
     def _report(self) -> Path:

@@ -73,8 +73,8 @@ def find_pairs(model: "onnx.ModelProto") -> list[Pair]:
     two layers share, and activations with a bound, such as ReLU6, make no pair.
     """
     wiring, sizes = Wiring.of(model.graph), _sizes(model)
-    found = (_pair_from(node, wiring, sizes) for node in model.graph.node if _is_layer(node, wiring))
-    return [pair for pair in found if pair is not None]
+    candidates = (_pair_from(node, wiring, sizes) for node in model.graph.node if _is_layer(node, wiring))
+    return [pair for pair in candidates if pair is not None]
 
 
 def _sizes(model: "onnx.ModelProto") -> dict[str, int]:

@@ -45,8 +45,8 @@ def shield_float_layers(model: "onnx.ModelProto") -> list[str]:
             names.append(f"{stem}_zero_point")
             added.append(onnx.numpy_helper.from_array(np.full(channels, zero.item(), zero.dtype), names[2]))
         model.graph.initializer.extend(added)
-        own = onnx.helper.make_node("DequantizeLinear", names, [stem], name=stem, axis=1)
-        model.graph.node.insert(list(model.graph.node).index(source) + 1, own)
+        dequantize = onnx.helper.make_node("DequantizeLinear", names, [stem], name=stem, axis=1)
+        model.graph.node.insert(list(model.graph.node).index(source) + 1, dequantize)
         node.input[0] = stem
         shielded.append(node.output[0])
         if not any(source.output[0] in other.input for other in model.graph.node):

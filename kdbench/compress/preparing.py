@@ -144,10 +144,10 @@ def require_finite(model: "onnx.ModelProto", path: Path) -> None:
             )
 
 
-def fresh_name(wanted: str, taken: Container[str]) -> str:
+def fresh_name(wanted: str, used: Container[str]) -> str:
     """Return a name that is not `taken`: `wanted`, or the first of it with a number."""
     names = (f"{wanted}_{number}" for number in itertools.count(1))
-    return wanted if wanted not in taken else next(name for name in names if name not in taken)
+    return wanted if wanted not in used else next(name for name in names if name not in used)
 
 
 def rename_reserved(model: "onnx.ModelProto") -> None:
@@ -175,13 +175,13 @@ def rename_reserved(model: "onnx.ModelProto") -> None:
 
 def name_nodes(model: "onnx.ModelProto") -> None:
     """Name each unnamed node of the main graph after its operator and place, and repeated names apart."""
-    taken = Counter(node.name for node in model.graph.node if node.name)
+    uses = Counter(node.name for node in model.graph.node if node.name)
     seen: set[str] = set()
     for place, node in enumerate(model.graph.node):
         if not node.name or node.name in seen:
             stem = node.name or node.op_type
-            node.name = next(name for n in range(place, place + 10**6) if not taken[name := f"{stem}_{n}"])
-            taken[node.name] += 1
+            node.name = next(name for n in range(place, place + 10**6) if not uses[name := f"{stem}_{n}"])
+            uses[node.name] += 1
         seen.add(node.name)
 
 
@@ -216,15 +216,15 @@ def fold_factors(model: "onnx.ModelProto") -> None:
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         for place, key in ((1, "alpha"), (2, "beta")) if node.op_type == "Gemm" else ():
-            given = next((entry for entry in node.attribute if entry.name == key), None)
+            attribute = next((entry for entry in node.attribute if entry.name == key), None)
             read = node.input[place] if place < len(node.input) else ""
-            if given is None or given.f == 1 or read not in stored:
+            if attribute is None or attribute.f == 1 or read not in stored:
                 continue
-            scaled = (numpy_helper.to_array(stored[read]) * np.float32(given.f)).astype(np.float32)
+            scaled = (numpy_helper.to_array(stored[read]) * np.float32(attribute.f)).astype(np.float32)
             name = fresh_name(f"{node.name}_{read}_{key}", stored)
             model.graph.initializer.append(numpy_helper.from_array(scaled, name))
             node.input[place] = name
-            node.attribute.remove(given)
+            node.attribute.remove(attribute)
     _forget_unused_initializers(model)
 
 

@@ -136,12 +136,12 @@ def quantize_one(floating: "onnx.ModelProto", quantized: "onnx.ModelProto", matc
     target = Wiring.of(quantized.graph)
     copy = onnx.ModelProto()
     copy.CopyFrom(floating)
-    given = {value.name for value in floating.graph.input}
-    given |= {name for node in floating.graph.node for name in node.output if name != match.result}
+    available = {value.name for value in floating.graph.input}
+    available |= {name for node in floating.graph.node for name in node.output if name != match.result}
     needed, pending = set[str](), [match.result]
     while pending:
         name = pending.pop()
-        if name and name not in given and name not in needed:
+        if name and name not in available and name not in needed:
             needed.add(name)
             pending += target.producers[name].input if name in target.producers else []
     for name in needed & set(target.stored):

@@ -95,13 +95,13 @@ def weights_by_node(model: "onnx.ModelProto") -> "dict[str, list[str]]":
     name_nodes(model)
     stored = _stored(model)
     behind = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in _REARRANGING}
-    found: dict[str, list[str]] = {}
+    pruned: dict[str, list[str]] = {}
     for node in model.graph.node:
         read = [_traced(node.input[i], behind) for i in _WEIGHTS.get(node.op_type, ()) if i < len(node.input)]
         names = [name for name in read if name in stored and len(stored[name].dims) > 1]
         if names:
-            found[node.name] = names
-    return found
+            pruned[node.name] = names
+    return pruned
 
 
 def _traced(name: str, behind: "Mapping[str, str]") -> str:
@@ -138,8 +138,8 @@ def _zero_smallest(weights: "Mapping[str, onnx.TensorProto]", share: float, scop
             arrays[name] = flat[start : start + arrays[name].size].reshape(arrays[name].shape)
             start += arrays[name].size
     for name, tensor in weights.items():
-        own = tensor.name  # a Constant's value has another name than the output that it is
-        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(arrays[name]), own))
+        tensor_name = tensor.name  # a Constant's value has another name than the output that it is
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(arrays[name]), tensor_name))
     return sum(int((array == 0).sum()) for array in arrays.values())
 
 

@@ -143,7 +143,7 @@ def _output_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
     A layer counts as one too if the network fails without one of its channels.
     """
     pruning, shape = _library(), _outputs(network, example).shape
-    found = []
+    layers = []
     for name, layer in network.named_modules():
         if getattr(layer, "out_features", getattr(layer, "out_channels", None)) not in shape[1:]:
             continue
@@ -156,8 +156,8 @@ def _output_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
         except Exception:  # noqa: BLE001 - any network, by a library that raises whatever its operations raise
             is_output = True
         if is_output:
-            found.append(layer)
-    return found
+            layers.append(layer)
+    return layers
 
 
 @contextmanager

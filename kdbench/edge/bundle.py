@@ -172,13 +172,13 @@ def subset(test: TestSet, samples: int) -> TestSet:
     of_sample = sum(array[:1].nbytes for array in different)
     count = min(samples, len(test.labels), max(_INPUT_BYTES // max(of_sample, 1), _LEAST_SAMPLES))
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(test.labels))[:count])
-    taken = {id(array): array[chosen] for array in different}
+    drawn = {id(array): array[chosen] for array in different}
     return replace(
         test,
-        inputs=taken[id(test.inputs)],
+        inputs=drawn[id(test.inputs)],
         labels=test.labels[chosen],
-        in_geometry={key: taken[id(array)] for key, array in test.in_geometry.items()},
-        in_layout={key: taken[id(array)] for key, array in test.in_layout.items()},
+        in_geometry={key: drawn[id(array)] for key, array in test.in_geometry.items()},
+        in_layout={key: drawn[id(array)] for key, array in test.in_layout.items()},
     )
 
 

@@ -153,12 +153,12 @@ def _limits(version: Version, because: str) -> Limits | None:
 
 def _version(text: str, what: str) -> Version | None:
     """Return the first version in a text, which may be a regular expression; None without one."""
-    found = re.search(r"(\d+)(?:\\?\.(\d+))?(?:\\?\.(\d+))?", text)
-    if found is None or found[2] is None:
+    match = re.search(r"(\d+)(?:\\?\.(\d+))?(?:\\?\.(\d+))?", text)
+    if match is None or match[2] is None:
         if text:
             raise InputError(f"{text!r} names no version of {what}", "write it as 3.9, or 1.19.2")
         return None
-    return tuple(int(part) for part in found.groups() if part is not None)
+    return tuple(int(part) for part in match.groups() if part is not None)
 
 
 def _text(version: Version) -> str:

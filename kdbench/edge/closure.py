@@ -16,18 +16,18 @@ def closure(modules: Iterable[str]) -> dict[str, Path]:
 
     The packages that they are in count too. An import within a function counts; one for type checkers alone does not.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
         file = _file_of(module)
         name = file.relative_to(_ROOT).as_posix()
-        if name in found or (module == _BUILT and not file.is_file()):
+        if name in files or (module == _BUILT and not file.is_file()):
             continue
-        found[name] = file
+        files[name] = file
         waiting += [imported for imported in _imports(file) if imported.startswith(_OWN)]
         waiting += [parent] if (parent := module.rpartition(".")[0]) else []
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def modules_in(package: str) -> list[str]:

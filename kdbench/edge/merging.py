@@ -274,23 +274,23 @@ def _expected(result: Result, models: Sequence[_Model]) -> Iterator[Expected]:
 def _kernels(result: Result) -> dict[str, str]:
     """Return how many layers of each model ran in integers, in words."""
     step = result.content.steps.kernels
-    found = {}
+    messages = {}
     for id_, nodes in (step.nodes if step is not None else {}).items():
         layers = [node.operator for node in nodes if node.operator in LAYER_KERNELS]
         if layers:
             integers = sum(operator in INTEGER_KERNELS for operator in layers)
-            found[id_] = f"{integers} of {len(layers)} layers in integers"
-    return found
+            messages[id_] = f"{integers} of {len(layers)} layers in integers"
+    return messages
 
 
 def _warnings(result: Result) -> Iterator[Diagnostic]:
     facts, host = result.content.device, result.content.device.host
     yield from environment_diagnostics(environment_of(result))
-    told = {"governor"}  # the environment says so
+    reported_codes = {"governor"}  # the environment says so
     yield from (
         Diagnostic(code=warning.code, message=warning.message, remedy=warning.remedy)
         for warning in facts.warnings
-        if warning.code not in told
+        if warning.code not in reported_codes
     )
     yield from oversubscription(max(result.settings.threads), host.cores_usable, host.cpu_quota_cores)
     for id_, outcome in result.outcomes.items():

@@ -127,17 +127,17 @@ def _outcomes(
 ) -> dict[str, Parity]:
     """Return the parity of every model, computed here again: it decides whether times count."""
     outcomes = {}
-    for id_, told in (content.steps.parity or {}).items():
+    for id_, reported in (content.steps.parity or {}).items():
         model = next(model for model in known.plan.models if model.id == id_)
         if id_ not in outputs:
-            wrong.unless(bool(told.failed), f"has no outputs of {id_}")
-            outcomes[id_] = Parity(0.0, 0, 0, told.failed)
+            wrong.unless(bool(reported.failed), f"has no outputs of {id_}")
+            outcomes[id_] = Parity(0.0, 0, 0, reported.failed)
             continue
-        found = parity(outputs[id_], known.outputs[id_], model.tolerance)
-        same = abs(found.max_abs - told.max_abs) <= _ROUNDING * max(found.max_abs, 1.0)
-        agree = same and (found.changed, bool(found.failed)) == (told.changed, bool(told.failed))
+        recomputed = parity(outputs[id_], known.outputs[id_], model.tolerance)
+        same = abs(recomputed.max_abs - reported.max_abs) <= _ROUNDING * max(recomputed.max_abs, 1.0)
+        agree = same and (recomputed.changed, bool(recomputed.failed)) == (reported.changed, bool(reported.failed))
         wrong.unless(agree, f"says of {id_} what its outputs do not show")
-        outcomes[id_] = found
+        outcomes[id_] = recomputed
     return outcomes
 
 
@@ -176,7 +176,7 @@ def _sessions(
     wrong.unless(files.keys() == expected, "has sessions without samples, or samples without sessions")
     cells = {c.number: c for c in configurations(timed, settings)}
     positions = {model.id: number for number, model in enumerate(timed)}
-    found = {}
+    contents = {}
     for kept in sessions:
         if (result := kept.session.result) is None:
             continue
@@ -194,8 +194,8 @@ def _sessions(
         wrong.unless(len(calls) == measured and same, f"times other models than its bundle in session {kept.number}")
         content = files[f"sessions/{kept.number}.npz"]
         check_samples(content, calls, kept.number, wrong)
-        found[kept.number] = content
-    return found
+        contents[kept.number] = content
+    return contents
 
 
 def _check_sustained(content: ResultContent, settings: Settings, timed: Sequence[BundledModel], wrong: Wrong) -> None:

@@ -55,22 +55,22 @@ class Software:
 
 def remote_of(text: str, python: str | None = None) -> Remote:
     """Read `ssh:user@host` or `ssh:user@host:port`; raises InputError."""
-    found = _PLACE.fullmatch(text)
-    if found is None:
+    match = _PLACE.fullmatch(text)
+    if match is None:
         hint = "write ssh:user@host, ssh:user@host:2222, or ssh:NAME of your ~/.ssh/config"
         raise InputError(f"--on: {text!r} is no device", hint)
     command = shlex.split(os.environ.get(COMMAND_VARIABLE) or "ssh")
-    port = found["port"]
-    return Remote(found["destination"], int(port) if port else None, python or "python3", tuple(command))
+    port = match["port"]
+    return Remote(match["destination"], int(port) if port else None, python or "python3", tuple(command))
 
 
 def software_of(remote: Remote) -> Software:
     """Return the versions on the device; raises InputError where it cannot be reached, or lacks a library."""
-    said = _run(remote, f"{shlex.quote(remote.python)} -c {shlex.quote(_ASKS)}")
+    answer = _run(remote, f"{shlex.quote(remote.python)} -c {shlex.quote(_ASKS)}")
     try:
-        versions: dict[str, str | None] = json.loads(said.stdout.decode().strip().splitlines()[-1])
+        versions: dict[str, str | None] = json.loads(answer.stdout.decode().strip().splitlines()[-1])
     except (ValueError, IndexError, UnicodeDecodeError) as error:
-        message = f"{remote.destination} has no working {remote.python}: {_last(said.stderr)}"
+        message = f"{remote.destination} has no working {remote.python}: {_last(answer.stderr)}"
         raise InputError(message, "name the Python there with --on-python, 3.9 or later") from error
     runtime = versions.get("onnxruntime") or versions.get("onnxruntime-gpu")
     missing = [name for name, there in (("numpy", versions.get("numpy")), ("onnxruntime", runtime)) if not there]

@@ -69,8 +69,8 @@ def listed(names: Sequence[str]) -> str:
 
 def _tables(content: Mapping[Any, Any], key: str = "", depth: int = 0) -> Iterator[tuple[str, StateDict]]:
     """Yield a table's own tensors, and then those of the tables in it."""
-    if own := {str(name): value for name, value in content.items() if isinstance(value, Tensor)}:
-        yield key, own
+    if tensors := {str(name): value for name, value in content.items() if isinstance(value, Tensor)}:
+        yield key, tensors
     for name, value in content.items():
         if isinstance(value, Mapping) and depth < _DEEPEST:
             yield from _tables(value, f"{key}.{name}" if key else str(name), depth + 1)

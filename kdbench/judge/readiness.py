@@ -59,8 +59,8 @@ def _judged_device(record: RunRecord, target: Target) -> str | None:
     else the latest device that does. Where none does it is the host, which proves what belongs to the files alone.
     """
     latest = record.devices[::-1]
-    asked = [device.name for device in latest if device.target == target.name]
-    for name in (*asked, None, *(device.name for device in latest)):
+    same_target = [device.name for device in latest if device.target == target.name]
+    for name in (*same_target, None, *(device.name for device in latest)):
         view = of_host(record) if name is None else of_device(record, name)
         if not differences(view, target.device):
             return name

@@ -63,8 +63,8 @@ def _standardised(node: Node) -> list[Node]:
         return [node]
     standard, positions = _REPLACEMENTS[node.op_type]
     # The fourth output of Skip…Normalization is the sum that is normalised. Those of LSTM are its own.
-    each = [[name] for name in (*node.output[:1], *node.output[3:4]) if name]
-    outputs = [list(node.output)] if standard == "LSTM" else each
+    single = [[name] for name in (*node.output[:1], *node.output[3:4]) if name]
+    outputs = [list(node.output)] if standard == "LSTM" else single
     nodes = [helper.make_node(standard, [node.input[i] for i in positions], names) for names in outputs]
     for replacement in nodes:
         replacement.attribute.extend(node.attribute)

@@ -84,11 +84,11 @@ class SweptRecipe:
     @property
     def values(self) -> dict[str, list[Any]]:
         """The different values of each axis, by its key."""
-        found: dict[str, dict[str, Any]] = {}
+        values_by_key: dict[str, dict[str, Any]] = {}
         for point in self.points:
             for key, value in point.values.items():
-                found.setdefault(key, {}).setdefault(repr(value), value)
-        return {key: list(values.values()) for key, values in found.items()}
+                values_by_key.setdefault(key, {}).setdefault(repr(value), value)
+        return {key: list(values.values()) for key, values in values_by_key.items()}
 
 
 def load_sweep(

@@ -184,9 +184,11 @@ def _entries(content: Mapping[str, Any]) -> list[_Entry]:
         if name not in texts:
             texts[name] = "itself"  # while it is computed: a model that needs itself
             role, entry = by_name[name]
-            own = {key: value for key, value in entry.items() if key not in {"name", "family", "axes", "teacher", "of"}}
+            settings = {
+                key: value for key, value in entry.items() if key not in {"name", "family", "axes", "teacher", "of"}
+            }
             needed = [text(other) for other in _needed(role, entry, first)]
-            texts[name] = json.dumps([own, needed], sort_keys=True, default=str)
+            texts[name] = json.dumps([settings, needed], sort_keys=True, default=str)
         return texts[name]
 
     return [_Entry(role, name, entry, text(name)) for name, (role, entry) in by_name.items()]
@@ -232,7 +234,7 @@ def _dependences(
         for probe in probes:  # models that the first point does not have
             for name in probe.keys() - points[0][1].keys():
                 keys.setdefault(name, set()).add(key)
-    ordered = {name: [key for key in values if key in found] for name, found in keys.items()}
+    ordered = {name: [key for key in values if key in used] for name, used in keys.items()}
     # One that differs where these axes agree depends on all of them: it is another's only at some values.
     seen: dict[tuple[str, str], str] = {}
     for combination, entries in points:
@@ -248,16 +250,16 @@ def _merged(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the tables of all models by role: entry by entry in the recipe's order, each at its points in order."""
     order = dict.fromkeys(name for _, entries in points for name in entries)
-    found: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {name: {} for name in order}
+    by_name: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {name: {} for name in order}
     for combination, entries in points:
         names = {name: entry.named(depends, axes, combination) for name, entry in entries.items()}
         first = next((name for name, entry in entries.items() if entry.role == "teacher"), None)
         for name, entry in entries.items():
-            if names[name] not in found[name]:
+            if names[name] not in by_name[name]:
                 shown = entry.axes(depends, axes, combination)
-                found[name][names[name]] = entry.role, _renamed(entry, names, shown, first)
+                by_name[name][names[name]] = entry.role, _renamed(entry, names, shown, first)
     result: dict[str, list[dict[str, Any]]] = {}
-    for of_name in found.values():
+    for of_name in by_name.values():
         for role, table in of_name.values():
             result.setdefault(role, []).append(table)
     return result

@@ -86,11 +86,11 @@ class Sweep(Value):
         """The different values of each key, in the order in which they come."""
         if not self.points:
             return {key: list(values) for key, values in self.axes.items()}
-        found: dict[str, dict[str, Any]] = {}
+        values_by_key: dict[str, dict[str, Any]] = {}
         for point in self.points:
             for key, value in point.items():
-                found.setdefault(key, {}).setdefault(_canonical(value), value)
-        return {key: list(values.values()) for key, values in found.items()}
+                values_by_key.setdefault(key, {}).setdefault(_canonical(value), value)
+        return {key: list(values.values()) for key, values in values_by_key.items()}
 
 
 def _canonical(value: Any) -> str:

@@ -60,7 +60,7 @@ def main_effects(record: RunRecord) -> tuple[FamilyEffects, ...]:
 
     A sweep whose points do not tell its axes apart, such as a search in which no value occurs twice, has none.
     """
-    found = []
+    effects = []
     for family in families(record):
         axes = {axis: values for axis, values in family.axes.items() if len(values) > 1}
         members = [m for m in family.members if axes.keys() <= family.point(m).keys()]
@@ -69,8 +69,8 @@ def main_effects(record: RunRecord) -> tuple[FamilyEffects, ...]:
         of_seeds = _by_seed(record, family, members, tuple(axes))
         solved = [(seed, levels) for seed in of_seeds if (levels := _levels(seed, axes)) is not None]
         if solved:
-            found.append(FamilyEffects(family, _effects(solved, axes)))
-    return tuple(found)
+            effects.append(FamilyEffects(family, _effects(solved, axes)))
+    return tuple(effects)
 
 
 def _by_seed(record: RunRecord, family: Family, members: Sequence[Any], axes: Sequence[str]) -> list[Scores]:
@@ -119,9 +119,9 @@ def _least_squares(scores: Scores, axes: Mapping[str, Sequence[Value]]) -> dict[
     mean, *terms = np.linalg.lstsq(design, np.array(list(scores.values())), rcond=None)[0].tolist()
     levels, start = {}, 0
     for axis, values in axes.items():
-        own = terms[start : start + len(values) - 1]
-        start += len(own)
-        levels[axis] = [mean + term for term in (*own, -sum(own))]
+        coefficients = terms[start : start + len(values) - 1]
+        start += len(coefficients)
+        levels[axis] = [mean + term for term in (*coefficients, -sum(coefficients))]
     return levels
 
 

@@ -43,11 +43,11 @@ class ResultIndex(Generic[_Kind]):
 
     @cached_property
     def _at(self) -> dict[tuple[str, str, frozenset[tuple[str, str | int]]], _Kind]:
-        found: dict[tuple[str, str, frozenset[tuple[str, str | int]]], _Kind] = {}
+        index: dict[tuple[str, str, frozenset[tuple[str, str | int]]], _Kind] = {}
         for key, results in self._of.items():
             for result in results:
-                found.setdefault((*key, frozenset(result.axes.items())), result)
-        return found
+                index.setdefault((*key, frozenset(result.axes.items())), result)
+        return index
 
     def of(self, model: str, metric: str) -> tuple[_Kind, ...]:
         """Return the results of one metric of one model, at any axes."""

@@ -48,8 +48,8 @@ def run_spread(estimates: Sequence[Estimate], presumed: float) -> RunSpread:
     if degrees < 1:
         return RunSpread(presumed)
     logs = np.log([value for value, _, _ in known])
-    own = np.array([math.log(high / low) / (2 * 1.96) for _, low, high in known])
-    between = max(float(np.var(logs, ddof=1)) - float(np.mean(own**2)), 0.0)
+    within = np.array([math.log(high / low) / (2 * 1.96) for _, low, high in known])
+    between = max(float(np.var(logs, ddof=1)) - float(np.mean(within**2)), 0.0)
     pooled = (PRESUMED_DEGREES * presumed**2 + degrees * between) / (PRESUMED_DEGREES + degrees)
     return RunSpread(math.sqrt(pooled), PRESUMED_DEGREES + degrees, degrees)
 

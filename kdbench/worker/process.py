@@ -46,16 +46,16 @@ def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> 
         process = children.start([*WORKER, str(folder / "job.json"), str(result)], _environment(threads), stderr)
         try:
             assert process.stdout is not None
-            said = _listen(process.stdout, progress, job)
-            code = None if said.silent else process.wait()
+            status = _listen(process.stdout, progress, job)
+            code = None if status.silent else process.wait()
         finally:
             children.end(process)
-        if said.disk is not None:
-            raise storage.storage_error(said.disk, Path(said.disk.filename or folder))
+        if status.disk is not None:
+            raise storage.storage_error(status.disk, Path(status.disk.filename or folder))
         if code is None:
-            raise _silence(job, said)
+            raise _silence(job, status)
         if code != 0:
-            raise _death(job.probe, code, said.model, stderr)
+            raise _death(job.probe, code, status.model, stderr)
     return json.loads(result.read_text(encoding="utf-8"))
 
 
@@ -70,8 +70,8 @@ def _environment(threads: int) -> dict[str, str]:
 
 
 @dataclass
-class _Said:
-    """What a process said of itself: the model it named last, what it could not write, and whether it fell silent.
+class _Status:
+    """What a process reports of itself: the model it named last, what it could not write, and whether it fell silent.
 
     `batch` is of the calls that it makes.
     """
@@ -82,31 +82,31 @@ class _Said:
     silent: bool = False
 
 
-def _listen(stdout: IO[bytes], progress: Progress, job: Job) -> _Said:
-    """Pass on the process's messages until it closes its output or falls silent; return what it said of itself."""
-    said = _Said()
-    for line in children.lines_within(stdout, lambda: silence_s(job, said.batch)):
+def _listen(stdout: IO[bytes], progress: Progress, job: Job) -> _Status:
+    """Pass on the process's messages until it closes its output or falls silent; return its status."""
+    status = _Status()
+    for line in children.lines_within(stdout, lambda: silence_s(job, status.batch)):
         if line is None:
-            said.silent = True
+            status.silent = True
             break
         try:
             message = json.loads(line)
         except ValueError:
             continue  # a library printed something of its own
         if isinstance(message, dict):
-            said.model = message.get("model", said.model)
-            said.batch = message.get("batch", said.batch)
+            status.model = message.get("model", status.model)
+            status.batch = message.get("batch", status.batch)
             if "step" in message:
                 progress.step(*message["step"])
             if "disk" in message:
-                said.disk = OSError(*message["disk"])
-    return said
+                status.disk = OSError(*message["disk"])
+    return status
 
 
-def _silence(job: Job, said: _Said) -> WorkerError:
-    of = f" of {said.model}" if said.model else ""
-    message = f"the {job.probe} process{of} did not answer for {silence_s(job, said.batch):.0f} s"
-    return WorkerError(message, "the model loops, or is too slow to be timed", said.model, silent=True)
+def _silence(job: Job, status: _Status) -> WorkerError:
+    of = f" of {status.model}" if status.model else ""
+    message = f"the {job.probe} process{of} did not answer for {silence_s(job, status.batch):.0f} s"
+    return WorkerError(message, "the model loops, or is too slow to be timed", status.model, silent=True)
 
 
 def _death(probe: str, code: int, model: str | None, stderr: IO[bytes]) -> WorkerError:

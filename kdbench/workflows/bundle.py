@@ -84,16 +84,18 @@ def bundle(
     limits = limits_of(judged, python, onnxruntime)
     cards = _chosen(record, models)
     located = {card.id: locate(card, folder, record, [Path(file) for file in files]) for card in cards}
-    given = inputs or InputOptions()
-    recorded = {key: value for key, value in data_of(record).items() if getattr(given, key) is None}
-    given = require_known_models(given.model_copy(update=recorded), [card.id for card in cards])
+    data_options = inputs or InputOptions()
+    recorded = {key: value for key, value in data_of(record).items() if getattr(data_options, key) is None}
+    data_options = require_known_models(data_options.model_copy(update=recorded), [card.id for card in cards])
     progress.stage("load", 1, 2)
-    images = TestImages(given) if given.accuracy and given.data is not None else None
+    images = TestImages(data_options) if data_options.accuracy and data_options.data is not None else None
     loaded = []
     for card in cards:
         require_operators(located[card.id], card.id)
         reference = teacher_of(record, card) or card.id
-        model, _ = load_bench_model(located[card.id], card.id, given, reference=reference, images=images, card=card)
+        model, _ = load_bench_model(
+            located[card.id], card.id, data_options, reference=reference, images=images, card=card
+        )
         loaded.append(replace(model, behind=teacher_behind(card, record.cards)))
     settings = settings_for(judged, options or {})
     progress.stage("pack", 2, 2)
@@ -185,12 +187,12 @@ def locate(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequenc
 
     Raises InputError where it is not there, or was changed.
     """
-    found = [path for path in _places(card, folder, record, named) if path.is_file()]
-    for path in found:
+    existing = [path for path in _places(card, folder, record, named) if path.is_file()]
+    for path in existing:
         if storage.sha256(path) == card.sha256:
             return path
-    if found:
-        message = f"{found[0]} is not the file that the record describes"
+    if existing:
+        message = f"{existing[0]} is not the file that the record describes"
         raise InputError(message, "measure it again with kdbench bench, or restore the measured file")
     hint = f"name its file: kdbench bundle {shlex.quote(str(folder.path))} {card.id}.onnx …"
     raise InputError(f"the file of {card.id} is not in {folder.path}", hint)
@@ -215,5 +217,5 @@ def data_of(record: RunRecord) -> dict[str, Any]:
 
 
 def _memory(record: RunRecord, card: ModelCard) -> int | None:
-    found = record.find(card.id, "peak_memory_bytes", batch=card.fixed_batch or 1)
-    return None if found is None or found.value is None else int(found.value)
+    measurement = record.find(card.id, "peak_memory_bytes", batch=card.fixed_batch or 1)
+    return None if measurement is None or measurement.value is None else int(measurement.value)

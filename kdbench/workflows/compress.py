@@ -89,7 +89,7 @@ def compress_model(
     images = TrainingImages(inputs, choice.pick(held_out)) if needing else None
     model, diagnostics = load_bench_model(path, path.stem, inputs, reference=path.stem, images=images)
     require_answer(model)
-    given = _Samples(model, images.split() if images is not None else None, choice, inputs.data or "")
+    samples = _Samples(model, images.split() if images is not None else None, choice, inputs.data or "")
     storage.make_folder(out)
     progress.folder(out)
     progress.stage("compress", 2, 2)
@@ -97,7 +97,7 @@ def compress_model(
     for done, (method, one) in enumerate(chosen.items()):
         progress.step(done, len(chosen), method)
         target = out / f"{name or path.stem}-{method}.onnx"
-        source = Source(path, model.facts, given.calibration(one), given.held_out(one))
+        source = Source(path, model.facts, samples.calibration(one), samples.held_out(one))
         with storage.explained(out):
             made.append(make_variant(method, one, source, model, target))
     spec = _described(path, model, inputs)

@@ -36,8 +36,10 @@ def measure_on(
     """
     progress.stage("device", 1, 1)
     software = software_of(remote)
-    given = options or Measure()
-    chosen: dict[str, Any] = {name: getattr(given, name) for name in _PASSED_ON if name in given.model_fields_set}
+    requested = options or Measure()
+    chosen: dict[str, Any] = {
+        name: getattr(requested, name) for name in _PASSED_ON if name in requested.model_fields_set
+    }
     with temporary.folder() as place:
         made = bundle(
             results.folder.path,

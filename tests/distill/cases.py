@@ -11,6 +11,7 @@ from students import objective_of, student
 from torch import Tensor, nn
 
 from kdbench.data.batches import Batches
+from kdbench.data.dataset import Split
 from kdbench.distill.objective import Objective, student_objective, student_terms
 from kdbench.distill.teaching.teachers import CachedTeacher
 from kdbench.distill.training import fit
@@ -20,6 +21,8 @@ from kdbench.results import cards
 
 # Six batches of 16 and one of 5.
 TRAIN, VALIDATION = stripes(101), stripes(45, seed=1)
+# Whole batches alone: a network is compiled again for each other number of images.
+WHOLE_BATCHES = stripes(96), stripes(32, seed=1)
 CROPS = {"pad": 2, "flip": True}
 
 
@@ -51,15 +54,16 @@ class Case:
     objective: Objective
     training: dict[str, Any] = field(default_factory=dict)
     augment: dict[str, Any] = field(default_factory=dict)
+    data: tuple[Split, Split] = (TRAIN, VALIDATION)
 
     @property
     def shuffled(self) -> Batches:
         channels_last = bool(self.training.get("channels_last"))
-        return _shuffled(self.augment, channels_last)
+        return _shuffled(self.augment, channels_last, self.data[0])
 
 
-def _shuffled(augment, channels_last=False) -> Batches:
-    return batches(TRAIN, 16, train=True, seed=5, augment=Augment(**augment), classes=3, channels_last=channels_last)
+def _shuffled(augment, channels_last=False, split=TRAIN) -> Batches:
+    return batches(split, 16, train=True, seed=5, augment=Augment(**augment), classes=3, channels_last=channels_last)
 
 
 def labels_alone() -> Case:
@@ -131,7 +135,11 @@ def averaged_in_half_precision() -> Case:
 
 
 def compiled() -> Case:
-    return Case(tiny(dropout=0.3), Objective(), {"compile": True, "keep": "last"}, CROPS)
+    """A network of few kernels, each of which costs seconds of a C++ compiler."""
+    torch.manual_seed(0)
+    first = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    network = nn.Sequential(*first, nn.Dropout(0.3), nn.Linear(4, 3))
+    return Case(network, Objective(), {"compile": True, "keep": "last"}, CROPS, WHOLE_BATCHES)
 
 
 def plain_labels() -> Case:
@@ -181,7 +189,7 @@ def train(
         case.network,
         case.objective,
         case.shuffled,
-        batches(VALIDATION, 32, channels_last=bool(options.channels_last)),
+        batches(case.data[1], 32, channels_last=bool(options.channels_last)),
         options,
         seed=5,
         folder=folder,

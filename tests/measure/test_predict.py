@@ -13,7 +13,6 @@ from kdbench.measure.predict import predict
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.process import WorkerError
 
-
 in_this_process = pytest.mark.usefixtures("short_run")
 
 

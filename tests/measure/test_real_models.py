@@ -1,7 +1,7 @@
 """Classifiers that others trained: the accuracies their authors give.
 
-Of CIFAR-10 the first 1000 images do: numpy and onnxruntime alone find 915 of them right, and 9173 of all 10,000, which is
-the published accuracy.
+Of CIFAR-10 the first 1000 images do: numpy and onnxruntime alone find 915 of them right, and 9173 of all 10,000, which
+is the published accuracy.
 """
 
 import pytest

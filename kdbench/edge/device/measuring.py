@@ -107,7 +107,10 @@ def measure_kernels(m: Measurement) -> dict[str, Any]:
         for number, model in enumerate(m.timed)
     }
     results = m.runner.run_in_turns(jobs, 1, m.progress)
-    return {"nodes": {id_: found[0]["nodes"] for id_, found in results.results.items()}, "failed": dict(results.failed)}
+    return {
+        "nodes": {id_: profiles[0]["nodes"] for id_, profiles in results.results.items()},
+        "failed": dict(results.failed),
+    }
 
 
 def measure_latency(m: Measurement) -> dict[str, Any]:
@@ -145,11 +148,11 @@ def measure_memory(m: Measurement) -> list[dict[str, Any]]:
         for model in m.timed
         for batch in outer_batches(model, m.config)
     }
-    found = m.runner.run_in_turns(jobs, m.plan.memory_processes, m.progress)
+    results = m.runner.run_in_turns(jobs, m.plan.memory_processes, m.progress)
     return [
-        {"model": id_, "batch": batch, "results": list(found.results.get((id_, batch), ())), "failed": reason or ""}
+        {"model": id_, "batch": batch, "results": list(results.results.get((id_, batch), ())), "failed": reason or ""}
         for (id_, batch) in jobs
-        for reason in [found.failed.get((id_, batch))]
+        for reason in [results.failed.get((id_, batch))]
     ]
 
 
@@ -218,8 +221,11 @@ def forget_other_load(store: Store, sustain_s: float) -> None:
         (store.folder / "sustained.json").unlink(missing_ok=True)
 
 
-def _processes(found: ProcessResults) -> dict[str, Any]:
-    return {"results": {id_: list(results) for id_, results in found.results.items()}, "failed": dict(found.failed)}
+def _processes(processes: ProcessResults) -> dict[str, Any]:
+    return {
+        "results": {id_: list(results) for id_, results in processes.results.items()},
+        "failed": dict(processes.failed),
+    }
 
 
 def _listed(cores: tuple[int, ...] | None) -> list[int] | None:

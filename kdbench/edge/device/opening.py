@@ -36,8 +36,8 @@ def _require(folder: Path, name: str, expected: str) -> None:
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise InputError(f"{name} is not within the bundle", _AGAIN)
     try:
-        found = sha256(file)
+        actual = sha256(file)
     except OSError as error:
         raise InputError(f"{name} is missing: {error.strerror or error}", _AGAIN) from error
-    if found != expected:
+    if actual != expected:
         raise InputError(f"{name} is not the file that the host packed", _AGAIN)

@@ -30,10 +30,10 @@ def summary(m: Measurement) -> Iterator[str]:
             )
             yield f"{names[id_]}, {where}: p50 {_time(median)}"
         for teacher, student in students(m.timed):
-            found = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
-            if found is not None:
-                low, high = ("?" if x is None else units.ratio(x) for x in (found.low, found.high))
-                yield f"{student.name} over {teacher.name}, {where}: {units.ratio(found.value)} [{low}, {high}]"
+            speedup = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
+            if speedup is not None:
+                low, high = ("?" if x is None else units.ratio(x) for x in (speedup.low, speedup.high))
+                yield f"{student.name} over {teacher.name}, {where}: {units.ratio(speedup.value)} [{low}, {high}]"
 
 
 def sampled_of(m: Measurement) -> Sampled | None:

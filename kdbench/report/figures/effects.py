@@ -16,14 +16,14 @@ _MOST_ROWS, _MOST_PANELS = 6, 4
 
 def axis_effects(record: RunRecord) -> Drawing | None:
     """Draw the mean score along each axis of the sweeps of several axes; None without any."""
-    found = main_effects(record)[:_MOST_ROWS]
-    if not found:
+    families = main_effects(record)[:_MOST_ROWS]
+    if not families:
         return None
     score = score_of(record)
-    panels = min(max(len(family.axes) for family in found), _MOST_PANELS)
-    with canvas(3.4 * panels, 2.7 * len(found)) as figure:
-        grid = figure.subplots(len(found), panels, squeeze=False, sharey="row")
-        for family, row in zip(found, grid, strict=True):
+    panels = min(max(len(family.axes) for family in families), _MOST_PANELS)
+    with canvas(3.4 * panels, 2.7 * len(families)) as figure:
+        grid = figure.subplots(len(families), panels, squeeze=False, sharey="row")
+        for family, row in zip(families, grid, strict=True):
             for place, axes in enumerate(row):
                 if place >= len(family.axes):
                     axes.set_visible(False)

@@ -13,15 +13,15 @@ from kdbench.results.records import Interval, RunRecord
 
 def effects(record: RunRecord) -> Table:
     """Return the mean score at each value of each axis, and how far it is from the axis's mean."""
-    declared, found = metric(score_of(record).metric), main_effects(record)
+    declared, families = metric(score_of(record).metric), main_effects(record)
     columns = [
         *(Column(head, numeric=False) for head in ("Sweep", "Axis", "Value")),
         Column("Points"),
         Column(f"{declared.title}, mean over the points", declared.higher_is_better, unit=declared.unit),
         Column(f"Effect{' (points)' if declared.in_points else ''}"),
     ]
-    rows = [row for family in found for row in _rows(family, record)]
-    return finished("Along each axis", columns, rows, _notes(found))
+    rows = [row for family in families for row in _rows(family, record)]
+    return finished("Along each axis", columns, rows, _notes(families))
 
 
 def _rows(family: FamilyEffects, record: RunRecord) -> Iterator[Row]:
@@ -45,8 +45,8 @@ def _scaled(interval: Interval | None, factor: float) -> Interval | None:
     return Interval(low=factor * interval.low, high=factor * interval.high, level=interval.level)
 
 
-def _notes(found: tuple[FamilyEffects, ...]) -> list[str]:
-    if not found:
+def _notes(families: tuple[FamilyEffects, ...]) -> list[str]:
+    if not families:
         return []
     notes = [
         (
@@ -55,7 +55,7 @@ def _notes(found: tuple[FamilyEffects, ...]) -> list[str]:
             "are none."
         )
     ]
-    for family in found:
+    for family in families:
         shares = [f"{effect.axis} {100 * effect.share:.0f} %" for effect in family.axes if effect.share is not None]
         rest = 1 - sum(effect.share or 0.0 for effect in family.axes)
         if shares:

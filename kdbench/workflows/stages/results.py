@@ -50,8 +50,8 @@ def failure_of(record: RunRecord) -> KdbenchError | None:
 
 def failures_of(record: RunRecord) -> dict[str, KdbenchError]:
     """Return the errors of the models that could not be run, or have no accuracy on the data, by id."""
-    found = ((id_, _failure_of(id_, record)) for id_ in record.cards)
-    return {id_: error for id_, error in found if error is not None}
+    failures = ((id_, _failure_of(id_, record)) for id_ in record.cards)
+    return {id_: error for id_, error in failures if error is not None}
 
 
 def _failure_of(id_: str, record: RunRecord) -> KdbenchError | None:

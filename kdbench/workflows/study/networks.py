@@ -68,16 +68,16 @@ def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, Candidate | Non
         return fresh(job, dataset), None
     network = _plain(job, dataset)
     options: dict[str, Any] = {"new_head": not job.entry.is_ready, "key": job.entry.weights_key}
-    taken = load_into(network, job.weights, built_for(job, dataset)[1], job.entry.name, **options)
-    return _quantized(network, job), taken
+    loaded = load_into(network, job.weights, built_for(job, dataset)[1], job.entry.name, **options)
+    return _quantized(network, job), loaded
 
 
 def origin(job: Job, dataset: Dataset) -> Origin:
     """Return the file that a job's network starts from, and what of the network is not in it."""
     assert job.weights is not None, "only weights from a file have an origin"
-    _, taken = from_weights(job, dataset)
-    assert taken is not None
-    return Origin(file=job.weights.name, sha256=file_hash(job.weights), key=taken.key, fresh=taken.head)
+    _, loaded = from_weights(job, dataset)
+    assert loaded is not None
+    return Origin(file=job.weights.name, sha256=file_hash(job.weights), key=loaded.key, fresh=loaded.head)
 
 
 def _plain(job: Job, dataset: Dataset) -> nn.Module:

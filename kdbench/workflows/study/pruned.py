@@ -100,8 +100,8 @@ def _chosen(network: nn.Module, example: Tensor, options: Prune, name: str, key:
         share = _read(timing.first).macs_share * (1 + 1e-9)  # as many MACs again are no more
         done = pruning.prune(network, example, _to_macs(options, share), name)
     else:
-        found = search(network, example, options, name, timing.config, timing.run_data, timing.progress)
-        done, latency = found.pruned, found.latency(options, timing.config)
+        result = search(network, example, options, name, timing.config, timing.run_data, timing.progress)
+        done, latency = result.pruned, result.latency(options, timing.config)
     content = {"key": key, "macs_share": done.macs / done.macs_before, "history": done.history, "latency": latency}
     return Removed.model_validate(content)
 

@@ -78,16 +78,16 @@ def _timed_step(job: Job, run_data: RunData, training: Training) -> float:
     with _threads(training.threads):
         device = device_of(training)
         network, inputs = networks.fresh(job, run_data.dataset).to(device).train(), inputs.to(device)
-        taken: list[float] = []
-        while len(taken) < _PROBE_STEPS or sum(taken) < _PROBE_S:
+        times: list[float] = []
+        while len(times) < _PROBE_STEPS or sum(times) < _PROBE_S:
             began = time.perf_counter()
             network(inputs).float().square().mean().backward()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            taken.append(time.perf_counter() - began)
-            if sum(taken) > 10 * _PROBE_S:
+            times.append(time.perf_counter() - began)
+            if sum(times) > 10 * _PROBE_S:
                 break
-    return min(taken) / len(inputs)
+    return min(times) / len(inputs)
 
 
 @contextmanager

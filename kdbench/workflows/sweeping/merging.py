@@ -44,24 +44,24 @@ class _Merged:
         """Add what one part measured of its own models."""
         record = RunRecord.read(folder.record)
         ids = dict(zip(storage.read_json(folder.ids, "list of models")["models"], part.everyone, strict=True))
-        own = {old for old, new in ids.items() if new in set(part.models)}
+        of_part = {old for old, new in ids.items() if new in set(part.models)}
         if self.first is None or (part.timed and not self.first.protocol.get("sessions_taken")):
             self.first = record
         host = record.environment.host
         self.hosts.add(tuple(host.get(fact) for fact in _OF_A_MACHINE))
         for card in record.models:
-            if card.id in own:
+            if card.id in of_part:
                 self.cards[ids[card.id]] = _card(card, ids, plan)
         # A companion has numbers that are about an own model: the other side of an example.
         self.measurements += [
-            _renamed(m, ids) for m in record.measurements if m.model in own or m.axes.get("beside") in own
+            _renamed(m, ids) for m in record.measurements if m.model in of_part or m.axes.get("beside") in of_part
         ]
-        self.pairs += [_pair(pair, ids) for pair in record.pairs if pair.student in own]
+        self.pairs += [_pair(pair, ids) for pair in record.pairs if pair.student in of_part]
         self.layers += [
-            layer.model_copy(update={"model": ids[layer.model]}) for layer in record.layers if layer.model in own
+            layer.model_copy(update={"model": ids[layer.model]}) for layer in record.layers if layer.model in of_part
         ]
-        self._warn(warning for warning in record.warnings if warning.model is None or warning.model in own)
-        self._sample(read_samples(folder.samples), own, ids)
+        self._warn(warning for warning in record.warnings if warning.model is None or warning.model in of_part)
+        self._sample(read_samples(folder.samples), of_part, ids)
         reference = next((old for old, new in ids.items() if new == plan.reference), None)
         of_reference = record.find(reference, "latency_p50_ns") if reference is not None and part.timed else None
         if of_reference is not None and of_reference.value is not None:
@@ -78,8 +78,8 @@ class _Merged:
             else:
                 self.warnings[key] = warning
 
-    def _sample(self, samples: Samples, own: set[str], ids: Mapping[str, str]) -> None:
-        for old in own:
+    def _sample(self, samples: Samples, of_part: set[str], ids: Mapping[str, str]) -> None:
+        for old in of_part:
             for key in (correct_key, squared_error_key):
                 if key(old) in samples:
                     self.samples[key(ids[old])] = samples[key(old)]

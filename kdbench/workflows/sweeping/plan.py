@@ -113,12 +113,12 @@ class SweepPlan:
     @cached_property
     def variants_of(self) -> Mapping[str, tuple[str, ...]]:
         """The variants of each teacher and student, variants of variants included, by names."""
-        found: dict[str, list[str]] = {}
+        by_source: dict[str, list[str]] = {}
         source: dict[str, str] = {}
         for variant in self.recipe.variants():
             source[variant.name] = source.get(variant.of, variant.of)
-            found.setdefault(source[variant.name], []).append(variant.name)
-        return {name: tuple(names) for name, names in found.items()}
+            by_source.setdefault(source[variant.name], []).append(variant.name)
+        return {name: tuple(names) for name, names in by_source.items()}
 
     def needs(self, job: Job) -> tuple[str, ...]:
         """Return the ids of the jobs that have to be trained before one."""
@@ -161,8 +161,8 @@ class SweepPlan:
                 others.add(self.recipe.variant[place].of)
             elif role == 1:
                 others |= _named_by(self.recipe, self.recipe.student[place])
-            found = frozenset({name}).union(*(self._closure(other) for other in others))
-            self._closures[name] = found
+            closure = frozenset({name}).union(*(self._closure(other) for other in others))
+            self._closures[name] = closure
         return self._closures[name]
 
     @cached_property
@@ -172,14 +172,14 @@ class SweepPlan:
         for job in self.jobs:
             if job.part is None:
                 suffixes.setdefault(job.entry.name, []).append(job.id.removeprefix(job.entry.name))
-        found = []
+        parts = []
         for variant in self.recipe.variants():
             suffixes[variant.name] = suffixes[variant.of]
-            found += [
+            parts += [
                 (variant, Compressed(f"{variant.name}{suffix}", variant.name, f"{variant.of}{suffix}"))
                 for suffix in suffixes[variant.of]
             ]
-        return found
+        return parts
 
     def _parts(self) -> Iterator[Part]:
         first_seed, independents = self.recipe.seeds[0], Independents(self.jobs)
@@ -197,24 +197,24 @@ class SweepPlan:
             jobs.setdefault(key, [])
         known = {one.id: one for _, one in self._variants}
         order = {job.id: place for place, job in enumerate(self.jobs)}
-        for key, own in sorted(jobs.items(), key=lambda item: item[0][:2]):
-            own_ids, compressed = {job.id for job in own}, variants.get(key, [])
+        for key, group in sorted(jobs.items(), key=lambda item: item[0][:2]):
+            own_ids, compressed = {job.id for job in group}, variants.get(key, [])
             timed = not key[0] and self.recipe.measure.times
             sources = _chain(compressed, known)
             behind = [network[one.id] for one in compressed]
             beside = {job.id: job for job in behind}
-            beside |= {job.teacher.id: job.teacher for job in (*own, *behind) if job.teacher is not None}
+            beside |= {job.teacher.id: job.teacher for job in (*group, *behind) if job.teacher is not None}
             times = {*beside, *own_ids, *(one.id for one in sources), self.reference}
-            for job in own:
+            for job in group:
                 if (other := independents.of(job)) is not None:
                     beside[other.id] = other
             if timed:
                 beside[self.reference] = self.by_id[self.reference]
             companions = sorted(beside.keys() - own_ids, key=order.__getitem__)
-            names = [job.entry.name for job in (*own, *(beside[id_] for id_ in companions))]
+            names = [job.entry.name for job in (*group, *(beside[id_] for id_ in companions))]
             part = Part(
                 _title(key, timed=timed),
-                tuple(job.id for job in own),
+                tuple(job.id for job in group),
                 tuple(compressed),
                 tuple(companions),
                 tuple(sources),
@@ -227,15 +227,15 @@ class SweepPlan:
 
 def _chain(variants: Iterable[Compressed], known: Mapping[str, Compressed]) -> list[Compressed]:
     """Return the variants that some are made of, beyond themselves, each after the one it comes from."""
-    own = {one.id for one in variants}
-    found: dict[str, Compressed] = {}
+    ids = {one.id for one in variants}
+    sources: dict[str, Compressed] = {}
     for one in variants:
         chain = []
         while one.source in known:
             one = known[one.source]  # noqa: PLW2901 - one step up
             chain.append(one)
-        found |= {one.id: one for one in reversed(chain) if one.id not in own}
-    return list(found.values())
+        sources |= {one.id: one for one in reversed(chain) if one.id not in ids}
+    return list(sources.values())
 
 
 def reference_of(jobs: Sequence[Job]) -> str:

@@ -34,7 +34,7 @@ def relative_latencies(
         if known.model == reference:
             yield measured(reference, METRIC, 1.0, axes=axes, interval=Interval(low=1, high=1), source="itself")
             continue
-        calls = {(id_, 0): found for id_ in (reference, known.model) if (found := _calls(samples, id_, axes))}
+        calls = {(id_, 0): timed for id_ in (reference, known.model) if (timed := _calls(samples, id_, axes))}
         estimate = ratio(calls, reference, known.model, 0, plan)
         if estimate is None:
             continue

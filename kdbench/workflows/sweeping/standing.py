@@ -85,21 +85,21 @@ def renamed(keys: Keys, folder: RunFolder) -> dict[str, str]:
     present = {path.name: key for path in root.iterdir() if (key := _key_of(path)) is not None}
     missing = {id_ for id_, key in keys.items() if present.get(id_) != key}
     by_key = {key: name for name, key in present.items() if keys.get(name) != key}
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for id_ in keys:
         if id_ in missing and (name := by_key.pop(keys[id_], None)) is not None:
-            found[id_] = name
-    return found
+            names[id_] = name
+    return names
 
 
-def rename(found: Mapping[str, str], folder: RunFolder) -> None:
+def rename(names: Mapping[str, str], folder: RunFolder) -> None:
     """Give the trainings of `renamed` and their model files their new names."""
-    for id_, name in found.items():  # first aside: one may have the name that another one gets
+    for id_, name in names.items():  # first aside: one may have the name that another one gets
         folder.checkpoint(name).replace(folder.checkpoint(f"{_MOVING}{id_}"))
         for old, new in _files(folder, name.removeprefix(_MOVING), f"{_MOVING}{id_}"):
             with suppress(FileNotFoundError):
                 old.replace(new)
-    for id_ in found:
+    for id_ in names:
         shutil.rmtree(folder.checkpoint(id_), ignore_errors=True)
         folder.checkpoint(f"{_MOVING}{id_}").replace(folder.checkpoint(id_))
         for old, new in _files(folder, f"{_MOVING}{id_}", id_):
