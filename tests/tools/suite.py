@@ -6,6 +6,7 @@ The last line is `N passed, N failed, N skipped` of both runs together; errors c
 when every test passed, otherwise that of the first run that failed.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -31,7 +32,10 @@ def summary(total: Counter[str]) -> str:
 
 def run(arguments: list[str]) -> tuple[int, str]:
     """Run pytest and pass its output on; return its exit code and its closing line."""
-    process = subprocess.Popen([sys.executable, "-m", "pytest", *arguments], stdout=subprocess.PIPE, text=True)
+    # Hundreds of processes import torch, numpy or onnxruntime: without their bytecode the suite takes twice as long.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "pytest", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     closing = ""
     for line in process.stdout:
