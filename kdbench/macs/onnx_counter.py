@@ -1,13 +1,25 @@
 """Count the canonical multiply–accumulates of an ONNX file from its graph, including those in If, Loop and Scan."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kdbench.errors import InputError
 from kdbench.macs import LayerMacs, MacsReport
 from kdbench.macs.onnx_formulas import BY_DOMAIN, FORMULAS
-from kdbench.macs.onnx_graph import DOMAINS, Graph, Known, Model, Operation, Shape, computed, layer_name, load_graph
+from kdbench.macs.onnx_graph import (
+    DOMAINS,
+    Graph,
+    Known,
+    Model,
+    Operation,
+    Shape,
+    computed,
+    fixed_tensors,
+    layer_name,
+    load_graph,
+)
 from kdbench.macs.onnx_shapes import infer, infer_body
 from kdbench.macs.operators import ONNX
 from kdbench.modelfile.weights import subgraphs
@@ -33,20 +45,31 @@ def count_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> MacsRe
     counted at that batch and divided by it. Branches of If count if the condition is a constant or all cost the same,
     bodies of Loop and Scan if the number of trips is known; otherwise their content is listed as uncounted. Nodes that
     depend on no input are not counted: a runtime computes them once, when it loads the file. Raises InputError for a
-    file that is no model.
+    file that is no model, or whose first axis
+    is no batch.
     """
     model = load_graph(path)
     known, batch = infer(model, input_shape)
+    _require_batch_axis(model, known, batch, path)
     tally = count_graph(model, model.graph, known)
     layers = [(name, operator, macs // batch) for name, operator, macs in tally.layers if macs % batch == 0]
     uneven = [f"{operator} (not the same for every sample)" for _, operator, macs in tally.layers if macs % batch]
     return MacsReport.of("canonical", layers, [*tally.uncounted, *uneven])
 
 
+def _require_batch_axis(model: Model, known: Known, batch: int, path: Path) -> None:
+    """Raise InputError for a fixed batch that no output has: the first axis is something else, such as time steps."""
+    rows = [known.shapes[output.name][0] for output in model.graph.output if known.shapes.get(output.name)]
+    if rows and batch > 1 and batch not in rows:
+        message = f"{path} maps {batch} inputs to {rows[0]} outputs: its first axis is no batch"
+        raise InputError(message, "export it with a batch axis in front, such as 1x3x32x32")
+
+
 def count_graph(model: Model, graph: Graph, known: Known) -> Tally:
     """Count the nodes of `graph`, which is the main graph of `model` or a subgraph."""
     tally = Tally()
-    for part in (count_node(model, Operation(node, known)) for node in computed(graph)):
+    known = replace(known, fixed=fixed_tensors(graph, known.fixed))
+    for part in (count_node(model, Operation(node, known)) for node in computed(graph, known.fixed)):
         tally.layers += part.layers
         tally.uncounted += part.uncounted
     return tally
@@ -83,6 +106,7 @@ def _count_subgraphs(model: Model, operation: Operation) -> Tally:
     node, tallies, times = operation.node, [], []
     for body in bodies(operation):
         inside = infer_body(model, body.graph, body.shapes, body.constants, operation.known)
+        inside = replace(inside, fixed=operation.known.fixed)
         tallies.append(count_graph(model, body.graph, inside))
         times.append(body.runs(inside))
     first = tallies[0]

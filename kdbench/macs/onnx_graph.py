@@ -22,16 +22,23 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 DOMAINS = {"", "com.microsoft"}
 """The standard's and onnxruntime's domains, whose operators the formulas describe."""
 
+# Operators that give something else each time.
+_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+
 _ALIASES = {"ai.onnx": ""}  # the standard's long name, which onnx's shape inference does not know
 
 
 @dataclass(frozen=True)
 class Known:
-    """Known facts about a graph's tensors, by name: shapes, element types, and the values of short constants."""
+    """Known facts about a graph's tensors, by name: shapes, element types, and the values of short constants.
+
+    `fixed` are the tensors, in the graph and around it, that depend on no input.
+    """
 
     shapes: Shapes
     types: dict[str, int]
     constants: dict[str, Any]
+    fixed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,16 +98,21 @@ def _replace_aliases(graph: Graph) -> None:
             _replace_aliases(inner)
 
 
-def computed(graph: Graph) -> Iterator[Node]:
-    """Yield the nodes of `graph` that depend on an input; a runtime computes the others once."""
-    constant = {tensor.name for tensor in graph.initializer}
+def fixed_tensors(graph: Graph, around: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the names of the tensors that depend on no input, with those `around` a subgraph."""
+    fixed = {*around, *(tensor.name for tensor in graph.initializer)}
     for node in graph.node:
         # A subgraph may read outer tensors that are not the node's inputs: such a node counts as computed.
         holds_graphs = any(True for _ in subgraphs(node))
-        if not holds_graphs and all(name in constant for name in node.input if name):
-            constant.update(node.output)
-        else:
-            yield node
+        if not holds_graphs and node.op_type not in _RANDOM and all(name in fixed for name in node.input if name):
+            fixed.update(node.output)
+    return frozenset(fixed)
+
+
+def computed(graph: Graph, fixed: frozenset[str] | None = None) -> Iterator[Node]:
+    """Yield the nodes of `graph` that depend on an input; a runtime computes the others, `fixed`, once."""
+    known = fixed_tensors(graph) if fixed is None else fixed
+    yield from (node for node in graph.node if not all(name in known for name in node.output if name))
 
 
 def layer_name(node: Node) -> str:

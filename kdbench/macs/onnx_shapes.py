@@ -11,6 +11,7 @@ from typing import Any
 from kdbench.errors import InputError
 from kdbench.macs.onnx_graph import Graph, Known, Model, Node, Operation, Shape, Shapes, replace_nodes
 from kdbench.macs.onnx_runtime_shapes import replace_by_standard, ruled_outputs
+from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.facts import data_inputs
 from kdbench.modelfile.graph import values_read
 from kdbench.modelfile.layouts import fits
@@ -200,7 +201,7 @@ def fold_constants(model: Model) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for tensor in model.graph.initializer:
         try:
-            if is_short(tensor) and not tensor.external_data:
+            if is_short(tensor) and not is_external(tensor):
                 known[tensor.name] = numpy_helper.to_array(tensor)
         except (KeyError, TypeError, ValueError) as error:
             message = f"the stored tensor {tensor.name!r} is damaged: {error}"
@@ -220,6 +221,8 @@ def fold_constants(model: Model) -> dict[str, Any]:
 def _is_foldable(node: Node, known: dict[str, Any]) -> bool:
     """Return whether a node is shape arithmetic on `known` values that fills no tensor too large to be a shape."""
     if node.domain or node.op_type not in _SHAPE_ARITHMETIC or any(name not in known for name in node.input if name):
+        return False
+    if any(is_external(attribute.t) for attribute in node.attribute if attribute.HasField("t")):
         return False
     fills = node.op_type in {"ConstantOfShape", "Expand"} and node.input
     return not fills or math.prod(int(size) for size in known[node.input[-1]].reshape(-1)) <= _MAX_FILLED

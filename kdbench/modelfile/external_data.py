@@ -20,6 +20,7 @@ _SUB_BYTE_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 
 _COPY_AGAIN = "copy the model and its data again, or export it again"
 _SAVE_AGAIN = "save the model again with its data beside it (onnx.save, save_as_external_data=True)"
+_SHORT = 1024  # elements of a tensor that may be scales or a shape rather than weights
 _DIGITS = 19  # of an offset
 _SHOWN = 200  # characters of a path
 
@@ -37,6 +38,30 @@ def external_files(tensors: "Iterable[onnx.TensorProto]", path: Path) -> list[Pa
             end = _number(offset, tensor, path) + (_number(length, tensor, path) if length else tensor_bytes(tensor))
             needed[location] = max(needed.get(location, 0), end)
     return [_checked(location, end, path) for location, end in sorted(needed.items())]
+
+
+def read_short(tensors: "Iterable[onnx.TensorProto]", path: Path) -> None:
+    """Read the short external tensors of the model at `path`, such as scales and shapes, into the model.
+
+    They say what the graph computes. Their place in the file stays noted. What cannot be read stays external.
+    """
+    for tensor in tensors:
+        if not is_external(tensor) or math.prod(tensor.dims) > _SHORT:
+            continue
+        try:
+            (file,) = external_files([tensor], path)
+            with file.open("rb") as stream:
+                stored = {entry.key: entry.value for entry in tensor.external_data}
+                stream.seek(_number(stored.get("offset", ""), tensor, path))
+                tensor.raw_data = stream.read(tensor_bytes(tensor))
+        except (InputError, OSError, ValueError):  # told when the weights are counted
+            continue
+        tensor.data_location = type(tensor).DEFAULT
+
+
+def is_external(tensor: "onnx.TensorProto") -> bool:
+    """Return whether the content of a tensor is in another file only."""
+    return bool(tensor.data_location == type(tensor).EXTERNAL)
 
 
 def tensor_bytes(tensor: "onnx.TensorProto") -> int:

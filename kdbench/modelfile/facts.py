@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.modelfile.external_data import read_short
 from kdbench.modelfile.graph import graph_sha256, values_behind
 from kdbench.modelfile.inputs import input_quantization, scales_pixels
 from kdbench.modelfile.kinds import foreign, unreadable
 from kdbench.modelfile.layouts import CHANNELS, TOKENS, Layout, is_flat, layout_for, shape_text
 from kdbench.modelfile.ort_format import is_ort, read_ort
 from kdbench.modelfile.outputs import Output, Shape, choose_numbers, choose_output, declared_shape, outputs_of
-from kdbench.modelfile.weights import nodes_of, weights_of
+from kdbench.modelfile.weights import nodes_of, tensors_of, weights_of
 from kdbench.nearby import expected_at
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def require_model_file(path: Path) -> None:
 
 
 def read_model(path: Path) -> "onnx.ModelProto":
-    """Read an ONNX or .ort file without external weights; raises InputError, with what it is, for another file."""
+    """Read an ONNX or .ort file without long external tensors; raises InputError, with what it is, for another file."""
     require_model_file(path)
     if not path.is_file() and not path.is_dir():
         raise InputError(f"{path} is a device or a pipe, not a file", "give the path of an .onnx file")
@@ -207,6 +208,7 @@ def read_model(path: Path) -> "onnx.ModelProto":
             raise InputError(f"{path} {what}", "give the path of an .onnx file; is it cut short?")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
+    read_short((tensor for _, tensor in tensors_of(model)), path)
     return model
 
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.weights import subgraphs
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def column_taken(
     if node.op_type not in {"Gather", "Slice"}:
         return None, None
     places = list(attribute_of(node, "starts", ()))  # before opset 10
-    if len(node.input) > 1 and node.input[1] in constants:
+    if len(node.input) > 1 and node.input[1] in constants and not is_external(constants[node.input[1]]):
         places = numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
     return node_behind(node.input[0], producers, constants)[0], int(places[-1]) if places else None
 
@@ -95,10 +96,10 @@ def scale_of(node: "onnx.NodeProto", position: int, constants: "Constants") -> t
     names = [*node.input[position : position + 2], "", ""][:2]
     if names[0] not in constants or (names[1] and names[1] not in constants):
         return None
-    scale = numpy_helper.to_array(constants[names[0]])
-    zero_point = numpy_helper.to_array(constants[names[1]]) if names[1] else None
-    if scale.size != 1 or (zero_point is not None and zero_point.size != 1):
+    tensors = [constants[name] for name in names if name]
+    if any(math.prod(tensor.dims) != 1 or is_external(tensor) for tensor in tensors):
         return None
+    scale, zero_point = (*map(numpy_helper.to_array, tensors), None)[:2]
     return float(scale.reshape(-1)[0]), 0 if zero_point is None else int(zero_point.reshape(-1)[0])
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.graph import attribute_of, constants_of, scale_of
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _normalised(
     from onnx import numpy_helper
 
     stored = [constants.get(other) for other in node.input]
-    known = [None if tensor is None or tensor.external_data else tensor for tensor in stored]
+    known = [None if tensor is None or is_external(tensor) else tensor for tensor in stored]
     values = [np.zeros(0) if tensor is None else numpy_helper.to_array(tensor).astype(np.float64) for tensor in known]
     if node.op_type == "BatchNormalization" and None not in known[3:5]:
         factor = 1 / np.sqrt(values[4] + attribute_of(node, "epsilon", _EPSILON))

@@ -48,6 +48,7 @@ def _without_signature(text: str) -> str:
 
 
 _CUSTOM = "it needs an operator that onnxruntime does not have: export the model with standard operators"
+_INSIDE = "onnx.save(onnx.load(PATH), PATH, save_as_external_data=True, size_threshold=1024)"
 _REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"max supported IR version: (\d+)",
@@ -57,6 +58,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         r"official support for domain ai\.onnx is till opset (\d+)",
         r"install a newer onnxruntime, or export with opset_version=\1",
     ),
+    (r"Cannot parse data from external tensors", f"save the file with its short tensors inside: {_INSIDE}"),
     (r"is not a registered function/op|No Op registered for|No opset import for domain", _CUSTOM),
     (
         r"Could not find an implementation for",

@@ -75,6 +75,17 @@ def test_a_loop_counts_once_a_trip(tmp_path):
     assert report.by_layer == (("loop/step", "MatMul", 7 * 64),)
 
 
+def test_work_on_constants_of_the_outer_graph_is_none_of_a_trip(tmp_path):
+    """As onnxruntime does, which folds w · w in the body when it loads the file."""
+    one = loop("squared")
+    product = helper.make_node("MatMul", ["w", "w"], ["squared"], name="constant")
+    steps = [product, *one.attribute[0].g.node]
+    del one.attribute[0].g.node[:]
+    one.attribute[0].g.node.extend(steps)
+    report = count(tmp_path, one, [stored("trips", np.array(7))])
+    assert report.by_layer == (("loop/step", "MatMul", 7 * 64),)
+
+
 def test_a_loop_whose_state_changes_its_shape_is_listed(tmp_path):
     assert count(tmp_path, loop("v"), [stored("trips", np.array(7))]).uncounted == ("MatMul (inside Loop)",)
 

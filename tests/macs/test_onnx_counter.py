@@ -51,11 +51,9 @@ def test_single_operators(tmp_path, one, initializers, macs):
 
 @pytest.mark.parametrize("transposed", [0, 1])
 def test_gemm(tmp_path, transposed):
-    shape = (7, 1) if transposed else ("batch", 7)
-    one = node("Gemm", ["x", "w"], transA=transposed)
-    report = count_onnx(save(tmp_path, [one], [weight("w", 7, 5)], inputs=[shape]))
-    # An input (7, 1) is taken for a batch of 7: what is the same for every sample cannot be told apart.
-    assert report.macs == 35 // (7 if transposed else 1)
+    turned = [helper.make_node("Transpose", ["x"], ["t"])] if transposed else []
+    one = node("Gemm", ["t" if transposed else "x", "w"], transA=transposed)
+    assert count_onnx(save(tmp_path, [*turned, one], [weight("w", 7, 5)], inputs=[("batch", 7)])).macs == 35
 
 
 def test_a_fixed_batch_is_divided_out(tmp_path):
@@ -68,6 +66,23 @@ def test_work_on_constants_alone_is_none_of_an_inferences(tmp_path, batch):
     nodes = [helper.make_node("MatMul", ["v", "v"], ["vv"]), helper.make_node("MatMul", ["x", "vv"], ["y"])]
     report = count_onnx(save(tmp_path, nodes, [weight("v", 3, 3)], inputs=[(batch, 3)]))
     assert (report.macs, report.uncounted) == (9, ())
+
+
+def test_random_numbers_are_no_constants(tmp_path):
+    nodes = [
+        helper.make_node("RandomNormal", [], ["r"], shape=[3, 3]),
+        helper.make_node("MatMul", ["r", "v"], ["rv"]),
+        helper.make_node("MatMul", ["x", "rv"], ["y"]),
+    ]
+    assert count_onnx(save(tmp_path, nodes, [weight("v", 3, 3)], inputs=[(1, 3)])).macs == 27 + 9
+
+
+def test_a_first_axis_of_time_steps_is_not_divided_by(tmp_path):
+    steps = helper.make_node("LSTM", ["x", "w", "r"], ["", "h"], hidden_size=4)
+    nodes = [steps, helper.make_node("Squeeze", ["h", "axis"], ["y"])]
+    weights = [weight("w", 1, 16, 6), weight("r", 1, 16, 4), numpy_helper.from_array(np.array([0]), "axis")]
+    with pytest.raises(InputError, match="50 inputs to 1 outputs"):
+        count_onnx(save(tmp_path, nodes, weights, inputs=[(50, 1, 6)]))
 
 
 def test_what_has_no_formula_is_listed_and_not_counted(tmp_path):

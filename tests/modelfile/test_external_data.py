@@ -2,11 +2,12 @@
 
 import os
 
+import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from kdbench.errors import InputError
-from kdbench.modelfile.external_data import external_files
+from kdbench.modelfile.external_data import external_files, is_external, read_short
 
 
 def tensor(**external):
@@ -62,3 +63,25 @@ def test_anything_else_is_refused(folder, external, message):
         external_files([tensor(**external)], folder / "m.onnx")
     assert len(caught.value.message) < 500
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("place", "elements", "is_read"),
+    [
+        ({"location": "weights/w.bin", "offset": "20"}, 10, True),
+        ({"location": "weights/w.bin", "offset": "20"}, 1025, False),  # weights
+        ({"location": "weights/absent.bin"}, 10, False),
+        ({"location": "../outside.bin"}, 10, False),
+        ({"location": "weights/w.bin", "offset": "30"}, 10, False),  # cut short
+    ],
+)
+def test_short_tensors_are_read_and_stay_noted(folder, place, elements, is_read):
+    values = np.arange(15, dtype=np.float32)
+    (folder / "weights" / "w.bin").write_bytes(values.tobytes() + bytes(4200 if elements > 10 else 0))
+    one = tensor(**place)
+    one.dims[0], one.data_location = elements, TensorProto.EXTERNAL
+    read_short([one], folder / "m.onnx")
+    assert is_external(one) != is_read
+    if is_read:
+        np.testing.assert_array_equal(numpy_helper.to_array(one), values[5:])
+        assert external_files([one], folder / "m.onnx") == [folder / "weights" / "w.bin"]

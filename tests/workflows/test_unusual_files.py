@@ -245,3 +245,40 @@ def test_models_with_other_classes_have_a_drop_but_no_fidelity(weights, digits, 
     drop = next(pair for pair in record.pairs if pair.metric == "top1_drop")
     assert drop.value == pytest.approx(100 * (teacher - student))
     assert "10 and 11 classes" in record.find("student", "agreement").reason
+
+
+def test_constants_that_all_lie_beside_the_file_are_read(weights, digits, tmp_path):
+    """Scales of the input and the output, a shape that the count needs, and a weight that is a node's constant."""
+    nodes = [
+        node("DequantizeLinear", ["x", "s", "z"], ["d"]),
+        node("Flatten", ["d"], ["f"]),
+        node("Constant", [], ["w"], value=numpy_helper.from_array(weights)),
+        node("MatMul", ["f", "w"], ["l"]),
+        node("QuantizeLinear", ["l", "t", "q"], ["y"]),
+    ]
+    stored = {"s": np.float32(1 / 255), "z": np.int8(-128), "t": np.float32(0.01), "q": np.uint8(60)}
+    path = save(tmp_path / "m.onnx", nodes, element=TensorProto.INT8, **stored)
+    model = onnx.load(path)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+    onnx.save(model, path, save_as_external_data=True, location="m.data", size_threshold=0, convert_attribute=True)
+    record, _ = bench([path], data="digits", options=FEW, timed=False, out=tmp_path / "out")
+    images, labels = digits
+    logits = images.reshape(len(images), -1).astype(np.float32) / np.float32(255) @ weights
+    steps = np.clip(np.rint(logits / np.float32(0.01)) + 60, 0, 255)
+    rows = (steps.astype(np.float64) - 60) * 0.01
+    log_p = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+    assert record.find("m", "top1").value == pytest.approx((steps.argmax(axis=1) == labels).mean(), abs=0.003)
+    assert record.find("m", "loss").value == pytest.approx(-log_p[np.arange(len(labels)), labels].mean(), abs=1e-4)
+    assert (record.find("m", "macs").value, record.find("m", "parameters").value) == (640, 640)
+
+
+def test_the_hint_for_a_shape_beside_the_file_works(weights, digits, tmp_path):
+    nodes = [node("Reshape", ["x", "h"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    path = save(tmp_path / "m.onnx", nodes, h=np.array([0, 64]), w=weights)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="m.data", size_threshold=0)
+    with pytest.raises(MeasurementError, match="external tensors") as caught:
+        bench([path], data="digits", options=FEW, timed=False, out=tmp_path / "out")
+    command = caught.value.hint.partition("inside: ")[2].partition(";")[0]
+    exec(command.replace("PATH", "path"), {"onnx": onnx, "path": path})
+    record, _ = bench([path], data="digits", options=FEW, timed=False, out=tmp_path / "out2")
+    assert record.find("m", "top1").value == top1(path, *digits, 64)
