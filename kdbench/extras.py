@@ -46,6 +46,7 @@ EXTRAS = {
     "prune": Extra("pruned students", {"torch_pruning": "torch-pruning"}),
     "openvino": Extra("the runtime openvino", {"openvino": "openvino"}),
     "litert": Extra("the runtime litert", {"ai_edge_litert": "ai-edge-litert"}),
+    "tflite-micro": Extra("the runtime tflite-micro", {"tflite_micro": "tflite-micro"}),
     "tensorboard": Extra('--log tensorboard, track = ["tensorboard"]', {"tensorboard": "tensorboard"}),
     "wandb": Extra('--log wandb, track = ["wandb"]', {"wandb": "wandb"}),
     "hub": Extra("the report format hub-card", {"huggingface_hub": "huggingface-hub"}),

@@ -195,8 +195,8 @@ MEASURE: Mapping[str, Option] = {
     "rate_per_s": Option("rate", "Calls that arrive per second in mode server", "N", count, example="80"),
     "runtime": Option(
         "runtime",
-        "What executes the models: onnxruntime, openvino, litert, onnxruntime-web, onnxruntime-web-node, torch, "
-        "torch-compiled",
+        "What executes the models: onnxruntime, openvino, litert, onnxruntime-web, onnxruntime-web-node, "
+        "tflite-micro, torch, torch-compiled",
         "NAME,…",
         names,
         "onnxruntime",

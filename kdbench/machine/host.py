@@ -25,7 +25,7 @@ _LOAD_WINDOW_S = 0.2  # how long to watch what else the machine is doing
 
 LIBRARIES = (
     *("torch", "torchvision", "lightning-fabric", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu"),
-    *("openvino", "ai-edge-litert"),
+    *("openvino", "ai-edge-litert", "tflite-micro"),
     *("nvidia-ml-py", "codecarbon", "fvcore", "numpy", "scipy", "scikit-learn", "safetensors"),
 )
 

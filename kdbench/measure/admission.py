@@ -178,11 +178,12 @@ def _try(
     if logits.shape != file_logits.shape:
         return Refusal(f"its logits have shape {logits.shape}, the file's {file_logits.shape}", status="error")
     max_abs = float(np.abs(logits.astype(np.float64) - file_logits.astype(np.float64)).max())
-    tolerance = _tolerance(file_logits, of_file, name)
+    properties = result.get("properties", {}).get(model.id, {})
+    tolerance = max(_tolerance(file_logits, of_file, name), _STEPS * properties.get("output_step", 0.0))
     if not max_abs <= tolerance:  # NaN is no agreement
         reason = f"its logits deviate from the file's by {max_abs:.3g} (tolerance {tolerance:.3g})"
         return Refusal(reason, _DEVIATES[RUNTIMES[name].runs], status="error")
-    start = Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs)
+    start = Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs, properties)
     return start, result["facts"], result.get("kernels", {}).get(model.id, {})
 
 

@@ -28,11 +28,15 @@ from kdbench.worker.process import WorkerError
 
 @dataclass(frozen=True)
 class Start:
-    """How a runtime started with a model: times of loading and the first call, distance from onnxruntime's logits."""
+    """How a runtime started with a model: times of loading and the first call, distance from onnxruntime's logits.
+
+    `properties` are what the model needs there, where the runtime says so.
+    """
 
     load_ns: int
     first_run_ns: int
     max_abs: float
+    properties: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from typing import Protocol, TypeVar
 ONNXRUNTIME = "onnxruntime"
 """The runtime that runs ONNX files."""
 
+UNTIMED = frozenset({"tflite-micro"})
+"""Runtimes of other processors: here they give answers and memory, and no times."""
+
 SEED = 0
 """The seed of everything random in a measurement: noise images, order of blocks, arrivals, resampling."""
 
@@ -111,6 +114,11 @@ Model = TypeVar("Model", bound=TimedModel)
 def axes_of(config: TimingConfig, **more: str | int) -> dict[str, str | int]:
     """Return the axes of a measurement with the first number of threads, and `more`."""
     return {"provider": config.provider, "threads": config.threads[0], **more}
+
+
+def timed_runtimes(config: TimingConfig) -> list[str]:
+    """Return the configured runtimes that give times."""
+    return [runtime for runtime in config.runtime if runtime not in UNTIMED]
 
 
 def outer_batches(model: TimedModel, config: TimingConfig) -> list[int]:

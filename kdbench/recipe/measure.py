@@ -10,7 +10,14 @@ from kdbench.validation import Value, later
 Mode = Literal["stream", "paced", "offline", "server"]
 # kdbench.results.runtimes.RUNTIMES
 Runtime = Literal[
-    "onnxruntime", "torch", "torch-compiled", "openvino", "litert", "onnxruntime-web", "onnxruntime-web-node"
+    "onnxruntime",
+    "torch",
+    "torch-compiled",
+    "openvino",
+    "litert",
+    "onnxruntime-web",
+    "onnxruntime-web-node",
+    "tflite-micro",
 ]
 LEAST_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statistics.few_sessions.RESOLUTION)
 

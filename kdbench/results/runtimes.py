@@ -38,6 +38,7 @@ RUNTIMES: dict[str, RuntimeKind] = {
         RuntimeKind("torch-compiled", ("torch",), "network", "train"),
         RuntimeKind("openvino", ("openvino",), extra="openvino"),
         RuntimeKind("litert", ("ai-edge-litert",), extra="litert", form=".tflite"),
+        RuntimeKind("tflite-micro", ("tflite-micro",), extra="tflite-micro", form=".tflite"),
         RuntimeKind("onnxruntime-web", (), program="chromium"),
         RuntimeKind("onnxruntime-web-node", (), program="node"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from kdbench.measure.timed import TimedModel, TimingConfig
+from kdbench.measure.timed import TimedModel, TimingConfig, timed_runtimes
 from kdbench.worker.jobs import TimedConfiguration
 
 _SINGLE_SHARE = 0.6  # of the budget is for batch 1, the rest for batched runs
@@ -52,7 +52,7 @@ def configurations(models: Sequence[TimedModel], config: TimingConfig) -> tuple[
             rate_per_s=(config.rate_per_s or 0) if mode == "server" else 0,
             runtime=runtime,
         )
-        for runtime in config.runtime
+        for runtime in timed_runtimes(config)
         for mode in ("stream", "paced", "server")
         if mode in config.mode
         for threads, batch, positions in _cells(models, config, mode, runtime)

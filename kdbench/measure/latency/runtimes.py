@@ -10,7 +10,7 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.measure.latency.configurations import Configuration
-from kdbench.measure.timed import TimedModel, TimingConfig
+from kdbench.measure.timed import TimedModel, TimingConfig, timed_runtimes
 from kdbench.results.findings import estimated
 from kdbench.results.records import Measurement, missing
 from kdbench.statistics import Clustered, Estimate, Plan
@@ -27,7 +27,7 @@ def paired_configurations(
 
     Waits for random arrivals are left out: they depend on chance more than on the runtime.
     """
-    first = config.runtime[0]
+    first = next(iter(timed_runtimes(config)), "")
     base = {_called(c): c for c in configurations if c.runtime == first}
     for other in configurations:
         if other.runtime != first and other.mode != "server" and _called(other) in base:

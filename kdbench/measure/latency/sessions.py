@@ -22,7 +22,7 @@ from kdbench import statistics
 from kdbench.measure.latency.configurations import Configuration, configurations
 from kdbench.measure.latency.ratios import Key, Samples, headline_width, session_plan
 from kdbench.measure.runner import Runner
-from kdbench.measure.timed import ONNXRUNTIME, SEED, TimedModel, TimingConfig
+from kdbench.measure.timed import ONNXRUNTIME, SEED, TimedModel, TimingConfig, timed_runtimes
 from kdbench.progress import Progress, SubProgress
 from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import PLAIN, Clustered, Plan
@@ -229,7 +229,7 @@ class _Sessions:
 
         Every other session has the runtimes in the reverse order.
         """
-        ids, runtimes = [model.id for model in self._models], self._config.runtime[:: -1 if session % 2 else 1]
+        ids, runtimes = [model.id for model in self._models], timed_runtimes(self._config)[:: -1 if session % 2 else 1]
         threads = max(self._config.threads)
         for number, runtime in enumerate(runtimes):
             begin = time.monotonic()
@@ -247,7 +247,7 @@ class _Sessions:
     def _job(self, runtime: str, session: int, alive: Sequence[str]) -> LatencyJob | None:
         """Return the job with the models of each configuration of `runtime` that have not failed; None without any."""
         self._begin_s = time.monotonic()
-        timed_s = timing_s(self._config, self._overhead_s[runtime] * len(self._config.runtime))
+        timed_s = timing_s(self._config, self._overhead_s[runtime] * len(timed_runtimes(self._config)))
         usable = {m: model.id for m, model in enumerate(self._models) if model.id in alive}
         failed = self._collected.failed
         remaining = [

@@ -8,7 +8,7 @@ import numpy as np
 from kdbench import statistics
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of
 from kdbench.measure.runner import ProcessResults
-from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of
+from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of, timed_runtimes
 from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, estimated_across_runs
 from kdbench.results.metrics import metric
@@ -95,14 +95,15 @@ class OtherStartsPass(Pass):
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the times of every other runtime."""
-        for runtime in (runtime for runtime in context.config.runtime if runtime != ONNXRUNTIME):
+        for runtime in (runtime for runtime in timed_runtimes(context.config) if runtime != ONNXRUNTIME):
             axes = context.axes(batch=1, runtime=runtime)
             yield from expected_of(context.timed, _STARTS, axes, runtime)
 
     def run(self, context: Context) -> Findings:
         """Report the starts."""
         measurements = []
-        for (runtime, id_), start in context.starts.items():
+        timed = timed_runtimes(context.config)
+        for (runtime, id_), start in ((key, start) for key, start in context.starts.items() if key[0] in timed):
             axes = context.axes(batch=1, runtime=runtime)
             source = f"{runtime}, one fresh process; a compiler's cache on disk as it was before"
             for start_metric, ns in zip(_STARTS, (start.load_ns, start.first_run_ns), strict=True):

@@ -63,6 +63,11 @@ COSTS = (
         formula="bytes of the exported file and its external weights"),
     _Counted("compressed_bytes", "Compressed", "bytes", False, text=units.size,
         formula="size_bytes after DEFLATE (zlib, level 6), as a package or a download holds the file"),
+    _Counted("deployed_bytes", "Deployed file", "bytes", False, text=units.size,
+        formula="bytes of the file that the runtime takes in place of the .onnx file, such as .tflite"),
+    _Counted("arena_bytes", "Arena", "bytes", False, text=units.size,
+        formula="memory that tflite-micro plans for activations and its own structures, with pointers of 64 bits: more "
+        "than a microcontroller needs"),
     Metric("integer_share", "Integer kernels", "share", True, text=units.share, group="kernels",
         hardware_dependent=True, repeatability=0,
         formula="share of the multiply-accumulates of a quantized or compressed file that onnxruntime computes in "

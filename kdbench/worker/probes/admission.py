@@ -1,8 +1,8 @@
 """Whether a runtime can run models here: each model is loaded, called image by image, and gives logits to compare.
 
 Result: `facts` (of the runtime), `load_ns` and `first_run_ns` (id to time; nothing is compiled before the first call),
-`kernels` (id to how many layers compute in each precision, where the runtime says so) and `errors` (id to reason and
-hint).
+`kernels` (id to how many layers compute in each precision, where the runtime says so), `properties` (id to what the
+model needs there) and `errors` (id to reason and hint).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import AdmissionJob
-from kdbench.worker.runtimes import StartedElsewhere, Transparent, runtime
+from kdbench.worker.runtimes import Described, StartedElsewhere, Transparent, runtime
 
 
 def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
     load_ns: dict[str, int] = {}
     first_run_ns: dict[str, int] = {}
     kernels: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     errors: dict[str, tuple[str, str]] = {}
     for number, (model, file) in enumerate(zip(job.models, job.files)):
         channel.model(model.id)
@@ -48,6 +49,8 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
         load_ns[model.id], first_run_ns[model.id] = times
         if isinstance(loaded, Transparent):
             kernels[model.id] = loaded.kernels()
+        if isinstance(loaded, Described):
+            properties[model.id] = loaded.properties()
         with Path(file).open("wb") as stream:
             np.save(stream, logits)
     return {
@@ -55,5 +58,6 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
         "load_ns": load_ns,
         "first_run_ns": first_run_ns,
         "kernels": kernels,
+        "properties": properties,
         "errors": errors,
     }

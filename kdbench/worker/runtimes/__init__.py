@@ -55,6 +55,14 @@ class StartedElsewhere(Protocol):
     call_ns: int
 
 
+@runtime_checkable
+class Described(Protocol):
+    """A loaded model that says what it needs where it is deployed."""
+
+    def properties(self) -> Mapping[str, float]:
+        """Return numbers by name, such as `arena_bytes`."""
+
+
 class Load(Protocol):
     """How a runtime loads a model; raises one of its faults."""
 

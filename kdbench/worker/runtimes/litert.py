@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes import ProviderError, Runtime
+from kdbench.worker.tflite_ends import fitted, floats
 
 FAULTS: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError, MemoryError, OSError)
 FORM = ".tflite"
@@ -55,7 +56,8 @@ class LoadedModel:
             filling = np.zeros_like(part, shape=(size - len(part), *part.shape[1:]))
             self._own.set_tensor(source["index"], np.concatenate([part, filling]))
             self._own.invoke()
-            outputs.append(_floats(self._own.get_tensor(target["index"]), target, self._model)[: len(part)])
+            output = self._own.get_tensor(target["index"])
+            outputs.append(floats(output, target["quantization"], self._model)[: len(part)])
         return np.concatenate(outputs)
 
     def bind(self, inputs: list[NDArray[np.generic]]) -> tuple[Callable[..., object], list[tuple[Any, ...]]]:
@@ -113,29 +115,7 @@ def _ends(interpreter: Interpreter, model: JobModel) -> tuple[dict[str, Any], di
 
 
 def _fitted(inputs: NDArray[np.generic], source: dict[str, Any]) -> NDArray[np.generic]:
-    """Return inputs (batch, *shape) in the layout and type of a .tflite file's input."""
-    wanted = tuple(int(size) for size in source["shape"][1:])
-    last = np.moveaxis(inputs, 1, -1) if inputs.ndim > 2 else inputs
-    if inputs.shape[1:] != wanted and last.shape[1:] != wanted:
-        raise ValueError(f"its .tflite file takes samples of shape {wanted}, the model {inputs.shape[1:]}")
-    fitted = inputs if inputs.shape[1:] == wanted else np.ascontiguousarray(last)
-    dtype, (scale, zero_point) = np.dtype(source["dtype"]), source["quantization"]
-    if not (np.issubdtype(dtype, np.integer) and np.issubdtype(fitted.dtype, np.floating)):
-        return fitted.astype(dtype, copy=False)
-    if not scale:
-        raise ValueError(f"its .tflite file takes {dtype} and does not say of which scale")
-    limits = np.iinfo(dtype)
-    rounded: NDArray[np.generic] = np.clip(np.rint(fitted / scale) + zero_point, limits.min, limits.max).astype(dtype)
-    return rounded
-
-
-def _floats(output: NDArray[np.generic], target: dict[str, Any], model: JobModel) -> NDArray[np.generic]:
-    """Return an output as the model's own file gives it: floats, unless that gives integers as well."""
-    scale, zero_point = target["quantization"]
-    if not scale or model.output_scale is not None or not np.issubdtype(output.dtype, np.integer):
-        return output
-    floats: NDArray[np.generic] = ((output.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
-    return floats
+    return fitted(inputs, source["shape"], source["dtype"], source["quantization"])
 
 
 def _threads() -> int:

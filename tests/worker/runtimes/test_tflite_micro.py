@@ -1,0 +1,74 @@
+"""tflite-micro answers like the file's arithmetic by hand, and counts the memory that it plans."""
+
+import numpy as np
+import pytest
+
+from kdbench.worker.jobs import JobModel
+
+pytest.importorskip("tflite_micro", reason="tflite-micro is not installed")
+pytest.importorskip("ai_edge_litert", reason="ai-edge-litert, whose schema the test's file is written with, is missing")
+
+from small_tflite import tflite_of
+from tflite_micro.python.tflite_micro import runtime as library
+
+from kdbench.worker.runtimes import ProviderError, runtime, tflite_micro
+
+SHAPE, LAST = (3, 2, 4), (2, 4, 3)
+RNG = np.random.default_rng(0)
+WEIGHTS = RNG.integers(-9, 9, (5, 24))
+
+
+@pytest.fixture
+def model(tmp_path):
+    def make(**options) -> JobModel:
+        (tmp_path / "m.tflite").write_bytes(tflite_of(WEIGHTS, LAST, **options))
+        ends = {"input": "x", "output": "y", "dtype": "float32", "layout": "NCHW", "shape": SHAPE, "fixed_batch": None}
+        return JobModel(id="m", path="m.onnx", files={".tflite": str(tmp_path / "m.tflite")}, **ends)
+
+    return make
+
+
+def load(model, **settings):
+    return tflite_micro.LoadedModel(model, **{"provider": "cpu", "threads": 1} | settings)
+
+
+def flat(x):
+    return np.moveaxis(x, 1, -1).reshape(len(x), -1)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_floats_are_computed_at_the_files_own_batch(model, batch):
+    x = RNG.standard_normal((6, *SHAPE), np.float32)
+    assert load(model(batch=batch))(x) == pytest.approx(flat(x) @ WEIGHTS.T, abs=1e-3)
+
+
+def test_integers_are_rounded_before_and_scaled_after(model):
+    x = np.clip(RNG.standard_normal((3, *SHAPE), np.float32), -2, 2)
+    loaded = load(model(scales=(0.02, 0.5, 1.0)))
+    expected = np.rint(flat(x) / 0.02) * 0.02 @ (WEIGHTS * 0.5).T
+    assert np.abs(expected).max() > 5
+    assert loaded(x) == pytest.approx(expected, abs=0.51)
+    assert loaded.properties()["output_step"] == 1.0
+
+
+def test_the_arena_holds_what_it_says_and_the_activations_at_least(model, tmp_path):
+    of = model(batch=64)
+    properties = load(of).properties()
+    content = (tmp_path / "m.tflite").read_bytes()
+    assert properties["file_bytes"] == len(content)
+    arena = properties["arena_bytes"]
+    assert arena > 64 * (24 + 5) * 4  # input and output are alive at once
+    library.Interpreter.from_bytes(content, arena_size=int(1.1 * arena) + 1024)
+    with pytest.raises(RuntimeError):
+        library.Interpreter.from_bytes(content, arena_size=64 * (24 + 5) * 4)
+    assert load(model(batch=128)).properties()["arena_bytes"] - arena == pytest.approx(64 * (24 + 5) * 4, rel=0.05)
+
+
+def test_what_it_cannot_do_is_refused(model):
+    with pytest.raises(ProviderError, match="not on cuda"):
+        load(model(), provider="cuda")
+    with pytest.raises(ValueError, match=r"no \.tflite"):
+        load(JobModel("m", "m.onnx", "x", "y", "float32", "NCHW", SHAPE, None))
+    with pytest.raises(RuntimeError, match="cannot be measured"):
+        load(model()).bind([np.zeros((1, *SHAPE), np.float32)])
+    assert "no times" in runtime("tflite-micro").facts("cpu")["kernels"]
