@@ -70,7 +70,8 @@ class Step:
     values. `position` (B,) int64 are their positions in the training part, of which `MethodContext.labels` has the
     labels. Features are by module path, of the layers that the step's methods name. `teacher_outputs` has one item per
     teacher, and is empty if no term of the step needs a teacher. `class_weights` (C,) and their mean over the labels of
-    the whole update, `mean_weight`, are those of the cross-entropy with the labels, if classes have weights.
+    the whole update, `mean_weight`, are those of the cross-entropy with the labels, if classes have weights;
+    `label_smoothing` is that of the cross-entropy.
     """
 
     inputs: Tensor
@@ -83,6 +84,7 @@ class Step:
     teacher_outputs: tuple[TeacherOutput, ...] = ()
     class_weights: Tensor | None = None
     mean_weight: Tensor | None = None
+    label_smoothing: float = 0.0
 
     @property
     def teacher_logits(self) -> Tensor:
@@ -112,6 +114,7 @@ class Method(nn.Module, ABC):
     `needs_teacher`: the term uses teachers. `needs_logits`: it uses their logits, not only features.
     `uses_all_teachers`: it uses more than the first teacher.
     `needs_classes`: it is defined for classes alone, not for outputs that are the predicted numbers of a regression.
+    `uses_label_loss`: it has networks that learn from the labels too, as the student does.
     `supports_mixed_images`: it is defined for images mixed from two samples (mixup, cutmix).
     `supports_multiple_processes`: several processes can train it together.
     `least_batch`: samples of a batch from which the term says anything.
@@ -125,6 +128,7 @@ class Method(nn.Module, ABC):
     needs_logits: ClassVar[bool] = True
     uses_all_teachers: ClassVar[bool] = False
     needs_classes: ClassVar[bool] = False
+    uses_label_loss: ClassVar[bool] = False
     supports_mixed_images: ClassVar[bool] = True
     supports_multiple_processes: ClassVar[bool] = True
     least_batch: ClassVar[int] = 1

@@ -125,7 +125,7 @@ class Objective(nn.Module):
             )
             step = Step(
                 batch.inputs, batch.labels, batch.sample, batch.position, epoch, logits, features, teacher_outputs,
-                self.class_weights, batch.mean_weight,
+                self.class_weights, batch.mean_weight, self.label_smoothing,
             )  # fmt: skip
             losses += [term(step) for term in terms]
         return functools.reduce(torch.add, losses), logits
@@ -153,6 +153,8 @@ class Objective(nn.Module):
         weights = "" if self.class_weights is None else _in_words(self.class_weights)
         notes = ", ".join(filter(None, ("mixed labels" if self.mixed_labels else "", smoothing, weights)))
         symbol = self.task.symbol + (f" ({notes})" if notes else "")
+        if notes and not self.ce_weight and any(term.method.uses_label_loss for term in self.terms):
+            parts[-1] += f"; {self.task.symbol} with {notes}"
         if self.ce_weight:
             parts.insert(0, symbol if self.ce_weight == 1 else f"{self.ce_weight:g}·{symbol}")
         without = [epoch for epoch in range(epochs) if len(self.terms) and not self.active_terms(epoch)]

@@ -37,7 +37,7 @@ def called(
         values.pop(p.name) for p in takewhile(lambda p: p.kind is p.POSITIONAL_ONLY and p.name in values, parameters)
     ]
     try:
-        return function(*positional, **values)
+        return _with_keywords(function, positional, values, values.keys() - options.keys())
     except KdbenchError:
         raise
     except (Exception, SystemExit) as error:  # user code
@@ -45,12 +45,51 @@ def called(
         raise InputError(f"{subject} failed: {describe_failure(error)}", hint) from error
 
 
+def _with_keywords(function: Callable[..., Any], positional: list[Any], values: dict[str, Any], free: set[str]) -> Any:
+    """Return `function(…)`; without those of the `free` keywords to which a class gives a value of its own."""
+    while True:
+        try:
+            return function(*positional, **values)
+        except TypeError as error:
+            _, twice, argument = str(error).rpartition("multiple values for ")
+            name = argument.removeprefix("keyword ").removeprefix("argument ").strip("'")
+            if not twice or name not in free & values.keys():
+                raise
+            del values[name]
+
+
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a function or class; none if it has no signature."""
+    """Return the parameters of a function or class; none if it has no signature.
+
+    A class whose `__init__` takes `**keywords` has those of the next class that it passes them to as well.
+    """
     try:
-        return list(inspect.signature(function).parameters.values())
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some callables have no signature
         return []
+    return _with_inherited(function, parameters) if inspect.isclass(function) else parameters
+
+
+def _with_inherited(kind: type, parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Return the parameters of a class, `**keywords` replaced by the parameters that they stand for in base classes."""
+    initializers = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
+    for initializer in initializers[1:]:
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+        try:
+            inherited = list(inspect.signature(initializer).parameters.values())[1:]
+        except (TypeError, ValueError):
+            break
+        names = {p.name for p in parameters}
+        own = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+        # None of them is required: the class may give it a value of its own.
+        more = [
+            p.replace(kind=p.KEYWORD_ONLY, default=None if p.default is p.empty else p.default)
+            for p in inherited
+            if p.kind not in _VARIADIC and p.name not in names
+        ]
+        parameters = own + more + [p for p in inherited if p.kind is p.VAR_KEYWORD]
+    return parameters
 
 
 def describe_failure(error: BaseException) -> str:

@@ -24,6 +24,48 @@ def test_positional_and_open_parameters():
     assert called(shown, {"a": 1}, {"any": 2}, "f") == ((), {"any": 2})
 
 
+class Net:
+    def __init__(self, classes, channels, width=8):
+        self.given = (classes, channels, width)
+
+
+class PassesAll(Net):
+    def __init__(self, *args, **keywords):
+        super().__init__(*args, **keywords)
+
+
+class Deeper(PassesAll):
+    def __init__(self, depth=2, **keywords):
+        super().__init__(**keywords)
+        self.depth = depth
+
+
+class SetsSome(PassesAll):
+    def __init__(self, **keywords):
+        super().__init__(5, width=3, **keywords)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "given"),
+    [
+        (PassesAll, {}, (10, 13, 8)),
+        (PassesAll, {"width": 4}, (10, 13, 4)),
+        (Deeper, {"depth": 3, "width": 4}, (10, 13, 4)),
+        (SetsSome, {}, (5, 13, 3)),
+    ],
+)
+def test_a_class_that_passes_keywords_on_gets_those_of_its_base(kind, options, given):
+    assert called(kind, {"classes": 10, "channels": 13, "other": 1}, options, "f").given == given
+
+
+def test_unknown_options_of_a_base_class_are_refused_and_what_a_class_sets_cannot_be_set_again():
+    with pytest.raises(InputError, match="unknown option 'witdh'") as caught:
+        called(Deeper, {"classes": 10, "channels": 13}, {"witdh": 4}, "f")
+    assert caught.value.hint == "did you mean 'width'?"
+    with pytest.raises(InputError, match="multiple values"):
+        called(SetsSome, {"channels": 13}, {"width": 4}, "f")
+
+
 def test_unknown_options_name_the_nearest():
     with pytest.raises(InputError, match="unknown option 'witdh'") as caught:
         called(lambda width=1: width, {}, {"witdh": 2}, "f")

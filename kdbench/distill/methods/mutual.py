@@ -51,6 +51,7 @@ class Mutual(Method):
     options: MutualOptions
     needs_teacher = False
     needs_classes = True
+    uses_label_loss = True
 
     def __init__(self, options: MutualOptions, context: MethodContext) -> None:
         super().__init__(options, context)
@@ -81,7 +82,7 @@ class Mutual(Method):
 
 
 def _label_loss(logits: Tensor, step: Step) -> Tensor:
-    """Return a peer's cross-entropy with the labels, with the weights of classes that the student's has."""
+    """Return a peer's cross-entropy with the labels, with the smoothing and the class weights of the student's."""
     if step.class_weights is None:
-        return cross_entropy(logits, step.labels)
-    return weighted_cross_entropy(logits, step.labels, 0.0, step.class_weights, step.mean_weight)
+        return cross_entropy(logits, step.labels, step.label_smoothing)
+    return weighted_cross_entropy(logits, step.labels, step.label_smoothing, step.class_weights, step.mean_weight)

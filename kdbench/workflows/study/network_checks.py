@@ -15,6 +15,8 @@ from kdbench.distill.quantize import deployed, is_quantized
 from kdbench.errors import InputError, StorageError
 from kdbench.export.onnx import ExportError, check_parity, export_onnx
 from kdbench.models.features.modes import evaluation_mode
+from kdbench.modelfile.facts import read_model
+from kdbench.modelfile.outputs import outputs_of
 from kdbench.plugins import describe_failure
 from kdbench.results.metrics import parity_tolerance
 from kdbench.workflows.study import state_checks
@@ -25,6 +27,8 @@ _FREE_BATCH = "replace fixed batch sizes in its forward, such as view(64, -1), b
 _SINGLE = "compute in float32: call float() on the network, and leave double() out"
 _NO_NEIGHBOURS = "in evaluation mode no sample may depend on its batch: let batch norm track its statistics"
 _ROUNDING = 1e-4  # of a sum of probabilities
+_TO_SHARES = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}
+_PASSING = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Alias", "Clone", "ToCopy")
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 _ALONE = "return the logits alone, a tensor (batch, {outputs})"
 
@@ -62,11 +66,11 @@ def require_usable(
             _require_no_probabilities(logits, subject)
         _require_samples_alone(network, inputs, logits, outputs, subject)
     if trains:
-        _require_trainable(network, inputs, outputs, subject)
+        _require_trainable(network, inputs, outputs, subject, task)
     if built_again is not None:
         state_checks.require_complete_state(network, built_again, inputs, subject, trains=trains)
     if exported:
-        _require_export(network, inputs, subject)
+        _require_export(network, inputs, subject, task)
 
 
 def is_own(network: nn.Module) -> bool:
@@ -222,13 +226,15 @@ def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, o
             raise InputError(message, _NO_NEIGHBOURS)
 
 
-def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject: str) -> None:
+def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject: str, task: Task) -> None:
     """Raise InputError for a network that in training mode returns no logits, or none with a gradient."""
     if len(inputs) < 2:  # batch norm has no variance for one sample
         return
     with evaluation_mode(network):  # for its modes to be restored
         network.train()
         logits = _logits(network, inputs, outputs, subject)
+        if task == "classification" and (last := _last_function(logits)) in _TO_SHARES:
+            raise _no_logits(f"{subject} in training mode", _TO_SHARES[last])
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if not parameters:
             raise InputError(f"{subject} has no weights to train", "leave requires_grad of its parameters on")
@@ -243,12 +249,26 @@ def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject
         network.zero_grad(set_to_none=True)
 
 
-def _require_export(network: nn.Module, inputs: Tensor, subject: str) -> None:
+def _last_function(values: Tensor) -> str:
+    """Return the name in torch's graph of what computed `values`, behind views, slices and conversions of it."""
+    node = values.grad_fn
+    while node is not None and node.name().startswith(_PASSING) and node.next_functions:
+        node = node.next_functions[0][0]
+    return "" if node is None else node.name()
+
+
+def _no_logits(subject: str, function: str) -> InputError:
+    message = f"{subject} returns what a {function} gives, not logits: the loss takes their softmax"
+    return InputError(message, f"return the logits: leave the {function} at its end out")
+
+
+def _require_export(network: nn.Module, inputs: Tensor, subject: str, task: Task) -> None:
     with evaluation_mode(network), temporary.folder() as folder:
         path = folder / "network.onnx"
         try:
             export_onnx(deployed(network), tuple(inputs.shape[1:]), path, inputs.dtype)
             parity = check_parity(network, path, inputs)
+            (output,) = outputs_of(read_model(path))
         except ExportError as error:
             hint = "return it as it was before torch.jit" if isinstance(network, torch.jit.ScriptModule) else error.hint
             raise ExportError(f"{subject}: {error.message}", hint) from error
@@ -258,6 +278,8 @@ def _require_export(network: nn.Module, inputs: Tensor, subject: str) -> None:
             message = f"{subject} has an ONNX file that does not run on {len(inputs)} inputs: {describe_failure(error)}"
             double = any(value.dtype == torch.float64 for value in network.state_dict().values())
             raise ExportError(message, _SINGLE if double else _FREE_BATCH) from error
+    if task == "classification" and output.form not in {"logits", "binary_logit"}:
+        raise _no_logits(subject, "softmax" if output.form == "probabilities" else "sigmoid")
     if not parity.holds and not is_quantized(network):  # three samples are too few to judge rounding by
         message = f"{subject} differs from its ONNX file by {parity.difference:.3g}"
         hint = "leave out what depends on the values of its inputs, such as `if` and item(), and on chance"

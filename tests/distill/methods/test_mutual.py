@@ -113,6 +113,23 @@ def test_mixed_labels_teach_the_peers_too():
     assert mutual()(step(random_logits(2), inputs=EXAMPLE, labels=mixed)).isfinite()
 
 
+def test_the_students_smoothing_is_the_peers_too():
+    """Each part of the loss is torch's cross-entropy with that smoothing, the one for the student and the peers'."""
+    learner = tiny()
+    entry = student({"method": "mutual", "mutual_weight": 0, "peers": 2}, training={"label_smoothing": 0.3})
+    objective = objective_of(entry, learner)
+    loss, logits = objective(learner, BATCH, epoch=0)
+    with torch.no_grad():
+        everyone = [logits, *(peer(EXAMPLE) for peer in objective.terms[0].method.peers)]
+    expected = sum(cross_entropy(each, BATCH.labels, label_smoothing=0.3) for each in everyone)
+    assert loss.item() == pytest.approx(expected.item())
+
+
+def test_the_record_says_how_peers_learn_from_labels_that_the_student_does_not_look_at():
+    entry = student({"method": "mutual"}, ce_weight=0, training={"label_smoothing": 0.3})
+    assert objective_of(entry, tiny()).formula(3).endswith("; CE with label smoothing 0.3")
+
+
 def test_the_record_tells_who_learns_what():
     assert mutual().formula() == "1·T²·mean KL(peer‖s), T = 1, + 1 peer's own (1·CE + 1·T²·mean KL(other‖peer))"
     assert "+ 2 peers' own" in mutual(peers=2).formula()

@@ -1,5 +1,6 @@
 """What people's networks return, and how they treat a batch: refused before anything is trained, with what to do."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -47,6 +48,30 @@ def test_probabilities_are_refused_where_logits_belong():
     assert "leave the softmax" in caught.value.hint
     require_usable(network, INPUTS, 3, "mine", task="regression", exported=False)
     require_usable(Net(lambda _, logits: logits.log_softmax(dim=1)), INPUTS, 3, "mine", exported=False)
+
+
+@pytest.mark.parametrize("function", ["softmax", "sigmoid"])
+def test_shares_are_refused_where_logits_belong_whatever_gives_them(function):
+    """A sigmoid's add up to no 1, and in training mode alone the loss takes the second softmax."""
+    give = {"softmax": partial(torch.softmax, dim=1), "sigmoid": torch.sigmoid}[function]
+
+    class TrainingOnly(Net):
+        def forward(self, images):
+            logits = super().forward(images)
+            return give(logits)[:, :3].view(-1, 3) if self.training else logits
+
+    with pytest.raises(KdbenchError, match=f"in training mode returns what a {function} gives") as caught:
+        require_usable(TrainingOnly(), INPUTS, 3, "mine", exported=False)
+    assert f"leave the {function} at its end out" in caught.value.hint
+    require_usable(TrainingOnly(), INPUTS, 3, "mine", task="regression", exported=False)
+
+
+def test_a_teacher_that_ends_in_a_sigmoid_is_refused_by_its_file():
+    """It has no graph of torch's: it does not train."""
+    network = Net(lambda _, logits: logits.sigmoid())
+    with pytest.raises(KdbenchError, match="returns what a sigmoid gives"):
+        require_usable(network.requires_grad_(requires_grad=False), INPUTS, 3, "teacher", trains=False)
+    require_usable(network, INPUTS, 3, "teacher", task="regression", trains=False)
 
 
 def test_kdbenchs_own_network_with_weights_that_are_no_numbers_is_refused():
