@@ -55,7 +55,7 @@ def layouts_of(
         if channels is None:
             message = f"{subject} gives {_shape(feature)}: it is unclear which axis holds the channels"
             raise InputError(message, f"state its axes: {side}_layout = {_choices(feature.dim())}")
-        layout = _with_places(network, layer, Layout(channels, batch_axis), probe, feature, stated)
+        layout = _with_places(network, layer, Layout(channels, batch_axis), probe, feature, stated, side)
         if stated == "class_token" and not layout.before + layout.after:
             raise InputError(f"{subject} has no class token", f'set {side}_layout = "NLC", or leave it out')
         layouts[layer] = replace(layout, first_of_several=several)
@@ -63,7 +63,7 @@ def layouts_of(
 
 
 def _with_places(
-    network: nn.Module, layer: str, layout: Layout, probe: Probe, feature: Tensor, stated: LayoutName | None
+    network: nn.Module, layer: str, layout: Layout, probe: Probe, feature: Tensor, stated: LayoutName | None, side: str
 ) -> Layout:
     """Return the layout of a layer's `feature` with what its places are, where their axes are known."""
     of_images = probe.inputs.dim() == 4
@@ -81,8 +81,12 @@ def _with_places(
             layout, tokens = transposed, others
     if stated is not None:  # believed
         tokens = replace(tokens, reordered=False)
+    elif tokens.unclear:
+        message = f"layer {layer!r} of {type(network).__name__}: class tokens of a layer before may be among its tokens"
+        raise InputError(message, f'name a layer before, or state {side}_layout = "NLC" for all tokens')
     in_order = not of_images and not tokens.reordered
-    return replace(layout, **asdict(tokens), in_order=in_order, class_token=stated == "class_token")
+    found = {key: value for key, value in asdict(tokens).items() if key != "unclear"}
+    return replace(layout, **found, in_order=in_order, class_token=stated == "class_token")
 
 
 def _is_first_of_several(module: nn.Module, output: Any) -> bool:

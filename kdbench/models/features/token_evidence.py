@@ -17,13 +17,15 @@ _ROUNDING = 1e-4  # of changes of tokens
 class Tokens:
     """Numbers of class tokens at the beginning and the end; the grid of the others, if they are the cells of a map.
 
-    `reordered` says that they are the steps of a sequence in another order.
+    `reordered` says that they are the steps of a sequence in another order, `unclear` that the class tokens of a layer
+    before may be among them.
     """
 
     before: int
     after: int
     grid: tuple[int, int] | None
     reordered: bool = False
+    unclear: bool = False
 
 
 def tokens_of(network: nn.Module, layout: Layout, probe: Probe, feature: Tensor) -> Tokens:
@@ -37,9 +39,13 @@ def tokens_of(network: nn.Module, layout: Layout, probe: Probe, feature: Tensor)
         axes = [axis for axis in range(1, probe.inputs.dim()) if probe.inputs.shape[axis] == count - before - after > 1]
         orders = [_is_in_order(network, layout, probe, feature, first, before, axis) for axis in axes]
         return Tokens(before, after, None, reordered=False in orders and True not in orders)
+    unclear = False
+    if probe.inputs.dim() == 4 and not before and not after and count > 1:
+        before, after = _beside_a_map(layout, probe, first)
+        unclear = not before and not after and _had_class_tokens(layout, probe, first)
     grids = _possible_grids(probe, count - before - after) if probe.inputs.dim() == 4 else []
     right = [grid for grid in grids if is_row_by_row(network, layout, probe, feature, first, before, grid)]
-    return Tokens(before, after, right[0] if len(right) == 1 else None)
+    return Tokens(before, after, right[0] if len(right) == 1 else None, unclear=unclear)
 
 
 def _first_appearance(layout: Layout, probe: Probe, count: int) -> int | None:
@@ -57,6 +63,33 @@ def _class_tokens(first: Tensor) -> tuple[int, int]:
     if all(constant):
         return 0, 0
     return constant.index(False), constant[::-1].index(False)
+
+
+def _beside_a_map(layout: Layout, probe: Probe, first: int) -> tuple[int, int]:
+    """Return how many tokens precede and follow the cells of a map that the tokens at the place `first` were made of.
+
+    A network in stages, such as PiT, pools the cells as a map and appends them to the class token of the stage before,
+    which depends on the sample by then.
+    """
+    tokens = layout.canonical(probe.seen[first])
+    for tensor in probe.seen[:first]:
+        if tensor.dim() == 4 and tensor.shape[:2] == (len(tokens), tokens.shape[2]):
+            cells = tensor.flatten(2).transpose(1, 2)
+            others = tokens.shape[1] - cells.shape[1]
+            if others > 0 and torch.equal(tokens[:, others:], cells):
+                return others, 0
+            if others > 0 and torch.equal(tokens[:, : cells.shape[1]], cells):
+                return 0, others
+    return 0, 0
+
+
+def _had_class_tokens(layout: Layout, probe: Probe, first: int) -> bool:
+    """Return whether tokens before the place `first` had class tokens, which some of its tokens may have become."""
+    for tensor in probe.seen[:first]:
+        fits = tensor.dim() == 3 and tensor.shape[layout.batch_axis] == len(probe.inputs)
+        if fits and sum(_class_tokens(layout.canonical(tensor))):
+            return True
+    return False
 
 
 def _possible_grids(probe: Probe, tokens: int) -> list[tuple[int, int]]:

@@ -14,9 +14,9 @@ from kdbench.data.dataset import Task
 from kdbench.distill.quantize import deployed, is_quantized
 from kdbench.errors import InputError, StorageError
 from kdbench.export.onnx import ExportError, check_parity, export_onnx
-from kdbench.models.features.modes import evaluation_mode
 from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.outputs import outputs_of
+from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
 from kdbench.results.metrics import parity_tolerance
 from kdbench.workflows.study import state_checks

@@ -1,5 +1,7 @@
 """The layouts of layers of networks whose forms are known, with shapes from which nothing could be guessed."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -216,6 +218,38 @@ def test_class_tokens_of_sequences_are_left_out(ids, last):
     network = Steps(then=with_token, ids=ids).eval()
     found = layout(network, "mix", torch.randint(20, (2, 6)) if ids else torch.randn(2, 6, 5))
     assert (found.before, found.after, found.in_order) == (int(not last), int(last), True)
+
+
+class Pooling(nn.Module):
+    """Two stages of tokens with a class token, as PiT: the second one's cells are a convolution of the first one's."""
+
+    def __init__(self, *, mixed=False):
+        super().__init__()
+        layer = partial(nn.TransformerEncoderLayer, 8, 2, 8, batch_first=True, dropout=0.0)
+        self.embed, self.first, self.second = nn.Conv2d(3, 8, 2, 2), layer(), layer()
+        self.pool, self.token = nn.Conv2d(8, 8, 2, 2), nn.Parameter(torch.randn(1, 1, 8))
+        self.head, self.mixed = nn.Linear(8, 3), mixed
+
+    def forward(self, images):
+        cells = self.embed(images)
+        tokens = self.first(torch.cat([self.token.expand(len(images), -1, -1), cells.flatten(2).mT], dim=1))
+        cells = self.pool(tokens[:, 1:].mT.reshape(cells.shape)).flatten(2).mT
+        tokens = torch.cat([tokens[:, :1], cells], dim=1)
+        return self.head(self.second(tokens + tokens.mean(dim=1, keepdim=True) if self.mixed else tokens)[:, 0])
+
+
+def test_a_class_token_of_an_earlier_stage_is_left_out_beside_its_map():
+    """By then it depends on the sample, so that its values do not tell."""
+    assert layout(Pooling().eval(), "second") == Layout(channel_axis=2, before=1, grid=(2, 2))
+    assert layout(Pooling().eval(), "second", stated="class_token").class_token
+
+
+def test_tokens_among_which_may_be_a_class_token_are_refused():
+    with pytest.raises(InputError, match="class tokens of a layer before may be among its tokens") as caught:
+        layout(Pooling(mixed=True).eval(), "second")
+    assert 'student_layout = "NLC"' in caught.value.hint
+    assert layout(Pooling(mixed=True).eval(), "second", stated="NLC").before == 0
+    assert layout(Pooling(mixed=True).eval(), "first").before == 1
 
 
 class Windows(nn.Module):
