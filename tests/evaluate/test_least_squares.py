@@ -66,6 +66,15 @@ def test_the_best_share_of_the_teacher_is_that_of_the_noise():
     assert errors[1] == pytest.approx(formula(best)[0])
 
 
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
+def test_under_a_teacher_without_error_what_remains_is_the_variance(share):
+    """Labels are its predictions plus noise (Hao's equation 7.1): the error is that of least squares times (1 - w)²."""
+    one = replace(problem(share), taught=FEATURES @ BETA)
+    alone = replace(one, share=0.0)
+    for error in (LinearProblem.closed_form_mse, LinearProblem.expected_mse):
+        assert error(one) == pytest.approx((1 - share) ** 2 * error(alone), abs=1e-12)
+
+
 def test_with_fewer_samples_than_coefficients_there_is_no_one_solution():
     one = problem(0.5)
     few = {key: getattr(one, key)[:5] for key in ("features", "labels", "clean", "taught")}
