@@ -87,7 +87,7 @@ def _had_class_tokens(layout: Layout, probe: Probe, first: int) -> bool:
     """Return whether tokens before the place `first` had class tokens, which some of its tokens may have become."""
     for tensor in probe.seen[:first]:
         fits = tensor.dim() == 3 and tensor.shape[layout.batch_axis] == len(probe.inputs)
-        if fits and sum(_class_tokens(layout.canonical(tensor))):
+        if fits and _class_tokens(layout.canonical(tensor)) != (0, 0):
             return True
     return False
 
