@@ -26,6 +26,8 @@ from kdbench.validation import Value, later
 #   1  first version
 SCHEMA_VERSION: Literal[1] = 1
 
+_NEVER_BEYOND = {"ns", "bytes", "share"}  # units of which not even rounding leaves the range of a metric
+
 Status = Literal["ok", "unavailable", "below_resolution", "unstable", "invalid", "error"]
 Axes = Mapping[str, str | int]
 
@@ -86,6 +88,9 @@ class Measurement(_Result):
     def _declared(self) -> Self:
         if self.metric not in METRICS or METRICS[self.metric].unit != self.unit:
             raise ValueError(f"metric {self.metric!r} with unit {self.unit!r} is not declared in results.metrics")
+        least, most = METRICS[self.metric].value_range
+        if self.unit in _NEVER_BEYOND and self.value is not None and not least <= self.value <= most:
+            raise ValueError(f"{self.metric}: {self.value:g} {self.unit} is impossible")
         return self
 
 

@@ -72,7 +72,7 @@ axes = st.dictionaries(texts, st.one_of(st.integers(-(2**53), 2**53), texts), ma
 
 @given(
     metric=st.sampled_from(sorted(METRICS)),
-    value=numbers,
+    value=st.floats(0, 1),
     interval=st.none() | intervals,
     axes=axes,
     n=st.none() | st.integers(0, 10**9),
@@ -214,3 +214,11 @@ def test_a_result_is_looked_up_by_some_of_its_axes() -> None:
     assert sample.find_pair("student", "latency_ratio", threads=1) == sample.pairs[1]
     assert sample.find_pair("student", "latency_ratio", threads=2) is None
     assert sample.cards["student"].role == "student"
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"), [("latency_p50_ns", -1.0), ("peak_memory_bytes", -1.0), ("top1", -0.1), ("top1", 93.9)]
+)
+def test_impossible_values_are_refused(metric, value):
+    with pytest.raises(ValidationError, match="impossible"):
+        measured("m", metric, value)

@@ -52,6 +52,9 @@ class NotComparable:
     remedy: str = ""
 
 
+_INCLUDES_ZERO = NotComparable("an interval includes zero", "measure in more sessions")
+
+
 def classify(delta: Delta, metric: Metric, threshold: float) -> Change:
     """Return what a change is.
 
@@ -113,8 +116,8 @@ def between_independent(
     if metric.in_points:
         low, high = difference((base.value, before.low, before.high), (new.value, after.low, after.high))
         return Delta(100 * (new.value - base.value), 100 * low, 100 * high, "separate", n)
-    if min(before.low, after.low) <= 0:
-        return NotComparable("an interval includes zero", "measure in more sessions")
+    if min(base.value, new.value, before.low, after.low) <= 0:
+        return _INCLUDES_ZERO
     change = new.value / base.value
     if metric.repeatability is not None:
         return Delta(change, after.low / before.high, after.high / before.low, "separate", n)
@@ -123,21 +126,25 @@ def between_independent(
     return Delta(change, math.exp(low), math.exp(high), "separate", n)
 
 
-def from_pair(pair: Pair, metric: Metric) -> Delta:
+def from_pair(pair: Pair, metric: Metric) -> Delta | NotComparable:
     """Return the change from base to new; `pair` says how many times better new is than base."""
     assert pair.value is not None
     assert pair.interval is not None
+    if min(pair.value, pair.interval.low) <= 0:
+        return _INCLUDES_ZERO
     if metric.higher_is_better:
         return Delta(pair.value, pair.interval.low, pair.interval.high, "paired", pair.n)
     return Delta(1 / pair.value, 1 / pair.interval.high, 1 / pair.interval.low, "paired", pair.n)
 
 
-def from_anchor(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_student: bool) -> Delta:
+def from_anchor(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_student: bool) -> Delta | NotComparable:
     """Return the change of one model from its ratios to another, the `anchor`, before and after.
 
     Both pairs say how many times better their student is: the compared model or, if not `as_student`, the anchor. The
     machine's change between the runs affects the times of both models, and cancels.
     """
+    if any(min(pair.value or 0, pair.interval.low if pair.interval else 0) <= 0 for pair in (base, new)):
+        return _INCLUDES_ZERO
     before, after = (_logarithms(pair.value, pair.interval) for pair in (base, new))
     (low, high), value = difference(before, after), after[0] - before[0]
     if as_student != bool(metric.higher_is_better):  # better is a smaller number: invert

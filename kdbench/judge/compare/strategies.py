@@ -160,7 +160,7 @@ def _side_by_side(pair: MetricPair) -> Delta | NotComparable | None:
     return None if ratio is None else deltas.from_pair(ratio, pair.metric)
 
 
-def _anchored(pair: MetricPair) -> Delta | None:
+def _anchored(pair: MetricPair) -> Delta | NotComparable | None:
     """Cancel the machine's changes by comparing with a model whose file is the same in both records.
 
     With another runtime this does not apply: the runtime's effect on both models would cancel as well.

@@ -101,6 +101,18 @@ def test_a_model_beside_one_that_is_the_same_in_both(ratio, half, outcome):
     assert bool(row.reason) == (outcome == "inconclusive")
 
 
+@pytest.mark.parametrize("low", [0.0, -0.5])
+def test_an_interval_that_includes_zero_has_no_ratio(low):
+    """A record from elsewhere may hold one: it has no logarithm."""
+    base, new = both(100, 130, 3.0, 2.5)
+    none = Interval(low=low, high=9.0)
+    pairs = (new.pairs[0].model_copy(update={"interval": none}),)
+    anchored = compare(base, new.model_copy(update={"pairs": pairs}))
+    assert only(anchored).outcome == "inconclusive"
+    alone = [record(latency("student", 0.0), models=(card("student", sha),)) for sha in "12"]
+    assert only(compare(*alone)).outcome == "inconclusive"
+
+
 def test_what_the_machine_did_between_two_runs_cancels():
     comparison = compare(*both(1000.0, 1400.0, 5.0, 5.0))
     assert {row.outcome for row in comparison.rows} == {"same"}

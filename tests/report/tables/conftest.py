@@ -58,6 +58,6 @@ def hundred(make_record):
     ms = []
     for place, card in enumerate(base.models):
         for k in range(100):
-            share = 0.5 + 0.004 * k + (0.0005 * place * k * (-1) ** (k + 1))
+            share = 0.4 + 0.004 * k + (0.0005 * place * k * (-1) ** (k + 1))
             ms.append(measured(card.id, "class_top1", share, axes={"class": f"class{k}"}, n=100))
     return make_record(measurements=(*base.measurements, *ms))
