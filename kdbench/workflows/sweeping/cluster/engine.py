@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,7 @@ class Cluster(Engine):
             self._read_mail()
             if self._events or time.monotonic() >= deadline_s:
                 events, self._events = self._events, []
-                return events
+                return sorted(events, key=lambda event: event.ended)  # what a task told comes before its end
 
     def close(self) -> None:
         """End all tasks."""
@@ -241,19 +241,22 @@ class Cluster(Engine):
         self._events.append(Event(task.id, ended=True, fault=fault))
 
     def _read_mail(self) -> None:
+        ends = {event.task for event in self._events if event.ended}
         if self._mailbox is None or time.monotonic() - self._mailed_s < _MAIL_S:
             return
         self._mailed_s = time.monotonic()
         with suppress(Exception):  # the mailbox moves where its node died: what it held is lost, and nothing else
-            self._events += self._heard(self._ray.get(self._mailbox.take.remote(), timeout=_MAIL_S))
+            letters = self._ray.get(self._mailbox.take.remote(), timeout=_MAIL_S)
+            self._events += self._heard(letters, ends | {sent.task.id for sent in self._sent.values()})
 
-    def _heard(self, letters: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Event]:
-        running = {sent.task.id for sent in self._sent.values()}
+    def _heard(self, letters: Sequence[tuple[str, Mapping[str, Any]]], known: Collection[str]) -> Iterator[Event]:
+        """Yield what the tasks `known` told; others are done with."""
         for task, letter in letters:
             match letter:
+                case _ if task not in known:
+                    continue
                 case {"node": node}:
-                    if task in running:
-                        self._where[task] = node
+                    self._where[task] = node
                 case {"step": [done, total, detail]}:
                     yield Event(task, done=done, total=total, detail=detail)
                 case {"note": text}:

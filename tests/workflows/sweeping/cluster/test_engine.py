@@ -284,6 +284,16 @@ def test_what_tasks_tell_is_passed_on(cluster, clock):
     assert note.note == "slow (on a)"
 
 
+def test_what_a_task_told_comes_before_its_end_and_never_after_it(cluster, clock):
+    engine, ray = cluster(a=WORKER)
+    started(engine, training("a"))
+    ray.mail, ray.answers["a"] = [("a", {"note": "slow"})], DONE
+    note, end = heard(engine, clock)
+    assert (note.note, end.ended) == ("slow", True)
+    ray.mail = [("a", {"note": "late"})]
+    assert heard(engine, clock) == []
+
+
 def test_a_node_that_does_not_share_the_folder_is_refused(clock, tmp_path):
     ray = FakeRay(a=WORKER)
     ray.probed = {"message": "node a does not see the folder", "hint": "share it"}
