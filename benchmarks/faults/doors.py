@@ -27,6 +27,7 @@ from benchmarks.faults.trial import Trial
 def trials(folder: Path, seed: int, count: int) -> Iterator[Trial]:
     """Try `count` names: a door in turn, with a listed or a random name."""
     os.environ["KDBENCH_CACHE"] = str(folder / "cache")
+    os.environ["KDBENCH_LOCK_DIR"] = str(folder / "locks")  # others may measure here meanwhile
     load()
     dice = random.Random(seed)
     names = texts(seed, count)

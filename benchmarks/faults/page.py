@@ -13,7 +13,8 @@ damages files, claims folders twice, or brings in names, numbers and files that 
 with one seed; its columns count trials that ended in exit 4, did not end, left files or processes behind, measured
 beside another owner of the lock, let a name be more than text, or went wrong otherwise. The goal is 0 everywhere.
 
-- `names`: names in a record, in all pages and formats. `doors`: names of files, folders, models, labels, recipes.
+- `names`: names in a record, in all pages and formats. `doors`: names of files, folders, models, labels, recipes, and
+  texts in variables of the environment, metadata, other programs' files, options, axes and verdicts.
 - `processes`: signals at any stage, killed owners and workers, full and read-only disks, a folder claimed twice.
 - `input`: damaged and impossible records, recipes, models, weights and data. `options`: every numeric option and key.
 - `resume`: damaged files in the folder of a run that goes on.

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdbench import storage
+from kdbench import storage, units
 from kdbench.data.batches import Batch, Batches
 from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.stored_logits import ArrayTeacher
@@ -207,8 +207,9 @@ def _stored(logits: Tensor, dtype: Type) -> Any:
 def _new_table(path: Path, shape: tuple[int, int, int], dtype: Type) -> Any:
     size, free = dtype.itemsize * shape[0] * shape[1] * shape[2], shutil.disk_usage(path.parent).free
     if size > free:
-        message = f"the teacher's logits need {size / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free"
-        raise StorageError(message, 'choose fewer data.augment.views, another folder (KDBENCH_CACHE), or cache = "off"')
+        message = f"the disk is full: the teacher's logits need {units.size(size)}, {units.size(free)} are free"
+        hint = 'free some space, choose fewer data.augment.views, another folder (KDBENCH_CACHE), or cache = "off"'
+        raise StorageError(message, hint)
     table = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):
         # A disk that fills up later is then an error here, not a signal from the memory map.

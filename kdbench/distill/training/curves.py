@@ -46,7 +46,7 @@ class CurveFile:
 def table(curve: Sequence[Epoch]) -> str:
     """Return a curve as CSV, with a header."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(curve[0].columns) if curve else ())
+    writer = csv.DictWriter(text, fieldnames=list(curve[0].columns) if curve else (), lineterminator="\n")
     writer.writeheader()
     writer.writerows(row.columns for row in curve)
     return text.getvalue()
