@@ -44,6 +44,7 @@ EXTRAS = {
     "gpu": Extra("a GPU's name, memory and energy", {"pynvml": "nvidia-ml-py"}),
     "timm": Extra("timm's networks", {"timm": "timm"}),
     "prune": Extra("pruned students", {"torch_pruning": "torch-pruning"}),
+    "search": Extra("kdbench sweep --search", {"optuna": "optuna"}),
     "openvino": Extra("the runtime openvino", {"openvino": "openvino"}),
     "litert": Extra("the runtime litert", {"ai_edge_litert": "ai-edge-litert"}),
     "tflite-micro": Extra("the runtime tflite-micro", {"tflite_micro": "tflite-micro"}),

@@ -17,12 +17,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from kdbench import storage
 from kdbench.recipe.data import AUGMENT_LEVELS, Examples
 from kdbench.recipe.models import is_onnx
 from kdbench.recipe.variants import with_name
 
 MOST_MODELS = 20_000
 _DIGITS = 9  # of an index
+_LONGEST_NAME = 80
 
 
 def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +182,10 @@ def named(template: str, axes: Mapping[str, Any]) -> str:
             template = template.replace(f"{{{label}}}", text)
         else:
             rest.append(f"{label}{text}")
-    return "-".join((template, *rest))
+    name = "-".join((template, *rest))
+    if not rest or len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME - 9]}-{storage.content_hash(name)[:8]}"  # many axes, each with its value
 
 
 def _put(node: Any, path: str, value: Any) -> None:

@@ -14,6 +14,8 @@ from kdbench.recipe import Recipe
 from kdbench.recipe.assigning import assign
 from kdbench.recipe.paths import located
 from kdbench.recipe.points import Point, swept
+from kdbench.recipe.search import Range
+from kdbench.recipe.sweep import Sweep
 
 _LONGEST_PATH = 20  # parts of a key
 
@@ -76,10 +78,22 @@ def _override(content: dict[str, Any], key: str, value: Any, override: str) -> N
 
 @dataclass(frozen=True)
 class SweptRecipe:
-    """A recipe that has the models of all `points` of its sweep."""
+    """A recipe that has the models of all `points` of its sweep.
+
+    `content` is the recipe before that, `table` its sweep; with a search the points are those that it has so far, or
+    else a few that show what the axes change.
+    """
 
     recipe: Recipe
     points: tuple[Point, ...]
+    content: Mapping[str, Any]
+    table: Sweep
+    where: str = "the recipe"
+
+    def at(self, points: Sequence[Mapping[str, Any]]) -> "SweptRecipe":
+        """Return the recipe of a search at other points."""
+        table = self.table.model_dump(mode="json", exclude_unset=True) | {"points": [dict(point) for point in points]}
+        return _swept({**self.content, "sweep": table}, self.where)
 
     @property
     def values(self) -> dict[str, list[Any]]:
@@ -93,14 +107,15 @@ class SweptRecipe:
 
 def load_sweep(
     recipe: Recipe | Mapping[str, Any] | str | Path,
-    axes: Mapping[str, Sequence[Any]] | None = None,
+    axes: Mapping[str, Sequence[Any] | Range | Mapping[str, Any]] | None = None,
     seeds: int | None = None,
     overrides: Sequence[str] = (),
+    search: Mapping[str, Any] | None = None,
 ) -> SweptRecipe:
     """Return a recipe at every point of `axes`, keys to values, beside those of its `[sweep]` table.
 
     `recipe` is a value, a table, a shipped recipe's name or a file's path, with `overrides` as for `load_recipe`.
-    `seeds` is how many there are. Raises InputError.
+    `seeds` is how many there are, `search` are keys of `[sweep.search]`. Raises InputError.
     """
     where = "the recipe" if isinstance(recipe, Recipe | Mapping) else str(recipe)
     if isinstance(recipe, Recipe):
@@ -111,12 +126,26 @@ def load_sweep(
         known = table.get("axes", {})
         table = {**table, **({"seeds": seeds} if seeds is not None else {})}
         if axes and isinstance(known, Mapping):
-            table["axes"] = {**known, **{key: list(values) for key, values in axes.items()}}
+            table["axes"] = {**known, **{key: _choices(values) for key, values in axes.items()}}
+        given = table.get("search", {})
+        if search and isinstance(given, Mapping):
+            table["search"] = {**given, **search}
+    return _swept({**content, "sweep": table}, where)
+
+
+def _choices(values: Sequence[Any] | Range | Mapping[str, Any]) -> Any:
+    if isinstance(values, Range):
+        return values.model_dump(exclude_unset=True)
+    return dict(values) if isinstance(values, Mapping) else list(values)
+
+
+def _swept(content: Mapping[str, Any], where: str) -> SweptRecipe:
     try:
-        expanded, points = swept({**content, "sweep": table})
+        expanded, points = swept(content)
     except ValueError as error:
         raise InputError(f"{where}: {error}", "see docs/sweeps.md") from error
-    return SweptRecipe(recipe_from(expanded, where), points)
+    base = {key: value for key, value in content.items() if key != "sweep"}
+    return SweptRecipe(recipe_from(expanded, where), points, base, Sweep.model_validate(content["sweep"]), where)
 
 
 def recipe_of(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:

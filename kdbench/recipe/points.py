@@ -28,10 +28,11 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a sweep: its values, and the names of its models."""
+    """A point of a sweep: its values, and the names of its models; `entries` are what the recipe calls these."""
 
     values: Values
     models: tuple[str, ...]
+    entries: tuple[str, ...] = ()
 
 
 def with_points(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,10 +58,14 @@ def swept(content: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Point, ...]
     base["seeds"] = seeds(base.get("seeds", [0]), table.seeds)
     values = table.values
     if not values:
-        return expanded(base), (Point({}, tuple(entry.name for entry in _entries(base))),)
+        names = tuple(entry.name for entry in _entries(base))
+        return expanded(base), (Point({}, names, names),)
     axes = _axes(values, base)
-    points = [(values_at, _models(base, axes, values_at)) for values_at in table.combinations]
+    # A search adds points one by one: what depends on which axis shows at a point that stays the same.
+    origin = [table.origin] if table.origin is not None else []
+    points = [(values_at, _models(base, axes, values_at)) for values_at in (*origin, *table.combinations)]
     depends = _dependences(base, axes, values, points)
+    points = points[len(origin) :]
     for key in values:
         if len(values[key]) > 1 and not any(key in keys for keys in depends.values()):
             hint = f"each of them has a value of its own: student.*.{key} sets it in all students"
@@ -71,7 +76,7 @@ def swept(content: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Point, ...]
     if isinstance(reported := base.get("reported"), list | tuple):  # of models without an axis
         result["reported"] = [number for number in reported if _names(number) <= kept]
     return result, tuple(
-        Point(combination, tuple(entry.named(depends, axes, combination) for entry in entries.values()))
+        Point(combination, tuple(entry.named(depends, axes, combination) for entry in entries.values()), (*entries,))
         for combination, entries in points
     )
 

@@ -5,9 +5,9 @@ import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kdbench import toml_files
 from kdbench.characters import one_line
@@ -15,11 +15,13 @@ from kdbench.errors import InputError
 from kdbench.recipe.data import Data, Examples
 from kdbench.recipe.expanding import is_index
 from kdbench.recipe.models import Student
+from kdbench.recipe.search import Choices, Range, Search, probes, range_of, shown
 from kdbench.registry import suggestion
-from kdbench.validation import Value
+from kdbench.validation import Value, WrongValueError, problem
 
 MOST_POINTS = 20_000
 _EXAMPLE = "--axis terms.0.temperature=1,4,10"
+_RANGE_EXAMPLE = "--axis terms.0.temperature=1..10"
 _TABLES = ("training", "data", "teacher", "student", "variant")  # what axes may be keys of
 _LEARNING = ("terms", "ce_weight", "cache")  # of a student that learns from a teacher
 _OF_ENTRIES = ("name", "family", "axes", "sweep")
@@ -41,28 +43,37 @@ class Sweep(Value):
     of students, such as `model.widths`: it is set in those that have it in the recipe, or else in all; `terms`,
     `ce_weight` and `cache` in those that learn from a teacher. Keys separated by commas change together. `points` are
     tables of keys in place of the combinations of `axes`. `seeds` is the number of seeds: those of the recipe, and then
-    the next numbers.
+    the next numbers. With `search` an optimiser chooses the points, and an axis may be a range of numbers; `points` are
+    then those that it has chosen.
 
         [sweep]
         axes = { "terms.0.temperature" = [1, 4, 10], "training.epochs" = [20, 40] }
         seeds = 5
     """
 
-    axes: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    axes: dict[str, Choices] = Field(default_factory=dict)
     points: tuple[dict[str, Any], ...] = ()
     seeds: int | None = Field(default=None, ge=1, le=1000)
+    search: Search | None = None
+
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _ranges(cls, axes: Any) -> Any:
+        if not isinstance(axes, Mapping):
+            return axes
+        return {key: _range(key, value) if isinstance(value, Mapping) else value for key, value in axes.items()}
 
     @field_validator("axes")
     @classmethod
-    def _values(cls, axes: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    def _values(cls, axes: dict[str, Choices]) -> dict[str, Choices]:
         for key, values in axes.items():
+            if isinstance(values, Range):
+                continue
             if not values:
                 raise ValueError(f"{key!r} has no values: give a list, such as [1, 4]")
             written = [_canonical(value) for value in values]
             if repeated := next((text for text in written if written.count(text) > 1), None):
                 raise ValueError(f"{key!r} has the value {repeated} twice")
-        if math.prod(map(len, axes.values())) > MOST_POINTS:
-            raise ValueError(f"{math.prod(map(len, axes.values())):,} points; the most are {MOST_POINTS:,}")
         return axes
 
     @field_validator("points")
@@ -72,20 +83,40 @@ class Sweep(Value):
             raise ValueError(f"{len(points):,} points; the most are {MOST_POINTS:,}")
         return points
 
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.search is not None:
+            if not self.axes:
+                raise WrongValueError("a search has no axes", "name what it may change, such as " + _RANGE_EXAMPLE)
+            return self
+        ranges = [key for key, values in self.axes.items() if isinstance(values, Range)]
+        if ranges and not self.points:
+            hint = f"add --search optuna --goal GOAL, or list its values: {ranges[0]}=V1,V2"
+            raise WrongValueError(f"axis {ranges[0]!r} is a range, from which only a search chooses", hint)
+        count = math.prod(len(values) for values in self.axes.values() if not isinstance(values, Range))
+        if count > MOST_POINTS:
+            raise ValueError(f"{count:,} points; the most are {MOST_POINTS:,}")
+        return self
+
+    @property
+    def origin(self) -> dict[str, Any] | None:
+        """The point of a search from which each axis shows what it changes; None without a search."""
+        return next(probes(self.axes)) if self.search is not None else None
+
     @property
     def combinations(self) -> Iterator[dict[str, Any]]:
         """The values of each point by key, the last axis changing first."""
-        if self.points:
-            yield from self.points
+        if self.points or self.search is not None:
+            yield from self.points or probes(self.axes)
             return
-        for values in product(*self.axes.values()):
+        for values in product(*map(shown, self.axes.values())):
             yield dict(zip(self.axes, values, strict=True))
 
     @property
     def values(self) -> dict[str, list[Any]]:
         """The different values of each key, in the order in which they come."""
-        if not self.points:
-            return {key: list(values) for key, values in self.axes.items()}
+        if not self.points or self.search is not None:
+            return {key: list(shown(values)) for key, values in self.axes.items()}
         values_by_key: dict[str, dict[str, Any]] = {}
         for point in self.points:
             for key, value in point.items():
@@ -93,17 +124,30 @@ class Sweep(Value):
         return {key: list(values.values()) for key, values in values_by_key.items()}
 
 
+def _range(key: str, table: Mapping[str, Any]) -> Range:
+    try:
+        return Range.model_validate(table)
+    except ValidationError as error:
+        reason = problem(error, Range)
+        raise WrongValueError(f"{key!r}: {reason.message}", reason.hint or f"for example {_RANGE_EXAMPLE}") from error
+
+
 def _canonical(value: Any) -> str:
     """Return a value as text, equal for equal values: 1 and 1.0 are, true and 1 are not."""
     return json.dumps(value, sort_keys=True, default=str).removesuffix(".0")
 
 
-def axis(text: str) -> tuple[str, list[Any]]:
-    """Read an axis as it is typed, `KEY=V1,V2`; values are TOML, or else plain text. Raises InputError."""
+def axis(text: str) -> tuple[str, list[Any] | Range]:
+    """Read an axis as it is typed, `KEY=V1,V2` or `KEY=LOW..HIGH`; values are TOML, or else plain text.
+
+    Raises InputError.
+    """
     key, sign, values = (part.strip() for part in text.partition("="))
     shown = f"--axis {one_line(text)[:80]!r}"
     if not sign or not key or not values:
         raise InputError(f"{shown} is not of the form KEY=V1,V2", f"for example {_EXAMPLE}")
+    if (found := range_of(values)) is not None:
+        return key, found
     try:
         parsed = tomllib.loads(f"values = [{values}]")["values"]
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -119,9 +163,9 @@ def axis(text: str) -> tuple[str, list[Any]]:
     return key, parsed
 
 
-def axes_of(texts: Sequence[str]) -> dict[str, list[Any]]:
+def axes_of(texts: Sequence[str]) -> dict[str, list[Any] | Range]:
     """Return the axes of several options `--axis`; raises InputError for a key that is given twice."""
-    axes: dict[str, list[Any]] = {}
+    axes: dict[str, list[Any] | Range] = {}
     for key, values in map(axis, texts):
         if key in axes:
             raise InputError(f"--axis {key} is given twice", f"give all its values at once: {key}=V1,V2,V3")

@@ -3,8 +3,8 @@
 The run's folder is the only state: what stands in it is kept, whatever the sweep is called with next.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from kdbench.measure.harness import check_config
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import SweptRecipe, load_sweep
+from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of
 from kdbench.workflows.stages.results import RunResults, failures_of, write_results
 from kdbench.workflows.stages.start import CheckedRun, checked_run, opened_folder
@@ -30,9 +31,7 @@ from kdbench.workflows.sweeping.outline import Outline, outline
 from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
 from kdbench.workflows.sweeping.schedule import Fault
 from kdbench.workflows.sweeping.standing import rename, renamed
-from kdbench.workflows.sweeping.work import Planned, Work, done_tasks, tasks_of
-
-_STATE = "sweep.json"
+from kdbench.workflows.sweeping.work import Planned, Work, done_tasks, tasks_of, with_reference
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,15 @@ def sweep_recipe(
     targets: Sequence[Target | str | Path] = (),
     progress: Progress | None = None,
     command: str = "",
+    finish: Callable[[RunRecord], RunRecord] = lambda record: record,
 ) -> SweepResults:
     """Train, export, measure and report a recipe at every point of its sweep (`load_sweep`).
 
     `on` names the engine that runs the trainings: `local` are processes of this machine, `auto` or an address a Ray
     cluster, on whose nodes with the label `measure_on` models are measured. A point that fails does not end the others;
     the results say which did. With `resume` the sweep in `out` goes on, and may have further values, axes and seeds.
-    Raises a KdbenchError before anything starts for what cannot run, and at the end where no model landed.
+    `finish` completes the record. Raises a KdbenchError before anything starts for what cannot run, and at the end
+    where no model landed.
     """
     progress, judged, path = progress or Silent(), targets_of(targets), folder_of(out)
     with reached(on, measure_on) as engine_of:
@@ -75,12 +76,12 @@ def sweep_recipe(
         engine = engine_of(planned)
         for line in _outlined(planned, path, engine.slots, resume=resume).lines():
             progress.note(line)
-        with opened_folder(planned.checked, path, progress, resume=resume, loses=_loses) as folder:
+        with opened_folder(planned.checked, path, progress, resume=resume, loses=loses_results) as folder:
             rename(renamed(planned.keys, folder), folder)
-            work = Work(_with_reference(planned, folder), folder, command, metered=engine.meters)
+            work = Work(with_reference(planned, folder), folder, command, metered=engine.meters)
             with engine.open(folder.path.resolve()):
                 Driver(work.schedule, engine, work.prepare, progress).run()
-            return _concluded(work, judged, progress)
+            return _concluded(work, judged, progress, finish)
 
 
 def outline_sweep(
@@ -121,7 +122,9 @@ def _outlined(planned: Planned, out: Path | None, slots: int, *, resume: bool) -
     return outline(planned.plan, planned.axes, tasks_of(planned), done, planned.checked.run_data, slots)
 
 
-def _concluded(work: Work, targets: Sequence[Target], progress: Progress) -> SweepResults:
+def _concluded(
+    work: Work, targets: Sequence[Target], progress: Progress, finish: Callable[[RunRecord], RunRecord]
+) -> SweepResults:
     """Merge what was measured, and write record, verdicts and reports."""
     plan_, failed = work.planned.plan, work.failed
     if not work.complete:
@@ -130,6 +133,7 @@ def _concluded(work: Work, targets: Sequence[Target], progress: Progress) -> Swe
     progress.note("merging the parts, and writing the report")
     missing = {id_: fault.message for id_, fault in failed.items()}
     record, samples = merged(plan_, work.complete, missing, work.command)
+    record = finish(record)
     results = write_results(record, samples, work.folder, targets)
     failed |= {id_: Fault(error.message, error.hint) for id_, error in failures_of(record).items()}
     track_results(work.planned.recipe, list(plan_.jobs), record, work.planned.data, work.folder, progress)
@@ -138,17 +142,7 @@ def _concluded(work: Work, targets: Sequence[Target], progress: Progress) -> Swe
     return SweepResults(*written, points=len(plan_.points), landed=landed, failed=failed)
 
 
-def _with_reference(planned: Planned, folder: RunFolder) -> Planned:
-    """Return the plan with the reference that the sweep in the folder began with, as long as it has that model."""
-    file = folder.path / _STATE
-    known = storage.read_json(file, "state of the sweep").get("reference") if file.exists() else None
-    by_key = {key: id_ for id_, key in planned.keys.items()}
-    reference = by_key.get(str(known), planned.plan.reference)
-    storage.write_json(file, {"reference": planned.keys[reference]})
-    return replace(planned, plan=replace(planned.plan, reference=reference))
-
-
-def _loses(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:
+def loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:
     """Raise InputError where results of a finished sweep would be lost; False if none would."""
     recipe, data = checked.recipe, checked.run_data.content
     if earlier.hash() == recipe.hash():

@@ -1,5 +1,6 @@
 """`kdbench sweep`: a recipe over axes of values and seeds."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,8 +10,10 @@ from kdbench.cli.commands.run import Overrides, RecipeName, Resume, all_override
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, Title, counted, option
 from kdbench.cli.verdicts import Targets, load_targets, show_results
+from kdbench.errors import InputError
 
 if TYPE_CHECKING:
+    from kdbench.workflows.searching.outline import SearchOutline
     from kdbench.workflows.sweep import SweepResults
     from kdbench.workflows.sweeping.outline import Outline
 
@@ -18,13 +21,27 @@ _LISTED = 20
 
 Axes = Annotated[
     Texts,
-    option("--axis", "KEY=V1,V2", "Values of a recipe's key; repeatable: all combinations are points of the sweep."),
+    option(
+        "--axis",
+        "KEY=V1,V2",
+        "Values of a recipe's key; repeatable: all combinations are points. For a search also a range, KEY=1..10.",
+    ),
 ]
 Seeds = Annotated[
     int | None,
     typer.Option(
         "--seeds", metavar="N", parser=counted("--seeds", 1000), help="How many seeds every model is trained with."
     ),
+]
+SearchBy = Annotated[str | None, option("--search", "OPTIMISER", "What chooses points, in place of all: optuna.")]
+Trials = Annotated[
+    int | None,
+    typer.Option(
+        "--trials", metavar="N", parser=counted("--trials", 5000), help="How many points a search tries (default: 20)."
+    ),
+]
+SearchGoal = Annotated[
+    str | None, option("--goal", "GOAL", "What a search is for, such as 'max top1 where latency_p50_ns <= 2 ms'.")
 ]
 On = Annotated[
     str,
@@ -47,6 +64,9 @@ def sweep(
     recipe: RecipeName,
     axes: Axes = None,
     seeds: Seeds = None,
+    search: SearchBy = None,
+    trials: Trials = None,
+    goal: SearchGoal = None,
     overrides: Overrides = None,
     on: On = "local",
     measure_on: MeasureOn = None,
@@ -65,6 +85,7 @@ def sweep(
     memory and cores, here or on a Ray cluster; measurements run alone. A point that fails does not end the others: the
     exit code is 0 if every point landed. With --resume nothing that is done is done again, and values, axes and seeds
     may be added.
+    With --search an optimiser chooses the points: those with the best score within limits.
 
     Example: kdbench sweep digits --axis terms.0.temperature=1,4,10 --seeds 3 --out runs/temperature
     """
@@ -77,23 +98,43 @@ def sweep(
     invocation = Invocation.of(ctx)
     invocation.resumable = True
     loaded_targets = load_targets(targets)
-    swept = load_sweep(recipe, axes_of(axes or ()), seeds, all_overrides(overrides, estimate_energy=estimate_energy))
+    content = all_overrides(overrides, estimate_energy=estimate_energy)
+    swept = load_sweep(recipe, axes_of(axes or ()), seeds, content, _searched(search, trials, goal))
     require_unused(out, resume=resume)
     with watching(invocation, quiet=quiet, title=title) as progress:
         settle_waiting()  # before torch is loaded
-        from kdbench.workflows.sweep import outline_sweep, sweep_recipe
-
+        outline, work = _workflows(is_search=swept.table.search is not None)
         if dry_run:
-            _show_outline(outline_sweep(swept, out, on=on, measure_on=measure_on, resume=resume), json=json)
+            _show_outline(outline(swept, out, on=on, measure_on=measure_on, resume=resume), json=json)
             return 0
         options: dict[str, Any] = {"targets": loaded_targets, "progress": progress, "command": invocation.command}
-        results = sweep_recipe(swept, out, on=on, measure_on=measure_on, resume=resume, **options)
+        results = work(swept, out, on=on, measure_on=measure_on, resume=resume, **options)
     code = show_results(results, json=json, more=_counts(results))
+    _say_search(results, json=json)
     _say_failures(results, invocation)
     return results.exit_code or code
 
 
-def _show_outline(outline: "Outline", *, json: bool) -> None:
+def _workflows(*, is_search: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what outlines and what does a sweep or a search."""
+    if is_search:
+        from kdbench.workflows.search import outline_search, search_recipe
+
+        return outline_search, search_recipe
+    from kdbench.workflows.sweep import outline_sweep, sweep_recipe
+
+    return outline_sweep, sweep_recipe
+
+
+def _searched(search: str | None, trials: int | None, goal: str | None) -> dict[str, Any]:
+    """Return the keys of `[sweep.search]` that options give; raises InputError for an unknown optimiser."""
+    if search is not None and search != "optuna":
+        raise InputError(f"--search: there is no optimiser {search!r}", "use --search optuna")
+    given = {"method": search, "trials": trials, "goal": goal}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _show_outline(outline: "Outline | SearchOutline", *, json: bool) -> None:
     if json:
         console.result_json(outline.to_json())
     else:
@@ -104,6 +145,14 @@ def _counts(results: "SweepResults") -> dict[str, Any]:
     """Return what `--json` says of the points."""
     failed = {id_: {"message": fault.message, "hint": fault.hint} for id_, fault in results.failed.items()}
     return {"points": results.points, "landed": results.landed, "failed": failed}
+
+
+def _say_search(results: "SweepResults", *, json: bool) -> None:
+    """Write what a search came to."""
+    from kdbench.report.tables.search import search_sentence
+
+    if not json and (sentence := search_sentence(results.record)):
+        console.result(sentence.replace("`", ""))
 
 
 def _say_failures(results: "SweepResults", invocation: Invocation) -> None:

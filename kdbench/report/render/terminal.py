@@ -11,6 +11,7 @@ from kdbench.report.table import Table
 from kdbench.report.tables.energy import energies, run_batch
 from kdbench.report.tables.latency import offline, where_the_time_goes
 from kdbench.report.tables.runtimes import runtimes
+from kdbench.report.tables.search import search
 from kdbench.report.tables.summary import ratios as ratio_table
 from kdbench.report.tables.summary import summary as summary_table
 from kdbench.report.text.method import grouped_warnings
@@ -28,11 +29,13 @@ _BEST = "*"  # marks the best on terminals without bold
 def summary(record: RunRecord) -> "RenderableType":
     """Return what a run prints when it is done, for `rich.console.Console.print`.
 
-    The summary without intervals, the ratios with intervals; several runtimes, throughput offline and layers if they
-    were measured; footnotes, and warnings with their remedies. The report has everything else.
+    The best points of a search, the summary without intervals, the ratios with intervals; several
+    runtimes, throughput offline and layers if they were measured; footnotes, and warnings with their remedies. The
+    report has everything else.
     """
     ratios = _compact(ratio_table(record))
-    leading = ((_with_axes(summary_table(record), record), False), (ratios, True), (runtimes(record), True))
+    scores = _with_axes(summary_table(record), record)
+    leading = ((search(record), True), (scores, False), (ratios, True), (runtimes(record), True))
     return _Tables((*leading, (offline(record), True), (where_the_time_goes(record), False)), record)
 
 

@@ -21,6 +21,7 @@ from kdbench.report.tables.inputs import inputs
 from kdbench.report.tables.latency import latency, offline, speedups, time_by_operator, where_the_time_goes
 from kdbench.report.tables.reported import reported
 from kdbench.report.tables.runtimes import runtimes
+from kdbench.report.tables.search import search
 from kdbench.report.tables.summary import ratios, summary, variants
 from kdbench.report.tables.training import sweeps, training
 from kdbench.results.records import RunRecord
@@ -29,6 +30,7 @@ __all__ = ["TABLES", "build_tables"]
 
 TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     summary,
+    search,
     ratios,
     variants,
     front,

@@ -18,6 +18,7 @@ from kdbench.distill.objective import Objective, ScheduledTerm, student_objectiv
 from kdbench.distill.tasks import TASKS
 from kdbench.distill.teaching.teachers import freeze
 from kdbench.distill.training import fit
+from kdbench.distill.training.curves import CurveLog
 from kdbench.distill.training.devices import device_of, evaluation_batch, processes_of, resolved
 from kdbench.distill.training.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.distill.training.processes import process_group, world_size
@@ -132,9 +133,18 @@ def _meter(recipe: Recipe, device: str, stack: ExitStack) -> EnergyMeter:
 
 
 def train_one(
-    job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress, meter: EnergyMeter
+    job: Job,
+    recipe: Recipe,
+    run_data: RunData,
+    folder: RunFolder,
+    progress: Progress,
+    meter: EnergyMeter,
+    logs: Sequence[CurveLog] = (),
 ) -> None:
-    """Train a job, in several processes if it needs several; its teachers and parts are in the folder already."""
+    """Train a job, in several processes if it needs several; its teachers and parts are in the folder already.
+
+    `logs` receive its curve, beside the recipe's trackers.
+    """
     dataset, task = run_data.dataset, TASKS[run_data.dataset.task]
     timing = timing_of(job, recipe, run_data, folder, progress)
     network = networks.initialized(job, run_data, folder, timing)
@@ -162,7 +172,7 @@ def train_one(
     options: dict[str, Any] = {"seed": job.seed, "folder": place, "key": key, "progress": progress, "meter": meter}
     try:
         with trackers_of(job, recipe, key, folder, progress) as trackers:
-            fit.fit(network, objective, batches, validation, training, logs=trackers, **options)
+            fit.fit(network, objective, batches, validation, training, logs=(*trackers, *logs), **options)
     except DivergedError as error:
         raise DivergedError(f"{job.id}: {error.message}", error.hint) from error
     except Exception as error:

@@ -23,6 +23,7 @@ from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import write_samples
+from kdbench.workflows.searching.halving import Halving, PrunedError
 from kdbench.workflows.stages.compress import compress_all
 from kdbench.workflows.stages.export import Exported, export_one, write_file
 from kdbench.workflows.stages.launch import train_in_processes
@@ -43,8 +44,19 @@ BESIDE_OTHERS = Unmetered("trained beside others, whose joules a meter would cou
 _loaded: dict[str, RunData] = {}  # the data of this process's last task
 
 
-def train_message(plan_: SweepPlan, job: Job, folder: RunFolder, *, threads: int, metered: bool) -> dict[str, Any]:
-    """Return the task of training and exporting a job; torch computes with `threads` where the recipe names none."""
+def train_message(
+    plan_: SweepPlan,
+    job: Job,
+    folder: RunFolder,
+    *,
+    threads: int,
+    metered: bool,
+    pruning: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the task of training and exporting a job; torch computes with `threads` where the recipe names none.
+
+    `pruning` says when a search ends it early: see `Halving`.
+    """
     recipe = plan_.sub_recipe((job.entry.name, *_variants_of(plan_, job)))
     return {
         "task": "train",
@@ -53,7 +65,11 @@ def train_message(plan_: SweepPlan, job: Job, folder: RunFolder, *, threads: int
         "job": job.id,
         "threads": threads,
         "metered": metered,
-        "leaves": [f"checkpoints/{job.id}/{fit.SUMMARY}", f"checkpoints/{job.id}/{EXPORT}", f"models/{job.id}.onnx"],
+        "pruning": pruning,
+        # A training that may end early need not leave anything.
+        "leaves": []
+        if pruning is not None
+        else [f"checkpoints/{job.id}/{fit.SUMMARY}", f"checkpoints/{job.id}/{EXPORT}", f"models/{job.id}.onnx"],
     }
 
 
@@ -114,7 +130,11 @@ def _train(
     with locked(storage.make_folder(folder.path / "checkpoints") / f".{job.id}.lock"):
         key = job.key(recipe, run_data.content)
         if not is_onnx_teacher(job) and fit.finished(folder.checkpoint(job.id), key) is None:
-            _fit(job, message, recipe, run_data, folder, progress)
+            try:
+                _fit(job, message, recipe, run_data, folder, progress)
+            except PrunedError as error:
+                progress.note(str(error))
+                return
         if job.part is not None:
             return
         exported = _exported(job, recipe, run_data, folder, progress)
@@ -137,7 +157,9 @@ def _fit(job: Job, message: Message, recipe: Recipe, run_data: RunData, folder: 
         elif message["metered"]:
             device, estimate = device_of(training).type, recipe.measure.estimate_energy
             meter = stack.enter_context(EpochMeter(device, estimate=estimate))
-        train_one(job, recipe, run_data, folder, progress, meter)
+        pruning = message.get("pruning")
+        logs = () if pruning is None else (Halving.of(pruning, folder.path),)
+        train_one(job, recipe, run_data, folder, progress, meter, logs)
 
 
 def _exported(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress) -> Exported:

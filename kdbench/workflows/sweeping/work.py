@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kdbench import storage
 from kdbench.distill.training import fit
 from kdbench.distill.training.devices import device_of, processes_of
 from kdbench.recipe import Recipe
@@ -16,6 +17,8 @@ from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.schedule import Fault, Schedule, Task
 from kdbench.workflows.sweeping.standing import PartFolder, is_standing, part_folder, renamed
 from kdbench.workflows.sweeping.tasks import measure_message, train_message
+
+_STATE = "sweep.json"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ class Planned:
     def data(self) -> str:
         """The content hash of the data."""
         return self.checked.run_data.content
+
+
+def with_reference(planned: Planned, folder: RunFolder) -> Planned:
+    """Return the plan with the reference that the sweep in the folder began with, as long as it has that model."""
+    file = folder.path / _STATE
+    known = storage.read_json(file, "state of the sweep").get("reference") if file.exists() else None
+    by_key = {key: id_ for id_, key in planned.keys.items()}
+    reference = by_key.get(str(known), planned.plan.reference)
+    storage.write_json(file, {"reference": planned.keys[reference]})
+    return replace(planned, plan=replace(planned.plan, reference=reference))
 
 
 def tasks_of(planned: Planned) -> list[Task]:
@@ -87,11 +100,24 @@ def done_tasks(planned: Planned, folder: RunFolder) -> set[str]:
 
 
 class Work:
-    """The tasks of a sweep in its folder; `metered` is whether a meter's joules are those of one training."""
+    """The tasks of a sweep in its folder; `metered` is whether a meter's joules are those of one training.
 
-    def __init__(self, planned: Planned, folder: RunFolder, command: str, *, metered: bool) -> None:
+    `schedule` has them already where they are part of a larger one; `pruning` says of jobs when they end early.
+    """
+
+    def __init__(
+        self,
+        planned: Planned,
+        folder: RunFolder,
+        command: str,
+        *,
+        metered: bool,
+        schedule: Schedule | None = None,
+        pruning: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.planned, self.folder, self.command = planned, folder, command
-        self.schedule = Schedule(tasks_of(planned))
+        self.schedule = Schedule(tasks_of(planned)) if schedule is None else schedule
+        self._pruning = pruning or {}
         self.measured: dict[str, tuple[Part, PartFolder]] = {}
         self._parts = {part.id: part for part in planned.plan.parts}
         self._metered = metered
@@ -103,7 +129,8 @@ class Work:
             job = plan.by_id[task.id]
             if is_standing(job, self.planned.keys[job.id], self.folder):
                 return None
-            return train_message(plan, job, self.folder, threads=threads, metered=self._metered)
+            pruning = self._pruning.get(job.id)
+            return train_message(plan, job, self.folder, threads=threads, metered=self._metered, pruning=pruning)
         lost = [id_ for id_ in task.needs if id_ in self.schedule.faults]
         part = self._parts[task.id].without(lost)
         if not part.models:

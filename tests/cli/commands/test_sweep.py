@@ -113,3 +113,21 @@ def test_a_wrong_sweep_is_explained_before_anything_starts(run_cli, pipeline, re
     assert words in ended.err
     assert "hint: " in ended.err
     assert not pipeline.calls
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--search", "moon", "--goal", "max top1"], "no optimiser 'moon'"),
+        (["--search", "optuna"], "goal"),
+        (["--goal", "max topp1"], "did you mean 'top1'"),
+        (["--goal", "max top1 where latency_p50_ns <= 2 MB"], "'MB' does not fit here"),
+        (["--goal", "max top1", "--trials", "0"], "--trials"),
+        ([], "only a search chooses"),
+    ],
+)
+def test_what_cannot_be_searched_is_the_users_to_change(run_cli, pipeline, recipe, options, words):
+    ended = run_cli("sweep", recipe, "--axis", "ce_weight=0..1 step 0.1", *options)
+    assert ended.code == 3
+    assert words in ended.err
+    assert not pipeline.calls

@@ -1,0 +1,112 @@
+"""The best points of a search: what was chosen, the goal's number, and how each limit is met."""
+
+from collections.abc import Iterator
+
+from kdbench import units
+from kdbench.characters import one_line
+from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.model_groups import group_of, number
+from kdbench.report.scores import score_of
+from kdbench.report.table import Column, Row, Table, finished, words
+from kdbench.results.metrics import METRICS, metric
+from kdbench.results.records import RunRecord
+from kdbench.results.searches import Found, SearchPoint, SearchSummary, search_of
+
+MOST_ROWS = 12
+_VALIDATED = {"top1", "loss", "rmse"}
+_STANDING = {"PASS": "within", "MARGINAL": "not settled", "FAIL": "beyond", "UNKNOWN": "unknown"}
+
+
+def search(record: RunRecord) -> Table:
+    """Return the best points of a record's search; a table without rows if there was none."""
+    found = search_of(record)
+    if found is None:
+        return finished("Search", [], [])
+    groups, test = group_of(record), score_of(record).metric
+    axes = list(dict.fromkeys(key for point in found.points for key in point.values))
+    goal = metric(found.metric)
+    columns = [
+        *words("Model", *(key.rpartition(".")[2] for key in axes)),
+        Column(_head(found.metric), goal.higher_is_better, unit=goal.unit),
+        *(Column(_head(limit.metric), unit=metric(limit.metric).unit) for limit in found.limits),
+        *([Column("Limits", numeric=False)] if found.limits else []),
+        *([Column(f"Test {METRICS[test].title}", unit=METRICS[test].unit)] if found.metric in _VALIDATED else []),
+    ]
+    rows = []
+    for point in [point for point in found.points if point.model in groups][:MOST_ROWS]:
+        group = groups[point.model]
+        cells: list[Cell] = [Text(group.label, code=True), *(Text(_value(point.values.get(key))) for key in axes)]
+        cells.append(_number(found.metric, point.score))
+        cells += [_number(limit.metric, one) for limit, one in zip(found.limits, point.limits, strict=True)]
+        cells += [Text(_STANDING[point.outcome])] if found.limits else []
+        cells += [number(record, group, test)] if found.metric in _VALIDATED else []
+        rows.append(Row(tuple(cells), ranking="within" if point.outcome == "PASS" else None))
+    return finished("Search", columns, rows, [search_sentence(record), *_notes(found)])
+
+
+def search_sentence(record: RunRecord) -> str:
+    """Return what a search came to, in a sentence or two; empty without one."""
+    found = search_of(record)
+    if found is None:
+        return ""
+    counts = f"{found.trials} {'trial' if found.trials == 1 else 'trials'}"
+    early = [f"{count} {how}" for count, how in ((found.pruned, "pruned early"), (found.failed, "failed")) if count]
+    begin = f"Of {counts} for `{found.goal}`"
+    begin += f" ({', '.join(early)})" if early else ""
+    groups, points = group_of(record), [point for point in found.points if point.model in group_of(record)]
+    if not points:
+        return f"{begin}, none has results."
+    best = points[0]
+    label, score = groups[best.model].label, _text(found.metric, best.score)
+    if not found.limits:
+        return f"{begin}, the best is `{label}`: {score}."
+    within = sum(point.outcome == "PASS" for point in points)
+    if within:
+        return f"{begin}, {within} {'is' if within == 1 else 'are'} within the limits; the best is `{label}`: {score}."
+    if best.outcome == "MARGINAL":
+        open_ = sum(point.outcome == "MARGINAL" for point in points)
+        return (
+            f"{begin}, none is shown to be within the limits. Of {open_} the intervals leave it open; the best of them "
+            f"is `{label}`: {score}. A longer measurement may settle it."
+        )
+    missed = ", ".join(_missed(found, best))
+    return f"{begin}, none is within the limits. The nearest is `{label}`: {score}; {missed}."
+
+
+def _missed(found: SearchSummary, point: SearchPoint) -> Iterator[str]:
+    for limit, one in zip(found.limits, point.limits, strict=True):
+        if one.outcome != "PASS":
+            yield f"{_text(limit.metric, one)} where the limit is `{limit.text}`"
+
+
+def _notes(found: SearchSummary) -> Iterator[str]:
+    if found.metric in _VALIDATED:
+        yield (
+            "The search saw scores of the validation part only. The best of many is flattered by chance there; its "
+            "score on the test part is not."
+        )
+    if found.limits:
+        yield "A point is within a limit where the whole interval is; not settled: where the interval straddles it."
+    if len(found.points) > MOST_ROWS:
+        yield f"{len(found.points) - MOST_ROWS} more points follow in `record.json` (`protocol.search`)."
+
+
+def _number(id_: str, found: Found) -> Number:
+    declared = metric(id_)
+    how = {"interval": found.interval, "plus_minus": declared.plus_minus, "reason": found.reason}
+    return Number(declared.text, found.value, **how)  # type: ignore[arg-type]
+
+
+def _text(id_: str, found: Found) -> str:
+    return f"{id_} {_number(id_, found).with_interval}"
+
+
+def _head(id_: str) -> str:
+    title = metric(id_).title
+    return f"Validation {title}" if id_ in _VALIDATED else title
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return one_line(units.integer(value) if isinstance(value, int) and not isinstance(value, bool) else str(value))

@@ -1,0 +1,64 @@
+"""What a record says of the search that chose its models: the goal, the points in its order, and the limits they meet.
+
+It stands in the record's protocol as `search`.
+"""
+
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from kdbench.results.metrics import METRICS, PAIR_METRICS
+from kdbench.results.records import Interval, RunRecord
+from kdbench.results.verdicts import Outcome
+from kdbench.validation import Value
+
+KEY = "search"
+
+
+class Found(Value):
+    """A number that a goal names, or the `reason` why there is none; `outcome` is how it stands to its limit."""
+
+    value: float | None
+    interval: Interval | None = None
+    reason: str = ""
+    outcome: Outcome | None = None
+
+
+class SearchPoint(Value):
+    """A point of a search: the id of its model, the values of the axes, and the numbers of the goal and its limits."""
+
+    model: str
+    values: dict[str, Any]
+    score: Found
+    limits: tuple[Found, ...] = ()
+    outcome: Outcome
+
+
+class Limited(Value):
+    """A limit of a goal as it is typed, and the metric that it is about."""
+
+    text: str
+    metric: str
+
+
+class SearchSummary(Value):
+    """A finished search; the `points` that meet all limits come first, the best one first of all."""
+
+    goal: str
+    metric: str
+    trials: int = Field(ge=0)
+    pruned: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    limits: tuple[Limited, ...] = ()
+    points: tuple[SearchPoint, ...]
+
+
+def search_of(record: RunRecord) -> SearchSummary | None:
+    """Return the search of a record; None without one, or with one that this version cannot read."""
+    try:
+        found = SearchSummary.model_validate(record.protocol.get(KEY))
+    except ValidationError:
+        return None
+    metrics = {found.metric, *(limit.metric for limit in found.limits)}
+    fits = all(len(point.limits) == len(found.limits) for point in found.points)
+    return found if fits and metrics <= METRICS.keys() | PAIR_METRICS.keys() else None

@@ -1,0 +1,143 @@
+"""A sweep whose points an optimiser chooses: trials, then one record and one report of them.
+
+What stands in the run's folder is kept: a search that is resumed tells the optimiser of all of it.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from kdbench.errors import InputError, KdbenchError
+from kdbench.judge.target import Target, targets_of
+from kdbench.progress import Progress, Silent
+from kdbench.recipe.goal import goal_of
+from kdbench.recipe.loading import SweptRecipe
+from kdbench.recipe.search import Search
+from kdbench.results.run_folder import RunFolder, choose_folder, folder_of
+from kdbench.workflows.searching.outline import SearchOutline
+from kdbench.workflows.searching.ranking import with_ranking
+from kdbench.workflows.searching.subject import subject_of
+from kdbench.workflows.searching.suggesting import require_optuna
+from kdbench.workflows.searching.trials import Trial, Trials
+from kdbench.workflows.stages.start import opened_folder
+from kdbench.workflows.sweep import SweepResults, loses_results, planned_sweep, sweep_recipe
+from kdbench.workflows.sweeping.driver import Driver
+from kdbench.workflows.sweeping.engines import reached
+from kdbench.workflows.sweeping.estimate import part_cost
+from kdbench.workflows.sweeping.searching import Searching
+from kdbench.workflows.sweeping.standing import rename, renamed
+from kdbench.workflows.sweeping.work import Planned
+
+
+def search_recipe(
+    swept: SweptRecipe,
+    out: str | Path | None = None,
+    *,
+    on: str = "local",
+    measure_on: str | None = None,
+    resume: bool = False,
+    targets: Sequence[Target | str | Path] = (),
+    progress: Progress | None = None,
+    command: str = "",
+) -> SweepResults:
+    """Search the space of a recipe's sweep (`load_sweep` with `search`), and report its trials as the sweep's points.
+
+    `on`, `resume` and `targets` are as for `sweep_recipe`. With `resume` the search goes on, and may have more trials,
+    another goal and wider ranges. Raises a KdbenchError before anything starts for what cannot run, and at the end
+    where no trial landed.
+    """
+    require_optuna()
+    progress, _, path = progress or Silent(), targets_of(targets), folder_of(out)
+    swept, trials = _with_trials(swept, path, resume=resume)
+    goal = goal_of(_search(swept).goal)
+    name = subject_of(goal, swept.recipe, swept.points[0])
+    with reached(on, measure_on) as engine_of:
+        planned = planned_sweep(swept, path, progress, resume=resume)
+        engine = engine_of(planned)
+        for line in _outline(swept, planned, trials, engine.slots).lines():
+            progress.note(line)
+        with opened_folder(planned.checked, path, progress, resume=resume, loses=loses_results) as folder:
+            rename(renamed(planned.keys, folder), folder)
+            how: dict[str, Any] = {"slots": engine.slots, "metered": engine.meters}
+            searching = Searching(swept, planned, folder, goal, name, command, progress, **how)
+            with engine.open(folder.path.resolve()):
+                searching.begin(trials)
+                Driver(searching.schedule, engine, searching.prepare, progress, searching.ended).run()
+    points = [trial.values for trial in searching.landed]
+    if not points:
+        fault = searching.fault
+        raise KdbenchError(
+            f"no trial of the search landed: {'all were pruned' if fault is None else fault.message}",
+            "" if fault is None else fault.hint,
+        )
+    chosen, validated = swept.at(points), len(planned.checked.run_data.validation)
+    options: dict[str, Any] = {
+        "on": on,
+        "measure_on": measure_on,
+        "resume": True,
+        "targets": targets,
+        "progress": progress,
+        "command": command,
+    }
+    ranked = partial(with_ranking, swept=chosen, goal=goal, name=name, validated=validated, counts=searching.counts)
+    return sweep_recipe(chosen, folder.path, **options, finish=ranked)
+
+
+def outline_search(
+    swept: SweptRecipe,
+    out: str | Path | None = None,
+    *,
+    on: str = "local",
+    measure_on: str | None = None,
+    resume: bool = False,
+) -> SearchOutline:
+    """Return what `search_recipe` would do; check all that it checks, and write nothing."""
+    require_optuna()
+    swept, trials = _with_trials(swept, folder_of(out), resume=resume)
+    subject_of(goal_of(_search(swept).goal), swept.recipe, swept.points[0])
+    with reached(on, measure_on) as engine_of:
+        planned = planned_sweep(swept, folder_of(out), Silent(), resume=resume)
+        return _outline(swept, planned, trials, engine_of(planned).slots)
+
+
+def _search(swept: SweptRecipe) -> Search:
+    assert swept.table.search is not None, "a search"
+    return swept.table.search
+
+
+def _with_trials(swept: SweptRecipe, out: Path | None, *, resume: bool) -> tuple[SweptRecipe, list[Trial]]:
+    """Return the recipe at the trials that a folder has, and these; the recipe as it is if there are none."""
+    if not resume:
+        return swept, []
+    folder = RunFolder(choose_folder(swept.recipe.name, out, resume=True))
+    trials = Trials(folder).all()
+    for trial in trials:
+        if trial.values.keys() != swept.table.axes.keys():
+            message = f"the search in {folder.path} has the axes {', '.join(trial.values)}"
+            raise InputError(message, "name the same axes; their ranges may differ, and so may the goal")
+    landed = [trial.values for trial in trials if not trial.ended_early]
+    return (swept.at(landed) if landed else swept), trials
+
+
+def _outline(swept: SweptRecipe, planned: Planned, trials: Sequence[Trial], slots: int) -> SearchOutline:
+    search, plan_ = _search(swept), planned.plan
+    parts = [part for part in plan_.parts if part.timed and any(plan_.by_id[id_].entry.axes for id_ in part.jobs)]
+    own = {
+        name for point in swept.points for name, entry in zip(point.models, point.entries, strict=True) if name != entry
+    }
+    each = [planned.costs[job.id] for job in plan_.jobs if job.entry.name in own]
+    count = sum(name != entry for name, entry in zip(swept.points[0].models, swept.points[0].entries, strict=True))
+    training_s = median(each) * count * len(planned.recipe.seeds) if each else 0.0
+    measuring_s = median(part_cost(part, planned.recipe.measure) for part in parts) if parts else 0.0
+    return SearchOutline(
+        goal=search.goal,
+        axes=swept.table.axes,
+        trials=search.trials,
+        known=len(trials),
+        at_once=min(slots, search.trials),
+        prune=search.prune,
+        seeds=planned.recipe.seeds,
+        trial_s=training_s / slots + measuring_s,
+    )

@@ -1,0 +1,107 @@
+"""What a trial came to: the numbers that its goal names, and whether they meet the limits.
+
+The optimiser hears the values themselves. What a person is told is judged as everywhere: a limit is met where the whole
+interval meets it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdbench import statistics
+from kdbench.judge.limits import LimitCheck, Reading, as_reading, check_limit
+from kdbench.recipe.goal import VALIDATED, Goal, Limit, Number
+from kdbench.report.axes import headline
+from kdbench.results.cards import ModelCard
+from kdbench.results.metrics import PAIR_METRICS
+from kdbench.results.records import Interval, RunRecord
+from kdbench.results.verdicts import Outcome
+
+Named = Mapping[str | None, Sequence[str]]
+"""The ids of a trial's models, a seed each, by the names that a goal calls them; None for the one that is searched."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A trial's numbers: `score` is the goal's, `limits` are in the goal's order."""
+
+    score: Reading
+    limits: tuple[Reading, ...]
+    checks: tuple[LimitCheck, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """PASS where all limits are met, FAIL where one is not, else MARGINAL or UNKNOWN."""
+        found = {check.outcome for check in self.checks}
+        worst: tuple[Outcome, ...] = ("FAIL", "UNKNOWN", "MARGINAL")
+        return next((outcome for outcome in worst if outcome in found), "PASS")
+
+    def excess(self, goal: Goal) -> list[float]:
+        """Return how far each limit is exceeded, by the values; a missing number exceeds it by its double."""
+        pairs = zip(goal.limits, self.limits, strict=True)
+        return [1.0 if found.value is None else limit.excess(found.value) for limit, found in pairs]
+
+
+def judged(goal: Goal, record: RunRecord, named: Named, validated: int) -> Judged:
+    """Return what a record says of a trial; `validated` is the number of validation samples."""
+    limits = tuple(reading_of(limit.number, record, named, validated) for limit in goal.limits)
+    checks = tuple(_checked(limit, reading) for limit, reading in zip(goal.limits, limits, strict=True))
+    return Judged(reading_of(goal.number, record, named, validated), limits, checks)
+
+
+def _checked(limit: Limit, reading: Reading) -> LimitCheck:
+    if reading.value is not None and reading.interval is None and limit.number.is_score:
+        reading = Reading(reading.metric, reading.value, Interval(low=reading.value, high=reading.value))
+    return check_limit(reading, limit.side, limit.value, weakest="estimated")
+
+
+def reading_of(number: Number, record: RunRecord, named: Named, validated: int) -> Reading:
+    """Return the number of a trial in a record, a mean over the seeds for a score; or why there is none."""
+    ids = [id_ for id_ in named.get(number.model, ()) if id_ in record.cards]
+    if not ids:
+        return Reading(number.declared, None, reason="the model is missing")
+    if number.is_score:
+        return _score(number, [record.cards[id_] for id_ in ids], validated)
+    axes = {**(headline(record) if number.declared.hardware_dependent else {}), **number.axes}
+    for id_ in ids:  # seeds share their times
+        index = record.pair_index if number.metric in PAIR_METRICS else record.measurement_index
+        found = index.nearest(id_, number.metric, axes) or index.nearest(id_, number.metric, number.axes)
+        if found is not None:
+            return as_reading(found)
+    return Reading(number.declared, None, reason="not measured")
+
+
+def _score(number: Number, cards: Sequence[ModelCard], validated: int) -> Reading:
+    scores = [score for card in cards if (score := validation_score(number.metric, card)) is not None]
+    if not scores:
+        return Reading(number.declared, None, reason="it was not trained here")
+    value, interval = math.fsum(scores) / len(scores), None
+    if number.declared.unit == "share":
+        hits = np.rint(np.array(scores) * validated).astype(np.int64)
+        estimate = statistics.mean_of_shares(hits, np.full(len(hits), validated))
+        if estimate.low is not None and estimate.high is not None:
+            interval = Interval(low=estimate.low, high=estimate.high, level=statistics.LEVEL)
+    return Reading(number.declared, value, interval, n=validated)
+
+
+def validation_score(metric: str, card: ModelCard) -> float | None:
+    """Return the validation score of the weights that a training kept; None without a training."""
+    if card.training is None or not card.training.curve:
+        return None
+    row = card.training.curve[max(card.training.kept_epoch, 1) - 1]
+    value = getattr(row, VALIDATED[metric])
+    return None if value is None else float(value)
+
+
+def told(goal: Goal, result: Judged) -> str:
+    """Return a trial's numbers in words: `top1 97.22 %, latency_p50_ns 31.2 µs: meets the limit`."""
+    readings = zip((goal.number, *(limit.number for limit in goal.limits)), (result.score, *result.limits), strict=True)
+    numbers = [
+        f"{number} {reading.reason or 'n/a' if reading.value is None else number.declared.text(reading.value)}"
+        for number, reading in readings
+    ]
+    ends = {"PASS": "meets the limits", "FAIL": "misses a limit", "MARGINAL": "may meet the limits"}
+    how = f": {ends.get(result.outcome, 'limits unknown')}" if goal.limits else ""
+    return ", ".join(numbers) + how

@@ -1,0 +1,50 @@
+"""The trials of a finished search in its record: their numbers, in the order of the goal, those within limits first."""
+
+from collections.abc import Mapping
+
+from kdbench.judge.limits import LimitCheck, Reading
+from kdbench.recipe.goal import Goal
+from kdbench.recipe.loading import SweptRecipe
+from kdbench.results.records import RunRecord
+from kdbench.results.searches import KEY, Found, Limited, SearchPoint, SearchSummary
+from kdbench.workflows.searching.judged import Judged, judged
+from kdbench.workflows.searching.subject import names_at
+
+_FIRST = ("PASS", "MARGINAL", "UNKNOWN", "FAIL")
+
+
+def with_ranking(
+    record: RunRecord, swept: SweptRecipe, goal: Goal, name: str, validated: int, counts: Mapping[str, int]
+) -> RunRecord:
+    """Return a record whose protocol has the search: its goal, `counts` of its trials, and its points in order.
+
+    `name` is the entry that is searched, `validated` how many samples the validation part has.
+    """
+    found: list[tuple[tuple[float, ...], SearchPoint]] = []
+    for point in swept.points:
+        named = names_at(point, name, swept.recipe.seeds)
+        if not any(id_ in record.cards for id_ in named[None]):
+            continue  # it failed, which the sweep says
+        result = judged(goal, record, named, validated)
+        limits = tuple(_found(*pair) for pair in zip(result.limits, result.checks, strict=True))
+        known = {"values": dict(point.values), "score": _found(result.score), "limits": limits}
+        model = next(id_ for id_ in named[None] if id_ in record.cards)
+        found.append((_order(goal, result), SearchPoint(model=model, outcome=result.outcome, **known)))
+    points = tuple(point for _, point in sorted(found, key=lambda pair: pair[0]))
+    told = tuple(Limited(text=str(limit), metric=limit.number.metric) for limit in goal.limits)
+    summary = SearchSummary(goal=str(goal), metric=goal.number.metric, limits=told, points=points, **counts)
+    return record.model_copy(update={"protocol": {**record.protocol, KEY: summary.model_dump(mode="json")}})
+
+
+def _order(goal: Goal, result: Judged) -> tuple[float, ...]:
+    """Return a key that sorts by outcome; among points that miss limits the nearest come first, then the best."""
+    value = result.score.value
+    score = float("inf") if value is None else -value if goal.side == "max" else value
+    excess = sum(max(one, 0.0) for one in result.excess(goal)) if result.outcome in {"FAIL", "UNKNOWN"} else 0.0
+    return (_FIRST.index(result.outcome), excess, score)
+
+
+def _found(reading: Reading, check: LimitCheck | None = None) -> Found:
+    reason = "" if reading.value is not None else reading.reason or "not measured"
+    outcome = None if check is None else check.outcome
+    return Found(value=reading.value, interval=reading.interval, reason=reason, outcome=outcome)

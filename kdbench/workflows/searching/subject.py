@@ -1,0 +1,59 @@
+"""Which model of a recipe a search is about, and what its goal's names stand for at a trial."""
+
+from collections.abc import Sequence
+
+from kdbench.errors import InputError
+from kdbench.recipe import Recipe, Student
+from kdbench.recipe.goal import Goal
+from kdbench.recipe.points import Point
+from kdbench.registry import suggestion
+from kdbench.workflows.searching.judged import Named
+
+
+def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
+    """Return the entry of the recipe that a goal is about: the one it names, or else the student that the axes change.
+
+    Raises InputError where there are several, and for a name that the recipe does not have.
+    """
+    for number in goal.numbers:
+        if number.model is not None and number.model not in point.entries:
+            hint = suggestion(number.model, point.entries)
+            raise InputError(f"goal {str(goal)!r}: the recipe has no model {number.model!r}", hint)
+    name = goal.number.model or _changed(goal, recipe, point)
+    trained = {entry.name for entries in (recipe.teacher, recipe.student) for entry in entries}
+    for number in goal.numbers:
+        if number.is_score and dict(zip(point.entries, point.models, strict=True))[number.model or name] not in trained:
+            hint = "a variant is scored on the test part alone: name the model that it is made of; limit its costs"
+            raise InputError(f"goal {str(goal)!r}: {number.model or name} has no validation score", hint)
+    return name
+
+
+def _changed(goal: Goal, recipe: Recipe, point: Point) -> str:
+    students = {student.name: student for student in recipe.student}
+    pairs = zip(point.entries, point.models, strict=True)
+    changed = [(entry, students[model]) for entry, model in pairs if entry != model and model in students]
+    learning = [entry for entry, student in changed if student.terms]
+    names = (
+        learning
+        or [entry for entry, _ in changed]
+        or [e for e, m in zip(point.entries, point.models, strict=True) if e != m]
+    )
+    if len(names) > 1:
+        message = f"goal {str(goal)!r}: the axes change {', '.join(names)}"
+        raise InputError(message, f"say which one counts: {goal.side} {goal.number} of {names[0]}")
+    return names[0]
+
+
+def names_at(point: Point, name: str, seeds: Sequence[int]) -> Named:
+    """Return the ids of a point's models, by the entries they come from; None stands for the entry `name`."""
+    suffixes = [f"-seed{seed}" for seed in seeds] if len(seeds) > 1 else [""]
+    pairs = zip(point.entries, point.models, strict=True)
+    ids: dict[str | None, Sequence[str]] = {
+        entry: [f"{model}{suffix}" for suffix in suffixes] for entry, model in pairs
+    }
+    return {**ids, None: ids[name]}
+
+
+def independents_change(recipe: Recipe) -> bool:
+    """Return whether students that learn from labels alone differ between points: others are compared with them."""
+    return any(isinstance(one, Student) and not one.terms and one.axes for one in recipe.student)

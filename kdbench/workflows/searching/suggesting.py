@@ -1,0 +1,161 @@
+"""The values of a search's next trial, by Optuna: a function of the trials before it, which keeps nothing.
+
+The tree-structured Parzen estimator (Bergstra et al. 2011) with constraints is told of every trial anew, and its random
+numbers depend on the trial's number alone. A search that is resumed therefore chooses as one that never ended.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from kdbench import extras
+from kdbench.data.selection import key_of
+from kdbench.recipe.goal import Goal
+from kdbench.recipe.search import Choices, Range, space_size
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+
+_TRIES = 20  # for values that were not tried yet
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial as the optimiser hears of it.
+
+    `score` is the goal's number, None while it runs, and where it `failed`. `excess` is how far each limit is exceeded,
+    empty where nobody knows. A pruned trial has the `epochs` that it took, and the score that it had by then.
+    """
+
+    values: Mapping[str, Any]
+    score: float | None = None
+    excess: Sequence[float] = ()
+    failed: bool = False
+    epochs: int | None = None
+
+
+def require_optuna() -> None:
+    """Raise InputError, with the line that installs it, unless Optuna is there."""
+    extras.require("search", "a search")
+
+
+def suggested(
+    axes: Mapping[str, Choices], goal: Goal, tried: Sequence[Tried], number: int, seed: int
+) -> dict[str, Any] | None:
+    """Return the values of trial `number`; None where every point of the space was tried."""
+    known = {_text(trial.values) for trial in tried}
+    size = space_size(axes)
+    if size is not None and len(known) >= size:
+        return None
+    values: dict[str, Any] = {}
+    for attempt in range(_TRIES):
+        values = _asked(axes, goal, tried, key_of(seed, number, attempt) % 2**32)
+        if _text(values) not in known:
+            return values
+    return values if size is None else next(point for point in _points(axes) if _text(point) not in known)
+
+
+def _asked(axes: Mapping[str, Choices], goal: Goal, tried: Sequence[Tried], seed: int) -> dict[str, Any]:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = {key: _Axis(choices) for key, choices in axes.items()}
+    excess: dict[int, Sequence[float]] = {}
+
+    def constraints(trial: Any) -> Sequence[float]:
+        return excess.get(trial.number) or [0.0] * len(goal.limits)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's, about what it calls experimental
+        sampler = optuna.samplers.TPESampler(
+            seed=seed, constant_liar=True, constraints_func=constraints if goal.limits else None
+        )
+        study = optuna.create_study(direction="maximize" if goal.side == "max" else "minimize", sampler=sampler)
+        distributions = {key: axis.distribution for key, axis in space.items()}
+        for trial in tried:
+            if not trial.failed and all(space[key].holds(value) for key, value in trial.values.items()):
+                _tell(study, trial, space, distributions, excess)
+        params = study.ask(distributions).params
+    return {key: space[key].value(param) for key, param in params.items()}
+
+
+def _tell(
+    study: "Study",
+    trial: Tried,
+    space: "Mapping[str, _Axis]",
+    distributions: "dict[str, BaseDistribution]",
+    excess: dict[int, Sequence[float]],
+) -> None:
+    """Tell the study of a trial; one that runs stays open, which keeps others away from its values."""
+    import optuna
+
+    study.enqueue_trial({key: space[key].param(value) for key, value in trial.values.items()})
+    asked = study.ask(distributions)
+    excess[asked.number] = trial.excess
+    if trial.score is None or not math.isfinite(trial.score):
+        return
+    if trial.epochs is not None:
+        asked.report(trial.score, trial.epochs)
+        study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+    else:
+        study.tell(asked, trial.score)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """An axis as a distribution of Optuna's, and its values as parameters; listed values are their JSON texts."""
+
+    choices: Choices
+    texts: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        listed = () if isinstance(self.choices, Range) else self.choices
+        object.__setattr__(self, "texts", [_text(value) for value in listed])
+
+    @property
+    def distribution(self) -> "BaseDistribution":
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if not isinstance(self.choices, Range):
+            return CategoricalDistribution(self.texts)
+        low, high, step, log = self.choices.low, self.choices.high, self.choices.step, self.choices.log
+        if self.choices.whole:
+            return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+        return FloatDistribution(float(low), float(high), log=log, step=None if step is None else float(step))
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a value is of the axis, which an earlier call may have been given otherwise."""
+        if not isinstance(self.choices, Range):
+            return _text(value) in self.texts
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and bool(self.distribution._contains(value))  # noqa: SLF001 - what `enqueue_trial` would warn of
+
+    def param(self, value: Any) -> Any:
+        return value if isinstance(self.choices, Range) else _text(value)
+
+    def value(self, param: Any) -> Any:
+        if isinstance(self.choices, Range):
+            return self.choices.rounded(param)
+        return self.choices[self.texts.index(param)]
+
+
+def _points(axes: Mapping[str, Choices]) -> Iterator[dict[str, Any]]:
+    """Yield every point of a space that can be counted."""
+    values = []
+    for choices in axes.values():
+        if isinstance(choices, Range):
+            step = choices.step or 1
+            values.append([choices.rounded(choices.low + n * step) for n in range(choices.count or 0)])
+        else:
+            values.append(list(choices))
+    for point in product(*values):
+        yield dict(zip(axes, point, strict=True))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
