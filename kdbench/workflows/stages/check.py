@@ -31,6 +31,7 @@ from kdbench.workflows.study.pruned import options_of
 from kdbench.workflows.study.pruned_latency import require_reachable
 from kdbench.workflows.study.ready_teachers import TeacherForm, bench_model, form_of, is_onnx_teacher, onnx_network
 from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.study.teachers import is_cached, stored_teacher
 from kdbench.workflows.study.user_code_checks import (
     require_least_batch,
     require_usable_methods,
@@ -82,7 +83,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
                 require_least_batch(job, terms, network, teachers, training_of(job).batch, run_data)
         recordings[job.entry.name] = of_network | of_terms | recordings.get(job.entry.name, Recording())
         if not job.parts:
-            networks.is_cached(job.entry, terms, training_of(job))
+            is_cached(job.entry, terms, training_of(job))
         _require_stored_logits(job, terms, run_data)
         if job.start is not None:
             _require_start(job, job.start, network, run_data)
@@ -95,7 +96,7 @@ def _require_stored_logits(job: Job, terms: Sequence[ScheduledTerm], run_data: R
     if any(term.method.needs_teacher for term in terms):
         for teacher in job.teachers:
             if teacher.logits is not None:
-                networks.stored_teacher(job, teacher, run_data)
+                stored_teacher(job, teacher, run_data)
 
 
 def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) -> None:

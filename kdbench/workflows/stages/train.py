@@ -39,6 +39,7 @@ from kdbench.workflows.study.plan import Job, training_of
 from kdbench.workflows.study.pruned import timing_of
 from kdbench.workflows.study.ready_teachers import is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.study.teachers import build_teachers
 
 BuildPeer = Callable[[Model | None, int], nn.Module]
 
@@ -160,7 +161,7 @@ def train_one(
         part.split, training.batch, train=True, augment=job.entry.data.augment, seed=job.seed,
         classes=dataset.classes, class_weights=weights, accumulate=training.accumulate, **placement,
     )  # fmt: skip
-    teachers = networks.build_teachers(job, teacher_networks, terms, batches, training, run_data, folder, progress)
+    teachers = build_teachers(job, teacher_networks, terms, batches, training, run_data, folder, progress)
     if isinstance(job.entry, Student) and not job.parts:
         objective = student_objective(job.entry, terms, teachers, task, weights)
     else:

@@ -1,7 +1,5 @@
-"""The networks of a recipe's jobs: with fresh, initial or trained weights, or as teachers, live or cached."""
+"""The networks of a recipe's jobs: with fresh, initial or trained weights, or ready to teach."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,25 +7,21 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from kdbench import models, storage
-from kdbench.data.augment import slot_count
-from kdbench.data.batches import Batches
+from kdbench import models
 from kdbench.data.dataset import Dataset
 from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights
-from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.pruning import prune, prune_about
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
-from kdbench.distill.teaching.stored_logits import ArrayTeacher, StoredLogits, load_logits
-from kdbench.distill.teaching.teachers import LiveTeacher, Teacher, cached_teacher
+from kdbench.distill.teaching.stored_logits import StoredLogits
 from kdbench.distill.training import fit
-from kdbench.errors import InputError, StorageError
+from kdbench.errors import InputError
 from kdbench.export.state_dicts import Candidate
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.staged import Fused
 from kdbench.plugins import describe_failure
 from kdbench.plugins.seeding import seeded
-from kdbench.progress import Progress, Silent
-from kdbench.recipe import Measure, Model, Student, Trained, Training
+from kdbench.progress import Silent
+from kdbench.recipe import Measure, Model, Student, Trained
 from kdbench.results.cards import Origin
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.study import pruned
@@ -202,111 +196,3 @@ def zeros(dataset: Dataset, input_shape: tuple[int, ...]) -> torch.Tensor:
     split = dataset.test or dataset.train
     tokens = split is not None and split.inputs.dtype == np.int64
     return torch.zeros((2, *input_shape), dtype=torch.int64 if tokens else torch.float32)
-
-
-def build_teachers(
-    job: Job,
-    networks: Sequence[nn.Module],
-    terms: Sequence[ScheduledTerm],
-    batches: Batches,
-    training: Training,
-    run_data: RunData,
-    folder: RunFolder,
-    progress: Progress,
-) -> list[Teacher]:
-    """Return a job's teachers, one for each of `networks`; none if no term needs a teacher.
-
-    `batches` are of the job's part of `run_data`, for which missing caches are filled.
-    """
-    if not any(term.method.needs_teacher for term in terms):
-        return []
-    cached, content = is_cached(job.entry, terms, training), run_data.part_of(job.entry.data).content
-    exact = batches.labels.dtype == np.float32  # predicted numbers
-    options: dict[str, Any] = {"precision": training.precision, "images": content, "exact": exact, "progress": progress}
-
-    def build(teacher: Job, network: nn.Module) -> Teacher:
-        if teacher.logits is not None:
-            return stored_teacher(job, teacher, run_data)
-        if not cached:
-            return LiveTeacher(network, channels_last=batches.channels_last)
-        return cached_teacher(_cache_folder(folder), network, _identity(teacher, run_data, folder), batches, **options)
-
-    return [build(teacher, network) for teacher, network in zip(job.teachers, networks, strict=True)]
-
-
-def stored_teacher(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
-    """Return the teacher that is an array, for a job's training part.
-
-    Raises InputError where the array does not fit the data, and for a job whose images change.
-    """
-    assert teacher.logits is not None, "only a teacher of logits is an array"
-    augment, name = job.entry.data.augment, job.entry.name
-    if augment.mixes or augment.distinct_views > 1 or augment.transform is not None:
-        message = f"student {name!r} sees changed images, and {teacher.entry.name!r} has logits of unchanged ones"
-        raise InputError(message, f'set student.{name}.data.augment = "none"')
-    samples = run_data.part_of(job.entry.data).split.samples
-    total = len(run_data.train) + len(run_data.validation)
-    return ArrayTeacher(load_logits(teacher.logits, samples, run_data.dataset.outputs, total=total))
-
-
-def is_cached(entry: Trained, terms: Sequence[ScheduledTerm], training: Training) -> bool:
-    """Return whether the teachers' logits are computed before the training and cached.
-
-    With `cache` "auto" they are if that is exact, apart from rounding to float16, and no more work than running the
-    teachers at every step. Raises InputError if `cache` is "on" and cached logits would be wrong.
-    """
-    if not isinstance(entry, Student) or entry.cache == "off":
-        return False
-    teacher_terms = [term for term in terms if term.method.needs_teacher]
-    obstacle = _cache_obstacle(entry, teacher_terms)
-    if entry.cache == "on":
-        if obstacle is None:
-            return True
-        message = f"student {entry.name!r} asks for cached logits, but {obstacle}"
-        raise InputError(message, 'choose cache = "auto" or "off"')
-    epochs = sum(any(term.is_active(epoch) for term in teacher_terms) for epoch in range(training.last_epoch))
-    return obstacle is None and (slot_count(entry.data.augment) or 0) <= epochs
-
-
-def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) -> str | None:
-    """Return why cached logits would differ from the teacher's on the student's images, or would not be enough."""
-    augment = student.data.augment
-    if not teacher_terms:
-        return "no term needs a teacher"
-    if augment.mixes:
-        return "mixup and cutmix make images that the teacher has not seen before"
-    if augment.transform is not None:
-        return "its transform makes images that the teacher has not seen before"
-    if slot_count(augment) is None:
-        views = f"{augment.distinct_views} views, too many to cache"
-        return f"its images come in {views}; data.augment.views = 16 shows each in 16"
-    if any(term.method.teacher_layers for term in teacher_terms):
-        return "a term needs the teacher's features, and only logits are cached"
-    return None
-
-
-def _cache_folder(folder: RunFolder) -> Path:
-    """Create and return the folder of cached logits: in the run's folder, or in KDBENCH_CACHE, which runs can share."""
-    shared = storage.shared_cache()
-    try:
-        return storage.make_folder((shared or folder.path / "cache") / "teacher-logits")
-    except StorageError as error:
-        if shared is None:
-            raise
-        raise StorageError(error.message, "set KDBENCH_CACHE to a folder you may write to, or unset it") from error
-
-
-def _identity(job: Job, run_data: RunData, folder: RunFolder) -> str:
-    """Return a hash of a teacher's network: its architecture and its weights, and how its input differs."""
-    model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
-    form = form_of(job, run_data)
-    if form is None or form.facts is None:
-        model["weights"] = storage.sha256(folder.checkpoint(job.id) / fit.WEIGHTS)
-    else:
-        assert job.weights is not None, "an ONNX teacher has a file"
-        model["weights"] = file_hash(job.weights)
-    if form is not None:
-        model["input"] = {"columns": form.classes and form.classes.columns, **form.spec.model_dump(mode="json")}
-    if job.code:
-        model["code"] = job.code
-    return storage.content_hash(model)

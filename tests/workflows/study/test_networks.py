@@ -10,7 +10,7 @@ from kdbench.distill.objective import ScheduledTerm
 from kdbench.errors import InputError
 from kdbench.recipe import Model, Student, Teacher, Training
 from kdbench.workflows.study import networks
-from kdbench.workflows.study.networks import is_cached
+from kdbench.workflows.study.teachers import is_cached
 
 
 class MethodStub(nn.Module):
