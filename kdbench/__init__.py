@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 try:
     from kdbench._version import __version__  # written by the build, from the last tag
 except ImportError:  # a copy of the sources that was never built
-    __version__ = "0.1.0"
+    __version__ = "0.1.0.dev0"
 
 __all__ = [
     "CallableTimes",

@@ -16,7 +16,7 @@ SITE = ROOT / "docs" / "site"
 def build(monkeypatch):
     monkeypatch.syspath_prepend(SITE)
     yield importlib.import_module("build")
-    for name in ("build", "reference"):
+    for name in ("build", "reference", "examples"):
         sys.modules.pop(name, None)
 
 
@@ -98,3 +98,23 @@ def test_reference_has_every_metric(reference):
 
     rows = re.findall(r"^\| `(\w+)` \|", reference.metrics(), re.MULTILINE)
     assert rows == [*METRICS, *PAIR_METRICS]
+
+
+def test_reference_names_the_public_members_of_a_value(reference):
+    blocks = {block.splitlines()[0]: block for block in reference.api().split("\n\n")}
+    assert '["regressions", "exit_code", "read", "write", "to_json"]' in blocks["::: kdbench.api.decisions.Comparison"]
+    assert "members: false" in blocks["::: kdbench.results.records.Pair"]
+    assert "options" not in blocks["::: kdbench.api.results.Results"]
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        ("Add.\n\n>>> 1 + 1\n2", "Add.\n\n```pycon\n>>> 1 + 1\n2\n```"),
+        ("Add.\n\n    >>> f(\n    ...     1)\n    2\n\nIt.", "Add.\n\n```pycon\n>>> f(\n...     1)\n2\n```\n\nIt."),
+        ("No example: a >>> b.", "No example: a >>> b."),
+    ],
+)
+def test_examples_are_code(build, docstring, expected):
+    pytest.importorskip("griffe")
+    assert importlib.import_module("examples").fenced(docstring) == expected

@@ -23,7 +23,7 @@ import reference
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "https://github.com/kdbench/kdbench"
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/*.md", "reports/**/*.md")
-ASSETS = ("docs/**/*.svg", "reports/**/*.svg", "reports/**/*.html", "reports/**/*.json")
+ASSETS = ("docs/*.ipynb", "docs/**/*.svg", "reports/**/*.svg", "reports/**/*.html", "reports/**/*.json")
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")
 _FENCE = re.compile(r"^\s*(```|~~~)")
 

@@ -1,6 +1,7 @@
 """The pages of the reference, generated from the code: commands, keys of a recipe, metrics, names and Python API."""
 
 import inspect
+import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args, get_origin
@@ -11,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 import kdbench
 from kdbench import recipe
+from kdbench.api import PUBLIC_MEMBERS
 from kdbench.cli.application import application
 from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric
 
@@ -54,9 +56,17 @@ def metrics() -> str:
 
 def api() -> str:
     """Return the page of the public Python names, for mkdocstrings to fill."""
-    blocks = [f"::: {_path(name)}" for name in kdbench.__all__ if not name.startswith("_")]
+    blocks = [_documented(name) for name in kdbench.__all__ if not name.startswith("_")]
     intro = "`import kdbench` loads a name's module when the name is used."
     return "\n\n".join(["# Python API", intro, *blocks]) + "\n"
+
+
+def _documented(name: str) -> str:
+    """Return the block of a name; of a value, those of its members that are public."""
+    chosen = PUBLIC_MEMBERS.get(name)
+    options = {} if chosen is None else {"members": list(chosen) or False, "inherited_members": bool(chosen)}
+    lines = [f"      {key}: {json.dumps(value)}" for key, value in options.items()]
+    return "\n".join([f"::: {_path(name)}", *(["    options:"] if lines else []), *lines])
 
 
 def _path(name: str) -> str:

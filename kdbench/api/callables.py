@@ -36,7 +36,7 @@ CAVEATS = (
 """What holds for the times of model files, and cannot be promised for a function."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CallableTimes:
     """The latencies of one function, or of two that took turns.
 
@@ -84,6 +84,8 @@ class CallableTimes:
                 f"{self.ratio.teacher} takes {self.ratio.value:.3g}{bounds} times as long as {self.ratio.student}"
             )
         return "\n".join([*lines, *(f"note: {caveat}" for caveat in self.caveats)])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"

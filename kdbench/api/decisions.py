@@ -34,6 +34,12 @@ class Verdict(_Displayed, verdicts.Verdict):
     `best` is the best model that is READY, else None; `models` has each candidate with its criteria: value, limit,
     outcome, reason and remedy. `example` says that the target's numbers are only examples. `measured_on` is the machine
     in words, `device` its name where it is a device whose results were merged; `cautions` are its warnings' codes.
+
+        >>> verdict = kdbench.judge("runs/digits", "server-cpu")
+        >>> verdict.outcome, verdict.exit_code, verdict.best
+        ('INCONCLUSIVE', 2, None)
+        >>> verdict.nearest.model, [criterion.metric for criterion in verdict.nearest.missing]
+        ('student', ['latency_p50_ns', 'latency_p99_ns', 'peak_memory_bytes'])
     """
 
     def _in_a_line(self) -> str:
@@ -59,6 +65,11 @@ class Comparison(_Displayed, comparisons.Comparison):
     inconclusive, improved or same; `regressions` are the rows that got worse. `lost` models, which only the base has,
     make it inconclusive at best; `added` are models that only the new state has. `remeasured` says that both states
     were measured side by side on `machine`. `identical` models have the same file in both states.
+
+        >>> models = {"teacher": "student"}
+        >>> comparison = kdbench.compare("runs/digits", "runs/digits", models=models, metrics=["top1", "macs"])
+        >>> comparison.overall, comparison.exit_code, [row.metric for row in comparison.regressions]
+        ('improved', 0, [])
     """
 
     def _in_a_line(self) -> str:

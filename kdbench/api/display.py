@@ -11,7 +11,11 @@ from kdbench.report.table import Table
 
 @dataclass(frozen=True)
 class ShownTable:
-    """A table of the report. As text it is Markdown; a notebook displays it as HTML."""
+    """A table of the report. As text it is Markdown; a notebook displays it as HTML.
+
+    >>> print(str(kdbench.Results.read("runs/digits").table()).splitlines()[0][:20])
+    | Model | Top-1 | To
+    """
 
     table: Table
 
@@ -29,7 +33,12 @@ class ShownTable:
 
 @dataclass(frozen=True)
 class ShownFigure:
-    """A figure of the report; a notebook displays it. `svg` is its text, `caption` says how to read it."""
+    """A figure of the report; a notebook displays it. `svg` is its text, `caption` says how to read it.
+
+    >>> figure = kdbench.Results.read("runs/digits").plot("accuracy_size")
+    >>> figure.svg.rstrip().endswith("</svg>"), len(figure.caption) > 0
+    (True, True)
+    """
 
     drawing: Drawing
 
@@ -44,7 +53,11 @@ class ShownFigure:
         return self.drawing.caption
 
     def save(self, path: str | Path) -> Path:
-        """Write the SVG file and return its path; raises StorageError."""
+        """Write the SVG file and return its path; raises StorageError.
+
+        >>> kdbench.Results.read("runs/digits").plot("accuracy_size").save("runs/figure.svg").name
+        'figure.svg'
+        """
         storage.write_text(Path(path), self.svg)
         return Path(path)
 

@@ -5,8 +5,9 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from kdbench.api.finishing import finished, required
 from kdbench.api.progress import shown
-from kdbench.api.results import Results, results_of
+from kdbench.api.results import Results
 from kdbench.judge.target import Target
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
@@ -56,6 +57,7 @@ def bench(
     weights: Sequence[str] = (),
     out: str | Path | None = None,
     targets: Sequence[Target | str | Path] = (),
+    log: str | Sequence[str] = (),
     name: str = "bench",
     progress: Progress | None = None,
     **inputs: Unpack[Inputs],
@@ -73,15 +75,17 @@ def bench(
     reference of the ratios, or `teacher`, the id of another (the file's name without suffix), or the reference of each
     id. `data` is a data set's name, `folder:PATH` or `npz:PATH`; with `accuracy=False` none is needed. The other
     keywords on inputs (`data_root`, `mean`, `std`, `resize`, `crop`, …) are the options of `kdbench bench`.
-    `measure` says what to measure, how precisely and for how long. `targets` are judged at the end. Without `out` the
+    `measure` says what to measure, how precisely and for how long. `targets` are judged at the end. `log` names
+    experiment trackers that get the results: mlflow, tensorboard or wandb, each with its extra. Without `out` the
     folder is a new one below runs/.
 
-    Raises InputError for files, data and options that do not fit, MissingExtraError, and MeasurementError if a model
-    could not be run; what was measured is in the folder then.
+    Raises InputError for files, data and options that do not fit, and for a tracker that fails, MissingExtraError, and
+    MeasurementError if a model could not be run; what was measured is in the folder then.
     """
     fed: dict[str, Any] = dict(inputs)
     if fed.get("data_root") is not None:
         fed["data_root"] = str(fed["data_root"])
+    loggers = required(log)
     with shown(progress) as displayed:
         results = bench_models(
             paths,
@@ -95,7 +99,7 @@ def bench(
             targets=targets,
             progress=displayed,
         )
-    return results_of(results)
+        return finished(results, loggers, displayed)
 
 
 def _signature() -> Signature:

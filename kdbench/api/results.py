@@ -20,8 +20,6 @@ from kdbench.results.run_folder import RunFolder
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kdbench.workflows.stages.results import RunResults
-
 _SHOWN = ("summary", "ratios")  # what a cell displays
 
 
@@ -38,6 +36,8 @@ class Results:
         True
         >>> run.ratio("student", "macs_ratio").value
         37.0
+        >>> run.record.name, run.folder.name, run.verdicts
+        ('bench', 'digits', ())
 
     Unpacked, it is the record and the folder: `record, folder = kdbench.run("digits")`.
     """
@@ -181,12 +181,6 @@ class Results:
     def _require(self, model: str) -> None:
         if model not in self.record.cards:
             raise InputError(f"the record has no model {model!r}", suggestion(model, self.models))
-
-
-def results_of(results: "RunResults") -> Results:
-    """Return a workflow's results for the API; raises MeasurementError if a model could not be run."""
-    results.raise_on_failed_models()
-    return Results(Content(results.record, results.verdicts, results.samples), results.folder.path)
 
 
 def _at(axes: dict[str, str | int]) -> str:

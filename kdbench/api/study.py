@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from kdbench import extras
+from kdbench.api.finishing import finished, required
 from kdbench.api.progress import shown
-from kdbench.api.results import Results, results_of
+from kdbench.api.results import Results
 from kdbench.judge.target import Target
 from kdbench.machine.waiting import settle_waiting
 from kdbench.progress import Progress
@@ -68,6 +69,7 @@ class Study:
         *,
         resume: bool = False,
         targets: Sequence[Target | str | Path] = (),
+        log: str | Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Results:
         """Train, export, measure, judge and report; return the results. It needs the extra `train`.
@@ -75,10 +77,11 @@ class Study:
             >>> kdbench.Study.from_toml("study.toml").run(out="runs/x", resume=True).models
             ('teacher', 'student')
 
-        `resume` goes on with the run in `out`. `targets` are judged at the end. Without `out` the folder is a new one
-        below runs/. Raises KdbenchError for what a user can mend; finished stages stay in the folder.
+        `resume` goes on with the run in `out`. `targets` are judged at the end. `log` names experiment trackers that
+        get the results: mlflow, tensorboard or wandb. Without `out` the folder is a new one below runs/. Raises
+        KdbenchError for what a user can mend; finished stages stay in the folder.
         """
-        return run(self, out, resume=resume, targets=targets, progress=progress)
+        return run(self, out, resume=resume, targets=targets, log=log, progress=progress)
 
     def train(self, out: str | Path | None = None, *, resume: bool = False, progress: Progress | None = None) -> Path:
         """Train the networks alone and return the folder; `run` with `resume` continues from it.
@@ -100,6 +103,7 @@ def run(
     *,
     resume: bool = False,
     targets: Sequence[Target | str | Path] = (),
+    log: str | Sequence[str] = (),
     progress: Progress | None = None,
     command: str = "",
 ) -> Results:
@@ -108,15 +112,18 @@ def run(
         >>> kdbench.run("study.toml", "runs/x", resume=True).record.kind
         'run'
 
-    `resume` goes on with the run in `out`. `targets`, which may be names or paths, are judged at the end. `command` is
-    what re-creates the run; reports show it. Raises KdbenchError for what a user can mend.
+    `resume` goes on with the run in `out`. `targets`, which may be names or paths, are judged at the end. `log` names
+    experiment trackers that get the results: mlflow, tensorboard or wandb, each with its extra; a recipe's `track` logs
+    the trainings, too. `command` is what re-creates the run; reports show it. Raises KdbenchError for what a user can
+    mend.
     """
     loaded = _loaded(recipe, "kdbench.run")
+    loggers = required(log, loaded.track)
     from kdbench.workflows.run import run_recipe
 
     with shown(progress) as displayed:
         results = run_recipe(loaded, out, resume=resume, targets=targets, progress=displayed, command=command)
-    return results_of(results)
+        return finished(results, loggers, displayed)
 
 
 def train(

@@ -39,6 +39,10 @@ class Recipe(Value):
     student or another variant, compressed after training.
     `track` names the experiment trackers that log each training. `reported` are a study's own numbers, which the report
     compares with those of the run.
+
+        >>> recipe = kdbench.load_recipe("digits")
+        >>> recipe.name, [student.name for student in recipe.student], len(recipe.hash())
+        ('digits', ['student-alone', 'student-kd', 'student-hint'], 64)
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
@@ -199,6 +203,9 @@ class Recipe(Value):
 
     def hash(self) -> str:
         """Return the SHA-256 of the resolved recipe.
+
+            >>> kdbench.load_recipe("digits").hash() == kdbench.load_recipe("digits").hash()
+            True
 
         Trackers, a study's numbers, and the location of the recipe's file, data and weights are left out.
         """

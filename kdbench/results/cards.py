@@ -193,6 +193,10 @@ class ModelCard(StoredValue):
     `pruned` for a network that is smaller than its `architecture`. `file` and `weights`, the .safetensors file of the
     exported network, are relative to the run's folder. `targets`
     name the numbers that a regression predicts, in their own unit: no output is scaled; a classifier has none.
+
+        >>> card = kdbench.RunRecord.read("runs/digits").cards["student"]
+        >>> card.input_shape, card.outputs, card.parameters
+        ((1, 8, 8), 10, 650)
     """
 
     file_kind = "model card"

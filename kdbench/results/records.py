@@ -76,6 +76,10 @@ class Measurement(_Result):
     `model` is a card's id, `n` the number of samples, `source` the instrument, `hint` how to obtain a missing value.
     `interval` holds the long-run value on this machine. Where runs differ by more than one run shows, `within_run` is
     what this run's own samples give; it serves to compare numbers of one run.
+
+        >>> top1 = kdbench.Results.read("runs/digits").find("student", "top1")
+        >>> top1.unit, top1.status, top1.n, top1.interval.low < top1.value < top1.interval.high
+        ('share', 'ok', 359, True)
     """
 
     model: str
@@ -95,7 +99,12 @@ class Measurement(_Result):
 
 
 class Pair(_Result):
-    """One metric of a student relative to its teacher (a ratio is teacher over student)."""
+    """One metric of a student relative to its teacher (a ratio is teacher over student).
+
+    >>> pair = kdbench.Results.read("runs/digits").ratio("student", "size_ratio")
+    >>> pair.teacher, pair.student, pair.value > 30
+    ('teacher', 'student', True)
+    """
 
     teacher: str
     student: str
@@ -235,6 +244,12 @@ class RunRecord(StoredValue):
     `recipe` is the resolved recipe with its defaults, `protocol` the settings of the measurement, `command` the command
     that re-creates the record. `layers` are in execution order, if a profile was requested. `devices` are those whose
     results were merged (`results.devices`).
+
+        >>> record = kdbench.RunRecord.read("runs/digits")
+        >>> [(id_, card.classes) for id_, card in record.cards.items()]
+        [('teacher', 10), ('student', 10)]
+        >>> {measurement.metric for measurement in record.measurements} >= {"top1", "macs", "size_bytes"}
+        True
     """
 
     file_kind = "record"
@@ -304,15 +319,27 @@ class RunRecord(StoredValue):
         return copied
 
     def find(self, model: str, metric: str, **axes: str | int) -> Measurement | None:
-        """Return the measurement of `metric` of `model` at `axes` with the fewest further axes, or None."""
+        """Return the measurement of `metric` of `model` at `axes` with the fewest further axes, or None.
+
+        >>> kdbench.RunRecord.read("runs/digits").find("student", "macs").value
+        640.0
+        """
         return self.measurement_index.nearest(model, metric, axes)
 
     def find_pair(self, student: str, metric: str, **axes: str | int) -> Pair | None:
-        """Return the pair `metric` of `student` at `axes` with the fewest further axes, or None."""
+        """Return the pair `metric` of `student` at `axes` with the fewest further axes, or None.
+
+        >>> kdbench.RunRecord.read("runs/digits").find_pair("student", "macs_ratio").value
+        37.0
+        """
         return self.pair_index.nearest(student, metric, axes)
 
     def hash(self) -> str:
-        """Return the content hash, by which a verdict identifies its record."""
+        """Return the content hash, by which a verdict identifies its record.
+
+        >>> len(kdbench.RunRecord.read("runs/digits").hash())
+        64
+        """
         if "hash" not in self.derived:
             self.derived["hash"] = storage.content_hash(self.to_json())
         value: str = self.derived["hash"]
@@ -322,6 +349,9 @@ class RunRecord(StoredValue):
     @nothing_to_collect()
     def read(cls, path: str | Path) -> Self:
         """Read the record of a run: `path` is its folder, its record or one of its reports, as for `RunFolder.of`.
+
+            >>> kdbench.RunRecord.read("runs/digits/record.json").name
+            'bench'
 
         Raises InputError if there is no record or it is not valid.
         """

