@@ -5,6 +5,7 @@ Frozen pydantic models: they validate what is read from a file, and their JSON S
 """
 
 import math
+import re
 from collections.abc import Hashable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -382,6 +383,9 @@ class RunRecord(StoredValue):
 
 
 def record_schema() -> dict[str, Any]:
-    """Return the JSON Schema of `record.json`."""
+    """Return the JSON Schema of `record.json`, described without the examples in Python."""
     schema = RunRecord.model_json_schema(by_alias=True)
+    for described in (schema, *schema["$defs"].values()):
+        if "description" in described:
+            described["description"] = re.split(r"\n\n *>>> ", described["description"], maxsplit=1)[0]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -49,7 +49,8 @@ def test_a_layer_that_is_kept_runs_in_float(tmp_path):
     convolutions = [node.op_type for node in graph.node if "Conv" in node.op_type]
     assert sorted(kind == "QLinearConv" for kind in convolutions) == [False, True]
     weights = [onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer]
-    assert any(array.dtype == np.float32 and array.size == 8 * 8 * 9 for array in weights)
+    # Some processors have the weights in blocks, padded with zeros.
+    assert any(array.dtype == np.float32 and np.count_nonzero(array) == 8 * 8 * 9 for array in weights)
 
 
 def test_layers_stay_in_float_until_the_ratio_holds(tmp_path):

@@ -173,7 +173,8 @@ def train(
     """Train a case and return the weights and the summary; `hook` is called before every forward pass."""
     case = make()
     if hook is not None:
-        case.network.register_forward_pre_hook(hook)
+        # Not compiled: code that depends on what the hook counts would be generated anew for every call.
+        case.network.register_forward_pre_hook(torch.compiler.disable(hook))
     options = Training.model_validate(
         {
             "epochs": 4,

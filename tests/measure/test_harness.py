@@ -22,6 +22,7 @@ NOT_MEASURED_HERE |= {"training_j", "training_co2_g", "co2_g"}
 NOT_MEASURED_HERE |= set(metrics_in("label noise", "mismatches", "device", "relative"))
 NOT_MEASURED_HERE |= set(metrics_in("errors", "target errors", "teacher errors", "closed form"))  # of regressions
 NOT_MEASURED_HERE |= {*metrics_in("kernels", "device", "runtimes"), "compressed_bytes"}  # of variants and elsewhere
+NOT_MEASURED_HERE |= {"deployed_bytes", "arena_bytes"}  # of .tflite files
 LEAST_NS = 500  # no call through a runtime costs less
 
 

@@ -28,6 +28,7 @@ WHY = "the ONNX file strays from the network by 9"
 OUTPUT = Output("y", (None, 5))
 FACTS = ModelFacts("0", 9, 8, 2, 17, "x", "float32", (None, 1, 4, 4), "NCHW", None, (OUTPUT,), OUTPUT)
 LABELS = np.arange(2)
+OF_FILES = {"compressed_bytes", "deployed_bytes", "arena_bytes"}  # of variants, and of .tflite files
 TEST = TestSet(np.zeros((2, 1, 4, 4), np.uint8), LABELS)
 METER = Choice(MeterStatus(Rapl(), Available("1 package")))
 EVERYTHING = Measure(
@@ -74,8 +75,8 @@ def test_every_metric_is_there_with_the_reason():
     of_training = {"parity_max_abs", "training_s", "training_j", "training_co2_g"}
     of_regressions = metrics_in("errors", "target errors", "teacher errors", "closed form")
     classifiers = METRICS.keys() - of_regressions - {"co2_g"}
-    of_variants_and_devices = (*metrics_in("kernels", "device", "runtimes", "relative"), "compressed_bytes")
-    assert {m.metric for m in measurements} == classifiers - of_others - of_training - {*of_variants_and_devices}
+    of_variants_and_devices = {*metrics_in("kernels", "device", "runtimes", "relative"), *OF_FILES}
+    assert {m.metric for m in measurements} == classifiers - of_others - of_training - of_variants_and_devices
     assert {(m.status, m.reason) for m in measurements} == {("unavailable", WHY)}
 
 

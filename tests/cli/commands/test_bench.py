@@ -131,7 +131,7 @@ def test_it_ends_with_the_table_the_report_and_the_next_command(run_cli, benchin
         (["--precision", "0"], "--precision"),
         (
             ["--runtime", "tensorrt"],
-            "--runtime: 'tensorrt' should be 'onnxruntime', 'torch', 'torch-compiled', 'openvino' or 'litert'",
+            "--runtime: 'tensorrt' should be 'onnxruntime', 'torch', 'torch-compiled', 'openvino', 'litert',",
         ),
         ([], "MODEL"),
     ],
