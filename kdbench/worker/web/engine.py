@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from kdbench.worker.web.server import Server
 _HERE = Path(__file__).parent
 _LOOK_S = 1.0
 _START_S = 60
+_LONGEST_FOLDER = 40
 _BINARY = "ort-wasm-simd-threaded.wasm"
 _STEP_SHARE = 0.01  # of the time that is read off the clock, the most that a step of it may be
 # A pipe for debugging that nobody writes to: the browser ends when this process does, however that ends.
@@ -45,6 +47,12 @@ _CHROMIUM = (
 )
 
 
+def _environment() -> dict[str, str]:
+    """Return the environment of the program, with a short folder for temporary files."""
+    # Chromium makes a socket below it, and ends without a word where the socket's path has over 107 characters.
+    return dict(os.environ) if len(tempfile.gettempdir()) <= _LONGEST_FOLDER else {**os.environ, "TMPDIR": "/tmp"}  # noqa: S108
+
+
 class EngineError(RuntimeError):
     """The page or Node.js failed, as a whole or in one request."""
 
@@ -66,7 +74,11 @@ class Engine:
         folder = self._stack.enter_context(temporary.folder())
         self._errors = self._stack.enter_context((folder / "errors.txt").open("w+b"))
         self._process = subprocess.Popen(
-            self._command(command, package, folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+            self._command(command, package, folder),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=_environment(),
         )
         self._stack.callback(self._end)
         try:
