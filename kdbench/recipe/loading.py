@@ -1,6 +1,7 @@
 """Shipped recipes, and reading a recipe by name or from a TOML file, with overrides."""
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +19,7 @@ from kdbench.recipe.search import Range
 from kdbench.recipe.sweep import Sweep
 
 _LONGEST_PATH = 20  # parts of a key
+_DOT = re.compile(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)')  # outside of quotes
 
 
 def shipped_recipes() -> dict[str, str]:
@@ -70,10 +72,21 @@ def overridden(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
 
 
 def _override(content: dict[str, Any], key: str, value: Any, override: str) -> None:
-    path = key.split(".")
+    path = _parts(key)
     if len(path) > _LONGEST_PATH:
         raise InputError(f"the override's key {one_line(key)[:40]!r}… has {len(path)} parts", "shorten the key")
     assign(content, path, value, f"override {override!r}")
+
+
+def _parts(key: str) -> list[str]:
+    """Return the parts of a dotted key; a part in quotes, such as an axis of a sweep, may contain dots itself."""
+    parts = [part.removeprefix('"').removesuffix('"') if len(part) > 2 else part for part in _DOT.split(key)]
+    if any('"' in part for part in parts):
+        raise InputError(
+            f"the override's key {one_line(key)[:40]!r} has a quote inside of a part",
+            """put quotes around a part that contains dots: student.1.sweep."training.epochs"=[1,2]""",
+        )
+    return parts
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,9 @@ def test_options_of_models_and_methods_are_whatever_stands_beside_the_name():
         ("student.small.model.widths=[30]", lambda r: r.student[0].model.options, {"widths": [30]}),
         ("data.name=mnist", lambda r: r.data.name, "mnist"),
         ("seeds=[3, 4]", lambda r: r.seeds, (3, 4)),
+        ('student.small."training"."epochs"=2', lambda r: [s.training.epochs for s in r.student], [2, 7]),
+        ('student.0.sweep={"training.epochs"=[2]}', lambda r: r.student[0].training.epochs, 2),
+        ('student.0.sweep."training.epochs"=[2]', lambda r: r.student[0].training.epochs, 2),
         ("title=a = b", lambda r: r.title, "a = b"),
     ],
 )
@@ -88,6 +91,8 @@ def test_later_overrides_win(tmp_path):
         ("=3", "not of the form key=value"),
         ("student.tiny.training.epochs=2", "no item 'tiny'"),
         ("student.2.training.epochs=2", "no item '2'"),
+        ('student.0.sweep."training.epochs=[2]', "has a quote inside of a part"),
+        ('student.0.sw"eep.training"=[2]', "has a quote inside of a part"),
         ("name.first=x", "is a key of a plain value"),
     ],
 )
