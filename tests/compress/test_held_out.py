@@ -6,7 +6,7 @@ from small_graphs import run, stored
 
 from kdbench.compress import Calibration, Source
 from kdbench.compress.held_out import HeldOut, Loss
-from kdbench.compress.int8 import Int8
+from kdbench.compress.methods.int8 import Int8
 from kdbench.compress.preparing import require_onnxruntime
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect

@@ -4,8 +4,8 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from small_graphs import model_of, optimised, stored
 
-from kdbench.compress.bias_correction import correct_biases
 from kdbench.compress.observing import Observer, Samples
+from kdbench.compress.quantization.bias_correction import correct_biases
 
 RNG = np.random.default_rng(5)
 X = RNG.gamma(1.0, 1.0, (64, 3, 6, 6)).astype(np.float32)  # not centred, so that rounded weights shift the means

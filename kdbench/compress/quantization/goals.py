@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.compress.held_out import HeldOut, Loss
 from kdbench.compress.observing import Samples
-from kdbench.compress.sensitivity import answer_snr_db, keep_in_float, layer_noise
+from kdbench.compress.quantization.sensitivity import answer_snr_db, keep_in_float, layer_noise
 
 if TYPE_CHECKING:
     import onnx

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.compress.matching import Match, match_layers
 from kdbench.compress.observing import Samples
+from kdbench.compress.quantization.matching import Match, match_layers
 from kdbench.compress.wiring import Wiring
 from kdbench.errors import InputError
 

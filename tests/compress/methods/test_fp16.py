@@ -5,7 +5,7 @@ from compress.networks import convolutional
 from small_graphs import model_of, run, stored
 
 from kdbench.compress import COMPRESSORS, Source
-from kdbench.compress.fp16 import Fp16, to_float16, too_large
+from kdbench.compress.methods.fp16 import Fp16, to_float16, too_large
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect
 

@@ -7,7 +7,7 @@ import pytest
 from small_graphs import model_of, run, stored
 
 from kdbench.compress import COMPRESSORS, Source
-from kdbench.compress.int4 import Int4, product_share, split_gemm
+from kdbench.compress.methods.int4 import Int4, product_share, split_gemm
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect
 

@@ -16,16 +16,16 @@ from pydantic import model_validator
 from kdbench import storage, temporary
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.activations import activations, refused
-from kdbench.compress.bias_correction import correct_biases
-from kdbench.compress.equalization import equalize
-from kdbench.compress.float_layers import shield_float_layers
-from kdbench.compress.goals import drop_goal, layers_to_keep, loss_of, snr_goal
 from kdbench.compress.held_out import warnings_about_samples
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Samples
 from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes, require_onnxruntime
-from kdbench.compress.ranges import Range, ranges_of
-from kdbench.compress.sensitivity import answer_snr_db, layer_noise
+from kdbench.compress.quantization.bias_correction import correct_biases
+from kdbench.compress.quantization.equalization import equalize
+from kdbench.compress.quantization.float_layers import shield_float_layers
+from kdbench.compress.quantization.goals import drop_goal, layers_to_keep, loss_of, snr_goal
+from kdbench.compress.quantization.ranges import Range, ranges_of
+from kdbench.compress.quantization.sensitivity import answer_snr_db, layer_noise
 from kdbench.compress.wiring import LAYERS, Wiring
 from kdbench.errors import InputError
 from kdbench.validation import WrongValueError, later

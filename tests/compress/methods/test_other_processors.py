@@ -11,7 +11,7 @@ from compress.networks import convolutional
 from small_graphs import session_of
 
 from kdbench.compress import Calibration, Source
-from kdbench.compress.int8 import Int8
+from kdbench.compress.methods.int8 import Int8
 from kdbench.compress.observing import Observer
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import CalibrationSet

@@ -6,9 +6,9 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from small_graphs import model_of, run, stored
 
-from kdbench.compress.float_layers import shield_float_layers
 from kdbench.compress.observing import Samples
-from kdbench.compress.sensitivity import keep_in_float, layer_noise, snr_db
+from kdbench.compress.quantization.float_layers import shield_float_layers
+from kdbench.compress.quantization.sensitivity import keep_in_float, layer_noise, snr_db
 from kdbench.errors import InputError
 
 RNG = np.random.default_rng(1)

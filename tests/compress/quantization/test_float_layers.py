@@ -3,7 +3,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from small_graphs import model_of, optimised, run
 
-from kdbench.compress.float_layers import shield_float_layers
+from kdbench.compress.quantization.float_layers import shield_float_layers
 
 RNG = np.random.default_rng(2)
 LAYERS = {

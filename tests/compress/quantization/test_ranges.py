@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdbench.compress.ranges import BINS, CALIBRATORS, Histogram, entropy, mean_squared_error, percentile, ranges_of
+from kdbench.compress.quantization.ranges import (
+    BINS,
+    CALIBRATORS,
+    Histogram,
+    entropy,
+    mean_squared_error,
+    percentile,
+    ranges_of,
+)
 from kdbench.errors import InputError
 
 

@@ -5,8 +5,8 @@ from compress.networks import convolutional
 from small_graphs import model_of, run
 
 from kdbench.compress import COMPRESSORS, Source
-from kdbench.compress.int8_dynamic import Int8Dynamic
 from kdbench.compress.kernels import kernels_of
+from kdbench.compress.methods.int8_dynamic import Int8Dynamic
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect
 

@@ -8,8 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 from small_graphs import model_of, run, stored
 
 from kdbench.compress import COMPRESSORS, Calibration, Source
-from kdbench.compress.int8 import Int8
-from kdbench.compress.sparse import Sparse, smallest
+from kdbench.compress.methods.int8 import Int8
+from kdbench.compress.methods.sparse import Sparse, smallest
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect, read_facts
 from kdbench.results.cards import CalibrationSet

@@ -5,7 +5,7 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from small_graphs import model_of, run, session_of, stored
 
-from kdbench.compress.equalization import equalize, find_pairs
+from kdbench.compress.quantization.equalization import equalize, find_pairs
 
 RNG = np.random.default_rng(0)
 
