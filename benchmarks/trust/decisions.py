@@ -33,7 +33,7 @@ from kdbench.measure.latency.ratios import session_plan
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.passes.latency import latency_findings
 from kdbench.measure.staging import stage
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results.records import Interval
 from kdbench.results.samples import call_arrays, read_samples, write_samples
 from kdbench.statistics import Clustered

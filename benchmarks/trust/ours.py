@@ -13,7 +13,7 @@ from kdbench.measure.context import Context
 from kdbench.measure.latency.ratios import ratios_by_session
 from kdbench.measure.latency.sessions import Sampled, sample
 from kdbench.measure.passes.latency import latency_findings
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results.records import Interval
 from kdbench.statistics import Clustered
 from kdbench.worker.jobs import JobModel

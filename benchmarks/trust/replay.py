@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks.trust.repeats import Values
 from kdbench.measure.latency.ratios import session_plan
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import Estimate, Plan, paired_ratio, relative_width
 
 PRECISIONS = (Measure().precision, 0.02)

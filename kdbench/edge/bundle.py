@@ -26,7 +26,7 @@ from kdbench.modelfile.external_data import external_files
 from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.weights import tensors_of
 from kdbench.progress import Progress, Silent
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.worker.jobs import JobModel, LogitsJob
 
 SAMPLES = 300

@@ -24,7 +24,7 @@ from kdbench.measure.staging import null_model, save_images, stage
 from kdbench.measure.timed import ONNXRUNTIME, SEED
 from kdbench.modelfile.rounding import output_step
 from kdbench.progress import Progress, Silent
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results import metrics
 from kdbench.results.runtimes import RUNTIMES
 from kdbench.worker.jobs import AdmissionJob, JobModel

@@ -17,7 +17,7 @@ from kdbench.measure.timed import ONNXRUNTIME, axes_of
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Unavailable
 from kdbench.progress import Progress, Silent
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.registry import Registry
 from kdbench.results.findings import Findings
 from kdbench.results.metrics import PAIR_METRICS

@@ -20,7 +20,7 @@ from kdbench.measure.energy.rounds import require_estimator, sources_for
 from kdbench.measure.staging import scratch, stage
 from kdbench.measure.timed import SEED
 from kdbench.progress import Progress, SubProgress
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results.findings import Failure, Findings, missing_pair
 from kdbench.results.records import Axes, Measurement, Pair, missing
 

@@ -1,18 +1,18 @@
 """Recipes: what to train, how to distil it and what to measure, as inert values.
 
-One file per table of the TOML file, plus sweeps (of an entry in `expanding`, of the whole recipe in `points`) and
-reading (`loading`). Building a recipe touches no environment, device or file; the stage that needs a model, data set or
-method resolves its name. Imports `results` and the base layer only; every stage and workflow may import it.
+`tables/` has one file per table of the TOML file, `sweeps/` what makes several models or recipes of one, `study` the
+recipe, `loading` its reading. Building a recipe touches no environment, device or file; the stage that needs a model,
+data set or method resolves its name. Imports `results` and the base layer only; every stage and workflow may import it.
 """
 
-from kdbench.recipe.data import Augment, Data, Examples, LabelNoise, Subset, Transform
-from kdbench.recipe.measure import LEAST_PRECISION, Analysis, InputOptions, Measure
-from kdbench.recipe.models import Model, Prune, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
-from kdbench.recipe.reported import Reported
 from kdbench.recipe.study import Recipe, needed_by
-from kdbench.recipe.sweep import Sweep
-from kdbench.recipe.training import Average, Optimizer, Precision, Schedule, Training
-from kdbench.recipe.variants import Variant
+from kdbench.recipe.sweeps.sweep import Sweep
+from kdbench.recipe.tables.data import Augment, Data, Examples, LabelNoise, Subset, Transform
+from kdbench.recipe.tables.measure import LEAST_PRECISION, Analysis, InputOptions, Measure
+from kdbench.recipe.tables.models import Model, Prune, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
+from kdbench.recipe.tables.reported import Reported
+from kdbench.recipe.tables.training import Average, Optimizer, Precision, Schedule, Training
+from kdbench.recipe.tables.variants import Variant
 
 __all__ = [
     "LEAST_PRECISION",

@@ -6,7 +6,7 @@ from pathlib import Path
 import tomli_w
 
 from kdbench.errors import InputError
-from kdbench.recipe.models import ONNX, is_onnx
+from kdbench.recipe.tables.models import ONNX, is_onnx
 
 _WEIGHTS = {".safetensors", ".pth", ".pt", ".bin", ".ckpt"}
 _OTHER_FILES = {".pt2", ".ort", ".tflite"}

@@ -12,11 +12,11 @@ from kdbench import toml_files
 from kdbench.characters import one_line
 from kdbench.errors import InputError
 from kdbench.recipe import Recipe
-from kdbench.recipe.assigning import assign
 from kdbench.recipe.paths import located
-from kdbench.recipe.points import Point, swept
-from kdbench.recipe.search import Range
-from kdbench.recipe.sweep import Sweep
+from kdbench.recipe.sweeps.assigning import assign
+from kdbench.recipe.sweeps.points import Point, swept
+from kdbench.recipe.sweeps.search import Range
+from kdbench.recipe.sweeps.sweep import Sweep
 
 _LONGEST_PATH = 20  # parts of a key
 _DOT = re.compile(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)')  # outside of quotes

@@ -10,14 +10,14 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from kdbench import storage
-from kdbench.recipe.data import Data
-from kdbench.recipe.measure import Analysis, Measure
-from kdbench.recipe.models import Student, Teacher
 from kdbench.recipe.paths import located
-from kdbench.recipe.points import with_points
-from kdbench.recipe.reported import Reported
-from kdbench.recipe.training import Training
-from kdbench.recipe.variants import Variant, in_order
+from kdbench.recipe.sweeps.points import with_points
+from kdbench.recipe.tables.data import Data
+from kdbench.recipe.tables.measure import Analysis, Measure
+from kdbench.recipe.tables.models import Student, Teacher
+from kdbench.recipe.tables.reported import Reported
+from kdbench.recipe.tables.training import Training
+from kdbench.recipe.tables.variants import Variant, in_order
 from kdbench.registry import suggestion
 from kdbench.validation import Value, later
 

@@ -12,9 +12,9 @@ from typing import Any
 from kdbench.errors import InputError, KdbenchError
 from kdbench.judge.target import Target, targets_of
 from kdbench.progress import Progress, Silent
-from kdbench.recipe.goal import goal_of
 from kdbench.recipe.loading import SweptRecipe
-from kdbench.recipe.search import Search
+from kdbench.recipe.sweeps.goal import goal_of
+from kdbench.recipe.sweeps.search import Search
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of
 from kdbench.workflows.searching.outline import SearchOutline
 from kdbench.workflows.searching.ranking import with_ranking

@@ -12,7 +12,7 @@ from kdbench.measure.staging import stage
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Unavailable
 from kdbench.progress import SubProgress
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results.findings import Findings
 
 NO_METER = Choice(Unavailable("energy is switched off"))

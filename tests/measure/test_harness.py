@@ -10,7 +10,7 @@ from kdbench.machine.cores import available_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure import admission, runner
 from kdbench.measure.harness import measure
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.statistics import Clustered, undisturbed

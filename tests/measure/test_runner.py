@@ -4,7 +4,7 @@ import pytest
 
 from kdbench.measure import runner
 from kdbench.measure.runner import Runner
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.worker.jobs import ColdStartJob, Cores, Job, JobModel
 from kdbench.worker.process import WorkerError
 

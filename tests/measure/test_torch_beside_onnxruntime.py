@@ -15,7 +15,7 @@ from kdbench.measure import admission, runner
 from kdbench.measure.bench_model import BenchModel, Refusal, TestSet, network_of
 from kdbench.measure.harness import measure
 from kdbench.modelfile.facts import inspect
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.run_folder import RunFolder, card_path

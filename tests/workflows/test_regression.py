@@ -8,7 +8,7 @@ from short_runs import shorten
 from kdbench import data
 from kdbench.distill.training import fit
 from kdbench.recipe.loading import load_recipe, recipe_from
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.workflows.bench import bench
 from kdbench.workflows.run import run
 from kdbench.workflows.stages import export_ahead

@@ -12,7 +12,7 @@ from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.export.onnx import Parity
 from kdbench.recipe.loading import load_sweep
-from kdbench.recipe.search import Range
+from kdbench.recipe.sweeps.search import Range
 from kdbench.results.records import Environment, RunRecord, measured
 from kdbench.results.searches import search_of
 from kdbench.workflows.search import outline_search, search_recipe

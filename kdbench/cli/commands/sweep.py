@@ -92,7 +92,7 @@ def sweep(
     from kdbench.cli.progress import watching
     from kdbench.machine.waiting import settle_waiting
     from kdbench.recipe.loading import load_sweep
-    from kdbench.recipe.sweep import axes_of
+    from kdbench.recipe.sweeps.sweep import axes_of
     from kdbench.results.run_folder import require_unused
 
     invocation = Invocation.of(ctx)

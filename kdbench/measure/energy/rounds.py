@@ -15,7 +15,7 @@ from kdbench.measure.energy.windows import MODES, Run, Source, meter_windows, ru
 from kdbench.measure.timed import TimedModel, TimingConfig, axes_of
 from kdbench.meters.choice import Choice, choose
 from kdbench.meters.meter import Unavailable
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results.cards import Evidence
 from kdbench.results.findings import Failure, Findings
 from kdbench.results.samples import energy_key

@@ -15,7 +15,7 @@ from kdbench.measure.runner import Runner
 from kdbench.measure.staging import stage
 from kdbench.measure.timed import ONNXRUNTIME, SEED
 from kdbench.progress import Progress
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results.samples import join_sessions
 from kdbench.statistics import Clustered, undisturbed
 from kdbench.worker.jobs import LatencyJob, TimedConfiguration

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from kdbench.recipe.goal import VALIDATED, goal_of
-from kdbench.recipe.search import Search
+from kdbench.recipe.sweeps.goal import VALIDATED, goal_of
+from kdbench.recipe.sweeps.search import Search
 from kdbench.results.cards import Epoch
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.searching.trials import Curves, Trial, Trials

@@ -12,7 +12,7 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.judge.limits import LimitCheck, Reading, as_reading, check_limit
-from kdbench.recipe.goal import VALIDATED, Goal, Limit, Number
+from kdbench.recipe.sweeps.goal import VALIDATED, Goal, Limit, Number
 from kdbench.report.axes import headline
 from kdbench.results.cards import ModelCard
 from kdbench.results.metrics import PAIR_METRICS

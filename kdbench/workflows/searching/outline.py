@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench import units
-from kdbench.recipe.search import Choices, Range
+from kdbench.recipe.sweeps.search import Choices, Range
 
 
 @dataclass(frozen=True)

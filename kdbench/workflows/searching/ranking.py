@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from kdbench.judge.limits import LimitCheck, Reading
-from kdbench.recipe.goal import Goal
 from kdbench.recipe.loading import SweptRecipe
+from kdbench.recipe.sweeps.goal import Goal
 from kdbench.results.records import RunRecord
 from kdbench.results.searches import KEY, Found, Limited, SearchPoint, SearchSummary
 from kdbench.workflows.searching.judged import Judged, judged

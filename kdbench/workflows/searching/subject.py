@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from kdbench.errors import InputError
 from kdbench.recipe import Recipe, Student
-from kdbench.recipe.goal import Goal
-from kdbench.recipe.points import Point
+from kdbench.recipe.sweeps.goal import Goal
+from kdbench.recipe.sweeps.points import Point
 from kdbench.registry import suggestion
 from kdbench.workflows.searching.judged import Named
 

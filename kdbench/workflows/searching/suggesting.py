@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench import extras
 from kdbench.data.selection import key_of
-from kdbench.recipe.goal import Goal
-from kdbench.recipe.search import Choices, Range, space_size
+from kdbench.recipe.sweeps.goal import Goal
+from kdbench.recipe.sweeps.search import Choices, Range, space_size
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

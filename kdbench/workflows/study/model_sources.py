@@ -12,7 +12,7 @@ from kdbench.errors import InputError
 from kdbench.export.state_dicts import Candidate, SeveralWeightsError, chosen_weights
 from kdbench.modelfile.known_inputs import sidecar_files
 from kdbench.nearby import expected_at
-from kdbench.recipe.models import ONNX
+from kdbench.recipe.tables.models import ONNX
 from kdbench.results.run_folder import card_path
 
 

@@ -22,8 +22,8 @@ from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import ModelFacts, output_of, read_facts
 from kdbench.modelfile.layouts import layout_for, require_type
 from kdbench.recipe import InputOptions, Recipe, Teacher
-from kdbench.recipe.models import is_onnx
 from kdbench.recipe.paths import located_data
+from kdbench.recipe.tables.models import is_onnx
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Geometry, InputSpec, Preprocessing, merged, preprocessing_of
 from kdbench.workflows.files.graph_inputs import GENERAL, with_graph

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from kdbench.recipe import Recipe, Student, Teacher, Variant
-from kdbench.recipe.points import Point
+from kdbench.recipe.sweeps.points import Point
 from kdbench.workflows.study.analyses import Independents
 from kdbench.workflows.study.plan import Job
 

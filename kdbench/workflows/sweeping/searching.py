@@ -8,8 +8,8 @@ from typing import Any
 from kdbench.distill.training.devices import processes_of
 from kdbench.errors import InputError
 from kdbench.progress import Progress
-from kdbench.recipe.goal import Goal
 from kdbench.recipe.loading import SweptRecipe
+from kdbench.recipe.sweeps.goal import Goal
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.searching.halving import pruning_of
 from kdbench.workflows.searching.judged import Named, judged, told

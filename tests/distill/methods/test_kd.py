@@ -11,7 +11,7 @@ from kdbench.distill.methods.kd import BornAgain, FunctionMatching, Kd
 from kdbench.distill.objective import student_terms
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
-from kdbench.recipe.expanding import expanded
+from kdbench.recipe.sweeps.expanding import expanded
 
 STUDENT, TEACHER = random_logits(), random_logits(seed=1)
 

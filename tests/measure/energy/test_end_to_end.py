@@ -16,7 +16,7 @@ from kdbench.measure.energy.rounds import sources_for
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.measure.energy.windows import Mode
 from kdbench.measure.passes.energy import EnergyPass
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 
 pytestmark = pytest.mark.serial
 

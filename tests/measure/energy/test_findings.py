@@ -13,7 +13,7 @@ from kdbench.meters.codecarbon import CodeCarbon
 from kdbench.meters.meter import Available, MeterStatus, Unavailable
 from kdbench.meters.nvml import Nvml
 from kdbench.meters.rapl import Rapl
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics.few_sessions import RESOLUTION
 from kdbench.worker.process import WorkerError
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kdbench.measure.latency.configurations import configurations
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.results.samples import configuration_key
 
 

@@ -7,7 +7,7 @@ from kdbench.measure.latency import diagnosis
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.diagnosis import latency_warnings, two_states, unevenness
 from kdbench.measure.latency.sessions import Sampled
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import Clustered
 from kdbench.worker import timing
 from kdbench.worker.timing import clock_step_ns

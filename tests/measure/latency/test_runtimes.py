@@ -8,7 +8,7 @@ import pytest
 from kdbench.measure.bench_model import Refusal
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.runtimes import paired_configurations, runtime_ratios
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import Clustered, Plan
 
 CONFIG = Measure(runtime=("openvino", "onnxruntime"), batch=(8,), mode=("stream", "server"), rate_per_s=5)

@@ -6,7 +6,7 @@ import pytest
 from kdbench.measure.latency import ratios
 from kdbench.measure.latency.ratios import ratios_by_session, session_plan
 from kdbench.measure.latency.sessions import timing_s
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import Clustered, Plan
 from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 

@@ -12,7 +12,7 @@ from kdbench.measure.latency.ratios import headline_width
 from kdbench.measure.latency.sessions import Sampled
 from kdbench.measure.passes import latency
 from kdbench.measure.passes.latency import LatencyPass, latency_findings, protocol_facts
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import Clustered, Plan
 
 CONFIG = Measure(sessions=5, batch=(8,), budget_s=10)

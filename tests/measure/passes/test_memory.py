@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kdbench.measure import runner
 from kdbench.measure.passes import memory
 from kdbench.measure.passes.memory import PROCESSES, MemoryPass, spread
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.worker.process import WorkerError
 
 MB = 1_000_000

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kdbench.recipe.measure import Measure
+from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import samples_needed
 from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS, Calls, Paced, Server, Turn, time_calls
 from kdbench.worker.timing import Ready, interleave, warm_up

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.recipe.search import Search
+from kdbench.recipe.sweeps.search import Search
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.searching.halving import Halving, PrunedError, first_rung, goes_on, pruning_of, rungs
 from kdbench.workflows.searching.trials import Trial, Trials

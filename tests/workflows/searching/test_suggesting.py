@@ -2,8 +2,8 @@
 
 import pytest
 
-from kdbench.recipe.goal import goal_of
-from kdbench.recipe.search import Range
+from kdbench.recipe.sweeps.goal import goal_of
+from kdbench.recipe.sweeps.search import Range
 from kdbench.workflows.searching.suggesting import Tried, suggested
 
 pytest.importorskip("optuna")

@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.recipe.loading import recipe_from
-from kdbench.recipe.points import swept
+from kdbench.recipe.sweeps.points import swept
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
 

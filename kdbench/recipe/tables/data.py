@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench.recipe.named import WithOptions
+from kdbench.recipe.tables.named import WithOptions
 from kdbench.validation import Value, later
 
 # The levels of augmentation, weakest first, as in Stanton et al. 2021.

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kdbench import storage
-from kdbench.recipe.data import AUGMENT_LEVELS, Examples
-from kdbench.recipe.models import is_onnx
-from kdbench.recipe.variants import with_name
+from kdbench.recipe.tables.data import AUGMENT_LEVELS, Examples
+from kdbench.recipe.tables.models import is_onnx
+from kdbench.recipe.tables.variants import with_name
 
 MOST_MODELS = 20_000
 _DIGITS = 9  # of an index

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from kdbench.options import CALIBRATION_COUNT
-from kdbench.recipe.named import WithOptions
+from kdbench.recipe.tables.named import WithOptions
 from kdbench.registry import suggestion
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # no dots: they separate the keys of an override

@@ -3,7 +3,7 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.recipe.goal import goal_of
+from kdbench.recipe.sweeps.goal import goal_of
 
 
 def test_a_goal_with_limits_units_models_and_axes():

@@ -3,8 +3,8 @@
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.recipe.expanding import is_index
-from kdbench.recipe.variants import with_name
+from kdbench.recipe.sweeps.expanding import is_index
+from kdbench.recipe.tables.variants import with_name
 
 _LISTS = ("terms", "teacher", "student", "variant")  # a single table stands for a list of one
 

@@ -12,10 +12,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from kdbench import toml_files
 from kdbench.characters import one_line
 from kdbench.errors import InputError
-from kdbench.recipe.data import Data, Examples
-from kdbench.recipe.expanding import is_index
-from kdbench.recipe.models import Student
-from kdbench.recipe.search import Choices, Range, Search, probes, range_of, shown
+from kdbench.recipe.sweeps.expanding import is_index
+from kdbench.recipe.sweeps.search import Choices, Range, Search, probes, range_of, shown
+from kdbench.recipe.tables.data import Data, Examples
+from kdbench.recipe.tables.models import Student
 from kdbench.registry import suggestion
 from kdbench.validation import Value, WrongValueError, problem
 

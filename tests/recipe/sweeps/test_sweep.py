@@ -2,8 +2,8 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.recipe.loading import load_content, recipe_from
-from kdbench.recipe.points import seeds, swept
-from kdbench.recipe.sweep import axes_of, axis
+from kdbench.recipe.sweeps.points import seeds, swept
+from kdbench.recipe.sweeps.sweep import axes_of, axis
 
 KD, HINT = {"method": "kd", "temperature": 4}, {"method": "hint"}
 

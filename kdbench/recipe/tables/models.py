@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from kdbench import units
-from kdbench.recipe.data import Examples
-from kdbench.recipe.named import WithOptions
-from kdbench.recipe.training import MOST, Training
-from kdbench.recipe.variants import NAME
+from kdbench.recipe.tables.data import Examples
+from kdbench.recipe.tables.named import WithOptions
+from kdbench.recipe.tables.training import MOST, Training
+from kdbench.recipe.tables.variants import NAME
 from kdbench.results.preprocessing import InputSpec
 from kdbench.validation import Value, WrongValueError, later
 

@@ -4,8 +4,8 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.recipe.loading import load_sweep
-from kdbench.recipe.search import Range, range_of, space_size
-from kdbench.recipe.sweep import axes_of
+from kdbench.recipe.sweeps.search import Range, range_of, space_size
+from kdbench.recipe.sweeps.sweep import axes_of
 
 CONTENT = {
     "name": "g",

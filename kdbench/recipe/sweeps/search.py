@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kdbench.errors import InputError
-from kdbench.recipe.goal import goal_of
+from kdbench.recipe.sweeps.goal import goal_of
 from kdbench.validation import Value, problem
 
 MOST_TRIALS = 5000  # the optimiser's own time grows with their square

@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.errors import InputError
-from kdbench.recipe.assigning import assign
-from kdbench.recipe.expanding import axis_labels, expanded, named, plain
-from kdbench.recipe.sweep import Sweep, paths_of
+from kdbench.recipe.sweeps.assigning import assign
+from kdbench.recipe.sweeps.expanding import axis_labels, expanded, named, plain
+from kdbench.recipe.sweeps.sweep import Sweep, paths_of
 from kdbench.validation import WrongValueError, problem
 
 ROLES = ("teacher", "student", "variant")
