@@ -5,9 +5,9 @@ from typing import Self
 
 from pydantic import Field, TypeAdapter
 
-from kdbench.results.devices import of_host
 from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Environment, Measurement, Pair, RunRecord
+from kdbench.results.records.devices import of_host
 from kdbench.validation import Value
 
 Finding = Measurement | Pair

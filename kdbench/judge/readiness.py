@@ -19,9 +19,9 @@ from kdbench.judge.readings import read
 from kdbench.judge.target import Target
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, besides_teachers, seed_groups
-from kdbench.results.devices import of_device, of_host
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Diagnostic, RunRecord
+from kdbench.results.records.devices import of_device, of_host
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall, Verdict
 
 # Diagnostics that invalidate times and energies. A slowed clock does not change memory.

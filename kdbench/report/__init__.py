@@ -19,8 +19,8 @@ from kdbench.report.styles import Layout, lay_out
 from kdbench.report.table import Table
 from kdbench.report.tables import build_tables
 from kdbench.report.tables.devices import device_tables
-from kdbench.results.devices import of_host
 from kdbench.results.records import RunRecord
+from kdbench.results.records.devices import of_host
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, read_samples
 from kdbench.results.verdicts import Verdict

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from kdbench.results.metrics import metrics_in
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
+from kdbench.results.records.index import once_per_record
 from kdbench.results.runtimes import USUAL_RUNTIME
 
 DEFAULT_BATCH = 128

@@ -12,8 +12,8 @@ from typing import Any
 
 from kdbench.report.model_groups import Family, Value, families, mean_over_seeds
 from kdbench.report.scores import score_of
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Interval, RunRecord
+from kdbench.results.records.index import once_per_record
 
 _MOST_TERMS = 300  # of least squares
 

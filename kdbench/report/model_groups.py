@@ -11,8 +11,8 @@ from kdbench.report.cells import Number
 from kdbench.results.cards import ModelCard, Role, seed_groups
 from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.metrics import metric as declared
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
+from kdbench.results.records.index import once_per_record
 
 _TEMPERATURE = re.compile(r"\bT = (\d+(?:\.\d+)?)")  # as an objective states it, a method's default included
 _DENSE = re.compile(r"\d+(?:-\d+)+")

@@ -13,8 +13,8 @@ from kdbench.errors import InputError
 from kdbench.judge.device import differences
 from kdbench.judge.target import load_target
 from kdbench.results.claim import claimed
-from kdbench.results.devices import device_called, with_device, without_device
 from kdbench.results.records import RunRecord
+from kdbench.results.records.devices import device_called, with_device, without_device
 from kdbench.results.run_folder import RECORD, RunFolder
 from kdbench.results.values import require_id
 

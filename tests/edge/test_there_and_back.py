@@ -11,8 +11,8 @@ from kdbench.edge.device.run import main as on_device
 from kdbench.errors import InputError
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import load_target
-from kdbench.results.devices import of_device, of_host
 from kdbench.results.records import RunRecord
+from kdbench.results.records.devices import of_device, of_host
 from kdbench.workflows.merge import merge, remove
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from kdbench.errors import InputError
 from kdbench.judge.readiness import judge
-from kdbench.results.devices import with_device
 from kdbench.results.records import DeviceRun, Diagnostic, Environment, Interval, Pair, measured, missing
+from kdbench.results.records.devices import with_device
 
 SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 BATCHED = {**SINGLE, "batch": 8}

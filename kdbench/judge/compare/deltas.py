@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from kdbench.judge.limits import bounds_of
 from kdbench.results.comparisons import Change, Strategy
-from kdbench.results.differences import difference
 from kdbench.results.metrics import Metric
-from kdbench.results.records import Interval, Measurement, Pair
+from kdbench.results.records import Interval, Measurement, Pair, difference
 
 if TYPE_CHECKING:
     import numpy as np

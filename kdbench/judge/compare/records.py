@@ -15,9 +15,9 @@ from kdbench.judge.compare.matching import RUNTIMES, Match, Matched, align, in_w
 from kdbench.judge.compare.strategies import REMEASURE, MetricPair, RecordPair, delta_of, separate
 from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
 from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
-from kdbench.results.devices import of_host
 from kdbench.results.metrics import Metric
 from kdbench.results.records import RunRecord
+from kdbench.results.records.devices import of_host
 from kdbench.results.samples import Samples
 
 _ALL_DEFAULTS = Thresholds()

@@ -12,8 +12,8 @@ from kdbench.judge.compare.deltas import Delta, NotComparable
 from kdbench.judge.compare.matching import Match, other_machine, other_runtime
 from kdbench.judge.limits import RELIABLE, reliability_problem
 from kdbench.results.metrics import PAIR_METRICS, Metric
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Measurement, Pair, RunRecord
+from kdbench.results.records.index import once_per_record
 from kdbench.results.samples import Samples, correct_key, squared_error_key
 
 if TYPE_CHECKING:

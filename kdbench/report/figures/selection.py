@@ -7,8 +7,8 @@ from kdbench.report.axes import headline
 from kdbench.report.figures.drawing import COLOURS, DASHES
 from kdbench.report.model_groups import ModelGroup, model_groups, number
 from kdbench.report.scores import score_of
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import RunRecord
+from kdbench.results.records.index import once_per_record
 
 MOST_CURVES = len(COLOURS) * len(DASHES)
 """Models that differ in colour or dashes."""

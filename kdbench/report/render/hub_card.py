@@ -12,8 +12,8 @@ from kdbench.report.table import Table, finished
 from kdbench.report.tables.summary import ratios, summary
 from kdbench.report.text import markdown, method
 from kdbench.results.metrics import metric as declared
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import RunRecord
+from kdbench.results.records.index import once_per_record
 
 # The Hub's name of each metric's kind; the others are in the card's tables alone.
 _METRIC_TYPES = {"top1": "accuracy", "top5": "accuracy", "balanced_accuracy": "accuracy"} | {

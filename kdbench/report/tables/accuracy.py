@@ -8,8 +8,8 @@ from kdbench import units
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Column, Field, Table, metric_field, model_table
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
+from kdbench.results.records.index import once_per_record
 
 Shares = Mapping[str | int, float]
 """Top-1 by class, in the order of the labels."""

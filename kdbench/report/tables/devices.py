@@ -8,8 +8,8 @@ from kdbench.report.axes import axes_columns, common_axes, configurations, forma
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Column, Field, Row, Table, axes_table, column, finished, words
-from kdbench.results.devices import of_device, of_host
 from kdbench.results.records import Axes, Interval, RunRecord
+from kdbench.results.records.devices import of_device, of_host
 
 HOST = "host"
 _OTHERS = ("load_ns", "first_run_ns", "peak_memory_bytes", "energy_j")

@@ -10,8 +10,8 @@ from kdbench.report.axes import axes_columns, common_axes, format_axes, protocol
 from kdbench.report.cells import Cell, Number, sentence
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Field, Table, axes_table, column, metric_field
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, Measurement, RunRecord
+from kdbench.results.records.index import once_per_record
 
 _ESTIMATED = "`~` marks an estimate: CPU time × assumed TDP. It is not ranked and not comparable with measurements."
 _QUICK = (

@@ -8,8 +8,8 @@ from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher
 from kdbench.report.table import DASH, Field, Table, column, metric_field, model_table
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
+from kdbench.results.records.index import once_per_record
 
 _MOST_TARGETS = 6  # with a column each; the record has all
 _NOTE = (

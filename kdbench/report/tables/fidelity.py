@@ -10,8 +10,8 @@ from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher
 from kdbench.report.table import DASH, Column, Field, Row, Table, column, finished, model_table, text_field, words
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS, metrics_in
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, Measurement, RunRecord
+from kdbench.results.records.index import once_per_record
 
 _RELATIVE = metrics_in("fidelity")  # to a teacher
 _NOTES: Mapping[str, str] = {

@@ -7,8 +7,8 @@ from kdbench.report.cells import Cell
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import Field, Table, column, metric_field, model_table, text_field
 from kdbench.results.metrics import PAIR_METRICS
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
+from kdbench.results.records.index import once_per_record
 
 _FLIPS = tuple(metric.id for metric in PAIR_METRICS.values() if metric.group == "flips")
 _NOTES = (

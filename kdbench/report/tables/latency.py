@@ -10,8 +10,8 @@ from kdbench.report.axes import axes_columns, common_axes, configurations, forma
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Column, Field, Row, Table, axes_table, column, finished, metric_field, words
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, Diagnostic, Layer, Measurement, RunRecord
+from kdbench.results.records.index import once_per_record
 from kdbench.results.runtimes import runtime_of
 
 _TIMES = {**{f"latency_p{percent}_ns": f"p{percent}" for percent in (50, 90, 95, 99)}, "latency_mean_ns": "Mean"}

@@ -13,8 +13,8 @@ from kdbench.report.scores import score_of
 from kdbench.report.tables.energy import energies, energy_ratio, source_text
 from kdbench.report.tables.trade_offs import side_of
 from kdbench.results.metrics import metric as declared
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
+from kdbench.results.records.index import once_per_record
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import ModelGroup, mean_over_seeds, model_groups, number
 from kdbench.report.table import Column, Row, Table, finished
-from kdbench.results.differences import difference
 from kdbench.results.metrics import Metric
 from kdbench.results.metrics import metric as declared
-from kdbench.results.records import Interval, RunRecord
+from kdbench.results.records import Interval, RunRecord, difference
 
 _HEADS = {"Model": False, "Metric": False, "Reported": True, "This run": True, "Agrees": False, "Source": False}
 _NOTE = (

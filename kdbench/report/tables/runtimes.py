@@ -8,8 +8,8 @@ from kdbench.report.cells import Cell
 from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number
 from kdbench.report.scores import score_of
 from kdbench.report.table import DASH, Column, Field, Table, axes_table, column, metric_field
-from kdbench.results.record_index import once_per_record
 from kdbench.results.records import Axes, RunRecord
+from kdbench.results.records.index import once_per_record
 from kdbench.results.runtimes import USUAL_RUNTIME, runtime_of
 
 _RATIO, _CHANGED = "runtime_ratio", "answers_changed"

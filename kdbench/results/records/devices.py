@@ -10,7 +10,8 @@ from typing import TypeVar
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.results.metrics import metric
-from kdbench.results.records import DeviceRun, Measurement, Pair, RunRecord
+from kdbench.results.records.measurement import Measurement, Pair
+from kdbench.results.records.record import DeviceRun, RunRecord
 
 AXIS = "device"
 

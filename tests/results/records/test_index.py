@@ -3,8 +3,9 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.results.record_index import once_per_record
-from kdbench.results.records import Environment, ModelCard, RunRecord, measured
+from kdbench.results.cards import ModelCard
+from kdbench.results.records import Environment, RunRecord, measured
+from kdbench.results.records.index import once_per_record
 
 
 def record(*measurements):

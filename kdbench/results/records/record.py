@@ -1,10 +1,9 @@
-"""Records: measurements of models, with axes and uncertainty.
+"""The record of a run, as it stands in `record.json`.
 
 Frozen pydantic models: they validate what is read from a file, and their JSON Schema is shipped as
 `kdbench/schemas/record.schema.json`. They hold numbers only; `units` and `report` turn them into text.
 """
 
-import math
 import re
 from collections.abc import Hashable, Mapping
 from functools import cached_property
@@ -16,9 +15,9 @@ from pydantic import Field, model_validator
 from kdbench import storage
 from kdbench.cycles import nothing_to_collect
 from kdbench.errors import InputError
-from kdbench.results.cards import Evidence, ModelCard
-from kdbench.results.metrics import METRICS, PAIR_METRICS
-from kdbench.results.record_index import ResultIndex
+from kdbench.results.cards import ModelCard
+from kdbench.results.records.index import ResultIndex
+from kdbench.results.records.measurement import Layer, Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import AnyTable, Id, StoredValue
 from kdbench.validation import Value, later
@@ -26,180 +25,6 @@ from kdbench.validation import Value, later
 # A reader accepts its own version only; a change that old readers would misread raises the number.
 #   1  first version
 SCHEMA_VERSION: Literal[1] = 1
-
-_NEVER_BEYOND = {"ns", "bytes", "share"}  # units of which not even rounding leaves the range of a metric
-
-Status = Literal["ok", "unavailable", "below_resolution", "unstable", "invalid", "error"]
-Axes = Mapping[str, str | int]
-
-
-class Interval(Value):
-    """A confidence interval `[low, high]` at `level`."""
-
-    low: float
-    high: float
-    level: float = 0.95
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"the interval's bounds are swapped: {self.low} > {self.high}")
-        return self
-
-
-class _Result(Value):
-    """The common part of measurements and pairs: a number, or the reason why it is missing.
-
-    `evidence` is how the number was obtained; estimates are never ranked or gated against measurements.
-    """
-
-    metric: str
-    axes: dict[str, str | int] = Field(default_factory=dict)
-    value: float | None
-    status: Status = "ok"
-    interval: Interval | None = None
-    n: int | None = None
-    evidence: Evidence = "measured"
-    reason: str | None = None
-
-    @model_validator(mode="after")
-    def _number_or_reason(self) -> Self:
-        if (self.status in {"ok", "unstable"}) != (self.value is not None):
-            raise ValueError(f"{self.metric}: status {self.status!r} with value {self.value!r}")
-        if self.status != "ok" and not self.reason:
-            raise ValueError(f"{self.metric}: status {self.status!r} needs a reason")
-        return self
-
-
-class Measurement(_Result):
-    """One metric of one model at the axes it was measured at.
-
-    `model` is a card's id, `n` the number of samples, `source` the instrument, `hint` how to obtain a missing value.
-    `interval` holds the long-run value on this machine. Where runs differ by more than one run shows, `within_run` is
-    what this run's own samples give; it serves to compare numbers of one run.
-
-        >>> top1 = kdbench.Results.read("runs/digits").find("student", "top1")
-        >>> top1.unit, top1.status, top1.n, top1.interval.low < top1.value < top1.interval.high
-        ('share', 'ok', 359, True)
-    """
-
-    model: str
-    unit: str
-    source: str | None = None
-    hint: str | None = None
-    within_run: Interval | None = later(None)
-
-    @model_validator(mode="after")
-    def _declared(self) -> Self:
-        if self.metric not in METRICS or METRICS[self.metric].unit != self.unit:
-            raise ValueError(f"metric {self.metric!r} with unit {self.unit!r} is not declared in results.metrics")
-        least, most = METRICS[self.metric].value_range
-        if self.unit in _NEVER_BEYOND and self.value is not None and not least <= self.value <= most:
-            raise ValueError(f"{self.metric}: {self.value:g} {self.unit} is impossible")
-        return self
-
-
-class Pair(_Result):
-    """One metric of a student relative to its teacher (a ratio is teacher over student).
-
-    >>> pair = kdbench.Results.read("runs/digits").ratio("student", "size_ratio")
-    >>> pair.teacher, pair.student, pair.value > 30
-    ('teacher', 'student', True)
-    """
-
-    teacher: str
-    student: str
-
-    @model_validator(mode="after")
-    def _declared(self) -> Self:
-        if self.metric not in PAIR_METRICS:
-            raise ValueError(f"pair metric {self.metric!r} is not declared in results.metrics")
-        return self
-
-
-class Layer(Value):
-    """One node that the runtime ran, and the layer of the model file that it implements.
-
-    `name` is the layer's name (of fused layers, the one with the most MACs), `operator` the operator that ran. `macs`
-    is per sample. `time_ns` is per call at `axes`, `time_share` its share of all nodes' time. Both come from the
-    profile, which runs separately and slower than the timed calls. `reason` is why `macs` is missing.
-    """
-
-    model: str
-    name: str
-    operator: str
-    macs: int | None = None
-    time_ns: float | None = None
-    time_share: float | None = None
-    axes: dict[str, str | int] = Field(default_factory=dict)
-    reason: str | None = None
-
-    @model_validator(mode="after")
-    def _macs_or_reason(self) -> Self:
-        if self.macs is None and not self.reason:
-            raise ValueError(f"layer {self.name!r} has neither MACs nor a reason why")
-        return self
-
-
-def measured(
-    model: str,
-    metric: str,
-    value: float,
-    *,
-    axes: Axes | None = None,
-    interval: Interval | None = None,
-    n: int | None = None,
-    source: str | None = None,
-    evidence: Evidence = "measured",
-    unstable: str | None = None,
-    within_run: Interval | None = None,
-) -> Measurement:
-    """Return a measurement with a number, in the metric's declared unit.
-
-    A value that is not finite gets status `invalid`. `unstable` is how the samples disagree, which widens the interval.
-    """
-    if not math.isfinite(value):
-        return missing(model, metric, f"the value is {value}", status="invalid", axes=axes, source=source)
-    return Measurement(
-        model=model,
-        metric=metric,
-        axes=dict(axes or {}),
-        value=value,
-        unit=METRICS[metric].unit,
-        status="unstable" if unstable else "ok",
-        interval=interval,
-        n=n,
-        evidence=evidence,
-        source=source,
-        reason=unstable,
-        within_run=within_run,
-    )
-
-
-def missing(
-    model: str,
-    metric: str,
-    reason: str,
-    *,
-    status: Status = "unavailable",
-    hint: str | None = None,
-    axes: Axes | None = None,
-    source: str | None = None,
-    evidence: Evidence = "measured",
-) -> Measurement:
-    """Return a measurement without a number, which keeps the metric in the record with the reason."""
-    return Measurement(
-        model=model,
-        metric=metric,
-        axes=dict(axes or {}),
-        value=None,
-        unit=METRICS[metric].unit,
-        status=status,
-        evidence=evidence,
-        reason=reason,
-        hint=hint,
-        source=source,
-    )
 
 
 class Environment(Value):

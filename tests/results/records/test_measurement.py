@@ -1,8 +1,8 @@
-"""The interval of a difference."""
+"""Single results: the interval of a difference of two."""
 
 import pytest
 
-from kdbench.results.differences import difference
+from kdbench.results.records import difference
 from kdbench.statistics import binomial_share
 
 
