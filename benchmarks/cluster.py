@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from kdbench.progress import Silent
-from kdbench.workflows.sweeping.cluster.engine import Cluster
-from kdbench.workflows.sweeping.driver import Driver
-from kdbench.workflows.sweeping.schedule import Schedule, Task
+from kdbench.workflows.sweeping.execution.cluster.engine import Cluster
+from kdbench.workflows.sweeping.execution.driver import Driver
+from kdbench.workflows.sweeping.execution.schedule import Schedule, Task
 
 GOAL, DRIVER_MS = 0.9, 50.0
 

@@ -3,7 +3,7 @@
 What stands in the run's folder is kept: a search that is resumed tells the optimiser of all of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -21,13 +21,11 @@ from kdbench.workflows.searching.ranking import with_ranking
 from kdbench.workflows.searching.subject import subject_of
 from kdbench.workflows.searching.suggesting import require_optuna
 from kdbench.workflows.searching.trials import Trial, Trials
-from kdbench.workflows.stages.start import opened_folder
-from kdbench.workflows.sweep import SweepResults, loses_results, planned_sweep, sweep_recipe
-from kdbench.workflows.sweeping.driver import Driver
-from kdbench.workflows.sweeping.engines import reached
+from kdbench.workflows.sweep import SweepResults, sweep_recipe
 from kdbench.workflows.sweeping.estimate import part_cost
-from kdbench.workflows.sweeping.searching import Searching
-from kdbench.workflows.sweeping.standing import rename, renamed
+from kdbench.workflows.sweeping.execution.driver import Driver
+from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep
+from kdbench.workflows.sweeping.search_tasks import SearchTasks
 from kdbench.workflows.sweeping.work import Planned
 
 
@@ -53,36 +51,29 @@ def search_recipe(
     swept, trials = _with_trials(swept, path, resume=resume)
     goal = goal_of(_search(swept).goal)
     name = subject_of(goal, swept.recipe, swept.points[0])
-    with reached(on, measure_on) as engine_of:
-        planned = planned_sweep(swept, path, progress, resume=resume)
-        engine = engine_of(planned)
-        for line in _outline(swept, planned, trials, engine.slots).lines():
-            progress.note(line)
-        with opened_folder(planned.checked, path, progress, resume=resume, loses=loses_results) as folder:
-            rename(renamed(planned.keys, folder), folder)
-            how: dict[str, Any] = {"slots": engine.slots, "metered": engine.meters}
-            searching = Searching(swept, planned, folder, goal, name, command, progress, **how)
-            with engine.open(folder.path.resolve()):
-                searching.begin(trials)
-                Driver(searching.schedule, engine, searching.prepare, progress, searching.ended).run()
-    points = [trial.values for trial in searching.landed]
+    where: dict[str, Any] = {"on": on, "measure_on": measure_on}
+
+    def outline_lines(planned: Planned, slots: int) -> Iterable[str]:
+        return _outline(swept, planned, trials, slots).lines()
+
+    with opened_sweep(swept, path, progress, outline_lines, **where, resume=resume) as opened:
+        folder, engine = opened.folder, opened.engine
+        how: dict[str, Any] = {"slots": engine.slots, "metered": engine.meters}
+        tasks = SearchTasks(swept, opened.planned, folder, goal, name, command, progress, **how)
+        with engine.open(folder.path.resolve()):
+            tasks.begin(trials)
+            Driver(tasks.schedule, engine, tasks.prepare, progress, tasks.ended).run()
+    points = [trial.values for trial in tasks.landed]
     if not points:
-        fault = searching.fault
+        fault = tasks.fault
         raise KdbenchError(
             f"no trial of the search landed: {'all were pruned' if fault is None else fault.message}",
             "" if fault is None else fault.hint,
         )
-    chosen, validated = swept.at(points), len(planned.checked.run_data.validation)
-    options: dict[str, Any] = {
-        "on": on,
-        "measure_on": measure_on,
-        "resume": True,
-        "targets": targets,
-        "progress": progress,
-        "command": command,
-    }
-    ranked = partial(with_ranking, swept=chosen, goal=goal, name=name, validated=validated, counts=searching.counts)
-    return sweep_recipe(chosen, folder.path, **options, finish=ranked)
+    chosen, validated = swept.at(points), len(opened.planned.checked.run_data.validation)
+    options: dict[str, Any] = {"resume": True, "targets": targets, "progress": progress, "command": command}
+    ranked = partial(with_ranking, swept=chosen, goal=goal, name=name, validated=validated, counts=tasks.counts)
+    return sweep_recipe(chosen, folder.path, **where, **options, finish=ranked)
 
 
 def outline_search(
@@ -97,9 +88,8 @@ def outline_search(
     require_optuna()
     swept, trials = _with_trials(swept, folder_of(out), resume=resume)
     subject_of(goal_of(_search(swept).goal), swept.recipe, swept.points[0])
-    with reached(on, measure_on) as engine_of:
-        planned = planned_sweep(swept, folder_of(out), Silent(), resume=resume)
-        return _outline(swept, planned, trials, engine_of(planned).slots)
+    with planned_sweep(swept, folder_of(out), on=on, measure_on=measure_on, resume=resume) as (planned, engine):
+        return _outline(swept, planned, trials, engine.slots)
 
 
 def _search(swept: SweptRecipe) -> Search:

@@ -3,34 +3,25 @@
 The run's folder is the only state: what stands in it is kept, whatever the sweep is called with next.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from kdbench import storage
-from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, InputError, KdbenchError
+from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, KdbenchError
 from kdbench.judge.target import Target, targets_of
-from kdbench.measure.harness import check_config
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import SweptRecipe, load_sweep
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of
 from kdbench.workflows.stages.results import RunResults, failures_of, write_results
-from kdbench.workflows.stages.start import CheckedRun, checked_run, opened_folder
 from kdbench.workflows.stages.tracking import track_results
-from kdbench.workflows.study.plan import plan
-from kdbench.workflows.sweeping.driver import Driver
-from kdbench.workflows.sweeping.engines import reached
-from kdbench.workflows.sweeping.estimate import training_costs
+from kdbench.workflows.sweeping.execution.driver import Driver
+from kdbench.workflows.sweeping.execution.schedule import Fault
 from kdbench.workflows.sweeping.merging import merged
+from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep
 from kdbench.workflows.sweeping.outline import Outline, outline
-from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
-from kdbench.workflows.sweeping.schedule import Fault
-from kdbench.workflows.sweeping.standing import rename, renamed
 from kdbench.workflows.sweeping.work import Planned, Work, done_tasks, tasks_of, with_reference
 
 
@@ -71,17 +62,17 @@ def sweep_recipe(
     where no model landed.
     """
     progress, judged, path = progress or Silent(), targets_of(targets), folder_of(out)
-    with reached(on, measure_on) as engine_of:
-        planned = planned_sweep(swept, path, progress, resume=resume)
-        engine = engine_of(planned)
-        for line in _outlined(planned, path, engine.slots, resume=resume).lines():
-            progress.note(line)
-        with opened_folder(planned.checked, path, progress, resume=resume, loses=loses_results) as folder:
-            rename(renamed(planned.keys, folder), folder)
-            work = Work(with_reference(planned, folder), folder, command, metered=engine.meters)
-            with engine.open(folder.path.resolve()):
-                Driver(work.schedule, engine, work.prepare, progress).run()
-            return _concluded(work, judged, progress, finish)
+    where: dict[str, Any] = {"on": on, "measure_on": measure_on, "resume": resume}
+
+    def outline_lines(planned: Planned, slots: int) -> Iterable[str]:
+        return _outline(planned, path, slots, resume=resume).lines()
+
+    with opened_sweep(swept, path, progress, outline_lines, **where) as opened:
+        folder, engine = opened.folder, opened.engine
+        work = Work(with_reference(opened.planned, folder), folder, command, metered=engine.meters)
+        with engine.open(folder.path.resolve()):
+            Driver(work.schedule, engine, work.prepare, progress).run()
+        return _concluded(work, judged, progress, finish)
 
 
 def outline_sweep(
@@ -93,28 +84,12 @@ def outline_sweep(
     resume: bool = False,
 ) -> Outline:
     """Return what `sweep_recipe` would do; check all that it checks, and write nothing."""
-    with reached(on, measure_on) as engine_of:
-        planned = planned_sweep(swept, folder_of(out), Silent(), resume=resume)
-        return _outlined(planned, folder_of(out), engine_of(planned).slots, resume=resume)
+    path = folder_of(out)
+    with planned_sweep(swept, path, on=on, measure_on=measure_on, resume=resume) as (planned, engine):
+        return _outline(planned, path, engine.slots, resume=resume)
 
 
-def planned_sweep(swept: SweptRecipe, out: Path | None, progress: Progress, *, resume: bool) -> Planned:
-    """Check a recipe at every point of its sweep, and plan it; raises InputError for what cannot run."""
-    recipe = swept.recipe
-    check_config(recipe.measure, progress)
-    checked = checked_run(recipe, out, resume=resume)
-    jobs, run_data = checked.jobs, checked.run_data
-    return Planned(
-        SweepPlan(recipe, jobs, swept.points, reference_of(jobs)),
-        swept.values,
-        checked,
-        {job.id: job.key(recipe, run_data.content) for job in jobs},
-        training_costs({job.id: job for job in jobs}, run_data),
-        torch.get_num_threads(),
-    )
-
-
-def _outlined(planned: Planned, out: Path | None, slots: int, *, resume: bool) -> Outline:
+def _outline(planned: Planned, out: Path | None, slots: int, *, resume: bool) -> Outline:
     """Return the outline of a plan, given what stands in its folder."""
     done: set[str] = set()
     if resume:
@@ -140,21 +115,6 @@ def _concluded(
     landed = sum(not any(id_ in failed for id_ in ids) for ids in plan_.models_of_point)
     written = results.folder, results.record, results.samples, results.verdicts
     return SweepResults(*written, points=len(plan_.points), landed=landed, failed=failed)
-
-
-def loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:
-    """Raise InputError where results of a finished sweep would be lost; False if none would."""
-    recipe, data = checked.recipe, checked.run_data.content
-    if earlier.hash() == recipe.hash():
-        return False
-    landed = {card.get("id") for card in storage.read_json(folder.record, "record").get("models", [])}
-    keys = {job.key(recipe, data) for job in plan(recipe)}
-    lost = [job.id for job in plan(earlier) if job.id in landed and job.key(earlier, data) not in keys]
-    if lost:
-        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        message = f"{folder.path} has results of {lost[0]}{more}, which this sweep leaves out"
-        raise InputError(message, "name all values again: what is done is kept; or choose another folder with --out")
-    return False
 
 
 def sweep(

@@ -24,19 +24,19 @@ from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.registry import is_shipped
 from kdbench.workflows.stages.train import class_weights_of, terms_of
 from kdbench.workflows.study import networks
+from kdbench.workflows.study.checks.networks import SAMPLES, require_usable
+from kdbench.workflows.study.checks.user_code import (
+    require_least_batch,
+    require_usable_methods,
+    require_usable_transform,
+)
 from kdbench.workflows.study.model_sources import file_hash
-from kdbench.workflows.study.network_checks import SAMPLES, require_usable
 from kdbench.workflows.study.plan import Job, training_of
 from kdbench.workflows.study.pruned import options_of
 from kdbench.workflows.study.pruned_latency import require_reachable
 from kdbench.workflows.study.ready_teachers import TeacherForm, bench_model, form_of, is_onnx_teacher, onnx_network
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.teachers import is_cached, stored_teacher
-from kdbench.workflows.study.user_code_checks import (
-    require_least_batch,
-    require_usable_methods,
-    require_usable_transform,
-)
 
 Trainings = Mapping[str, Sequence[Source]]  # complete ones, by the job's id, with the code that they ran
 

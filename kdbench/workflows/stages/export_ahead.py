@@ -1,7 +1,7 @@
 """Exports while the next network trains: one process, which the run starts first and ends before it measures.
 
 The exporter's libraries take seconds to load, and every file takes seconds to write, all on one core. Where the
-trainings leave a core free, that costs a run no time. `export_worker` is the process; no torch is imported here.
+trainings leave a core free, that costs a run no time. `workers.export` is the process; no torch is imported here.
 """
 
 import json
@@ -18,7 +18,7 @@ from kdbench.meters.meter import Unavailable
 from kdbench.recipe import Recipe
 from kdbench.results.run_folder import RunFolder
 
-WORKER = children.python("kdbench.workflows.stages.export_worker")
+WORKER = children.python("kdbench.workflows.workers.export")
 _SILENCE_S = 900.0  # of one export, or of loading the exporter
 _LEAST_EPOCHS = 40  # of all trainings together: shorter ones are over before the process is ready
 

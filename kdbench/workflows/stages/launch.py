@@ -1,6 +1,6 @@
 """A training on several devices of this machine: starts one process per device, watches them and ends them together.
 
-They find each other by torchrun's environment variables; `train_worker` says what they write.
+They find each other by torchrun's environment variables; `workers.train` says what they write.
 """
 
 import json
@@ -19,7 +19,7 @@ from kdbench.errors import KdbenchError
 from kdbench.progress import Progress, Silent
 from kdbench.results.run_folder import RunFolder
 
-WORKER = children.python("kdbench.workflows.stages.train_worker")
+WORKER = children.python("kdbench.workflows.workers.train")
 _LAST_LINES = 15
 _SETTLED_S = 1.0  # within which the others notice that a process has ended
 _HERE = "127.0.0.1"

@@ -9,8 +9,8 @@ import torch
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
 from kdbench.machine.system_files import quota_cores
-from kdbench.workflows.sweeping.engine import Engine, Inline
-from kdbench.workflows.sweeping.processes import Processes
+from kdbench.workflows.sweeping.execution.engine import Engine, Inline
+from kdbench.workflows.sweeping.execution.processes import Processes
 from kdbench.workflows.sweeping.tasks import perform
 from kdbench.workflows.sweeping.work import Planned, tasks_of
 
@@ -22,16 +22,16 @@ EngineOf = Callable[[Planned], Engine]
 
 
 @contextmanager
-def reached(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
-    """Reach what `on` names, and yield what makes an engine of it; leave it when the block ends.
+def connected(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
+    """Connect with what `on` names, and yield what makes an engine of it; disconnect when the block ends.
 
     `local` are processes of this machine, `inline` is this process; everything else is the address of a Ray cluster,
     on whose nodes with the label `measure_on` models are measured. Raises InputError for what cannot be reached.
     """
     if on not in _HERE:
-        from kdbench.workflows.sweeping.cluster.connecting import connected
+        from kdbench.workflows.sweeping.execution.cluster import connecting
 
-        with connected(on, measure_on) as engine_of:
+        with connecting.connected(on, measure_on) as engine_of:
             yield lambda planned: engine_of(tasks_of(planned))
         return
     if measure_on is not None:

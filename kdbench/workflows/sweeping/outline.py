@@ -9,8 +9,8 @@ from kdbench import units
 from kdbench.data.augment import slot_count
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.sweeping.estimate import keeps_logits
+from kdbench.workflows.sweeping.execution.schedule import Task
 from kdbench.workflows.sweeping.plan import SweepPlan
-from kdbench.workflows.sweeping.schedule import Task
 
 _LISTED = 6
 

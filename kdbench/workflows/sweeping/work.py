@@ -11,10 +11,10 @@ from kdbench.recipe import Recipe
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.start import CheckedRun
 from kdbench.workflows.study.plan import Job, training_of
-from kdbench.workflows.sweeping.engine import Message
 from kdbench.workflows.sweeping.estimate import part_cost
+from kdbench.workflows.sweeping.execution.engine import Message
+from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
-from kdbench.workflows.sweeping.schedule import Fault, Schedule, Task
 from kdbench.workflows.sweeping.standing import PartFolder, is_standing, part_folder, renamed
 from kdbench.workflows.sweeping.tasks import measure_message, train_message
 

@@ -12,10 +12,10 @@ from kdbench import storage
 from kdbench.recipe.loading import recipe_of
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import export_ahead as ahead_module
-from kdbench.workflows.stages import export_worker
 from kdbench.workflows.stages.export import PARITY_SAMPLES
 from kdbench.workflows.stages.export_ahead import ExportAhead, costs_nothing, export_ahead
 from kdbench.workflows.train import train
+from kdbench.workflows.workers import export as export_worker
 
 SMALL = {"name": "convnet", "widths": [4, 8]}
 

@@ -20,8 +20,9 @@ from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.registry import Registry
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages import launch, start, train_worker
+from kdbench.workflows.stages import launch, start
 from kdbench.workflows.train import train
+from kdbench.workflows.workers import train as train_worker
 
 
 class Watch(Silent):

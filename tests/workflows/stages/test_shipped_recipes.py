@@ -7,7 +7,8 @@ from kdbench import data
 from kdbench.data.dataset import Dataset, Split
 from kdbench.recipe.loading import load_recipe, shipped_recipes
 from kdbench.workflows.stages.check import check
-from kdbench.workflows.study import network_checks, run_data
+from kdbench.workflows.study import run_data
+from kdbench.workflows.study.checks import networks as network_checks
 from kdbench.workflows.study.plan import plan
 
 SIZES = {

@@ -1,9 +1,9 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.workflows.sweeping.cluster import connecting
-from kdbench.workflows.sweeping.cluster.connecting import connected
-from kdbench.workflows.sweeping.engines import reached
+from kdbench.workflows.sweeping import engines
+from kdbench.workflows.sweeping.execution.cluster import connecting
+from kdbench.workflows.sweeping.execution.cluster.connecting import connected
 
 
 @pytest.mark.parametrize("on", ["moon", "ray://host", "host:", "host:99999", "http://host:1", "host:1/x"])
@@ -30,5 +30,8 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 
 
 def test_only_a_cluster_has_nodes_to_measure_on():
-    with pytest.raises(InputError, match="--measure-on pi5 chooses nodes of a cluster"), reached("local", "pi5"):
+    with (
+        pytest.raises(InputError, match="--measure-on pi5 chooses nodes of a cluster"),
+        engines.connected("local", "pi5"),
+    ):
         pass

@@ -1,4 +1,4 @@
-"""One of several processes that train one network: `python -m kdbench.workflows.stages.train_worker FOLDER JOB HASH`.
+"""One of several processes that train one network: `python -m kdbench.workflows.workers.train FOLDER JOB HASH`.
 
 The hash is that of the data. It reads the recipe from the run's folder. It writes errors, and on rank zero the
 progress, to standard output, as one JSON object per line.

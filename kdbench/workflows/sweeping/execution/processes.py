@@ -11,10 +11,10 @@ from typing import IO
 
 from kdbench import children, temporary
 from kdbench.machine.memory import available_bytes
-from kdbench.workflows.sweeping.engine import Engine, Event, Message
-from kdbench.workflows.sweeping.schedule import Fault, Task
+from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
-WORKER = children.python("kdbench.workflows.sweeping.worker")
+WORKER = children.python("kdbench.workflows.workers.sweep")
 _LAST_LINES = 12
 _RESERVE = 1.15  # of the memory that a process needed at most
 _VISIBLE = "CUDA_VISIBLE_DEVICES"

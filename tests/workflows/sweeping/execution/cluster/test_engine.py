@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.workflows.sweeping.cluster import engine as engines
-from kdbench.workflows.sweeping.cluster.engine import Cluster
-from kdbench.workflows.sweeping.cluster.nodes import MEASURE
-from kdbench.workflows.sweeping.schedule import Task
+from kdbench.workflows.sweeping.execution.cluster import engine as engines
+from kdbench.workflows.sweeping.execution.cluster.engine import Cluster
+from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE
+from kdbench.workflows.sweeping.execution.schedule import Task
 
 DONE = {"fault": None, "left": {}, "host": "a"}
 MEASUREMENT = Task("m", "measure")

@@ -11,9 +11,9 @@ from typing import Any
 
 from kdbench.errors import InputError, first_line
 from kdbench.extras import require
-from kdbench.workflows.sweeping.cluster.engine import Cluster
-from kdbench.workflows.sweeping.cluster.nodes import living, require_room
-from kdbench.workflows.sweeping.schedule import Task
+from kdbench.workflows.sweeping.execution.cluster.engine import Cluster
+from kdbench.workflows.sweeping.execution.cluster.nodes import living, require_room
+from kdbench.workflows.sweeping.execution.schedule import Task
 
 AUTO = "auto"
 _ADDRESS = re.compile(r"(?P<scheme>ray://)?(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")

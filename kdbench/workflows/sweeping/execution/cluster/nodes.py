@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.workflows.sweeping.schedule import Task
+from kdbench.workflows.sweeping.execution.schedule import Task
 
 MEASURE = "kdbench_measure"
 """The resource of nodes that measure; a measurement takes all of it, and all cores and GPUs of its node."""

@@ -13,10 +13,10 @@ import yaml
 
 from kdbench.cli.application import application
 from kdbench.errors import InputError
-from kdbench.workflows.sweeping.cluster.nodes import MEASURE, Node, require_room
-from kdbench.workflows.sweeping.schedule import Task
+from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, require_room
+from kdbench.workflows.sweeping.execution.schedule import Task
 
-PAGE = Path(__file__).parents[4] / "docs" / "sweeps.md"
+PAGE = Path(__file__).parents[5] / "docs" / "sweeps.md"
 BLOCKS = [
     yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 ]

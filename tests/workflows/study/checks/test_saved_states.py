@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kdbench.errors import InputError
-from kdbench.workflows.study.network_checks import require_usable
+from kdbench.workflows.study.checks.networks import require_usable
 
 INPUTS = torch.rand(3, 8, generator=torch.Generator().manual_seed(0))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kdbench.errors import KdbenchError
 from kdbench.progress import Progress, Silent
-from kdbench.workflows.sweeping.schedule import Fault, Task
+from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
 Message = Mapping[str, Any]
 Perform = Callable[[Message, Progress], None]

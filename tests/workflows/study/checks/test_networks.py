@@ -11,8 +11,8 @@ from torch.nn import functional as F  # noqa: N812 - the name the field uses
 
 from kdbench import models
 from kdbench.errors import KdbenchError
-from kdbench.workflows.study import network_checks
-from kdbench.workflows.study.network_checks import described, is_own, require_usable
+from kdbench.workflows.study.checks import networks as network_checks
+from kdbench.workflows.study.checks.networks import described, is_own, require_usable
 
 INPUTS = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kdbench.progress import Board, Progress, Row
-from kdbench.workflows.sweeping.engine import Engine, Event, Message
-from kdbench.workflows.sweeping.schedule import KINDS, Fault, Kind, Schedule, Task
+from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.execution.schedule import KINDS, Fault, Kind, Schedule, Task
 
 TRIES = 3  # of a task whose process is lost
 _WAIT_S = 5.0

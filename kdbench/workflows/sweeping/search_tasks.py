@@ -19,15 +19,15 @@ from kdbench.workflows.searching.trials import Curves, Trial, Trials
 from kdbench.workflows.stages.start import CheckedRun
 from kdbench.workflows.study.plan import plan, training_of
 from kdbench.workflows.study.user_code import Code, write_code
-from kdbench.workflows.sweeping.engine import Message
+from kdbench.workflows.sweeping.execution.engine import Message
+from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
 from kdbench.workflows.sweeping.merging import merged
 from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
-from kdbench.workflows.sweeping.schedule import Fault, Schedule, Task
 from kdbench.workflows.sweeping.work import Planned, Work, tasks_of, with_reference
 
 
 @dataclass
-class Searching:
+class SearchTasks:
     """The trials of a search as tasks: the first ones, and when one has ended the next."""
 
     swept: SweptRecipe

@@ -1,9 +1,9 @@
 from collections import deque
 
 from kdbench.progress import Silent
-from kdbench.workflows.sweeping.driver import TRIES, Driver
-from kdbench.workflows.sweeping.engine import Engine, Event, Inline
-from kdbench.workflows.sweeping.schedule import Fault, Schedule, Task
+from kdbench.workflows.sweeping.execution.driver import TRIES, Driver
+from kdbench.workflows.sweeping.execution.engine import Engine, Event, Inline
+from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
 
 
 class Watch(Silent):

@@ -19,7 +19,7 @@ from kdbench.modelfile.outputs import outputs_of
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
 from kdbench.results.metrics import parity_tolerance
-from kdbench.workflows.study import state_checks
+from kdbench.workflows.study.checks import saved_states as state_checks
 
 SAMPLES = 3  # a batch size that no forward fixes
 _OWN = ("kdbench.", "torch.nn.")

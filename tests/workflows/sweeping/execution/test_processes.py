@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from kdbench.workflows.sweeping import processes
-from kdbench.workflows.sweeping.processes import Processes
-from kdbench.workflows.sweeping.schedule import Task
+from kdbench.workflows.sweeping.execution import processes
+from kdbench.workflows.sweeping.execution.processes import Processes
+from kdbench.workflows.sweeping.execution.schedule import Task
 
 WORKER = """
 import json, os, sys, time

@@ -1,4 +1,4 @@
-from kdbench.workflows.sweeping.schedule import Fault, Schedule, Task
+from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
 
 BROKEN = Fault("it broke", "mend it")
 

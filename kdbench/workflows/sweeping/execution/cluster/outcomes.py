@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kdbench.errors import first_line
-from kdbench.workflows.sweeping.schedule import Fault
+from kdbench.workflows.sweeping.execution.schedule import Fault
 
 _GONE = frozenset({
     "NodeDiedError", "LocalRayletDiedError", "TaskUnschedulableError", "ObjectLostError", "OwnerDiedError",

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.workflows.sweeping.cluster import remote
-from kdbench.workflows.sweeping.cluster.nodes import MEASURE, Node, living
-from kdbench.workflows.sweeping.cluster.outcomes import outcome
-from kdbench.workflows.sweeping.engine import Engine, Event, Message
-from kdbench.workflows.sweeping.schedule import Fault, Task
+from kdbench.workflows.sweeping.execution.cluster import remote
+from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, living
+from kdbench.workflows.sweeping.execution.cluster.outcomes import outcome
+from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
 PERFORM = "kdbench.workflows.sweeping.tasks:perform"
 _LOOK_S = 2.0  # how often it looks which nodes live

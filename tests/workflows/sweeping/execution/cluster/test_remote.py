@@ -3,9 +3,9 @@ import pytest
 from kdbench.errors import InputError
 from kdbench.progress import Silent
 from kdbench.results.claim import claimed
-from kdbench.workflows.sweeping.cluster import remote
-from kdbench.workflows.sweeping.cluster.outcomes import outcome
-from kdbench.workflows.sweeping.cluster.remote import Expected, Mailbox, stamps
+from kdbench.workflows.sweeping.execution.cluster import remote
+from kdbench.workflows.sweeping.execution.cluster.outcomes import outcome
+from kdbench.workflows.sweeping.execution.cluster.remote import Expected, Mailbox, stamps
 
 
 def test_a_node_that_sees_the_drivers_folder_may_work_in_it(tmp_path):

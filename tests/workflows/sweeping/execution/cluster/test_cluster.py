@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 HERE = Path(__file__).parent
-TESTS = HERE.parents[2]
+TESTS = HERE.parents[3]
 MEASURING = {"resources": {"kdbench_measure": 1}, "labels": {"device": "this"}}
 NODES = [{"num_cpus": 1, **MEASURING}, {"num_cpus": 0, **MEASURING}, {"num_cpus": 1}]
 HEAD, DEVICE, TRAINER = range(3)  # the first does both, the last one will be removed
@@ -35,7 +35,7 @@ AXES = {
 DRIVER = """
 import json, sys
 from kdbench.workflows.sweep import sweep
-from kdbench.workflows.sweeping.cluster import engine
+from kdbench.workflows.sweeping.execution.cluster import engine
 engine.PERFORM = "cluster_work:perform"
 recipe, out, address, axes = (json.loads(text) for text in sys.argv[1:])
 sweep(recipe, out, axes=axes, on=address, measure_on="this")
@@ -163,7 +163,7 @@ def test_whatever_is_killed_every_point_lands_once_and_as_in_a_plain_run(
         driver.send_signal(signal.SIGKILL)
         assert driver.stdout.read() == "", "what Ray says of the dead node would spoil --json"
 
-    monkeypatch.setattr("kdbench.workflows.sweeping.cluster.engine.PERFORM", "cluster_work:perform")
+    monkeypatch.setattr("kdbench.workflows.sweeping.execution.cluster.engine.PERFORM", "cluster_work:perform")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     done = sweeps.sweep(recipe, out, axes=AXES, on=cluster.address, measure_on="this", resume=True)

@@ -1,8 +1,8 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.workflows.sweeping.cluster.nodes import MEASURE, Node, living, require_room
-from kdbench.workflows.sweeping.schedule import Task
+from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, living, require_room
+from kdbench.workflows.sweeping.execution.schedule import Task
 
 TRAINING = Task("student", "train", cpus=2)
 MEASUREMENT = Task("measure all", "measure")

@@ -1,4 +1,4 @@
-"""A process that does tasks one after the other: `python -m kdbench.workflows.sweeping.worker`.
+"""A process that does tasks one after the other: `python -m kdbench.workflows.workers.sweep`.
 
 It reads a message a line from standard input. To standard output it writes where the task is, and how it ended, as one
 JSON object a line; what libraries print goes to standard error.
@@ -15,7 +15,7 @@ from typing import IO
 from kdbench.machine.memory import MemoryUnknownError, high_water
 from kdbench.parent import end_with_parent
 from kdbench.progress import Silent
-from kdbench.workflows.sweeping.engine import Perform, fault_of
+from kdbench.workflows.sweeping.execution.engine import Perform, fault_of
 
 _EVERY_S = 0.5
 

@@ -16,7 +16,7 @@ from kdbench import __version__
 from kdbench.errors import InputError
 from kdbench.progress import Progress, Silent
 from kdbench.results.claim import CLAIM
-from kdbench.workflows.sweeping.engine import Message, fault_of
+from kdbench.workflows.sweeping.execution.engine import Message, fault_of
 
 _EVERY_S = 2.0
 _VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")

@@ -1,0 +1,102 @@
+"""The opening of a sweep or a search: its engine is connected, its plan checked and described, its folder claimed."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kdbench import storage
+from kdbench.errors import InputError
+from kdbench.measure.harness import check_config
+from kdbench.progress import Progress, Silent
+from kdbench.recipe import Recipe
+from kdbench.recipe.loading import SweptRecipe
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.start import CheckedRun, checked_run, opened_folder
+from kdbench.workflows.study.plan import plan
+from kdbench.workflows.sweeping.engines import connected
+from kdbench.workflows.sweeping.estimate import training_costs
+from kdbench.workflows.sweeping.execution.engine import Engine
+from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
+from kdbench.workflows.sweeping.standing import rename, renamed
+from kdbench.workflows.sweeping.work import Planned
+
+
+@dataclass(frozen=True)
+class OpenSweep:
+    """A sweep that can run: its plan, the engine for its tasks, and the folder that is claimed for it."""
+
+    planned: Planned
+    engine: Engine
+    folder: RunFolder
+
+
+@contextmanager
+def opened_sweep(
+    swept: SweptRecipe,
+    out: Path | None,
+    progress: Progress,
+    outline: Callable[[Planned, int], Iterable[str]],
+    *,
+    on: str,
+    measure_on: str | None,
+    resume: bool,
+) -> Iterator[OpenSweep]:
+    """Plan a sweep, tell `progress` its outline, and claim its folder for the block; what stands there gets its names.
+
+    `outline` returns the lines that describe a plan for an engine's number of slots. Raises InputError before anything
+    is written for what cannot run.
+    """
+    with planned_sweep(swept, out, progress, on=on, measure_on=measure_on, resume=resume) as (planned, engine):
+        for line in outline(planned, engine.slots):
+            progress.note(line)
+        with opened_folder(planned.checked, out, progress, resume=resume, loses=_loses_results) as folder:
+            rename(renamed(planned.keys, folder), folder)
+            yield OpenSweep(planned, engine, folder)
+
+
+@contextmanager
+def planned_sweep(
+    swept: SweptRecipe,
+    out: Path | None,
+    progress: Progress | None = None,
+    *,
+    on: str,
+    measure_on: str | None,
+    resume: bool,
+) -> Iterator[tuple[Planned, Engine]]:
+    """Check a recipe at every point of its sweep and plan it, for the engine that `on` names; write nothing.
+
+    The engine is connected while the block runs. Raises InputError for what cannot run.
+    """
+    recipe = swept.recipe
+    with connected(on, measure_on) as engine_of:
+        check_config(recipe.measure, progress or Silent())
+        checked = checked_run(recipe, out, resume=resume)
+        jobs, run_data = checked.jobs, checked.run_data
+        planned = Planned(
+            SweepPlan(recipe, jobs, swept.points, reference_of(jobs)),
+            swept.values,
+            checked,
+            {job.id: job.key(recipe, run_data.content) for job in jobs},
+            training_costs({job.id: job for job in jobs}, run_data),
+            torch.get_num_threads(),
+        )
+        yield planned, engine_of(planned)
+
+
+def _loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:
+    """Raise InputError where results of a finished sweep would be lost; False if none would."""
+    recipe, data = checked.recipe, checked.run_data.content
+    if earlier.hash() == recipe.hash():
+        return False
+    landed = {card.get("id") for card in storage.read_json(folder.record, "record").get("models", [])}
+    keys = {job.key(recipe, data) for job in plan(recipe)}
+    lost = [job.id for job in plan(earlier) if job.id in landed and job.key(earlier, data) not in keys]
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        message = f"{folder.path} has results of {lost[0]}{more}, which this sweep leaves out"
+        raise InputError(message, "name all values again: what is done is kept; or choose another folder with --out")
+    return False
