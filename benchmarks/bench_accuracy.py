@@ -17,7 +17,7 @@ import pytest
 
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.context import Context
-from kdbench.measure.predict import predict
+from kdbench.measure.predictions.predict import predict
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard

@@ -15,10 +15,21 @@ from kdbench.errors import InputError, first_line
 from kdbench.macs import LayerMacs
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.macs.onnx_graph import computed, layer_name
-from kdbench.worker.operators import INTEGER_KERNELS
 
 if TYPE_CHECKING:
     import onnx
+
+INTEGER_KERNELS = frozenset(
+    {"QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QGemm"}
+    | {"DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QAttention"}
+)
+"""onnxruntime's operators that multiply and add integers."""
+
+LAYER_KERNELS = INTEGER_KERNELS | {
+    *("Conv", "ConvTranspose", "Gemm", "MatMul", "FusedConv", "FusedGemm", "FusedMatMul", "MatMulNBits"),
+    *("LSTM", "GRU", "RNN", "Attention"),
+}
+"""All operators of onnxruntime with multiply–accumulates."""
 
 _LAYERS = INTEGER_KERNELS | LAYERS | {"FusedConv", "FusedGemm", "FusedMatMul", "MatMulNBits"}
 

@@ -1,10 +1,16 @@
-"""Tensors inside a model, as a runtime computes them on given inputs."""
+"""What a runtime computes of given inputs: tensors inside a model, and roughly how long calls take.
 
+The times are enough to warn of what makes a file slower.
+"""
+
+import statistics
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.compress.activations import refused
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, NDArray[Any]]
 
+CALLS = 15  # of each model in turns, after one that does not count
 _CHUNK = 8  # samples whose tensors are held at once
 
 
@@ -122,3 +129,27 @@ def require_loads(path: Path, facts: ModelFacts) -> None:
     observer = Observer(model, [model.graph.output[0].name], fed=facts.input_name)
     if (shape := probe_shape(facts)) is not None:
         observer(np.zeros(shape, np.float32))
+
+
+def time_ratio(model: "onnx.ModelProto", reference: "onnx.ModelProto", facts: ModelFacts) -> float | None:
+    """Return how many times as long as `reference` a call of `model` takes, by calls in turns.
+
+    Both take the input that `facts` describe, in one thread; None if its size is open. It is the median of the ratios
+    of neighbouring calls, which other work disturbs least. `kdbench bench` measures with an interval.
+    """
+    if (shape := probe_shape(facts)) is None:
+        return None
+    inputs = np.zeros(shape, np.float32)
+    answer = [reference.graph.output[0].name]
+    both = [Observer(of, answer, fed=facts.input_name, threads=1) for of in (model, reference)]
+    for run in both:
+        run(inputs)
+    pairs = [[_seconds(run, inputs) for run in both] for _ in range(CALLS)]
+    ratios = [of_model / of_reference for of_model, of_reference in pairs if of_reference]
+    return statistics.median(ratios) if ratios else None
+
+
+def _seconds(run: Observer, inputs: Any) -> float:
+    start = time.perf_counter()
+    run(inputs)
+    return time.perf_counter() - start

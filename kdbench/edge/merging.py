@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import statistics, storage
+from kdbench.compress.kernels import INTEGER_KERNELS, LAYER_KERNELS
 from kdbench.edge.device.plan import BundledModel
 from kdbench.edge.result import Result
 from kdbench.edge.result_values import Metered, Unmetered
@@ -37,7 +38,6 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Failure, Findings, estimated
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import DeviceRun, Diagnostic, Environment, Measurement, measured
-from kdbench.worker.operators import INTEGER_KERNELS, LAYER_KERNELS
 
 _UNLIKE = "its outputs on the device are not the host's"
 _REMEDY = "see which operators or precisions the two differ in: kdbench bench --profile shows them"

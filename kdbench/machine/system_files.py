@@ -14,6 +14,7 @@ from typing import Literal
 
 ROOT = Path("/")
 
+_SANE_C = (-40, 150)  # a sensor that is not connected shows anything
 _MAX_BYTES = 64  # a number in sysfs has some twenty
 # Files of version 2 first. Above memory.high nothing is killed, but everything slows down while the kernel reclaims
 # memory. A group without a limit says "max", or a huge number.
@@ -126,3 +127,16 @@ def memory_left(root: Path = ROOT) -> Iterator[int]:
             usage = fields(folder / "memory.stat")
             idle_cache = int(usage.get("total_inactive_file", usage.get("inactive_file", "0")))
             yield max(min(limits) - used[0] + idle_cache, 0)
+
+
+def temperature_c(root: Path = ROOT) -> float | None:
+    """Return the highest temperature of any thermal zone, None if there is none."""
+    zones = (number(zone) for zone in root.glob("sys/class/thermal/thermal_zone*/temp"))
+    degrees = [value / 1000 for value in zones if value is not None]
+    return max((one for one in degrees if _SANE_C[0] < one < _SANE_C[1]), default=None)
+
+
+def clock_khz(root: Path = ROOT) -> int | None:
+    """Return the clock of the fastest core at the moment, None if it is not shown."""
+    files = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    return max((khz for file in files if (khz := number(file)) is not None), default=None)

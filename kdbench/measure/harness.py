@@ -11,12 +11,12 @@ from kdbench.machine.cores import choose_cores
 from kdbench.machine.diagnostics import condition_averages, session_diagnostics, thread_diagnostics
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes
-from kdbench.measure.batches import batches_s, settle_batches
 from kdbench.measure.bench_model import BenchModel, Refusable, TestSet
 from kdbench.measure.context import Context, Expected, Pass, all_passes
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.energy.carbon import carbon_intensity
 from kdbench.measure.energy.rounds import require_estimator, sources_for
+from kdbench.measure.predictions.batches import batches_s, settle_batches
 from kdbench.measure.staging import scratch, stage
 from kdbench.measure.timed import SEED
 from kdbench.progress import Progress, SubProgress

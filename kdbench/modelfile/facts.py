@@ -1,5 +1,6 @@
-"""Facts of an ONNX classifier: its input, output, layout and sizes."""
+"""Facts of an ONNX classifier: its input, output, layout and sizes, compressed too."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.modelfile.external_data import read_short
+from kdbench.modelfile.external_data import external_files, read_short
 from kdbench.modelfile.graph import graph_sha256, values_behind
 from kdbench.modelfile.inputs import input_quantization, scales_pixels
 from kdbench.modelfile.kinds import foreign, unreadable
@@ -20,6 +21,7 @@ from kdbench.nearby import expected_at
 if TYPE_CHECKING:
     import onnx
 
+_CHUNK = 1 << 20
 _SUFFIXES = {".onnx", ".ort", ".pt2"}
 # ONNX element types of images and numbers; other types (string, bool, …) belong to other kinds of model.
 _INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 3: "int8", 10: "float16", 11: "float64"}
@@ -260,3 +262,20 @@ def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
         hint = f"images can be {images}; token ids (batch, steps) {' or '.join(_TOKEN_TYPES.values())}"
         raise InputError(f"{path}: {fault}", hint)
     return inputs[0]
+
+
+def compressed_bytes(path: Path) -> int:
+    """Return the bytes of a model file and its external data, each after DEFLATE (zlib, level 6), as gzip and zip do.
+
+    Raises InputError for a file that is no model.
+    """
+    files = (path, *external_files((tensor for _, tensor in tensors_of(read_model(path))), path))
+    return sum(map(_deflated, files))
+
+
+def _deflated(path: Path) -> int:
+    compressor, size = zlib.compressobj(6), 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            size += len(compressor.compress(chunk))
+    return size + len(compressor.flush())

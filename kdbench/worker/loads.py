@@ -9,12 +9,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.worker.elsewhere import TimedElsewhere
+from kdbench.machine import cores
 from kdbench.worker.jobs import TimedConfiguration
 
 Clock = Callable[[], int]
@@ -35,7 +35,7 @@ _SPIN_NS = 1_000_000  # the end of a wait is spent spinning: waking up late is t
 class Calls:
     """The calls that are timed: `run(*arguments[i])`, the arguments in turn."""
 
-    run: Callable[..., object] | TimedElsewhere
+    run: Callable[..., object] | SelfTimed
     arguments: Sequence[tuple[Any, ...]]
 
 
@@ -67,7 +67,7 @@ class Load(Protocol):
 def time_calls(calls: Calls, out: NDArray[np.int64], clock: Clock = time.perf_counter_ns) -> None:
     """Time `len(out)` calls back to back into `out`, in ns. Everything but the call is done off the clock."""
     run, arguments = calls.run, calls.arguments
-    if isinstance(run, TimedElsewhere):
+    if isinstance(run, SelfTimed):
         run.time(out)
         return
     different = len(arguments)
@@ -90,7 +90,7 @@ class Stream:
 
     def prime(self, turn: Turn) -> None:
         """Call for _PRIMING_NS, once at least; calls too long to be affected by cold caches are not primed."""
-        if turn.call_ns < PRIME_BELOW_NS and not isinstance(turn.calls.run, TimedElsewhere):
+        if turn.call_ns < PRIME_BELOW_NS and not isinstance(turn.calls.run, SelfTimed):
             for i in range(max(math.ceil(_PRIMING_NS / max(turn.call_ns, 1)), 1)):
                 turn.calls.run(*turn.calls.arguments[i % len(turn.calls.arguments)])
 
@@ -118,7 +118,7 @@ class Paced:
     def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
         """Time the calls alone, the idle time off the clock."""
         run, arguments, clock, gap_s = turn.calls.run, turn.calls.arguments, turn.clock, self.gap_ns / 1e9
-        if isinstance(run, TimedElsewhere):
+        if isinstance(run, SelfTimed):
             run.time(out, self.gap_ns // 1_000_000)
             return
         for i in range(len(out)):
@@ -152,7 +152,7 @@ class Server:
     def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
         """Serve `len(out)` arrivals; the first ones meet the queue as it would be after a long time."""
         run, arguments, clock = turn.calls.run, turn.calls.arguments, turn.clock
-        if isinstance(run, TimedElsewhere):  # its answers do not come when they arrive, but when a block is done
+        if isinstance(run, SelfTimed):  # its answers do not come when they arrive, but when a block is done
             message = "this runtime times its own calls, back to back or paced, not random arrivals"
             raise RuntimeError(message)  # noqa: TRY004 - no argument is wrong
         backlog_ns = self.backlog_ns(turn.call_ns, turn.rng)
@@ -193,3 +193,33 @@ def load_of(configuration: TimedConfiguration) -> Load:
     if configuration.mode == "paced":
         return Paced(configuration.gap_ms * 1_000_000)
     return Server(configuration.rate_per_s) if configuration.mode == "server" else Stream()
+
+
+@runtime_checkable
+class SelfTimed(Protocol):
+    """The `run` of a bound model that times its own calls.
+
+    `together` is how many calls are timed at once, so that the steps of the clock there do not matter: each time is
+    then the mean of so many.
+    """
+
+    together: int
+
+    def __call__(self, *arguments: Any) -> object:
+        """Call once, untimed."""
+
+    def time(self, out: NDArray[np.int64], gap_ms: int = 0) -> None:
+        """Time calls into `out`, in ns a call, with `gap_ms` of idle time before each; the caches are warm before."""
+
+    def preemptions(self) -> int:
+        """Return how often the system took a core from what makes the calls."""
+
+
+def together(run: object) -> int:
+    """Return how many calls of `run` are timed at once."""
+    return run.together if isinstance(run, SelfTimed) else 1
+
+
+def preemptions(run: object) -> int:
+    """Return how often the system took a core from the process that makes the calls of `run`."""
+    return run.preemptions() if isinstance(run, SelfTimed) else cores.preemptions()

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.worker.elsewhere import preemptions, together
-from kdbench.worker.loads import Calls, Clock, Load, Stream, Turn, time_calls
+from kdbench.worker.loads import Calls, Clock, Load, Stream, Turn, preemptions, time_calls, together
 
 _WINDOW_NS = 20_000_000
 _LONGEST_WINDOW = 1000

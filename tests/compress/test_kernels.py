@@ -7,9 +7,8 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
 from small_graphs import model_of, optimised
 
-from kdbench.compress.kernels import kernels_of
+from kdbench.compress.kernels import INTEGER_KERNELS, kernels_of
 from kdbench.errors import InputError
-from kdbench.worker.operators import INTEGER_KERNELS
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((4, 3, 8, 8)).astype(np.float32)

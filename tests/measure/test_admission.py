@@ -16,7 +16,7 @@ from kdbench.measure.bench_model import FOREIGN
 from kdbench.measure.context import all_passes
 from kdbench.measure.harness import with_missing
 from kdbench.measure.passes.cold_start import OtherStartsPass
-from kdbench.measure.predict import evaluation_provider
+from kdbench.measure.predictions.predict import evaluation_provider
 from kdbench.recipe.tables.measure import Measure
 from kdbench.results.findings import Findings
 from kdbench.worker.jobs import Network

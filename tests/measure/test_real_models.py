@@ -9,7 +9,7 @@ import pytest
 from kdbench import data
 from kdbench.errors import DataMissingError
 from kdbench.measure.bench_model import BenchModel, TestSet
-from kdbench.measure.predict import predict
+from kdbench.measure.predictions.predict import predict
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Preprocessing

@@ -17,7 +17,7 @@ from kdbench import storage, temporary
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.activations import activations, refused
 from kdbench.compress.held_out import warnings_about_samples
-from kdbench.compress.kernels import kernels_of
+from kdbench.compress.kernels import LAYER_KERNELS, kernels_of
 from kdbench.compress.observing import Samples
 from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes, require_onnxruntime
 from kdbench.compress.quantization.bias_correction import correct_biases
@@ -29,7 +29,6 @@ from kdbench.compress.quantization.sensitivity import answer_snr_db, layer_noise
 from kdbench.compress.wiring import LAYERS, Wiring
 from kdbench.errors import InputError
 from kdbench.validation import WrongValueError, later
-from kdbench.worker.operators import LAYER_KERNELS
 
 if TYPE_CHECKING:
     import onnx

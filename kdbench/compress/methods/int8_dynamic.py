@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
-from kdbench.compress.call_times import CALLS, time_ratio
 from kdbench.compress.kernels import Kernels, kernels_of
+from kdbench.compress.observing import CALLS, time_ratio
 from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes
 from kdbench.errors import InputError
 from kdbench.units import percent

@@ -14,10 +14,10 @@ from pydantic import field_validator
 
 from kdbench import units
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
-from kdbench.compress.call_times import time_ratio
+from kdbench.compress.observing import time_ratio
 from kdbench.compress.preparing import name_nodes, require_finite, require_float32, require_nodes
 from kdbench.errors import InputError
-from kdbench.modelfile.compressed import compressed_bytes
+from kdbench.modelfile.facts import compressed_bytes
 from kdbench.validation import WrongValueError
 
 if TYPE_CHECKING:

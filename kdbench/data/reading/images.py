@@ -1,4 +1,4 @@
-"""Image files as one uint8 array, images brought to one size, and their per-channel mean and standard deviation.
+"""Image files as one uint8 array, images brought to one size, and mean and standard deviation of each channel.
 
 Headers are read first, so that memory is allocated once and mistakes are reported early. Resizing is torchvision's
 `Resize(int)` (bilinear, antialiased) and `CenterCrop` on Pillow images, bit for bit, so that a model trained elsewhere
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdbench.data.dataset import Images
-from kdbench.data.reading.normalisation import axis_statistics
 from kdbench.data.reading.resampling import resampled
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
 _MOST_PIXELS = 1 << 28  # of an image while it is scaled
+_SAMPLES_CHUNK = 4096  # samples converted to float64 at a time
 _CHUNK = 1024  # images counted at a time: bincount converts its input to 64 bits
 _GREY = frozenset({"1", "L"})
 _COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "LA", "La", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
@@ -240,3 +241,23 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
         deviation = float(np.sqrt(np.average((levels - means[-1]) ** 2, weights=counts)))
         deviations.append(1.0 if np.count_nonzero(counts) == 1 else deviation)
     return tuple(means), tuple(deviations)
+
+
+def axis_statistics(inputs: NDArray[np.floating], channel_axis: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and population standard deviation of each index of axis `channel_axis` of `inputs` (N, …).
+
+    The sums are float64, the squares taken around the mean. A constant channel gets the deviation 1: it is shifted to
+    zero and not scaled.
+    """
+    axes = tuple(axis for axis in range(inputs.ndim) if axis != channel_axis)
+    per_channel = [1] * inputs.ndim
+    per_channel[channel_axis] = -1
+    chunks = [inputs[start : start + _SAMPLES_CHUNK] for start in range(0, len(inputs), _SAMPLES_CHUNK)]
+    count = inputs.size // inputs.shape[channel_axis]
+    mean = sum(chunk.sum(axis=axes, dtype=np.float64) for chunk in chunks) / count
+    centre = mean.reshape(per_channel)
+    squares = sum(((chunk.astype(np.float64) - centre) ** 2).sum(axis=axes) for chunk in chunks)
+    std = np.sqrt(squares / count)
+    # By its ends: the rounded mean of equal numbers need not be the number itself.
+    constant = inputs.min(axis=axes) == inputs.max(axis=axes)
+    return tuple(mean.tolist()), tuple(np.where(constant | (std == 0), 1.0, std).tolist())

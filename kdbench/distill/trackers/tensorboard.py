@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdbench import storage
-from kdbench.distill.event_files import EventWriter
 from kdbench.distill.tracker import TrackedModel, Tracker
 from kdbench.distill.trackers import TRACKERS
+from kdbench.distill.trackers.event_files import EventWriter
 from kdbench.results.cards import Epoch
 
 _KEY = "key.json"

@@ -7,8 +7,8 @@ from typing import Any
 
 from kdbench import storage
 from kdbench.distill.tracker import TrackedModel, Tracker
-from kdbench.distill.tracker_runs import TrackerRun, known_run, remember_run
 from kdbench.distill.trackers import TRACKERS
+from kdbench.distill.trackers.client_runs import TrackerRun, known_run, remember_run
 from kdbench.results.cards import Epoch
 
 

@@ -11,8 +11,7 @@ from typing import Any
 from kdbench.edge.device.plan import Plan
 from kdbench.machine.host import host_facts, libraries
 from kdbench.machine.memory import MemoryUnknownError, available_bytes
-from kdbench.machine.sensors import clock_khz, temperature_c
-from kdbench.machine.system_files import ROOT, fields
+from kdbench.machine.system_files import ROOT, clock_khz, fields, temperature_c
 from kdbench.machine.throttling import board_flags, cooling
 from kdbench.worker.timing import clock_step_ns
 

@@ -19,8 +19,8 @@ from kdbench.evaluate.errors import (
 from kdbench.evaluate.predictions import TRAIN, TrainingImages
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
-from kdbench.measure.other_runtimes import expected_by_runtime, findings_by_runtime
-from kdbench.measure.predict import Outcome, findings_by_batch, predict, predict_training, training_parts
+from kdbench.measure.predictions.other_runtimes import expected_by_runtime, findings_by_runtime
+from kdbench.measure.predictions.predict import Outcome, findings_by_batch, predict, predict_training, training_parts
 from kdbench.measure.timed import students
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings

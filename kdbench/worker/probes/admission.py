@@ -17,7 +17,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import AdmissionJob
-from kdbench.worker.runtimes import Described, StartedElsewhere, Transparent, runtime
+from kdbench.worker.runtimes import Described, RemoteModel, Transparent, runtime
 
 
 def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
             loaded_ns = time.perf_counter_ns()
             loaded(inputs[:batch])
             times = loaded_ns - begin, time.perf_counter_ns() - loaded_ns
-            if isinstance(loaded, StartedElsewhere):
+            if isinstance(loaded, RemoteModel):
                 times = loaded.load_ns, loaded.call_ns
             complete = len(inputs) - len(inputs) % batch
             logits = np.concatenate([loaded(inputs[n : n + batch]) for n in range(0, complete, batch)])

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from kdbench.machine.cores import pin
 from kdbench.worker.__main__ import Channel
-from kdbench.worker.elsewhere import together
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, prepare, sample_bytes
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
-from kdbench.worker.loads import Calls, load_of, time_calls
+from kdbench.worker.loads import Calls, load_of, time_calls, together
 from kdbench.worker.runtimes import LoadedModel, runtime
 from kdbench.worker.timing import WARM_UP_SHARE, Ready, Timed, TurnError, interleave, warm_up
 

@@ -48,7 +48,7 @@ class Transparent(Protocol):
 
 
 @runtime_checkable
-class StartedElsewhere(Protocol):
+class RemoteModel(Protocol):
     """A model loaded by another process: `load_ns` and `call_ns` are how long loading and the last call took there."""
 
     load_ns: int

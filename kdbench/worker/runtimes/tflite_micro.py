@@ -21,7 +21,7 @@ from tflite_micro.python.tflite_micro import runtime
 
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes import ProviderError, Runtime
-from kdbench.worker.tflite_ends import fitted, floats
+from kdbench.worker.runtimes.tflite_tensors import fitted, floats
 
 FAULTS: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError, MemoryError, OSError)
 FORM = ".tflite"

@@ -11,8 +11,7 @@ import torch
 from kdbench import data
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset, Indices, Split
-from kdbench.data.reading.images import channel_statistics
-from kdbench.data.reading.normalisation import axis_statistics
+from kdbench.data.reading.images import axis_statistics, channel_statistics
 from kdbench.data.selection import at_random, cut_validation, first_per_class, flip_labels, half, noisy_targets
 from kdbench.errors import InputError
 from kdbench.recipe import Data, Examples, Recipe, Subset

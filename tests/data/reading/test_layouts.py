@@ -6,8 +6,8 @@ import pytest
 from kdbench.data import DATASETS, load
 from kdbench.data.dataset import Dataset, Request, Split
 from kdbench.data.reading.arrays import dataset_from_arrays
+from kdbench.data.reading.images import axis_statistics
 from kdbench.data.reading.layouts import as_inputs, as_tokens
-from kdbench.data.reading.normalisation import axis_statistics
 from kdbench.errors import InputError
 from kdbench.recipe import Data
 from kdbench.workflows.study.run_data import _preprocessing

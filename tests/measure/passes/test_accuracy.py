@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from kdbench.evaluate.predictions import Analyses, TrainingImages
-from kdbench.measure import predict as prediction
 from kdbench.measure.passes import accuracy
 from kdbench.measure.passes.accuracy import AccuracyPass
+from kdbench.measure.predictions import predict as prediction
 
 pytestmark = pytest.mark.usefixtures("short_run")
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kdbench.measure import other_runtimes
 from kdbench.measure.bench_model import Refusal
-from kdbench.measure.other_runtimes import expected_by_runtime, file_runtimes, findings_by_runtime
-from kdbench.measure.predict import predict
+from kdbench.measure.predictions import other_runtimes
+from kdbench.measure.predictions.other_runtimes import expected_by_runtime, file_runtimes, findings_by_runtime
+from kdbench.measure.predictions.predict import predict
 from kdbench.results.findings import Failure
 
 RUNTIMES = ("onnxruntime", "openvino", "torch")

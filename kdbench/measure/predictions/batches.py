@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from kdbench.machine.cores import available_cores
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Context
-from kdbench.measure.predict import evaluation_provider
+from kdbench.measure.predictions.predict import evaluation_provider
 from kdbench.results.records import Diagnostic
 from kdbench.worker.jobs import BatchesJob
 

@@ -9,7 +9,7 @@ from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Predictions
 from kdbench.measure import runner
 from kdbench.measure.bench_model import TestSet
-from kdbench.measure.predict import predict
+from kdbench.measure.predictions.predict import predict
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.process import WorkerError
 

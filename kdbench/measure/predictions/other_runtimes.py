@@ -12,7 +12,7 @@ from kdbench.evaluate.errors import ERRORS, PredictedNumbers, error_measurements
 from kdbench.evaluate.predictions import Predictions
 from kdbench.measure.bench_model import TestSet
 from kdbench.measure.context import Context, Expected, expected_of
-from kdbench.measure.predict import Outcome, predict
+from kdbench.measure.predictions.predict import Outcome, predict
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings, estimated
 from kdbench.results.metrics import metrics_in
