@@ -1,6 +1,6 @@
 """To a device and back: the bundle that measures there, what runs on the device, and the merging of its results.
 
 `device/` and everything that it imports runs on the device, with numpy, onnxruntime and the standard library alone, on
-Python 3.9: `closure` finds these files, and the build copies them as they are. The rest runs on the host. May import
-`measure` and everything below; `workflows` and `cli` import it.
+Python 3.9: `bundles.closure` finds these files, and a bundle takes them along as they are. `bundles/` and `results/`
+run on the host. May import `measure` and everything below; `workflows` and `cli` import it.
 """

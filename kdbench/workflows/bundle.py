@@ -11,9 +11,9 @@ from typing import Any
 import tomli_w
 
 from kdbench import storage, temporary, toml_files
-from kdbench.edge.bundle import SAMPLES, Bundle, Packed, make_bundle, write_bundle
-from kdbench.edge.bundled import keep_bundle
-from kdbench.edge.checks import (
+from kdbench.edge.bundles.bundle import SAMPLES, Bundle, Packed, make_bundle, write_bundle
+from kdbench.edge.bundles.bundled import keep_bundle
+from kdbench.edge.bundles.checks import (
     Limits,
     cautions,
     limits_of,
@@ -22,8 +22,8 @@ from kdbench.edge.checks import (
     require_operators,
     too_new,
 )
+from kdbench.edge.bundles.lowering import lowered
 from kdbench.edge.device.plan import ALL_CORES, Settings
-from kdbench.edge.lowering import lowered
 from kdbench.errors import InputError
 from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench import report, storage, temporary
-from kdbench.edge.merging import device_name, device_run, environment_of, findings_of
-from kdbench.edge.result import Result, read_result
+from kdbench.edge.results.merging import device_name, device_run, environment_of, findings_of
+from kdbench.edge.results.result import Result, read_result
 from kdbench.errors import InputError
 from kdbench.judge.device import differences
 from kdbench.judge.target import load_target

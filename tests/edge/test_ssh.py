@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.edge.bundled import known_bundle
+from kdbench.edge.bundles.bundled import known_bundle
 from kdbench.edge.ssh import measure_there, remote_of, software_of
 from kdbench.errors import InputError
 from kdbench.progress import Silent

@@ -70,7 +70,7 @@ def bundle(
 
     RunFolder.of(run)  # a run that is not there is the first thing to know
     if target is None:
-        from kdbench.edge.checks import bundled_targets
+        from kdbench.edge.bundles.checks import bundled_targets
 
         shipped = ", ".join(bundled_targets())
         raise InputError("no target is named", f"add --target T: one of {shipped}, or your own .toml file")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kdbench.cli.commands.bundle import _show
-from kdbench.edge.checks import bundled_targets
+from kdbench.edge.bundles.checks import bundled_targets
 from kdbench.judge.target import load_target, shipped_targets
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from kdbench.edge.device.run import main as on_device
-from kdbench.edge.result import read_result
-from kdbench.edge.sustained import sustained_findings
+from kdbench.edge.results.result import read_result
+from kdbench.edge.results.sustained import sustained_findings
 from kdbench.errors import InputError
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.edge.tolerances import arithmetic
+from kdbench.edge.bundles.tolerances import arithmetic
 from kdbench.errors import InputError
 from kdbench.judge.target import Target, load_target, shipped_targets
 from kdbench.modelfile.facts import read_model

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import storage
-from kdbench.edge.bundle import TARGET, Bundle
+from kdbench.edge.bundles.bundle import TARGET, Bundle
 from kdbench.edge.device.archive import sha256
 from kdbench.edge.device.plan import MANIFEST, Plan, plan_of
 from kdbench.errors import InputError

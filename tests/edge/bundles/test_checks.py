@@ -5,8 +5,15 @@ import pytest
 from model_files import _build
 from onnx import TensorProto, helper
 
-from kdbench.edge.checks import Limits, limits_of, require_bundled_runtime, require_fit, require_operators, too_new
-from kdbench.edge.lowering import lowered
+from kdbench.edge.bundles.checks import (
+    Limits,
+    limits_of,
+    require_bundled_runtime,
+    require_fit,
+    require_operators,
+    too_new,
+)
+from kdbench.edge.bundles.lowering import lowered
 from kdbench.errors import InputError
 from kdbench.judge.target import load_target, target_from
 

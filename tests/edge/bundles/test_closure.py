@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import kdbench
-from kdbench.edge.bundle import program
-from kdbench.edge.closure import closure, modules_in
+from kdbench.edge.bundles.bundle import program
+from kdbench.edge.bundles.closure import closure, modules_in
 
 SESSIONS = "kdbench.measure.latency.sessions"
 
@@ -26,7 +26,7 @@ def test_the_closure_has_what_is_imported_anywhere_in_a_file_and_the_packages_ar
 def test_a_device_has_the_version_that_a_build_wrote(monkeypatch, tmp_path):
     (tmp_path / "kdbench").mkdir()
     (tmp_path / "kdbench" / "__init__.py").write_text("from kdbench._version import __version__\n")
-    monkeypatch.setattr("kdbench.edge.closure._ROOT", tmp_path)
+    monkeypatch.setattr("kdbench.edge.bundles.closure._ROOT", tmp_path)
     assert closure(["kdbench"]).keys() == {"kdbench/__init__.py"}
     (tmp_path / "kdbench" / "_version.py").touch()
     assert closure(["kdbench"]).keys() == {"kdbench/__init__.py", "kdbench/_version.py"}

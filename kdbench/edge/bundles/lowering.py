@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.edge.checks import Limits, opset_of
+from kdbench.edge.bundles.checks import Limits, opset_of
 from kdbench.errors import InputError, first_line
 from kdbench.modelfile.external_data import external_files
 from kdbench.modelfile.facts import read_model

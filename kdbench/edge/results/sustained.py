@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.edge.result import Result
+from kdbench.edge.results.result import Result
 from kdbench.measure.timed import TimedModel, axes_of, students
 from kdbench.results.findings import Findings, estimated_across_runs, estimated_pair
 from kdbench.results.metrics import metric

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kdbench import storage
-from kdbench.edge.bundled import Known, known_bundle
+from kdbench.edge.bundles.bundled import Known, known_bundle
 from kdbench.edge.device.archive import sha256
 from kdbench.edge.device.parity import Parity, parity
 from kdbench.edge.device.plan import BundledModel, Settings
-from kdbench.edge.opened_archive import open_result, text_of
-from kdbench.edge.raw_samples import Wrong, array_of, check_samples
-from kdbench.edge.result_values import KeptSession, Metered, ResultContent, Unmetered, Windows
+from kdbench.edge.results.opened_archive import open_result, text_of
+from kdbench.edge.results.raw_samples import Wrong, array_of, check_samples
+from kdbench.edge.results.step_values import Metered, Unmetered, Windows
+from kdbench.edge.results.values import KeptSession, ResultContent
 from kdbench.errors import InputError
 from kdbench.measure.energy.windows import MODES, runs_of
 from kdbench.measure.latency.configurations import configurations
