@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from kdbench import temporary
 from kdbench.characters import escaped
 from kdbench.errors import InputError, KdbenchError, StorageError
+from kdbench.processes import temporary
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 _TOO_LARGE = "a file may not grow larger here (ulimit -f)"

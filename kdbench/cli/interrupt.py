@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from kdbench import endings
 from kdbench.errors import EXIT_INTERRUPTED
+from kdbench.processes import endings
 
 _END = b"\0"  # no signal has the number 0
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU")

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from kdbench import endings, units
+from kdbench import units
 from kdbench.characters import one_line, visible
 from kdbench.cli.pace import Pace
+from kdbench.processes import endings
 from kdbench.progress import Board, Progress
 
 # xterm's control sequences (XTWINOPS and OSC 2); terminals that lack them show nothing.

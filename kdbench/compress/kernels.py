@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench import temporary
 from kdbench.compress.wiring import LAYERS, attribute
 from kdbench.errors import InputError, first_line
 from kdbench.macs import LayerMacs
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.macs.onnx_graph import computed, layer_name
+from kdbench.processes import temporary
 
 if TYPE_CHECKING:
     import onnx

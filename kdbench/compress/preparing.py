@@ -9,7 +9,6 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench import temporary
 from kdbench.compress.activations import refused
 from kdbench.compress.wiring import LAYERS
 from kdbench.errors import InputError, first_line
@@ -17,6 +16,7 @@ from kdbench.modelfile.external_data import external_files
 from kdbench.modelfile.facts import MAX_FILE_BYTES, integer_operators, read_model
 from kdbench.modelfile.ort_format import is_ort
 from kdbench.modelfile.weights import nodes_of, tensors_of
+from kdbench.processes import temporary
 from kdbench.registry import suggestion
 
 if TYPE_CHECKING:

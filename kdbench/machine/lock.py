@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kdbench import locks
 from kdbench.errors import StorageError
+from kdbench.processes import locks
 from kdbench.progress import Progress
 
 LOCK = "kdbench-measuring.lock"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import extras, temporary
+from kdbench import extras
 from kdbench.errors import InputError, MeasurementError
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.bench_model import BenchModel, Refusal
@@ -23,6 +23,7 @@ from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model, save_images, stage
 from kdbench.measure.timed import ONNXRUNTIME, SEED
 from kdbench.modelfile.rounding import output_step
+from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.tables.measure import Measure
 from kdbench.results import metrics

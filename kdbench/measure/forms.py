@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import kdbench
-from kdbench import children, storage, temporary
+from kdbench import storage
 from kdbench.measure.bench_model import BenchModel, Refusal
+from kdbench.processes import children, temporary
 from kdbench.worker.jobs import JobModel
 
 TFLITE = ".tflite"

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import endings, storage, temporary
+from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.machine.memory import require_memory
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.modelfile.layouts import TOKENS, fits, layout_for
+from kdbench.processes import endings, temporary
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.jobs import JobModel, Network
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from kdbench.children import safe_path
 from kdbench.extras import install
 from kdbench.meters.meter import METERS, Available, Clock, Meter, MeterError, Part, Pause, Rank, Unavailable, advances
+from kdbench.processes.children import safe_path
 
 if TYPE_CHECKING:
     from codecarbon.output_methods.base_output import BaseOutput

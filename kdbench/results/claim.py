@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kdbench import endings, locks, storage, temporary
+from kdbench import storage
 from kdbench.errors import InputError, StorageError
+from kdbench.processes import endings, locks, temporary
 
 CLAIM = ".in-use"
 _TRIES = 5  # who looks whether a folder is free holds its lock for a moment

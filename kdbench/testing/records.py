@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kdbench import storage, temporary
+from kdbench import storage
 from kdbench.errors import DataMissingError, InputError, KdbenchError, MeasurementError
-from kdbench.locks import locked
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.known_inputs import sidecar_files
+from kdbench.processes import temporary
+from kdbench.processes.locks import locked
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion

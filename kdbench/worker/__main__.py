@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from kdbench.machine.cores import pin
-from kdbench.parent import end_with_parent
+from kdbench.processes.parent import end_with_parent
 from kdbench.worker.jobs import cores_of, job_of
 
 _EVERY_NS = 250_000_000

@@ -7,7 +7,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
-from kdbench import extras, storage, temporary
+from kdbench import extras, storage
 from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Analyses
 from kdbench.judge.target import Target, targets_of
@@ -15,6 +15,7 @@ from kdbench.machine import fingerprint
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.harness import check_config, measure
 from kdbench.modelfile.facts import require_model_file
+from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion

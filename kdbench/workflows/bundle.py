@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from kdbench import storage, temporary, toml_files
+from kdbench import storage, toml_files
 from kdbench.edge.bundles.bundle import SAMPLES, Bundle, Packed, make_bundle, write_bundle
 from kdbench.edge.bundles.bundled import keep_bundle
 from kdbench.edge.bundles.checks import (
@@ -29,6 +29,7 @@ from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of
 from kdbench.judge.target import Target, load_target, shipped_targets, target_from
 from kdbench.measure.bench_model import BenchModel
+from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
 from kdbench.results.cards import ModelCard, teacher_behind

@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench import report, storage, temporary
+from kdbench import report, storage
 from kdbench.edge.results.merging import device_name, device_run, environment_of, findings_of
 from kdbench.edge.results.result import Result, read_result
 from kdbench.errors import InputError
 from kdbench.judge.device import differences
 from kdbench.judge.target import load_target
+from kdbench.processes import temporary
 from kdbench.results.claim import claimed
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import device_called, with_device, without_device

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kdbench import temporary
 from kdbench.edge.ssh import Remote, measure_there, software_of
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import Target
+from kdbench.processes import temporary
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
 from kdbench.results.verdicts import write_verdicts

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
-from kdbench import storage, temporary
+from kdbench import storage
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.activations import activations, refused
 from kdbench.compress.held_out import warnings_about_samples
@@ -28,6 +28,7 @@ from kdbench.compress.quantization.ranges import Range, ranges_of
 from kdbench.compress.quantization.sensitivity import answer_snr_db, layer_noise
 from kdbench.compress.wiring import LAYERS, Wiring
 from kdbench.errors import InputError
+from kdbench.processes import temporary
 from kdbench.validation import WrongValueError, later
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from typing import IO, Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from kdbench import storage, temporary
+from kdbench import storage
 from kdbench.data.dataset import Images, Labels, Part
+from kdbench.processes import temporary
 
 _CHUNK = 1 << 20
 _MOST_BYTES = 1 << 30  # of a download; the largest is 170 MB

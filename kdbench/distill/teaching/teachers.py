@@ -21,8 +21,8 @@ from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.stored_logits import ArrayTeacher
 from kdbench.distill.training.devices import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
-from kdbench.locks import locked
 from kdbench.models.features.tapped import TappedNetwork
+from kdbench.processes.locks import locked
 from kdbench.progress import Progress
 
 

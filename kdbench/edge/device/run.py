@@ -46,7 +46,6 @@ def main(arguments: Sequence[str] | None = None, bundle: Path = HERE) -> int:
 
 def measure(bundle: Path, options: argparse.Namespace) -> int:
     """Go through the steps; those that an earlier call has completed are not repeated."""
-    from kdbench import temporary
     from kdbench.edge.device.measuring import Measurement, forget_other_load, steps_of
     from kdbench.edge.device.opening import open_bundle
     from kdbench.edge.device.packing import pack
@@ -56,6 +55,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
     from kdbench.edge.device.store import Store, forget
     from kdbench.edge.device.summary import summary
     from kdbench.machine.lock import machine_lock
+    from kdbench.processes import temporary
 
     plan, identity = open_bundle(bundle)
     wanted = requested(options.budget, options.threads, options.sustain)

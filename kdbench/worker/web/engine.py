@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdbench import temporary
 from kdbench.machine.cores import available_cores
+from kdbench.processes import temporary
 from kdbench.worker.runtimes import ProviderError
 from kdbench.worker.web import installed
 from kdbench.worker.web.server import Server

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage, temporary
+from kdbench import storage
 from kdbench.compress import COMPRESSORS, Calibration, Compressor, Outcome, Source
 from kdbench.compress.calibration import CalibrationChoice, labelled_sha256
 from kdbench.compress.held_out import HeldOut, Run
@@ -18,6 +18,7 @@ from kdbench.evaluate.predictions import label_ranks, not_finite
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import read_facts
+from kdbench.processes import temporary
 from kdbench.results.cards import CalibrationSet, ModelCard, Variant
 from kdbench.results.preprocessing import Geometry
 from kdbench.results.run_folder import card_path

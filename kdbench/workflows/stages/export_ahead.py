@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kdbench import children
 from kdbench.machine.cores import available_cores
 from kdbench.meters.choice import choose
 from kdbench.meters.meter import Unavailable
+from kdbench.processes import children
 from kdbench.recipe import Recipe
 from kdbench.results.run_folder import RunFolder
 

@@ -14,8 +14,9 @@ from typing import IO
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, but not declared so
 
-from kdbench import children, errors, temporary
+from kdbench import errors
 from kdbench.errors import KdbenchError
+from kdbench.processes import children, temporary
 from kdbench.progress import Progress, Silent
 from kdbench.results.run_folder import RunFolder
 

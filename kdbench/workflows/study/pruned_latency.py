@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from kdbench import temporary, units
+from kdbench import units
 from kdbench.distill import pruning
 from kdbench.distill.pruning import Pruned
 from kdbench.errors import InputError
@@ -20,6 +20,7 @@ from kdbench.machine.lock import machine_lock
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.latency.pair import PairTimes, time_pair
 from kdbench.modelfile.facts import inspect
+from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Measure, Prune
 from kdbench.results.cards import ModelCard, PrunedLatency

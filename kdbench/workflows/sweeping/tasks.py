@@ -16,8 +16,8 @@ from kdbench.distill.training import fit
 from kdbench.distill.training.devices import device_of, processes_of
 from kdbench.distill.training.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.errors import InputError, KdbenchError
-from kdbench.locks import locked
 from kdbench.measure.energy.training import EpochMeter
+from kdbench.processes.locks import locked
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from

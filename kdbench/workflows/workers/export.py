@@ -12,9 +12,10 @@ from pathlib import Path
 
 from torch import nn
 
-from kdbench import storage, temporary
+from kdbench import storage
 from kdbench.export.onnx import export_onnx
-from kdbench.parent import end_with_parent
+from kdbench.processes import temporary
+from kdbench.processes.parent import end_with_parent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder

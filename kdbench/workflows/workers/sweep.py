@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import IO
 
 from kdbench.machine.memory import MemoryUnknownError, high_water
-from kdbench.parent import end_with_parent
+from kdbench.processes.parent import end_with_parent
 from kdbench.progress import Silent
 from kdbench.workflows.sweeping.execution.engine import Perform, fault_of
 

@@ -14,7 +14,7 @@ from torch import distributed
 from kdbench import storage
 from kdbench.distill.training.processes import process_group
 from kdbench.errors import InputError, KdbenchError
-from kdbench.parent import end_with_parent
+from kdbench.processes.parent import end_with_parent
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder

@@ -18,7 +18,7 @@ def test_the_closure_has_what_is_imported_anywhere_in_a_file_and_the_packages_ar
     files = closure([SESSIONS])
     assert {"kdbench/__init__.py", "kdbench/measure/__init__.py", "kdbench/measure/latency/sessions.py"} <= files.keys()
     assert "kdbench/statistics/special.py" in files  # by way of the package that re-exports it
-    assert "kdbench/children.py" in files
+    assert "kdbench/processes/children.py" in files
     assert "kdbench/recipe/tables/measure.py" not in files  # nothing needs it
     assert "kdbench/meters/rapl.py" not in files
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench import temporary
 from kdbench.data.dataset import Task
 from kdbench.distill.quantize import deployed, is_quantized
 from kdbench.errors import InputError, StorageError
@@ -18,6 +17,7 @@ from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.outputs import outputs_of
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
+from kdbench.processes import temporary
 from kdbench.results.metrics import parity_tolerance
 from kdbench.workflows.study.checks import saved_states as state_checks
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from threading import Thread
 from typing import IO
 
-from kdbench import children, temporary
 from kdbench.machine.memory import available_bytes
+from kdbench.processes import children, temporary
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kdbench import locks
+from kdbench.processes import locks
 
 
 def test_one_owner_at_a_time_and_free_afterwards(tmp_path):
@@ -122,7 +122,7 @@ def test_a_block_waits_for_another_and_leaves_no_file(tmp_path):
     file = tmp_path / "lock"
     code = f"""
 from pathlib import Path
-from kdbench.locks import locked
+from kdbench.processes.locks import locked
 with locked(Path({str(file)!r})):
     print("held", flush=True)
     input()

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import endings, storage, temporary
+from kdbench import storage
 from kdbench.errors import StorageError
+from kdbench.processes import endings, temporary
 
 
 @contextmanager
 def other_process(code):
     """A process that says what it made, and can be killed while it holds it."""
-    head = "import sys; from pathlib import Path; from kdbench import storage, temporary\n"
+    imports = "from pathlib import Path; from kdbench import storage; from kdbench.processes import temporary"
+    head = f"import sys; {imports}\n"
     process = subprocess.Popen([sys.executable, "-c", head + code], stdout=subprocess.PIPE, text=True)
     try:
         yield process, process.stdout.readline().strip()

@@ -36,7 +36,7 @@ def acquire(path: Path, *, mode: int | None = None, wait: bool = False, share: b
 
     A file that is not there is made with permissions `mode`, whatever the umask; without one, as the umask says. An
     existing file is opened as it is: no link is followed, and neither its content nor its permissions change. Children
-    that `kdbench.children` starts inherit a lock to `share`. Raises OSError for what cannot be opened or locked.
+    that `children` starts inherit a lock to `share`. Raises OSError for what cannot be opened or locked.
     """
     while True:
         descriptor = _opened(path, mode)

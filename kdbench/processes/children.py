@@ -1,6 +1,6 @@
 """Starting Python processes: safe from the current folder, owners of this process's locks, gone when it is.
 
-The other end of that bond, which the child ties first, is `kdbench.parent`.
+The other end of that bond, which the child ties first, is `kdbench.processes.parent`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import kdbench
-from kdbench import locks
+from kdbench.processes import locks
 
 if TYPE_CHECKING:
     from subprocess import Popen

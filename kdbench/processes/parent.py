@@ -1,4 +1,4 @@
-"""The bond of a child process with the kdbench that started it (`kdbench.children`). Standard library only."""
+"""The bond of a child process with the kdbench that started it (see `children`). Standard library only."""
 
 from __future__ import annotations
 

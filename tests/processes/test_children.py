@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kdbench import children, locks
+from kdbench.processes import children, locks
 
 PARENT = """
 import sys, tempfile
-from kdbench import children
+from kdbench.processes import children
 import os
-code = "import time; from kdbench.parent import end_with_parent as end; end(); print(1, flush=True); time.sleep(600)"
+code = "import time; from kdbench.processes.parent import *; end_with_parent(); print(1, flush=True); time.sleep(600)"
 child = children.start([sys.executable, "-P", "-c", code], os.environ, tempfile.TemporaryFile())
 child.stdout.readline()
 print(child.pid, flush=True)
@@ -39,14 +39,14 @@ def test_a_child_ends_with_its_parent(end, stopped):
 
 
 def test_a_child_whose_parent_was_gone_before_it_began_ends_at_once():
-    code = "from kdbench.parent import end_with_parent; end_with_parent(); print('still here')"
+    code = "from kdbench.processes.parent import end_with_parent; end_with_parent(); print('still here')"
     child = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert (child.returncode, child.stdout) == (1, b"")
 
 
 def test_where_the_kernel_does_not_kill_it_a_child_watches_its_parent():
     code = (
-        "from kdbench import parent; parent._killed_with_parent = lambda: False; parent.end_with_parent(); "
+        "from kdbench.processes import parent; parent._killed_with_parent = lambda: False; parent.end_with_parent(); "
         "print(1, flush=True); import time; time.sleep(600)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -60,7 +60,7 @@ def test_a_child_keeps_its_parents_lock_to_itself(tmp_path):
     lock = locks.acquire(tmp_path / "lock", share=True)
     code = f"""
 import os
-from kdbench.parent import end_with_parent
+from kdbench.processes.parent import end_with_parent
 end_with_parent()
 os.fstat({lock})
 print(os.get_inheritable({lock}), flush=True)

@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from kdbench import endings, locks
 from kdbench.errors import StorageError
+from kdbench.processes import endings, locks
 
 _PART = ".part"
 _PREFIX = "kdbench-work-"
