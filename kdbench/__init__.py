@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from kdbench.results.cards import ModelCard
     from kdbench.results.records import Measurement, Pair, RunRecord
 
-try:
-    from kdbench._version import __version__  # written by the build, from the last tag
-except ImportError:  # a copy of the sources that was never built
-    __version__ = "0.1.0.dev0"
+from kdbench.installation import __version__
 
 __all__ = [
     "CallableTimes",

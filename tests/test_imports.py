@@ -49,6 +49,18 @@ def test_public_names_are_imported_when_they_are_used():
     assert "torch" not in loaded
 
 
+def test_no_module_imports_the_package_at_the_top():
+    """`kdbench/__init__.py` offers what lies below it; a module that imported it would import upward."""
+    root = Path(kdbench.__file__).parent
+    for file in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert "kdbench" not in [alias.name for alias in node.names], file
+            elif isinstance(node, ast.ImportFrom) and node.module == "kdbench":
+                for alias in node.names:
+                    assert (root / f"{alias.name}.py").exists() or (root / alias.name).is_dir(), (file, alias.name)
+
+
 def test_a_type_checker_knows_every_public_name():
     tree = ast.parse(Path(kdbench.__file__).read_text(encoding="utf-8"))
     (typed,) = (node for node in tree.body if isinstance(node, ast.If))

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-from kdbench import __version__
 from kdbench.cli.console import result
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.overview import COMMANDS, EXIT_CODES, PURPOSE, overview
 from kdbench.errors import InputError
+from kdbench.installation import __version__
 
 # typer's usage errors have no public name; its public BadParameter derives from them.
 _UsageError: Any = typer.BadParameter.__mro__[1]

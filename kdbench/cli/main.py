@@ -6,10 +6,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from kdbench import __version__
 from kdbench.cli.console import open_closed_streams, result
 from kdbench.cli.invocation import Invocation, conclude
 from kdbench.errors import EXIT_SIGNAL
+from kdbench.installation import __version__
 from kdbench.processes import children
 
 

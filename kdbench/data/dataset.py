@@ -22,6 +22,7 @@ Labels = npt.NDArray[np.int64]
 Targets = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.integer]
 
+_LAYOUTS: dict[int, DataLayout] = {2: "vectors", 3: "NCL", 4: "NCHW", 5: "NCDHW"}  # by axes, channels second
 _NUMBERS = {np.dtype(np.float32), np.dtype(np.int64)}
 _NOT_NUMBERED: Labels = np.empty(0, dtype=np.int64)
 
@@ -145,10 +146,13 @@ class Dataset:
 
     @property
     def layout(self) -> DataLayout:
-        """What the axes of the inputs are."""
-        from kdbench.data.reading.layouts import layout_of
-
-        return layout_of(self._splits()[0].inputs, self.channel_axis)
+        """What the axes of the inputs are; "array" for a form without a name."""
+        inputs = self._splits()[0].inputs
+        if inputs.dtype == np.int64:
+            return "tokens" if inputs.ndim == 2 else "array"
+        if self.channel_axis == 2 and inputs.ndim == 3:
+            return "sequences"
+        return _LAYOUTS.get(inputs.ndim, "array") if self.channel_axis == 1 else "array"
 
     @property
     def known_classes(self) -> int | None:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import kdbench
 from kdbench import storage
+from kdbench.installation import __version__
 from kdbench.judge.excerpts import Excerpt
 
 _FILE = "excerpts-1.sqlite"  # the number changes with the columns
@@ -108,7 +108,7 @@ def _key(file: Path) -> bytes:
 
 def _state(stat: os.stat_result) -> str:
     """Return what changes with a file's content, and with the version that reads it."""
-    return f"{kdbench.__version__} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+    return f"{__version__} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
 def _checksum(content: bytes) -> bytes:

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Union
 
-from kdbench import __version__
+from kdbench.installation import __version__
 from kdbench.machine.cores import available_cores, siblings
 from kdbench.machine.nvidia import query
 from kdbench.machine.system_files import ROOT, fields, first_line, number, quota_cores

@@ -9,15 +9,15 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import kdbench
 from kdbench import storage
+from kdbench.installation import package_folder
 from kdbench.measure.bench_model import BenchModel, Refusal
 from kdbench.processes import children, temporary
 from kdbench.worker.jobs import JobModel
 
 TFLITE = ".tflite"
 PYTHON = "KDBENCH_LITERT_PYTHON"
-_SCRIPT = Path(kdbench.__file__).parent / "export" / "onnx_to_litert.py"
+_SCRIPT = package_folder() / "export" / "onnx_to_litert.py"
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 _HINT = (
     f"put it there, or set {PYTHON} to the python of an environment with litert-torch, which converts it: "

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import kdbench
+from kdbench.installation import package_folder
 
 _FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("_FOLDERS", default=())
 _STANDARD = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
 _INSTALLED = {"site-packages", "dist-packages"}
-_OWN = Path(kdbench.__file__).resolve().parent
+_OWN = package_folder()
 
 
 def set_folders(folders: tuple[Path, ...]) -> None:

@@ -11,10 +11,9 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import kdbench
+from kdbench.installation import package_folder
 from kdbench.processes import locks
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def start(
     import subprocess
 
     safe = safe_environment()
-    root = str(Path(kdbench.__file__).resolve().parent.parent)
+    root = str(package_folder().parent)
     path = os.pathsep.join(filter(None, (root, safe.get(_PATH))))
     if not _HAS_SAFE_PATH:
         options.setdefault("cwd", root)

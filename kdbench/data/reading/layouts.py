@@ -33,16 +33,6 @@ _IMAGE_HINT = "save images as (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 cha
 _OTHER_HINT = f"for other data set data.layout: {', '.join(FORMS)}"
 
 
-def layout_of(array: Inputs, channel_axis: int) -> DataLayout:
-    """Return the layout of a data set's inputs, "array" for a form without a name."""
-    if array.dtype == np.int64:
-        return "tokens" if array.ndim == 2 else "array"
-    if channel_axis == 2 and array.ndim == 3:
-        return "sequences"
-    named: dict[int, DataLayout] = {2: "vectors", 3: "NCL", 4: "NCHW", 5: "NCDHW"}
-    return named.get(array.ndim, "array") if channel_axis == 1 else "array"
-
-
 def channel_axis_of(layout: str) -> int:
     """Return the axis that mean and standard deviation run over, in a data set's inputs of that layout."""
     return 2 if layout == "sequences" else 1

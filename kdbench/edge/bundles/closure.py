@@ -4,10 +4,10 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import kdbench
+from kdbench.installation import package_folder
 
-_ROOT = Path(kdbench.__file__).resolve().parent.parent
-_OWN = f"{kdbench.__name__}."
+_ROOT = package_folder().parent
+_OWN = "kdbench."
 _BUILT = f"{_OWN}_version"  # a file only where the package was built
 
 

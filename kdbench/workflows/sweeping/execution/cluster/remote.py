@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import __version__
 from kdbench.errors import InputError
+from kdbench.installation import __version__
 from kdbench.progress import Progress, Silent
 from kdbench.results.claim import CLAIM
 from kdbench.workflows.sweeping.execution.engine import Message, fault_of
@@ -37,7 +37,7 @@ class Expected:
 
     def check(self, host: str) -> None:
         """Raise InputError where this node, called `host`, is not as expected."""
-        if __version__ != self.version:
+        if self.version != __version__:
             message = f"node {host} has kdbench {__version__}, and the sweep was started with {self.version}"
             raise InputError(message, "install the same on all nodes: pip install 'kdbench[train,cluster]' there")
         if _claim(Path(self.folder)) != self.claim:
