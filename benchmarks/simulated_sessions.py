@@ -103,19 +103,24 @@ class Coverage:
     width: float
 
 
-def coverage(process: Process, sessions: int | None, draws: int, seed: int = 0) -> dict[str, Coverage]:
+def coverage(
+    process: Process, sessions: int | None, draws: int, seed: int = 0, *, truth_draws: int = _TRUTH_DRAWS
+) -> dict[str, Coverage]:
     """Return the coverage of each of STATISTICS over `draws` runs of so many sessions.
+
+    The truth comes from `truth_draws` runs: with a thousand, its own error is a thirtieth of a run's.
 
     None: of FIRST sessions, and of more up to MOST until the ratio's interval is narrower than a precision that half
     of the runs reach with seven sessions, where chance affects stopping most.
     """
     rng = np.random.default_rng([seed, sessions or 0])
-    truth = true_values(process.draw(rng, _TRUTH_DRAWS, sessions or MOST))
+    truth = true_values(process.draw(rng, truth_draws, sessions or MOST))
     runs = process.draw(rng, draws, sessions or MOST)
     plan = statistics.Plan(FIRST if sessions is None else None, process.cores)
     if sessions is None:
-        precision = float(np.median([statistics.relative_width(_ratio(run[:, :7], plan)) for run in runs]))
-        runs = [_stopped(run, precision, plan) for run in runs]
+        rounds = _rounds(runs)
+        precision = float(np.median([statistics.relative_width(_ratio(run[:7], plan)) for run in rounds]))
+        runs = [run[:, : _stop(of_run, precision, plan)] for run, of_run in zip(runs, rounds, strict=True)]
     results = [estimates(run, plan, process.has_long_run) for run in runs]
     return {
         statistic: Coverage(
@@ -137,8 +142,9 @@ def true_values(times: Times) -> list[float]:
 
 def estimates(run: NDArray[np.float64], plan: statistics.Plan, has_long_run: bool) -> list[statistics.Estimate]:
     """Return each of STATISTICS of one run, or the ratio alone."""
+    ratio = _ratio(_rounds(run), plan)
     if not has_long_run:
-        return [_ratio(run, plan)]
+        return [ratio]
     sessions = run.shape[1]
     data = statistics.Clustered(
         values=np.exp(run[0]).ravel(),
@@ -146,7 +152,7 @@ def estimates(run: NDArray[np.float64], plan: statistics.Plan, has_long_run: boo
         block=np.tile(np.repeat(np.arange(BLOCKS), CALLS), sessions),
     )
     quantiles = statistics.clustered_quantiles(data, SHARES, plan=plan)
-    return [_ratio(run, plan), *quantiles, statistics.clustered_mean(data, plan=plan)]
+    return [ratio, *quantiles, statistics.clustered_mean(data, plan=plan)]
 
 
 def _series(noise: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
@@ -159,13 +165,17 @@ def _series(noise: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
     return series
 
 
-def _ratio(run: NDArray[np.float64], plan: statistics.Plan) -> statistics.Estimate:
-    rounds = np.median(run, axis=-1)
-    return statistics.paired_ratio(list(rounds[0] - rounds[1]), plan=plan)
+def _rounds(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log ratio of each round, (…, sessions, BLOCKS), of times (…, 2 models, sessions, BLOCKS, CALLS)."""
+    medians = np.median(times, axis=-1)
+    return medians[..., 0, :, :] - medians[..., 1, :, :]
 
 
-def _stopped(run: NDArray[np.float64], precision: float, plan: statistics.Plan) -> NDArray[np.float64]:
-    for count in range(FIRST, MOST):
-        if statistics.relative_width(_ratio(run[:, :count], plan)) < precision:
-            return run[:, :count]
-    return run
+def _ratio(rounds: NDArray[np.float64], plan: statistics.Plan) -> statistics.Estimate:
+    return statistics.paired_ratio(list(rounds), plan=plan)
+
+
+def _stop(rounds: NDArray[np.float64], precision: float, plan: statistics.Plan) -> int:
+    """Return after how many sessions a run stops."""
+    widths = (statistics.relative_width(_ratio(rounds[:count], plan)) for count in range(FIRST, MOST))
+    return next((count for count, width in enumerate(widths, FIRST) if width < precision), MOST)

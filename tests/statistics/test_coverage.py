@@ -25,7 +25,7 @@ def load(name):
 
 simulated, bound = load("simulated_sessions"), load("coverage_bound")
 
-DRAWS = 200
+DRAWS, TRUTH_DRAWS = 200, 1000
 ADAPTIVE = None
 # Where the sessions of a run cannot show what the long run holds, less than 90 %, as `few_sessions` says.
 DOCUMENTED = {
@@ -83,20 +83,20 @@ def _cheap_bootstrap():
 )
 def test_intervals_cover(process, sessions):
     least = DOCUMENTED.get((process.name, sessions), 0.9)
-    coverages = simulated.coverage(process, sessions, DRAWS)
+    coverages = simulated.coverage(process, sessions, DRAWS, truth_draws=TRUTH_DRAWS)
     assert {s: c.held for s, c in coverages.items() if c.held < least - noise(least, DRAWS)} == {}
     assert coverages["ratio"].held >= 0.9 - noise(0.9, DRAWS)  # no excuse for a ratio
 
 
 @pytest.mark.parametrize("sessions", [5, ADAPTIVE])
 def test_intervals_of_a_quiet_machine_are_neither_too_narrow_nor_too_wide(sessions):
-    for cell in simulated.coverage(simulated.PLAIN, sessions, 150).values():
+    for cell in simulated.coverage(simulated.PLAIN, sessions, 150, truth_draws=TRUTH_DRAWS).values():
         assert 0.9 <= cell.held <= 0.99 + noise(0.99, 150)
 
 
 @pytest.mark.parametrize("name", ["random walk", "linear drift of 20 %"])
 def test_pairing_removes_drift_that_both_models_share(name):
-    cell = simulated.coverage(named(name), 5, 400)["ratio"]
+    cell = simulated.coverage(named(name), 5, 400, truth_draws=TRUTH_DRAWS)["ratio"]
     assert 0.9 <= cell.held <= 0.99
     assert cell.width < 0.1  # the machine itself drifts by 20 % and more
 
