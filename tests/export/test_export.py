@@ -1,4 +1,5 @@
 import copy
+import importlib
 
 import numpy as np
 import onnx
@@ -108,6 +109,18 @@ def test_large_weights_go_into_a_second_file_that_the_first_refers_to(tmp_path, 
     export_onnx(network, SHAPE, path)
     assert {file.name for file in tmp_path.iterdir()} == {"net.onnx", "net.onnx.data"}
     assert check_parity(network, path, torch.rand(4, *SHAPE)).holds
+
+
+def test_torch_finds_its_composite_operators_once_for_a_file_also_if_that_fails(network, tmp_path, monkeypatch):
+    utilities = importlib.import_module("torch._export.utils")
+    found, find = [], utilities._materialize_cpp_cia_ops
+    monkeypatch.setattr(utilities, "_materialize_cpp_cia_ops", lambda: found.append(find()))
+    counted = utilities._materialize_cpp_cia_ops
+    export_onnx(network, SHAPE, tmp_path / "net.onnx")
+    assert len(found) == 1
+    with pytest.raises(ExportError):
+        export_onnx(nn.Linear(3, 3), SHAPE, tmp_path / "other.onnx")
+    assert utilities._materialize_cpp_cia_ops is counted
 
 
 def test_what_cannot_be_exported_is_told_without_a_traceback(tmp_path):
