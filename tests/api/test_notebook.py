@@ -7,10 +7,6 @@ from pathlib import Path
 
 import pytest
 
-nbclient = pytest.importorskip("nbclient")
-nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("ipykernel")
-
 DOCS = Path(__file__).parents[2] / "docs"
 FILE = DOCS / "notebook.ipynb"
 _LONGEST_S = 540  # of a cell, on a machine that others use
@@ -19,6 +15,7 @@ _LONGEST_S = 540  # of a cell, on a machine that others use
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     """The outputs of each cell of Python, by the cell's last line."""
+    nbclient, nbformat, _ = (pytest.importorskip(name) for name in ("nbclient", "nbformat", "ipykernel"))
     folder = tmp_path_factory.mktemp("notebook")
     notebook = nbformat.read(FILE, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=_LONGEST_S, resources={"metadata": {"path": str(folder)}})
@@ -44,6 +41,7 @@ def test_it_is_the_pages():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert FILE.read_text("utf-8") == module.notebook((DOCS / "notebook.md").read_text("utf-8"))
+    nbformat = pytest.importorskip("nbformat")
     nbformat.validate(json.loads(FILE.read_text("utf-8")))
 
 
