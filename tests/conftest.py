@@ -1,5 +1,6 @@
 """What all tests share: real data where there is some, and an environment free of the user's settings."""
 
+import gc
 import itertools
 import os
 from collections.abc import Iterator
@@ -28,6 +29,22 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 _LOCKS = "KDBENCH_LOCK_DIR"
 _DATA_ROOT = os.environ.get("KDBENCH_DATA")
 _FOREIGN_MODELS = os.environ.get("KDBENCH_MODELS")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let parallel runs begin with the files that have slow tests: if one began last, a core would wait for it."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Keep Python's search for reference cycles out of what stays anyway: test items and imported libraries.
+
+    There are millions of these objects, and tests that export networks make it walk through them every few seconds.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])
 
 
 @pytest.fixture(scope="session")
