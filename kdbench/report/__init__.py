@@ -67,7 +67,7 @@ class Content:
     def drawings(self) -> list[Drawing]:
         """The figures with data, in reading order; raises InputError as `layout` does."""
         if self.layout is None:
-            return draw(self.host, self.samples)
+            return draw(self.record, self.samples)
         return [drawing for figure in self.layout.figures if (drawing := figure(self.host)) is not None]
 
     @classmethod

@@ -143,6 +143,20 @@ def millions(count: Number) -> Number:
     return count.mapped(lambda value: 1e-6 * value, units.two_decimals_or_more)
 
 
+def quotient(above: Cell, below: Cell) -> Number | None:
+    """Return one number over another, which is not measured at the same time; its bounds are those of both intervals.
+
+    None where one of them is no number, or the lower one zero.
+    """
+    if not isinstance(above, Number) or not isinstance(below, Number) or above.value is None or not below.value:
+        return None
+    bounds = None
+    if above.interval is not None and below.interval is not None and below.interval.low > 0:
+        low, high = above.interval.low / below.interval.high, above.interval.high / below.interval.low
+        bounds = Interval(low=low, high=high)
+    return Number(units.ratio, above.value / below.value, bounds, comparable=False)
+
+
 def shortened(reason: str) -> str:
     """Return the reason, or the part of its first clause that fits into a cell."""
     reason = " ".join(reason.split())

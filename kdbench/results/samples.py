@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 Samples = Mapping[str, "NDArray[Any]"]
 
+FIRST, STEADY = "first-minute", "sustained"
+"""Values of the axis `mode`: a sustained load's first minute (at most a fifth of its time), and its last third."""
+
 _MODES = {
     "paced": "-paced{gap_ms}ms",
     "server": "-server{rate_per_s}",
     "offline": "-offline",
-    "sustained": "-sustained",
-    "first-minute": "-first-minute",
+    STEADY: "-sustained",
+    FIRST: "-first-minute",
 }
 
 

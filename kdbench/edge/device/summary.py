@@ -1,12 +1,27 @@
-"""What the person at the device sees at the end: parity, latencies and speed-ups, in a few lines."""
+"""What the person at the device sees at the end: parity, latencies, speed-ups and sustained load, in a few lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kdbench import statistics, units
 from kdbench.edge.device.measuring import Measurement
-from kdbench.edge.device.store import SessionStore
+from kdbench.edge.device.phases import (
+    AT_S,
+    CLOCK_KHZ,
+    FEWEST,
+    MEDIAN_NS,
+    MODEL,
+    TEMPERATURE_C,
+    blocks_of,
+    first_s,
+    mean,
+    phases,
+)
+from kdbench.edge.device.store import SessionStore, read_lines
 from kdbench.measure.latency.ratios import ratio
 from kdbench.measure.latency.sessions import Collected, Sampled
 from kdbench.measure.timed import SEED, students
@@ -18,6 +33,11 @@ def summary(m: Measurement) -> Iterator[str]:
     for id_, outcome in (m.store.read("parity") or {}).items():
         equal = f"as on the host (largest difference {outcome['max_abs']:.2g}, {outcome['changed']} other answers)"
         yield f"{id_}: {'NOT ' + equal[:15] + ': ' + outcome['failed'] if outcome['failed'] else equal}"
+    yield from _latencies(m)
+    yield from sustained_lines(m)
+
+
+def _latencies(m: Measurement) -> Iterator[str]:
     sampled = sampled_of(m)
     if sampled is None:
         return
@@ -34,6 +54,40 @@ def summary(m: Measurement) -> Iterator[str]:
             if speedup is not None:
                 low, high = ("?" if x is None else units.ratio(x) for x in (speedup.low, speedup.high))
                 yield f"{student.name} over {teacher.name}, {where}: {units.ratio(speedup.value)} [{low}, {high}]"
+
+
+def sustained_lines(m: Measurement) -> Iterator[str]:
+    """Yield the first minute of a sustained load beside its last third, with temperature and clock where known."""
+    load = m.store.read("sustaining")
+    if load is None:
+        return
+    if failed := (m.store.read("sustained") or {}).get("failed"):
+        yield f"sustained load: {failed}"
+    blocks = blocks_of(read_lines(m.store.sustained))
+    medians = {id_: _medians(blocks, number) for number, id_ in enumerate(load["ids"])}
+    if not all(medians.values()):
+        yield f"sustained load: {len(blocks)} blocks of calls, too few for numbers"
+        return
+    lasted_s = float(blocks[-1, AT_S])
+    at = f"{units.duration(lasted_s)}, {units.threads(load['threads'])}"
+    yield f"sustained load, {at}: its first {units.duration(first_s(lasted_s))} → its last third"
+    names = {model.id: model.name for model in m.timed}
+    for id_, (first, last) in ((id_, pair) for id_, pair in medians.items() if pair is not None):
+        yield f"  {names[id_]}: p50 {units.time(first)} → {units.time(last)} ({units.change(last / first)})"
+    for column, unit, scale in ((TEMPERATURE_C, "°C", 1.0), (CLOCK_KHZ, "MHz", 1e-3)):
+        means = [mean(blocks[inside, column]) for inside in phases(blocks).values()]
+        shown = [f"{value * scale:,.0f} {unit}" for value in means if value is not None]
+        if len(shown) == len(means):
+            yield f"  {' → '.join(shown)}"
+
+
+def _medians(blocks: NDArray[np.float64], number: int) -> tuple[float, float] | None:
+    """Return medians in ns of a model's blocks, of the first phase and the last; None where one has too few blocks."""
+    if not len(blocks):
+        return None
+    of_model = blocks[:, MODEL] == number
+    first, last = (blocks[of_model & inside, MEDIAN_NS] for inside in phases(blocks).values())
+    return (float(np.median(first)), float(np.median(last))) if min(len(first), len(last)) >= FEWEST else None
 
 
 def sampled_of(m: Measurement) -> Sampled | None:

@@ -11,21 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
+from kdbench.edge.device.phases import AT_S, CLOCK_KHZ, FEWEST, MEDIAN_NS, MODEL, TEMPERATURE_C, blocks_of, mean, phases
 from kdbench.edge.results.result import Result
 from kdbench.measure.timed import TimedModel, axes_of, students
 from kdbench.results.findings import Findings, estimated_across_runs, estimated_pair
 from kdbench.results.metrics import metric
 from kdbench.results.records import Diagnostic, Measurement, missing
+from kdbench.results.samples import FIRST, STEADY
 from kdbench.statistics import Clustered, Plan, RunSpread
 from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 
-STEADY, FIRST = "sustained", "first-minute"
-"""Values of the axis `mode`: the last third of the time, and its first minute (at most a fifth of it)."""
-
 _METRIC = "latency_p50_ns"
-_FIRST_S, _FIRST_SHARE = 60.0, 0.2
-_PIECES = 6
-_SLICES = 8  # of the whole time, in the table
+_PIECES = FEWEST // 2
+_SLICES = 60  # of the whole time, in the record and its figure
 _DRIFT = 0.03  # between the halves of the last third
 
 
@@ -34,43 +32,42 @@ def sustained_findings(result: Result, models: Sequence[TimedModel]) -> Findings
     step = result.content.steps.sustained
     if step is None:
         return Findings()
-    blocks = np.array([[np.nan if x is None else x for x in b] for b in result.content.blocks], dtype=np.float64)
+    blocks = blocks_of(result.content.blocks)
     if len(blocks) < 3 * _PIECES * len(models):
-        reason = step.failed or "it was interrupted too early"
+        early = "it was too short: sustain it for longer" if step.complete else "it was interrupted too early"
+        reason = step.failed or early
         axes = {**axes_of(result.settings), "threads": step.threads}
         lacking = (
             missing(m.id, _METRIC, reason, axes={**axes, "mode": mode}) for mode in (FIRST, STEADY) for m in models
         )
         return Findings(tuple(lacking))
-    end_s = float(blocks[-1, 0])
-    phases = {FIRST: blocks[:, 0] < min(_FIRST_S, _FIRST_SHARE * end_s), STEADY: blocks[:, 0] >= 2 / 3 * end_s}
     shared = result.content.device.host.virtualization is not None
     plan = Plan(resolution=SHARED_RESOLUTION if shared else RESOLUTION)
     findings = Findings(protocol={"sustained": _course(blocks, models, step.seconds)})
-    for mode, of_phase in phases.items():
+    for mode, of_phase in phases(blocks).items():
         axes = {**axes_of(result.settings, batch=1), "threads": step.threads, "mode": mode}
         for number, model in enumerate(models):
             at = {**axes, "batch": model.fixed_batch or 1}
-            measurement = _median(model, blocks[of_phase & (blocks[:, 1] == number)], at, plan)
+            measurement = _median(model, blocks[of_phase & (blocks[:, MODEL] == number)], at, plan)
             findings += Findings((measurement,))
         for teacher, student in students(models):
             t, s = (next(n for n, m in enumerate(models) if m.id == one.id) for one in (teacher, student))
-            logs = [np.log(blocks[of_phase & (blocks[:, 1] == place), 3]) for place in (t, s)]
+            logs = [np.log(blocks[of_phase & (blocks[:, MODEL] == place), MEDIAN_NS]) for place in (t, s)]
             rounds = min(map(len, logs))
-            if rounds >= 2 * _PIECES and (teacher.fixed_batch or 1) == (student.fixed_batch or 1):
+            if rounds >= FEWEST and (teacher.fixed_batch or 1) == (student.fixed_batch or 1):
                 pieces = np.array_split(logs[0][:rounds] - logs[1][:rounds], _PIECES)
                 ratio = statistics.paired_ratio(pieces, plan=plan)
                 at = {**axes, "batch": student.fixed_batch or 1}
                 findings += Findings(pairs=(estimated_pair(teacher.id, student.id, "latency_ratio", ratio, axes=at),))
-    return findings + Findings(warnings=tuple(_unsteady(blocks, phases[STEADY], models)))
+    return findings + Findings(warnings=tuple(_unsteady(blocks, phases(blocks)[STEADY], models)))
 
 
 def _median(model: TimedModel, blocks: NDArray[np.float64], axes: dict[str, str | int], plan: Plan) -> Measurement:
     """Return the median of the blocks' medians, without a value of too few."""
-    if len(blocks) < 2 * _PIECES:
+    if len(blocks) < FEWEST:
         return missing(model.id, _METRIC, f"only {len(blocks)} blocks of calls: sustain it for longer", axes=axes)
     piece = np.concatenate([np.full(len(p), n) for n, p in enumerate(np.array_split(blocks, _PIECES))])
-    data = Clustered(blocks[:, 3], piece, np.arange(len(blocks)))
+    data = Clustered(blocks[:, MEDIAN_NS], piece, np.arange(len(blocks)))
     (median,) = statistics.clustered_quantiles(data, (0.5,), plan=plan)
     spread = RunSpread(metric(_METRIC).run_to_run)
     source = f"onnxruntime, {len(blocks)} blocks of calls without a pause, the models taking turns"
@@ -79,25 +76,19 @@ def _median(model: TimedModel, blocks: NDArray[np.float64], axes: dict[str, str 
 
 def _course(blocks: NDArray[np.float64], models: Sequence[TimedModel], seconds: float) -> dict[str, Any]:
     """Return the whole in slices of equal time: temperature, clock, and the median of each model's blocks."""
-    end_s = float(blocks[-1, 0])
+    end_s = float(blocks[-1, AT_S])
     slices = []
     for number in range(_SLICES):
-        inside = (blocks[:, 0] >= number * end_s / _SLICES) & (blocks[:, 0] < (number + 1) * end_s / _SLICES)
+        inside = (blocks[:, AT_S] >= number * end_s / _SLICES) & (blocks[:, AT_S] < (number + 1) * end_s / _SLICES)
         part = blocks[inside]
         if not len(part):
             continue
-        times = {
-            m.id: float(np.median(part[part[:, 1] == n, 3])) for n, m in enumerate(models) if (part[:, 1] == n).any()
-        }
-        facts = {"temperature_c": _mean(part[:, 6]), "clock_mhz": _mean(part[:, 7] / 1e3)}
-        known = {name: value for name, value in facts.items() if value is not None}
+        of_model = {m.id: part[part[:, MODEL] == n, MEDIAN_NS] for n, m in enumerate(models)}
+        times = {id_: float(np.median(of_one)) for id_, of_one in of_model.items() if len(of_one)}
+        facts = {"temperature_c": mean(part[:, TEMPERATURE_C]), "clock_mhz": mean(part[:, CLOCK_KHZ] / 1e3)}
+        known = {name: round(value, 1) for name, value in facts.items() if value is not None}
         slices.append({"from_s": round(number * end_s / _SLICES, 1), **known, "p50_ns": times})
     return {"asked_s": seconds, "lasted_s": round(end_s, 1), "slices": slices}
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    known = values[np.isfinite(values)]
-    return round(float(known.mean()), 1) if len(known) else None
 
 
 def _unsteady(
@@ -105,7 +96,7 @@ def _unsteady(
 ) -> Iterator[Diagnostic]:
     """Yield which models still became slower or faster in the last third."""
     for number, model in enumerate(models):
-        times = blocks[steady & (blocks[:, 1] == number), 3]
+        times = blocks[steady & (blocks[:, MODEL] == number), MEDIAN_NS]
         if len(times) < 4:
             continue
         first, last = np.median(times[: len(times) // 2]), np.median(times[len(times) // 2 :])

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from kdbench import units
 from kdbench.report.axes import axes_columns, common_axes, configurations, format_axes, unique
-from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.cells import Cell, Number, Text, quotient
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Column, Field, Row, Table, axes_table, column, finished, words
-from kdbench.results.records import Axes, Interval, RunRecord
+from kdbench.report.tables.sustained import sustained_load
+from kdbench.results.records import Axes, RunRecord
 from kdbench.results.records.devices import of_device, of_host
+from kdbench.results.samples import FIRST, STEADY
 
 HOST = "host"
 _OTHERS = ("load_ns", "first_run_ns", "peak_memory_bytes", "energy_j")
@@ -46,7 +47,8 @@ def device_parity(record: RunRecord) -> Table:
 def latency_by_device(record: RunRecord) -> Table:
     """Return the median latency of every model on the host and on each device, and how many times the host's it is."""
     views = _views(record)
-    measured = unique([axes for view in views.values() for axes in configurations(view)])
+    called = unique([axes for view in views.values() for axes in configurations(view)])
+    measured = [axes for axes in called if axes.get("mode") not in {FIRST, STEADY}]  # a table of its own has these
     columns = axes_columns(measured)
     rows = [(axes, group) for axes in measured for group in model_groups(record) if _any(views, group, axes)]
     fields = [_of(name, view, "latency_p50_ns") for name, view in views.items()]
@@ -91,6 +93,7 @@ DEVICE_TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     device_parity,
     latency_by_device,
     speedup_by_device,
+    sustained_load,
     costs_by_device,
 )
 
@@ -123,14 +126,8 @@ def _exactly(view: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Cel
 
 
 def _over_host(name: str, view: RunRecord, host: RunRecord) -> Field:
-    def quotient(group: ModelGroup, axes: Axes) -> Cell:
+    def cell(group: ModelGroup, axes: Axes) -> Cell:
         ours, theirs = (_exactly(one, group, "latency_p50_ns", axes) for one in (view, host))
-        if not isinstance(ours, Number) or not isinstance(theirs, Number) or ours.value is None or not theirs.value:
-            return DASH
-        bounds = None
-        if ours.interval is not None and theirs.interval is not None and theirs.interval.low > 0:
-            low, high = ours.interval.low / theirs.interval.high, ours.interval.high / theirs.interval.low
-            bounds = Interval(low=low, high=high)
-        return Number(units.ratio, ours.value / theirs.value, bounds, comparable=False)
+        return quotient(ours, theirs) or DASH
 
-    return Field(Column(f"{name} / {HOST}"), quotient)
+    return Field(Column(f"{name} / {HOST}"), cell)
