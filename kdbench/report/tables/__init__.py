@@ -11,6 +11,7 @@ from kdbench.report.tables.accuracy import calibration, label_noise, per_class
 from kdbench.report.tables.closed_form import closed_form
 from kdbench.report.tables.compression import compression, noise_by_layer
 from kdbench.report.tables.costs import cost, start_and_memory
+from kdbench.report.tables.deployed import deployed
 from kdbench.report.tables.effects import effects
 from kdbench.report.tables.energy import energy
 from kdbench.report.tables.errors import errors
@@ -51,6 +52,7 @@ TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     examples,
     risk_variance,
     runtimes,
+    deployed,
     latency,
     speedups,
     offline,
