@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.faults.patience import Patience, outputs
 from benchmarks.faults.trial import COMMAND
 
 RECIPE = """
@@ -91,22 +92,26 @@ def run(
     environment = environment_of(place, **variables)
     if "KDBENCH_LOCK_DIR" in variables:
         environment.pop("TMPDIR", None)
-    try:
-        done = subprocess.run(
-            [*before, *COMMAND, *arguments], env=environment, cwd=cwd or place, capture_output=True, text=True,
-            timeout=LIMIT_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+    process = subprocess.Popen(
+        [*before, *COMMAND, *arguments],
+        env=environment,
+        cwd=cwd or place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    _, errors, ended = outputs(process, LIMIT_S)
+    if not ended:
         return 124, f"not done after {LIMIT_S} s"
-    lines = done.stderr.strip().splitlines()
-    return done.returncode, done.stderr if whole else " | ".join(lines[-2:])
+    text = errors.decode(errors="replace")
+    return process.returncode, text if whole else " | ".join(text.strip().splitlines()[-2:])
 
 
 def says(process: subprocess.Popen[bytes], pattern: str, log: Path | None = None) -> bool:
     """Wait until the process writes a line with `pattern`; return whether it did."""
-    end = time.monotonic() + LIMIT_S
+    patience = Patience(LIMIT_S)
     file = log or _log_of(process)
-    while process.poll() is None and time.monotonic() < end:
+    while process.poll() is None and patience.lasts():
         if re.search(pattern, file.read_text(errors="replace")):
             return True
         time.sleep(0.01)
@@ -147,8 +152,8 @@ def is_alive(process: psutil.Process) -> bool:
 
 def alive_after(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
     """Return those of the processes that still run after that time, and end them."""
-    end = time.monotonic() + seconds
-    while (alive := [process for process in processes if is_alive(process)]) and time.monotonic() < end:
+    patience = Patience(seconds)
+    while (alive := [process for process in processes if is_alive(process)]) and patience.lasts():
         time.sleep(0.01)
     for process in alive:
         with suppress(psutil.Error):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks.faults.patience import Patience
 from benchmarks.faults.trial import LIMIT_S, Ended
 
 _LOADED = (
@@ -21,7 +22,6 @@ _LOADED = (
 _MOST_BYTES = 16 << 30  # of address space: a library that asks for more fails, and the machine does not
 _POLL_S = 0.01
 _OUT, _ERR = ".stdout", ".stderr"
-_LONGEST_POLL_S = 0.5  # longer ones mean that the machine was stopped
 
 
 def load() -> None:
@@ -55,17 +55,14 @@ def start(arguments: Sequence[str | Path], folder: Path, environment: Mapping[st
 
 def _waited(child: int, limit_s: float) -> tuple[int | None, int]:
     """Return the exit code, None beyond the limit, and the most memory of the process and its children in bytes."""
-    left_s, before_s = limit_s, time.monotonic()
+    patience = Patience(limit_s)
     code: int | None = None
     while True:
         pid, status, usage = os.wait4(child, os.WNOHANG)
         if pid:
             code = os.waitstatus_to_exitcode(status)
             break
-        now_s = time.monotonic()
-        left_s -= min(now_s - before_s, _LONGEST_POLL_S)
-        before_s = now_s
-        if left_s < 0:
+        if not patience.lasts():
             os.killpg(child, signal.SIGKILL)
             _, _, usage = os.wait4(child, 0)
             break

@@ -1,9 +1,7 @@
 """Signals at any stage, owners and workers that die or stop, a folder that two processes claim."""
 
-import os
 import random
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +21,7 @@ from benchmarks.faults.commands import (
     send,
     start,
 )
+from benchmarks.faults.patience import Patience, ended
 
 SIGNALS = {"SIGTERM": 143, "SIGHUP": 129, "SIGINT": 130, "SIGINT twice": 130, "SIGKILL": -9}
 STAGES = {"training": r"\] train ", "export": r"\] export", "measuring": r"\] measure", "report": r"\] report"}
@@ -47,10 +46,7 @@ def killed(rng: random.Random, place: Path) -> tuple[str, str]:
     if stopped == "parent":
         time.sleep(rng.random())
         owner.send_signal(signal.SIGCONT)
-    try:
-        code = owner.wait(timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        owner.kill()
+    if (code := ended(owner, LIMIT_S)) is None:
         return trial, "did not end"
     if code == 0:
         return trial, leftovers(place)  # it was faster
@@ -80,15 +76,15 @@ def killed_owner(rng: random.Random, place: Path) -> tuple[str, str]:
             with suppress(psutil.Error):
                 worker.suspend()
     first.kill()
-    overlap, end = False, time.monotonic() + LIMIT_S
-    while second.poll() is None and time.monotonic() < end:
+    overlap, patience = False, Patience(LIMIT_S)
+    while second.poll() is None and patience.lasts():
         theirs = [worker for worker in workers if is_alive(worker)]
         overlap |= bool(theirs and descendants(second) and any(map(is_alive, theirs)))
         if not theirs:
             break
         time.sleep(0.002)
     faults = ["both measured"] if overlap else []
-    faults += ["the other did not finish"] if second.wait(LIMIT_S) else []
+    faults += ["the other did not finish"] if ended(second, LIMIT_S) else []
     return f"owner killed{', workers stopped' if stopped else ''}", "; ".join(faults)
 
 
@@ -98,19 +94,16 @@ def ended_worker(rng: random.Random, place: Path) -> tuple[str, str]:
     owner = start(place, *bench(place), "--energy", "off", "--out", str(place / "out"))
     if not says(owner, STAGES["measuring"]):
         return f"worker {name}", f"never measured: {last_words(place)}"
-    end = time.monotonic() + LIMIT_S
+    patience = Patience(LIMIT_S)
     delay_s = rng.random() * 3
     time.sleep(delay_s)
-    while not (workers := descendants(owner)) and owner.poll() is None and time.monotonic() < end:
+    while not (workers := descendants(owner)) and owner.poll() is None and patience.lasts():
         time.sleep(0.005)
     for worker in workers:
         with suppress(psutil.Error):
             worker.send_signal(getattr(signal, name))
     trial = f"worker {name}, {delay_s:.2f} s in"
-    try:
-        code = owner.wait(timeout=LIMIT_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(owner.pid, signal.SIGKILL)
+    if (code := ended(owner, LIMIT_S)) is None:
         return trial, "did not end"
     faults = [f"exit code {code}: {last_words(place)}"] if code not in {0, 3} else []
     if code == 0 and not (place / "out" / "record.json").exists():
@@ -133,11 +126,7 @@ def stopped_owner(rng: random.Random, place: Path) -> tuple[str, str]:
     first.kill()
     first.wait()
     faults = ["both measured"] if overlap else []
-    try:
-        faults += ["the other did not finish"] if second.wait(LIMIT_S) else []
-    except subprocess.TimeoutExpired:
-        os.killpg(second.pid, signal.SIGKILL)
-        faults.append("the other did not end")
+    faults += {0: [], None: ["the other did not end"]}.get(ended(second, LIMIT_S), ["the other did not finish"])
     faults += ["workers alive"] if alive_after(workers, 1.0) else []
     return "owner stopped, then killed", "; ".join(faults)
 
@@ -148,7 +137,7 @@ def claimed_twice(rng: random.Random, place: Path) -> tuple[str, str]:
     first = start(place, *bench(place), "--out", str(out), log="first")
     time.sleep(delay_s)
     second = start(place, *bench(place), "--out", str(out), log="second")
-    codes = sorted((first.wait(LIMIT_S), second.wait(LIMIT_S)))
+    codes = sorted((ended(process, LIMIT_S) for process in (first, second)), key=str)
     text = last_words(place, "first") + last_words(place, "second")
     pids = (first.pid, second.pid)
     told = any(f"in use by process {pid} on " in text for pid in pids) or "already holds" in text

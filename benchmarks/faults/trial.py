@@ -1,12 +1,13 @@
 """One trial: a command in a process of its own, with a time limit, and how it ended."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.faults.patience import outputs
 
 LIMIT_S = 60.0
 _PROPER = {0, 1, 2, 3}
@@ -85,11 +86,9 @@ def run(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    try:
-        output, errors = process.communicate(timeout=limit_s)
-        code: int | None = process.returncode
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, errors = process.communicate()
-        code = None
-    return Ended(code, output.decode(errors="surrogateescape"), errors.decode(errors="surrogateescape"))
+    output, errors, ended = outputs(process, limit_s)
+    return Ended(
+        process.returncode if ended else None,
+        output.decode(errors="surrogateescape"),
+        errors.decode(errors="surrogateescape"),
+    )

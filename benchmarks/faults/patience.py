@@ -1,0 +1,51 @@
+"""Time limits that leave out the time in which the whole machine, or this process beside its children, was stopped."""
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+_LONGEST_POLL_S = 0.5  # between two looks; longer ones mean that this process was stopped
+_POLL_S = 0.05
+
+
+class Patience:
+    """A time in seconds, of which only the time between looks counts.
+
+    >>> patience = Patience(60)
+    >>> while patience.lasts() and not done():
+    ...     time.sleep(0.01)
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._left_s = limit_s
+        self._before_s = time.monotonic()
+
+    def lasts(self) -> bool:
+        """Return whether some of the time is left; to be asked a few times a second."""
+        now_s = time.monotonic()
+        self._left_s -= min(now_s - self._before_s, _LONGEST_POLL_S)
+        self._before_s = now_s
+        return self._left_s > 0
+
+
+def outputs(process: subprocess.Popen[bytes], limit_s: float) -> tuple[bytes, bytes, bool]:
+    """Return what a process that leads a group writes, and whether it ended by itself: beyond the limit all do."""
+    patience = Patience(limit_s)
+    while patience.lasts():
+        with suppress(subprocess.TimeoutExpired):
+            return *process.communicate(timeout=_POLL_S), True
+    os.killpg(process.pid, signal.SIGKILL)
+    return *process.communicate(), False
+
+
+def ended(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
+    """Return the exit code of a process that leads a group; None beyond the limit, when the group is killed."""
+    patience = Patience(limit_s)
+    while patience.lasts():
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=_POLL_S)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return None
