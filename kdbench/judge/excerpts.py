@@ -1,13 +1,17 @@
 """What a history needs of a record: small enough to keep thousands of them, and fast to read again."""
 
 from collections.abc import Collection
-from typing import Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from pydantic import Field, TypeAdapter
+from pydantic_core import from_json
 
-from kdbench.results.metrics import PAIR_METRICS
-from kdbench.results.records import Environment, Measurement, Pair, RunRecord
+from kdbench import storage
+from kdbench.results.metrics import METRICS, PAIR_METRICS
+from kdbench.results.records import SCHEMA_VERSION, Environment, Measurement, Pair, RunRecord
 from kdbench.results.records.devices import of_host
+from kdbench.results.run_folder import RunFolder
 from kdbench.validation import Value
 
 Finding = Measurement | Pair
@@ -15,6 +19,7 @@ Finding = Measurement | Pair
 MAIN = ("top1", "rmse", "latency_p50_ns", "latency_ratio", "size_bytes")
 """The metrics that a history shows by default."""
 
+_KNOWN = METRICS.keys() | PAIR_METRICS.keys()
 _MEASUREMENTS = TypeAdapter(list[Measurement])
 _PAIRS = TypeAdapter(list[Pair])
 
@@ -26,7 +31,7 @@ class Excerpt(Value):
     as JSON: of the sixty metrics of a record a history shows five.
     """
 
-    kind: str
+    kind: Literal["run", "bench"]
     name: str
     created: str
     command: str
@@ -35,6 +40,52 @@ class Excerpt(Value):
     models: dict[str, str]
     metrics: tuple[str, ...]
     results: dict[str, str] = Field(repr=False)
+
+    @classmethod
+    def read(cls, file: Path, metrics: Collection[str]) -> Self:
+        """Return the excerpt of the record `file`, with the results of `metrics`; raises InputError.
+
+        What the excerpt keeps is checked as `RunRecord.read` does; the rest of the record is not, which is most of it.
+        """
+        excerpt = cls._of_json(RunFolder.of(file).record, metrics)
+        return excerpt if excerpt is not None else cls.of(RunRecord.read(file), metrics)
+
+    @classmethod
+    def _of_json(cls, file: Path, metrics: Collection[str]) -> Self | None:
+        """Return the excerpt of a record without devices; None where `RunRecord.read` has to say what is wrong."""
+        try:
+            storage.require_file(file)
+            content = from_json(file.read_bytes(), allow_inf_nan=False)
+            if content["schema"] != SCHEMA_VERSION or content.get("devices"):
+                return None
+            excerpt = cls._of_content(content, metrics)
+            kept = excerpt.model_dump_json(exclude={"results"}), *excerpt.results.values()
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return None
+        return None if any(storage.is_suspicious(text.encode()) for text in kept) else excerpt
+
+    @classmethod
+    def _of_content(cls, content: dict[str, Any], metrics: Collection[str]) -> Self:
+        """Return the excerpt of a record's JSON values; raises ValueError, LookupError or TypeError if it has none."""
+        measurements, pairs = content["measurements"], content.get("pairs", ())
+        models = {card["id"]: card["name"] for card in content["models"]}
+        measured = dict.fromkeys(result["metric"] for result in (*measurements, *pairs))
+        named = {one["model"] for one in measurements} | {one[role] for one in pairs for role in ("teacher", "student")}
+        if len(models) != len(content["models"]) or not named <= models.keys() or not measured.keys() <= _KNOWN:
+            raise ValueError("a model is missing, or there twice, or a metric is unknown")
+        results = {}
+        for metric in measured.keys() & metrics:
+            adapter, of_kind = (_PAIRS, pairs) if metric in PAIR_METRICS else (_MEASUREMENTS, measurements)
+            valid = adapter.validate_python([one for one in of_kind if one["metric"] == metric])
+            results[metric] = adapter.dump_json(valid, exclude_defaults=True).decode()
+        test_set = content.get("protocol", {}).get("test_set_sha256")
+        return cls(
+            **{key: content[key] for key in ("kind", "name", "created", "command", "environment")},
+            test_set=None if test_set is None else str(test_set),
+            models=models,
+            metrics=tuple(measured),
+            results=results,
+        )
 
     @classmethod
     def of(cls, record: RunRecord, metrics: Collection[str] | None = None) -> Self:

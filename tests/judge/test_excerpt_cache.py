@@ -42,13 +42,13 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The records that are read, in order."""
     files: list[Path] = []
-    read = RunRecord.read
+    read = Excerpt.read
 
-    def counted(path):
+    def counted(path, metrics):
         files.append(Path(path))
-        return read(path)
+        return read(path, metrics)
 
-    monkeypatch.setattr(RunRecord, "read", counted)
+    monkeypatch.setattr(Excerpt, "read", counted)
     return files
 
 
