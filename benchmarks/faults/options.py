@@ -80,8 +80,13 @@ def options() -> Iterator[Sequence[str]]:
         for parameter in command.params:
             option = parameter.opts[-1]
             if option.startswith("--") and not getattr(parameter, "is_flag", True) and positional:
-                ends = () if option in others else others
-                yield (name, *positional, f"{option}={{}}", *ends)
+                yield (name, *positional, f"{option}={{}}", *_without(option, others))
+
+
+def _without(option: str, words: Sequence[str]) -> Sequence[str]:
+    """Return the words of a command without an option and its value."""
+    place = words.index(option) if option in words else len(words)
+    return (*words[:place], *words[place + 2 :])
 
 
 def keys() -> Iterator[Sequence[str]]:

@@ -34,7 +34,9 @@ exponent is the slope of log time over log n between the last two sizes; n^{stee
 {table}
 
 `history` reads every record, `history again` finds all of them in the index of those read before. `plan of a recipe`
-expands a sweep and names its jobs, `plan of a bench` reads the files and lists every expected number.
+is what `kdbench run` does before it trains: it expands a recipe's points, checks them and names their jobs. `plan of a
+sweep` is `kdbench sweep --dry-run` with as many points, which also times steps and divides the work. `plan of a bench`
+reads the files and lists every expected number.
 """
 _HEAD = "| Task | n | CPU time, s | exponent | memory | goal at the largest n |\n|---|---|---|---|---|---|"
 

@@ -1,6 +1,6 @@
-"""What happens before anything runs: the jobs of a large recipe, and the numbers expected of many model files."""
+"""What happens before anything runs: checks and jobs of large recipes, and the numbers expected of many files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.faults.models import linear
@@ -8,22 +8,37 @@ from kdbench.measure.context import Context, all_passes
 from kdbench.measure.harness import with_missing
 from kdbench.measure.staging import stage
 from kdbench.recipe import InputOptions, Measure
-from kdbench.recipe.loading import recipe_of
+from kdbench.recipe.loading import load_sweep, recipe_of
 from kdbench.results.findings import Findings
 from kdbench.workflows.files.model_files import load_bench_model
-from kdbench.workflows.study.plan import plan
+from kdbench.workflows.stages.start import checked_run
+from kdbench.workflows.sweep import outline_sweep
+
+_NOWHERE = "no-such-folder"
 
 
 def recipe(points: int) -> Callable[[], object]:
-    """Return the planning of a recipe with a sweep of that many points: every job with its key."""
-    sweep = {
-        "training.optimizer.lr": [step / 1e6 for step in range(1, points // 5 + 1)],
-        "training.epochs": [*range(1, 6)],
-    }
-    student = {"name": "student", "model": "mlp", "sweep": sweep}
-    teacher = {"name": "teacher", "model": "mlp"}
-    content = {"name": "growth", "data": {"name": "digits"}, "teacher": [teacher], "student": [student]}
-    return lambda: [job.key(recipe, "") for recipe in (recipe_of(content),) for job in plan(recipe)]
+    """Return the check and the plan of a recipe with that many students: what `kdbench run` does before it trains."""
+    content = _content({"sweep": _axes(points, "")})
+    return lambda: checked_run(recipe_of(content), None, resume=False)
+
+
+def sweep(points: int) -> Callable[[], object]:
+    """Return what `kdbench sweep --dry-run` does with that many points: it also times steps and divides the work."""
+    swept_over = _axes(points, "student.0.")
+    return lambda: outline_sweep(load_sweep(_content({}), swept_over), Path(_NOWHERE))
+
+
+def _axes(points: int, prefix: str) -> dict[str, list[float]]:
+    rates = [step / 1e6 for step in range(1, points // 5 + 1)]
+    return {f"{prefix}training.optimizer.lr": rates, f"{prefix}training.epochs": [1, 2, 3, 4, 5]}
+
+
+def _content(of_student: Mapping[str, object]) -> dict[str, object]:
+    model = {"name": "dense", "hidden": [16]}
+    student = {"name": "student", "model": model, "teacher": "teacher", "terms": [{"method": "kd"}], **of_student}
+    teacher = {"name": "teacher", "model": model}
+    return {"name": "growth", "data": {"name": "digits"}, "teacher": [teacher], "student": [student]}
 
 
 def bench(models: int, folder: Path) -> Callable[[], object]:

@@ -53,6 +53,7 @@ class Tasks:
         yield Task("ready", self._ready, COMPARED, 2.0)
         yield Task("compare", self._compared, COMPARED, 5.0)
         yield Task("plan of a recipe", planning.recipe, POINTS, SECONDS)
+        yield Task("plan of a sweep", planning.sweep, POINTS, 15.0)
         yield Task("plan of a bench", partial(planning.bench, folder=self.root / "files"), FILES, SECONDS)
         yield Task("history", self._over, RECORDS, 15.0)
         yield Task("history again", self._again, RECORDS, 15.0)

@@ -51,7 +51,7 @@ def opening() -> Iterator[set[Path]]:
     finally:
         _blocks[:] = [other for other in _blocks if other is not block]
         files |= {path for name, state in block.files.items() if (path := _data_file(name, state)) is not None}
-        new = (source_file(module) for name, module in [*sys.modules.items()] if name not in known)
+        new = (source_file(sys.modules.get(name)) for name in sys.modules.keys() - known)
         files |= {file for file in new if file is not None and is_local(file)}
 
 

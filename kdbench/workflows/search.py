@@ -22,7 +22,7 @@ from kdbench.workflows.searching.subject import subject_of
 from kdbench.workflows.searching.suggesting import require_optuna
 from kdbench.workflows.searching.trials import Trial, Trials
 from kdbench.workflows.sweep import SweepResults, sweep_recipe
-from kdbench.workflows.sweeping.estimate import part_cost
+from kdbench.workflows.sweeping.estimate import has_meter, part_cost
 from kdbench.workflows.sweeping.execution.driver import Driver
 from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep
 from kdbench.workflows.sweeping.search_tasks import SearchTasks
@@ -120,7 +120,9 @@ def _outline(swept: SweptRecipe, planned: Planned, trials: Sequence[Trial], slot
     each = [planned.costs[job.id] for job in plan_.jobs if job.entry.name in own]
     count = sum(name != entry for name, entry in zip(swept.points[0].models, swept.points[0].entries, strict=True))
     training_s = median(each) * count * len(planned.recipe.seeds) if each else 0.0
-    measuring_s = median(part_cost(part, planned.recipe.measure) for part in parts) if parts else 0.0
+    measure = planned.recipe.measure
+    metered = has_meter(measure)
+    measuring_s = median(part_cost(part, measure, metered=metered) for part in parts) if parts else 0.0
     return SearchOutline(
         goal=search.goal,
         axes=swept.table.axes,

@@ -24,7 +24,7 @@ from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.registry import is_shipped
 from kdbench.workflows.stages.train import class_weights_of, terms_of
 from kdbench.workflows.study import networks
-from kdbench.workflows.study.checks.networks import SAMPLES, require_usable
+from kdbench.workflows.study.checks.networks import SAMPLES, is_own, require_usable
 from kdbench.workflows.study.checks.user_code import (
     require_least_batch,
     require_usable_methods,
@@ -42,12 +42,22 @@ Trainings = Mapping[str, Sequence[Source]]  # complete ones, by the job's id, wi
 
 _TRIED = {"model", "quantize", "prune", "sub_students", "input", "weights_key"}
 
+# What no check looks at; entries that differ in nothing else, as at the points of a sweep, are checked once.
+_SCHEDULE = ("name", "warmup", "milestones", "gamma", "factor", "patience", "threshold")
+_OPTIMIZER = ("name", "lr", "momentum", "nesterov", "weight_decay", "betas", "decay_norm_and_bias")
+_UNSEEN: Any = {
+    **dict.fromkeys(("name", "family", "axes"), True),
+    "training": {"optimizer": {*_OPTIMIZER}, "schedule": {*_SCHEDULE}},
+}
+_MOST_NETWORKS = 8  # kept for entries that differ in their losses alone
+
 
 def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) -> dict[str, Recording]:
     """Build and try every entry's network and loss once, so that a mistake in a recipe fails before anything trains.
 
-    Networks of the jobs that are `trained` are known to export, as long as their code is the same. Return the user code
-    of each entry, by name, with the files that it reads on the way.
+    Entries that differ in nothing that is checked, such as the learning rates of a sweep, are tried once. Networks of
+    the jobs that are `trained` are known to export, as long as their code is the same. Return the user code of each
+    entry, by name, with the files that it reads on the way.
     """
     trained = trained or {}
     recordings: dict[str, Recording] = {}
@@ -56,7 +66,13 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
         distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
     tried: set[str] = set()
     teaching: dict[str, nn.Module] = {}
+    own: dict[str, nn.Module] = {}
+    equal: dict[str, Recording] = {}
     for job in distinct.values():
+        key = _checked_as(job, trained)
+        if key in equal:
+            recordings[job.entry.name] = equal[key] | recordings.get(job.entry.name, Recording())
+            continue
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
         require_images(job.entry.data.augment, run_data.dataset, job.entry.name)
         if job.logits is not None:
@@ -67,7 +83,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
         class_weights_of(job, run_data)
         with recording() as of_network:
             with recording() as of_building:
-                network = _built(job, form, run_data, tried)
+                network = _built(job, form, run_data, tried, own)
             if not job.entry.is_ready:
                 require_known_paths(network, training_of(job), job.entry.name)
             exports = job.id in trained and set(sources_of(of_building)) <= set(trained[job.id])
@@ -81,7 +97,8 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
             require_usable_methods(job, terms, network, teachers, run_data)
             if not job.entry.is_ready:
                 require_least_batch(job, terms, network, teachers, training_of(job).batch, run_data)
-        recordings[job.entry.name] = of_network | of_terms | recordings.get(job.entry.name, Recording())
+        equal[key] = of_network | of_terms
+        recordings[job.entry.name] = equal[key] | recordings.get(job.entry.name, Recording())
         if not job.parts:
             is_cached(job.entry, terms, training_of(job))
         _require_stored_logits(job, terms, run_data)
@@ -89,6 +106,14 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
             _require_start(job, job.start, network, run_data)
         device_of(training_of(job))
     return recordings
+
+
+def _checked_as(job: Job, trained: Trainings) -> str:
+    """Return a hash of all that the check of a job depends on."""
+    known = sorted(map(str, trained[job.id])) if job.id in trained else None
+    needed = [one.id for one in (*job.teachers, *((job.start,) if job.start is not None else ()))]
+    entry = job.entry.model_dump(mode="json", exclude=_UNSEEN)
+    return storage.content_hash({"entry": entry, "part": job.part is not None, "needed": needed, "trained": known})
 
 
 def _require_stored_logits(job: Job, terms: Sequence[ScheduledTerm], run_data: RunData) -> None:
@@ -151,8 +176,23 @@ def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | No
         raise InputError(message, hint)
 
 
-def _built(job: Job, form: TeacherForm | None, run_data: RunData, tried: set[str]) -> nn.Module:
-    """Return a job's network; an ONNX file has to answer in a process of its own first, unless it is in `tried`."""
+def _built(
+    job: Job, form: TeacherForm | None, run_data: RunData, tried: set[str], own: dict[str, nn.Module]
+) -> nn.Module:
+    """Return a job's network; an ONNX file has to answer in a process of its own first, unless it is in `tried`.
+
+    kdbench's own networks are built once for equal entries, whatever their seeds: `own` keeps the last of them.
+    """
+    if form is None and job.weights is None and job.start is None and job.part is None:
+        key = storage.content_hash(job.entry.model_dump(mode="json", include=_TRIED))
+        if key in own:
+            return own[key]
+        network = networks.fresh(job, run_data.dataset)
+        if is_own(network):
+            own[key] = network
+            if len(own) > _MOST_NETWORKS:
+                del own[next(iter(own))]
+        return network
     if form is None or form.facts is None:
         return networks.from_weights(job, run_data.dataset)[0]
     if form.facts.sha256 not in tried:

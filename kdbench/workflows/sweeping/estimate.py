@@ -100,13 +100,18 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def part_cost(part: Part, measure: Measure) -> float:
-    """Return about how many seconds a part is measured."""
+def has_meter(measure: Measure) -> bool:
+    """Return whether this machine measures the energy of the calls."""
+    return measure.energy != "off" and not isinstance(
+        choose("cpu", estimate=measure.estimate_energy).leading, Unavailable
+    )
+
+
+def part_cost(part: Part, measure: Measure, *, metered: bool) -> float:
+    """Return about how many seconds a part is measured, where energy is if `metered`."""
     scoring = _SCORE_S * len(part.everyone)
     if not part.timed:
         return _PART_S + scoring
     timed = len(part.timed)
-    energy = 0.0
-    if measure.energy != "off" and not isinstance(choose("cpu", estimate=measure.estimate_energy).leading, Unavailable):
-        energy = timed * _WINDOWS * _WINDOW_S
+    energy = timed * _WINDOWS * _WINDOW_S if metered else 0.0
     return _PART_S + scoring + timed * (_STARTS_S + _MEMORY_S) + energy + measure.budget_s

@@ -11,7 +11,7 @@ from kdbench.recipe import Recipe
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.start import CheckedRun
 from kdbench.workflows.study.plan import Job, training_of
-from kdbench.workflows.sweeping.estimate import part_cost
+from kdbench.workflows.sweeping.estimate import has_meter, part_cost
 from kdbench.workflows.sweeping.execution.engine import Message
 from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
@@ -60,13 +60,15 @@ def with_reference(planned: Planned, folder: RunFolder) -> Planned:
 def tasks_of(planned: Planned) -> list[Task]:
     """Return the tasks of a sweep: a training each job, then what is measured."""
     sweep_plan, measure = planned.plan, planned.recipe.measure
-    tasks = []
+    tasks, metered = [], has_meter(measure)
     for job in sweep_plan.jobs:
         cpus, gpus = _takes(job, planned.threads)
         tasks.append(Task(job.id, "train", sweep_plan.needs(job), cpus, gpus, planned.costs[job.id]))
     for part in sweep_plan.parts:
         needs = tuple(dict.fromkeys((*part.companions, *part.jobs)))
-        tasks.append(Task(part.id, "measure" if part.timed else "score", needs, cost_s=part_cost(part, measure)))
+        tasks.append(
+            Task(part.id, "measure" if part.timed else "score", needs, cost_s=part_cost(part, measure, metered=metered))
+        )
     return tasks
 
 

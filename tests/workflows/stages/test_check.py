@@ -8,7 +8,7 @@ from kdbench.data.dataset import Dataset, Split
 from kdbench.errors import InputError
 from kdbench.recipe.loading import recipe_from
 from kdbench.workflows.stages.check import check
-from kdbench.workflows.study import run_data
+from kdbench.workflows.study import networks, run_data
 from kdbench.workflows.study.plan import plan
 
 
@@ -131,3 +131,35 @@ def test_a_token_that_the_network_does_not_know_is_found_in_any_part(monkeypatch
 )
 def test_what_goes_together_passes(checked, student):
     checked(student)
+
+
+def test_points_of_a_sweep_that_no_check_tells_apart_are_tried_once(checked, monkeypatch):
+    built = []
+    fresh = networks.fresh
+    monkeypatch.setattr(networks, "fresh", lambda job, data: built.append(job.entry.axes) or fresh(job, data))
+    rates = {"sweep": {"training.optimizer.lr": [0.01, 0.02, 0.03], "training.schedule.warmup": [0, 1, 2]}}
+    checked({"terms": KD, **rates})
+    assert len(built) == 3  # the teacher, alone and for its students, and one student
+    del built[:]
+    checked({"terms": KD, "sweep": {"terms.0.temperature": [1.0, 2.0, 3.0]}}, {"name": "other", "seed_offset": 1})
+    assert len(built) == 3  # equal networks are built once, whatever they learn
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "message"),
+    [
+        ("terms.0.temperature", [1.0, 2.0, -1.0], "temperature"),
+        ("training.batch", [64, 32, 1], "s-.* compares the samples of a batch"),
+        ("training.freeze", [[], ["blocs.0"]], "blocs.0"),
+        ("model.widths", [[4], [6]], "need the same shape"),
+        ("cache", ["auto", "on"], "no term needs a teacher"),
+    ],
+)
+def test_a_mistake_at_the_last_point_of_a_sweep_is_found(checked, key, values, message):
+    more = {
+        "training.batch": {"terms": [{"method": "relational"}]},
+        "model.widths": {"start": {"share": 0.5}},
+        "cache": {"terms": []},
+    }
+    with pytest.raises(InputError, match=message):
+        checked({"terms": KD, **more.get(key, {}), "sweep": {key: values}})
