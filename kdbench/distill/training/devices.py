@@ -5,7 +5,9 @@ The rules for "auto" depend on the device and the network, never on timings: a r
 
 import logging
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -27,9 +29,16 @@ LEAST_FOR_BF16 = 100_000
 
 def device_of(training: Training) -> torch.device:
     """Return the device of a training; raises InputError if the recipe requires CUDA and there is none."""
-    if training.device == "cuda" and not torch.cuda.is_available():
+    sees_gpu = training.device != "cpu" and _answer_of(torch.cuda.is_available)
+    if training.device == "cuda" and not sees_gpu:
         raise InputError("training.device is cuda, but PyTorch sees no GPU", 'use device = "auto" or "cpu"')
-    return torch.device("cuda" if training.device != "cpu" and torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if sees_gpu else "cpu")
+
+
+@cache
+def _answer_of(question: Callable[[], bool]) -> bool:
+    """Return what a function returns, asked once: it does not change, and sweeps ask for each of their points."""
+    return question()
 
 
 def resolved(training: Training, network: nn.Module) -> Training:

@@ -40,12 +40,14 @@ class LatencyPass(Pass):
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the metrics of every configuration, as if nothing were refused."""
         models, provider = [replace(m, refusal=None, refused={}) for m in context.timed], context.config.provider
+        pairs = compared(models)
         for configuration in configurations(models, context.config):
             axes, runtime = configuration.axes(provider), configuration.runtime
             callable_ = [models[index] for index in configuration.models]
             yield from expected_of(callable_, _metrics(configuration), axes, runtime)
-            for teacher, student in compared(models) if configuration.mode != "server" else ():
-                if student in callable_:
+            ids = {model.id for model in callable_}
+            for teacher, student in pairs if configuration.mode != "server" else ():
+                if student.id in ids:
                     yield expected_pair(teacher, student, "latency_ratio", axes, runtime)
         for base, other in paired_configurations(configurations(models, context.config), context.config):
             callable_ = [models[index] for index in other.models]
