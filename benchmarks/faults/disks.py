@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.faults.commands import bench, leftovers, run
 
-DISK_WORDS = ("the disk is full", "may not grow larger", "quota")
+DISK_WORDS = ("the disk is full", "file size limit", "quota")
 
 
 def full_file(rng: random.Random, place: Path) -> tuple[str, str]:

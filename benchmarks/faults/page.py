@@ -6,20 +6,22 @@ from pathlib import Path
 
 from benchmarks.faults.trial import KINDS, OTHER
 
-_TEXT = """# What faults on purpose do
+_TEXT = """# Fault injection
 
-Every trial does something that users, disks and neighbours do: it kills processes at random moments, fills disks,
-damages files, claims folders twice, or brings in names, numbers and files that are no such thing. A row is one block
-with one seed; its columns count trials that ended in exit 4, did not end, left files or processes behind, measured
-beside another owner of the lock, let a name be more than text, or went wrong otherwise. The goal is 0 everywhere.
+Every trial injects one fault that users, disks or other processes cause: it kills processes at random moments, fills
+disks, damages files, claims folders twice, or passes invalid names, numbers and files. A row is one block of trials
+with one seed. Its columns count trials that ended with exit code 4, did not end, left files or processes behind,
+measured while another process held the lock, interpreted a name as markup or code, or failed otherwise. The goal is 0
+everywhere.
 
 - `names`: names in a record, in all pages and formats. `doors`: names of files, folders, models, labels, recipes, and
   texts in variables of the environment, metadata, other programs' files, options, axes and verdicts.
 - `processes`: signals at any stage, killed owners and workers, full and read-only disks, a folder claimed twice.
 - `input`: damaged and impossible records, recipes, models, weights and data. `options`: every numeric option and key.
-- `resume`: damaged files in the folder of a run that goes on.
+- `resume`: damaged files in the folder of a run that is resumed.
 
-A trial has 60 s, one that waits for a silent process 120 s, one of `processes` 300 s: the cores were shared.
+The time limit of a trial is 60 s, 120 s if it waits for a silent process, and 300 s for `processes`. The cores were
+shared.
 
     python -m benchmarks.faults BLOCK --seed N --page reports/faults/README.md
 """

@@ -25,15 +25,15 @@ STEEPEST = 1.2  # exponent
 
 _PAGE = """# How work grows with the number of models and records
 
-CPU time of {repeats} on two cores of a virtual machine that other work shares; the last memory is the
-most that the process had, libraries and input included. Records are synthetic, reports include their figures. The
-exponent is the slope of log time over log n between the last two sizes; n^{steepest} at most is the goal.
+CPU time of {repeats} on two cores of a virtual machine that other work shares. Memory is the peak of the
+process at the largest n, including libraries and input. Records are synthetic, and reports include their figures. The
+exponent is the slope of log time over log n between the last two sizes; the goal is at most n^{steepest}.
 
     python -m benchmarks.growth --page reports/growth/README.md
 
 {table}
 
-`history` reads every record, `history again` finds all of them in the index of those read before. `plan of a recipe`
+`history` reads every record; `history again` finds all of them in the index from an earlier call. `plan of a recipe`
 is what `kdbench run` does before it trains: it expands a recipe's points, checks them and names their jobs. `plan of a
 sweep` is `kdbench sweep --dry-run` with as many points, which also times steps and divides the work. `plan of a bench`
 reads the files and lists every expected number.

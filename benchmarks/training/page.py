@@ -27,9 +27,10 @@ _HOST = {
 
 _TOP = """# How fast does kdbench distil?
 
-Compared with a plain PyTorch loop, torchdistill, and its own training on the labels only, with the images of CIFAR-100.
+This page compares kdbench with a plain PyTorch loop, with torchdistill, and with its own training on labels only, on
+images of CIFAR-100.
 `python -m benchmarks.training.speed --render` writes this page from the raw figures in this folder. Requirements:
-`pip install -e .[bench]`, KDBENCH_DATA, Linux, and an idle machine; without torchdistill it is left out."""
+`pip install -e .[bench]`, KDBENCH_DATA, Linux, and an idle machine; torchdistill is optional."""
 
 
 def write(folder: Path, name: str) -> Path:
@@ -64,12 +65,12 @@ def _how(settings: dict[str, Any], repeats: Sequence[dict[str, Any]]) -> str:
     work = next(iter(settings["workloads"].values()))
     counts = {sum(repeat["pair"] == pair for repeat in repeats) for pair in settings["workloads"]}
     how = f"""`python -m benchmarks.training.speed --repeats {max(counts)} --threads {settings["threads"]} --steps
-        {settings["steps"]}`, {commits(repeats)}. A repeat times every contestant once, in a fresh process of its own
-        that is kept, with all its loader processes, to {settings["threads"]} cores, in an order that changes. Batch
-        {work["batch"]}, {settings["threads"]} threads, SGD with momentum, images cropped from a border of 4 and
-        flipped; {work["steps"]} steps are counted after {work["warmup"]} others, with the loading of their batches.
-        Ratios are of the two processes of one repeat; the median of the repeats is given, with the 95 % interval that
-        holds the median of all such repeats or, of fewer than six, their range. {_disturbed(repeats)}"""
+        {settings["steps"]}`, {commits(repeats)}. A repeat times every program once, each in a fresh process that is
+        pinned, with all its loader processes, to {settings["threads"]} cores, in varying order. Batch
+        {work["batch"]}, {settings["threads"]} threads, SGD with momentum, images padded by 4, cropped and
+        flipped; {work["steps"]} steps are timed after {work["warmup"]} warm-up steps, including the loading of batches.
+        A ratio compares two processes of the same repeat; the page shows the median over the repeats with the 95 %
+        interval of the median or, for fewer than six repeats, their range. {_disturbed(repeats)}"""
     return paragraph(how)
 
 
@@ -77,8 +78,8 @@ def _disturbed(repeats: Sequence[dict[str, Any]]) -> str:
     timings = [timing for repeat in repeats for timing in repeat["found"].values()]
     tries = sum(timing["tries"] for timing in timings)
     cores = float(np.median([timing["others_cores"] for timing in timings]))
-    return f"""A timing during which other work kept more than {LIMIT_CORES:g} cores busy was taken again, whatever it
-        found: {tries - len(timings)} of {tries}; in the median one that was kept others had {cores:.2f} cores."""
+    return f"""A timing during which other work kept more than {LIMIT_CORES:g} cores busy was repeated, regardless of
+        its result: {tries - len(timings)} of {tries}. In the median kept timing, other work used {cores:.2f} cores."""
 
 
 def _goals(settings: dict[str, Any], by_pair: dict[str, list[Repeat]]) -> Iterator[list[str]]:
@@ -108,7 +109,7 @@ def _rates(repeats: Sequence[Repeat], batch: int) -> str:
         faster = _ratio(repeats, "plain", name) if name != "plain" else ""
         over = _ratio(repeats, name, "labels") if name != "labels" else ""
         rows.append([contestant.title, f"{rate:,.0f}", units.time(1e9 * batch / rate), faster, over])
-    heads = ["", "images/s", "step", "times the plain loop's rate", "times the step of cross-entropy"]
+    heads = ["", "images/s", "step", "speed-up over the plain loop", "step time over cross-entropy"]
     return table(heads, rows)
 
 
@@ -122,9 +123,10 @@ def _once(repeats: Sequence[Repeat], batch: int) -> str:
         epochs = epochs_to_pay(fill_s, TRAINING_IMAGES / live, TRAINING_IMAGES / cached)
         paid = f"after {epochs:.0f} epochs" if np.isfinite(epochs) else "never"
         sentences.append(
-            f"Filling the cache: the teacher answers for {filling:,.0f} images a second, which makes "
-            f"{units.duration(fill_s)} for {VIEWS} views of {TRAINING_IMAGES:,} images. Against a live teacher that "
-            f"has paid {paid} of all students together that share it, of whatever temperature, weight and seed."
+            f"Filling the cache: the teacher answers for {filling:,.0f} images a second, that is "
+            f"{units.duration(fill_s)} for {VIEWS} views of {TRAINING_IMAGES:,} images. Compared with a live teacher, "
+            f"this pays off {paid}, counted over all students that share the cache, at any temperature, "
+            "weight and seed."
         )
     if compiled and compiling_s is not None and cached:
         gain_s = TRAINING_IMAGES / cached - TRAINING_IMAGES / compiled
@@ -141,8 +143,8 @@ def _workers(settings: dict[str, Any], pair: str) -> str:
     rates = {number: batch / float(np.median([t["step_s"][number] for t in tried])) for number in tried[0]["step_s"]}
     listed = ", ".join(f"{number}: {rate:,.0f}" for number, rate in sorted(rates.items()))
     return paragraph(
-        f"The plain loop's images a second by its number of loader processes, on the same cores: {listed}. It and "
-        f"torchdistill were given {chosen}."
+        f"Images per second of the plain loop by its number of loader processes, on the same cores: {listed}. It and "
+        f"torchdistill use {chosen}."
     )
 
 

@@ -11,14 +11,14 @@ from benchmarks.trust.summary import Answer, Coverage, coverage, scatter
 from kdbench import units
 
 SHARE_GOAL = 0.9  # 36 of 40
-_METHODS = """A repeat compares the pair by every method, one after the other in an order that changes: kdbench, a
-naive script (one model's calls, then the other's, 2 s, quotient of the medians), pytest-benchmark (two tests, default
-settings, quotient of the medians) and MLPerf LoadGen (SingleStream, 2 s and a process for each model, quotient of its
-own medians). All use one thread, batch 1, the same session options and inputs. kdbench's processes take turns on the
-cores; those of the others keep to one, a different one in every repeat. The long-run ratio is the geometric mean of
-kdbench's repeats; the other methods' own long-run ratios are listed as well. Intervals are computed from the stored
-rounds, by the statistics of the day this page was written."""
-_STOPPED = "Had kdbench stopped when its interval was narrower than a precision (the default is the first):"
+_METHODS = """A repeat compares the pair with every method, one after the other in varying order: kdbench, a naive
+script (one model's calls, then the other's, 2 s, quotient of the medians), pytest-benchmark (two tests, default
+settings, quotient of the medians) and MLPerf LoadGen (SingleStream, 2 s and one process for each model, quotient of
+its own medians). All use one thread, batch 1, the same session options and inputs. kdbench's processes take turns on
+the cores; those of the other methods stay on one core, a different one in every repeat. The long-run ratio is the
+geometric mean of kdbench's repeats; the other methods' own long-run ratios are listed as well. Intervals are
+computed from the stored rounds with the statistics of kdbench when this page was written."""
+_STOPPED = "If kdbench had stopped when its interval was narrower than a precision (the first one is the default):"
 
 
 def section(result: Values) -> str:
@@ -36,11 +36,11 @@ def _introduction(result: Values) -> str:
     count = max(len([r for r in repeats if r["pair"] == name]) for name in PAIRS)
     command = "python -m benchmarks.trust.coverage"
     took = units.duration(sum(r["machine"]["seconds"] for r in repeats))
-    about = f"""{pairs} pairs of models, {count} repeats of each, {took} in all, at {commits(repeats)}; kdbench was
-        given {settings["budget_s"]:g} s and used them up. {_METHODS} {others(repeats)}"""
+    about = f"""{pairs} pairs of models, {count} repeats of each, {took} in all, at {commits(repeats)}; kdbench had a
+        budget of {settings["budget_s"]:g} s and used all of it. {_METHODS} {others(repeats)}"""
     return "\n\n".join(
         [
-            "## Coverage: how often the interval holds the long-run ratio",
+            "## Coverage: how often the interval contains the long-run ratio",
             f"    {command} --repeats {count} --budget {settings['budget_s']:g} --pairs {names}",
             paragraph(about),
         ]
@@ -57,7 +57,7 @@ def _pair(pair: Pair, repeats: Sequence[Values]) -> str:
         [
             f"### {pair.title}",
             paragraph(pair.about),
-            f"""- Intervals that hold the long-run ratio: {_held(ratios)}; goal {percent(SHARE_GOAL)}: {covered}.
+            f"""- Intervals that contain the long-run ratio: {_held(ratios)}; goal {percent(SHARE_GOAL)}: {covered}.
 - Median half-width: {percent(ratios.half_width)}; goal below {percent(pair.half_width_goal)}: {narrow}.""",
             _methods(repeats, truth),
             _STOPPED,
@@ -82,7 +82,7 @@ def _methods(repeats: Sequence[Values], truth: float) -> str:
             ]
         )
     rows.sort(key=lambda row: row[0] != "kdbench")
-    heads = ["method", "long-run ratio", "off kdbench's", "spread (sd)", "least to most", "most over least"]
+    heads = ["method", "long-run ratio", "difference from kdbench's", "spread (sd)", "range", "largest over smallest"]
     return table(heads, rows)
 
 
@@ -93,7 +93,7 @@ def _replays(ours: Sequence[Values], truth: float) -> str:
         reached = sum(r["reached"] for r in stopped)
         name = f"{percent(first['precision'])}, reached by {reached} of {len(stopped)}"
         rows.append(_replay(name, stopped, [r["sessions"] for r in stopped], truth))
-    return table(["stop at", "sessions (median)", "intervals that hold", "half-width (median)", "spread (sd)"], rows)
+    return table(["stop at", "sessions (median)", "correct intervals", "half-width (median)", "spread (sd)"], rows)
 
 
 def _replay(name: str, answers: Sequence[Values], sessions: Sequence[int], truth: float) -> list[str]:

@@ -15,9 +15,10 @@ from kdbench.results.records import Interval, Pair, measured
 MARGIN = 1.25
 LEAST_RATIO = 2.5
 _ABOUT = """The long-run value is the geometric mean of the condition's repeats. A limit is {margin} away from it, on
-the good side (at most {more:g} times the value) and on the bad one. A naive mean and pytest-benchmark's mean have no
-interval: they decide by the number alone. pytest-benchmark's --benchmark-compare-fail=mean:25% compares each repeat
-with the one before, of the same models: every failure is a false alarm."""
+the side where it is met (at most {more:g} times the value) and on the other side. A naive mean and
+pytest-benchmark's mean have no interval: they decide by the number alone. pytest-benchmark's
+--benchmark-compare-fail=mean:25% compares each repeat with the previous one of the same models: every failure is a
+false alarm."""
 
 Decide = Callable[[Values, str, Side, float], str]
 
@@ -26,7 +27,7 @@ def section(result: Values) -> str:
     """Return the tables of every condition in `result`, what reports/trust/decisions.json holds."""
     repeats, settings = result["repeats"], result["settings"]
     count = max(len([r for r in repeats if r["condition"] == c]) for c in CONDITIONS)
-    about = f"""{count} repeats beside nothing, beside one core that works steadily, and beside bursts on every core,
+    about = f"""{count} repeats on an idle machine, with one core kept busy, and with bursts of work on every core,
         spread over {settings["hours"]:g} h, at {commits(repeats)}; kdbench was given {settings["budget_s"]:g} s.
         {_ABOUT.format(margin=percent(MARGIN - 1), more=MARGIN)}"""
     command = "python -m benchmarks.trust.decisions"
@@ -73,7 +74,7 @@ def _intervals(repeats: Sequence[Values]) -> str:
             met(held >= goal * len(estimates)),
         ]
         rows.append(row)
-    return table(["", "long-run", "spread (sd)", "intervals that hold", "half-width (median)", "goal"], rows)
+    return table(["", "long-run", "spread (sd)", "correct intervals", "half-width (median)", "goal"], rows)
 
 
 def _decisions(repeats: Sequence[Values]) -> str:
@@ -91,7 +92,7 @@ def _decisions(repeats: Sequence[Values]) -> str:
         passes = sum(_ratio_passes(r, name) for r in repeats)
         alarms = _alarms(repeats) if name.startswith("pytest") else ""
         rows.append([name, f"{right} of {total}", str(wrong), f"{passes} of {len(repeats)}", alarms])
-    heads = ["decided by", "right", "wrong", f"ratio at least {LEAST_RATIO:g}: passes", "compare-fail, false alarms"]
+    heads = ["decided by", "correct", "wrong", f"ratio at least {LEAST_RATIO:g}: passes", "compare-fail, false alarms"]
     return table(heads, rows)
 
 

@@ -33,8 +33,8 @@ def others(repeats: Sequence[Values]) -> str:
         (float(np.median([m[key] for m in machines])), max(m[key] for m in machines))
         for key in ("others_cores", "preemptions_per_s", "stolen_cores")
     )
-    return f"""Meanwhile, in the median repeat, other work kept {cores[0]:.2f} cores busy (at most {cores[1]:.2f}),
-        pushed these processes off their core {pushed[0]:.1f} times a second (at most {pushed[1]:.1f}), and the
+    return f"""In the median repeat, other work kept {cores[0]:.2f} cores busy (at most {cores[1]:.2f}),
+        preempted these processes {pushed[0]:.1f} times a second (at most {pushed[1]:.1f}), and the
         hypervisor took {stolen[0]:.2f} cores (at most {stolen[1]:.2f})."""
 
 

@@ -13,8 +13,8 @@ from kdbench.statistics import Estimate
 
 SHARE_LIMIT, LIMIT_NS = 0.02, 10_000
 _HOW = """One thread, batch 1, the same session options and inputs, the same core, a different one in every repeat.
-LoadGen runs its SingleStream scenario. p50 is the median of the processes' medians; the difference is the median of the
-pairs', kdbench less LoadGen, raw: LoadGen's clock also holds its own way into Python and back, which the model that
+LoadGen runs its SingleStream scenario. p50 is the median of the processes' medians; the difference is the median over
+the pairs, kdbench minus LoadGen, uncorrected: LoadGen's time includes its call into Python and back, as the model that
 computes nothing shows. The goal is a difference within 2 % or 10 µs, whichever is more:"""
 
 
@@ -57,8 +57,9 @@ def section(result: Values) -> str:
     ]
     heads = ["model", "kdbench p50", "LoadGen p50", "difference (95 % interval)", "relative", "limit", "goal"]
     holding = sum(agreements[model].holds for model in judged)
-    about = f"""{processes} fresh processes of {settings["seconds"]:g} s by each, taking turns, at {commits(repeats)}.
-        {_HOW} {met(holding == len(judged))}, it holds for {holding} of {len(judged)} models. {others(repeats)}"""
+    about = f"""{processes} fresh processes of {settings["seconds"]:g} s for each tool, in alternation, at
+        {commits(repeats)}. {_HOW} {met(holding == len(judged))}, it holds for {holding} of {len(judged)} models.
+        {others(repeats)}"""
     return "\n\n".join(
         [
             "## The peer: kdbench and MLPerf LoadGen on the same model",
