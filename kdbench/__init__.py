@@ -1,7 +1,8 @@
 """Benchmark and profile compressed models: accuracy, latency, MACs, size and energy, teacher to student.
 
-`import kdbench` loads nothing heavy: a public name is imported from its module when it is first used. What `__all__`
-names is public, with its documented parameters and attributes; the rest of the package is private and may change.
+`import kdbench` loads nothing heavy: a public name is imported from its module when it is first used. The names in
+`__all__` are public, with their documented parameters and attributes; the rest of the package is private and may
+change.
 """
 
 import sys

@@ -1,4 +1,4 @@
-r"""Characters that must not reach a reader as they are: they act on what shows them, or show something else.
+r"""Characters that are unsafe to display: they control the program that displays them, or mislead the reader.
 
 Names and messages come from files, so any character may be in them. A control character acts on a terminal and is
 forbidden in XML, a direction mark shows text in another order than it has, an invisible character makes two names look
@@ -19,7 +19,7 @@ _UNSAFE = "".join(
         "\\x00-\\x08\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f",  # controls, without the line ends and the tab
         "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069",  # direction marks
         "\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f",  # invisible characters
-        "\ud800-\udfff\ufdd0-\ufdef",  # halves of surrogate pairs; code points that are no characters
+        "\ud800-\udfff\ufdd0-\ufdef",  # halves of surrogate pairs; code points that are not characters
         "".join(f"{chr(0x10000 * plane + 0xFFFE)}{chr(0x10000 * plane + 0xFFFF)}" for plane in range(17)),
     )
 )

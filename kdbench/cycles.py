@@ -1,4 +1,4 @@
-"""Python's search for reference cycles, paused where there are many objects and no cycles among them."""
+"""Pausing Python's search for reference cycles where there are many objects and no cycles among them."""
 
 import gc
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Optional libraries: which extra of the package installs which, and the error where one is missing.
+"""Optional libraries: which extra of the package installs which, and the error if one is missing.
 
-The plain installation works on files that exist. pyproject.toml declares the same extras with their versions.
+The plain installation works on existing files. pyproject.toml declares the same extras with their versions.
 """
 
 from __future__ import annotations

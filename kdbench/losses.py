@@ -1,8 +1,8 @@
-"""Distillation losses as pure functions of tensors, for anybody's training loop. It needs the extra `train`.
+"""Distillation losses as pure functions of tensors, for use in any training loop. It needs the extra `train`.
 
-Logits are (B, C), labels classes (B,), features (B, …); a loss is a scalar, averaged over the batch, in float32
-whatever autocast does. Gradients flow into every argument that asks for them: compute the teacher's without. Wrong
-shapes raise InputError. How losses are weighed is yours to choose; a recipe's methods have the weights of the papers.
+Logits are (B, C), labels classes (B,), features (B, …); a loss is a scalar, averaged over the batch, in float32 even
+under autocast. Gradients flow into every argument that requires them: compute the teacher's outputs without gradients.
+Wrong shapes raise InputError. You choose the weights of the losses; a recipe's methods have the weights of the papers.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Paths that lead nowhere: what was expected there, and the existing path that was most likely meant."""
+"""Paths that do not exist: what was expected there, and the existing path that was most likely meant."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice

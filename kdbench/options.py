@@ -64,7 +64,7 @@ def seconds(text: str) -> float:
 
 
 def milliseconds(text: str) -> int:
-    """Read a duration of whole milliseconds, one or more; a number alone is in seconds."""
+    """Read a duration of whole milliseconds, one or more; a number without a unit is in seconds."""
     value = seconds(text) * 1000
     rounded = round(value)
     if rounded < 1 or not math.isclose(value, rounded):
@@ -103,7 +103,7 @@ def count(text: str) -> int:
     if not re.fullmatch(r"\s*[1-9]\d*\s*", text, re.ASCII):
         raise _wrong(text, "a count of one or more")
     if len(text) > _DIGITS:
-        raise _wrong(text, "a count that any computer can handle")
+        raise _wrong(text, "a count in a feasible range")
     return int(text)
 
 
@@ -149,7 +149,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def labels(text: str) -> tuple[str, ...]:
-    """Read the names of classes from a file: one a line, or a JSON list or object (number to name)."""
+    """Read the names of classes from a file: one per line, or a JSON list or object (number to name)."""
     path = Path(text).expanduser()
     try:
         content = storage.read_text(path)
@@ -175,7 +175,7 @@ def shape(text: str) -> tuple[int, ...]:
     """Read the shape of one sample: `3x32x32`, channels × height × width of an image, or `20x8` of a sequence."""
     sizes = text.lower().replace("×", "x").split("x")
     if len(sizes) > _MOST_AXES or not all(re.fullmatch(r"[1-9]\d{0,8}", size, re.ASCII) for size in sizes):
-        raise _wrong(text, "channels x height x width, or another sample's sizes")
+        raise _wrong(text, "channels x height x width, or the sizes of another kind of sample")
     return tuple(map(int, sizes))
 
 
@@ -187,7 +187,7 @@ def _wrong(text: str, expected: str) -> ValueError:
 MEASURE: Mapping[str, Option] = {
     "provider": Option("provider", "Execution provider", "[cpu|cuda]", default="cpu"),
     "threads": Option("threads", "Thread counts to measure at", "N,…", counts, "1", "1,2,4"),
-    "batch": Option("batch", "Sizes of the batched runs", "N,…", counts, "128", "8,128"),
+    "batch": Option("batch", "Batch sizes above 1 to measure at", "N,…", counts, "128", "8,128"),
     "mode": Option(
         "mode", "How calls follow each other: stream, paced, offline, server", "NAME,…", names, "stream", "stream,paced"
     ),
@@ -203,7 +203,11 @@ MEASURE: Mapping[str, Option] = {
         "onnxruntime,openvino",
     ),
     "cores": Option(
-        "cores", "Cores that the processes use in turn (default: all of one kind)", "N,…", cores, example="2,3 or 4-7"
+        "cores",
+        "Cores that the processes use in turn (default: all cores of one kind)",
+        "N,…",
+        cores,
+        example="2,3 or 4-7",
     ),
     "budget_s": Option(
         "budget", "Maximum time for latency, for all models together: 30s, 2m", "TIME", seconds, "20s", "20s, 2m, 500ms"
@@ -216,7 +220,9 @@ MEASURE: Mapping[str, Option] = {
         "[off|quick|full]",
         default="quick",
     ),
-    "estimate_energy": Option("estimate-energy", "Estimate energy where no meter is readable, and label it", flag=True),
+    "estimate_energy": Option(
+        "estimate-energy", "Without a readable meter, estimate energy, and label it as an estimate", flag=True
+    ),
     "country": Option("country", "Country whose electricity mix turns joules into CO₂e, such as DEU", "ISO"),
     "profile": Option("profile", "Also measure where the time goes, layer by layer", flag=True),
     "times": Option("no-times", "Measure scores, sizes and MACs only: no time, memory or energy", flag=False),
@@ -233,9 +239,9 @@ INPUTS: Mapping[str, Option] = {
     "data_root": Option("data-root", "Folder that holds the data sets", "DIR", default="KDBENCH_DATA"),
     "download": Option("download", "Fetch the data set if it is missing", flag=True),
     "accuracy": Option("no-accuracy", "Use synthetic inputs: no data is needed", flag=False),
-    "size": _input("size", "Height and width of the input, where the file leaves them open", "N|HxW", size, "224"),
+    "size": _input("size", "Height and width of the input, if the file leaves them open", "N|HxW", size, "224"),
     "resize": _input("resize", "Resize the shorter side of images to this", "N", count, "256"),
-    "crop": _input("crop", "Then crop the centre of this size", "N|HxW", size, "224"),
+    "crop": _input("crop", "Then cut out the centre with this size", "N|HxW", size, "224"),
     "resize_mode": _input("resize-mode", "How images are scaled to the size", "[shorter|squash|letterbox]"),
     "crop_pct": _input("crop-pct", "Share of the scaled image that is cut out of the centre", "SHARE", number, "0.875"),
     "interpolation": _input("interpolation", "How pixels are interpolated (default: bilinear)", "[bilinear|bicubic|…]"),
@@ -243,7 +249,7 @@ INPUTS: Mapping[str, Option] = {
     "fill": _input("fill", "Grey level around the image in mode letterbox (default: 114)", "N", whole_number, "0"),
     "colour": _input("colour", "Colours of the input: images are converted", "[grey|RGB]"),
     "channel_order": _input("channel-order", "Order of the input's channels (default: RGB)", "[RGB|BGR]"),
-    "layout": _input("layout", "Layout of the input, where its shape leaves it open", "[NCHW|NHWC|flat]"),
+    "layout": _input("layout", "Layout of the input, if its shape is ambiguous", "[NCHW|NHWC|flat]"),
     "data_layout": _input(
         "data-layout",
         "Axes of arrays that hold no pixels: NCHW, NHWC, NCL, NCDHW, vectors, sequences, tokens",
@@ -257,7 +263,10 @@ INPUTS: Mapping[str, Option] = {
     "input_zero_point": _input("input-zero-point", "Zero point of a quantized integer input", "N", whole_number, "114"),
     "labels": _input("labels", "Names of the classes in the order of the output's values", "FILE", labels),
     "torchvision": _input(
-        "torchvision", "Published weights that the model began from", "NAME", example="ResNet18_Weights.DEFAULT"
+        "torchvision",
+        "Name of torchvision weights, whose preprocessing and classes apply",
+        "NAME",
+        example="ResNet18_Weights.DEFAULT",
     ),
     "output": _input("output", "Name of the output that holds the logits", "NAME"),
 }

@@ -1,7 +1,7 @@
 """`pytest --benchmark` and the fixture `kdbench`: pytest's hooks for `kdbench.testing`.
 
-pytest loads this module in every project of the environment. There it costs an option group and a look at the names of
-each test's fixtures; numpy, pydantic and all that measures are loaded when a test uses `kdbench`.
+pytest loads this module in every project of the environment. There it only adds an option group and reads the names of
+each test's fixtures; numpy, pydantic and the measuring code load when a test uses `kdbench`.
 """
 
 from collections.abc import Iterator

@@ -59,7 +59,7 @@ def is_shipped(entry: Any) -> bool:
 
 
 class Use(NamedTuple):
-    """A look-up of a name that kdbench does not ship: what it is (`kind`), its name, its entry, who registered it."""
+    """A look-up of a name that kdbench does not ship: its `kind`, name and entry, and the code that registered it."""
 
     kind: str
     name: str
@@ -68,15 +68,15 @@ class Use(NamedTuple):
 
 
 USES: ContextVar[list[Use] | None] = ContextVar("USES", default=None)
-"""Where look-ups are noted, while somebody wants to know them: see `kdbench.plugins.recording`."""
+"""The list in which look-ups are recorded, if requested: see `kdbench.plugins.recording`."""
 
 
 class Registry(Generic[T]):
     """Names of one kind of thing (`kind`: "model", "distillation method", …).
 
-    `package` is the dotted package whose modules register entries when imported; `group` is the entry-point
-    group through which other distributions add entries: each entry point is a module that registers them. `imported`
-    returns the entry for a name that is an import path, `module:name`, where such names are admitted.
+    `package` is the dotted package whose modules register entries when imported; `group` is the entry-point group
+    through which other distributions add entries: each entry point is a module that registers them. `imported` returns
+    the entry for a name that is an import path, `module:name`, where such names are allowed.
     """
 
     _all: ClassVar[weakref.WeakSet[Registry[Any]]] = weakref.WeakSet()

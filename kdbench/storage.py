@@ -18,8 +18,8 @@ from kdbench.characters import escaped
 from kdbench.errors import InputError, KdbenchError, StorageError
 from kdbench.processes import temporary
 
-_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
-_TOO_LARGE = "a file may not grow larger here (ulimit -f)"
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is exhausted"}
+_TOO_LARGE = "the file size limit is reached (ulimit -f)"
 _FAILED = {*_FULL, errno.EFBIG, errno.EIO, errno.EROFS}
 _WORDS = (os.strerror(errno.ENOSPC), "disk is full")  # the second is SQLite's
 _LONGEST_CHAIN = 20
@@ -44,7 +44,9 @@ def storage_error(error: OSError, path: Path) -> StorageError:
     """Return an operating system's error about `path` as a message with a remedy."""
     if error.errno in _FULL:
         message = f"{_FULL[error.errno]}: {path} was not written"
-        return StorageError(message, "free some space, then run the same command again, where it has one with --resume")
+        return StorageError(
+            message, "free some space, then run the same command again (with --resume, if it has that option)"
+        )
     if error.errno == errno.EFBIG:
         return StorageError(f"{_TOO_LARGE}: {path} was not written", "raise the limit with ulimit -f, or choose a disk")
     if error.errno in {errno.EMFILE, errno.ENFILE}:
@@ -270,7 +272,7 @@ def require_unpackable(path: Path, members: Container[str] | None = None) -> Non
     declared, packed = sum(info.file_size for info in infos), path.stat().st_size
     if declared > max(_SMALL_BYTES, _MOST_COMPRESSION * packed):
         message = f"{path} declares {declared:,} bytes of content in {packed:,} bytes"
-        raise InputError(message, "it may be made to fill the memory; if it is not, store it without compression")
+        raise InputError(message, "the file may be malicious; if it is not, store it without compression")
 
 
 def sha256(path: Path) -> str:

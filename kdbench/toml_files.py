@@ -75,7 +75,7 @@ def require_usable(content: Any, where: str) -> None:
         for key, value in level:
             if wrong := _wrong(value) or (_wrong(key) and "a key has a character that text cannot have"):
                 at = f"{one_line(key)[:_SHOWN_SUBJECT]}: " if key and not _wrong(key) else ""
-                raise InputError(f"{where}: {at}{wrong}", "see docs/recipes.md for what each key admits")
+                raise InputError(f"{where}: {at}{wrong}", "see docs/recipes.md for the values of each key")
         level = [inner for key, value in level for inner in _inner(value, key)]
         if not level:
             return
@@ -101,7 +101,7 @@ def _wrong(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"{value} is not a finite number"
     if isinstance(value, date | time):
-        return f"{value} is a date or a time, which no key admits; quote text"
+        return f"{value} is a date or a time, which no key accepts; put text in quotes"
     if isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
         return f"{one_line(value)[:_SHOWN]!r} has a character that text cannot have"
     return ""
@@ -127,7 +127,9 @@ def assignment(text: str, subject: str, example: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         parsed = value
     except (ValueError, RecursionError):
-        raise InputError(f"{one_line(key)}: the value is a number too long or too deep a list", "shorten it") from None
+        raise InputError(
+            f"{one_line(key)}: the value is too long a number or too deeply nested a list", "shorten it"
+        ) from None
     require_usable({key.strip(): parsed}, one_line(subject)[:_SHOWN_SUBJECT])
     return key.strip(), parsed
 
@@ -144,5 +146,5 @@ def validated(value: type[V], content: Mapping[str, Any], where: str, *, example
         return value.model_validate(content)
     except ValidationError as error:
         wrong = problem(error, value)
-        otherwise = f"see a shipped one: {example}" if wrong.missing else f"see {document} for what each key admits"
+        otherwise = f"see a shipped one: {example}" if wrong.missing else f"see {document} for the values of each key"
         raise wrong.as_error(where, otherwise) from error

@@ -35,7 +35,7 @@ _QUANTITY = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+|(?=\.))(?:\.\d+)?(?:e[+
 def parse(text: str, unit: str) -> float:
     """Read a quantity such as `50 ms`, `2 min`, `20 MB`, `85 %` or `300 M` as a number in `unit`.
 
-    A number alone is in `unit` already. Raises ValueError, which names the valid units.
+    A number without a unit is in `unit`. Raises ValueError, which names the valid units.
     """
     match = _QUANTITY.fullmatch(text.strip().replace("\N{GREEK SMALL LETTER MU}", "µ"))
     factors = {"": 1.0, unit: 1.0} | _TYPED.get(unit, {})

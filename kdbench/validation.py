@@ -65,7 +65,7 @@ def problem(
     """Return what is wrong first, naming the key and, for an unknown one, the nearest known one.
 
     `known` are the keys there are, or the type that has them; `noun` is what a key is called ("option"). `place`
-    returns how the place of a wrong value is written, given its dotted key. This is the only place that words
+    returns how the place of a wrong value is written, given its dotted key. This is the only place that formulates
     pydantic's errors:
 
         raise problem(error, Target).as_error(str(path), "see docs/readiness.md") from error

@@ -1,4 +1,4 @@
-"""The Python API: what `import kdbench` offers, one file an idea. Results are objects that a notebook displays.
+"""The Python API: what `import kdbench` offers, one file per topic. Results are objects that a notebook displays.
 
 `kdbench.__init__` names what is public; everything else in the package is private and may change. Functions take paths
 as text or Path, show their progress in a notebook, and raise `KdbenchError`, whose hint a traceback shows. They compose
@@ -18,4 +18,4 @@ PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "RunRecord": ("cards", "find", "find_pair", "hash", *_STORED),
     "Verdict": ("outcome", "nearest", "exit_code", *_STORED),
 }
-"""What is public of the values besides their fields; other classes are public as a whole."""
+"""The public members of the values besides their fields; other classes are public as a whole."""

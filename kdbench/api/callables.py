@@ -30,19 +30,19 @@ from kdbench.worker.timing import WARM_UP_SHARE, Ready, TurnError, interleave, w
 _MOST_FOR_ONE = 2.5  # the budget allows this multiple of the least number of sessions
 _PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
 CAVEATS = (
-    "all calls are in this process: no interval holds what another start of it would change (memory, threads, caches)",
-    "the whole call counts: conversions of inputs, Python's own work, and as many threads as it uses",
+    "all calls run in this process: intervals do not include differences between processes (memory, threads, caches)",
+    "times include the whole call: conversions of inputs, Python's own work, and as many threads as it uses",
 )
-"""What holds for the times of model files, and cannot be promised for a function."""
+"""Guarantees that hold for the times of model files, but not for those of a function."""
 
 
 @dataclass(frozen=True, repr=False)
 class CallableTimes:
     """The latencies of one function, or of two that took turns.
 
-    `measurements` hold percentiles and the mean, in ns, each with its interval and number of calls; `ratio` is the
-    time of the function it was timed against over its own (above 1: it is faster), None without one. `caveats` say
-    what the numbers do not promise.
+    `measurements` hold percentiles and the mean, in ns, each with its interval and number of calls; `ratio` is the time
+    of the function it was timed against over its own (above 1: it is faster), None without one. `caveats` list the
+    limitations of the numbers.
 
         >>> times = kdbench.time_callable(sorted, [[3, 1, 2]], budget_s=0.2, sessions=2)
         >>> times.median.unit, times.median.value > 0
@@ -114,11 +114,11 @@ def time_callable(
         >>> times.ratio.teacher, times.ratio.student
         ('max', 'sorted')
 
-    `inputs` is a list of arguments that calls get in turn (a tuple in it is several arguments), or one argument for all
-    calls; without it the function is called without any. `against` is another function for the same inputs: the two
-    take turns in short blocks, and the ratio comes from them. At least `sessions` sessions run, each with its own
-    warm-up; more follow until the interval is narrower than `precision` (a share) or `budget_s` seconds are spent.
-    A process is not started anew for each session as for a file: `caveats` of the result say what follows.
+    `inputs` is a list of arguments that the calls use in turn (a tuple in it is several arguments), or one argument for
+    all calls; without it the function is called without arguments. `against` is another function for the same inputs:
+    the two take turns in short blocks, and the ratio comes from them. At least `sessions` sessions run, each with its
+    own warm-up; more follow until the interval is narrower than `precision` (a share) or `budget_s` seconds are spent.
+    Unlike for a file, sessions do not run in fresh processes: `caveats` of the result describe the consequences.
 
     A function must not return before its work is done: on a GPU it has to wait for the device. Raises InputError for
     a function that fails, and for one that returns unfinished work.
@@ -228,7 +228,7 @@ def _arguments(inputs: Any) -> Sequence[tuple[Any, ...]]:
     if not isinstance(inputs, list):
         return [inputs if isinstance(inputs, tuple) else (inputs,)]
     if not inputs:
-        raise InputError("inputs is an empty list", "give one argument at least, or leave inputs out")
+        raise InputError("inputs is an empty list", "give at least one argument, or leave inputs out")
     return [each if isinstance(each, tuple) else (each,) for each in inputs]
 
 
@@ -241,7 +241,7 @@ def _try(name: str, calls: Calls) -> None:
     except Exception as error:
         raise _failure(name, error) from error
     if getattr(result, "is_cuda", False) is True or hasattr(result, "block_until_ready"):
-        hint = "wait for the device in it, and return nothing or a result on the CPU"
+        hint = "wait for the device inside the function, and return nothing or a result on the CPU"
         raise InputError(f"{name} returns a result on a device, which may not be computed yet", hint)
 
 

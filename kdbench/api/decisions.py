@@ -1,4 +1,4 @@
-"""Verdicts and comparisons that display themselves: in a notebook as their sentence and table, elsewhere in a line."""
+"""Verdicts and comparisons that a notebook displays as a sentence and a table; elsewhere they print as one line."""
 
 from typing import Self, cast
 
@@ -8,11 +8,11 @@ from kdbench.results.values import StoredValue
 
 
 class _Displayed(StoredValue):  # noqa: PLW1641 - the tables in it have no hash
-    """A value equal to the one that it shows; a file of either is read as the other."""
+    """A value equal to the one that it displays; files of both have the same format."""
 
     @classmethod
     def of(cls, value: StoredValue) -> Self:
-        """Return a valid value as one that displays itself."""
+        """Return a valid value as one that a notebook displays."""
         return cast("Self", cls.model_construct(value.model_fields_set, **dict(value)))
 
     def __eq__(self, other: object) -> bool:
@@ -33,7 +33,7 @@ class Verdict(_Displayed, verdicts.Verdict):
     A notebook displays it as `kdbench ready` prints it. `overall`, or `outcome`, is READY, NOT READY or INCONCLUSIVE.
     `best` is the best model that is READY, else None; `models` has each candidate with its criteria: value, limit,
     outcome, reason and remedy. `example` says that the target's numbers are only examples. `measured_on` is the machine
-    in words, `device` its name where it is a device whose results were merged; `cautions` are its warnings' codes.
+    in words, `device` its name if it is a device whose results were merged; `cautions` are the codes of its warnings.
 
         >>> verdict = kdbench.judge("runs/digits", "server-cpu")
         >>> verdict.outcome, verdict.exit_code, verdict.best

@@ -1,4 +1,4 @@
-"""How a run from Python ends: a model that could not be run is an error, and trackers get the results."""
+"""The end of a run from Python: a model that could not be run is an error, and trackers get the results."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def required(log: str | Sequence[str], tracked: Sequence[str] = ()) -> list[str]:
     """Return the trackers in `log` without those in `tracked`, which log the results anyway.
 
-    Raises InputError, before anything is measured, for a name that no tracker has, and for one whose extra is missing.
+    Raises InputError, before anything is measured, for an unknown tracker, and for one whose extra is missing.
     """
     names = [name for name in dict.fromkeys([log] if isinstance(log, str) else log) if name not in tracked]
     if names:

@@ -50,16 +50,16 @@ def compare(
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Return what changed from `base` to `new` by more than chance and by more than a threshold.
+    """Return which metrics changed from `base` to `new`, significantly and by more than a threshold.
 
         >>> comparison = kdbench.compare("runs/digits", "runs/digits", metrics=["top1", "macs"])
         >>> comparison.overall, comparison.regressions
         ('same', ())
 
-    Both are results, records or paths of runs, or of .onnx files, which are measured side by side (as runs with their
-    models are with `remeasure`) on `data`, as `measure` says. `models` maps a model of `base` to its successor, or
-    names those to compare. `thresholds` maps a metric to how much worse it may be: a share of the base, for
-    accuracies in points. Raises InputError for states that cannot be compared.
+    Both are results, records, or paths of runs or of .onnx files. Files are measured side by side on `data`, as
+    `measure` says; so are the models of runs with `remeasure`. `models` maps a model of `base` to its successor, or
+    lists the models to compare. `thresholds` maps a metric to how much worse it may be: a share of the base, or points
+    for accuracies. Raises InputError for states that cannot be compared.
     """
     partners = _partners(models)
     limits = Thresholds(by_metric=dict(thresholds or {}))
@@ -80,7 +80,7 @@ def compare(
             )
         return Comparison.of(comparison)
     if needless := [name for name, value in (("measure", measure), ("data", data), ("out", out)) if value is not None]:
-        message = f"{needless[0]} is for a measurement, and stored records are compared"
+        message = f"{needless[0]} applies only to a new measurement, but stored records are compared"
         raise InputError(message, f"add remeasure=True, or leave {needless[0]} out")
     compared = compare_records(
         _record(base),

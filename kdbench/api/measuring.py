@@ -17,7 +17,7 @@ from kdbench.workflows.bench import bench_models
 
 
 class Inputs(TypedDict, total=False):
-    """The data that models are scored on, and how they are fed; the keys are those of `InputOptions`."""
+    """The data on which models are scored, and how it becomes their inputs; the keys are those of `InputOptions`."""
 
     data: str | None
     data_root: str | Path | None
@@ -74,13 +74,13 @@ def bench(
     paths `[ID=]pkg.module:factory`, and `weights` their files (both need the extra `train`). The first file is the
     reference of the ratios, or `teacher`, the id of another (the file's name without suffix), or the reference of each
     id. `data` is a data set's name, `folder:PATH` or `npz:PATH`; with `accuracy=False` none is needed. The other
-    keywords on inputs (`data_root`, `mean`, `std`, `resize`, `crop`, …) are the options of `kdbench bench`.
-    `measure` says what to measure, how precisely and for how long. `targets` are judged at the end. `log` names
-    experiment trackers that get the results: mlflow, tensorboard or wandb, each with its extra. Without `out` the
-    folder is a new one below runs/.
+    keywords for inputs (`data_root`, `mean`, `std`, `resize`, `crop`, …) are the options of `kdbench bench`. `measure`
+    says what to measure, how precisely and for how long. `targets` are judged at the end. `log` names experiment
+    trackers that get the results: mlflow, tensorboard or wandb, each with its extra. Without `out` the folder is a new
+    one below runs/.
 
-    Raises InputError for files, data and options that do not fit, and for a tracker that fails, MissingExtraError, and
-    MeasurementError if a model could not be run; what was measured is in the folder then.
+    Raises InputError for files, data and options that do not fit, and for a tracker that fails; MissingExtraError; and
+    MeasurementError if a model could not be run, in which case the other results are in the folder.
     """
     fed: dict[str, Any] = dict(inputs)
     if fed.get("data_root") is not None:

@@ -16,7 +16,7 @@ _EVERY_S = 0.5  # drawing must not disturb what is being measured
 
 @contextmanager
 def shown(progress: Progress | None) -> Iterator[Progress]:
-    """Yield `progress`, or without one a display where this is a notebook."""
+    """Yield `progress`; if it is None, a display in a notebook."""
     if progress is not None:
         yield progress
     elif not in_notebook():
@@ -56,12 +56,12 @@ class NotebookProgress(Progress):
         self._show(0.0, "")
 
     def step(self, done: float, total: float, detail: str = "") -> None:
-        """Draw how much is done, unless that was drawn moments ago."""
+        """Draw the progress, unless it was drawn moments ago."""
         if self._clock_s() - self._drawn_s >= _EVERY_S:
             self._show(done / total if total else 0.0, detail)
 
     def waiting(self, detail: str) -> None:
-        """Draw what is waited for, in place of the bar's detail."""
+        """Draw the reason for waiting instead of the bar's detail."""
         self.step(0, 1, detail)
 
     def note(self, text: str) -> None:

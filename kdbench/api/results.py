@@ -25,7 +25,7 @@ _SHOWN = ("summary", "ratios")  # what a cell displays
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What a run measured. `bench`, `run` and `Study.run` return it, and `read` finds it again.
+    """The results of a run. `bench`, `run` and `Study.run` return them, and `read` reads them again.
 
     `record` holds every number with its interval, `folder` is where record, reports and models are.
 
@@ -39,7 +39,7 @@ class Results:
         >>> run.record.name, run.folder.name, run.verdicts
         ('bench', 'digits', ())
 
-    Unpacked, it is the record and the folder: `record, folder = kdbench.run("digits")`.
+    It unpacks to the record and the folder: `record, folder = kdbench.run("digits")`.
     """
 
     content: Content
@@ -56,7 +56,7 @@ class Results:
 
     @property
     def record(self) -> RunRecord:
-        """Every number of the run, as record.json has them."""
+        """The record of the run, as in record.json."""
         return self.content.record
 
     @property
@@ -70,14 +70,14 @@ class Results:
         return tuple(self.record.cards)
 
     def find(self, model: str, metric: str, **axes: str | int) -> Measurement:
-        """Return a metric of a model, at the axes with the fewest further ones: value, interval, unit, status.
+        """Return a metric of a model, at the fewest axes besides the given ones: value, interval, unit, status.
 
             >>> run = kdbench.Results.read("runs/digits")
             >>> run.find("teacher", "macs").value
             23680.0
 
-        A number that could not be measured has the value None and a `reason`. Raises InputError where the record has
-        no such number.
+        A number that could not be measured has the value None and a `reason`. Raises InputError if the record has no
+        such number.
         """
         self._require(model)
         measurement = self.record.find(model, metric, **axes)
@@ -93,7 +93,7 @@ class Results:
             >>> run.ratio("student", "macs_ratio").teacher
             'teacher'
 
-        Raises InputError where the record has no such pair.
+        Raises InputError if the record has no such pair.
         """
         self._require(student)
         pair = self.record.find_pair(student, metric, **axes)
@@ -106,7 +106,7 @@ class Results:
         return pair
 
     def to_frame(self, kind: Literal["measurements", "pairs", "layers"] = "measurements") -> "pd.DataFrame":
-        """Return all numbers of a kind as a pandas DataFrame: one row a number, one column an axis.
+        """Return all numbers of a kind as a pandas DataFrame: one row per number, one column per axis.
 
             >>> frame = kdbench.Results.read("runs/digits").to_frame()
             >>> frame[frame.metric == "macs"][["model", "value"]].values.tolist()

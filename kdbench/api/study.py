@@ -24,7 +24,7 @@ class Study:
         >>> study.recipe.training.epochs
         1
 
-    `content` is what was written, before defaults.
+    `content` is the recipe as written, without defaults.
     """
 
     content: Mapping[str, Any]
@@ -44,7 +44,7 @@ class Study:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Return the study in a table, as a TOML file has it; raises InputError.
+        """Return the study in a dictionary with the content of a TOML file; raises InputError.
 
         >>> table = kdbench.Study.from_toml("digits").content
         >>> kdbench.Study.from_dict({**table, "name": "mine"}).recipe.name
@@ -53,7 +53,7 @@ class Study:
         return cls(content, recipe_from(content))
 
     def override(self, values: Mapping[str, Any]) -> Self:
-        """Return the study with other values: keys as `--set` takes them, such as "student.*.training.epochs".
+        """Return the study with other values; keys are those of `--set`, such as "student.*.training.epochs".
 
             >>> kdbench.Study.from_toml("digits").override({"data.name": "mnist"}).recipe.data.name
             'mnist'
@@ -77,14 +77,14 @@ class Study:
             >>> kdbench.Study.from_toml("study.toml").run(out="runs/x", resume=True).models
             ('teacher', 'student')
 
-        `resume` goes on with the run in `out`. `targets` are judged at the end. `log` names experiment trackers that
-        get the results: mlflow, tensorboard or wandb. Without `out` the folder is a new one below runs/. Raises
-        KdbenchError for what a user can mend; finished stages stay in the folder.
+        `resume` continues the run in `out`. `targets` are judged at the end. `log` names experiment trackers that get
+        the results: mlflow, tensorboard or wandb. Without `out`, the folder is a new one below runs/. Raises
+        KdbenchError for errors that a user can fix; finished stages stay in the folder.
         """
         return run(self, out, resume=resume, targets=targets, log=log, progress=progress)
 
     def train(self, out: str | Path | None = None, *, resume: bool = False, progress: Progress | None = None) -> Path:
-        """Train the networks alone and return the folder; `run` with `resume` continues from it.
+        """Train the networks without measuring them, and return the folder; `run` with `resume` continues from it.
 
         >>> folder = kdbench.Study.from_toml("study.toml").train(out="runs/x", resume=True)
         >>> (folder / "checkpoints").is_dir()
@@ -94,7 +94,7 @@ class Study:
 
 
 Recipes = Study | Recipe | Mapping[str, Any] | str | Path
-"""A study, a recipe, a table, a shipped recipe's name, or the path of a TOML file."""
+"""A study, a recipe, a dictionary, a shipped recipe's name, or the path of a TOML file."""
 
 
 def run(
@@ -112,10 +112,10 @@ def run(
         >>> kdbench.run("study.toml", "runs/x", resume=True).record.kind
         'run'
 
-    `resume` goes on with the run in `out`. `targets`, which may be names or paths, are judged at the end. `log` names
-    experiment trackers that get the results: mlflow, tensorboard or wandb, each with its extra; a recipe's `track` logs
-    the trainings, too. `command` is what re-creates the run; reports show it. Raises KdbenchError for what a user can
-    mend.
+    `resume` continues the run in `out`. `targets`, names or paths, are judged at the end. `log` names experiment
+    trackers that get the results: mlflow, tensorboard or wandb, each with its extra; a recipe's `track` logs the
+    trainings, too. `command` is the command that re-creates the run; reports show it. Raises KdbenchError for errors
+    that a user can fix.
     """
     loaded = _loaded(recipe, "kdbench.run")
     loggers = required(log, loaded.track)
@@ -129,7 +129,7 @@ def run(
 def train(
     recipe: Recipes, out: str | Path | None = None, *, resume: bool = False, progress: Progress | None = None
 ) -> Path:
-    """Train a study's networks alone and return the folder; `run` with `resume` continues from it.
+    """Train a study's networks without measuring them, and return the folder; `run` with `resume` continues from it.
 
         >>> kdbench.train("study.toml", "runs/x", resume=True).name
         'x'

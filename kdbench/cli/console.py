@@ -35,7 +35,7 @@ def is_rank_zero() -> bool:
 
 
 def result(text: str) -> None:
-    """Write a result to standard output; a reader that closes it early, such as `head`, is no error."""
+    """Write a result to standard output; a reader that closes it early, such as `head`, is not an error."""
     _write_result(visible(text))
 
 
@@ -78,9 +78,9 @@ def drawing_console(stream: TextIO) -> "Console":
 
 
 def say(text: str) -> None:
-    """Write a line for the person at the terminal to standard error; where it cannot be written, nobody is told.
+    """Write a line to standard error; ignore that it cannot be written.
 
-    Work and its exit code do not depend on whether somebody reads along.
+    Work and its exit code do not depend on whether somebody reads the output.
     """
     try:
         sys.stderr.write(_encodable(visible(text), sys.stderr) + "\n")

@@ -1,4 +1,4 @@
-"""A signal ends the process within two seconds, whatever it is doing; what is unfinished is undone.
+"""A signal ends the process within two seconds in any state; unfinished work is undone.
 
 There is one path for Ctrl-C, SIGTERM, SIGHUP and the other signals that ask a process to end. Python runs signal
 handlers between bytecodes of the main thread, so a long call into C (a training step, an export) delays
@@ -45,7 +45,7 @@ class Interrupts:
         return EXIT_INTERRUPTED if self.fired is None else 128 + self.fired
 
     def clean_up(self) -> None:
-        """Say farewell, end the children, libraries' included, and undo what is unfinished."""
+        """Print the last line, end child processes, including those of libraries, and undo unfinished work."""
         self.say_farewell()
         _end_children()
         endings.undo_all()

@@ -22,7 +22,7 @@ _SHOWN_CHARACTERS = 60  # of a path that is too long
 
 
 class Invocation:
-    """What a command knows about its own invocation.
+    """The invocation of a command.
 
     `arguments` are those after the program's name; `folder` is the folder of the work, once it is known; `resumable` is
     set by commands that have `--resume`. `how_to_go_on` says what to do after an interruption of the others.

@@ -1,4 +1,4 @@
-"""The `kdbench` command: its environment, its end, and the answers that need no sub-command."""
+"""The `kdbench` command: its environment, its exit, and the options that need no sub-command."""
 
 import contextlib
 import os

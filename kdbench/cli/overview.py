@@ -14,7 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "train": ("run.train", "Train a recipe's teachers and students, and stop there."),
     "sweep": (
         "sweep.sweep",
-        "Train, measure and report a recipe at every point of axes of values, with several seeds.",
+        "Train, measure and report a recipe at every point of a grid of values, with several seeds.",
     ),
     "bench": (
         "bench.bench",
@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "macs": ("macs.macs", "Count a model's multiply-accumulates for one sample."),
     "compare": (
         "compare.compare",
-        "Compare two runs: what got worse by more than chance and by more than a threshold.",
+        "Compare two runs: which metrics changed significantly and by more than a threshold.",
     ),
     "ready": (
         "ready.ready",
@@ -35,15 +35,15 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "bundle": (
         "bundle.bundle",
-        "Pack a run's models with inputs and all that measures them, for a device with Python, numpy and onnxruntime.",
+        "Pack a run's models, inputs and measuring code for a device that has Python, numpy and onnxruntime.",
     ),
     "merge": (
         "merge.merge",
-        "Add what a device measured to a run's record: the same numbers with the axis `device`, and the reports again.",
+        "Add a device's measurements to a run's record, with the axis `device`, and write the reports again.",
     ),
     "report": ("report.report", "Write the reports of a run again from its record."),
     "show": ("show.show", "Print a run's tables again, from its record."),
-    "open": ("open.open_", "Open a run's report.html in the browser; nothing is served."),
+    "open": ("open.open_", "Open a run's report.html in the browser, without a server."),
     "history": ("history.history", "Show metrics over the records of many runs, with intervals, and find changes."),
     "list": (
         "list.list_",

@@ -6,7 +6,7 @@ from kdbench import units
 
 
 class Pace:
-    """How fast a stage goes, from its first step in this process; after a resume it does not start at zero."""
+    """The speed of a stage, from its first step in this process, which after a resume is not the first of all."""
 
     def __init__(self, clock_s: Callable[[], float]) -> None:
         self.started_s = clock_s()

@@ -91,7 +91,7 @@ class Plain(Quiet):
         self._wrote_s = clock_s()
         self._pace = Pace(clock_s)
         self._counts: list[Row] = []
-        self._told_s: float | None = None  # when a line last told of the present wait
+        self._told_s: float | None = None  # when a line last reported the present wait
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Write the stage's line."""
@@ -163,7 +163,7 @@ class Live(Quiet):
         self._display.update(self._task, completed=done, total=total, time=left, detail=one_line(detail))
 
     def waiting(self, detail: str) -> None:
-        """Show what is waited for beside the bar."""
+        """Show the reason for waiting next to the bar."""
         self._pace.pause()
         if self._task is not None:
             self._display.update(self._task, time="", detail=one_line(detail))

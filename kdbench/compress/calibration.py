@@ -1,4 +1,4 @@
-"""Which samples activations are calibrated on, which are held out to judge the result, and what is stated of them."""
+"""The samples for calibration, the samples held out to judge the result, and their description for the card."""
 
 import hashlib
 from dataclasses import dataclass
@@ -40,11 +40,13 @@ class CalibrationChoice(Value):
         """Return the chosen samples in the training part's order; a larger count includes a smaller one.
 
         `multiple` is the batch of a model that takes no other. Raises InputError where there are too few samples, or
-        the count is no multiple of that batch.
+        the count is not a multiple of that batch.
         """
         order = self._order(training.samples)
         if multiple and self.count % multiple:
-            message = f"the model takes batches of {multiple}, and {self.count} calibration samples fill no whole ones"
+            message = (
+                f"the model takes batches of {multiple}, which do not divide {self.count} calibration samples evenly"
+            )
             raise InputError(message, _hint(-(-self.count // multiple) * multiple))
         return training.subset(np.sort(order[: self.count]))
 
@@ -91,7 +93,9 @@ def drawn(split: Split, order: Indices, most: int, multiple: int | None = None) 
     count = min(most, len(order))
     count -= count % (multiple or 1)
     if not count:
-        message = f"{len(order)} training samples are left to judge accuracy on, and it takes {multiple or 1} at least"
+        message = (
+            f"{len(order)} training samples remain to judge accuracy on, and the model needs at least {multiple or 1}"
+        )
         raise InputError(message, "calibrate on fewer samples: --calibration-count, in a recipe calibration_count")
     return split.subset(np.sort(order[:count]))
 

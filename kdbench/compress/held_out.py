@@ -1,4 +1,4 @@
-"""The accuracy of a file on labelled samples that nothing was calibrated on, and what a variant loses of it."""
+"""The accuracy of a file on labelled samples that were not used for calibration, and the loss of a variant."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Loss:
-    """What a variant loses against its source on `samples` samples: `lost` turn from right to wrong, `gained` back.
+    """A variant's loss against its source on `samples` samples: `lost` turn from right to wrong, `gained` back.
 
     `correct` counts those that the source gets right.
     """

@@ -1,6 +1,6 @@
 """Which layers of a file run as integer kernels on this machine, read from the graph that onnxruntime makes of it.
 
-A quantized file only asks for integers: a layer between DequantizeLinear and QuantizeLinear computes in float32 where
+A quantized file only requests integers: a layer between DequantizeLinear and QuantizeLinear computes in float32 where
 the runtime has no kernel that fits, with conversions around it, and is then slower than in a float file. What fits
 differs between processors, so the graph is read where the file will run.
 """

@@ -40,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method tells of the file that it wrote.
+    """A method's report on the file that it wrote.
 
     `ranges` are the lowest and highest value that each quantized activation keeps. `facts` is a table of anything else
     that belongs in the card, such as the layers left in float; `warnings` are sentences for the user.
@@ -55,9 +55,9 @@ class Compressor(Value):
     """A compression method; the fields of a subclass are its settings, each with a default.
 
     The first line of its docstring is what `kdbench list compressors` shows. `calibrated` says whether it needs
-    calibration inputs, `leaves_float32` whether its files are float32 models, which can be compressed further. Whoever
-    changes what is written for the same settings raises `revision`, so that files of an earlier one are not taken for
-    it.
+    calibration inputs, `leaves_float32` whether its files are float32 models, which can be compressed further. If you
+    change what a method writes for the same settings, increase `revision`, so that files of an earlier revision are not
+    reused.
     """
 
     calibrated: ClassVar[bool] = False
@@ -66,7 +66,7 @@ class Compressor(Value):
 
     @property
     def held_out_samples(self) -> int:
-        """How many labelled samples, besides those that it calibrates on, the method judges its result on at most."""
+        """The maximum number of labelled samples, besides those for calibration, to judge the result on."""
         return 0
 
     def require_available(self) -> None:
@@ -87,9 +87,9 @@ class Compressor(Value):
         raise NotImplementedError
 
     def warnings_about(self, source: Source, target: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG002 - of methods
-        """Return what a user should know of the file `target`, which this method wrote before, on this machine.
+        """Return warnings about the file `target`, which this method wrote before, on this machine.
 
-        They are told again where the file is kept, perhaps on another machine than it was written on. `facts` are those
+        They are repeated if the file is kept, perhaps on another machine than the one that wrote it. `facts` are those
         of its card. By default none.
         """
         return ()

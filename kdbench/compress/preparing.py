@@ -28,7 +28,7 @@ _IR_VERSION = 8  # opset 13 needs 7; files of runtimes in use are read up to thi
 _QUANTIZER_FAULTS = (ValueError, RuntimeError, TypeError, AttributeError, LookupError, AssertionError)
 # What it appends to the names of tensors and nodes.
 _RESERVED = ("_quantized", "_scale", "_zero_point", "_QuantizeLinear", "_DequantizeLinear")
-_FLOAT_HINT = "compress the float32 model that it was made from"
+_FLOAT_HINT = "compress the float32 model from which it was made"
 
 
 def prepared(path: Path) -> "onnx.ModelProto":
@@ -86,7 +86,7 @@ def quantizing() -> Iterator[None]:
             yield
     except _QUANTIZER_FAULTS as error:
         reason = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
-        hint = "name the nodes that it cannot take in keep_float, or choose fp16"
+        hint = "list the nodes that it cannot quantize in keep_float, or choose fp16"
         raise InputError(f"onnxruntime does not quantize this model: {reason}", hint) from error
 
 
@@ -192,7 +192,7 @@ def require_nodes(model: "onnx.ModelProto", names: Sequence[str], key: str = "ke
         if name not in known:
             layers = [node.name for node in model.graph.node if node.op_type in LAYERS]
             hint = suggestion(name, known, f"its layers: {', '.join(layers[:20])}")
-            raise InputError(f"{key} names {name!r}, which is no node of the model", hint)
+            raise InputError(f"{key} names {name!r}, which is not a node of the model", hint)
 
 
 def make_weights_constant(model: "onnx.ModelProto") -> None:

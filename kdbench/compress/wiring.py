@@ -1,4 +1,4 @@
-"""Who reads and who writes a tensor of an ONNX graph, and which values are constant: the index of a graph to change."""
+"""The index of a graph to change: which nodes read and write each tensor, and which values are constant."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -81,9 +81,9 @@ class Dataset:
     `class_names` name the classes, or the components of a regression's targets. `inferred_classes` says that they only
     number the labels that occur: there may be further classes. `mean` and `std` are per index of the inputs' axis
     `channel_axis`, for uint8 in units of 0–1 (after division by 255), and empty for token ids; empty for float32, they
-    are fitted to the part that is trained on. `source` names the
-    origin of the data, their licence or citation, and the origin of the constants; `notes` tell what was left out.
-    `stored_layout` is the layout of the arrays that the set was read from, where one was needed to read them.
+    are fitted to the part that is trained on. `source` names the origin of the data, their licence or citation, and the
+    origin of the constants; `notes` say what was left out. `stored_layout` is the layout of the arrays that the set was
+    read from, where one was needed to read them.
     """
 
     name: str

@@ -37,7 +37,7 @@ class Digits(Value):
 @DATASETS.register("digits")
 @DATASETS.register_pattern(r"digits:[^:=]*=.*", example="digits:test=0.5")
 def load_digits(request: Request) -> Dataset:
-    """Load the digits. Grey levels 0..16 become round(level · 255 / 16): distinct levels stay distinct."""
+    """Load scikit-learn's handwritten digits; grey levels 0..16 become round(level · 255 / 16)."""
     share = options_in_name(request.name, Digits, "digits:test=0.5").test
     levels, labels = read_digits()
     images = np.rint(levels * (255 / 16)).astype(np.uint8)[:, None]

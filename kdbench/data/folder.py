@@ -1,7 +1,7 @@
 """`folder:PATH`: the user's images, in one sub-folder per class, as torchvision's `ImageFolder` reads them.
 
 Either PATH/train/CLASS/** and PATH/test/CLASS/** (one of the two is enough if only that part is requested; other
-folders beside them are ignored), or PATH/CLASS/**, of which a fixed fifth of each class is the test part. Classes are
+folders next to them are ignored), or PATH/CLASS/**, of which a fixed fifth of each class is the test part. Classes are
 the sub-folders in alphabetical order, of the training part if there is one; names that are all numbers are ordered as
 numbers. A class folder may hold further folders, or nothing.
 """
@@ -28,7 +28,7 @@ _STATISTICS_IMAGES = 2048  # enough for constants accurate to about 0.005
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """The image files of one part and their labels (N,); `skipped` other files lie beside them."""
+    """The image files of one part and their labels (N,); `skipped` counts other files next to them."""
 
     paths: tuple[Path, ...]
     labels: Labels
@@ -41,7 +41,7 @@ class Listing:
 
 @DATASETS.register_pattern(r"folder:.+", example="folder:PATH")
 def load_folder(request: Request) -> Dataset:
-    """Load a folder of images; only the requested parts are opened, and of the training part what is picked.
+    """Load images in one sub-folder per class; only requested parts, and picked training images, are opened.
 
     Mean and std come from at most 2048 evenly spaced training images, or test images if no others are requested.
     """

@@ -26,7 +26,7 @@ _MOST_NUMBERS = 50_000_000
 
 
 class NoisyLinear(Value):
-    """The options of `noisy_linear`: sizes, the noise's standard deviation, and the seed of every number."""
+    """The options of `noisy_linear`: sizes, the noise's standard deviation, and the seed of all random numbers."""
 
     features: int = Field(default=20, ge=1, le=10_000)
     samples: int = Field(default=200, ge=2, le=10_000_000)

@@ -58,7 +58,7 @@ class Transforming:
             described = f"{tuple(inputs.shape)} {inputs.dtype}"
             form = f"{tuple(changed.shape)} {changed.dtype}" if isinstance(changed, torch.Tensor) else type(changed)
             message = f"{self._subject} returns {form} for inputs {described}"
-            raise InputError(message, "return a tensor of the same shape and dtype: a crop has to be resized back")
+            raise InputError(message, "return a tensor of the same shape and dtype: resize a crop to the original size")
         return changed.contiguous()
 
 

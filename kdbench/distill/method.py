@@ -110,16 +110,14 @@ class Method(nn.Module, ABC):
     A method can have parameters (a regressor) and buffers: they are trained and saved with the student, never exported.
     `__init__` raises InputError if the method cannot work with the networks and data of its context.
 
-    `default_ce_weight`: weight of the cross-entropy beside the term in its authors' experiments.
+    `default_ce_weight`: weight of the cross-entropy in addition to the term in its authors' experiments.
     `needs_teacher`: the term uses teachers. `needs_logits`: it uses their logits, not only features.
-    `uses_all_teachers`: it uses more than the first teacher.
-    `needs_classes`: it is defined for classes alone, not for outputs that are the predicted numbers of a regression.
-    `uses_label_loss`: it has networks that learn from the labels too, as the student does.
-    `supports_mixed_images`: it is defined for images mixed from two samples (mixup, cutmix).
-    `supports_multiple_processes`: several processes can train it together.
-    `least_batch`: samples of a batch from which the term says anything.
-    `canonical_features`: it takes features in canonical form, not as the layers return them.
-    `student_layers`, `teacher_layers`: module paths of the features that `forward` needs.
+    `uses_all_teachers`: it uses more than the first teacher. `needs_classes`: it is defined only for classes, not for
+    the predicted numbers of a regression. `uses_label_loss`: it has networks that also learn from the labels, as the
+    student does. `supports_mixed_images`: it is defined for images mixed from two samples (mixup, cutmix).
+    `supports_multiple_processes`: several processes can train it together. `least_batch`: the minimum number of samples
+    of a batch for which the term is defined. `canonical_features`: it takes features in canonical form, not as the
+    layers return them. `student_layers`, `teacher_layers`: module paths of the features that `forward` needs.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
@@ -141,7 +139,7 @@ class Method(nn.Module, ABC):
         self.options = options
         self.student_layouts: dict[str, Layout] = {}
         self.teacher_layouts: dict[str, Layout] = {}
-        self._frozen = context.teachers  # in a tuple, so that they are no submodules
+        self._frozen = context.teachers  # in a tuple, so that they are not submodules
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training or evaluation; teachers stay in evaluation mode, also one that a method holds."""
@@ -187,7 +185,7 @@ class Method(nn.Module, ABC):
             self.teacher_layouts |= layouts_of(context.teacher, layers, context.example, teacher, side="teacher")
 
     def canonical(self, step: Step) -> Step:
-        """Return `step` with the features of the method's layers in canonical form, whatever form they have there."""
+        """Return `step` with the features of the method's layers in canonical form, from any other form."""
         if not self.student_layouts and not self.teacher_layouts:
             return step
         first, *others = step.teacher_outputs or (TeacherOutput(None),)
@@ -209,7 +207,7 @@ class Method(nn.Module, ABC):
 class LayerOptions(MethodOptions):
     """The two layers, as module paths; the method chooses a layer that is not named.
 
-    The layouts are the axes of their outputs, for layers whose axes kdbench cannot know.
+    The layouts are the axes of their outputs, for layers whose axes kdbench cannot determine.
     """
 
     student_layer: str | None = None

@@ -48,7 +48,9 @@ class ScheduledTerm(nn.Module):
         before = _versions(step)
         loss = self.method(step)
         if changed := [name for name, version in _versions(step).items() if version != before[name]]:
-            message = f"the method {type(self.method).__name__} changes {changed[0]} in place, which others see too"
+            message = (
+                f"the method {type(self.method).__name__} changes {changed[0]} in place, which other code uses too"
+            )
             raise InputError(message, "copy it first, as in x = x.clone(), or leave out operations in place")
         return loss
 
@@ -66,8 +68,9 @@ class ScheduledTerm(nn.Module):
 class Objective(nn.Module):
     """ce_weight · CE + Σ terms; CE alone in epochs without an active term. Teachers run only for terms that need them.
 
-    In the place of the cross-entropy CE stands the loss of the `task`, MSE for a regression. `label_smoothing` applies
-    and `class_weights` to the cross-entropy alone; `mixed_labels` says that labels are distributions, for the formula.
+    For other tasks, the loss of the `task` replaces the cross-entropy CE, such as MSE for a regression.
+    `label_smoothing` applies and `class_weights` to the cross-entropy alone; `mixed_labels` says that labels are
+    distributions, for the formula.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         uses_teachers = any(term.method.needs_teacher for term in terms)
-        assert bool(teachers) == uses_teachers, "pass teachers if and only if a term uses them"
+        assert bool(teachers) == uses_teachers, "pass teachers exactly when a term uses them"
         self.ce_weight = ce_weight
         self.terms: Sequence[ScheduledTerm] = nn.ModuleList(terms)  # type: ignore[assignment]
         self.teachers = tuple(teachers)
@@ -137,13 +140,13 @@ class Objective(nn.Module):
         return weighted_cross_entropy(logits, labels, 0.0, self.class_weights, None)
 
     def active_terms(self, epoch: int) -> list[ScheduledTerm]:
-        """Return the terms that count in `epoch`, from 0: the active ones, or those of them that are alone, if any."""
+        """Return the terms that apply in `epoch`, from 0: the active ones, or those of them with `alone`, if any."""
         active = [term for term in self.terms if term.is_active(epoch)]
         return [term for term in active if term.alone] or active
 
     @property
     def first_full_epoch(self) -> int:
-        """The first epoch, from 0, after those with a term that is alone: from then on the whole network learns."""
+        """The first epoch, from 0, after the epochs of terms with `alone`: from then on the whole network learns."""
         return max((term.until_epoch or 0 for term in self.terms if term.alone), default=0)
 
     def formula(self, epochs: int) -> str:
@@ -189,22 +192,24 @@ def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTe
     """
     terms = tuple(_term(term, student, context) for term in student.terms)
     if not terms and student.ce_weight == 0:
-        raise InputError(f"student {student.name!r} has no terms and ce_weight 0: it learns from nothing")
+        raise InputError(f"student {student.name!r} has no terms and ce_weight 0: it has nothing to learn from")
     if len(student.teacher) > 1 and not any(term.method.uses_all_teachers for term in terms):
         message = f"student {student.name!r} has {len(student.teacher)} teachers, and no term uses more than one"
         raise InputError(message, 'use the method "multi_teacher"')
     for term, options in zip(terms, student.terms, strict=True):
         if student.data.augment.mixes and not term.method.supports_mixed_images:
-            message = f"{options.method} compares single samples, and mixup and cutmix mix two"
+            message = f"{options.method} compares single samples, but mixup and cutmix mix two"
             hint = f"set student.{student.name}.data.augment.mixup and cutmix to 0"
             raise InputError(f"student {student.name!r}: {message}", hint)
         if processes_of(student.training) > 1 and not term.method.supports_multiple_processes:
-            obstacle = "keeps a memory of all samples, but each of several processes sees only a part of them"
+            obstacle = "keeps a memory of all samples, but with several processes each sees only a part of them"
             hint = f"set student.{student.name}.training.devices and num_nodes to 1"
             raise InputError(f"student {student.name!r}: {options.method} {obstacle}", hint)
         batch, least = student.training.batch // processes_of(student.training), term.method.least_batch
         if batch < least:
-            message = f"{options.method} compares the samples of a batch, at least {least}, and {batch} is too few"
+            message = (
+                f"{options.method} compares the samples of a batch, at least {least}, but training.batch is {batch}"
+            )
             hint = f"set student.{student.name}.training.batch to at least {least} for each device"
             raise InputError(f"student {student.name!r}: {message}", hint)
     return terms
@@ -239,7 +244,7 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
         raise InputError(message, "give an until_epoch above from_epoch")
     if begin >= student.training.last_epoch:
         active = (
-            f"{term.method} is active from epoch {begin} on, and the training has {student.training.last_epoch} epochs"
+            f"{term.method} is active from epoch {begin} on, but the training has {student.training.last_epoch} epochs"
         )
         hint = "epochs are counted from 0: give a smaller from_epoch, a share such as 0.25, or train for longer"
         raise InputError(f"student {student.name!r}: {active}", hint)

@@ -53,7 +53,7 @@ def prune(network: nn.Module, example: Tensor, options: Prune, name: str) -> Pru
         left = done.macs / before
         message = f"student {name!r}: prune.macs is {goal:g}, and {left:.2f} of the MACs remain"
         hint = f"set prune.macs = {_up(left)} or more, or prune.round_to = 1"
-        raise InputError(f"{message} where every layer that can be pruned has lost all it may", hint)
+        raise InputError(f"{message} even if every layer is pruned as far as possible", hint)
     return done
 
 

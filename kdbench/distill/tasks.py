@@ -1,6 +1,6 @@
 """What a network learns from its labels: classes or numbers. A task's loss, its score, and how they are written.
 
-A task is one value: the training loop, the objective and the tables ask it, and none of them knows which tasks exist.
+A task is one value: the training loop, the objective and the tables use it, and none of them knows which tasks exist.
 """
 
 import math
@@ -61,7 +61,7 @@ def require_task(task: dataset.Task, name: str, examples: Examples, training: Tr
     """Raise InputError for keys of the model `name` that its task does not know, such as wrong labels of numbers."""
     if task == "classification":
         if examples.target_noise.std:
-            message = f"{name}: data.target_noise is added to numbers, and the labels are classes"
+            message = f"{name}: data.target_noise is for numeric targets, but the labels are classes"
             raise InputError(message, "use data.label_noise for wrong classes")
         return
     augment, subset = examples.augment, examples.subset
@@ -75,4 +75,4 @@ def require_task(task: dataset.Task, name: str, examples: Examples, training: Tr
     }
     for key, (used, hint) in unknown.items():
         if used:
-            raise InputError(f"{name}: {key} is for labels that are classes, and these are numbers", hint)
+            raise InputError(f"{name}: {key} is for labels that are classes, but these are numbers", hint)

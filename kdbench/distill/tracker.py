@@ -95,7 +95,7 @@ class GuardedTracker:
             raise
         except Exception as error:  # a tracker may raise anything
             hint = f"check its settings, or leave {self.name!r} out"
-            raise InputError(f"the tracker {self.name} cannot begin: {first_line(error)}", hint) from error
+            raise InputError(f"the tracker {self.name} cannot start: {first_line(error)}", hint) from error
 
     def extend(self, curve: Sequence[Epoch]) -> None:
         """Log the last epoch."""
@@ -117,7 +117,7 @@ class GuardedTracker:
         except Exception as error:  # noqa: BLE001 - a tracker may raise anything
             self.problem = first_line(error)
             model = self.tracker.model.id
-            self.progress.note(f"{self.name} failed, and no longer tracks {model}: {self.problem}")
+            self.progress.note(f"{self.name} failed and no longer tracks {model}: {self.problem}")
 
 
 @contextmanager

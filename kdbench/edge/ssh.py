@@ -58,7 +58,7 @@ def remote_of(text: str, python: str | None = None) -> Remote:
     match = _PLACE.fullmatch(text)
     if match is None:
         hint = "write ssh:user@host, ssh:user@host:2222, or ssh:NAME of your ~/.ssh/config"
-        raise InputError(f"--on: {text!r} is no device", hint)
+        raise InputError(f"--on: {text!r} is not a device", hint)
     command = shlex.split(os.environ.get(COMMAND_VARIABLE) or "ssh")
     port = match["port"]
     return Remote(match["destination"], int(port) if port else None, python or "python3", tuple(command))
@@ -85,7 +85,7 @@ def measure_there(
 ) -> None:
     """Measure the archive `bundle` on the device and write its result to the file `result`.
 
-    `identity` is the bundle's id: a measurement that was cut off goes on when the same bundle is sent again. `options`
+    `identity` is the bundle's id: an interrupted measurement continues when the same bundle is sent again. `options`
     are those of run.py. Raises InputError for a device that refuses the bundle, MeasurementError for one that fails.
     """
     place, python = f".cache/kdbench/{identity[:16]}", shlex.quote(remote.python)
@@ -99,7 +99,7 @@ def measure_there(
         raise kind(f"measuring on {remote.destination} ended with exit code {code}: {last}", "see its last lines")
     with storage.writing(result) as file:
         _checked(_run(remote, f"cat {place}/result.zip", stdout=file), remote)
-    with suppress(InputError, MeasurementError):  # what is left there is small, and was fetched
+    with suppress(InputError, MeasurementError):  # the files left there are small, and were fetched
         _run(remote, f"rm -rf {place}")
 
 
@@ -137,7 +137,7 @@ def _follow(remote: Remote, script: str, progress: Progress) -> tuple[int, str]:
         code = process.wait()
     if code == _NO_CONNECTION:
         message = f"the connection to {remote.destination} ended: {' | '.join(lines)}"
-        raise MeasurementError(message, "run the same command again: the measurement there goes on where it was")
+        raise MeasurementError(message, "run the same command again: the measurement there continues where it stopped")
     return code, " | ".join(lines)
 
 

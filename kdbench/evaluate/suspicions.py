@@ -1,4 +1,4 @@
-"""What is probably wrong with a model that is right too seldom: the order of its classes, or its preprocessing."""
+"""The probable cause of a low accuracy: a wrong order of classes, or wrong preprocessing."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ _DROP = 0.2  # of a model with unknown preprocessing, against the best one
 
 
 def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iterator[Diagnostic]:
-    """Yield what to try for each model whose accuracy on `labels` (N,) is no better than chance, or far below another.
+    """Yield a diagnostic for each model whose accuracy on `labels` (N,) is at chance level, or far below another's.
 
     A model at chance is tried with its classes shifted by one: an output for the background, or labels that count from
     1, move them all. A drop is suspicious only while no source knows the model's preprocessing, and

@@ -21,9 +21,9 @@ def network_from(path: str) -> nn.Module:
     if not isinstance(made, nn.Module):
         if not callable(made):
             raise InputError(f"{subject} is of type {type(made).__name__}, which cannot be called", _FORM)
-        give = f"write a function that gives them: def student(): return {name}({{}}=…), and name that"
+        give = f"write a function that passes them: def student(): return {name}({{}}=…), and name that"
         made = called(made, {}, {}, subject, give=give)
     if not isinstance(made, nn.Module):
         message = f"{subject} returns {type(made).__name__}, not a torch network"
-        raise InputError(message, "the factory has to return a torch.nn.Module")
+        raise InputError(message, "return a torch.nn.Module from this function")
     return unwrapped(made).float().cpu().eval()

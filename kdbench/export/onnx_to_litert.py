@@ -1,8 +1,8 @@
 """An ONNX file as a .tflite file, through torch: `PYTHON onnx_to_litert.py SOURCE TARGET OUTPUT SHAPE LAYOUT`.
 
-A script for a separate environment: `litert-torch` needs other versions of torch and its companions than kdbench.
-It imports nothing of kdbench, and looks for nothing on the network. Where it fails, the last line of its error output
-says why. Whoever runs the file checks that it computes the same (`kdbench.measure.admission`).
+A script for a separate environment: `litert-torch` needs other versions of torch and its companions than kdbench. It
+imports nothing of kdbench, and looks for nothing on the network. Where it fails, the last line of its error output says
+why. The caller checks that the file computes the same (`kdbench.measure.admission`).
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Exported programs (.pt2) from anywhere, read without running what is in them.
+"""Exported programs (.pt2) of unknown origin, read without running code that they contain.
 
 `torch.export.load` unpickles some parts, evaluates the texts of sizes, and takes any attribute of torch as operator.
 So the parts of the archive are checked first, and only those that are checked are given to it.

@@ -143,11 +143,13 @@ def _check_comparable(limit: Limit) -> None:
     if limit.rule in {"max", "min"}:
         return
     if limit.metric in PAIR_METRICS:
-        message = f"{limit.metric} is relative to the teacher already"
+        message = f"{limit.metric} is already relative to the teacher"
         raise WrongValueError(message, "limit it with max or min")
     if limit.rule == "max_negative_flips":
         if limit.metric != "top1":
-            raise WrongValueError(f"{limit.metric} has no {limit.rule}", "flips are of top1: write it under top1")
+            raise WrongValueError(
+                f"{limit.metric} has no {limit.rule}", "flips belong to top1: use it in a criterion on top1"
+            )
         return
     kind = "drop" if limit.rule == "max_drop_vs_teacher" else "ratio"
     known = [metric.id for metric in METRICS.values() if metric.versus_teacher == kind]
@@ -190,7 +192,7 @@ def _check_axes(metric: str, axes: Mapping[str, str | int]) -> None:
         if axis not in AXES:
             raise WrongValueError(f"{metric}: unknown axis {axis!r}", suggestion(axis, known))
         if axis == of.finds:
-            message = f"{metric} has no axis {axis!r}: it finds the {axis} itself"
+            message = f"{metric} has no axis {axis!r}: it covers every {axis}"
             raise WrongValueError(message, f"leave the axis out, or limit class_top1 of that {axis}")
         if axis not in known:
             raise WrongValueError(f"{metric} has no axis {axis!r}", "it is a property of the file: leave the axis out")

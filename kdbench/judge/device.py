@@ -1,6 +1,6 @@
 """The device of a target, and whether a record was measured on it.
 
-Times and energies measured on another machine prove nothing about the device.
+Times and energies measured on another machine do not apply to the device.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Excerpts of records that were read before, in a file of the user's cache folder, which may be lost at any time.
 
-An entry counts as long as its record has the size and the times that it had, and only if it is whole. Whatever is wrong
-with the file, the records are read instead.
+An entry is valid only if it is complete and its record still has the same size and times. If anything is wrong with the
+file, the records are read instead.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ class ExcerptCache:
         self._new.append((_key(file), _state(stat), _checksum(content), content, time.time()))
 
     def close(self) -> None:
-        """Write new entries, and delete those that have not been used for long."""
+        """Write new entries, and delete entries that have not been used for a long time."""
         if self._database is None:
             return
         if self._new or self._used:

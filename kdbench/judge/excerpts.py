@@ -1,4 +1,4 @@
-"""What a history needs of a record: small enough to keep thousands of them, and fast to read again."""
+"""The excerpt of a record that a history needs: small enough to keep thousands, and fast to read again."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -164,7 +164,7 @@ def _point(located: LocatedRecord, finding: Finding, metric: declared.Metric) ->
     if finding.status == "unstable" and finding.interval is None:
         reason = f"unstable: {finding.reason}"
     if finding.evidence == "estimated":
-        reason = "an estimate, no measurement"
+        reason = "an estimate, not a measurement"
     return Point(
         run=located.run,
         created=located.record.created,

@@ -99,8 +99,8 @@ def reliability_problem(finding: Finding, weakest: Evidence = "measured") -> Lim
     if EVIDENCE_STRENGTH[reading.evidence] < EVIDENCE_STRENGTH[weakest]:
         return LimitCheck("UNKNOWN", f"{reading.evidence}, not {weakest}", reading.hint)
     if bounds_of(finding) is None:
-        remedy = "measure in more sessions" if reading.metric.hardware_dependent else "choose a metric that has one"
-        return LimitCheck("UNKNOWN", "one number without an interval proves nothing", remedy)
+        remedy = "measure in more sessions" if reading.metric.hardware_dependent else "choose a metric with an interval"
+        return LimitCheck("UNKNOWN", "a number without an interval decides nothing", remedy)
     return None
 
 
@@ -147,14 +147,14 @@ def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float)
     misses = (reading.value > limit) == (side == "max") and reading.value != limit
     prefix = f"the number itself is {_distance(reading, side, limit)}; " if misses else ""
     if reading.interval is None:
-        return f"{prefix}this number is not repeatable enough for the limit: leave a larger margin"
+        return f"{prefix}this number does not repeat well enough for this limit: leave a larger margin"
     nearer_bound = bounds.low if reading.value > limit else bounds.high
     gap = abs(reading.value - limit)
     narrower = abs(nearer_bound - reading.value) / gap if gap else math.inf
     if narrower > _HOPELESS:
         return "too close to the limit for any measurement to decide: leave a larger margin"
     if reading.within_run is not None and not reading.within_run.low <= limit <= reading.within_run.high:
-        return f"{prefix}measure it again a few times: runs differ, and earlier ones show by how much on this machine"
+        return f"{prefix}measure it again a few times: earlier runs show how much runs differ on this machine"
     if reading.metric.hardware_dependent:
         how = "--energy full" if reading.metric.unit == "J" else "a longer --budget and a smaller --precision"
         return f"{prefix}{how} would settle it: the interval has to be {units.significant(narrower, 2)} times narrower"

@@ -1,8 +1,8 @@
 """Is a model ready for a device? Judge a run against a target, one criterion at a time.
 
-A required FAIL makes a model NOT READY, whatever the unknowns. A model is READY only if every required criterion is a
-PASS; everything else is INCONCLUSIVE. A run on another machine says nothing about the target's times and energies: it
-can show that a model is NOT READY, but never that it is READY.
+A required FAIL makes a model NOT READY, regardless of unknown criteria. A model is READY only if every required
+criterion is a PASS; everything else is INCONCLUSIVE. A run on another machine says nothing about the target's times and
+energies: it can show that a model is NOT READY, but never that it is READY.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def _judged_device(record: RunRecord, target: Target) -> str | None:
     """Return the name of the device that a target is judged on; None for the host (`results.devices`).
 
     That is the device that was measured for the target, if it meets the target's conditions; else the host if it does;
-    else the latest device that does. Where none does it is the host, which proves what belongs to the files alone.
+    else the latest device that does. If none does, it is the host, whose metrics of the files still count.
     """
     latest = record.devices[::-1]
     same_target = [device.name for device in latest if device.target == target.name]
@@ -74,7 +74,7 @@ def candidates(record: RunRecord, models: Sequence[str] | None = None) -> list[M
     Raises InputError for a name that the record does not have, and for a record without models.
     """
     if not record.models:
-        raise InputError("the record has no models to judge", "measure some: `kdbench bench MODEL…`")
+        raise InputError("the record has no models to judge", "measure models first: `kdbench bench MODEL…`")
     if models:
         return list({card.id: card for name in models for card in _named(record, name)}.values())
     return _one_per_seed_group(record, besides_teachers(record.models))
@@ -135,7 +135,7 @@ class _Case:
         if (check := self.other_machine) is not None:
             reason = f"{check.reason}: {'; '.join(differences(self.record, self.target.device))}"
             return Criterion(metric="device", rule="device", outcome=check.outcome, reason=reason, remedy=check.remedy)
-        condition = "" if self.target.device != Device() else "any machine counts: "
+        condition = "" if self.target.device != Device() else "any machine is accepted: "
         reason = f"{condition}measured on {machine_in_words(self.record)}"
         return Criterion(metric="device", rule="device", outcome="PASS", reason=reason)
 

@@ -33,7 +33,7 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
     teacher = _named_by(limit, record, card)
     if teacher is None:
         hint = "measure it together with its teacher: `kdbench bench TEACHER STUDENT`"
-        return _missing(limit, "it is compared with no other model", hint)
+        return _missing(limit, "the run compares it with no other model", hint)
     if limit.pair is not None:
         pairs = [pair for pair in record.pair_index.of(card.id, limit.pair) if pair.teacher == teacher]
         reading = _select(pairs, limit.pair, limit, device)
@@ -118,7 +118,7 @@ def _not_measured_there(findings: Iterable[F], named: Axes, required: Axes) -> t
     """Return why no finding fits, with the axes at which there are numbers instead, and what to do about it."""
     others = [_deviating(finding.axes, required) for finding in findings if finding.value is not None]
     if not others:
-        return "not measured", "measure it: the run has no number of this kind"
+        return "not measured", "measure it: the run has no such number"
     missed = {axis: required[axis] for axes in others for axis in axes if axis in required}
     elsewhere = list(dict.fromkeys(_at(axes) for axes in others))
     more = f" and {len(elsewhere) - _MOST_SHOWN} more" if len(elsewhere) > _MOST_SHOWN else ""

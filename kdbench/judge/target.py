@@ -40,7 +40,7 @@ class Target(Value):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not any(criterion.required for criterion in self.criteria):
-            message = "no criterion is required, so every model would be ready"
+            message = "no criterion is required, so every model would be READY"
             raise WrongValueError(message, "remove `required = false` from at least one")
         for metric in self.prefer:
             declared_metric(metric)

@@ -60,7 +60,9 @@ def choose_cores(requested: Sequence[int] | None, threads: Sequence[int], root: 
         message = f"cores: this process may not use core {unusable[0]}"
         raise InputError(message, f"it may use {', '.join(map(str, usable))}")
     if len(requested) < max(threads):
-        raise InputError(f"cores: {len(requested)} named for {max(threads)} threads", "name as many cores as threads")
+        raise InputError(
+            f"cores: {len(requested)} named for {max(threads)} threads", "name at least as many cores as threads"
+        )
     return tuple(requested)
 
 

@@ -26,17 +26,17 @@ def environment_diagnostics(environment: Environment) -> Iterator[Diagnostic]:
         yield Diagnostic(code="load", message=message, remedy=_IDLE)
     if governor is None and not is_virtual:  # a guest never sees the governor
         message = "the CPU frequency governor cannot be read, so the clock may have varied"
-        remedy = "trust ratios of interleaved models more than single latencies; repeat on bare metal"
+        remedy = "trust speed-ups, which are measured side by side, more than single latencies; repeat on bare metal"
         yield Diagnostic(code="governor_unknown", message=message, remedy=remedy)
     if governor not in {None, "performance"}:
         message = f"the CPU frequency governor is {governor!r}: the clock varies with the load"
         yield Diagnostic(code="governor", message=message, remedy="sudo cpupower frequency-set --governor performance")
     if isinstance(share, float) and share < 1:
         message = f"the clock is limited to {100 * share:.0f} % of the processor's highest"
-        remedy = "steady clocks suit comparisons; for the device's full speed: sudo cpupower frequency-set --max"
+        remedy = "a limited clock is steady and good for comparisons; for full speed: sudo cpupower frequency-set --max"
         yield Diagnostic(code="clock_limit", message=message, remedy=remedy)
     if is_virtual:
-        message = "this is a virtual machine: the load of its neighbours affects latencies"
+        message = "this is a virtual machine: the load of other guests affects latencies"
         remedy = "measure on the target device before relying on an absolute latency"
         yield Diagnostic(code="virtual_machine", message=message, remedy=remedy)
 
@@ -81,10 +81,10 @@ def oversubscription(threads: int, usable: int, quota: float | None) -> Iterator
     if threads > usable:
         cores = f"{usable} cores" if usable > 1 else "one core"
         message = f"{threads} threads share the {cores} that this process may use"
-        remedy = "use at most as many threads as cores: threads that wait for a core stall the others"
+        remedy = "use at most as many threads as cores: a thread that waits for a core stalls the others"
         yield Diagnostic(code="oversubscribed", message=message, remedy=remedy)
     if quota is not None and threads > quota:
-        message = f"the container may use {quota:g} cores: {threads} threads are stopped again and again"
+        message = f"the container may use {quota:g} cores: {threads} threads are paused again and again"
         remedy = "raise the container's CPU limit, or measure with fewer threads"
         yield Diagnostic(code="oversubscribed", message=message, remedy=remedy)
 

@@ -121,5 +121,5 @@ def _peak_outside_linux() -> int:
 
     peak = getattr(psutil.Process().memory_info(), "peak_wset", None)  # Windows
     if peak is None:
-        raise MemoryUnknownError(f"{sys.platform} keeps no mark of the most memory a process held")
+        raise MemoryUnknownError(f"{sys.platform} does not record the peak memory of a process")
     return int(peak)

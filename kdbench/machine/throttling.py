@@ -21,7 +21,7 @@ _CPU_COOLING = ("Processor", "cpufreq", "thermal-cpufreq")  # types of cooling d
 # Bits of vcgencmd get_throttled: 0 to 3 hold now; the same 16 higher have happened since start-up.
 # https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 _BOARD_FLAGS = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
-# nvml.h, nvmlClocksEventReason*. Idle clocks and clocks that a person has set are no throttling.
+# nvml.h, nvmlClocksEventReason*. Idle clocks and clocks that a person has set are not throttling.
 _GPU_REASONS = {
     0x4: "power cap",
     0x8: "hardware slowdown",

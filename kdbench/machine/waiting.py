@@ -63,7 +63,7 @@ def choose_waiting(others_cores: float, cores: int, quota: float | None, *, load
     busy = f"other programs keep {others_cores:.1f} of {cores} cores busy"
     if loaded:
         advice = "start Python with OMP_WAIT_POLICY=passive"
-        return Waiting(_SLEEP, f"{busy}; training threads spin, as torch was loaded before kdbench.run: {advice}")
+        return Waiting(_SLEEP, f"{busy}; training threads spin, because torch was loaded before kdbench.run: {advice}")
     return Waiting(_SLEEP, f"{busy}: training takes longer; its result stays the same")
 
 

@@ -2,8 +2,8 @@
 
 One multiply–accumulate counts one. The canonical count, which papers call MAdds, covers convolutions, linear layers and
 matrix products at batch 1, without bias, normalisation, activation or pooling: it does not change when batch norm is
-folded or the graph is quantized. Work on weights alone (the position bias of Swin v2) is not counted, because the graph
-may hold its result already.
+folded or the graph is quantized. Operations on weights only (the position bias of Swin v2) are not counted, because the
+graph may already hold their result.
 
 The ONNX counter imports `modelfile` and no torch; `torch_counter` and `hooked` import torch and fvcore.
 `measure.passes` and `cli` import this folder.

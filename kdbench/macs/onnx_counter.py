@@ -45,8 +45,7 @@ def count_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> MacsRe
     counted at that batch and divided by it. Branches of If count if the condition is a constant or all cost the same,
     bodies of Loop and Scan if the number of trips is known; otherwise their content is listed as uncounted. Nodes that
     depend on no input are not counted: a runtime computes them once, when it loads the file. Raises InputError for a
-    file that is no model, or whose first axis
-    is no batch.
+    file that is not a model, or whose first axis is not the batch.
     """
     model = load_graph(path)
     known, batch = infer(model, input_shape)
@@ -61,7 +60,7 @@ def _require_batch_axis(model: Model, known: Known, batch: int, path: Path) -> N
     """Raise InputError for a fixed batch that no output has: the first axis is something else, such as time steps."""
     rows = [known.shapes[output.name][0] for output in model.graph.output if known.shapes.get(output.name)]
     if rows and batch > 1 and batch not in rows:
-        message = f"{path} maps {batch} inputs to {rows[0]} outputs: its first axis is no batch"
+        message = f"{path} maps {batch} inputs to {rows[0]} outputs: its first axis is not the batch"
         raise InputError(message, "export it with a batch axis in front, such as 1x3x32x32")
 
 
@@ -97,8 +96,8 @@ def _count(operation: Operation) -> tuple[int, str]:
     except KeyError as unknown:
         return 0, f"{node.op_type} (shape of {unknown.args[0]} unknown)"
     except (IndexError, ValueError):  # it lacks an operand, or one has too few axes: no runtime would run it
-        return 0, f"{node.op_type} (operands that do not fit)"
-    return (0, f"{node.op_type} (of a form without a formula)") if macs is None else (macs, "")
+        return 0, f"{node.op_type} (operands of incompatible shapes)"
+    return (0, f"{node.op_type} (in a form without a formula)") if macs is None else (macs, "")
 
 
 def _count_subgraphs(model: Model, operation: Operation) -> Tally:

@@ -37,7 +37,7 @@ _IMAGES = 16  # compared one by one
 _STEPS = 8
 _DEVIATES: Mapping[str, str] = {
     "network": "the weights come from another training than the file: export it again",
-    "file": "this runtime computes something else from the file: do not deploy it there, or try another version",
+    "file": "this runtime computes other outputs from the file: do not deploy the file there, or try another version",
 }
 _TRIAL_S = 4.0  # of one model in one runtime, about
 
@@ -71,14 +71,14 @@ def absent_runtimes(config: Measure) -> dict[str, Refusal]:
     if len(refused) == 1:
         raise InputError(first.reason, first.hint or "")
     reasons = "; ".join(f"{name}: {refusal.reason}" for name, refusal in refused.items())
-    raise InputError(f"no runtime can use {config.provider} here: {reasons}", first.hint or "")
+    raise InputError(f"no runtime can use {config.provider} on this machine: {reasons}", first.hint or "")
 
 
 def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str, Refusal]:
     """Return which runtimes cannot use the configured provider on this machine, whatever the model.
 
-    Each runs a model that computes nothing: what a library claims does not count. onnxruntime on the CPU needs no
-    trial.
+    Each runs a model that computes nothing, because a library's own claims are not reliable. onnxruntime on the CPU
+    needs no trial.
     """
     if not (uncertain := _uncertain(names, config)):
         return {}
@@ -181,7 +181,7 @@ def _try(
     max_abs = float(np.abs(logits.astype(np.float64) - file_logits.astype(np.float64)).max())
     properties = result.get("properties", {}).get(model.id, {})
     tolerance = max(_tolerance(file_logits, of_file, name), _STEPS * properties.get("output_step", 0.0))
-    if not max_abs <= tolerance:  # NaN is no agreement
+    if not max_abs <= tolerance:  # NaN is not agreement
         reason = f"its logits deviate from the file's by {max_abs:.3g} (tolerance {tolerance:.3g})"
         return Refusal(reason, _DEVIATES[RUNTIMES[name].runs], status="error")
     start = Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs, properties)

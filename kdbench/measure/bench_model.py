@@ -40,16 +40,18 @@ EMULATED = Refusal(
     "measure its file in onnxruntime",
 )
 
-COMPRESSED = Refusal("it was compressed as a file, which no torch network computes", "measure its file in onnxruntime")
+COMPRESSED = Refusal(
+    "it was compressed as a file, and no torch network computes the same", "measure its file in onnxruntime"
+)
 
 PRUNED = Refusal(
-    "its network is pruned, and a card names the network that it was pruned from", "measure its file in onnxruntime"
+    "its network is pruned, but the card names the network before pruning", "measure its file in onnxruntime"
 )
 
 NAMELESS = Refusal("the file's card names no weights", "export it again: kdbench run … --resume")
 
 USER_CODE = Refusal(
-    "its network is user code, and a card may come from anywhere: measuring imports nothing that a card names",
+    "its network is user code: kdbench does not import code that a card names, because a card may come from anywhere",
     "measure its file in onnxruntime",
 )
 
@@ -76,7 +78,10 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     weights = _inside(_run_folder(card, path), card.weights)
     if weights is None:
         shown = card.weights if len(card.weights) < _LONGEST_SHOWN else f"{card.weights[:_LONGEST_SHOWN]}…"
-        return Refusal(f"its weights are not at {shown!r} in its run's folder", "measure it where it was exported")
+        return Refusal(
+            f"its weights are not at {shown!r} in its run's folder",
+            "measure it in the run's folder where it was exported",
+        )
     return Network(_BUILDER, (card.architecture, card.input_shape, card.outputs), card.options, str(weights))
 
 

@@ -1,7 +1,7 @@
-"""What earlier runs on this machine measured of the same model, kept in the user's cache folder.
+"""The results of earlier runs of the same model on this machine, kept in the user's cache folder.
 
-The values of a few runs show how runs differ on a machine (`statistics.runs`). They change nothing but the width of
-intervals; a folder that cannot be read or written counts as empty.
+The values of a few runs show how runs differ on a machine (`statistics.runs`). They affect only the width of intervals;
+a folder that cannot be read or written counts as empty.
 """
 
 import platform

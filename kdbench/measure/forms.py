@@ -1,7 +1,7 @@
-"""The files of a model in the forms that other runtimes take: lying beside it, or converted from it.
+"""The files of a model in the forms that other runtimes take: next to it, or converted from it.
 
-A converter runs in a separate process and environment, and its result is kept in the user's cache folder. Whether
-a file computes what the model does is for `admission` to find out.
+A converter runs in a separate process and environment, and its result is kept in the user's cache folder. `admission`
+checks whether a file computes the same as the model.
 """
 
 import os
@@ -33,9 +33,9 @@ def file_in(form: str, model: BenchModel, job: JobModel) -> Path | Refusal:
         return beside
     python = os.environ.get(PYTHON)
     if not python:
-        return Refusal(f"{beside.name} does not lie beside it", _HINT)
+        return Refusal(f"{beside.name} is not next to it", _HINT)
     if not Path(python).is_file():
-        return Refusal(f"{PYTHON} names {python}, which is no file", "name the python of an environment")
+        return Refusal(f"{PYTHON} names {python}, which is not a file", "name the python of an environment")
     key = storage.content_hash([model.facts.sha256, storage.sha256(_SCRIPT), job.output, job.shape, job.layout])
     kept = storage.user_cache() / "litert" / f"{key[:32]}{TFLITE}"
     return kept if kept.is_file() else _converted(python, model, job, kept)

@@ -1,4 +1,4 @@
-"""What timing knows of a model and of a measurement: the part that the harness shares with devices.
+"""The models and settings that timing needs: the part that the harness shares with devices.
 
 numpy and the standard library alone, so that a device that measures a bundle runs the same files.
 """

@@ -1,7 +1,7 @@
-"""Models of one graph, such as the students of one architecture: what no weight changes is measured for all together.
+"""Models of one graph, such as students of one architecture: values that do not depend on weights are measured once.
 
 Loading, starting and memory depend on the graph, the shapes and the types, not on the values of the weights. Models
-that share these therefore share the processes that measure them; each file runs in one at least.
+that share these therefore share the processes that measure them; each file runs in at least one.
 """
 
 import math

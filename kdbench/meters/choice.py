@@ -1,4 +1,4 @@
-"""The choice of meters: the most direct one for each part of the machine, and no joule counted twice."""
+"""The choice of meters: the most direct one for each part of the machine, without overlaps."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class CodeCarbon(Meter):
         if power is None:
             return Unavailable("codecarbon: the CPU's model is unknown", "the estimate rests on the model's power")
         if not moves:
-            return Unavailable("codecarbon: the estimate stands still", "is CPU time counted on this machine?")
+            return Unavailable("codecarbon: does not advance", "is CPU time counted on this machine?")
         return Available(f"{version('codecarbon')}, share of the machine's CPU time × {power}")
 
     def read(self) -> tuple[int, float]:
@@ -151,7 +151,7 @@ class CodeCarbon(Meter):
         with silenced(self._log):
             self._tracker.flush()
         if self._last is None or self._last is before:
-            raise MeterError(self._log.reason("no reading came"))
+            raise MeterError(self._log.reason("it returned no reading"))
         return self._last
 
     def _keep(self, cpu_kwh: float) -> None:

@@ -77,8 +77,8 @@ class Jetson(PolledMeter):
             self,
             self._pause,
             lambda: " + ".join(rail.name for rail in module),
-            Unavailable("Jetson: counter stands still", "see what tegrastats shows"),
-            lambda reason: f"{'sudo chmod a+r' if 'permission' in reason else 'see what this prints: cat'} {files}",
+            Unavailable("Jetson: counter does not advance", "look at the output of tegrastats"),
+            lambda reason: f"{'sudo chmod a+r' if 'permission' in reason else 'look at the output of: cat'} {files}",
         )
 
     def watts(self) -> float:

@@ -24,10 +24,10 @@ from kdbench.meters.nvml_board import SCOPE, STUCK, Board, BoardError
 
 _NO_COUNTER = Unavailable("NVML: no energy counter", "boards before Volta and virtual GPUs have none")
 _FELL_BACK = Unavailable(
-    "NVML: the counter fell back", "the GPU or its driver was reset while measuring: measure again"
+    "NVML: the counter went back", "the GPU or its driver was reset while measuring: measure again"
 )
 _NO_POWER = Unavailable("NVML: no power reading", "virtual GPUs have none; update a driver before 535")
-_INVALID = Unavailable("NVML: the power makes no sense", "see nvidia-smi -q -d POWER, and update the driver")
+_INVALID = Unavailable("NVML: implausible power", "see nvidia-smi -q -d POWER, and update the driver")
 _GPU_ALONE = 0  # scopeId of nvml.h; 1 is a module of GPU and CPU together
 # Which member of the union nvmlValue_t holds a value, by its nvmlValueType_t.
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")

@@ -19,23 +19,23 @@ T = TypeVar("T")
 
 SCOPE = "gpu0.board"
 
-_CHECK = "see what nvidia-smi says"
-STUCK = Unavailable("NVML: the energy stands still", _CHECK)
+_CHECK = "look at the output of nvidia-smi"
+STUCK = Unavailable("NVML: energy does not advance", _CHECK)
 _RESTART = "restart the machine"
 _DEVICES = "/dev/nvidiactl and /dev/nvidia0"
 # Reason and remedy by the code's name in nvml.h (nvmlReturn_t), without NVML_ERROR_.
 _ERRORS = {
-    "LIBRARY_NOT_FOUND": ("no NVIDIA driver", "install the driver; a container needs the GPU passed on (--gpus all)"),
+    "LIBRARY_NOT_FOUND": ("no NVIDIA driver", "install the driver; a container needs access to the GPU (--gpus all)"),
     "DRIVER_NOT_LOADED": ("no NVIDIA driver", "load the kernel module: sudo modprobe nvidia"),
     "LIB_RM_VERSION_MISMATCH": ("driver and library differ", f"the driver was updated while it ran: {_RESTART}"),
     "FUNCTION_NOT_FOUND": ("the driver is too old", "update the NVIDIA driver"),
     "NO_PERMISSION": ("permission denied", f"let your user open {_DEVICES}, or pass them to the container"),
     "OPERATING_SYSTEM": (
         "blocked by the system",
-        "a container's or a service's policy keeps /dev/nvidia* closed: allow it",
+        "a container's or a service's policy denies access to /dev/nvidia*: allow it",
     ),
     "INSUFFICIENT_POWER": ("the GPU lacks power", "attach the board's external power cables"),
-    "GPU_IS_LOST": ("the GPU is lost", f"it fell off the bus: {_RESTART}, look at dmesg"),
+    "GPU_IS_LOST": ("the GPU is lost", f"it is no longer on the PCIe bus: {_RESTART}, look at dmesg"),
     "RESET_REQUIRED": ("the GPU needs a reset", f"sudo nvidia-smi --gpu-reset, or {_RESTART}"),
 }
 _JETSON = Unavailable("NVML: unsupported on a Jetson", "its board has power sensors of its own", expected=False)
@@ -45,8 +45,8 @@ _SLICE = Unavailable(
     "NVML reports the whole board's energy: switch MIG off (sudo nvidia-smi -mig 0), or measure on another GPU",
 )
 _NUMBERS = Unavailable(
-    "NVML: unclear which GPU is used",
-    "there are several kinds: export CUDA_DEVICE_ORDER=PCI_BUS_ID, so that CUDA numbers them as NVML does",
+    "NVML: ambiguous GPU",
+    "there are GPUs of several types: export CUDA_DEVICE_ORDER=PCI_BUS_ID, so that CUDA numbers them as NVML does",
 )
 
 
@@ -150,5 +150,5 @@ def _absent() -> Unavailable:
         return Unavailable("NVML: no GPU", "the driver runs but lists none: see nvidia-smi -L")
     if first_name() in {"", "-1"}:
         return Unavailable("NVML: every GPU is hidden", f"CUDA_VISIBLE_DEVICES={visible!r} hides them: unset it")
-    hint = f"CUDA_VISIBLE_DEVICES={visible!r}: begin it with one that nvidia-smi -L lists"
+    hint = f"CUDA_VISIBLE_DEVICES={visible!r}: its first entry must be a GPU that nvidia-smi -L lists"
     return Unavailable("NVML: no such GPU", hint)

@@ -89,7 +89,7 @@ class _Powercap(Meter):
         folders = self._folders()
         if not folders:
             return self._absent()
-        stuck = Unavailable("RAPL: counters stand still", "measure on bare metal: virtual machines hide them")
+        stuck = Unavailable("RAPL: counters do not advance", "measure on bare metal: virtual machines hide them")
         remedy = partial(_remedy, folder=next(iter(folders.values())))
         return prove(self, self._pause, lambda: self._detail(folders), stuck, remedy)
 
@@ -207,8 +207,8 @@ def _package(name: str) -> str:
 def _remedy(reason: str, folder: Path) -> str:
     files = f"{folder.parent / folder.name.partition(':')[0]}:*/energy_uj"
     if "permission" not in reason:
-        return f"see what this prints: cat {files}"
+        return f"look at the output of: cat {files}"
     return (
-        f"until the next start: sudo chmod a+r {files}; for good: run as root, or let a udev rule do it: "
+        f"until the next restart: sudo chmod a+r {files}; permanently: run as root, or add the udev rule "
         'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/chmod a+r /sys%p/energy_uj"'
     )

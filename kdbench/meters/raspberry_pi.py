@@ -84,7 +84,7 @@ class RaspberryPi(PolledMeter):
             self,
             self._pause,
             lambda: f"{len(self._rails)} rails of the PMIC, without USB and HATs",
-            Unavailable("Raspberry Pi: stands still", hint),
+            Unavailable("Raspberry Pi: does not advance", hint),
             lambda reason: _REMEDIES.get(reason, hint),
         )
 

@@ -1,4 +1,4 @@
-"""The files beside an ONNX file that hold its large weights, and that nothing else is read for it.
+"""The files of external data that hold the large weights of an ONNX file, and a check that it names no other files.
 
 ONNX keeps a tensor's file, offset and length as text (onnx.proto, `TensorProto.external_data`); the file's path is
 relative to the model's folder. A model from elsewhere may name any path, so the path must stay within that folder.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SUB_BYTE_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 
 _COPY_AGAIN = "copy the model and its data again, or export it again"
-_SAVE_AGAIN = "save the model again with its data beside it (onnx.save, save_as_external_data=True)"
+_SAVE_AGAIN = "save the model again with its data next to it (onnx.save, save_as_external_data=True)"
 _SHORT = 1024  # elements of a tensor that may be scales or a shape rather than weights
 _DIGITS = 19  # of an offset
 _SHOWN = 200  # characters of a path
@@ -54,7 +54,7 @@ def read_short(tensors: "Iterable[onnx.TensorProto]", path: Path) -> None:
                 stored = {entry.key: entry.value for entry in tensor.external_data}
                 stream.seek(_number(stored.get("offset", ""), tensor, path))
                 tensor.raw_data = stream.read(tensor_bytes(tensor))
-        except (InputError, OSError, ValueError):  # told when the weights are counted
+        except (InputError, OSError, ValueError):  # reported when the weights are counted
             continue
         tensor.data_location = type(tensor).DEFAULT
 

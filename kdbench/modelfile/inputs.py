@@ -1,4 +1,4 @@
-"""What a graph does to its input first: the scale that it dequantizes it with, and how it normalises pixels."""
+"""The first operations of a graph on its input: dequantization with a scale, and normalisation of pixels."""
 
 from typing import TYPE_CHECKING
 

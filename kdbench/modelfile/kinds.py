@@ -1,4 +1,4 @@
-"""What a file is that is no ONNX model, by its content: its kind, and the way to an ONNX file."""
+"""The kind of a file that is not an ONNX model, by its content, and the way to an ONNX file."""
 
 import json
 import re
@@ -56,11 +56,14 @@ _SAFETENSORS = Kind(
     f"name the network: kdbench bench --torch package.module:factory --weights {{path}}; or export that: {_EXPORT}",
 )
 _PICKLE = Kind(
-    "a pickle of Python, which is not opened because it can run any code",
-    "convert the model where it was trained: scikit-learn's by skl2onnx.to_onnx(model, x[:1], options={{'zipmap': "
-    "False}}), a network of PyTorch's by torch.onnx.export",
+    "a Python pickle, which kdbench does not open because it can run any code",
+    "convert it where it was trained: a scikit-learn model with skl2onnx.to_onnx(model, x[:1], options={{'zipmap': "
+    "False}}), a PyTorch network with torch.onnx.export",
 )
-_CAFFE = Kind("a Caffe model", "convert it with its .prototxt, such as by caffe2onnx, or measure an ONNX file of it")
+_CAFFE = Kind(
+    "a Caffe model",
+    "convert it together with its .prototxt, for example with caffe2onnx, or measure an ONNX file of it",
+)
 _COREML = Kind("a Core ML model", "measure the ONNX file of the network that it was converted from")
 _OPENVINO = Kind("an OpenVINO model", "measure the ONNX file that it was converted from: OpenVINO writes no ONNX")
 _ENGINE = Kind(
@@ -70,7 +73,7 @@ _ENGINE = Kind(
 _NCNN = Kind("an ncnn model", "measure the ONNX file that it was converted from")
 _GZIP = Kind("compressed by gzip", "gzip -dc {path} > {stem}.onnx")
 _TAR_GZ = Kind("a tar archive compressed by gzip", "tar xzf {path}, then measure the .onnx file in it")
-_HTML = Kind("a web page, no model", _DOWNLOAD)
+_HTML = Kind("a web page, not a model", _DOWNLOAD)
 _EMPTY = Kind("an empty file", "download or export it again")
 _LFS = re.compile(rb"\Aversion https://git-lfs\.github\.com/spec/v\d")
 

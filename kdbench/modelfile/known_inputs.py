@@ -1,8 +1,8 @@
-"""What a model file and the files next to it say about its input: one reader per kind of source, in `READERS`.
+"""Information about a model's input in its file and the files next to it: one reader per kind of source, in `READERS`.
 
-A reader returns None where its source does not exist or is about something else. What it cannot translate it leaves
-unknown; what is known but has no equivalent is refused, so that no number is silently wrong, unless a more specific
-source describes it.
+A reader returns None where its source does not exist or is about something else. Keys that it cannot translate stay
+unknown. Settings without an equivalent in kdbench are refused, so that no number is silently wrong, unless a more
+specific source describes them.
 """
 
 import ast
@@ -49,8 +49,8 @@ def known_inputs(path: Path, facts: ModelFacts, described: Collection[str] = ())
                 raise
             spec = error.rest
         except _WRONG_FORM as error:
-            message = f"{path.name}: {name.format(stem=path.stem)} describes an input in no known form: {error}"
-            raise InputError(message, f"mend or remove it, and {_override(path)}") from error
+            message = f"{path.name}: {name.format(stem=path.stem)} does not describe an input correctly: {error}"
+            raise InputError(message, f"correct or remove it, and {_override(path)}") from error
         if spec is not None and spec.known:
             geometry_is_known |= not GEOMETRY_KEYS.isdisjoint(spec.known)
             yield name.format(stem=path.stem), spec
@@ -75,7 +75,7 @@ def _shared_sidecar(path: Path, _: ModelFacts) -> InputSpec | None:
     if table is None:
         return None
     if not isinstance(table, dict):
-        raise InputError(f"{file}: {path.stem} is no table", f"write [{path.stem}] and its keys below it")
+        raise InputError(f"{file}: {path.stem} is not a table", f"write [{path.stem}] and its keys below it")
     return _spec(table, file, f"{file}: [{path.stem}]")
 
 
@@ -96,7 +96,7 @@ def _timm(path: Path, facts: ModelFacts) -> InputSpec | None:
         "labels": cfg.get("label_names") or config.get("label_names"),
     }
     if mode not in {"center", "squash"}:
-        message = f"{path.name}: config.json crops in mode {mode!r}, which kdbench does not do"
+        message = f"{path.name}: config.json crops in mode {mode!r}, which kdbench does not support"
         hint = _other_geometry(path, facts.sides if facts.sides and None not in facts.sides else size)
         raise _UntranslatableError(message, hint, _spec(values, path, "config.json"))
     values |= {"size": size, "crop_pct": crop_pct or 0.875, "resize_mode": "squash" if mode == "squash" else "shorter"}
@@ -234,7 +234,7 @@ def _other_geometry(path: Path, size: Sequence[int | None]) -> str:
     toml, option = (f"{height}", f"{height}") if height == width else (f"[{height}, {width}]", f"{height}x{width}")
     beside = f'resize_mode = "letterbox" and size = {toml} in {path.stem}.toml next to it'
     return (
-        f"describe how its images are resized, as near as you can: {beside}, "
+        f"describe how its images are resized, as closely as you can: {beside}, "
         f"or --resize-mode {path.stem}=letterbox --size {path.stem}={option}"
     )
 

@@ -89,7 +89,7 @@ def choose_output(outputs: Sequence[Output], name: str | None, classes: int | No
     usable = [output for output in outputs if output.unusable is None]
     of_width = [output for output in usable if output.classes is not None and output.classes == classes]
     structured = next((output for output in outputs if output.unusable is not None and not output.shape), None)
-    if structured is not None and not of_width:  # numbers of the best class beside it are not what was meant
+    if structured is not None and not of_width:  # the numbers of the best class next to it are not meant
         return _usable(structured, path, classes)
     if len(outputs) == 1:
         return _usable(outputs[0], path, classes)
@@ -214,7 +214,7 @@ def _of_two_classes(
     if source is None or _FORMS.get(source.op_type) != "probabilities":
         return replace(output, form="binary_logit")
     if column == 0:
-        reason = "holds the probability of the first class alone: export that of the second, or both"
+        reason = "holds only the probability of the first class: export that of the second class, or both"
         return Output(output.name, output.shape, unusable=reason)
     return replace(output, form="binary_probability")
 

@@ -1,4 +1,4 @@
-"""In which steps the output of a quantized model moves: what two runtimes may differ by that round in other places."""
+"""The quantization steps of a model's output: two runtimes that round at different places may differ by such steps."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

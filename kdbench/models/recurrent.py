@@ -65,7 +65,7 @@ def recurrent(
         shape = "x".join(str(size) for size in input_shape)
         if vocabulary is not None:
             raise InputError(f"{name} with a vocabulary takes token ids (T), not samples of {shape}", "leave it out")
-        hint = "token ids need a vocabulary, their number; for vectors use the model dense, for images convnet"
+        hint = "token ids need the option vocabulary, their number; for vectors use the model dense, for images convnet"
         raise InputError(f"{name} takes sequences (T, F), not samples of {shape}", hint)
     stem = nn.Identity() if vocabulary is None else nn.Embedding(vocabulary, embedding)
     cell: Literal["gru", "lstm"] = "gru" if name == "gru" else "lstm"

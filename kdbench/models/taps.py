@@ -66,8 +66,8 @@ class Taps:
     def _keep(self, path: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             if self._graph and not torch.is_grad_enabled():
-                message = f"layer {path!r} runs without gradients: a loss on its output teaches nothing"
-                hint = "call checkpoint with use_reentrant=False, leave out torch.no_grad, or tap another layer"
+                message = f"layer {path!r} runs without gradients: a loss on its output has no effect"
+                hint = "call checkpoint with use_reentrant=False, leave out torch.no_grad, or name another layer"
                 raise InputError(message, hint)
             self.calls[path] += 1
             self._originals.pop(path, None)
@@ -112,7 +112,7 @@ def required_stages(module: nn.Module) -> tuple[str, ...]:
     stages = declared_stages(module)
     if not stages:
         message = f"{type(module).__name__} declares no stages, so it has no middle or last stage"
-        raise InputError(message, "name the layers to tap by their paths")
+        raise InputError(message, "name the layers by their paths")
     return stages
 
 

@@ -34,7 +34,7 @@ def timm_model(name: str, input_shape: InputShape, classes: PositiveInt, /, **op
             f"timm has no model {model!r}", suggestion(model, known, "see timm.list_models()", prefix=PREFIX)
         )
     if loading := sorted(_LOADING & options.keys()):
-        raise InputError(f"model {name!r}: kdbench downloads no weights, so {loading[0]} is no option", _WEIGHTS)
+        raise InputError(f"model {name!r}: kdbench downloads no weights, so {loading[0]} is not an option", _WEIGHTS)
     channels, height, width = input_shape
     options = {"in_chans": channels, "num_classes": classes, **options}
     try:

@@ -22,7 +22,7 @@ def imported(path: str, *, subject: str = "", form: str = "write it as pkg.modul
         if module_name.endswith(".py"):
             dotted = module_name[:-3].removeprefix("./").replace("/", ".")
             hint = f"for the file {module_name}: {dotted}:{attribute or 'name'}; "
-        raise InputError(f"{subject} is not the import path of anything", hint + form)
+        raise InputError(f"{subject} is not an import path", hint + form)
     value: Any = import_module(module_name, subject)
     for name in attribute.split("."):
         if not hasattr(value, name):

@@ -37,7 +37,7 @@ def _tree(file: Path) -> ast.AST:
     try:
         return ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError):
-        return ast.Module(body=[], type_ignores=[])  # importing it tells what is wrong
+        return ast.Module(body=[], type_ignores=[])  # importing it reports what is wrong
 
 
 def _imports(file: Path) -> Iterator[str]:

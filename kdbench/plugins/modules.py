@@ -161,7 +161,7 @@ def _located(plugin: str) -> tuple[str, Path | None]:
     name = file.stem
     if not re.fullmatch(r"[^\W\d]\w*", name):
         hint = f"rename it, for example to {re.sub(r'[^0-9A-Za-z]', '_', name).lstrip('0123456789') or 'plugin'}.py"
-        raise InputError(f"plugins: {file.name} is no name of a module", hint)
+        raise InputError(f"plugins: {file.name} is not a valid module name", hint)
     return name, file.parent.resolve()
 
 
@@ -179,5 +179,5 @@ def _import(name: str, subject: str) -> ModuleType:
     except InputError as error:
         raise InputError(f"{subject}: {error.message}", error.hint) from error
     except (Exception, SystemExit) as error:  # the module is user code
-        hint = f"does `python -c 'import {name}'` work? A script has to protect its work by `if __name__ == …`"
+        hint = f"does `python -c 'import {name}'` work? A script needs `if __name__ == …` around the work that it does"
         raise InputError(f"{subject}: importing {name} failed: {describe_failure(error)}", hint) from error

@@ -45,5 +45,5 @@ def recording() -> Iterator[Recording]:
     key = tuple(sorted({(use.name, str(source_file(sys.modules.get(use.module or "")))) for use in recorded.uses}))
     recorded.opened = frozenset(opened)
     add_imports([use.module for use in recorded.uses if use.module], opened)
-    if key:  # without user code there is nothing that keeps what it read
+    if key:  # without user code, nothing keeps the files that it read
         recorded.opened = _READ_BEFORE[key] = recorded.opened | _READ_BEFORE.get(key, frozenset())

@@ -1,4 +1,4 @@
-"""The sources of user code and their hashes: where one changes, what was trained with it trains again."""
+"""The sources of user code and their hashes: if one changes, the models that were trained with it train again."""
 
 import functools
 import inspect

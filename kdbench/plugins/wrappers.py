@@ -1,4 +1,4 @@
-"""Networks that their factory compiled or wrapped for a trainer of its own: without that, which hides their layers."""
+"""Unwrapping networks that their factory compiled or wrapped for another trainer; wrappers hide their layers."""
 
 import sys
 from typing import TYPE_CHECKING

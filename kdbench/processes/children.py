@@ -1,4 +1,4 @@
-"""Starting Python processes: safe from the current folder, owners of this process's locks, gone when it is.
+"""Starting Python processes that ignore the current folder, share this process's locks, and end with it.
 
 The other end of that bond, which the child ties first, is `kdbench.processes.parent`.
 """
@@ -34,7 +34,7 @@ def python(module: str) -> tuple[str, ...]:
 
 
 def safe_environment() -> dict[str, str]:
-    """Return what keeps the current folder off the path of every Python process, ours or a library's.
+    """Return environment variables that keep the current folder off the path of every Python process.
 
     An empty entry of PYTHONPATH means the current folder, and comes from joining an empty variable.
     """
@@ -63,7 +63,7 @@ def start(
 ) -> Popen[bytes]:
     """Start a process of kdbench with this environment; it writes messages to a pipe, its standard output.
 
-    Its standard input is a pipe that nobody writes to: it closes when this process is gone. `options` are Popen's.
+    Its standard input is a pipe without a writer, which closes when this process ends. `options` are Popen's.
     """
     import subprocess
 
@@ -107,7 +107,7 @@ def lines_within(stream: IO[bytes], silence_s: Callable[[], float]) -> Iterator[
 
 
 def end(process: Popen[bytes]) -> None:
-    """End a process that `start` started, also one that is stopped, and close its pipes."""
+    """End a process that `start` started, even if it is stopped, and close its pipes."""
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout):

@@ -1,7 +1,7 @@
-"""What a process undoes when it ends, however it ends: one list for errors, signals and ends that cannot wait.
+"""Cleanup that runs however a process ends: one list for errors, signals and immediate exits.
 
-A process that is killed (SIGKILL) undoes nothing: what it leaves is held by locks that end with it, and the next one
-sweeps it.
+A process that is killed (SIGKILL) cleans up nothing: its files are locked until it ends, and the next process removes
+them.
 """
 
 from __future__ import annotations

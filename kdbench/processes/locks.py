@@ -34,9 +34,9 @@ def shared() -> tuple[int, ...]:
 def acquire(path: Path, *, mode: int | None = None, wait: bool = False, share: bool = False) -> int | None:
     """Lock the file at `path` and return its descriptor; None while somebody else holds it, unless this shall `wait`.
 
-    A file that is not there is made with permissions `mode`, whatever the umask; without one, as the umask says. An
-    existing file is opened as it is: no link is followed, and neither its content nor its permissions change. Children
-    that `children` starts inherit a lock to `share`. Raises OSError for what cannot be opened or locked.
+    A file that is not there is made with permissions `mode`, regardless of the umask; without one, the umask applies.
+    An existing file is opened as it is: no link is followed, and neither its content nor its permissions change.
+    Children that `children` starts inherit a lock to `share`. Raises OSError for what cannot be opened or locked.
     """
     while True:
         descriptor = _opened(path, mode)
@@ -78,7 +78,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         if descriptor is not None:
-            path.unlink(missing_ok=True)  # while it is held: whoever waits makes a new one
+            path.unlink(missing_ok=True)  # while it is held: a waiting process makes a new one
             release(descriptor)
 
 

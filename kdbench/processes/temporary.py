@@ -1,8 +1,8 @@
-"""Temporary files and folders, which go with their process however it ends.
+"""Temporary files and folders, which are removed however their process ends.
 
-Each is locked as long as its owner lives. What a killed process left is therefore known by its free lock, and removed
-by the next process that works in the same place. Locks are a machine's own: where machines share a folder, each leaves
-the others' files alone until they are a day old.
+Each is locked as long as its owner lives. Files of a killed process have a free lock, and the next process that works
+in the same place removes them. Locks are local to a machine: if machines share a folder, each leaves the others' files
+alone until they are a day old.
 """
 
 from __future__ import annotations

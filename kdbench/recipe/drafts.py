@@ -22,7 +22,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Draft:
-    """What a new recipe says. Paths are relative to its file."""
+    """The content of a new recipe. Paths are relative to its file."""
 
     name: str
     data: str
@@ -45,13 +45,13 @@ def network_of(text: str, subject: str) -> Network:
         return Network(None, text)
     model, separator, weights = text.partition("=")
     if Path(model).suffix in _WEIGHTS and not separator:
-        message = f"{subject}: {text} holds weights, and not the network that they belong to"
+        message = f"{subject}: {text} holds weights without their network"
         raise InputError(message, f"write MODEL={text}, such as resnet20={text} or mine:Small={text}")
     if Path(text).suffix in _OTHER_FILES:
-        message = f"{subject}: a recipe takes no {Path(text).suffix} file"
+        message = f"{subject}: a recipe cannot use a {Path(text).suffix} file"
         raise InputError(message, f"give its {ONNX} file, or MODEL=WEIGHTS")
     if not model or (separator and not weights):
-        raise InputError(f"{subject}: {text!r} is no model", "write MODEL, MODEL=WEIGHTS or an .onnx file")
+        raise InputError(f"{subject}: {text!r} is not a model", "write MODEL, MODEL=WEIGHTS or an .onnx file")
     return Network(model, weights or None)
 
 
@@ -60,7 +60,7 @@ def draft_text(draft: Draft) -> str:
     teacher, student = draft.teacher, draft.student
     trained = "its weights are read from the file" if teacher.weights else "is trained on the labels first"
     return f"""\
-# A student learns from the teacher's outputs, beside the same student without a teacher.
+# A student that learns from the teacher's outputs, compared with the same student without a teacher.
 # Every key: docs/recipes.md. Change any on the command line: kdbench run FILE --set training.epochs=5
 
 name = {_toml(draft.name)}
@@ -68,10 +68,10 @@ name = {_toml(draft.name)}
 [data]
 name = {_toml(draft.data)}
 validation = 0.1              # share of the training part that selects the best epoch; the test part is used at the end
-# download = true             # fetch a published set that is missing
-# augment = "crop_flip"       # of images: none, flip, crop_flip, mixup, cutmix, mixup_cutmix
+# download = true             # download a published set if it is missing
+# augment = "crop_flip"       # for images: none, flip, crop_flip, mixup, cutmix, mixup_cutmix
 
-[training]                    # of every model below; a model's own `training` table overrides it key by key
+[training]                    # for every model below; a model's own `training` table overrides it key by key
 epochs = {draft.epochs}
 batch = 64
 optimizer = {{ name = "adamw", lr = 1e-3, weight_decay = 1e-2 }}
@@ -79,22 +79,22 @@ schedule = {{ name = "cosine" }}
 # seeds: `seeds = [0, 1, 2]`, above [data], trains every model three times and reports means
 
 [measure]
-budget_s = 20                 # most time for latencies, of all models together
+budget_s = 20                 # maximum time for latency, for all models together
 # threads = [1, 4]
 
 [[teacher]]                   # {trained}
 name = "teacher"
 {_network(teacher)}
 
-[[student]]                   # learns from the labels alone: what the teacher has to improve on
+[[student]]                   # learns from the labels only, for comparison
 name = "alone"
 {_network(student)}
 
-[[student]]                   # learns from the teacher too
+[[student]]                   # also learns from the teacher
 name = "distilled"
 {_network(student)}
-terms = [{{ method = {_toml(draft.method)} }}]   # its options stand beside `method`, as in temperature = 4
-# ce_weight = 0.1             # weight of the labels (default: the usual one of the method)
+terms = [{{ method = {_toml(draft.method)} }}]   # add its options after `method`, such as temperature = 4
+# ce_weight = 0.1             # weight of the labels (default: the method's usual weight)
 """
 
 

@@ -83,7 +83,7 @@ def _parts(key: str) -> list[str]:
     parts = [part.removeprefix('"').removesuffix('"') if len(part) > 2 else part for part in _DOT.split(key)]
     if any('"' in part for part in parts):
         raise InputError(
-            f"the override's key {one_line(key)[:40]!r} has a quote inside of a part",
+            f"the override's key {one_line(key)[:40]!r} has a quote inside a part",
             """put quotes around a part that contains dots: student.1.sweep."training.epochs"=[1,2]""",
         )
     return parts

@@ -92,7 +92,7 @@ class Recipe(Value):
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: give at least one, and each only once")
         if (trainings := len(names) * len(self.seeds)) > MOST_TRAININGS:
-            raise ValueError(f"seeds: {trainings:,} trainings; the most that a recipe may have are {MOST_TRAININGS:,}")
+            raise ValueError(f"seeds: {trainings:,} trainings, but a recipe may have at most {MOST_TRAININGS:,}")
         self._check_order()
         logits = {teacher.name for teacher in self.teacher if teacher.logits is not None}
         if variant := next((variant for variant in variants if variant.of in logits), None):
@@ -119,7 +119,7 @@ class Recipe(Value):
             key = "quantize" if source.quantize is not None else "sub_students"
             raise ValueError(f"{what}, which has {key}; name another model in prune.of")
         if student.model != source.model:
-            raise ValueError(f"{what}, and its model is another one; leave out its model")
+            raise ValueError(f"{what}, but its own model is another one; leave out its model")
 
     def _check_order(self) -> None:
         depths: dict[str, int] = {}
@@ -127,7 +127,7 @@ class Recipe(Value):
             needed = needed_by(entry) if isinstance(entry, Student) else ()
             depths[entry.name] = 1 + max((depths[name] for name in needed), default=0)
             if depths[entry.name] > _DEEPEST:
-                raise ValueError(f"student {entry.name!r} is the last of more than {_DEEPEST} that learn in a row")
+                raise ValueError(f"student {entry.name!r} is the last in a chain of more than {_DEEPEST} students")
         for student in self.student:
             if student.name not in depths:
                 raise ValueError(f"student {student.name!r} is its own teacher, directly or through other students")

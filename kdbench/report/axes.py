@@ -1,4 +1,4 @@
-"""At which provider, threads and batch the numbers of a record were measured, and how a report writes that."""
+"""The axes of a record's numbers (provider, threads, batch), and how a report writes them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 

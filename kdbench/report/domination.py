@@ -1,7 +1,7 @@
-"""Which of several models, each with a cost and a score, another one dominates, and whether intervals support that.
+"""Which of several models, each with a cost and a score, are dominated by others, and whether intervals support that.
 
-A model dominates another if it costs no more and scores no worse, and is better in one of the two. That is judged by
-the values. A difference is settled if the intervals are apart.
+A model dominates another if it costs no more and scores no worse, and is better in one of the two. The values decide
+that. A difference is settled if the intervals do not overlap.
 """
 
 import math
@@ -33,7 +33,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Domination:
-    """By which other point one is dominated, as its position, and which of the two differences are settled."""
+    """The position of the point that dominates another one, and which of the two differences are settled."""
 
     by: int
     cost_settled: bool

@@ -25,8 +25,8 @@ Scores = Mapping[tuple[Value, ...], float]
 class Level:
     """A value of an axis: how many `points` have it, their `mean` score, and the `effect`, its distance from the mean.
 
-    Both have an interval over the seeds, if there are several; the effect has the smaller one, because seeds that are
-    better everywhere are so at all values.
+    Both have an interval over the seeds, if there are several; the effect has the smaller one, because a seed that is
+    better overall is better at all values.
     """
 
     value: Value

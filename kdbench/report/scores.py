@@ -1,4 +1,4 @@
-"""What a record's models are scored by: accuracy, or the error of a regression. Tables, figures and text ask here."""
+"""The score of a record's models: accuracy, or the error of a regression. Tables, figures and text use it."""
 
 from dataclasses import dataclass
 

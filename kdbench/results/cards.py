@@ -96,7 +96,7 @@ class Bits(Value):
 
 
 class PrunedLatency(Value):
-    """How long a call of a pruned network's file takes, measured where it was pruned, before it was trained on.
+    """The time of a call of a pruned network's file, measured where it was pruned, before further training.
 
     `share` is of the source's time, with its 95 % interval from `low` to `high`, `time_ns` the median time, at the
     number of `threads` of `provider`; `tried` networks were timed until one met the `goal`, as the recipe states it.
@@ -113,7 +113,7 @@ class PrunedLatency(Value):
 
 
 class Pruning(Value):
-    """What a network was pruned from: the model `of`, and the share of that network's MACs that remains.
+    """The source of a pruned network: the model `of`, and the share of its MACs that remains.
 
     `latency` is what was measured for a network that was pruned until its calls were fast enough.
     """
@@ -124,9 +124,9 @@ class Pruning(Value):
 
 
 class Origin(Value):
-    """The file that a network's weights came from; the tensors `fresh` are not: a new last layer.
+    """The file of a network's weights, except for the tensors `fresh`, such as a new last layer.
 
-    `key` says where a file with more than these weights has them, as in "state_dict.model".
+    `key` names these weights in a file with several sets, as in "state_dict.model".
     """
 
     file: str
@@ -137,7 +137,7 @@ class Origin(Value):
     @property
     def shown(self) -> str:
         """The origin in words."""
-        fresh = f"; fresh: {', '.join(self.fresh)}" if self.fresh else ""
+        fresh = f"; newly initialised: {', '.join(self.fresh)}" if self.fresh else ""
         key = f"{self.key!r} of " if self.key else ""
         return f"starts from {key}{self.file} (SHA-256 {self.sha256[:12]}…){fresh}"
 
@@ -166,9 +166,9 @@ class Variant(Value):
     """How a file was made from another one: by compression method `method` with `settings`, from the model `of`.
 
     `ranges` are the lowest and highest value that each quantized activation keeps, `versions` those of the libraries
-    that wrote the file, `facts` what else the method tells. `held_out` are the labelled samples that a goal of accuracy
-    was judged on. Files with one `key` have the same bytes. `outcome_sha256` is the hash of `ranges` and `facts`, which
-    nothing else can tell once the file is written.
+    that wrote the file, `facts` further facts from the method. `held_out` are the labelled samples that a goal of
+    accuracy was judged on. Files with one `key` have the same bytes. `outcome_sha256` is the hash of `ranges` and
+    `facts`, which cannot be computed again after the file is written.
     """
 
     of: Id

@@ -1,4 +1,4 @@
-"""The claim on a run's folder: one process works in it, from its first file on, and another is told which."""
+"""The claim on a run's folder: only one process works in it; another one gets an error that names the first."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from kdbench.errors import InputError, StorageError
 from kdbench.processes import endings, locks, temporary
 
 CLAIM = ".in-use"
-_TRIES = 5  # who looks whether a folder is free holds its lock for a moment
+_TRIES = 5  # a process that checks whether a folder is free holds its lock for a moment
 _PAUSE_S = 0.05
 _MOST_BYTES = 4096
 

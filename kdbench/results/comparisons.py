@@ -15,10 +15,10 @@ CHANGES: tuple[Change, ...] = ("regressed", "inconclusive", "improved", "same")
 """The worst first."""
 
 Strategy = Literal["exact", "paired", "anchored", "separate"]
-"""How two numbers were compared: exact counts; side by side; each relative to a model of both records; on their own."""
+"""How two numbers were compared: exact counts; side by side; each relative to a model of both records; separately."""
 
 REMEASURED = "compare"
-"""The name of a record that was measured for a comparison alone."""
+"""The name of a record that was measured only for a comparison."""
 
 _EXIT_CODES: dict[Change, int] = {"improved": 0, "same": 0, "regressed": 1, "inconclusive": 2}
 

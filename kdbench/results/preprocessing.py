@@ -1,4 +1,4 @@
-"""How an image becomes a model's input: what one source knows of it, and what follows from all of them."""
+"""How an image becomes a model's input: the information of one source, and the combination of all sources."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,10 +37,11 @@ PerChannel = Annotated[tuple[float, ...], BeforeValidator(_per_channel)]
 class Geometry(Value):
     """How an image is brought to the size and colours of a model's input.
 
-    Mode `shorter` scales the shorter side to `resize` pixels. `squash` scales to `resize` = (height, width), whatever
-    the proportions; `letterbox` scales until the image fits into them and fills the rest with the grey level `fill`.
-    Afterwards `crop` = (height, width) is cut out of the centre. What is None is left out. Without `antialias` only the
-    pixels around each new one count, also when an image shrinks. `colour` None keeps the colours of the data.
+    Mode `shorter` scales the shorter side to `resize` pixels. `squash` scales to `resize` = (height, width) without
+    keeping the proportions; `letterbox` scales until the image fits into them and fills the rest with the grey level
+    `fill`. Afterwards `crop` = (height, width) is cut out of the centre. Steps that are None are omitted. Without
+    `antialias` only the pixels around each new one count, also when an image shrinks. `colour` None keeps the colours
+    of the data.
     """
 
     mode: ResizeMode = "shorter"
@@ -57,7 +58,7 @@ class Preprocessing(Value):
 
     `channel_order` is the order of the input's channels. An integer input of a quantized model holds
     `round(x / input_scale) + input_zero_point`; without them it holds the pixels as they are. With a `data_layout` the
-    inputs are no pixels but numbers as the data set holds them, read in that layout: `scale` divides them as they are,
+    inputs are not pixels but numbers as the data set holds them, read in that layout: `scale` divides them as they are,
     and `mean` and `std` run over the axis `channel_axis`, where axis 0 numbers the samples. Token ids have neither.
     `sources` says where each key comes from.
     """
@@ -107,8 +108,8 @@ class InputSpec(Value):
     `crop` the size that is cut out; `crop_pct` is the share that is kept of the scaled image. `geometry`, in place of
     these keys, is a card's. `data_layout` says that the inputs are numbers and no pixels. `output` names the output
     that holds the logits, `labels` the classes in the order of its values. The other keys are those of `Preprocessing`
-    and `Geometry`. `torchvision` names published weights, whose preprocessing and classes fill in what the source
-    leaves open.
+    and `Geometry`. `torchvision` names published weights, whose preprocessing and classes supply the keys that the
+    source leaves out.
     """
 
     scale: Positive | None = None

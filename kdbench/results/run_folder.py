@@ -10,7 +10,7 @@ OUT/verdicts/TARGET.json         the verdict against a target
 OUT/report.md, figures/          the report; OUT/report.html is the same as one page
 OUT/bundles/                     bundles for devices, and what merging their results needs
 OUT/devices/NAME.zip             the merged result of a device, its raw samples included
-OUT/.in-use                      who works in the folder at the moment
+OUT/.in-use                      the process that works in the folder at the moment
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class RunFolder:
         if not run.record.exists():
             if runs := sorted(record.parent.name for record in path.glob(f"*/{RECORD}")):
                 hint = f"name one of them: {', '.join(runs[-_LISTED:])}"
-                raise InputError(f"{path} is not a run but a folder of runs", hint)
+                raise InputError(f"{path} is a folder of runs, not a run", hint)
             raise InputError(f"no record at {run.record}", _expected(path))
         return run
 
@@ -181,7 +181,7 @@ def require_no_results(out: Path | None, *, resume: bool = False) -> None:
         raise storage.storage_error(error, out) from error
     if RunFolder(out).marker.exists():
         if not resume:
-            hint = "add --resume to go on with it, or choose another folder with --out"
+            hint = "add --resume to continue it, or choose another folder with --out"
             raise InputError(f"{out} already holds a run", hint)
     elif RunFolder(out).record.exists():
         raise InputError(f"{out} already holds a record", _CHOOSE_ANOTHER)

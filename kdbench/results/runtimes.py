@@ -10,16 +10,16 @@ from typing import Literal
 from kdbench.results.records import Axes
 
 USUAL_RUNTIME = "onnxruntime"
-"""The runtime of numbers whose axes name none: it defines what a file computes."""
+"""The runtime of numbers whose axes name none; it is the reference for what a file computes."""
 
 
 @dataclass(frozen=True)
 class RuntimeKind:
     """A runtime: `libraries` are the distributions whose version changes its times, `extra` installs them.
 
-    It runs the model's `file`, or the `network` that the file was exported from. A `form` is the ending of the file
-    that it takes in place of the .onnx file: the same model, converted. `program` is what runs
-    the npm package onnxruntime-web.
+    It runs the model's `file`, or the `network` that the file was exported from. A `form` is the suffix of the file
+    that it takes instead of the .onnx file: the same model, converted. `program` is what runs the npm package
+    onnxruntime-web.
     """
 
     name: str

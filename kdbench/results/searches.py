@@ -1,4 +1,4 @@
-"""What a record says of the search that chose its models: the goal, the points in its order, and the limits they meet.
+"""A record's information about the search that chose its models: the goal, the points in its order, and their limits.
 
 It stands in the record's protocol as `search`.
 """
@@ -16,7 +16,7 @@ KEY = "search"
 
 
 class Found(Value):
-    """A number that a goal names, or the `reason` why there is none; `outcome` is how it stands to its limit."""
+    """A number that a goal names, or the `reason` why there is none; `outcome` says whether it meets its limit."""
 
     value: float | None
     interval: Interval | None = None

@@ -6,8 +6,8 @@ from processes with known truth and count how often each interval holds it; `ben
 the whole table.
 
 Sessions that follow each other within seconds are alike, so they do not show how a machine changes within an hour.
-`runs` widens the interval of a single latency by what runs differ by. A ratio from paired blocks depends on the machine
-far less, and `few_sessions.RESOLUTION` allows for that.
+`runs` widens the interval of a single latency by the scatter between runs. A ratio from paired blocks depends on the
+machine far less, and `few_sessions.RESOLUTION` allows for that.
 
 Pure functions on arrays belong here; they import `numpy`, and nothing of kdbench: devices have no scipy. `results`,
 `evaluate`, `measure`, `judge` and `report` import them.

@@ -1,9 +1,9 @@
-"""What a run cannot show of itself: by how much runs on one machine differ from each other.
+"""The scatter between runs on one machine, which a single run cannot show.
 
 Sessions that follow each other within seconds are alike. A machine's neighbours, its memory and its clock change within
 minutes and hours, so the interval of a single latency from one run's sessions seldom holds the mean of many runs
-(reports/trust). `across_runs` adds what runs differ by: a standard deviation that is presumed at first, and learned
-from earlier runs where there are any.
+(reports/trust). `across_runs` adds a standard deviation between runs, which is assumed at first and learned from
+earlier runs if there are any.
 
 All quantities are logarithms of the estimated quantity.
 """

@@ -1,4 +1,4 @@
-"""What `pytest --benchmark` does: models measured once a session, limits checked, a summary.
+"""The implementation of `pytest --benchmark`: models measured once per session, limits checked, a summary.
 
 `fixture` is what a test gets; `model`, `metric_check`, `comparison` and `regression` are its checks; `context` is what
 a test shares with its session; `records` measures. `kdbench.pytest_plugin` alone imports this folder. pytest loads

@@ -1,4 +1,4 @@
-"""What one test shares with its session: settings, paths, measured records and its results; and how errors end it."""
+"""The state that a test shares with its session: settings, paths, records, results; and how errors end it."""
 
 import re
 from collections.abc import Callable

@@ -117,5 +117,5 @@ def _elsewhere(record: RunRecord, model: str, id_: str) -> str:
     """Return a hint that names the axes at which a metric was measured."""
     measured_at = [format_axes(m.axes) for m in record.measurements if (m.model, m.metric) == (model, id_)]
     if not any(measured_at):
-        return "it may need an option of kdbench.model(…), such as data=, teacher= or mode="
+        return "it may need an argument of kdbench.model(…), such as data=, teacher= or mode="
     return f"measured at {'; '.join(measured_at)}: choose others with threads=, batch= or mode= of kdbench.model(…)"

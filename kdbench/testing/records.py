@@ -1,4 +1,4 @@
-"""Measuring for tests: each set of files once a session, as deep as the tests need, whichever process comes first.
+"""Measuring for tests: each set of files once per session, to the depth that the tests need, in any of the processes.
 
 Each measurement leaves a run's folder, with its report, in the session's folder. Without `--benchmark` models are only
 called once, to see that they run.
@@ -43,7 +43,7 @@ _IMAGES = 4  # to call a model with, where nothing is measured
 
 
 class Depth(IntEnum):
-    """How much is measured: what depends on the files only, also times and memory, also energy."""
+    """How much is measured: only metrics of the files; also times and memory; also energy."""
 
     FILES = 0
     TIMES = 1

@@ -21,10 +21,10 @@ MARGINAL = ("fail", "pass")
 INCONCLUSIVE = ("fail", "skip", "pass")
 
 OPTIONS = (
-    Option("out", "Folder to keep the records and reports in", "DIR", default=f"{_DEFAULT_OUT} in the root folder"),
+    Option("out", "Folder for records and reports", "DIR", default=f"{_DEFAULT_OUT} in the root folder"),
     Option("baseline", "What no_regression() compares with: a run's folder, or a folder of .onnx files", "PATH"),
-    Option("marginal", "What happens if a bound is MARGINAL: fail or pass", default="fail"),
-    Option("inconclusive", "What happens if a comparison is inconclusive: fail, skip or pass", default="fail"),
+    Option("marginal", "Effect of a MARGINAL bound: fail or pass", default="fail"),
+    Option("inconclusive", "Effect of an inconclusive comparison: fail, skip or pass", default="fail"),
     *MEASURE.values(),
 )
 """The options `--kdbench-NAME`; each also exists as the ini option `kdbench_NAME`."""
@@ -74,7 +74,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--benchmark",
         action="store_true",
         dest="kdbench_benchmark",
-        help="run the benchmark tests only, timed: those that use the fixtures kdbench or benchmark",
+        help="run and time only the benchmark tests, which use the fixture kdbench or benchmark",
     )
     for option in OPTIONS:
         style: dict[str, Any] = {"metavar": option.metavar} if option.flag is None else {"action": "store_true"}

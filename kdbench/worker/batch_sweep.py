@@ -1,4 +1,4 @@
-"""Batches 1, 2, 4, …: how far it pays to enlarge them, and when to stop for lack of memory or time.
+"""Batches 1, 2, 4, …: up to which batch the throughput grows, and when to stop for lack of memory or time.
 
 Standard library only: it runs in the measuring process.
 """

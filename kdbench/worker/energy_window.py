@@ -103,7 +103,7 @@ def _read(counter: Meter) -> tuple[int, float]:
 def _span(counter: Meter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
     """Return the difference of two readings; raises MeterFailedError if it is impossible.
 
-    No part of a running machine uses nothing. An estimate may be 0: it covers the work alone.
+    Every part of a running machine uses energy. An estimate may be 0, because it covers only the work.
     """
     if end[1] < begin[1]:
         raise MeterFailedError(counter.name, f"{counter.name} went back")

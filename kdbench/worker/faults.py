@@ -1,4 +1,4 @@
-"""What a runtime's exception says, for people: without its numbering, paths and C++ signatures; and what to do."""
+"""A runtime's exception in readable form, without numbering, paths and C++ signatures, and what to do about it."""
 
 from __future__ import annotations
 

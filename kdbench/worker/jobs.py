@@ -177,7 +177,7 @@ class LatencyJob(Job, probe="latency"):
 
 @dataclass(frozen=True)
 class OfflineJob(Job, probe="offline"):
-    """Find how far it pays to enlarge each model's batch.
+    """Find the batch up to which each model's throughput grows.
 
     In the sessions that follow, all calls of all models have `budget_ns`; each batch has `repeats` calls, which take
     `least_ns` at least.

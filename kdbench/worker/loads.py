@@ -101,7 +101,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Paced:
-    """Calls with `gap_ns` of idle time before each: caches and clocks of a device that mostly waits."""
+    """Calls with `gap_ns` of idle time before each: caches and clocks are those of a device that mostly waits."""
 
     gap_ns: int
     sleep: Callable[[float], None] = time.sleep
@@ -153,7 +153,7 @@ class Server:
         """Serve `len(out)` arrivals; the first ones meet the queue as it would be after a long time."""
         run, arguments, clock = turn.calls.run, turn.calls.arguments, turn.clock
         if isinstance(run, SelfTimed):  # its answers do not come when they arrive, but when a block is done
-            message = "this runtime times its own calls, back to back or paced, not random arrivals"
+            message = "this runtime supports calls back to back or paced, but not random arrivals"
             raise RuntimeError(message)  # noqa: TRY004 - no argument is wrong
         backlog_ns = self.backlog_ns(turn.call_ns, turn.rng)
         begin = clock()

@@ -107,7 +107,7 @@ def _listen(stdout: IO[bytes], progress: Progress, job: Job) -> _Status:
 def _silence(job: Job, status: _Status) -> WorkerError:
     of = f" of {status.model}" if status.model else ""
     message = f"the {job.probe} process{of} did not answer for {silence_s(job, status.batch):.0f} s"
-    return WorkerError(message, "the model loops, or is too slow to be timed", status.model, silent=True)
+    return WorkerError(message, "the model hangs, or is too slow to be timed", status.model, silent=True)
 
 
 def _death(probe: str, code: int, model: str | None, stderr: IO[bytes]) -> WorkerError:

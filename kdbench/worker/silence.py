@@ -1,4 +1,4 @@
-"""How long a measuring process may say nothing: longer, and it hangs, or its model is too slow to be timed.
+"""How long a measuring process may be silent; after that, it hangs or its model is too slow to be timed.
 
 Processes report what they do between calls, so silence lasts as long as one step: loading a model, a call, a window of
 a meter, or the first look at a batch. The limit allows each several times of what usable models need.

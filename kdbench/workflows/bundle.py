@@ -48,7 +48,7 @@ _MODEL_SUFFIXES = {".onnx", ".ort"}
 
 @dataclass(frozen=True)
 class Bundled:
-    """What `bundle` wrote: the archive `file`, what is in it, and what may go wrong on the device."""
+    """The result of `bundle`: the archive `file`, its content, and possible problems on the device."""
 
     file: Path
     bundle: Bundle

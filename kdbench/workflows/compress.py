@@ -1,6 +1,6 @@
 """Compress a model file: each method's variant as a file with a card beside it, which `bench` measures like any other.
 
-What is already there is kept, so that an interrupted compression goes on where it was.
+Finished files are kept, so that an interrupted compression continues where it stopped.
 """
 
 from collections.abc import Mapping, Sequence

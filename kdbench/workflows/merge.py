@@ -80,7 +80,7 @@ def remove(run: str | Path, name: str) -> Merged:
 def _of(run: str | Path) -> RunFolder:
     folder = RunFolder.of(run)
     if folder.record_name != RECORD:
-        message = f"{folder.record} is a copy of a record, outside a run's folder"
+        message = f"{folder.record} is a copy of a record outside a run's folder"
         raise InputError(message, "name the folder of the run")
     return folder
 
@@ -94,7 +94,7 @@ def _require_same_models(record: RunRecord, result: Result, path: Path) -> None:
     for model in result.known.plan.models:
         card = record.cards.get(model.id)
         if card is None or card.sha256 != model.source_sha256:
-            message = f"{path} measured another {model.id} than {record.name} holds"
+            message = f"{path} measured another {model.id} than that of {record.name}"
             raise InputError(message, "make a new bundle of the run, and measure that")
 
 
@@ -103,10 +103,10 @@ def _require_new(record: RunRecord, result: Result, name: str, run: Path) -> Non
     for device in record.devices:
         remove = f"kdbench merge {quoted} --remove {device.name}"
         if device.result == result.id:
-            hint = f"it is there as {device.name!r}: {remove} takes it out"
+            hint = f"its name is {device.name!r}: {remove} removes it"
             raise InputError("this result is merged already", hint)
         if device.name == name:
-            hint = f"give this one another name with --name, or take the other out: {remove}"
+            hint = f"give this one another name with --name, or remove the other one: {remove}"
             raise InputError(f"the record has results of {name!r} already, of {device.created}", hint)
 
 

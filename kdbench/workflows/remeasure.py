@@ -141,7 +141,7 @@ class _State:
         path = self.files[card.id]
         if not path.exists():
             raise InputError(f"{path} is not there", "restore it, or leave the model out with --model")
-        hint = "it was changed or truncated since: restore it, run again, or name the .onnx file itself"
+        hint = "it was changed or truncated after measuring: restore it, measure again, or name the .onnx file itself"
         card.verify(path, hint)
 
 

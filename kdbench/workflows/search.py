@@ -1,6 +1,6 @@
 """A sweep whose points an optimiser chooses: trials, then one record and one report of them.
 
-What stands in the run's folder is kept: a search that is resumed tells the optimiser of all of it.
+Results in the run's folder are kept: a resumed search gives all of them to the optimiser.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,9 +42,9 @@ def search_recipe(
 ) -> SweepResults:
     """Search the space of a recipe's sweep (`load_sweep` with `search`), and report its trials as the sweep's points.
 
-    `on`, `resume` and `targets` are as for `sweep_recipe`. With `resume` the search goes on, and may have more trials,
-    another goal and wider ranges. Raises a KdbenchError before anything starts for what cannot run, and at the end
-    where no trial landed.
+    `on`, `resume` and `targets` are as for `sweep_recipe`. With `resume` the search continues, and may have more
+    trials, another goal and wider ranges. Raises a KdbenchError before anything starts if something cannot run, and at
+    the end if no trial succeeded.
     """
     require_optuna()
     progress, _, path = progress or Silent(), targets_of(targets), folder_of(out)

@@ -1,6 +1,6 @@
 """A recipe over axes of values and seeds: planned, trained side by side, measured alone, reported as one run.
 
-The run's folder is the only state: what stands in it is kept, whatever the sweep is called with next.
+The run's folder is the only state: finished results in it are kept, whatever arguments the next call has.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from kdbench.workflows.sweeping.work import Planned, Work, done_tasks, tasks_of,
 
 @dataclass(frozen=True)
 class SweepResults(RunResults):
-    """What a sweep wrote. `landed` of its `points` have all their models; `failed` says of each other model why."""
+    """The results of a sweep. `landed` of its `points` have all models; `failed` has a reason for each other model."""
 
     points: int = 0
     landed: int = 0
@@ -56,10 +56,10 @@ def sweep_recipe(
     """Train, export, measure and report a recipe at every point of its sweep (`load_sweep`).
 
     `on` names the engine that runs the trainings: `local` are processes of this machine, `auto` or an address a Ray
-    cluster, on whose nodes with the label `measure_on` models are measured. A point that fails does not end the others;
-    the results say which did. With `resume` the sweep in `out` goes on, and may have further values, axes and seeds.
-    `finish` completes the record. Raises a KdbenchError before anything starts for what cannot run, and at the end
-    where no model landed.
+    cluster, on whose nodes with the label `measure_on` models are measured. If a point fails, the others continue; the
+    results name the failed ones. With `resume` the sweep in `out` continues, and may have further values, axes and
+    seeds. `finish` completes the record. Raises a KdbenchError before anything starts if something cannot run, and at
+    the end if no model succeeded.
     """
     progress, judged, path = progress or Silent(), targets_of(targets), folder_of(out)
     where: dict[str, Any] = {"on": on, "measure_on": measure_on, "resume": resume}
@@ -90,7 +90,7 @@ def outline_sweep(
 
 
 def _outline(planned: Planned, out: Path | None, slots: int, *, resume: bool) -> Outline:
-    """Return the outline of a plan, given what stands in its folder."""
+    """Return the outline of a plan, given the results in its folder."""
     done: set[str] = set()
     if resume:
         done = done_tasks(planned, RunFolder(choose_folder(planned.recipe.name, out, resume=True)))
@@ -104,7 +104,7 @@ def _concluded(
     plan_, failed = work.planned.plan, work.failed
     if not work.complete:
         first = next(iter(failed.values()))
-        raise KdbenchError(f"no model of the sweep landed: {first.message}", first.hint)
+        raise KdbenchError(f"no model of the sweep has results: {first.message}", first.hint)
     progress.note("merging the parts, and writing the report")
     missing = {id_: fault.message for id_, fault in failed.items()}
     record, samples = merged(plan_, work.complete, missing, work.command)

@@ -20,7 +20,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Run the training stage alone and return the run's folder; `run` with `resume` continues from it.
+    """Run only the training stage and return the run's folder; `run` with `resume` continues from it.
 
     A recipe is a value, a table, a shipped recipe's name, or a file's path.
 

@@ -85,7 +85,7 @@ def html_text(value):
     [
         (lambda run: kdbench.judge("teacher.onnx", "server-cpu"), "is a model, not a run"),
         (lambda run: kdbench.judge(run, "server-cpuu"), "unknown target"),
-        (lambda run: kdbench.compare(run, run, data="digits"), "data is for a measurement"),
+        (lambda run: kdbench.compare(run, run, data="digits"), "data applies only to a new measurement"),
         (lambda run: kdbench.compare(run.record, run, remeasure=True), "no models to measure again"),
         (lambda run: kdbench.compare(run, run, thresholds={"size": 1}), "unknown metric"),
     ],

@@ -55,7 +55,7 @@ def test_held_out_samples_are_others_and_the_same_from_what_was_picked():
 
 
 def test_nothing_left_to_judge_on_is_refused():
-    with pytest.raises(InputError, match="0 training samples are left") as refused:
+    with pytest.raises(InputError, match="0 training samples remain") as refused:
         CalibrationChoice(count=60).held_out(TRAINING, 20)
     assert "--calibration-count" in refused.value.hint
     with pytest.raises(InputError, match="needs 61"):

@@ -90,7 +90,7 @@ def test_a_loss_counts_both_flips():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"held_out_count": 10}, "is for max_drop"),
+        ({"held_out_count": 10}, "applies only with max_drop"),
         ({"max_drop": -1}, "max_drop"),
         ({"max_drop": 100}, "max_drop"),
         ({"max_drop": float("nan")}, "max_drop"),

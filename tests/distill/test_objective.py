@@ -138,7 +138,7 @@ def test_the_first_of_two_stages_reaches_the_layers_up_to_the_hint_and_the_regre
 
 
 def test_a_student_with_neither_labels_nor_terms_is_refused():
-    with pytest.raises(InputError, match="learns from nothing"):
+    with pytest.raises(InputError, match="has nothing to learn from"):
         student_terms(student(ce_weight=0), context())
 
 

@@ -165,7 +165,7 @@ def test_what_is_missing_without_an_interval_or_estimated_is_a_gap_with_its_reas
     assert [point.reason for point in series.points[6:]] == [
         "unstable: the sessions disagree by 31 %",
         "needs 64 samples, has 15",
-        "an estimate, no measurement",
+        "an estimate, not a measurement",
     ]
     assert [point.counts for point in series.points] == [True] * 6 + [False] * 3
     assert series.points[6].value == 9e9

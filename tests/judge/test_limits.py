@@ -116,8 +116,8 @@ def test_an_estimate_counts_where_it_is_asked_for():
     [
         ("latency_p50_ns", "measure in more sessions"),
         ("training_s", "measure in more sessions"),
-        ("top1", "choose a metric that has one"),
-        ("ece", "choose a metric that has one"),
+        ("top1", "choose a metric with an interval"),
+        ("ece", "choose a metric with an interval"),
     ],
 )
 def test_a_sampled_number_without_an_interval_proves_nothing(metric, remedy):

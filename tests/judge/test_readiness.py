@@ -128,13 +128,13 @@ def test_flips_that_were_not_measured_pass_nothing_and_say_what_measures_them(on
     assert (check.outcome, check.reason) == ("UNKNOWN", "not measured")
     assert "kdbench bench TEACHER STUDENT --data" in check.remedy
     both = {"teacher": "teacher", "student": "student", "status": "unavailable"}
-    nothing = Pair(metric="negative_flips", value=None, reason="no test data was given", **both)
+    nothing = Pair(metric="negative_flips", value=None, reason="no test data was named", **both)
     run = without(make_run(), "negative_flips")
     check = one(run.model_copy(update={"pairs": (*run.pairs, nothing)}), max_negative_flips="50 %")
-    assert (check.outcome, check.reason) == ("UNKNOWN", "no test data was given")
+    assert (check.outcome, check.reason) == ("UNKNOWN", "no test data was named")
     assert "--data" in check.remedy
     alone = make_run(models=(make_card("student", parents=()),), measurements=(), pairs=())
-    assert "it is compared with no other model" in one(alone, max_negative_flips="50 %").reason
+    assert "the run compares it with no other model" in one(alone, max_negative_flips="50 %").reason
 
 
 def test_a_regression_has_no_flips_and_a_classification_no_errors(one, make_run, make_card):
@@ -233,14 +233,14 @@ def test_the_device_is_told_by_its_facts_its_libraries_and_what_ran_the_models(m
 def test_without_a_device_any_machine_counts_and_is_named(make_run, on_a_pi):
     verdict = judge(make_run(environment=LAPTOP), on_a_pi(FAST, device={}))
     assert verdict.overall == "READY"
-    assert device(verdict).reason == "any machine counts: measured on Some laptop"
+    assert device(verdict).reason == "any machine is accepted: measured on Some laptop"
     assert verdict.measured_on == "Some laptop"
 
 
 def test_a_model_without_a_teacher_has_no_drop_and_no_ratio(make_run, make_card, on_a_pi):
     alone = make_run(models=(make_card("teacher"), make_card("student", parents=())), pairs=())
     check = criteria(judge(alone, on_a_pi(ACCURATE, {"metric": "parameters", "min_ratio_vs_teacher": 1})))
-    assert {(c.outcome, c.reason) for c in check} == {("UNKNOWN", "it is compared with no other model")}
+    assert {(c.outcome, c.reason) for c in check} == {("UNKNOWN", "the run compares it with no other model")}
     assert all("kdbench bench TEACHER STUDENT" in c.remedy for c in check)
 
 

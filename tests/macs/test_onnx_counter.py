@@ -241,7 +241,7 @@ def test_operands_that_do_not_fit_are_listed(tmp_path):
         helper.make_node("Conv", ["x", "k"], ["y"]),
     ]
     report = count_onnx(save(tmp_path, nodes, [weight("w", 1, 12, 8), weight("r", 1, 12, 3), weight("k", 4, 8, 1, 1)]))
-    assert (report.macs, report.uncounted) == (2_048, ("LSTM (operands that do not fit)",))
+    assert (report.macs, report.uncounted) == (2_048, ("LSTM (operands of incompatible shapes)",))
 
 
 def test_a_damaged_constant_is_named(tmp_path):

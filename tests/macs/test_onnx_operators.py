@@ -237,7 +237,7 @@ def test_sequences_of_unknown_lengths_are_listed(tmp_path):
     model.graph.node[0].input[:] = names
     onnx.save(model, tmp_path / "model.onnx")
     report = count_onnx(tmp_path / "model.onnx")
-    assert (report.macs, report.uncounted) == (0, ("LSTM (of a form without a formula)",))
+    assert (report.macs, report.uncounted) == (0, ("LSTM (in a form without a formula)",))
 
 
 @pytest.mark.parametrize("form", ["function", "inlined"])

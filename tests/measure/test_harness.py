@@ -98,7 +98,7 @@ def test_without_data_inputs_are_noise_and_accuracy_says_so(tiny, bench_model, t
     findings = measure(bench_models, None, QUICK, tmp_path, watcher)
     for name in shapes:
         assert_latencies_of_samples(findings, name)
-        assert measurements_of(findings, name)["top1", None].reason == "no test data was given"
+        assert measurements_of(findings, name)["top1", None].reason == "no test data was named"
 
 
 @pytest.mark.usefixtures("short_run")

@@ -104,7 +104,7 @@ def test_what_others_started_stays(nvml, fake_nvml):
 
 def test_a_counter_that_stands_still(nvml, fake_nvml):
     fake_nvml.board.trace = [(0.0, 0.0)]
-    assert refused(nvml).reason == "NVML: the energy stands still"
+    assert refused(nvml).reason == "NVML: energy does not advance"
     assert fake_nvml.inits == 0
 
 
@@ -218,7 +218,7 @@ def test_cuda_is_told_of_a_device_that_is_not_there(nvml, fake_nvml, monkeypatch
 def test_boards_of_two_kinds_that_cuda_may_number_otherwise(nvml, fake_nvml, monkeypatch):
     fake_nvml.add("NVIDIA T400")
     state = refused(nvml)
-    assert state.reason == "NVML: unclear which GPU is used"
+    assert state.reason == "NVML: ambiguous GPU"
     assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in state.hint
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     assert isinstance(nvml.available(), Available)
@@ -260,7 +260,7 @@ def test_a_counter_that_begins_anew_is_an_error_and_no_negative_energy(nvml, fak
     nvml.read()
     fake_nvml.board.reset_at_s = fake_nvml.clock() / 1e9 + 1
     fake_nvml.clock.sleep(2)
-    with pytest.raises(MeterError, match="NVML: the counter fell back"):
+    with pytest.raises(MeterError, match="NVML: the counter went back"):
         nvml.read()
 
 

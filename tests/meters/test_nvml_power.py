@@ -111,7 +111,7 @@ def test_a_type_that_is_not_known_is_no_power(kind, make, fake_nvml):
     fake_nvml.board.value_type = pynvml.NVML_VALUE_TYPE_COUNT
     state = make(kind).available()
     assert isinstance(state, Unavailable)
-    assert state.reason == "NVML: the power makes no sense"
+    assert state.reason == "NVML: implausible power"
 
 
 @pytest.mark.parametrize("watts", [-5.0, float("nan"), float("inf")])
@@ -120,7 +120,7 @@ def test_a_power_that_cannot_be_is_not_added_up(power, fake_nvml, watts):
     power.read()
     fake_nvml.board.trace = [(0.0, watts)]
     fake_nvml.clock.sleep(1)
-    with pytest.raises(MeterError, match="NVML: the power makes no sense"):
+    with pytest.raises(MeterError, match="NVML: implausible power"):
         power.read()
 
 
@@ -170,7 +170,7 @@ def test_a_board_that_tells_no_power_at_all(mean, fake_nvml):
 
 def test_no_power_at_all_is_no_meter(kind, make, fake_nvml):
     fake_nvml.board.trace = [(0.0, 0.0)]
-    assert make(kind).available().reason == "NVML: the energy stands still"
+    assert make(kind).available().reason == "NVML: energy does not advance"
 
 
 def test_the_whole_module_is_not_asked_for(kind, make, fake_nvml, monkeypatch):

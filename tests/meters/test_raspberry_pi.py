@@ -178,7 +178,7 @@ def test_a_closed_source_takes_the_rails_that_there_are(source, firmware):
 def test_a_clock_that_stands_still_proves_nothing(source, firmware, monkeypatch):
     monkeypatch.setattr(firmware, "now", 0)
     monkeypatch.setattr(source, "_pause", lambda seconds: None)
-    assert source.available().reason == "Raspberry Pi: stands still"
+    assert source.available().reason == "Raspberry Pi: does not advance"
 
 
 def test_available_leaves_no_thread(pi, firmware, monkeypatch):

@@ -21,9 +21,9 @@ def test_packages_and_attributes_of_attributes_are_found(folder, write):
 @pytest.mark.parametrize(
     ("source", "path", "message", "hint"),
     [
-        ("x = 1", "mine", "is not the import path", "pkg.module:name"),
-        ("x = 1", "mine.py:x", "is not the import path", "mine:x"),
-        ("x = 1", "./sub/mine.py:x", "is not the import path", "sub.mine:x"),
+        ("x = 1", "mine", "is not an import path", "pkg.module:name"),
+        ("x = 1", "mine.py:x", "is not an import path", "mine:x"),
+        ("x = 1", "./sub/mine.py:x", "is not an import path", "sub.mine:x"),
         ("x = 1", "yours:x", "no module 'yours'", "study"),
         ("import gone_for_good", "mine:x", "imports 'gone_for_good', which is missing", "install gone_for_good"),
         ("1 / 0", "mine:x", "ZeroDivisionError", "import mine"),

@@ -46,7 +46,7 @@ def test_a_bound_is_met_by_the_whole_interval(run, measurements, bound):
             "latency_p99_ns.at_most(1e9)",
             ["*latency_p99_ns * is n/a (needs 662 samples); * UNKNOWN", "hint: give it a longer --kdbench-budget"],
         ),
-        ("latency_mean_ns.at_most(1e9)", ["*(unstable)*UNKNOWN", "one number without an interval proves nothing"]),
+        ("latency_mean_ns.at_most(1e9)", ["*(unstable)*UNKNOWN", "a number without an interval decides nothing"]),
         (
             'metric("latency_p50_ns", threads=2).at_most("1 s")',
             ["*latency_p50_ns at 2 threads is n/a (not measured)*UNKNOWN", "hint: measured at batch 1, 1 th*"],
@@ -211,7 +211,7 @@ def test_data_that_has_changed_is_measured_again(run, measurements):
         ("--estimate-energy gives an estimate", "--kdbench-estimate-energy gives an estimate"),
         ("add --mean, --std", "add mean=, std="),
         ("measure with --remeasure", "measure with remeasure=True"),
-        ("allow it more with --threshold", "allow it more with thresholds="),
+        ("allow a larger change with --threshold", "allow a larger change with thresholds="),
         ("sudo nvidia-smi --gpu-reset", "sudo nvidia-smi --gpu-reset"),
         ("kdbench run … --resume", "kdbench run … --resume"),
     ],

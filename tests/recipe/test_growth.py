@@ -70,7 +70,7 @@ def test_models_are_trained_after_those_they_need_and_otherwise_in_the_recipe_s_
 
 def test_a_chain_that_is_too_long_is_refused() -> None:
     assert len(plan(recipe_of(chained(199)))) == 200
-    with pytest.raises(InputError, match="'s0' is the last of more than 200 that learn in a row"):
+    with pytest.raises(InputError, match="'s0' is the last in a chain of more than 200 students"):
         recipe_of(chained(200))
 
 

@@ -91,9 +91,9 @@ def test_later_overrides_win(tmp_path):
         ("=3", "not of the form key=value"),
         ("student.tiny.training.epochs=2", "no item 'tiny'"),
         ("student.2.training.epochs=2", "no item '2'"),
-        ('student.0.sweep."training.epochs=[2]', "has a quote inside of a part"),
-        ('student.0.sw"eep.training"=[2]', "has a quote inside of a part"),
-        ("name.first=x", "is a key of a plain value"),
+        ('student.0.sweep."training.epochs=[2]', "has a quote inside a part"),
+        ('student.0.sw"eep.training"=[2]', "has a quote inside a part"),
+        ("name.first=x", "is a key within a plain value"),
     ],
 )
 def test_overrides_that_fit_nowhere(tmp_path, override, message):

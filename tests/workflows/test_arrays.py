@@ -127,7 +127,7 @@ def test_a_recipe_overrides_what_would_be_fitted(tmp_path):
 @pytest.mark.parametrize(
     ("x", "layout", "model", "keys", "message"),
     [
-        (ids, "tokens", {"name": "dense"}, {}, "takes numbers, and the inputs are token ids"),
+        (ids, "tokens", {"name": "dense"}, {}, "takes numbers, but the inputs are token ids"),
         (ids, "tokens", {"name": "gru"}, {}, "takes sequences"),
         (ids, "tokens", {"name": "gru", "vocabulary": 10}, {}, "token ids go up to 19, and vocabulary is 10"),
         (ids, "vectors", {"name": "convnet"}, {}, "takes images"),

@@ -123,7 +123,7 @@ def test_each_model_can_have_a_reference_of_its_own_and_an_id_whatever_its_file(
 def test_without_accuracy_no_data_is_needed(classifier, tmp_path):
     record, _ = run_bench([classifier("a")], tmp_path, {"accuracy": False})
     assert record.find("a", "latency_p50_ns").status in {"ok", "unstable"}
-    assert record.find("a", "top1").reason == "no test data was given"
+    assert record.find("a", "top1").reason == "no test data was named"
     with pytest.raises(InputError, match="accuracy needs data") as caught:
         run_bench([classifier("a")], tmp_path, {})
     assert "--no-accuracy" in caught.value.hint

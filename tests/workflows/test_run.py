@@ -170,7 +170,7 @@ class TestRun:
     def test_a_finished_run_is_not_lost_to_other_settings_or_another_recipe(self, finished, archive):
         _, folder, _ = finished
         before = (folder / "recipe.json").read_bytes()
-        with pytest.raises(InputError, match="under other settings"):
+        with pytest.raises(InputError, match="with other settings"):
             run(recipe_from(measured_content(archive, seeds=[5])), folder, resume=True)
         with pytest.raises(InputError, match="holds a run of the recipe 'small'"):
             train(recipe_from(measured_content(archive, name="other")), folder, resume=True)

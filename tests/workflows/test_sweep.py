@@ -161,7 +161,7 @@ class TestSweep:
 
     def test_results_are_not_left_out_by_a_shorter_sweep(self, content, done):
         fewer = {"student.kd.training.optimizer.lr": [0.01]}
-        with pytest.raises(InputError, match=r"has results of kd-lr0_03, which this sweep leaves out"):
+        with pytest.raises(InputError, match=r"has results of kd-lr0_03, which this sweep does not include"):
             sweep(content, done.folder.path, axes=fewer, on="inline", resume=True)
 
     def test_a_point_that_fails_ends_no_other_and_is_tried_again(self, content, done, counted, tmp_path):
@@ -189,7 +189,7 @@ class TestSweep:
 
     def test_nothing_to_report_is_an_error(self, content, counted, tmp_path):
         counted.failing = ("teacher",)
-        with pytest.raises(KdbenchError, match="no model of the sweep landed: teacher: the loss is not finite"):
+        with pytest.raises(KdbenchError, match="no model of the sweep has results: teacher: the loss is not finite"):
             sweep(content, tmp_path / "out", axes=RATES, on="inline")
 
 

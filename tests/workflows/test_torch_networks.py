@@ -127,17 +127,17 @@ def test_an_exported_network_is_measured_again_by_its_file(network, tmp_path):
 @pytest.mark.parametrize(
     ("factory", "message", "hint"),
     [
-        ("kd_nets", "not the import path", "write it as pkg.module:factory"),
-        ("kd_nets.py:Small", "not the import path", "for the file kd_nets.py: kd_nets:Small"),
+        ("kd_nets", "not an import path", "write it as pkg.module:factory"),
+        ("kd_nets.py:Small", "not an import path", "for the file kd_nets.py: kd_nets:Small"),
         ("kd_nothing:Small", "no module 'kd_nothing'", "in the folder that holds kd_nothing"),
         ("kd_nets:Smal", "has no 'Smal'", "did you mean 'Small'?"),
         ("kd_nets:needs", "needs arguments: width", "return needs(width=…)"),
         ("kd_nets:fails", "RuntimeError: no such widths", "kd_nets.py:"),
         ("kd_nets:three", "returns int", "return a torch.nn.Module"),
-        ("kd_nets:features", "answers 2 images with 2x8x6x6", "returns the logits alone"),
-        ("kd_nets:Both", "returns a tuple", "returns the logits alone"),
+        ("kd_nets:features", "returns 2x8x6x6 for 2 images", "returns only the logits"),
+        ("kd_nets:Both", "returns a tuple", "returns only the logits"),
         ("kd_nets:One", "One takes one image at a time", "x.flatten(1)"),
-        ("kd_nets:Two", "Two takes batches of one size", "x.flatten(1)"),
+        ("kd_nets:Two", "Two takes only batches of one size", "x.flatten(1)"),
     ],
 )
 @pytest.mark.usefixtures("nets")

@@ -116,7 +116,7 @@ def test_a_file_that_runs_at_a_large_batch_only_is_scored_there(weights, digits,
 def test_a_first_axis_that_is_no_batch_is_refused(weights, tmp_path):
     nodes = [node("Reshape", ["x", "h"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
     path = save(tmp_path / "m.onnx", nodes, (8, 8, 8), (1, 10), h=np.array([8, 64]), w=weights)
-    with pytest.raises(InputError, match="first axis is no batch"):
+    with pytest.raises(InputError, match="first axis is not the batch"):
         bench([path], data="digits", options=FEW, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -24,16 +24,17 @@ def bench(
         typer.Argument(metavar="MODEL...", help="ONNX files and .pt2 programs; the first is the reference."),
     ] = None,
     torch: Annotated[
-        Texts, option("--torch", "[ID=]MODULE:FACTORY", "A torch network, made by a function or class; repeatable.")
+        Texts, option("--torch", "[ID=]MODULE:FACTORY", "A torch network that a function or class returns; repeatable.")
     ] = None,
     weights: Annotated[
-        Texts, option("--weights", "[ID=]FILE", "Its weights: .safetensors, or a state dict; repeatable.")
+        Texts,
+        option("--weights", "[ID=]FILE", "Weights of a --torch network: .safetensors, or a state dict; repeatable."),
     ] = None,
     teacher: Annotated[
         str | None, option("--teacher", "MODEL", "Model that ratios are relative to (default: the first).")
     ] = None,
     on: Annotated[
-        str | None, option("--on", "ssh:USER@HOST", "Measure on this device too, and merge its numbers.")
+        str | None, option("--on", "ssh:USER@HOST", "Also measure on this device, and merge its numbers.")
     ] = None,
     on_python: Annotated[
         str | None, option("--on-python", "PYTHON", "The device's Python, 3.9 or later (default: python3).")
@@ -47,11 +48,11 @@ def bench(
 ) -> int:
     """Measure ONNX models and torch networks: accuracy, latency, cost, size and energy, with ratios.
 
-    Networks given by --torch are exported to ONNX in the run's folder, checked, and measured as that file.
+    kdbench exports networks of --torch to ONNX in the run's folder, checks the files, and measures them.
 
-    With --on the files are measured on a device too, by your own ssh: a bundle is copied there, run, and its result
-    merged. With --target the exit code is the verdict's, as for `kdbench ready`. With --json the result is the content
-    of record.json with the additional keys "folder" and, with --target, "verdicts".
+    With --on, the files are also measured on a device: kdbench copies a bundle there with your ssh, runs it and merges
+    the result. With --target the exit code is the verdict's, as for `kdbench ready`. With --json the result is the
+    content of record.json with the additional keys "folder" and, with --target, "verdicts".
 
     Example: kdbench bench big.onnx small.onnx --data cifar10 --mean .485,.456,.406 --std .229,.224,.225 --budget 20s
     """

@@ -39,15 +39,18 @@ def bundle(
     models: Annotated[
         Texts, option("--model", "NAME", "Pack this model and its teacher; repeatable (default: all but the teachers).")
     ] = None,
-    samples: Annotated[str, option("--samples", "N", "Samples to compare outputs on.")] = "300",
+    samples: Annotated[str, option("--samples", "N", "Number of samples whose outputs are compared.")] = "300",
     python: Annotated[str | None, option("--python", "3.N", "The device's Python, if the target does not say.")] = None,
     onnxruntime: Annotated[str | None, option("--onnxruntime", "1.N", "The device's onnxruntime.")] = None,
     lower: Annotated[
-        bool, typer.Option("--lower", help="Write files that are too new for the device with lower versions.")
+        bool,
+        typer.Option(
+            "--lower", help="Rewrite files that are too new for the device, with lower opset and IR versions."
+        ),
     ] = False,
     threads: Annotated[str | None, option("--threads", "N,…", "Thread counts (default: 1 and all cores).")] = None,
     batch: Annotated[
-        str | None, option("--batch", "N,…", "Batched runs (default: those that the target names).")
+        str | None, option("--batch", "N,…", "Batch sizes (default: those that the target names).")
     ] = None,
     budget: Annotated[str | None, option("--budget", "TIME", "Maximum time for latency (default: 60s).")] = None,
     precision: Annotated[str | None, option("--precision", "SHARE", MEASURE["precision"].description)] = None,
@@ -58,7 +61,7 @@ def bundle(
     title: Title = False,
     json: Json = False,
 ) -> int:
-    """Pack a run's models with inputs and all that measures them, for a device with Python, numpy and onnxruntime.
+    """Pack a run's models, inputs and measuring code for a device that has Python, numpy and onnxruntime.
 
     On the device: python3 -m zipfile -e BUNDLE.zip bundle && python3 bundle/run.py. Its result comes back with `kdbench
     merge RUN result.zip`. With --json the result is {"bundle": …, "id": …, "models": […], "bytes": …}.

@@ -48,11 +48,11 @@ def compare(
     title: Title = False,
     json: Json = False,
 ) -> int:
-    """Compare two runs: what got worse by more than chance and by more than a threshold.
+    """Compare two runs: which metrics changed significantly and by more than a threshold.
 
-    Exit code 0: same or better; 1: regressed; 2: inconclusive, also where numbers are missing or too uncertain. The
-    options from --data to --profile, and --out, need --remeasure and mean the same as for kdbench bench. The data set
-    is NEW's unless --data names another.
+    Exit code 0: same or better; 1: regressed; 2: inconclusive, for example because numbers are missing or too
+    uncertain. The options from --data to --profile, and --out, need --remeasure and mean the same as for kdbench bench.
+    The data set is NEW's unless --data names another.
 
     Example: kdbench compare runs/main runs/branch --threshold latency_p50_ns=10% --markdown comment.md
     """

@@ -40,14 +40,15 @@ def compress(
         Texts, option("--set", "METHOD.KEY=VALUE", "A setting of a method, such as int8.calibrator=mse; repeatable.")
     ] = None,
     calibrator: Annotated[
-        str | None, option("--calibrator", "NAME", "How ranges are chosen: min-max, percentile, entropy or mse.")
+        str | None,
+        option("--calibrator", "NAME", "How ranges of activations are chosen: min-max, percentile, entropy or mse."),
     ] = None,
     count: Annotated[
         int, option("--calibration-count", "N", "Number of training images that ranges are calibrated on.")
     ] = CALIBRATION_COUNT,
     seed: Annotated[int, option("--calibration-seed", "N", "Seed of the choice of these images.")] = 0,
     name: Annotated[
-        str | None, option("--name", "NAME", "Files are called NAME-METHOD.onnx (default: as MODEL).")
+        str | None, option("--name", "NAME", "Name of the files, as in NAME-METHOD.onnx (default: MODEL's name).")
     ] = None,
     out: Annotated[Path, option("--out", "DIR", "Folder to write the variants to.")] = Path("compressed"),
     quiet: Quiet = False,
@@ -56,8 +57,9 @@ def compress(
 ) -> int:
     """Compress an ONNX model: a smaller file for each method, with a card that says how it was made.
 
-    Ranges are calibrated on random images of the data's training part, never on test images. Files that an interrupted
-    command has finished are kept. The last line is the command that measures the variants beside their source.
+    Ranges are calibrated on random images of the data's training part, never on test images. Finished files of an
+    interrupted command are kept. The last line of the output is the command that measures the variants together with
+    their source.
 
     Example: kdbench compress big.onnx --method int8 --data cifar10 --mean .485,.456,.406 --std .229,.224,.225 --out c
     """
@@ -102,7 +104,7 @@ def _with_settings(methods: list[str], settings: list[str] | None, calibrator: s
     for key, value in assignments(settings or (), "--set", "int8.calibrator=mse").items():
         method, separator, field = key.rpartition(".")
         if not separator or method not in chosen:
-            message = f"--set {key}: {method or key!r} is none of the methods"
+            message = f"--set {key}: {method or key!r} is not one of the methods"
             raise InputError(message, f"write METHOD.KEY=VALUE, for one of {', '.join(methods)}")
         chosen[method][field] = value
     if calibrator is not None:

@@ -25,13 +25,15 @@ def history(
         str | None, option("--axes", "KEY=VALUE,...", "Axes of the measurement, such as threads=1,batch=128.")
     ] = None,
     out: Annotated[Path | None, option("--out", "DIR", "Folder for history.md and its figures.")] = None,
-    markdown: Annotated[Path | None, option("--markdown", "FILE", "File for the Markdown alone.")] = None,
+    markdown: Annotated[
+        Path | None, option("--markdown", "FILE", "Write the Markdown to this file, without figures.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show metrics over the records of many runs, with intervals, and find changes.
 
-    Records are all record.json files below the folders, sorted by time. A change is a step that the scatter of the
-    numbers does not explain. The exit code is 0 whatever changed; the gate is kdbench compare.
+    Records are all record.json files below the folders, sorted by time. A change is a step that is too large to be
+    scatter. The exit code is 0 even if something changed; use kdbench compare as a gate.
 
     Example: kdbench history runs --metric latency_p50_ns --model student-kd --out history
     """

@@ -23,7 +23,7 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked for on a terminal, and an answer that works; without one an option has to say it."""
+    """A question on a terminal, with an example of an answer; without an example, only the option can answer it."""
 
     text: str
     example: str
@@ -62,8 +62,8 @@ def init(
 ) -> None:
     """Write a commented recipe for your data and models.
 
-    On a terminal it asks for what no option says. An existing FILE is never changed. With --json the result is
-    {"recipe": …, "command": …}: the file, and the command that runs it.
+    On a terminal, it asks for missing values. An existing FILE is never changed. With --json the result is {"recipe":
+    …, "command": …}: the file, and the command that runs it.
 
     Example: kdbench init mine.toml --data digits --teacher resnet20 --student resnet8
     """
@@ -75,7 +75,7 @@ def init(
     _require_new(file)
     typed = dict(zip(_QUESTIONS, (data, teacher, student, method, epochs), strict=True))
     text = draft_text(_drafted(file, _complete(file, typed)))
-    recipe_from(toml_files.parse(text, str(file)), str(file))  # what it refuses is not written
+    recipe_from(toml_files.parse(text, str(file)), str(file))  # it refuses before anything is written
     storage.make_folder(file.parent)
     storage.write_text(file, text)
     command = shlex.join(["kdbench", "run", str(file)])
@@ -88,13 +88,15 @@ def init(
 
 def _require_new(file: Path) -> None:
     if file.suffix != ".toml":
-        raise InputError(f"{file} is no name of a recipe", f"name a .toml file, such as {file.name or 'mine'}.toml")
+        raise InputError(
+            f"{file} is not the name of a recipe file", f"name a .toml file, such as {file.name or 'mine'}.toml"
+        )
     if os.path.lexists(file):
         raise InputError(f"{file} exists already", "name another file, or remove it first")
 
 
 def _complete(file: Path, typed: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return every answer, checked; raises InputError where one is missing that nobody can be asked for."""
+    """Return every answer, checked; raises InputError if one is missing and there is no terminal."""
     checks = _checks(file)
     known = {key: checks[key](text, f"--{key}") for key, text in typed.items() if text is not None}
     open_ = [key for key in typed if key not in known]
@@ -103,12 +105,12 @@ def _complete(file: Path, typed: Mapping[str, str | None]) -> dict[str, Any]:
     if missing := [f"--{key}" for key in open_ if _QUESTIONS[key].required]:
         given = [(key, text or _QUESTIONS[key].example) for key, text in typed.items()]
         words = ["kdbench", "init", str(file), *(word for key, text in given for word in (f"--{key}", text))]
-        raise InputError(f"{', '.join(missing)}: not given, and there is no terminal to ask on", shlex.join(words))
+        raise InputError(f"{', '.join(missing)}: missing, and there is no terminal to ask on", shlex.join(words))
     return known | {key: checks[key](_QUESTIONS[key].example, f"--{key}") for key in open_}
 
 
 def _asked(question: _Question, check: Callable[[str, str], Any]) -> Any:
-    """Return the checked answer of the person at the terminal, who is asked until there is one."""
+    """Ask at the terminal until there is a valid answer, and return it."""
     while True:
         sys.stderr.write(f"{question.text} [{question.example}]: ")
         sys.stderr.flush()
@@ -151,7 +153,7 @@ def _checks(file: Path) -> Mapping[str, Callable[[str, str], Any]]:
     def student(text: str, subject: str) -> Network:
         network = teacher(text, subject)
         if network.model is None:
-            message = f"{subject}: an ONNX file cannot be trained, which a student is"
+            message = f"{subject}: a student is trained, but an ONNX file cannot be trained"
             raise InputError(message, "name a model or module:factory, such as resnet8")
         return network
 

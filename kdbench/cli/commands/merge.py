@@ -19,13 +19,14 @@ def merge(
     name: Annotated[
         str | None, option("--name", "NAME", "The device's name in the record (default: its target's, or its board's).")
     ] = None,
-    remove: Annotated[str | None, option("--remove", "NAME", "Take a device out of the record again.")] = None,
+    remove: Annotated[str | None, option("--remove", "NAME", "Remove a device from the record.")] = None,
     json: Json = False,
 ) -> int:
-    """Add what a device measured to a run's record: the same numbers with the axis `device`, and the reports again.
+    """Add a device's measurements to a run's record, with the axis `device`, and write the reports again.
 
-    A result that was changed, that is of other models, or that was merged before is refused. `kdbench ready` then
-    judges the device. With --json the result is {"device": …, "folder": …, "devices": […], "differences": […]}.
+    kdbench refuses a result that was changed, that comes from other models, or that was merged before. Afterwards
+    `kdbench ready` judges the device's numbers. With --json the result is {"device": …, "folder": …, "devices": […],
+    "differences": […]}.
 
     Example: kdbench merge runs/first result.zip && kdbench ready runs/first --target raspberry-pi-5
     """
@@ -52,7 +53,7 @@ def merge(
     from kdbench.report.tables.devices import latency_by_device
 
     if merged.differences:
-        console.say(f"note: it is not the device that the bundle was made for: {'; '.join(merged.differences)}")
+        console.say(f"note: this is not the device for which the bundle was made: {'; '.join(merged.differences)}")
     console.result_drawn(one_table(latency_by_device(merged.record)))
     console.result(f"merged: {merged.name}; report: {merged.folder.path / 'report.md'}")
     return 0

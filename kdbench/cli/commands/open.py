@@ -11,10 +11,10 @@ from kdbench.errors import InputError
 
 
 def open_(run: RunPath, json: Json = False) -> None:
-    """Open a run's report.html in the browser; nothing is served.
+    """Open a run's report.html in the browser, without a server.
 
-    The page is one file with everything in it. Its path is printed, and is all that happens where there is no browser,
-    or only one for the terminal. With --json the result is {"file": …, "opened": …}.
+    The page is one self-contained file. kdbench prints its path, and nothing else happens if there is no browser with a
+    window. With --json the result is {"file": …, "opened": …}.
 
     Example: kdbench open runs/first
     """

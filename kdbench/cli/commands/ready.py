@@ -25,9 +25,9 @@ def ready(
 ) -> int:
     """Judge a run's models against a device's requirements: PASS, FAIL, MARGINAL or UNKNOWN, and why.
 
-    Exit code 0: a model is READY; 1: all are NOT READY; 2: not known. With several targets the worst counts: 1 before 2
-    before 0. The verdict is stored in the run's folder, and `kdbench report` shows it; a verdict on some models only
-    (--model) is not stored. With --json the result is {"exit_code": …, "verdicts": […], "files": […]}.
+    Exit code 0: a model is READY; 1: all are NOT READY; 2: not known. With several targets, the worst exit code counts:
+    1 before 2 before 0. The verdict is stored in the run's folder, and `kdbench report` shows it; a verdict on selected
+    models (--model) is not stored. With --json the result is {"exit_code": …, "verdicts": […], "files": […]}.
 
     Example: kdbench ready runs/first --target raspberry-pi-5
     """

@@ -19,9 +19,9 @@ def show(
 ) -> None:
     """Print a run's tables again, from its record.
 
-    The output is that of `kdbench run` or `kdbench bench` when it was done, with the verdicts that `kdbench ready`
-    stored since. The exit code is 0 whatever they are: `kdbench ready` judges. With --json it is the content of
-    record.json with the additional keys "folder" and, where there are any, "verdicts".
+    The output is that of `kdbench run` or `kdbench bench`, with the verdicts that `kdbench ready` stored later. The
+    exit code is always 0; use `kdbench ready` for a verdict's exit code. With --json it is the content of record.json
+    with the additional keys "folder" and, if there are verdicts, "verdicts".
 
     Example: kdbench show runs/first
 

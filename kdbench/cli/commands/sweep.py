@@ -29,34 +29,35 @@ Axes = Annotated[
 ]
 Seeds = Annotated[
     int | None,
-    typer.Option(
-        "--seeds", metavar="N", parser=counted("--seeds", 1000), help="How many seeds every model is trained with."
-    ),
+    typer.Option("--seeds", metavar="N", parser=counted("--seeds", 1000), help="Number of seeds for every model."),
 ]
-SearchBy = Annotated[str | None, option("--search", "OPTIMISER", "What chooses points, in place of all: optuna.")]
+SearchBy = Annotated[str | None, option("--search", "OPTIMISER", "The optimiser that chooses the points: optuna.")]
 Trials = Annotated[
     int | None,
     typer.Option(
-        "--trials", metavar="N", parser=counted("--trials", 5000), help="How many points a search tries (default: 20)."
+        "--trials",
+        metavar="N",
+        parser=counted("--trials", 5000),
+        help="Number of points that a search tries (default: 20).",
     ),
 ]
 SearchGoal = Annotated[
-    str | None, option("--goal", "GOAL", "What a search is for, such as 'max top1 where latency_p50_ns <= 2 ms'.")
+    str | None, option("--goal", "GOAL", "Goal of a search, such as 'max top1 where latency_p50_ns <= 2 ms'.")
 ]
 On = Annotated[
     str,
     option(
         "--on",
         "ENGINE",
-        "What runs the trainings: local (processes of this machine), or a Ray cluster: auto (of this machine), "
+        "Where trainings run: local (processes of this machine), or a Ray cluster: auto (of this machine), "
         "HOST:PORT, ray://HOST:PORT.",
     ),
 ]
 MeasureOn = Annotated[
     str | None,
-    option("--measure-on", "LABEL", "Which nodes of the cluster measure: a node's label KEY=VALUE, or its VALUE."),
+    option("--measure-on", "LABEL", "Nodes of the cluster that measure: a node's label KEY=VALUE, or only VALUE."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what would be done, and stop.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")]
 
 
 def sweep(
@@ -79,13 +80,12 @@ def sweep(
     title: Title = False,
     json: Json = False,
 ) -> int:
-    """Train, measure and report a recipe at every point of axes of values, with several seeds.
+    """Train, measure and report a recipe at every point of a grid of values, with several seeds.
 
-    Keys are those of --set, or those of students such as terms.0.temperature. Trainings run side by side, within
-    memory and cores, here or on a Ray cluster; measurements run alone. A point that fails does not end the others: the
-    exit code is 0 if every point landed. With --resume nothing that is done is done again, and values, axes and seeds
-    may be added.
-    With --search an optimiser chooses the points: those with the best score within limits.
+    Keys are those of --set, or those of students such as terms.0.temperature. Trainings run side by side, within memory
+    and cores, here or on a Ray cluster; measurements run alone. If a point fails, the others continue; the exit code is
+    0 if every point succeeded. With --resume, finished work is kept, and you may add values, axes and seeds. With
+    --search, an optimiser chooses the points, for the best score within limits.
 
     Example: kdbench sweep digits --axis terms.0.temperature=1,4,10 --seeds 3 --out runs/temperature
     """

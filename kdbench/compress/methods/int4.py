@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @COMPRESSORS.register("int4")
 class Int4(Compressor):
-    """INT4 for weights alone: matrix products with 4-bit weights, for networks whose size is in them.
+    """INT4 for weights only: matrix products with 4-bit weights, for networks that consist mostly of them.
 
     Each block of `block_size` weights has a scale. Activations stay in float32. `keep_float` names the nodes that stay
     as they are.
@@ -51,7 +51,7 @@ class Int4(Compressor):
         return Outcome(facts=facts, warnings=self.warnings_about(source, target, facts))
 
     def warnings_about(self, source: Source, target: Path, facts: "Mapping[str, Any]") -> tuple[str, ...]:  # noqa: ARG002 - of all methods
-        """Tell of a file of which 4 bits hold the smaller part."""
+        """Warn about a file in which less than half of the weights have 4 bits."""
         return _warnings(facts["quantized_share"])
 
 

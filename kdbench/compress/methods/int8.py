@@ -72,14 +72,18 @@ class Int8(Compressor):
     @model_validator(mode="after")
     def _counts_for_a_goal(self) -> Self:
         if "held_out_count" in self.model_fields_set and self.max_drop is None:
-            raise WrongValueError("held_out_count is for max_drop, which is not set", "set max_drop, or leave it out")
+            raise WrongValueError(
+                "held_out_count applies only with max_drop, which is not set", "set max_drop, or leave it out"
+            )
         return self
 
     @model_validator(mode="after")
     def _has_kernels(self) -> Self:
         if (self.activations, self.weights) == ("int8", "uint8"):
             message = "onnxruntime has no layers of int8 activations and uint8 weights"
-            raise WrongValueError(message, "weights = int8 goes with both, uint8 with uint8 activations")
+            raise WrongValueError(
+                message, "use weights = int8 with any activations, or weights = uint8 with uint8 activations"
+            )
         return self
 
     @property
@@ -158,7 +162,7 @@ def _require_layers(quantized: "onnx.ModelProto", source: Source, kept: tuple[st
     message = f"{source.path} has no convolution or matrix product that onnxruntime quantizes"
     if kept:
         message = f"no layer of {source.path} is left to quantize; in float32: {', '.join(kept)}"
-    raise InputError(message, "keep fewer nodes, ask for less, or choose another method")
+    raise InputError(message, "keep fewer nodes in float32, relax the goals, or choose another method")
 
 
 def _in_float(target: Path, source: Source, kept: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Dynamic INT8: 8-bit weights, and activations whose ranges are taken from each batch while the model runs.
 
-It needs no calibration images. It pays where matrix products dominate: onnxruntime has fast integer kernels for them,
-and computing a range costs little beside a large product. For convolutions it has ConvInteger alone, which is many
+It needs no calibration images. It is worthwhile if matrix products dominate: onnxruntime has fast integer kernels for
+them, and computing a range costs little beside a large product. For convolutions it has only ConvInteger, which is many
 times slower than the float kernel.
 """
 
@@ -27,8 +27,8 @@ _MOST = 0.5  # of the multiply–accumulates
 class Int8Dynamic(Compressor):
     """Dynamic INT8: 8-bit weights, ranges of activations from each batch; for networks of matrix products.
 
-    With `reduce_range`, weights have 7 bits, so that x86 without VNNI answers alike. `keep_float` names the nodes that
-    stay in float32.
+    With `reduce_range`, weights have 7 bits, so that x86 without VNNI gives the same answers. `keep_float` names the
+    nodes that stay in float32.
     """
 
     per_channel: bool = True

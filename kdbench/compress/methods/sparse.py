@@ -1,8 +1,8 @@
-"""Unstructured sparsity: the weights of the least magnitude set to zero, wherever they are (Han et al. 2015).
+"""Unstructured sparsity: the weights of least magnitude are set to zero individually (Han et al. 2015).
 
-The arrays keep their shapes, and no runtime of kdbench skips zeros: neither time nor the bytes of the file change. What
-shrinks is the compressed file, as a package or a download stores it. (Structural pruning, which is faster, changes the
-network and needs training: see `kdbench.distill.pruning`.)
+The arrays keep their shapes, and no runtime of kdbench skips zeros: neither time nor the bytes of the file change. Only
+the compressed file shrinks, as in a package or a download. (Structural pruning, which is faster, changes the network
+and needs training: see `kdbench.distill.pruning`.)
 """
 
 import math
@@ -38,7 +38,7 @@ _REARRANGING = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqu
 
 @COMPRESSORS.register("sparse")
 class Sparse(Compressor):
-    """Unstructured sparsity: the smallest weights become zero; smaller once compressed (gzip, zip), never faster.
+    """Unstructured sparsity: the smallest weights become zero; only compressed files (gzip, zip) get smaller.
 
     `sparsity` is the share of the weights of convolutions, matrix products and recurrent layers that is zero
     afterwards: those of the least magnitude in all layers (`scope` = `global`), or the same share of every layer
@@ -56,7 +56,7 @@ class Sparse(Compressor):
     def _is_share(cls, sparsity: float) -> float:
         if not 0 < sparsity < 1:
             hint = f"write {sparsity / 100:g} for {sparsity:g} %" if 1 < sparsity < 100 else "such as 0.5"
-            raise WrongValueError(f"{sparsity:g} is no share above 0 and below 1", hint)
+            raise WrongValueError(f"{sparsity:g} is not a share above 0 and below 1", hint)
         return sparsity
 
     def compress(self, source: Source, target: Path) -> Outcome:
@@ -84,7 +84,7 @@ class Sparse(Compressor):
         return Outcome(facts=facts, warnings=self.warnings_about(source, target, facts))
 
     def warnings_about(self, source: Source, target: Path, facts: "Mapping[str, Any]") -> tuple[str, ...]:
-        """Tell that the file is no faster, by measurement, and how much smaller it is once compressed."""
+        """Report the measured time, which does not fall, and the compressed size."""
         import onnx
 
         return (_warning(facts, time_ratio(onnx.load(target), onnx.load(source.path), source.facts)),)
@@ -160,4 +160,4 @@ def _warning(facts: "Mapping[str, Any]", ratio: float | None) -> str:
     before, after = (units.size(facts[key]) for key in ("source_compressed_bytes", "compressed_bytes"))
     measured = f": {ratio:.2f} times as long as before on this machine" if ratio else ""
     zeros = f"{units.share(facts['zero_share'])} of the weights are zero"
-    return f"{zeros}, which makes it no faster{measured}; its compressed size falls from {before} to {after}"
+    return f"{zeros}, which does not make it faster{measured}; its compressed size falls from {before} to {after}"

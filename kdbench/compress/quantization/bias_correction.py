@@ -1,8 +1,8 @@
-"""Bias correction: the mean error that quantization adds to each channel, taken out of the bias again.
+"""Bias correction: subtract the mean error that quantization adds to each channel from the bias.
 
-Rounded weights and activations shift the mean of a layer's output. Nagel et al. 2019 (arXiv:1906.04721, section 4.2
-and appendix D) subtract the expected shift E[ỹ] − E[y] of each channel from the bias, layer by layer from the input
-on, so that each is measured behind corrected ones.
+Rounded weights and activations shift the mean of a layer's output. Nagel et al. 2019 (arXiv:1906.04721, section 4.2 and
+appendix D) subtract the expected shift E[ỹ] − E[y] of each channel from the bias, layer by layer from the input on, so
+that each shift is measured with all earlier layers corrected.
 """
 
 from collections.abc import Iterable

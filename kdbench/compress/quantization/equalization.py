@@ -1,4 +1,4 @@
-"""Cross-layer equalization: the weight ranges of neighbouring layers made alike, channel by channel, without data.
+"""Cross-layer equalization: make the weight ranges of neighbouring layers equal, channel by channel, without data.
 
 Nagel, van Baalen, Blankevoort, Welling 2019, Data-Free Quantization Through Weight Equalization and Bias Correction
 (arXiv:1906.04721), section 4.1. A positive factor passes through ReLU: f(s·x) = s·f(x). So the output channels of one
@@ -158,7 +158,7 @@ def _passes(node: "onnx.NodeProto", wiring: Wiring, channels: int, offset: int, 
 
 
 def _padded_axes(node: "onnx.NodeProto", wiring: Wiring) -> set[int] | None:
-    if len(node.input) > 3:  # with a list of axes: nobody's exporter writes it
+    if len(node.input) > 3:  # with a list of axes: no exporter writes it
         return None
     pads = wiring.array(node.input[1]) if len(node.input) > 1 else attribute(node, "pads", None)
     if pads is None:

@@ -1,4 +1,4 @@
-"""Goals that a quantized file has to meet, for which the layers that add most noise stay in float."""
+"""Goals that a quantized file must meet, for which the layers that add most noise stay in float."""
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ WithFloat = Callable[[tuple[str, ...]], "onnx.ModelProto"]
 
 @dataclass(frozen=True)
 class Goal:
-    """A condition on a quantized file, and the setting that asks for it as a user writes it."""
+    """A condition on a quantized file, and the setting that requests it, as a user writes it."""
 
     setting: str
     is_met: "Callable[[onnx.ModelProto], bool]"
@@ -34,7 +34,7 @@ def drop_goal(loss: "Callable[[onnx.ModelProto], Loss]", most_points: float) -> 
 
     def is_met(quantized: "onnx.ModelProto") -> bool:
         of = loss(quantized)
-        return 100 * (of.lost - of.gained) <= most_points * of.samples * (1 + 1e-9)  # 0.3 is no binary number
+        return 100 * (of.lost - of.gained) <= most_points * of.samples * (1 + 1e-9)  # 0.3 has no exact binary form
 
     return Goal(f"max_drop = {most_points:g}", is_met)
 

@@ -24,8 +24,8 @@ class LayerNoise:
     """Signal-to-noise ratios of a quantized layer in dB, infinite without noise: 10·log₁₀(Σx² / Σ(x̂ − x)²).
 
     `snr_db` is that of its output in the quantized network, with the noise of all layers before it. `alone_snr_db` is
-    that of the network's answer when this layer alone is quantized: its weights and its inputs; None where it was not
-    asked for. A tensor's own ratio does not tell how much the noise matters, since a channel that counts little may
+    that of the network's answer when this layer alone is quantized: its weights and its inputs; None if it was not
+    requested. A tensor's own ratio does not show how much the noise matters, because a channel with little effect may
     have most of the signal.
     """
 
@@ -105,7 +105,7 @@ def keep_in_float(
         if holds(kept := tuple(order[:count])):
             return kept
     message = f"{goal} is missed even with all {len(order)} layers in float: activations between them are quantized"
-    raise InputError(message, "ask for less, keep more nodes in float32 with keep_float, or choose fp16")
+    raise InputError(message, "relax the goal, keep more nodes in float32 with keep_float, or choose fp16")
 
 
 class _Power:

@@ -81,7 +81,7 @@ def _named(arrays: Any, where: str) -> dict[str, Array]:
     elif isinstance(arrays, Sequence) and len(arrays) == 2 and all(_is_pair(pair) for pair in arrays):
         named = dict(zip(("x_train", "y_train", "x_test", "y_test"), (*arrays[0], *arrays[1]), strict=True))
     else:
-        raise InputError(f"{where} is {type(arrays).__name__}, from which no data set can be made", _RETURN)
+        raise InputError(f"{where} is {type(arrays).__name__}, which cannot be read as a data set", _RETURN)
     used = {key for pairs in KEYS.values() for pair in pairs for key in pair} | NAMES
     return {key: _array(value, f"{key} of {where}") for key, value in named.items() if key in used}
 
@@ -98,9 +98,9 @@ def _array(value: Any, what: str) -> Array:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a device or with gradients
-        raise InputError(f"{what} is no array: {error}", "return numpy arrays, one row a sample") from error
+        raise InputError(f"{what} is not an array: {error}", "return numpy arrays with one row per sample") from error
     if array.dtype.kind == "O":
-        raise InputError(f"{what} holds Python objects", "return numpy arrays of numbers, one row a sample")
+        raise InputError(f"{what} holds Python objects", "return numpy arrays of numbers with one row per sample")
     return array
 
 
@@ -118,6 +118,6 @@ def _split(arrays: Mapping[str, Array], x: str, y: str, where: str, request: Req
     if layout in {"auto", "NCHW", "NHWC"}:
         inputs = fit_images(inputs, request.geometry)
     elif request.geometry.resize is not None or request.geometry.crop is not None:
-        message = f"{what} is {layout}, and data.resize and data.crop are for images"
+        message = f"{what} is {layout}, but data.resize and data.crop apply only to images"
         raise InputError(message, "leave data.resize and data.crop out")
     return Split(inputs, labels)

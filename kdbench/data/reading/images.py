@@ -60,7 +60,7 @@ def common_form(paths: Sequence[Path], geometry: Geometry, others: Sequence[Path
     modes, first = set(), None
     for path, (mode, height, width) in zip(paths, _in_threads(_header, paths), strict=True):
         if mode not in _GREY | _COLOUR:
-            raise InputError(f"{path} has mode {mode}, not 8 bits a channel", "convert it to 8-bit grey or RGB")
+            raise InputError(f"{path} has mode {mode}, not 8 bits per channel", "convert it to 8-bit grey or RGB")
         modes.add(mode)
         try:
             size = fitted_size(height, width, geometry)

@@ -29,7 +29,7 @@ def as_targets(array: Array, what: str) -> Targets:
     if targets.ndim == 1:
         targets = targets[:, None]
     if targets.ndim != 2 or not targets.size:
-        hint = "save one number a sample, (N,), or one row of numbers, (N,D)"
+        hint = "save one number per sample, (N,), or one row of numbers per sample, (N,D)"
         raise InputError(f"{what} has shape {array.shape}", hint)
     if not np.isfinite(targets).all():
         raise InputError(
@@ -58,7 +58,9 @@ def target_names(arrays: Mapping[str, Array], targets: list[npt.NDArray[Any]], w
     """Return the names of the components of targets; raises InputError where the parts of the archive do not agree."""
     shapes = sorted({values.shape[1:] for values in targets}, key=len)
     if len(shapes) > 1:
-        parts = "one part holds class numbers (integers), and another targets (floats), or of another number"
+        parts = (
+            "one part holds class numbers (integers) and another targets (floats), or their numbers of targets differ"
+        )
         raise InputError(f"{where}: {parts}", "save the labels of all parts in one form")
     if "class_names" in arrays:
         message = f"{where} holds class_names, but its labels are floats: the targets of a regression"

@@ -30,7 +30,7 @@ FORMS: dict[str, str] = {
 _CHANNELS = {1, 3, 4}
 _ROUNDING = 0.01  # of a standard deviation
 _IMAGE_HINT = "save images as (N,H,W), (N,H,W,C) or (N,C,H,W) with 1, 3 or 4 channels"
-_OTHER_HINT = f"for other data set data.layout: {', '.join(FORMS)}"
+_OTHER_HINT = f"for other data, set data.layout: {', '.join(FORMS)}"
 
 
 def channel_axis_of(layout: str) -> int:

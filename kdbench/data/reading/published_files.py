@@ -1,7 +1,7 @@
 """The files of published sets: which a part needs, how they are checked, read and downloaded.
 
 IDX files (MNIST, Fashion-MNIST) are plain numbers, and each is downloaded under its published MD5. CIFAR's files are
-pickles: none is opened before its own published MD5 is checked, and then by a reader that knows arrays alone.
+pickles: none is opened before its own published MD5 is checked, and then by a reader that accepts only arrays.
 """
 
 import gzip
@@ -153,7 +153,7 @@ def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
 
 
 class ArraysUnpickler(pickle.Unpickler):
-    """Reads pickles of plain Python values and numpy arrays; raises UnpicklingError for whatever else they name."""
+    """Reads pickles of plain Python values and numpy arrays; raises UnpicklingError for anything else."""
 
     _ALLOWED: ClassVar = {
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # where it lives depends on the version

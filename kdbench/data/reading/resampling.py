@@ -1,4 +1,4 @@
-"""Interpolation without smoothing: each new pixel looks at the nearest old ones alone, as tensors are resized.
+"""Interpolation without smoothing: each new pixel depends only on the nearest old ones, as in PyTorch's `interpolate`.
 
 Pillow always smooths an image that shrinks. The formulas are PyTorch's `interpolate` with `align_corners=False`, and
 OpenCV's `INTER_LINEAR` and `INTER_CUBIC`: pixel centres are at halves, the cubic kernel has a = -0.75.

@@ -24,8 +24,8 @@ class AttentionOptions(MethodOptions):
     """Weight of the term, and the layers of both networks in the order in which they are compared, as module paths.
 
     Without either list, all stages that have maps of several cells are compared. If one network has more stages, as
-    many as the other has are chosen, evenly spread and with the last. A layout states the axes of what all layers of
-    one side give, where kdbench cannot know them.
+    many as the other has are chosen, evenly spread and with the last. A layout states the axes of all layers of one
+    side, where kdbench cannot determine them.
     """
 
     attention_weight: float = Field(default=1000.0, ge=0, le=1e9)
@@ -100,7 +100,9 @@ def _named(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...],
     if len(student.layers) != len(teacher.layers):
         listed = f"{', '.join(student.layers)}; {', '.join(teacher.layers)}"
         counts = f"{len(student.layers)} layers of the student and {len(teacher.layers)} of the teacher"
-        raise InputError(f"attention: {counts}: {listed}", "give student_layers and teacher_layers as many paths each")
+        raise InputError(
+            f"attention: {counts}: {listed}", "give student_layers and teacher_layers the same number of paths"
+        )
     for side in (student, teacher):
         if without := set(side.layers).difference(side.with_positions()):
             message = f"attention: {min(without)!r} of {side.network_name} gives {_ONE_CELL}"

@@ -54,10 +54,10 @@ class OtherClasses(nn.Module):
         super().__init__()
         counts = torch.bincount(labels, minlength=classes)
         if int(counts.max()) == len(labels):
-            message = "contrastive: all training samples are of one class, and the negatives are those of others"
+            message = "contrastive: all training samples belong to one class, but the negatives come from other classes"
             raise InputError(message, "choose another subset of the data, or another method")
         order, starts = labels.argsort(stable=True), counts.cumsum(0) - counts
-        # Checkpoints need not hold what is known from the data.
+        # Checkpoints need not hold values that follow from the data.
         for name, value in {"labels": labels, "order": order, "counts": counts, "starts": starts}.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -82,7 +82,7 @@ class Contrastive(LayerMethod):
     options: ContrastiveOptions
     needs_logits = False
     needs_classes = True
-    supports_mixed_images = False  # a mixed image is no one sample's
+    supports_mixed_images = False  # a mixed image belongs to no single sample
     supports_multiple_processes = False  # each process would remember only its samples
 
     student_memory: Tensor

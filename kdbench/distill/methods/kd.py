@@ -16,8 +16,8 @@ from kdbench.distill.methods import METHODS
 class KdOptions(MethodOptions):
     """Weight of the term and temperature: .9 at 4 are the usual values of the CIFAR tables.
 
-    With `standardize`, Sun et al. use a kd_weight of 9 at temperature 2, beside a ce_weight of .1. `std` is "unbiased"
-    as in the authors' code, or "population".
+    With `standardize`, Sun et al. use a kd_weight of 9 at temperature 2, with a ce_weight of .1. `std` is "unbiased" as
+    in the authors' code, or "population".
     """
 
     kd_weight: float = Field(default=0.9, ge=0, le=1e9)
@@ -61,10 +61,10 @@ class BornAgainOptions(KdOptions):
 
 @METHODS.register("born_again")
 class BornAgain(Kd):
-    """kd_weight · KL(p_t ‖ p_s) beside the full cross-entropy, from a teacher of the student's own architecture.
+    """kd_weight · KL(p_t ‖ p_s) plus the full cross-entropy, from a teacher of the student's own architecture.
 
     Furlanello et al. 2018, "Born Again Neural Networks". The recipe makes the generations: `generations = 3` makes
-    three students, each taught by the one before.
+    three students, each with the previous one as its teacher.
     """
 
     Options = BornAgainOptions
@@ -80,7 +80,7 @@ class FunctionMatchingOptions(KdOptions):
 
 @METHODS.register("function_matching")
 class FunctionMatching(Kd):
-    """kd_weight · T² · KL(p_t^T ‖ p_s^T) alone, without labels; meant for mixed images and long trainings.
+    """kd_weight · T² · KL(p_t^T ‖ p_s^T), without labels; intended for mixed images and long trainings.
 
     Beyer et al. 2021, "Knowledge distillation: A good teacher is patient and consistent": both networks see the same
     crop, mixed with another image. Set `data.augment.mixup = 1.0`.

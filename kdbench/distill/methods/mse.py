@@ -1,9 +1,9 @@
 """Output matching: the student's outputs match the teacher's in squared error. The distillation of a regression.
 
-For numbers it is the loss of the labels with the teacher's predictions in their place: with weights 1 - w and w the
-student fits the targets (1 - w) · y + w · ŷ_t. For logits it is logit matching (Ba & Caruana 2014, "Do Deep Nets Really
-Need to be Deep?"; Kim et al. 2021, "Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge
-Distillation"), which has no temperature.
+For numbers it is the loss with the labels, with the teacher's predictions instead of the labels: with weights 1 - w and
+w the student fits the targets (1 - w) · y + w · ŷ_t. For logits it is logit matching (Ba & Caruana 2014, "Do Deep Nets
+Really Need to be Deep?"; Kim et al. 2021, "Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in
+Knowledge Distillation"), which has no temperature.
 """
 
 from pydantic import Field
@@ -15,7 +15,7 @@ from kdbench.distill.methods import METHODS
 
 
 class MseOptions(MethodOptions):
-    """Weight of the term; with a `ce_weight` of one half, labels and teacher count alike."""
+    """Weight of the term; with a `ce_weight` of one half, labels and teacher have equal weight."""
 
     mse_weight: float = Field(default=0.5, ge=0, le=1e9)
 

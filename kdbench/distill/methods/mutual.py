@@ -41,10 +41,10 @@ class MutualOptions(MethodOptions):
 
 @METHODS.register("mutual")
 class Mutual(Method):
-    """mutual_weight · mean over the peers of T² · KL(p_peer^T ‖ p_s^T); peers learn alike, also from the labels.
+    """mutual_weight · mean over the peers of T² · KL(p_peer^T ‖ p_s^T); peers learn likewise, and from the labels.
 
     The loss of the term is the sum of the student's and the peers' parts. In each part the others' probabilities are
-    constants, so that every network gets the gradient of its part alone.
+    constants, so that every network gets the gradient of its own part only.
     """
 
     Options = MutualOptions

@@ -1,4 +1,4 @@
-"""An ONNX file as a network that teaches by its logits, through onnxruntime on the CPU."""
+"""An ONNX file as a teacher network that returns logits, executed by onnxruntime on the CPU."""
 
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ _SMALLEST = 1e-30  # of probabilities, whose logarithm stands for the logit
 
 
 class Layerless(nn.Module):
-    """A network without layers to tap, for the reason `why`."""
+    """A network without accessible layers, for the reason `why`."""
 
-    why = "it has no layers to tap"
+    why = "it has no layers whose features could be used"
     hint = "use methods of logits, such as kd or dkd, or give the teacher's model and its weights"
 
     @property
@@ -36,7 +36,7 @@ class OnnxNetwork(Layerless):
     Integer inputs get the grid `quantization`, a scale and a zero point. It has no weights for torch, and no layers.
     """
 
-    why = "an ONNX file teaches by its logits alone: it has no layers to tap"
+    why = "students can learn only from the logits of an ONNX file: it has no layers whose features could be used"
 
     def __init__(self, path: Path, facts: ModelFacts, quantization: tuple[float, int] | None = None) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class OnnxNetwork(Layerless):
 def require_logits(output: Output, name: str) -> None:
     """Raise InputError for an output of the model `name` that holds no logits, nor what gives them."""
     if output.form not in {"logits", "probabilities", "binary_logit", "binary_probability"}:
-        message = f"{name} cannot teach: its output {output.shown} holds {output.form}, not logits"
+        message = f"{name} cannot be a teacher: its output {output.shown} holds {output.form}, not logits"
         raise InputError(message, "export the logits, or name another output: input.output")
 
 

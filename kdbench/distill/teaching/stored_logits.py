@@ -22,7 +22,7 @@ _ROUNDING = 1e-2  # of a sum of probabilities in float16
 class StoredLogits(Layerless):
     """The stand-in for the network of a teacher that is a file of logits: no layers, never called."""
 
-    why = "a teacher that is a file of logits has no layers to tap"
+    why = "a teacher that is a file of logits has no layers whose features could be used"
 
     def forward(self, inputs: Tensor) -> Tensor:  # noqa: ARG002 - as every network
         """Raise InputError: there is no network."""
@@ -59,14 +59,14 @@ def load_logits(path: Path, samples: Any, outputs: int, *, total: int | None = N
         numbers = np.arange(len(logits))
         if total is not None and len(logits) != total:
             message = f"{path} holds logits of {len(logits)} samples, but the data set's training part has {total}"
-            raise InputError(message, f"give the rows of the training part alone, or {_FORM}")
+            raise InputError(message, f"give only the rows of the training part, or {_FORM}")
     if logits.ndim != 2 or logits.dtype.kind != "f" or numbers.shape != logits.shape[:1] or not logits.size:
         shapes = f"logits {logits.shape} {logits.dtype} and samples {numbers.shape}"
         raise InputError(f"{path} holds {shapes}, not (M, classes) floats and (M,)", _FORM)
     if logits.shape[1] != outputs:
         raise InputError(f"{path} holds logits of {logits.shape[1]} classes, but the data has {outputs}", _FORM)
     if numbers.dtype.kind not in "iu" or len(np.unique(numbers)) != len(numbers):
-        raise InputError(f"{path}: samples are not integers, each once", _FORM)
+        raise InputError(f"{path}: samples must be different integers", _FORM)
     order = np.argsort(numbers, kind="stable")
     place = np.searchsorted(numbers, samples, sorter=order)
     row = order[np.minimum(place, len(order) - 1)]

@@ -1,7 +1,7 @@
 """From the students' inputs to a ready teacher's, and from its outputs to the data's classes, on the device.
 
-Images are brought to the teacher's size and colours as `kdbench.data.reading.images` does it on the CPU: a
-teacher sees the same images while it teaches and when it is measured, up to a level of their pixels.
+Images are brought to the teacher's size and colours as `kdbench.data.reading.images` does it on the CPU: a teacher sees
+the same images during distillation and when it is measured, within one grey level.
 """
 
 import functools

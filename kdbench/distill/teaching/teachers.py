@@ -1,7 +1,7 @@
 """Teachers during a student's training: live networks, or their logits computed once and cached.
 
-Both are frozen: never part of what is trained or saved. `kind` names them in the record; `prepared_s` are the seconds
-of their preparation before the training.
+Both are frozen: they are never trained or saved. `kind` names them in the record; `prepared_s` are the seconds of their
+preparation before the training.
 """
 
 import os

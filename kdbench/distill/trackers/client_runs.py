@@ -1,4 +1,4 @@
-"""Which run of a tracker's client belongs to a model, kept in a file so that an interrupted training goes on in it."""
+"""The run of a tracker's client for a model, kept in a file so that an interrupted training continues in it."""
 
 from dataclasses import dataclass
 from pathlib import Path

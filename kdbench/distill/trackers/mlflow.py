@@ -21,7 +21,7 @@ _LONGEST = 6000  # characters of a parameter
 class MLflow(Tracker):
     """Logs to the server or store in MLFLOW_TRACKING_URI, or else to `mlflow.db` (SQLite) in the tracker's folder.
 
-    `runs.json` there has the MLflow run of each model, in which an interrupted training goes on.
+    `runs.json` there has the MLflow run of each model, in which an interrupted training continues.
     """
 
     modules = ("mlflow", "sqlalchemy", "alembic")
@@ -80,7 +80,7 @@ class MLflow(Tracker):
         self._client.log_batch(self._run, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
     def _connect(self) -> None:
-        # MLflow reports its use to its makers unless told not to.
+        # MLflow reports its use to its makers unless that is switched off.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 

@@ -30,7 +30,7 @@ def shares(parts: Sequence[BatchPart], sizes: Sequence[int], count: int) -> list
         update, place = divmod(index, count)
         together = sum(sizes[update * count : (update + 1) * count])
         last = place == count - 1 or index == len(parts) - 1
-        # No product for a batch that is alone: it would round.
+        # No product for a single batch: it would round.
         weight = part.weight if together == size else part.weight * size / together
         result.append(Share(update, place == 0, last, weight))
     return result

@@ -126,7 +126,7 @@ def check_devices(training: Training) -> None:
         message = f"training.devices is {devices}, and this machine has {available} {unit}{'s' * (available != 1)}"
         raise InputError(message, f"set training.devices = {available}")
     if started > 1 and started != needed:
-        message = f"{started} processes were started together, and training.devices × num_nodes is {needed}"
+        message = f"{started} processes were started together, but training.devices × num_nodes is {needed}"
         raise InputError(message, "start as many as every training of the recipe needs")
     if started > 1 and (cluster := environment()) is not None:
         try:
@@ -142,7 +142,7 @@ def check_devices(training: Training) -> None:
         hint = "the batch is split over all devices: choose a larger batch, or fewer devices"
         raise InputError(f"training.batch is {training.batch}, which leaves {few}", hint)
     if training.compile is True and (missing := missing_compiler(device)):
-        raise InputError(f"training.compile is true, and torch.compile lacks {missing}", "set training.compile = false")
+        raise InputError(f"training.compile is true, but torch.compile lacks {missing}", "set training.compile = false")
 
 
 def missing_compiler(device: str) -> str | None:

@@ -55,7 +55,7 @@ class TrainingState:
     def best_epoch(self, objective: Objective) -> int:
         """Return the first epoch, from 1, with the best validation score; 0 before any.
 
-        Epochs in which a term is alone count only while there are no others: the network is not complete yet.
+        Epochs of a term with `alone` count only if there are no others, because the network is not complete yet.
         """
         complete = [row for row in self.curve if row.epoch > objective.first_full_epoch]
         return max(complete or self.curve, key=lambda row: row.validation_score).epoch if self.curve else 0
@@ -149,7 +149,7 @@ class TrainingLoop:
             validation_loss, validation_score, weighted_score = validated
             if not math.isfinite(train_loss) or not math.isfinite(validation_loss):
                 losses = f"{train_loss} in training and {validation_loss} in validation"
-                hint = "try a lower training.optimizer.lr, gradient clipping (training.clip = 1.0) or precision 32"
+                hint = "try a lower training.optimizer.lr, gradient clipping (training.clip) or training.precision 32"
                 raise DivergedError(f"training diverged: in epoch {epoch + 1} the loss is {losses}", hint)
             self.state.energy.end()
             row = Epoch(
@@ -293,5 +293,5 @@ class _Step(nn.Module):
         loss, logits = self.objective(network, batch, epoch)
         if self.frozen and not loss.requires_grad:
             message = f"training.freeze leaves nothing to train that the loss of epoch {epoch + 1} depends on"
-            raise InputError(message, "freeze fewer modules, or leave out the term that is alone")
+            raise InputError(message, "freeze fewer modules, or leave out the term with alone = true")
         return loss, logits

@@ -32,11 +32,11 @@ from kdbench.worker.jobs import JobModel, LogitsJob
 
 SAMPLES = 300
 TARGET = "target.toml"
-_INPUT_BYTES = 4_000_000  # of all inputs in a bundle, which has 5 MB beside its models
+_INPUT_BYTES = 4_000_000  # of all inputs in a bundle, which has 5 MB besides its models
 _LEAST_SAMPLES = 16
 _RUN = "kdbench.edge.device.run"
 _PROBES = ("coldstart", "energy", "latency", "logits", "memory", "profile", "sustain")
-_ESTIMATE = ".codecarbon"  # no measurement, which is all that a device is asked for
+_ESTIMATE = ".codecarbon"  # not measurements, which are all that a device is asked for
 _PROCESS_BYTES = 60_000_000  # of a process with numpy and onnxruntime
 _TIMES_FILE = 3  # a model in memory: its weights, their packed copy, and its activations
 

@@ -49,7 +49,7 @@ def known_bundle(id_: str, folder: RunFolder) -> Known:
     """Return the bundle of that id; raises InputError for one that this run has not made, or that was changed."""
     file = _manifest(folder, id_)
     if not file.is_file():
-        hint = "merge it into the run that the bundle was made of: `kdbench bundle RUN` keeps its bundles there"
+        hint = "merge it into the run from which the bundle was made; that run's folder keeps its bundles"
         raise InputError(f"{folder.path} has not made the bundle {id_[:12]}…", hint)
     if sha256(file) != id_:
         raise InputError(f"{file} was changed", "make the bundle again, and measure it")

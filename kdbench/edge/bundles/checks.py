@@ -1,7 +1,7 @@
-"""Before a bundle leaves: whether the device's onnxruntime loads the files, and whether they fit.
+"""Checks before a bundle is written: whether the device's onnxruntime loads the files, and whether they fit.
 
-The limits of a release are what it says itself when it refuses a file; each was asked. The newest wheels for Python 3.9
-and 3.10 are 1.19.2 and 1.23.2.
+The limits of a release come from its own error messages for files that it refuses. The newest wheels for Python 3.9 and
+3.10 are 1.19.2 and 1.23.2.
 """
 
 import re
@@ -68,7 +68,7 @@ def limits_of(target: Target, python: str | None = None, onnxruntime: str | None
 def require_bundled_runtime(target: Target) -> None:
     """Raise InputError for a target whose runtime is not the one that a bundle measures with."""
     if not _runs_bundles(target):
-        message = f"{target.in_words} runs {target.device.runtime}, and a bundle measures with onnxruntime"
+        message = f"{target.in_words} runs {target.device.runtime}, but a bundle measures with onnxruntime"
         raise InputError(message, f"choose one of {', '.join(bundled_targets())}, or your own .toml file")
 
 
@@ -124,7 +124,7 @@ def cautions(models: Sequence[tuple[str, Path, int]], target: Target) -> Iterato
             remedy = "expect no speed-up from it: its gain is the size of the file"
             yield Diagnostic(code="device_float16", message=message, remedy=remedy, model=id_)
         if kind == "int8":
-            message = "its integers are fast only where the processor multiplies and adds 8-bit numbers at once"
+            message = "its integers are fast only if the processor has instructions that multiply and add 8-bit numbers"
             remedy = "run.py says whether the device does: asimddp or i8mm on ARM, VNNI on x86"
             yield Diagnostic(code="device_int8", message=message, remedy=remedy, model=id_)
         if limit is not None and memory_bytes > limit:
@@ -147,7 +147,7 @@ def _limits(version: Version, because: str) -> Limits | None:
     if not known:
         raise InputError(f"{because} is too old to measure with", "install onnxruntime 1.17 or later on the device")
     if version[:2] > max(_RELEASES):
-        return None  # what it loads is not known here: at least as much as this machine's
+        return None  # its limits are not known here: at least those of this machine's onnxruntime
     return Limits(*_RELEASES[max(known)], because)
 
 
@@ -156,7 +156,7 @@ def _version(text: str, what: str) -> Version | None:
     match = re.search(r"(\d+)(?:\\?\.(\d+))?(?:\\?\.(\d+))?", text)
     if match is None or match[2] is None:
         if text:
-            raise InputError(f"{text!r} names no version of {what}", "write it as 3.9, or 1.19.2")
+            raise InputError(f"{text!r} is not a version of {what}", "write it as 3.9, or 1.19.2")
         return None
     return tuple(int(part) for part in match.groups() if part is not None)
 

@@ -1,4 +1,4 @@
-"""The modules of kdbench that a program needs, found by reading their imports: what a bundle takes along."""
+"""The modules of kdbench that a program needs, determined from their imports: a bundle includes them."""
 
 import ast
 from collections.abc import Iterable, Iterator

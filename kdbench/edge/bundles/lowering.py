@@ -26,7 +26,7 @@ def lowered(path: Path, folder: Path, limits: Limits) -> tuple[Path, str]:
 
     model = read_model(path)
     if external_files((tensor for _, tensor in tensors_of(model)), path):
-        message = f"{path} keeps its weights in other files, and cannot be lowered here"
+        message = f"{path} keeps its weights in other files, and cannot be rewritten for an older onnxruntime"
         raise InputError(message, f"export it again with opset_version={limits.opset}")
     before_ir, before_opset = model.ir_version, opset_of(model)
     changes = []
@@ -72,10 +72,10 @@ def _require_same(path: Path, target: Path) -> None:
                 inputs = rng.standard_normal(shape).astype(kind) if "float" in first.type else np.ones(shape, np.int64)
             outputs.append(session.run(None, feed(declared, first.name, inputs)))
         except FAULTS as error:
-            message = f"{file.name} does not run after lowering: {first_line(error)}"
+            message = f"{file.name} does not run with lower versions: {first_line(error)}"
             raise InputError(message, "export it again with a lower opset_version") from error
     for before, after in zip(*outputs, strict=True):
         apart = np.abs(np.asarray(before, np.float64) - np.asarray(after, np.float64)).max(initial=0.0)
         if not apart <= _SHARE * max(float(np.abs(np.asarray(before, np.float64)).max(initial=0.0)), 1e-30):
-            message = f"{path.name} computes something else after lowering: outputs differ by {apart:.3g}"
+            message = f"{path.name} gives other outputs with lower versions: outputs differ by {apart:.3g}"
             raise InputError(message, "export it again with a lower opset_version")

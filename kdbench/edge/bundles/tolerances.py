@@ -41,7 +41,7 @@ def tolerance_of(path: Path, job: JobModel, outputs: NDArray[np.generic]) -> Tol
     largest = float(np.abs(outputs.astype(np.float64)).max())
     kind = arithmetic(model)
     if job.form in {"class", "ranking"}:
-        return Tolerance(kind, float("1e9"), "the output names classes: only other answers count")
+        return Tolerance(kind, float("1e9"), "the output names classes, so only changed answers count")
     if kind == "int8":
         step, origin = _step(model, job, largest, outputs)
         return Tolerance(kind, STEPS * step, f"{STEPS:g} quantization steps of {step:.3g}, {origin}", step)

@@ -1,7 +1,7 @@
-"""Parity: whether a device computes of the same inputs what the host computed, before anything is timed.
+"""Parity: whether a device gives the host's outputs for the same inputs, before anything is timed.
 
 Sums in another order differ in the last digits. Integers are rounded after each layer, where one unit more or less
-moves an output by its quantization step: hence a tolerance in steps (see `kdbench.edge.bundles.tolerances`).
+moves an output by its quantization step. The tolerance is therefore in steps (see `kdbench.edge.bundles.tolerances`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a bundle asks a device to measure: the content of its manifest.json. Standard library only.
+"""The measurement that a bundle requests from a device: the content of its manifest.json. Standard library only.
 
 Types are written so that Python 3.9 knows them when it runs: `worker.jobs.decode` reads them.
 """
@@ -89,7 +89,7 @@ class BundledModel:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a device is asked. `record` is the hash of the run's record, `target` the name of its target.
+    """The whole request to a device. `record` is the hash of the run's record, `target` the name of its target.
 
     `folder` is the run's on the host, as its user named it (empty in bundles of earlier versions). `null` is a model
     that computes nothing; `files` maps the files of the bundle to their SHA-256.

@@ -52,7 +52,7 @@ def device_of(plan: Plan) -> dict[str, Any]:
 
 
 def state(root: Path = ROOT) -> dict[str, Any]:
-    """Return what the device shows of itself at the moment; None for what it does not show."""
+    """Return the present state of the device; None for facts that it does not report."""
     try:
         available: int | None = available_bytes(root)
     except (MemoryUnknownError, OSError):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 
-if sys.version_info < (3, 9):  # noqa: UP036 - whoever has an older one reads this
+if sys.version_info < (3, 9):  # noqa: UP036 - users of an older Python read this
     sys.exit("error: this needs Python 3.9 or later")
 
 import argparse
@@ -75,7 +75,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
         store.write("device", device)
 
     progress, complete = Shown(), False
-    for name in ("SIGTERM", "SIGHUP"):  # a closed connection keeps what is done, like Ctrl-C
+    for name in ("SIGTERM", "SIGHUP"):  # a closed connection keeps finished results, like Ctrl-C
         signal.signal(getattr(signal, name), signal.default_int_handler)
     with temporary.folder() as folder:
         measurement = Measurement(plan, settings, store, folder, progress)
@@ -89,7 +89,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
                         store.write(name, step(measurement))
             complete = True
         except KeyboardInterrupt:
-            say("\ninterrupted: what is done is kept, and the same command goes on from there")
+            say("\ninterrupted: finished results are kept, and the same command continues from there")
         pack(options.out, store, plan, identity, settings, complete=complete)
         for line in summary(measurement):
             say(line)
@@ -104,13 +104,15 @@ def parse(arguments: Sequence[str] | None, bundle: Path) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=bundle / "result.zip", help="the result (default: beside run.py)")
-    parser.add_argument("--work", type=Path, default=bundle / "work", help="folder for what is measured so far")
-    parser.add_argument("--fresh", action="store_true", help="begin again, without what was measured before")
-    parser.add_argument("--budget", metavar="TIME", help="the most time for latency, such as 60s (default: the host's)")
+    parser.add_argument(
+        "--out", type=Path, default=bundle / "result.zip", help="the result's file (default: next to run.py)"
+    )
+    parser.add_argument("--work", type=Path, default=bundle / "work", help="folder for results so far")
+    parser.add_argument("--fresh", action="store_true", help="start again, without earlier results")
+    parser.add_argument("--budget", metavar="TIME", help="maximum time for latency, such as 60s (default: the host's)")
     parser.add_argument("--threads", metavar="N,…", help="thread counts, such as 1,4 (default: the host's choice)")
-    parser.add_argument("--sustain", metavar="TIME", help="call the models without a pause for so long, such as 30m")
-    parser.add_argument("--check", action="store_true", help="check the files and the device, and stop there")
+    parser.add_argument("--sustain", metavar="TIME", help="call the models without a pause for this long, such as 30m")
+    parser.add_argument("--check", action="store_true", help="check the files and the device, then stop")
     try:
         return parser.parse_args(arguments)
     except SystemExit as end:

@@ -1,4 +1,4 @@
-"""What the person at the device may choose: time, threads, sustained load. Everything else is the host's choice."""
+"""The settings that can be changed on the device: time, threads, sustained load. The host determines all others."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from kdbench.progress import Progress
 
 
 def say(text: str) -> None:
-    """Write a line for the person at the device; where nobody can read it, nobody is told."""
+    """Write a line to the device's terminal; ignore that it cannot be written."""
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
@@ -46,7 +46,7 @@ class Shown(Progress):
             sys.stderr.flush()
 
     def waiting(self, detail: str) -> None:
-        """Show what is waited for in place of how far the stage is."""
+        """Show the reason for waiting instead of the stage's progress."""
         self.step(0, 1, detail)
 
     def note(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a device has measured so far, step by step, so that an interrupted measurement goes on where it was.
+"""What a device has measured so far, step by step, so that an interrupted measurement continues where it stopped.
 
 WORK/plan.json           which bundle, which settings, which machine and libraries
 WORK/STEP.json           the result of a step that is complete
@@ -38,7 +38,7 @@ class Store:
         for key, value in (self.read("plan") or {}).items():
             if identity.get(key) != value:
                 message = f"{folder} holds a measurement with other {key} than now"
-                raise InputError(message, "add --fresh to begin again, or choose another folder with --work")
+                raise InputError(message, "add --fresh to start again, or choose another folder with --work")
 
     def read(self, step: str) -> Any | None:
         """Return the result of a step, None if it is not complete."""

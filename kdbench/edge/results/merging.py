@@ -28,7 +28,7 @@ from kdbench.results.findings import Findings
 from kdbench.results.records import DeviceRun, Diagnostic, Environment
 
 _UNLIKE = "its outputs on the device are not the host's"
-_REMEDY = "see which operators or precisions the two differ in: kdbench bench --profile shows them"
+_REMEDY = "find the operators or precisions in which they differ: kdbench bench --profile shows them"
 
 
 def device_name(result: Result, target_fits: bool) -> str:
@@ -101,7 +101,7 @@ def device_run(result: Result, name: str, findings: Findings) -> DeviceRun:
 def _refusal(result: Result, model: BundledModel) -> Refusal | None:
     outcome = result.outcomes.get(model.id)
     if outcome is None:
-        return Refusal("the measurement ended before it", "run run.py again: it goes on from there")
+        return Refusal("the measurement ended before it", "run run.py again: it continues from there")
     return Refusal(outcome.failed, _REMEDY, "invalid") if outcome.failed else None
 
 
@@ -164,4 +164,4 @@ def _warnings(result: Result) -> Iterator[Diagnostic]:
             yield Diagnostic(code="device_kernels", message=message, remedy=remedy, model=model.id)
     if not result.content.complete:
         message = "the measurement on the device was interrupted"
-        yield Diagnostic(code="incomplete", message=message, remedy="run run.py again: it goes on from there")
+        yield Diagnostic(code="incomplete", message=message, remedy="run run.py again: it continues from there")

@@ -1,4 +1,4 @@
-"""Opening an archive that comes from a device: nothing is unpacked, and every byte is the one that its members make."""
+"""Opening an archive that comes from a device: nothing is unpacked, and every byte is determined by its members."""
 
 import io
 import re
@@ -62,7 +62,7 @@ def _members(path: Path) -> dict[str, bytes]:
         for info in infos:
             shown = info.filename[:_SHOWN]
             if not _MEMBERS.fullmatch(info.filename):
-                raise InputError(f"{path} holds {shown!r}, which is no part of a result", _AGAIN)
+                raise InputError(f"{path} holds {shown!r}, which does not belong in a result", _AGAIN)
             if info.filename in members:
                 raise InputError(f"{path} holds {shown!r} twice", _AGAIN)
             if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
@@ -96,4 +96,4 @@ def text_of(members: Mapping[str, bytes], path: Path) -> str:
     try:
         return members[RESULT].decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: {RESULT} is no text: {error}", _AGAIN) from error
+        raise InputError(f"{path}: {RESULT} is not text: {error}", _AGAIN) from error

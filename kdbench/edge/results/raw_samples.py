@@ -1,4 +1,4 @@
-"""Raw samples in a device's result: arrays whose shapes, types and values are those that a measurement gives."""
+"""Raw samples in a device's result: arrays whose shapes, types and values are checked."""
 
 import io
 import zipfile

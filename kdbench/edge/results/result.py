@@ -57,7 +57,7 @@ def read_result(path: Path, folder: RunFolder) -> Result:
     wrong.unless(asdict(settings) == _as_settings(chosen.model_dump()), "was measured with other settings")
     ids = {model.id for model in known.plan.models}
     for named in _named_models(content):
-        wrong.unless(named in ids, f"has numbers of {named!r}, which is no model of its bundle")
+        wrong.unless(named in ids, f"has numbers of {named!r}, which is not a model of its bundle")
     outputs = _outputs(members, known, wrong)
     outcomes = _outcomes(content, known, outputs, wrong)
     timed = tuple(model for model in known.plan.models if model.id in outcomes and not outcomes[model.id].failed)
@@ -113,11 +113,11 @@ def _outputs(members: Mapping[str, bytes], known: Known, wrong: Wrong) -> dict[s
     names = {f"outputs/{number}.npy": model.id for number, model in enumerate(models)}
     outputs = {}
     for name in (name for name in members if name.startswith("outputs/")):
-        wrong.unless(name in names, f"holds {name}, which is of no model")
+        wrong.unless(name in names, f"holds {name}, which belongs to no model")
         outputs[names[name]] = array_of(members[name], name, wrong)
     for id_, array in outputs.items():
         expected = known.outputs[id_]
-        wrong.unless(array.dtype.kind in "fiu", f"has outputs of {id_} that are no numbers")
+        wrong.unless(array.dtype.kind in "fiu", f"has outputs of {id_} that are not numbers")
         fits = array.ndim == 2 and len(array) == len(expected)
         wrong.unless(fits, f"has outputs of {id_} of shape {array.shape}, not {expected.shape}")
     return outputs
@@ -137,7 +137,7 @@ def _outcomes(
         recomputed = parity(outputs[id_], known.outputs[id_], model.tolerance)
         same = abs(recomputed.max_abs - reported.max_abs) <= _ROUNDING * max(recomputed.max_abs, 1.0)
         agree = same and (recomputed.changed, bool(recomputed.failed)) == (reported.changed, bool(reported.failed))
-        wrong.unless(agree, f"says of {id_} what its outputs do not show")
+        wrong.unless(agree, f"has a parity result of {id_} that contradicts its outputs")
         outcomes[id_] = recomputed
     return outcomes
 

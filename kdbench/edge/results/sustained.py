@@ -1,4 +1,4 @@
-"""Sustained load on a device: the first minute beside the steady state, and what happened in between.
+"""Sustained load on a device: the first minute, the steady state, and the change between them.
 
 The blocks of the last third are the steady state. Pieces of a phase, a few blocks each, count as sessions: neighbours
 among them are alike, for which intervals allow.
@@ -102,5 +102,5 @@ def _unsteady(
         first, last = np.median(times[: len(times) // 2]), np.median(times[len(times) // 2 :])
         if abs(change := float(last / first - 1)) > _DRIFT:
             message = f"in the last third of the sustained load its calls still changed by {100 * change:+.0f} %"
-            remedy = "sustain it for longer: run.py --sustain 1h"
+            remedy = "use a longer sustained load: run.py --sustain 1h"
             yield Diagnostic(code="not_steady", message=message, remedy=remedy, model=model.id)

@@ -73,7 +73,7 @@ def classify(delta: Delta, metric: Metric, threshold: float) -> Change:
 def uncertainty(delta: Delta, metric: Metric) -> str:
     """Return why a change is inconclusive."""
     if _worsenings(delta, metric)[2] > _ROUNDING:
-        return "worse, but not known whether by more than the threshold"
+        return "worse, but it is not certain that it is by more than the threshold"
     return "too uncertain: a change worse than the threshold is not ruled out"
 
 
@@ -174,7 +174,7 @@ def of_errors(base: "NDArray[np.float64]", new: "NDArray[np.float64]", *, power:
 
     n = len(new)
     if (base == new).all():
-        return Delta(1, 1, 1, "paired", n, note=f"the very same errors on {n:,} samples")
+        return Delta(1, 1, 1, "paired", n, note=f"exactly the same errors on {n:,} samples")
     ratio = root_mean_ratio(new, base)
     if ratio.low is None or ratio.high is None:
         return NotComparable("one of the errors is 0, or there is a single sample", "compare another metric")

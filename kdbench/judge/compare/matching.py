@@ -54,11 +54,11 @@ class Matched:
 def match_models(
     base: Sequence[ModelCard], new: Sequence[ModelCard], chosen: Mapping[str, str] | None = None
 ) -> Matched:
-    """Match models by name, whatever their roles, and seed by seed where a name has several.
+    """Match models by name, regardless of their roles, and seed by seed where a name has several.
 
     `chosen` restricts the models to match: names or ids of the base, and those of the new record. Without it, if each
-    record has one candidate, the two match whatever their names. Raises InputError if a chosen model does not exist or
-    nothing matches.
+    record has one candidate, the two match even if their names differ. Raises InputError if a chosen model does not
+    exist or nothing matches.
     """
     if chosen:
         pairs = [
@@ -77,7 +77,7 @@ def match_models(
     if not pairs:
         raise InputError(
             f"no model is in both: {_list(base)} in the base, {_list(new)} in the new one",
-            "say which is which with --model BASE=NEW",
+            "match them with --model BASE=NEW",
         )
     order = {card.id: number for number, card in enumerate(new)}
     unmatched, candidates = _without(base, [p.base for p in pairs]), {card.id for card in before}

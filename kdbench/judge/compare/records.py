@@ -116,7 +116,7 @@ def _compare_metric(
     aligned, notes = align(records.base, records.new, match, metric.id)
     measurements = [m for pair in aligned for m in pair if m.value is not None]
     if not by_name and metric.metered and aligned and all(m.evidence == "estimated" for m in measurements):
-        return Rows(notes=(f"{metric.id} is estimated, and gates nothing",))
+        return Rows(notes=(f"{metric.id} is estimated, and decides nothing",))
     pairs = [MetricPair(records, match, metric, base, new) for base, new in aligned]
     rows = tuple(_row(pair, delta_of(pair), thresholds.of(metric)) for pair in pairs)
     return Rows(rows, (*(f"{match.new.id}: {note}" for note in notes), *_notes_on_anchors(pairs, rows)))
@@ -157,7 +157,7 @@ def _remedy(pair: MetricPair, delta: Delta) -> str:
             return "give it a longer --budget"
         return REMEASURE if delta.strategy == "separate" else f"{REMEASURE}, or give both runs a longer --budget"
     if pair.metric.hardware_dependent:
-        repeats = "it repeats no better than that: allow it more with --threshold"
+        repeats = "it does not repeat well enough: allow a larger change with --threshold"
         return repeats if delta.strategy == "paired" else REMEASURE
     if delta.strategy == "paired" or (pair.correct or pair.squared_errors) is not None:
         return "score more test images"
@@ -173,7 +173,7 @@ def _notes_on_records(records: RecordPair) -> Iterator[str]:
     if records.other_machine:
         yield f"another machine: {records.other_machine}"
     if software := other_software(records.base, records.new):
-        yield f"other software, which may be a cause: {software}"
+        yield f"other software versions, which may be the cause: {software}"
 
 
 def _notes_on_anchors(pairs: Sequence[MetricPair], rows: Sequence[Compared]) -> Iterator[str]:
@@ -185,5 +185,5 @@ def _notes_on_anchors(pairs: Sequence[MetricPair], rows: Sequence[Compared]) -> 
         if isinstance(delta, Delta) and classify(delta, pair.metric, row.threshold) in {"regressed", "improved"}:
             yield (
                 f"{row.new_model}: {pair.metric.title.lower()}{in_words(row.axes)} of the same file differs by "
-                f"{units.change(delta.value)}: the machine was in another state"
+                f"{units.change(delta.value)}: the state of the machine differed"
             )

@@ -55,7 +55,7 @@ def carbon_intensity(country: str) -> CarbonIntensity:
     if not mixes[code].get("carbon_intensity"):  # one country's figure is 0, rounded from too little electricity
         raise InputError(
             f"codecarbon has no carbon intensity for {mixes[code]['country_name']} ({code})",
-            "leave the country out: energy does not need it",
+            "leave the country out: energy is measured without it",
         )
     with silenced():
         kg_per_kwh = Emissions(tables).get_country_emissions(Energy.from_energy(kWh=1.0), GeoMetadata(code))
@@ -83,6 +83,6 @@ def _unknown(country: str, names: Mapping[str, str]) -> InputError:
     """Return the error for a country that is not among the codes of `names` (code to English name)."""
     by_name = {name.lower(): code for code, name in names.items()}
     if code := by_name.get(country.lower()):
-        return InputError(f"{country!r} is no three-letter country code", f"did you mean {code!r}?")
+        return InputError(f"{country!r} is not a three-letter country code", f"did you mean {code!r}?")
     hint = suggestion(country.upper(), names, _EXPECTED) if len(country) == len("DEU") else _EXPECTED
     return InputError(f"unknown country {country!r}", hint)

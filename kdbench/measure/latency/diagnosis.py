@@ -112,7 +112,7 @@ def two_states(data: Clustered) -> str | None:
         gap = slow[0] - fast[-1]
         if gap > _CLEFT * max(np.ptp(fast), np.ptp(slow)) and gap >= _TELLING_GAP * fast[-1]:
             groups = (f"{units.time(float(np.median(group)))} in {len(group)}" for group in (fast, slow))
-            return f"sessions are of two kinds: medians of {' and '.join(groups)}"
+            return f"sessions fall into two groups: medians of {' and '.join(groups)}"
     return None
 
 
@@ -160,7 +160,9 @@ def imprecision(width: float, config: TimingConfig, plan: Plan) -> tuple[Diagnos
     widths = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
     spent = f"when the budget of {config.budget_s:g} s was spent, intervals {widths}"
     message = f"{spent}; {100 * config.precision:g} % was requested"
-    remedy = f"measure on a machine of its own: here no interval is below {100 * plan.least_width:.1f} %"
+    remedy = (
+        f"measure on dedicated hardware: on this machine no interval is narrower than {100 * plan.least_width:.1f} %"
+    )
     if plan.least_width <= config.precision:
         remedy = "give it a longer --budget, or measure when the machine is otherwise idle"
     return (Diagnostic(code="precision_missed", message=message, remedy=remedy),)

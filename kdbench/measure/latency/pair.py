@@ -74,6 +74,6 @@ def _times(samples: dict[tuple[str, int], Clustered], models: Sequence[BenchMode
     plan = session_plan(runner.cores, SESSIONS)
     estimate = ratio(samples, model.id, reference.id, 0, plan)  # the model's time over the reference's
     if estimate is None or estimate.low is None or estimate.high is None:
-        raise MeasurementError(f"{model.id} was not timed beside {reference.id}", "measure on a quieter machine")
+        raise MeasurementError(f"{model.id} was not timed together with {reference.id}", "measure on a quieter machine")
     time_ns = float(np.median(undisturbed(samples[model.id, 0]).values))
     return PairTimes(estimate.value, estimate.low, estimate.high, time_ns)

@@ -54,7 +54,7 @@ def runtime_ratios(
                 continue
             estimate = _ratio(samples, model.id, base.number, other.number, plan)
             if estimate is not None:
-                source = f"{base.runtime} and {other.runtime} in turns, a process each in {estimate.n} sessions"
+                source = f"{base.runtime} and {other.runtime} in turn, one process each in {estimate.n} sessions"
                 yield estimated(model.id, METRIC, estimate, axes=axes, source=source)
             else:
                 refusal = model.refusal_in(base.runtime)

@@ -106,7 +106,7 @@ class Session(NamedTuple):
 
 
 class Archive(Protocol):
-    """Where sessions are kept one by one, so that an interrupted measurement goes on from them."""
+    """Where sessions are kept one by one, so that an interrupted measurement continues from them."""
 
     def stored(self) -> Iterable[Session]:
         """Return the sessions of earlier calls, in order."""
@@ -121,7 +121,7 @@ def sample(
     """Run sessions one after the other, each a fresh process (one a runtime) with every model in it.
 
     At least `config.sessions` run; more follow until `headline_width` is below `config.precision` or another session
-    would end after `config.budget_s`. A model that ends its process is left out from then on. A model that fails in any
+    would end after `config.budget_s`. A model that ends its process is excluded from then on. A model that fails in any
     session loses its samples. Sessions in the `archive` count, with their time. Raises MeasurementError if a session
     fails and no single model is to blame.
     """

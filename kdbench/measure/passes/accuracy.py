@@ -57,7 +57,7 @@ class AccuracyPass(Pass):
         """
         test, models = context.test, context.measurable
         if test is None:
-            return Findings(failures=(Failure(None, "no test data was given", status="unavailable"),))
+            return Findings(failures=(Failure(None, "no test data was named", status="unavailable"),))
         if not _has_classes(context):
             return Findings()
         sizes = _sizes(context)

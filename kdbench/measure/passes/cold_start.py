@@ -105,7 +105,7 @@ class OtherStartsPass(Pass):
         timed = timed_runtimes(context.config)
         for (runtime, id_), start in ((key, start) for key, start in context.starts.items() if key[0] in timed):
             axes = context.axes(batch=1, runtime=runtime)
-            source = f"{runtime}, one fresh process; a compiler's cache on disk as it was before"
+            source = f"{runtime}, one fresh process; with the compiler's existing cache on disk"
             for start_metric, ns in zip(_STARTS, (start.load_ns, start.first_run_ns), strict=True):
                 measurements.append(measured(id_, start_metric, ns, axes=axes, n=1, source=source))
         facts = {"runtimes": dict(context.runtime_facts)} if context.runtime_facts else {}

@@ -81,7 +81,7 @@ def _bits(
     import onnx
 
     stored = {entry.key: entry.value for entry in tensor.external_data}
-    little = np.dtype(kind).newbyteorder("<")  # ONNX stores numbers so, whatever the machine
+    little = np.dtype(kind).newbyteorder("<")  # ONNX stores numbers so on every machine
     if location := stored.get("location"):
         return np.memmap(path.parent / location, little, mode="r", offset=int(stored.get("offset", 0)), shape=(count,))
     if tensor.HasField("raw_data"):

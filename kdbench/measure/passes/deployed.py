@@ -1,4 +1,4 @@
-"""The deployed pass: what a model needs on a microcontroller, as the runtime for these says."""
+"""The deployed pass: the bytes that a model needs on a microcontroller, as a runtime for these reports them."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,11 @@ class DeployedPass(Pass):
         return Findings(
             tuple(
                 measured(
-                    id_, metric, start.properties[name], axes={"runtime": runtime}, source=f"{runtime}, its own count"
+                    id_,
+                    metric,
+                    start.properties[name],
+                    axes={"runtime": runtime},
+                    source=f"{runtime}, counted by the runtime",
                 )
                 for (runtime, id_), start in context.starts.items()
                 if runtime in UNTIMED

@@ -21,7 +21,7 @@ PROCESSES = 3
 # The first call of a shape records what its activations need; the second allocates one block of that size in addition
 # to the pieces of the first (onnxruntime's memory pattern); after that nothing grows.
 CALLS = 3
-_UNSTABLE_SPREAD, _UNSTABLE_BYTES = 0.1, 1_000_000  # both: a few pages more of a small model are no instability
+_UNSTABLE_SPREAD, _UNSTABLE_BYTES = 0.1, 1_000_000  # both: a few more pages of a small model are not instability
 _RESIDENT = ("peak_memory_bytes", "model_memory_bytes")
 
 

@@ -1,6 +1,6 @@
-"""The offline pass: the most samples a second that each model reaches, over batches of 1, 2, 4 and so on.
+"""The offline pass: the largest throughput of each model over batches of 1, 2, 4 and so on.
 
-A first process finds how far larger batches pay; sessions then measure the batches.
+A first process determines up to which batch the throughput grows; sessions then measure the batches.
 """
 
 import time
@@ -243,8 +243,8 @@ def _of_model(model: BenchModel, samples: OfflineSamples, context: Context) -> I
 def _end(sweep: Sweep) -> str:
     """Return why a sweep went no further."""
     return {
-        "saturated": "larger batches gained nothing",
-        "memory": f"batch {sweep.next_batch} might take more memory than is safe",
+        "saturated": "larger batches gave no higher throughput",
+        "memory": f"batch {sweep.next_batch} might need more memory than is safe",
         "budget": f"the budget was too short for batch {sweep.next_batch}",
         "fixed": "the model's batch is fixed",
         "fault": f"batch {sweep.next_batch} failed: {sweep.fault}",

@@ -81,7 +81,7 @@ def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Diagnostic
         return ()
     times = f"{units.time(nodes_ns)} under the profiler, a whole call without it {units.time(result['call_ns'])}"
     message = f"the nodes take {times}: the shares of short nodes are mostly the profiler's own cost"
-    remedy = "compare the MACs of layers this small"
+    remedy = "for layers this small, compare MACs instead"
     return (Diagnostic(code="profile_overhead", message=message, remedy=remedy, model=model),)
 
 

@@ -1,4 +1,4 @@
-"""Before anything is measured: at which batches each model runs, and where its answers depend on the batch."""
+"""Checks before anything is measured: at which batches each model runs, and at which its answers differ."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,8 +32,8 @@ class _Trial:
 def settle_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
     """Return the context with the batches that models run at and those that change their answers, and the warnings.
 
-    A model that runs at one of the batches 1 and the largest counts as one of that fixed batch. For one that runs at
-    none, every pass says so.
+    A model that runs at one of the batches 1 and the largest counts as one of that fixed batch. A model that runs at
+    none gets a reason from every pass.
     """
     batches = tuple(sorted({1, *context.config.batch}))
     open_models = [m for m in context.measurable if m.facts.fixed_batch is None and (m.timed or context.test)]
@@ -89,5 +89,5 @@ def _try(context: Context, models: list[BenchModel], batches: tuple[int, ...]) -
 
 def _one_batch(model: BenchModel, trial: _Trial) -> Diagnostic:
     other = min(trial.errors)
-    message = f"{model.name} leaves its batch open, but runs at batch {trial.only} only: {trial.errors[other]}"
+    message = f"{model.name} declares a dynamic batch, but runs at batch {trial.only} only: {trial.errors[other]}"
     return Diagnostic(code="fixed_batch", message=message, remedy=_HINT, model=model.id)

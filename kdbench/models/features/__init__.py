@@ -1,4 +1,4 @@
-"""What the layers inside a network give: tapped as they return it, and in canonical form.
+"""The features of a network's layers: as the layers return them, and in canonical form.
 
 `tapped` runs a network with taps, `probe` tries one, `layouts` has the forms, and the `*_evidence` files find them.
 `taps`, in the folder above, sets the hooks. A file may import torch, `errors` and `taps`; `distill` and `workflows`

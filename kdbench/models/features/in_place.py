@@ -1,7 +1,7 @@
 """Values that a network may overwrite: copies of them, and whether an operation in place has changed one.
 
-`nn.ReLU(inplace=True)` or `x += y` in a forward replaces the values of a tensor that others still hold. torch counts
-the changes of every tensor, except those of inference mode.
+`nn.ReLU(inplace=True)` or `x += y` in a forward replaces the values of a tensor to which other code still refers. torch
+counts the changes of every tensor, except those of inference mode.
 """
 
 from typing import Any, cast

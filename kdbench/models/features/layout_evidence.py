@@ -1,4 +1,4 @@
-"""The layout of a layer's output, determined from the network: what gives it, what takes it, what larger images change.
+"""The layout of a layer's output, determined from the surrounding layers and from the effect of larger images.
 
 Nothing is guessed from a shape alone: (B, 8, 8, 8) may be a map of either kind.
 """
@@ -82,8 +82,10 @@ def _with_places(
     if stated is not None:  # believed
         tokens = replace(tokens, reordered=False)
     elif tokens.unclear:
-        message = f"layer {layer!r} of {type(network).__name__}: class tokens of a layer before may be among its tokens"
-        raise InputError(message, f'name a layer before, or state {side}_layout = "NLC" for all tokens')
+        message = (
+            f"layer {layer!r} of {type(network).__name__}: its tokens may include class tokens of an earlier layer"
+        )
+        raise InputError(message, f'name an earlier layer, or state {side}_layout = "NLC" for all tokens')
     in_order = not of_images and not tokens.reordered
     found = {key: value for key, value in asdict(tokens).items() if key != "unclear"}
     return replace(layout, **found, in_order=in_order, class_token=stated == "class_token")
@@ -120,7 +122,7 @@ def _batch_axis(feature: Tensor, other: Tensor, subject: str) -> int:
     axes = [axis for axis, pair in enumerate(sizes) if pair == (_BATCH, _BATCH - 1)]
     if len(axes) != 1 or feature.dim() != other.dim():
         message = f"{subject} gives {tuple(feature.shape)} for {_BATCH} samples, not one feature for each"
-        raise InputError(message, "name a layer that gives one, such as the block around it")
+        raise InputError(message, "name a layer that gives one, such as the surrounding block")
     return axes[0]
 
 

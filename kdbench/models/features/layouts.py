@@ -25,14 +25,14 @@ AXES: Mapping[LayoutName, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """The axes of an output, and what of it counts.
+    """The axes of an output, and which parts of it are compared.
 
     `batch_axis` and `channel_axis` are indices of the output's axes. `first_of_several` says that the output is the
-    first item of a tuple. `before` and `after` count the class tokens, or others that stand for no place, at the
+    first item of a tuple. `before` and `after` count the class tokens, or other tokens without a position, at the
     beginning and at the end of tokens. `grid` is the height and width of the map whose cells the other tokens are, row
     by row; `in_order` says that they are the steps of a sequence, `reordered` that they are these in another order.
-    `class_token` picks the first class token alone. `of_image` says
-    that the places of a map are the rows and columns of the image, as far as known.
+    `class_token` picks the first class token alone. `of_image` says that the places of a map are the rows and columns
+    of the image, as far as known.
     """
 
     channel_axis: int

@@ -65,7 +65,7 @@ def require_gradients(network: nn.Module, layers: Sequence[str], inputs: Tensor)
                     buffer.copy_(buffers[name])
     for layer, feature in features.items():
         if not any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(feature)):
-            message = (
-                f"layer {layer!r} of {type(network).__name__} has no gradient: a loss on its output teaches nothing"
+            message = f"layer {layer!r} of {type(network).__name__} has no gradient: a loss on its output has no effect"
+            raise InputError(
+                message, "leave out detach, .data and requires_grad = False before it, or name another layer"
             )
-            raise InputError(message, "leave out detach, .data and requires_grad = False before it, or tap another")

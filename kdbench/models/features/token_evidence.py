@@ -1,4 +1,4 @@
-"""What the tokens of a network stand for: class tokens, the cells of a map row by row, or the steps of a sequence."""
+"""The meaning of a network's tokens: class tokens, the cells of a map row by row, or the steps of a sequence."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ _ROUNDING = 1e-4  # of changes of tokens
 class Tokens:
     """Numbers of class tokens at the beginning and the end; the grid of the others, if they are the cells of a map.
 
-    `reordered` says that they are the steps of a sequence in another order, `unclear` that the class tokens of a layer
-    before may be among them.
+    `reordered` says that they are the steps of a sequence in another order, `unclear` that the class tokens of an
+    earlier layer may be among them.
     """
 
     before: int

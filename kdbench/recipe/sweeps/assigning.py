@@ -32,7 +32,7 @@ def assign(node: Any, path: list[str], value: Any, subject: str) -> None:
             node[head] = [node[head]]
         assign(node.setdefault(head, {}), rest, value, subject)
     else:
-        raise InputError(f"{subject}: {head!r} is a key of a plain value", "see docs/recipes.md for the keys")
+        raise InputError(f"{subject}: {head!r} is a key within a plain value", "see docs/recipes.md for the keys")
 
 
 def _indices(items: list[Any], key: str, subject: str) -> list[int]:

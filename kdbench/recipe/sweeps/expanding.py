@@ -81,7 +81,7 @@ def _require_few(entries: Iterable[Mapping[str, Any]]) -> None:
         points = math.prod(len(axis) for axis in values if isinstance(axis, list | tuple))
         total += points * (generations if isinstance(generations, int) else 1)
         if total > MOST_MODELS:
-            raise ValueError(f"sweep: {total:,} models; the most that a recipe may have are {MOST_MODELS:,}")
+            raise ValueError(f"sweep: {total:,} models, but a recipe may have at most {MOST_MODELS:,}")
 
 
 def merged(base: Any, over: Any) -> Any:
@@ -228,7 +228,7 @@ def _generations(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if not isinstance(count, int) or not 1 <= count <= 100:
         raise ValueError(f"generations: give a number from 1 to 100 (given: {count!r})")
     if not entry.get("terms"):
-        raise ValueError("generations: without terms no generation learns from the one before")
+        raise ValueError("generations: without terms, no generation learns from the previous one")
     name = str(entry.get("name", ""))
     teacher = entry.get("teacher")
     for number in range(1, count + 1):

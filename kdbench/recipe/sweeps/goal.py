@@ -124,7 +124,7 @@ def goal_of(text: str) -> Goal:
     if number.declared.higher_is_better != (side == "max"):
         other = "min" if side == "max" else "max"
         better = "higher" if number.declared.higher_is_better else "lower"
-        raise InputError(f"{subject}: {number.metric} is the better the {better} it is", f"write {other} {number}")
+        raise InputError(f"{subject}: {number.metric} improves when it gets {better}", f"write {other} {number}")
     limits = (
         tuple(_limit(part, subject) for part in re.split(r"\s+and\s+|\s*,\s*(?=\S+.*[<>≤≥])", rest[0].strip()))
         if rest
@@ -136,7 +136,7 @@ def goal_of(text: str) -> Goal:
 def _limit(text: str, subject: str) -> Limit:
     parts = re.split(r"\s*(<=|>=|≤|≥|<|>)\s*", text.strip())
     if len(parts) != 3 or not parts[0] or not parts[2]:
-        raise InputError(f"{subject}: {text.strip()!r} is no limit: METRIC <= QUANTITY or METRIC >= QUANTITY", _FORM)
+        raise InputError(f"{subject}: {text.strip()!r} is not a limit: METRIC <= QUANTITY or METRIC >= QUANTITY", _FORM)
     number = _number(parts[0], subject)
     try:
         value = units.parse(parts[2], number.declared.unit)
@@ -156,8 +156,8 @@ def _number(text: str, subject: str) -> Number:
     if declared is None:
         raise InputError(f"{subject}: unknown metric {id_!r}", suggestion(id_, known_metrics()))
     if id_ not in known_metrics():
-        message = f"{subject}: {id_} is computed from the test part, which has to judge what the search chooses"
-        raise InputError(message, f"scores of the validation part are {', '.join(VALIDATED)}; the rest are costs")
+        message = f"{subject}: {id_} is computed from the test part, which a search must not use"
+        raise InputError(message, f"a goal can use the validation scores {', '.join(VALIDATED)} and any cost")
     return Number(id_, match["model"], _axes(match["axes"] or "", subject))
 
 
@@ -166,7 +166,7 @@ def _axes(text: str, subject: str) -> dict[str, str | int]:
     for part in filter(None, re.split(r"[\s,]+", text)):
         key, sign, value = part.partition("=")
         if not sign or not value or key not in _AXES:
-            raise InputError(f"{subject}: {part!r} is no AXIS=VALUE", f"axes: {', '.join(_AXES)}, such as batch=8")
+            raise InputError(f"{subject}: {part!r} is not AXIS=VALUE", f"axes: {', '.join(_AXES)}, such as batch=8")
         axes[key] = int(value) if value.isascii() and value.isdecimal() else value
     return axes
 

@@ -2,7 +2,7 @@
 
 A model depends on an axis if one of its own keys changes along it, or if it learns from, starts from or is a variant of
 a model that does. It is named by the axes that it depends on, as the models of an entry's own `sweep` are. A teacher
-that no axis changes is therefore one model, which all points share, and so is a student that learns from labels alone;
+that no axis changes is therefore one model, which all points share, and so is a student that learns only from labels;
 it is compared with its teacher at the first point.
 """
 
@@ -68,7 +68,7 @@ def swept(content: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Point, ...]
     points = points[len(origin) :]
     for key in values:
         if len(values[key]) > 1 and not any(key in keys for keys in depends.values()):
-            hint = f"each of them has a value of its own: student.*.{key} sets it in all students"
+            hint = f"every student overrides it: student.*.{key} sets it in all students"
             raise InputError(f"axis {key!r} changes no model", hint if key.startswith(("training.", "data.")) else "")
     merged = _merged(points, depends, axes)
     kept = {name for entries in merged.values() for name in (entry["name"] for entry in entries)}

@@ -1,4 +1,4 @@
-"""The `[sweep.search]` table and ranges of values: what a search may choose, and what for."""
+"""The `[sweep.search]` table and ranges of values: the choices of a search, and its goal."""
 
 import math
 import re
@@ -36,9 +36,9 @@ class Range(Value):
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise ValueError("low and high: give finite numbers")
         if not self.low < self.high:
-            raise ValueError(f"low is {self.low:g} and high is {self.high:g}: low has to be the smaller one")
+            raise ValueError(f"low is {self.low:g} and high is {self.high:g}: low must be the smaller one")
         if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError("log: needs low above 0, and no step")
+            raise ValueError("log needs low above 0 and no step")
         if self.step is not None and self.step > self.high - self.low:
             raise ValueError(f"step is {self.step:g}, which is more than the whole range")
         return self
@@ -64,14 +64,14 @@ class Range(Value):
 
 
 Choices = tuple[Any, ...] | Range
-"""What an axis may be: listed values, or a range."""
+"""The values of an axis: a list, or a range."""
 
 
 class Search(Value):
     """How the points of a sweep are chosen: by an optimiser, `trials` of them, for a `goal`.
 
     `prune` ends trainings early whose curves are among the worse (asynchronous successive halving): at `min_epochs`,
-    and at each `reduction` times as many, the best of `reduction` go on.
+    and at each `reduction` times as many, the best 1 / `reduction` of them continue.
 
         [sweep]
         axes = { "terms.0.temperature" = { low = 1, high = 10 }, "model.widths" = [[8, 16], [16, 32]] }

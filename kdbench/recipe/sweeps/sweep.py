@@ -26,7 +26,7 @@ _TABLES = ("training", "data", "teacher", "student", "variant")  # what axes may
 _LEARNING = ("terms", "ce_weight", "cache")  # of a student that learns from a teacher
 _OF_ENTRIES = ("name", "family", "axes", "sweep")
 _SHARED = (
-    "all points share what is measured and the data that they are tested on, so that they compare: "
+    "all points share the [measure] table and the test data, so that they can be compared: "
     "sweep in separate folders, with --set and --out"
 )
 _ELSEWHERE = {
@@ -42,7 +42,7 @@ class Sweep(Value):
     A key of `axes` is one that `--set` takes, such as `training.epochs` or `student.kd.terms.0.temperature`, or a key
     of students, such as `model.widths`: it is set in those that have it in the recipe, or else in all; `terms`,
     `ce_weight` and `cache` in those that learn from a teacher. Keys separated by commas change together. `points` are
-    tables of keys in place of the combinations of `axes`. `seeds` is the number of seeds: those of the recipe, and then
+    tables of keys, instead of the combinations of `axes`. `seeds` is the number of seeds: those of the recipe, and then
     the next numbers. With `search` an optimiser chooses the points, and an axis may be a range of numbers; `points` are
     then those that it has chosen.
 
@@ -80,22 +80,24 @@ class Sweep(Value):
     @classmethod
     def _few(cls, points: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
         if len(points) > MOST_POINTS:
-            raise ValueError(f"{len(points):,} points; the most are {MOST_POINTS:,}")
+            raise ValueError(f"{len(points):,} points, but a sweep may have at most {MOST_POINTS:,}")
         return points
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.search is not None:
             if not self.axes:
-                raise WrongValueError("a search has no axes", "name what it may change, such as " + _RANGE_EXAMPLE)
+                raise WrongValueError(
+                    "a search needs axes", "name the keys that it may change, such as " + _RANGE_EXAMPLE
+                )
             return self
         ranges = [key for key, values in self.axes.items() if isinstance(values, Range)]
         if ranges and not self.points:
             hint = f"add --search optuna --goal GOAL, or list its values: {ranges[0]}=V1,V2"
-            raise WrongValueError(f"axis {ranges[0]!r} is a range, from which only a search chooses", hint)
+            raise WrongValueError(f"axis {ranges[0]!r} is a range, which only a search can use", hint)
         count = math.prod(len(values) for values in self.axes.values() if not isinstance(values, Range))
         if count > MOST_POINTS:
-            raise ValueError(f"{count:,} points; the most are {MOST_POINTS:,}")
+            raise ValueError(f"{count:,} points, but a sweep may have at most {MOST_POINTS:,}")
         return self
 
     @property
@@ -185,11 +187,13 @@ def paths_of(key: str, content: Mapping[str, Any]) -> list[list[str]]:
         raise InputError(f"{subject} is not a key", f"for example {_EXAMPLE}")
     if head in _TABLES:
         if len(parts) < (2 if head in {"training", "data"} else 3):
-            raise InputError(f"{subject} is a whole table", f"name a key of it; of all students: student.*.{key}")
+            raise InputError(f"{subject} is a whole table", f"name a key of it; for all students: student.*.{key}")
         if head == "data" and parts[1] not in Examples.model_fields and parts[1] in Data.model_fields:
-            raise InputError(f"{subject} would give points another data set or split", _SHARED)
+            raise InputError(f"{subject} would give points different data sets or splits", _SHARED)
         if last in _OF_ENTRIES and len(parts) == 3:
-            raise InputError(f"{subject} names a model, which every point does by its values", "name another key")
+            raise InputError(
+                f"{subject} is a name, and kdbench names the models of each point itself", "name another key"
+            )
         return [parts]
     if head in _ELSEWHERE or head in {"analysis", "name", "title", "folder", "plugins", "track", "reported"}:
         raise InputError(f"{subject} is the same for all points", _ELSEWHERE.get(head, _SHARED))

@@ -25,8 +25,8 @@ class Term(WithOptions):
     """One weighted term of a student's objective: a distillation method by name, other keys are its options.
 
     It applies from `from_epoch` (0 is the first) until before `until_epoch`; values below one are shares of all epochs.
-    While a term with `alone` applies, it is the entire objective: labels and other terms do not count, as in the first
-    of two stages.
+    While a term with `alone` applies, it is the entire objective, without labels and other terms, as in the first of
+    two stages.
     """
 
     method: str
@@ -69,21 +69,21 @@ def _latency(value: Any) -> float | str:
         except ValueError as error:
             raise WrongValueError(str(error), hint) from None
         if time_ns <= 0:
-            raise WrongValueError(f"{value!r} is no time above zero", hint)
+            raise WrongValueError(f"{value!r} is not a time above zero", hint)
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise WrongValueError(f"{value!r} is no share above 0 and below 1", hint)
+        raise WrongValueError(f"{value!r} is not a share above 0 and below 1", hint)
     return float(value)
 
 
 class Prune(Value):
-    """Start from another model without a part of its channels, and train on.
+    """Start from another model with a part of its channels removed, and train further.
 
     `of` names that model (default: the first teacher). Channels are removed until at most the share `macs` of its
     multiply-accumulates remains, or until a call of the exported file takes at most `latency`: a share of the source's
-    time, or a time such as "2 ms", on the machine that trains. They are those of the least magnitude among all layers
-    ("global"), or the same share of every layer ("layer"). The number of channels that remains is a multiple of
-    `round_to`, as kernels prefer.
+    time, or a time such as "2 ms", on the machine that trains. The removed channels are those of least magnitude over
+    all layers ("global"), or the same share of every layer ("layer"). The number of remaining channels is a multiple of
+    `round_to`, because kernels are then faster.
     """
 
     of: str | None = None
@@ -113,8 +113,8 @@ class Prune(Value):
 class SubStudents(Value):
     """A student made of `count` networks, trained separately, with a linear head on their concatenated outputs.
 
-    Each part has `features` outputs. `head` overrides the student's `training` for the fused network; `tune` is what
-    is trained of it: the "head" or "all" layers.
+    Each part has `features` outputs. `head` overrides the student's `training` for the fused network; `tune` says what
+    is trained: the "head" or "all" layers.
     """
 
     count: int = Field(default=4, gt=1, le=64)
@@ -151,10 +151,10 @@ class Trained(Value):
     @model_validator(mode="after")
     def _epochs_or_weights(self) -> Self:
         if self.training.epochs == 0 and not self.is_ready:
-            message = f"{self.name!r}: training.epochs has to be greater than 0 where no file of weights is named"
+            message = f"{self.name!r}: training.epochs must be greater than 0 if no file of weights is named"
             raise ValueError(f'{message}; write weights = "FILE", or train it for an epoch or more')
         if self.weights_key is not None and (self.weights is None or is_onnx(self.weights)):
-            raise ValueError(f"{self.name!r}: weights_key names weights in a file of torch's; leave it out")
+            raise ValueError(f"{self.name!r}: weights_key applies only to files that torch saved; leave it out")
         return self
 
     @property
@@ -170,12 +170,12 @@ class TeacherInput(InputSpec):
 
 
 class Teacher(Trained):
-    """A model that teaches students: trained on the labels only, or ready.
+    """A model from which students learn: trained on the labels, or ready.
 
-    A teacher with `weights` is not trained unless its own `training` table sets `epochs`. Its file may also be an
-    ONNX file, without a `model`, which teaches by its logits. `input` describes a ready teacher's input and classes
-    where they differ from the data's. `logits` is a NumPy file of logits in place of a model: such a
-    teacher is not measured.
+    A teacher with `weights` is not trained unless its own `training` table sets `epochs`. Its file may also be an ONNX
+    file, without a `model`; students then learn from its logits. `input` describes a ready teacher's input and classes
+    where they differ from the data's. `logits` is a NumPy file of logits instead of a model; such a teacher is not
+    measured.
     """
 
     input: TeacherInput | None = later(None)
@@ -188,7 +188,7 @@ class Teacher(Trained):
             return value
         for key, stands_alone, model, reason in (
             ("weights", is_onnx(value.get("weights")), _ONNX_MODEL, "an ONNX file holds the whole network"),
-            ("logits", value.get("logits") is not None, _LOGITS_MODEL, "logits stand for a teacher without a network"),
+            ("logits", value.get("logits") is not None, _LOGITS_MODEL, "a teacher with logits needs no network"),
         ):
             if stands_alone and value.get("model") not in (None, model):
                 raise ValueError(f"{key} = {value[key]!r} and model: {reason}; leave model out")
@@ -205,7 +205,7 @@ class Teacher(Trained):
             message = f"teacher {self.name!r}: {what} cannot be trained; leave out its training.epochs"
             raise ValueError(f"{message}, or give its model and a file of weights")
         if self.input is not None and not self.is_ready:
-            message = f"teacher {self.name!r} has an input table, which is for ready teachers"
+            message = f"teacher {self.name!r} has an input table, which applies only to ready teachers"
             raise ValueError(f"{message}: name its weights, and leave out its training.epochs")
         return self
 
@@ -256,7 +256,7 @@ class Student(Trained):
             message = "sub-students start from fresh weights: leave out start or sub_students"
             raise ValueError(f"student {self.name!r}: {message}")
         if self.sub_students is not None and self.quantize is not None:
-            message = "quantize and sub_students, which do not go together: leave out one of them"
+            message = "quantize and sub_students, which cannot be combined: leave out one of them"
             raise ValueError(f"student {self.name!r} has {message}")
         if self.quantize is not None and self.training.freeze:
             message = (
@@ -265,14 +265,14 @@ class Student(Trained):
             raise ValueError(f"student {self.name!r} has {message}")
         for key in ("weights", "start", "sub_students") if self.prune is not None else ():
             if getattr(self, key) is not None:
-                message = f"prune and {key}: what it is pruned from gives it all its weights; leave out one of them"
+                message = f"prune and {key}: its weights come from the model that is pruned; leave out one of them"
                 raise ValueError(f"student {self.name!r} has {message}")
         self._check_weights()
         return self
 
     def _check_weights(self) -> None:
         if self.sub_students is not None and self.sub_students.head.epochs == 0:
-            raise ValueError(f"student {self.name!r}: sub_students.head.epochs is 0: its head would stay untrained")
+            raise ValueError(f"student {self.name!r}: sub_students.head.epochs is 0: its head would remain untrained")
         if self.weights is None:
             return
         if is_onnx(self.weights):
@@ -284,4 +284,4 @@ class Student(Trained):
                 raise ValueError(f"student {self.name!r} starts from weights and has {key}: leave out one of them")
         if self.is_ready and (self.terms or self.quantize is not None):
             key = "terms" if self.terms else "quantize"
-            raise ValueError(f"student {self.name!r} has {key} and training.epochs 0: give it epochs to learn in")
+            raise ValueError(f"student {self.name!r} has {key} and training.epochs 0: it needs epochs to train")

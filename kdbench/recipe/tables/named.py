@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class WithOptions(BaseModel):
-    """A table whose further keys are the options of what it names, which validates them."""
+    """A table whose further keys are options of the named entry, which validates them."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

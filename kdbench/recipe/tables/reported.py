@@ -1,4 +1,4 @@
-"""The `[[reported]]` tables: numbers that a study reports, for the report to put this run's numbers beside."""
+"""The `[[reported]]` tables: numbers that a study reports, with which the report compares this run's numbers."""
 
 from collections.abc import Collection
 from typing import Any, Self
@@ -15,10 +15,10 @@ from kdbench.validation import Value
 class Reported(Value):
     """A number of a study: the `value` of a `metric` of the recipe's `model`, and where the study states it.
 
-    `metric` is one of a model or of its pair with its teacher. With `minus`, another model, the number is a difference,
-    the model's value less that one's: in percentage points for a share, else in the metric's unit. `value` may be a
-    text with a unit, such as "93.1 %" or "1.2 points", and becomes a number. `about` says what the study did
-    otherwise.
+    `metric` is one of a model or of its pair with its teacher. With `minus` (another model), the number is the
+    difference of the two models' values: in percentage points for a share, otherwise in the metric's unit. `value` may
+    be a text with a unit, such as "93.1 %" or "1.2 points", and becomes a number. `about` says what the study did
+    differently.
 
         [[reported]]
         model = "student-kd"

@@ -1,6 +1,6 @@
 """The `training` tables: duration, optimiser, schedule, average of the weights, precision and device.
 
-Keys declared with `later` are in no hash while they are unused, so that earlier trainings stay valid.
+Unused keys that are declared with `later` are not part of any hash, so that earlier trainings stay valid.
 """
 
 from collections.abc import Iterator, Mapping
@@ -87,9 +87,9 @@ class Training(Value):
     epoch, or of the best on the validation split (never the test set). `accumulate` batches make one update of the
     weights. `class_weights`, one per class, weigh the cross-entropy with the labels; "balanced" ones are n / (C · n_c),
     for n training samples, n_c of them of the class, and C classes. With `ema` the moving average of the weights is
-    validated and kept. `freeze` names modules, by path or glob, that stay as they are.
-    `precision`, `channels_last` and `compile` may be `auto` (see kdbench.distill.training.devices); `devices`,
-    `num_nodes` and `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
+    validated and kept. `freeze` names modules, by path or glob, whose weights do not change. `precision`,
+    `channels_last` and `compile` may be `auto` (see kdbench.distill.training.devices); `devices`, `num_nodes` and
+    `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
     """
 
     epochs: int = Field(default=10, ge=0, le=MOST)

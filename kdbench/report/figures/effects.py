@@ -32,8 +32,8 @@ def axis_effects(record: RunRecord) -> Drawing | None:
             row[0].set_ylabel(score.axis)
             row[0].set_title(short(family.family.name), loc="left")
     caption = (
-        "Each point is the mean over all models with that value, the other axes weighing alike; bars are intervals "
-        "over the seeds. Panels of a row have one scale: the steepest axis matters most."
+        "Each point is the mean over all models with that value, with equal weights for other axes; bars are intervals "
+        "over the seeds. Panels of a row have the same scale: the steepest axis matters most."
     )
     return Drawing.of(figure, "axis_effects", "Along each axis", caption)
 

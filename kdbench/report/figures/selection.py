@@ -1,4 +1,4 @@
-"""Which models a figure shows where there are many: no more than can be distinguished, the most relevant first."""
+"""The models that a figure shows if there are many: as many as can be distinguished, the most relevant first."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -14,10 +14,10 @@ MOST_CURVES = len(COLOURS) * len(DASHES)
 """Models that differ in colour or dashes."""
 
 FEW_CURVES = MOST_CURVES // 2
-"""Models that are easy to tell apart: as many are shown where there are too many for all of them."""
+"""The number of models that are easy to distinguish: this many are shown if there are too many for all."""
 
 MOST_ROWS = 40
-"""Models that have a row each on a figure of about a page."""
+"""The number of models that each have a row in a figure of about a page."""
 
 _T = TypeVar("_T")
 

@@ -22,7 +22,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @FORMATS.register("cyclonedx")
 def write(content: Content, folder: Path) -> list[Path]:
-    """Write `bom.cdx.json` and return its path; raises InputError without cyclonedx-python-lib."""
+    """Write a bill of materials of all models, `bom.cdx.json`; raises InputError without cyclonedx-python-lib."""
     path = folder / _FILE
     storage.write_text(path, bom(content))
     return [path]

@@ -38,7 +38,7 @@ _LONG = 32  # characters from which a name may be broken
 
 @FORMATS.register("html")
 def write(content: Content, folder: Path) -> list[Path]:
-    """Write `report.html` or `report-STYLE.html` and return its path."""
+    """Write one self-contained page, `report.html` or `report-STYLE.html`."""
     path = folder / f"{content.stem}.html"
     storage.write_text(path, render(content))
     return [path]

@@ -24,7 +24,10 @@ _ORDERS = {"NCHW": "image", "NHWC": "image"}
 
 @FORMATS.register("hub-card")
 def write(content: Content, folder: Path) -> list[Path]:
-    """Write `hub-cards/MODEL.md` for each model and return the paths; raises InputError without huggingface_hub."""
+    """Write a README for the Hugging Face Hub for each model, `hub-cards/MODEL.md`.
+
+    Raises InputError without huggingface_hub.
+    """
     cards = storage.make_folder(folder / "hub-cards")
     paths = []
     for group in model_groups(content.host):

@@ -16,7 +16,7 @@ _FILTERS = {
 
 @FORMATS.register("md")
 def write(content: Content, folder: Path) -> list[Path]:
-    """Write `report.md` or `report-STYLE.md`, and `figures/*.svg`, and return their paths."""
+    """Write `report.md` or `report-STYLE.md`, and its `figures/*.svg`."""
     drawings = content.drawings
     figures = storage.make_folder(folder / "figures") if drawings else folder
     paths = [folder / f"{content.stem}.md", *(figures / f"{drawing.name}.svg" for drawing in drawings)]

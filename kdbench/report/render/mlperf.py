@@ -1,7 +1,7 @@
 """A table in the columns of MLCommons' inference summaries: a row for each model and scenario.
 
-It serves to put numbers beside published ones in one spreadsheet. It is no submission: the rules of MLPerf on models,
-data, run length and audits do not apply to it.
+It serves to compare numbers with published ones in one spreadsheet. It is not a submission: it does not follow MLPerf's
+rules on models, data, run length and audits.
 """
 
 import csv
@@ -34,7 +34,7 @@ _SCENARIOS = (
 
 @FORMATS.register("mlperf")
 def write(content: Content, folder: Path) -> list[Path]:
-    """Write `mlperf.csv` and return its path."""
+    """Write results in the columns of MLPerf's summaries, `mlperf.csv`."""
     storage.write_text(folder / _FILE, table(content.host))
     return [folder / _FILE]
 

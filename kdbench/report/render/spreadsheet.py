@@ -1,4 +1,4 @@
-"""Fields of CSV that a spreadsheet shows as they are, on one line, and never calculates."""
+"""CSV fields that a spreadsheet shows unchanged, on one line, and never evaluates as formulas."""
 
 import re
 

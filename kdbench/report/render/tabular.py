@@ -27,7 +27,7 @@ _LAYER = ("run", "model", "position", "layer", "operator", "macs", "time_ns", "t
 
 @FORMATS.register("csv")
 def write_csv(content: Content, folder: Path) -> list[Path]:
-    """Write `report.csv`, and `layers.csv` where layers were profiled, or the style's tables; return their paths."""
+    """Write `report.csv`, and `layers.csv` if layers were profiled, or the tables of the style."""
     record = content.record
     if content.style is None:
         texts = {"report.csv": record_csv(record), **({"layers.csv": layers_csv(record)} if record.layers else {})}
@@ -42,7 +42,7 @@ def write_csv(content: Content, folder: Path) -> list[Path]:
 
 @FORMATS.register("json")
 def write_json(content: Content, folder: Path) -> list[Path]:
-    """Write `report.json` or `report-STYLE.json` and return its path."""
+    """Write the record as `report.json`, or the tables of a style as `report-STYLE.json`."""
     path = folder / f"{content.stem}.json"
     if content.style is None:
         content.record.write(path)

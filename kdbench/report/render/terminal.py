@@ -1,4 +1,4 @@
-"""What a run prints on the terminal when it is done: summary, ratios and warnings, as wide as the terminal allows."""
+"""The terminal output at the end of a run: summary, ratios and warnings, as wide as the terminal allows."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal

@@ -18,7 +18,7 @@ Figure = Callable[[RunRecord], Drawing | None]
 
 @dataclass(frozen=True)
 class Layout:
-    """What a study shows: its tables, and the figures that go with them, drawn only on demand.
+    """The tables of a study and the figures that belong to them, drawn only on demand.
 
     `after` names the study: authors and title.
     """
@@ -29,7 +29,7 @@ class Layout:
 
 
 Style = Callable[[RunRecord], Layout]
-"""Lays a record out. Raises InputError, with a hint at what to run, for a record that has nothing to show in it."""
+"""Lays out a record. Raises InputError, with a hint at what to run, for a record without the study's numbers."""
 
 STYLES: Registry[Style] = Registry("report style", package="kdbench.report.styles", group="kdbench.report_styles")
 

@@ -14,7 +14,7 @@ _YES_NO = {True: "Y", False: "N", None: "–"}
 
 @STYLES.register("teachers")
 def teachers(record: RunRecord) -> Layout:
-    """Teachers and the student they teach, then accuracy by teacher and settings (after Roset, Thomas, Lisboa)."""
+    """Teachers and their student, then accuracy by teacher and settings (after Roset, Thomas, Lisboa)."""
     students = [group for group in model_groups(record) if group.role == "student"]
     if not any(map(is_distilled, students)):
         raise InputError(

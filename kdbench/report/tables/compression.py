@@ -1,7 +1,7 @@
 """How compressed variants were made, how much of them runs in integers, and which of their layers are noisy.
 
-What a method tells of its file stands in the card's `facts`, which may come from anywhere: what has another form than
-kdbench's methods write is left out.
+A method's facts about its file are in the card's `facts`. The card may come from anywhere, so facts in another form
+than that of kdbench's methods are omitted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,9 @@ _WORST = 5  # layers of each variant
 _MOST_NAMED = 3
 _NOTES = {
     "integer_share": "Integer kernels: share of the multiply–accumulates that this machine's CPU computes in integers.",
-    "snr_db": "Answer: ratio of signal to noise of the answer on calibration samples, against the source.",
-    "zero_share": "Zeros: share of the weights that are zero: smaller once compressed, and no faster.",
-    "held_out": "Held-out drop: top-1 lost on labelled samples that nothing was calibrated on, in points.",
+    "snr_db": "Answer: signal-to-noise ratio of the output on calibration samples, relative to the source.",
+    "zero_share": "Zeros: share of the weights that are zero. The file is smaller only if compressed, and not faster.",
+    "held_out": "Held-out drop: top-1 lost on labelled samples that were not used for calibration, in points.",
 }
 
 

@@ -1,4 +1,4 @@
-"""What devices measured, beside the host: the devices, latencies, speed-ups, start-up, memory and energy."""
+"""The measurements of devices compared with the host's: latencies, speed-ups, start-up, memory and energy."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ def devices(record: RunRecord) -> Table:
         texts = (machine, str(host.get("os") or "unknown"), str(host.get("python") or "unknown"), runtime)
         measured = device.created if device.complete else f"{device.created} (interrupted)"
         rows.append(Row((Text(device.name, code=True), *map(Text, texts), Text(measured))))
-    note = "Each ran the run's own files from a bundle, by the host's protocol, after its outputs had been compared."
+    note = "Each device ran the files of the run, by the host's protocol, after a comparison of its outputs."
     return finished("Devices", words(*_FACTS), rows, [note])
 
 

@@ -50,9 +50,9 @@ def _notes(families: tuple[FamilyEffects, ...]) -> list[str]:
         return []
     notes = [
         (
-            "The mean at a value is over all points with it, so that the other axes weigh alike; the effect is its "
-            "distance from the mean of the axis. Intervals are Student-t intervals over the seeds; with one seed there "
-            "are none."
+            "The mean for a value is over all points with it, with equal weights for the values of other axes. The "
+            "effect is its difference from the mean over the axis. Intervals are Student-t intervals over the seeds; "
+            "with one seed there are none."
         )
     ]
     for family in families:
@@ -61,6 +61,6 @@ def _notes(families: tuple[FamilyEffects, ...]) -> list[str]:
         if shares:
             notes.append(
                 f"Of the variation between the points of `{family.family.name}`: {', '.join(shares)}, and "
-                f"{100 * max(rest, 0):.0f} % is how axes act together, and chance."
+                f"{100 * max(rest, 0):.0f} % from interactions of axes, and from chance."
             )
     return notes

@@ -1,4 +1,4 @@
-"""How far the predictions of a regression are from the targets and from the teacher's predictions."""
+"""The errors of a regression's predictions with respect to the targets and to the teacher's predictions."""
 
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from kdbench.results.records.index import once_per_record
 _MOST_TARGETS = 6  # with a column each; the record has all
 _NOTE = (
     "Errors on the test samples, in the unit of the targets (MSE: its square); means over the components of a target. "
-    "R² is 1 less the MSE's share of the targets' variance: 0 for the mean as the only prediction. MSE to "
+    "R² is 1 minus the ratio of the MSE to the targets' variance: 0 if the mean were the only prediction. MSE to "
     "teacher: between the predictions of a student and its teacher."
 )
 _TRAIN = " Train: on samples that the model was trained on, with the targets of its training, their noise included."

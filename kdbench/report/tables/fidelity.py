@@ -17,7 +17,7 @@ _RELATIVE = metrics_in("fidelity")  # to a teacher
 _NOTES: Mapping[str, str] = {
     "agreement": "Agreement: share of samples on which student and teacher predict the same class.",
     "predictive_kl": "KL: KL(teacher‖student) in nats at temperature 1.",
-    "standardized_kl": "KL, standardized: KL of the logits less their mean, divided by their standard deviation.",
+    "standardized_kl": "KL, standardized: KL of the logits minus their mean, divided by their standard deviation.",
     "logit_spearman": "Rank correlation: Spearman's, between the student's and the teacher's logits of a sample.",
     "loss": "Loss: cross-entropy with the labels, in nats.",
 }
@@ -26,7 +26,7 @@ _COUNTS = metrics_in("mismatches")
 _MISMATCH = (
     "A mismatch is a sample whose label the teacher and exactly one of the two students predict, where that student "
     "has the larger KL(teacher‖student). `of` counts the samples that exactly one student predicts correctly. Fixed: "
-    "with standardized logits it is no mismatch. Made: it is a mismatch only with standardized logits."
+    "with standardized logits it is not a mismatch. Made: it is a mismatch only with standardized logits."
 )
 _EXAMPLES = 4
 _EXAMPLE = ("predictive_kl", "standardized_kl", "logit_spearman")

@@ -1,4 +1,4 @@
-"""What each model changes against the one it is compared with, sample by sample: flips, worst class, calibration."""
+"""Each model compared sample by sample with its reference: flips, worst class, calibration."""
 
 from dataclasses import replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""The front: which models are worth their cost, which ones others dominate, and each model against its reference."""
+"""The Pareto front: the models on it, the dominated models, and each model compared with its reference."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,9 +14,9 @@ from kdbench.results.records import Axes, RunRecord
 ON_FRONT = Text("on the front")
 _IN_FULL = 12  # models with a reference that all get a sentence; of more, those on a front
 _NOTE = (
-    "Dominated: another model costs no more and scores no worse, judged by the values; it may be chosen only for "
-    "another reason. Not settled: the intervals do not show that the two differ in what is named, and another run may "
-    "turn it around. Where two models were compared side by side, the interval of that comparison counts."
+    "Dominated: by the values, another model costs no more and scores no worse. Not settled: the intervals do not show "
+    "that the two models differ in the named quantity, and another run may reverse their order. If two models were "
+    "compared side by side, the interval of that comparison is used."
 )
 
 

@@ -1,4 +1,4 @@
-"""The planes of score against latency, size and energy: where each model is, and which others dominate it there."""
+"""The planes of score against latency, size and energy: each model's position, and the models that dominate it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Dominated:
-    """By which model, its label, another one is dominated; `unsettled` names what the intervals leave open."""
+    """The label of the model that dominates another one; `unsettled` names what the intervals leave open."""
 
     by: str
     unsettled: tuple[str, ...]

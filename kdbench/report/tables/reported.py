@@ -1,4 +1,4 @@
-"""A study's own numbers beside this run's: theirs, ours with its interval, and whether they agree."""
+"""A study's numbers compared with this run's: theirs, ours with its interval, and whether they agree."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from kdbench.results.records import Interval, RunRecord, difference
 _HEADS = {"Model": False, "Metric": False, "Reported": True, "This run": True, "Agrees": False, "Source": False}
 _NOTE = (
     "Agrees: the reported number is within this run's interval. Reported numbers have no interval, and the study may "
-    "have trained otherwise: what is known of that is in the last column."
+    "have trained differently: the last column says what is known about that."
 )
 
 

@@ -1,4 +1,4 @@
-"""The same models in several runtimes: how fast they are in each, and what they answer there."""
+"""The same models in several runtimes: their speed in each, and their changed answers."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -77,11 +77,11 @@ def _changed(record: RunRecord, group: ModelGroup, axes: Axes) -> Cell:
 def _notes(record: RunRecord, at: Sequence[Axes], columns: Mapping[str, object]) -> list[str]:
     common = format_axes(common_axes(at, [*columns]), ". All at ")
     times = (
-        "p50 is the median time of a call, as the runtime's own interface is called. A session has a process for each "
+        "p50 is the median time of one call of the runtime's own interface. A session has one process for each "
         "runtime, one after the other on the same cores, and gives one ratio of medians; the interval is over sessions"
         f"{common}."
     )
-    answers = "Changed answers: test samples whose class is another one than in onnxruntime."
+    answers = "Changed answers: test samples whose predicted class differs from that in onnxruntime."
     return [times, *([answers] if has_metric(record, _CHANGED) else [])]
 
 

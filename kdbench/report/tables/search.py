@@ -66,8 +66,8 @@ def search_sentence(record: RunRecord) -> str:
     if best.outcome == "MARGINAL":
         open_ = sum(point.outcome == "MARGINAL" for point in points)
         return (
-            f"{begin}, none is shown to be within the limits. Of {open_} the intervals leave it open; the best of them "
-            f"is `{label}`: {score}. A longer measurement may settle it."
+            f"{begin}, none is shown to be within the limits. For {open_}, the intervals leave it open; the best of "
+            f"them is `{label}`: {score}. A longer measurement may settle it."
         )
     missed = ", ".join(_missed(found, best))
     return f"{begin}, none is within the limits. The nearest is `{label}`: {score}; {missed}."
@@ -82,8 +82,8 @@ def _missed(found: SearchSummary, point: SearchPoint) -> Iterator[str]:
 def _notes(found: SearchSummary) -> Iterator[str]:
     if found.metric in _VALIDATED:
         yield (
-            "The search saw scores of the validation part only. The best of many is flattered by chance there; its "
-            "score on the test part is not."
+            "The search saw scores of the validation part only. The best of many trials benefits from chance "
+            "there; its score on the test part does not."
         )
     if found.limits:
         yield "A point is within a limit where the whole interval is; not settled: where the interval straddles it."

@@ -101,7 +101,7 @@ def variants(record: RunRecord) -> Table:
     def against(metric: str, axes: Axes | None = None) -> Field:
         def cell(group: ModelGroup, _: Axes) -> Number:
             teacher = behind[group.label]
-            assert teacher is not None, "models without a teacher behind them have no row"
+            assert teacher is not None, "models without a teacher have no row"
             return number(record, group, metric, axes, teacher=teacher.ids)
 
         return Field(column(metric), cell)
@@ -115,7 +115,7 @@ def variants(record: RunRecord) -> Table:
         *(against(metric) for metric in ("size_ratio", "macs_ratio")),
         *(scored if drop == "top1_drop" else []),
     ]
-    notes = ["Against the teacher of the model that a variant was made of, which limits `…_vs_teacher` are about."]
+    notes = ["Each variant against the teacher of its source; limits `…_vs_teacher` use these numbers."]
     return model_table("Variant against teacher", with_teacher, fields, notes, name="Variant")
 
 

@@ -1,4 +1,4 @@
-"""A model and its reference in words: what it saves, and what it loses for that."""
+"""A model compared with its reference in words: its savings and its losses."""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -12,7 +12,7 @@ _CODE_SPAN = re.compile(r"(`[^`]+`)")
 _SPECIAL = re.compile(
     r"""
       (?P<markup> [\\`*<~]
-                | (?<!\w)_ | _(?!\w)    # inside a word it is no emphasis, at its edge it may be
+                | (?<!\w)_ | _(?!\w)    # inside a word it is not emphasis, at its edge it may be
                 | \](?=[(:\[])          # "](" and "]:" would turn an interval into a link
                 | &(?=\#?\w+;) )
     | (?P<space> [ ](?=\#+$) )          # a heading may end in "#"

@@ -1,4 +1,4 @@
-"""A record in one paragraph: what a reader may conclude from it, and what not."""
+"""A record in one paragraph: what a reader can and cannot conclude from it."""
 
 import math
 from collections import Counter
@@ -44,7 +44,7 @@ def _counts(groups: list[ModelGroup], students: list[ModelGroup], references: in
     numbers = ((teachers, "teacher"), (others, "student"), (variants, "compressed variant"))
     kinds = [f"{count} {kind}{'' if count == 1 else 's'}" for count, kind in numbers if count]
     listed = f"{', '.join(kinds[:-1])} and {kinds[-1]}"
-    return f"{listed}: each variant is compared with the model that it was made of."
+    return f"{listed}: each variant is compared with the model from which it was made."
 
 
 def _reference(record: RunRecord, group: ModelGroup) -> str:

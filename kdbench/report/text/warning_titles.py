@@ -1,4 +1,4 @@
-"""What the code of a warning means, as a title of a few words; its message has the particulars."""
+"""The meaning of a warning's code, as a title of a few words; its message has the details."""
 
 _TITLES = {
     "batch_dependent": "answers that depend on the batch",
@@ -14,11 +14,11 @@ _TITLES = {
     "device_kernels": "quantized layers that ran in floating point",
     "device_memory": "more memory than the target allows",
     "device_parity": "outputs that differ from the host's",
-    "fixed_batch": "a batch that is fixed in fact",
+    "fixed_batch": "a declared dynamic batch that does not work",
     "flat_input": "flat inputs",
     "governor": "a clock that varies with the load",
     "governor_unknown": "an unknown frequency governor",
-    "hot": "a device that was hot already",
+    "hot": "a device that was already hot",
     "incomplete": "an interrupted measurement",
     "kernels": "layers without a kernel for their format",
     "little_memory": "little free memory",
@@ -47,7 +47,7 @@ _TITLES = {
     "unknown_preprocessing": "unknown preprocessing",
     "unstable": "unstable times",
     "virtual_machine": "a virtual machine",
-    "weights": "weights that no file gave",
+    "weights": "weights that come from no file",
 }
 
 

@@ -1,4 +1,4 @@
-"""Every metric: its unit, direction, formula and flags, declared once. Tables, gates and plots ask here.
+"""Every metric: its unit, direction, formula and flags, declared once. Tables, gates and plots read them here.
 
 Only values belong here, and functions that look them up; imports nothing of kdbench but `units` and `errors`.
 Everything that holds, judges or shows numbers imports it.

@@ -1,4 +1,4 @@
-"""Metrics of what a model costs to run: time, memory, arithmetic and bytes."""
+"""Metrics of the cost of running a model: time, memory, arithmetic and bytes."""
 
 from functools import partial
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What is declared of every metric: the flags that tables, gates, histories and tests ask for."""
+"""The declaration of a metric: the flags that tables, gates, histories and tests use."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Metric:
     - `hardware_dependent`: another machine gives another number, such as a time; otherwise the number is a property of
       the model file.
     - `repeatability`: by what share of itself a number without an interval may differ in another run. 0 for a counted
-      number; None where a number without an interval proves nothing.
+      number; None if a number without an interval decides nothing.
     - `run_to_run`: the standard deviation between runs on one machine that is not visible within a run, as a share.
     - `scored`: computed from predictions on a data set, so another test set or another training seed changes it.
     - `versus_teacher`: the limit relative to the teacher that a target may set: a drop in points, or a ratio.

@@ -1,7 +1,7 @@
 """Results from devices in a record: numbers with the axis `device`, and the views of a record from one machine.
 
-A view is a record of one machine: tables, verdicts and comparisons, which expect that, take a view. What belongs to the
-files, such as an accuracy, is in every view; times, memory and energies are those of its machine.
+A view is a record of one machine: tables, verdicts and comparisons, which expect that, take a view. Numbers of the
+files, such as accuracies, are in every view; times, memory and energies are those of its machine.
 """
 
 from collections.abc import Iterable, Sequence

@@ -46,11 +46,11 @@ class Diagnostic(Value):
 
 
 class DeviceRun(Value):
-    """What a device measured of a run's models: where, how, and what makes it unreliable.
+    """A device's measurements of a run's models: where, how, and what makes them unreliable.
 
-    Its numbers have the axis `device`, whose value is `name`. `target` is the one that its bundle was made for;
-    `bundle` and `result` are the SHA-256 of the bundle's manifest and of the result, which holds the raw samples.
-    A measurement that was interrupted is not `complete`.
+    Its numbers have the axis `device`, whose value is `name`. `target` is the one for which its bundle was made;
+    `bundle` and `result` are the SHA-256 of the bundle's manifest and of the result, which holds the raw samples. A
+    measurement that was interrupted is not `complete`.
     """
 
     name: Id

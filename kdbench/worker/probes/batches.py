@@ -71,5 +71,5 @@ def _differing(first: NDArray[np.generic], other: NDArray[np.generic]) -> int:
     if one.shape != two.shape:  # rows of classes' numbers are as long as the largest number
         return int(best.sum())
     finite = np.abs(one)[np.isfinite(one)]
-    far = np.abs(one - two) > _TOLERANCE * (finite.max() if finite.size else 0.0)  # NaN is no difference
+    far = np.abs(one - two) > _TOLERANCE * (finite.max() if finite.size else 0.0)  # NaN is not a difference
     return int((best | far.any(axis=1)).sum())

@@ -1,4 +1,4 @@
-"""The start of a fresh process, up to its full speed: importing, loading, the first call, later calls.
+"""The start of a fresh process up to full speed: importing, loading, the first call, later calls.
 
 Files may be in the page cache. Every call has the same input, so that their times compare.
 

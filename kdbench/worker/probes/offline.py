@@ -1,4 +1,4 @@
-"""How far it pays to enlarge each model's batch.
+"""The batch up to which each model's throughput grows.
 
 The times of this process are not results. All models stay loaded, as in the sessions that measure, so that memory that
 suffices here suffices there.

@@ -1,9 +1,9 @@
-"""Sustained load: calls without a pause for minutes, the models taking turns, beside the machine's heat and clock.
+"""Sustained load: calls without a pause for minutes, the models taking turns, with the machine's temperature and clock.
 
-A line a block goes to the job's file `lines` at once, so that an interruption keeps what is done: the seconds since the
-beginning, the model's position, the number of calls, their median, mean and longest time in ns, the temperature in °C
-and the clock in kHz (null where the machine does not show it). The models share one state of heat, so their order at
-its end is that of this machine under load.
+A line a block goes to the job's file `lines` at once, so that an interruption keeps the results so far: the seconds
+since the beginning, the model's position, the number of calls, their median, mean and longest time in ns, the
+temperature in °C and the clock in kHz (null where the machine does not show it). The models share one thermal state, so
+their order at the end is that of this machine under load.
 
 Result: `blocks`, their number, and `errors` (id to reason; then nothing else).
 """

@@ -57,7 +57,7 @@ class RemoteModel(Protocol):
 
 @runtime_checkable
 class Described(Protocol):
-    """A loaded model that says what it needs where it is deployed."""
+    """A loaded model that reports the resources that it needs when deployed."""
 
     def properties(self) -> Mapping[str, float]:
         """Return numbers by name, such as `arena_bytes`."""

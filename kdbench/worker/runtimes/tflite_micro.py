@@ -1,7 +1,7 @@
 """The same model as a .tflite file in the interpreter for microcontrollers, on this machine: answers and memory.
 
 numpy and tflite_micro only: it runs in the measuring process. Its kernels are the portable ones, so their times on this
-machine say nothing of a microcontroller, and none are measured. The arena, the memory that is planned for activations
+machine do not apply to a microcontroller, and none are measured. The arena, the memory that is planned for activations
 and the interpreter's own structures, is counted with 64-bit pointers: an upper estimate for a microcontroller.
 """
 

@@ -1,4 +1,4 @@
-"""What goes into a .tflite file and what comes out: channels last, and integers of a scale. numpy only."""
+"""Inputs and outputs of a .tflite file: channels last, and integers with a scale. numpy only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fitted(
     if not (np.issubdtype(dtype, np.integer) and np.issubdtype(arranged.dtype, np.floating)):
         return arranged.astype(dtype, copy=False)
     if not scale:
-        raise ValueError(f"its .tflite file takes {dtype} and does not say of which scale")
+        raise ValueError(f"its .tflite file takes {dtype} but does not state their scale")
     limits = np.iinfo(dtype)
     rounded: NDArray[np.generic] = np.clip(np.rint(arranged / scale) + zero_point, limits.min, limits.max).astype(dtype)
     return rounded

@@ -1,7 +1,7 @@
 """The network that a file was exported from, compiled by `torch.compile` in its default mode, one graph a shape.
 
-The first call of a shape compiles: that is warm-up. A network that cannot be compiled as one graph is an error, and
-so is a shape too many: neither is quietly run as it stands.
+The first call of a shape compiles: that is warm-up. A network that cannot be compiled as one graph is an error, and so
+is a shape too many: neither runs silently without compilation.
 """
 
 import torch

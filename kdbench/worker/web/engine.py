@@ -23,8 +23,8 @@ _LOOK_S = 1.0
 _START_S = 60
 _LONGEST_FOLDER = 40
 _BINARY = "ort-wasm-simd-threaded.wasm"
-_STEP_SHARE = 0.01  # of the time that is read off the clock, the most that a step of it may be
-# A pipe for debugging that nobody writes to: the browser ends when this process does, however that ends.
+_STEP_SHARE = 0.01  # the largest step of the clock, as a share of the measured time
+# A debugging pipe without a writer: the browser ends when this process ends, however that happens.
 _WITH_PIPE = ("/bin/sh", "-c", 'exec "$0" "$@" 3<&0 4>&1')
 _CHROMIUM = (
     "--headless=new",
@@ -97,7 +97,7 @@ class Engine:
         if not answer["simd"]:
             raise ProviderError(f"{answer['engine']} has no SIMD in WebAssembly", "install a newer one")
         if isolated and not answer["isolated"]:
-            raise ProviderError("the page is not isolated, so that it has one thread and a coarse clock", "")
+            raise ProviderError("the page is not isolated, so it has only one thread and a coarse clock", "")
 
     def ask(
         self, request: Mapping[str, Any], content: bytes = b"", limit_s: float | None = None

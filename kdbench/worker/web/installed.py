@@ -54,6 +54,6 @@ def program_path(program: str) -> str:
     named = os.environ.get(variable)
     found = next(filter(None, map(shutil.which, [named] if named else names)), None)
     if found is None:
-        message = f"{variable} names {named}, which is no program" if named else f"{names[0]} is not installed"
+        message = f"{variable} names {named}, which is not a program" if named else f"{names[0]} is not installed"
         raise InputError(message, f"{hint}, or name the program in {variable}")
     return found

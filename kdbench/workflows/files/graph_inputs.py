@@ -1,4 +1,4 @@
-"""What a model's graph says of its input: whether it takes pixels, as integers or floats, or quantized values."""
+"""The kind of a model's input according to its graph: pixels, as integers or floats, or quantized values."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which kernels this machine has for compressed files: the share that runs in integers, and what that leaves slow."""
+"""The kernels of this machine for compressed files: the share that runs in integers, and layers that stay slow."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -25,7 +25,7 @@ def kernel_findings(models: Iterable[BenchModel], config: Measure) -> Findings:
         if model.refusal is not None or not (card.variant or card.bits or model.facts.quantized):
             continue
         if config.provider != "cpu":
-            reason = f"kernels are read for the provider cpu alone, not for {config.provider}"
+            reason = f"kernels are read only for the provider cpu, not for {config.provider}"
             measurements.append(missing(model.id, "integer_share", reason, source=_SOURCE))
             continue
         try:
@@ -68,7 +68,7 @@ def few_bits(id_: str, bits: Bits, kernels: Kernels) -> Diagnostic:
         message=f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its "
         "first and last layer) are kept as 8-bit integers; onnxruntime's CPU kernels compute "
         f"{len(kernels.integer)} of {len(kernels.layers)} layers in integers, the others in float32",
-        remedy="read its size and times as those of 8-bit weights in this runtime: hardware made for its bits may "
+        remedy="its size and times are those of 8-bit weights in this runtime: hardware that supports its bits may "
         "need less",
         model=id_,
     )

@@ -1,4 +1,4 @@
-"""A model file of unknown origin as a model to measure: what is known of its input, and the images brought to it."""
+"""A model file of unknown origin as a model to measure: information about its input, and images in that form."""
 
 import re
 from collections.abc import Iterator
@@ -236,7 +236,7 @@ def _require_batch_axis(facts: ModelFacts, path: Path) -> None:
     """Raise InputError for a file whose output has another number of rows than its input: it has no batch axis."""
     rows, samples = (facts.output.shape or (None,))[0], facts.fixed_batch
     if rows is not None and samples is not None and rows != samples:
-        message = f"{path} maps {samples} inputs to {rows} outputs: its first axis is no batch"
+        message = f"{path} maps {samples} inputs to {rows} outputs: its first axis is not the batch"
         raise InputError(message, "export it with a batch axis in front, such as 1x3x32x32")
 
 
@@ -277,7 +277,7 @@ def _unused_options(
     known_by = ", ".join(source for source in by_source if source) or "the model itself"
     options = ", ".join(f"--{key.replace('_', '-')}" for key in unused)
     do = "do" if len(unused) > 1 else "does"
-    message = f"{options} {do} not apply to {id_}: {known_by} says otherwise"
+    message = f"{options} {do} not apply to {id_}: {known_by} gives other values"
     remedy = f"to override it, name the model: {options.partition(',')[0]} {id_}=…"
     return (Diagnostic(code="preprocessing", message=message, remedy=remedy, model=id_),)
 

@@ -31,7 +31,7 @@ def published(name: str) -> InputSpec:
         raise InputError(f"torchvision has no weights called {name!r}", _EXAMPLE) from None
     preset = weights.transforms()
     if not hasattr(preset, "crop_size"):
-        raise InputError(f"{name} are no weights of an image classifier", _EXAMPLE)
+        raise InputError(f"{name} are not weights of an image classifier", _EXAMPLE)
     crop = tuple(preset.crop_size)
     return InputSpec(
         scale=255.0,

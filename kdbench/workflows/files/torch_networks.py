@@ -52,7 +52,7 @@ def unweighted(networks: Sequence[TorchNetwork]) -> tuple[Diagnostic, ...]:
         Diagnostic(
             code="weights",
             message=f"{network.id} has the weights that {network.factory} gave it: no file of weights was named",
-            remedy="if it does not load its own, name them: --weights FILE",
+            remedy="if that does not load trained weights, name them: --weights FILE",
             model=network.id,
         )
         for network in networks
@@ -123,7 +123,7 @@ def export_networks(
             if parity.is_finite:
                 difference = f"{parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
                 reason = f"its ONNX file differs from the network by {difference}"
-            hint = "export it yourself, and find where they differ"
+            hint = "export it yourself, and find where the outputs differ"
             raise KdbenchError(f"{network.id} is not measured: {reason}", hint)
         yield path
 
@@ -197,11 +197,11 @@ def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | No
             continue
         _require_logits(answer, network)
         if _answered(logits, candidate[:3])[1] is not None:
-            raise InputError(f"{network.id} takes batches of one size only", _FREE_BATCH)
+            raise InputError(f"{network.id} takes only batches of one size", _FREE_BATCH)
         export_onnx(logits, tuple(candidate.shape[1:]), path, candidate.dtype)
         return check_parity(logits, path, candidate)
     if any(_answered(logits, candidate[:1])[1] is None for candidate in layouts_of(samples, spec)):
-        raise InputError(f"{network.id} takes one image at a time, and fails on two", _FREE_BATCH)
+        raise InputError(f"{network.id} takes one image at a time and fails on two", _FREE_BATCH)
     hint = f"if the size of the images is wrong: --size, --resize, --crop or --colour {network.id}=…"
     raise InputError(f"{network.id} fails on inputs of {'; of '.join(refusals)}", hint)
 
@@ -239,14 +239,12 @@ def _logits(network: "nn.Module") -> "nn.Module":
 def _require_logits(answer: Any, network: TorchNetwork) -> None:
     import torch
 
-    hint = "write a factory that wraps it and returns the logits alone: (batch, classes)"
+    hint = "write a function that wraps it and returns only the logits: (batch, classes)"
     if not isinstance(answer, torch.Tensor):
         keys = f" with {', '.join(map(str, answer))}" if isinstance(answer, dict) else ""
         raise InputError(f"{network.id} returns a {type(answer).__name__}{keys}, not logits", hint)
     if len(answer) != 2 or math.prod(answer.shape[1:]) != max(answer.shape[1:], default=0):
-        raise InputError(
-            f"{network.id} answers 2 images with {_shape(answer, with_batch=True)}, not (2, classes)", hint
-        )
+        raise InputError(f"{network.id} returns {_shape(answer, with_batch=True)} for 2 images, not (2, classes)", hint)
 
 
 def unknown_facts() -> ModelFacts:

@@ -105,7 +105,7 @@ def held_out_of(
 def require_top1(samples: "Split", data: str) -> None:
     """Raise InputError for samples of a regression where an accuracy is asked for."""
     if samples.labels.ndim > 1:
-        message = f"max_drop is in points of top-1, and {data} is a regression, which has none"
+        message = f"max_drop is in points of top-1, but {data} is a regression, which has no top-1"
         raise InputError(message, "set min_snr_db instead, or leave it out")
 
 
@@ -162,7 +162,7 @@ def make_variant(
     with storage.replacing(target) as part:
         outcome = one.compress(source, part)
         card = _card(variant, outcome, model, part, identity)
-        card.write(card_path(target))  # first: a file without a card would be somebody else's
+        card.write(card_path(target))  # first: a file without a card would count as foreign
     return Made(target, card, False, target.stat().st_size, source.facts.size_bytes, outcome.warnings)
 
 
@@ -190,11 +190,11 @@ def _kept(target: Path, variant: Variant) -> ModelCard | None:
     card = ModelCard.read(file) if file.exists() else None
     hint = "choose another --out or --name, or move it away"
     if card is not None and card.variant is None:
-        raise InputError(f"{file} is the card of a model that is no variant", hint)
+        raise InputError(f"{file} is the card of a model that is not a variant", hint)
     if not target.exists():
         return None
     if card is None or card.variant is None:
-        raise InputError(f"{target} exists, and kdbench did not make it by compression", hint)
+        raise InputError(f"{target} exists, but kdbench did not make it by compression", hint)
     if card.sha256 != storage.sha256(target):
         raise InputError(f"{target} was changed after it was made: its card describes another file", hint)
     if card.variant.key == variant.key:
@@ -204,7 +204,7 @@ def _kept(target: Path, variant: Variant) -> ModelCard | None:
     old, new = card.variant.model_dump(mode="json"), variant.model_dump(mode="json")
     keys = [key for key in _NAMES if old.get(key) != new.get(key)]
     differing = ", ".join(_NAMES[key] for key in keys) or "preprocessing or revision of the method"
-    raise InputError(f"{target} was made in another way ({differing})", hint)
+    raise InputError(f"{target} was made differently ({differing})", hint)
 
 
 _NAMES = {

@@ -2,10 +2,10 @@
 
 A training that reaches a rung, an epoch, goes on if its best score so far is among the best 1/η of all trainings that
 have reached that rung (Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, algorithm 2). It
-does not wait for others, and nothing has to run for it but itself: any process that sees the folder can decide.
+does not wait for others and needs no server: any process that sees the folder can decide.
 
-Trials beyond a limit do not count, or the large models would end the small ones that the search is for. Where there are
-limits, trials count that are known to meet them, and those that were pruned.
+Trials outside a limit do not count; otherwise large models would end the small ones that the search is for. Where there
+are limits, trials count that are known to meet them, and those that were pruned.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ class PrunedError(Exception):
     """A training that was ended early, after `epoch`."""
 
     def __init__(self, epoch: int, best: float, needed: float) -> None:
-        super().__init__(f"pruned after {epoch} epochs: {best:.4g}, and going on took {needed:.4g}")
+        super().__init__(f"pruned after {epoch} epochs: {best:.4g}; to continue it needed {needed:.4g}")
         self.epoch = epoch
 
 
@@ -44,9 +44,9 @@ def first_rung(search: Search, epochs: int) -> int:
 
 
 def goes_on(own: float, others: Sequence[float], reduction: int, *, highest: bool) -> float | None:
-    """Return None where a score is among the best 1/`reduction` at its rung, else the score that it needs.
+    """Return None if a score is among the best 1/`reduction` at its rung, otherwise the score that it needs.
 
-    Fewer than `reduction` all go on.
+    If there are fewer than `reduction`, all continue.
     """
     ranked = sorted((own, *others), reverse=highest)
     if len(ranked) < reduction:
@@ -57,7 +57,7 @@ def goes_on(own: float, others: Sequence[float], reduction: int, *, highest: boo
 
 @dataclass
 class Halving:
-    """Receives the curve of one training, as a `CurveLog`; raises PrunedError where it is to end.
+    """Receives the curve of one training, as a `CurveLog`; raises PrunedError if it must end.
 
     `number` is its trial's, `place` which of the trial's seeds it trains; `limited` is whether the goal has limits.
     """
@@ -111,9 +111,10 @@ class Halving:
 
 
 def pruning_of(search: Search, number: int, place: int, epochs: int) -> dict[str, Any] | None:
-    """Return what the message of a training says of its pruning; None where it is not pruned.
+    """Return the pruning settings in the message of a training; None if it is not pruned.
 
-    The first trial is not: others are measured beside its models. Nor are trainings for a goal that is no score.
+    The first trial is never pruned, because others are measured together with its models. Trainings for a goal other
+    than a score are not pruned either.
     """
     goal = goal_of(search.goal)
     if not search.prune or number == 0 or not goal.number.is_score:

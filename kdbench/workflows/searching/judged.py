@@ -1,7 +1,7 @@
-"""What a trial came to: the numbers that its goal names, and whether they meet the limits.
+"""The outcome of a trial: the numbers that its goal names, and whether they meet the limits.
 
-The optimiser hears the values themselves. What a person is told is judged as everywhere: a limit is met where the whole
-interval meets it.
+The optimiser gets the values themselves. For people, the usual rule applies: a limit is met if the whole interval meets
+it.
 """
 
 import math

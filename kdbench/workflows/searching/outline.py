@@ -1,4 +1,4 @@
-"""What a search is going to do, told before it starts."""
+"""The plan of a search, shown before it starts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class SearchOutline:
         yield f"search: {self.trials} trials{seeds}{done}; {self.at_once} at once"
         yield f"goal: {self.goal}"
         yield f"axes: {'; '.join(f'{key} {_text(choices)}' for key, choices in self.axes.items())}"
-        less = ", less where trials are pruned" if self.prune else ""
+        less = ", less if trials are pruned" if self.prune else ""
         yield f"about {units.duration(self.left_s)}{less}"
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which model of a recipe a search is about, and what its goal's names stand for at a trial."""
+"""The model of a recipe that a search optimises, and the models that its goal's names mean in a trial."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
     trained = {entry.name for entries in (recipe.teacher, recipe.student) for entry in entries}
     for number in goal.numbers:
         if number.is_score and dict(zip(point.entries, point.models, strict=True))[number.model or name] not in trained:
-            hint = "a variant is scored on the test part alone: name the model that it is made of; limit its costs"
+            hint = "a variant is scored only on the test part: name its source, and limit the variant's costs"
             raise InputError(f"goal {str(goal)!r}: {number.model or name} has no validation score", hint)
     return name
 
@@ -40,7 +40,7 @@ def _changed(goal: Goal, recipe: Recipe, point: Point) -> str:
     )
     if len(names) > 1:
         message = f"goal {str(goal)!r}: the axes change {', '.join(names)}"
-        raise InputError(message, f"say which one counts: {goal.side} {goal.number} of {names[0]}")
+        raise InputError(message, f"name one of them: {goal.side} {goal.number} of {names[0]}")
     return names[0]
 
 

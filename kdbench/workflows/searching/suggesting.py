@@ -1,7 +1,7 @@
 """The values of a search's next trial, by Optuna: a function of the trials before it, which keeps nothing.
 
-The tree-structured Parzen estimator (Bergstra et al. 2011) with constraints is told of every trial anew, and its random
-numbers depend on the trial's number alone. A search that is resumed therefore chooses as one that never ended.
+The tree-structured Parzen estimator (Bergstra et al. 2011) with constraints gets every trial again, and its random
+numbers depend only on the trial's number. A resumed search therefore chooses like an uninterrupted one.
 """
 
 import json
@@ -26,10 +26,10 @@ _TRIES = 20  # for values that were not tried yet
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial as the optimiser hears of it.
+    """A trial as the optimiser sees it.
 
     `score` is the goal's number, None while it runs, and where it `failed`. `excess` is how far each limit is exceeded,
-    empty where nobody knows. A pruned trial has the `epochs` that it took, and the score that it had by then.
+    empty if unknown. A pruned trial has the `epochs` that it took, and the score that it had by then.
     """
 
     values: Mapping[str, Any]

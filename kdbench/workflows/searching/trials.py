@@ -46,7 +46,7 @@ class Trials:
         return self.folder.path / FOLDER / f"{number:05}.json"
 
     def write(self, trial: Trial) -> None:
-        """Write a trial, in place of what was known of it."""
+        """Write a trial, replacing its earlier state."""
         storage.make_folder(self.path(0).parent)
         storage.write_json(self.path(trial.number), asdict(trial))
 
@@ -59,7 +59,7 @@ class Trials:
         except TypeError:
             trial = Trial(-1, {})
         if trial.number != number or not isinstance(trial.values, dict):
-            hint = "delete it and resume: other values take its place, and what is trained stays"
+            hint = "delete it and resume: the search chooses other values, and finished trainings are kept"
             raise InputError(f"{path} is not a trial of this search", hint)
         return trial
 

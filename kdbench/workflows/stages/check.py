@@ -130,14 +130,15 @@ def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) 
         require_same_shape(network, networks.quantized_like(networks.fresh(start, run_data.dataset), job))
     elif form_of(start, run_data) is not None:
         message = f"student {job.entry.name!r} is pruned from {start.entry.name!r}, whose input or classes differ"
-        hint = "fine-tune a student from its weights first (weights = FILE), and prune that one"
+        hint = "first fine-tune a student from its weights (weights = FILE), then prune that student"
         raise InputError(f"{message} from the data's", hint)
 
 
 def require_fast_enough(job: Job, recipe: Recipe, run_data: RunData) -> None:
     """Raise InputError for a network that no pruning makes as fast as the recipe asks for, on this machine.
 
-    One that is pruned from a network which is itself pruned so is not tried: nobody knows yet how large that is.
+    A network that is pruned from another one with a `latency` is not tried, because the size of that one is not known
+    yet.
     """
     options, dataset = options_of(job), run_data.dataset
     if options is None or options.latency is None or job.start is None:
@@ -165,7 +166,7 @@ def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | No
         return
     name = entry.model.name
     if facts is None and not models.takes_tokens(name):
-        message = f"{entry.name}: model {name!r} takes numbers, and the inputs are token ids"
+        message = f"{entry.name}: model {name!r} takes numbers, but the inputs are token ids"
         raise InputError(message, 'use gru or lstm with a vocabulary; data.layout = "vectors" makes them numbers')
     parts = (part for part in (run_data.train, run_data.validation, dataset.test) if part is not None)
     needed = 1 + max(int(part.inputs.max()) for part in parts)

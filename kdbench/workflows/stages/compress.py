@@ -38,8 +38,8 @@ def compression_plan(recipe: Recipe, run_data: RunData) -> tuple[Step, ...]:
     for step in steps:
         source = methods.get(step.variant.of)
         if source is not None and not source.leaves_float32:
-            message = f"variant {step.variant.name!r} is of {step.variant.of!r}, which is compressed already"
-            raise InputError(message, "name in of the teacher or student that it was made of")
+            message = f"variant {step.variant.name!r} is of {step.variant.of!r}, which is already compressed"
+            raise InputError(message, "in `of`, name the teacher or student from which it was made")
     return steps
 
 

@@ -1,4 +1,4 @@
-"""Exports while the next network trains: one process, which the run starts first and ends before it measures.
+"""Exports while the next network trains, in one process that the run starts first and ends before it measures.
 
 The exporter's libraries take seconds to load, and every file takes seconds to write, all on one core. Where the
 trainings leave a core free, that costs a run no time. `workers.export` is the process; no torch is imported here.
@@ -44,13 +44,13 @@ class ExportAhead:
         self._send({"job": job})
 
     def is_awaited(self, job: str) -> bool:
-        """Return whether somebody asked for the export of a job, and no answer has been read."""
+        """Return whether the export of a job was requested and its answer was not read yet."""
         return self._process is not None and job in self._asked and job not in self._written
 
     def written(self, job: str) -> dict[str, Any] | None:
         """Wait for the export of a job; return what `kdbench.workflows.stages.export.Written` holds.
 
-        None if nobody asked for it, or it failed: the caller exports it, and meets the error if there is one.
+        None if it was not requested or failed: the caller then exports it, and gets the error if there is one.
         """
         if job not in self._asked:
             return None
@@ -64,7 +64,7 @@ class ExportAhead:
         return self._written.get(job) or None
 
     def end(self) -> None:
-        """End the process, whatever it is doing: nothing else may run while something is timed."""
+        """End the process in any state: nothing else may run while something is timed."""
         process, self._process = self._process, None
         if process is None:
             return

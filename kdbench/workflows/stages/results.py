@@ -109,7 +109,7 @@ def write_results(record: RunRecord, samples: Samples, folder: RunFolder, target
     """Write samples, record, the verdict on each target, and the reports (Markdown and HTML); return the results."""
     write_samples(folder.samples, samples)
     record.write(folder.record)
-    # A model that fails on the data gets no verdict: what is left of its numbers could pass.
+    # A model that fails on the data gets no verdict: its remaining numbers could pass.
     verdicts = () if failure_of(record) else tuple(judge(record, target) for target in targets)
     write_verdicts(verdicts, folder)
     report.write(report.Content(record, verdicts, samples), folder.path, ("md", "html"))

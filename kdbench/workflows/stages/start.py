@@ -33,7 +33,7 @@ from kdbench.workflows.study.user_code import (
 )
 
 Loses = Callable[["CheckedRun", Recipe, RunFolder], bool]
-"""Returns whether a run would lose the results of an earlier recipe in a folder; may raise InputError with what."""
+"""Returns whether a run would lose the results of an earlier recipe in a folder; may raise InputError."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ def report_on_rank_zero() -> Iterator[None]:
 def require_single_process() -> None:
     """Raise InputError where torchrun or srun started several processes: they would disturb the measurement."""
     if world_size() > 1:
-        message = f"{world_size()} processes were started together, but measuring needs the machine for itself"
+        message = f"{world_size()} processes were started together, but only one process may measure on the machine"
         hint = "train with `kdbench train RECIPE --out DIR`, then measure with `kdbench run RECIPE --out DIR --resume`"
         raise InputError(message, hint)
 
@@ -155,7 +155,7 @@ def _open_folder(
         if name != recipe.name:
             raise InputError(f"{folder.path} holds a run of the recipe {name!r}, not {recipe.name!r}", hint)
         if folder.record.exists() and loses(checked, recipe_from(earlier, str(folder.marker)), folder):
-            raise InputError(f"{folder.path} holds a finished run under other settings, which would be lost", hint)
+            raise InputError(f"{folder.path} holds a finished run with other settings, which would be lost", hint)
     storage.make_folder(folder.path / "models")
     progress.folder(folder.path)
     storage.write_json(folder.marker, recipe.resolved())

@@ -179,7 +179,7 @@ def train_one(
     except Exception as error:
         if not plugins.is_users(error):
             raise
-        message = f"{job.id}: the code that it uses failed while it trained: {plugins.describe_failure(error)}"
+        message = f"{job.id}: its code failed during the training: {plugins.describe_failure(error)}"
         raise InputError(message, plugins.place(error)) from error
 
 

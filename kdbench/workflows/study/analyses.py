@@ -58,7 +58,7 @@ class Independents:
                     self._first.setdefault(key, job)
 
     def of(self, job: Job) -> Job | None:
-        """Return the one with a job's network and seed; None for a job that learns from nobody, or without any.
+        """Return the student with a job's network and seed; None if there is none, or if the job has no teacher.
 
         If there are several, return the first with the most in common: initial weights, then training images, then
         teacher.

@@ -1,4 +1,4 @@
-"""Files that models start from: their content hashes, and the weights that they give a network."""
+"""Files of initial weights: their content hashes, and loading them into a network."""
 
 import functools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a pruned network lost, written beside its checkpoint so that the network can be built again."""
+"""The channels removed from a pruned network, written next to its checkpoint so that the network can be built again."""
 
 import copy
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def _chosen(network: nn.Module, example: Tensor, options: Prune, name: str, key:
     if options.latency is None:
         done = pruning.prune(network, example, options, name)
     elif timing.first is not None:
-        share = _read(timing.first).macs_share * (1 + 1e-9)  # as many MACs again are no more
+        share = _read(timing.first).macs_share * (1 + 1e-9)  # as many MACs again are not more
         done = pruning.prune(network, example, _to_macs(options, share), name)
     else:
         result = search(network, example, options, name, timing.config, timing.run_data, timing.progress)

@@ -1,7 +1,7 @@
 """Pruning until calls are fast enough: the largest network whose exported file meets a goal, timed on this machine.
 
-Pruning passes through some sixty networks of fewer and fewer channels. The more channels go, the shorter the calls, so
-half of the networks that are left is ruled out by each timing: six or so find the largest that meets the goal.
+Pruning gives about sixty networks with fewer and fewer channels. The fewer channels, the shorter the calls, so each
+timing rules out half of the remaining networks: about six timings find the largest that meets the goal.
 """
 
 import copy
@@ -123,7 +123,7 @@ def _require_met(times: PairTimes, options: Prune, name: str) -> None:
     least = f"{times.share + 0.05:.2f}" if options.latency_share is not None else f'"{units.time(1.1 * times.time_ns)}"'
     message = f"student {name!r}: prune.latency is {options.latency}, and a call takes {of_source}"
     hint = f"set prune.latency = {least} or more, or prune a model whose layers take more of the time"
-    raise InputError(f"{message}, where every layer that can be pruned has lost all it may", hint)
+    raise InputError(f"{message}, even if every layer is pruned as far as possible", hint)
 
 
 def _cannot_be_smaller(name: str) -> InputError:

@@ -62,7 +62,7 @@ def stored_teacher(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
     assert teacher.logits is not None, "only a teacher of logits is an array"
     augment, name = job.entry.data.augment, job.entry.name
     if augment.mixes or augment.distinct_views > 1 or augment.transform is not None:
-        message = f"student {name!r} sees changed images, and {teacher.entry.name!r} has logits of unchanged ones"
+        message = f"student {name!r} uses changed images, but {teacher.entry.name!r} has logits of unchanged ones"
         raise InputError(message, f'set student.{name}.data.augment = "none"')
     samples = run_data.part_of(job.entry.data).split.samples
     total = len(run_data.train) + len(run_data.validation)
@@ -82,7 +82,7 @@ def is_cached(entry: Trained, terms: Sequence[ScheduledTerm], training: Training
     if entry.cache == "on":
         if obstacle is None:
             return True
-        message = f"student {entry.name!r} asks for cached logits, but {obstacle}"
+        message = f"student {entry.name!r} has cache on, but {obstacle}"
         raise InputError(message, 'choose cache = "auto" or "off"')
     epochs = sum(any(term.is_active(epoch) for term in teacher_terms) for epoch in range(training.last_epoch))
     return obstacle is None and (slot_count(entry.data.augment) or 0) <= epochs
@@ -101,7 +101,7 @@ def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) ->
         views = f"{augment.distinct_views} views, too many to cache"
         return f"its images come in {views}; data.augment.views = 16 shows each in 16"
     if any(term.method.teacher_layers for term in teacher_terms):
-        return "a term needs the teacher's features, and only logits are cached"
+        return "a term needs the teacher's features, but only logits are cached"
     return None
 
 

@@ -55,7 +55,7 @@ def require_known_everywhere(
             if not _is_importable(use, recipe):
                 message = f"{use.kind} {use.name!r} comes from {use.module}, which other processes cannot import"
                 hint = (
-                    'write it to a file and name that in the recipe: plugins = ["mynets.py"]; or train in one process'
+                    'write it to a file, and name that in the recipe: plugins = ["mynets.py"]; or train in one process'
                 )
                 raise InputError(f"{job.entry.name}: {message}", hint)
 
@@ -81,7 +81,9 @@ def read_code(folder: RunFolder) -> Code:
         listed = _SOURCES.validate_python(content)
     except ValidationError as error:
         message = f"{folder.code} is not a list of sources: {problem(error).message}"
-        raise InputError(message, "delete it and resume: what depends on these sources is trained again") from error
+        raise InputError(
+            message, "delete it and resume: models that depend on these sources are trained again"
+        ) from error
     return {
         name: {Source(source, sha256): Path(file) if file else None for source, sha256, file in sources}
         for name, sources in listed.items()
@@ -99,7 +101,7 @@ def planned_job(recipe: Recipe, job_id: str, folder: RunFolder) -> Job:
         for source, file in code.get(name, {}).items():
             if file is not None and (not file.is_file() or storage.sha256(file) != source.sha256):
                 message = f"{job_id}: {source.name} changed since the run started"
-                raise InputError(message, "continue with --resume, which trains what depends on it again")
+                raise InputError(message, "continue with --resume, which trains again the models that depend on it")
     return job
 
 

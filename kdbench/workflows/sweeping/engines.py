@@ -1,4 +1,4 @@
-"""The engines by name: what `--on` takes."""
+"""The engines by name, for `--on`."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def connected(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
             yield lambda planned: engine_of(tasks_of(planned))
         return
     if measure_on is not None:
-        message = f"--measure-on {measure_on} chooses nodes of a cluster, and --on {on} measures on this machine"
+        message = f"--measure-on {measure_on} selects nodes of a cluster, but --on {on} measures on this machine"
         raise InputError(message, "leave it out, or name the cluster: --on auto or ray://HOST:PORT")
     here: dict[str, EngineOf] = {"local": _processes, "inline": lambda _: Inline(perform)}
     yield here[on]

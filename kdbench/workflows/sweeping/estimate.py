@@ -1,4 +1,4 @@
-"""What a sweep will cost: the seconds of each training, from a few steps of its network, and of each measurement."""
+"""The estimated cost of a sweep: seconds of each training, from a few steps of its network, and of each measurement."""
 
 import statistics
 import time

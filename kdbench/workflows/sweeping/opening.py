@@ -97,6 +97,8 @@ def _loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> b
     lost = [job.id for job in plan(earlier) if job.id in landed and job.key(earlier, data) not in keys]
     if lost:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        message = f"{folder.path} has results of {lost[0]}{more}, which this sweep leaves out"
-        raise InputError(message, "name all values again: what is done is kept; or choose another folder with --out")
+        message = f"{folder.path} has results of {lost[0]}{more}, which this sweep does not include"
+        raise InputError(
+            message, "name all values again (finished results are kept), or choose another folder with --out"
+        )
     return False

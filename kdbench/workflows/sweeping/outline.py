@@ -1,4 +1,4 @@
-"""What a sweep is going to do, told before it starts: points, trainings, what they share, and what it will cost."""
+"""The plan of a sweep, shown before it starts: points, trainings, shared models, and estimated cost."""
 
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -76,7 +76,7 @@ def outline(
     run_data: RunData,
     at_once: int,
 ) -> Outline:
-    """Return what is told of a plan with these `tasks`; `done` are those whose results stand."""
+    """Return the outline of a plan with these `tasks`; `done` are those with existing results."""
     uses = Counter(name for point in plan.points for name in point.models)
     kept = [job for job in plan.jobs if keeps_logits(job)]
     tables = {

@@ -1,8 +1,8 @@
 """The plan of a sweep: its trainings, and which models are measured together.
 
 Models at one place of the axes are one part. With the first seed they are timed, in sessions that they share with their
-teachers and with one reference that every such part has: numbers of different parts compare through it. With the other
-seeds they are scored, as a seed changes no time.
+teachers and with one reference that every such part has: it makes numbers of different parts comparable. With the other
+seeds they are only scored, because a seed changes no time.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A search as tasks of a sweep: a trial is planned as a point, and the next one is chosen when one has ended."""
+"""A search as tasks of a sweep: each trial is a point, and the next one is chosen when one has ended."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -68,7 +68,7 @@ class SearchTasks:
         return [self.trials[n] for n in sorted(self.trials) if not self.trials[n].ended_early]
 
     def begin(self, known: Iterable[Trial]) -> None:
-        """Queue the known trials, of which most results stand, and as many new ones as fit."""
+        """Queue the known trials, most of which have results, and as many new ones as fit."""
         for trial in known:
             self.trials[trial.number] = trial
             if trial.ended_early:
@@ -141,7 +141,7 @@ class SearchTasks:
         return tasks
 
     def _planned(self, trial: Trial) -> tuple[Planned, SweptRecipe]:
-        """Plan a trial's point beside those that its numbers may depend on: the first, or all if labels-only differ."""
+        """Plan a trial's point with those that its numbers may depend on: the first, or all if labels-only differ."""
         first, others = self.planned, [other for other in self.landed if other.number < trial.number]
         beside = others if independents_change(first.recipe) else others[:1]
         swept = self.swept.at([*(other.values for other in beside), trial.values])

@@ -1,4 +1,4 @@
-"""What of a sweep stands in its folder already: trainings with their exported files, and measured parts.
+"""The finished results in a sweep's folder: trainings with their exported files, and measured parts.
 
 Everything is found by what it depends on and not by its name. A training has its key, a part the hashes of its files
 and of how they are measured. What a longer sweep calls otherwise (`student` is `student-seed0` among several seeds) is
@@ -39,7 +39,7 @@ def write_export(job: Job, key: str, written: Written, folder: RunFolder) -> Non
 
 
 def standing_export(job: Job, key: str, folder: RunFolder) -> Written | None:
-    """Return what is known of a job's model file, if it is there and of the training `key`; else None."""
+    """Return what is known of a job's model file, if it exists and belongs to the training `key`; otherwise None."""
     content, path = _export(job.id, folder), folder.model(job.id)
     if content.get("key") != key or not path.exists() or storage.sha256(path) != content.get("sha256"):
         return None

@@ -39,7 +39,7 @@ from kdbench.workflows.sweeping.standing import EXPORT, PARTS, PartFolder, stand
 
 Message = Mapping[str, Any]
 
-BESIDE_OTHERS = Unmetered("trained beside others, whose joules a meter would count as well")
+BESIDE_OTHERS = Unmetered("trained while others trained, whose energy a meter would include")
 
 _loaded: dict[str, RunData] = {}  # the data of this process's last task
 

@@ -58,7 +58,7 @@ def with_reference(planned: Planned, folder: RunFolder) -> Planned:
 
 
 def tasks_of(planned: Planned) -> list[Task]:
-    """Return the tasks of a sweep: a training each job, then what is measured."""
+    """Return the tasks of a sweep: one training per job, then the measurements."""
     sweep_plan, measure = planned.plan, planned.recipe.measure
     tasks, metered = [], has_meter(measure)
     for job in sweep_plan.jobs:
@@ -84,7 +84,7 @@ def _takes(job: Job, threads: int) -> tuple[int, int]:
 
 
 def done_tasks(planned: Planned, folder: RunFolder) -> set[str]:
-    """Return the tasks whose results stand in a folder, under whatever names."""
+    """Return the tasks whose results exist in a folder, under any names."""
     names, plan, keys = renamed(planned.keys, folder), planned.plan, planned.keys
     done = {
         job.id
@@ -125,7 +125,7 @@ class Work:
         self._metered = metered
 
     def prepare(self, task: Task) -> Message | Fault | None:
-        """Return the message of a task; None where its result stands."""
+        """Return the message of a task; None if its result exists."""
         plan, threads = self.planned.plan, self.planned.threads
         if task.kind == "train":
             job = plan.by_id[task.id]

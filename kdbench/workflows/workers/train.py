@@ -49,7 +49,7 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
         run_data = load_run_data(recipe)
         if content not in {"", run_data.content}:
             message = f"{job_id}: {recipe.data.name!r} gives other data in each process"
-            raise InputError(message, "let it return the same arrays each time: seed its random numbers")
+            raise InputError(message, "it must return the same arrays each time: seed its random numbers")
         job = planned_job(recipe, job_id, folder)
         progress = JsonProgress() if processes.first else Silent()
         with storage.explained(folder.path):
@@ -60,7 +60,7 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
     except RuntimeError as error:
         if (waited := waited_in_vain(error)) is None:
             raise
-        _write({"error": {"type": "KdbenchError", "message": waited, "hint": "see whether one of them hangs"}})
+        _write({"error": {"type": "KdbenchError", "message": waited, "hint": "check whether one of them hangs"}})
         return KdbenchError.exit_code
     distributed.destroy_process_group()
     return 0

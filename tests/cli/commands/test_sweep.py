@@ -123,7 +123,7 @@ def test_a_wrong_sweep_is_explained_before_anything_starts(run_cli, pipeline, re
         (["--goal", "max topp1"], "did you mean 'top1'"),
         (["--goal", "max top1 where latency_p50_ns <= 2 MB"], "'MB' does not fit here"),
         (["--goal", "max top1", "--trials", "0"], "--trials"),
-        ([], "only a search chooses"),
+        ([], "only a search can use"),
     ],
 )
 def test_what_cannot_be_searched_is_the_users_to_change(run_cli, pipeline, recipe, options, words):

@@ -69,7 +69,7 @@ def test_of_unequal_numbers_of_stages_the_more_are_spread_evenly(deep_is):
 @pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
-        ({"student_layers": ["first"]}, "1 layers of the student and 2 of the teacher", "as many paths each"),
+        ({"student_layers": ["first"]}, "1 layers of the student and 2 of the teacher", "the same number of paths"),
         ({"student_layers": ["first", "head"]}, "'head' of TinyNet gives vectors or maps of one cell", "larger maps"),
         ({"student_layers": ["first", "third"]}, "no layer 'third'", "its layers: first, second"),
         ({"student_layers": "first"}, "student_layers", "options: attention_weight, student_layers"),

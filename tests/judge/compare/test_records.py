@@ -117,7 +117,7 @@ def test_what_the_machine_did_between_two_runs_cancels():
     comparison = compare(*both(1000.0, 1400.0, 5.0, 5.0))
     assert {row.outcome for row in comparison.rows} == {"same"}
     assert comparison.overall == "same"
-    assert "the machine was in another state" in comparison.notes[0]
+    assert "the state of the machine differed" in comparison.notes[0]
     assert only(comparison, model="teacher").way == "anchored"
 
 
@@ -396,7 +396,7 @@ def test_estimated_energy_gates_only_where_it_is_asked_for():
         measured("student", "size_bytes", 1000), measured("student", "energy_j", 0.1, axes=AT, evidence="estimated")
     )
     assert compare(of, of).overall == "same"
-    assert compare(of, of).notes == ("energy_j is estimated, and gates nothing",)
+    assert compare(of, of).notes == ("energy_j is estimated, and decides nothing",)
     assert compare(of, of, metrics=["energy_j"]).overall == "inconclusive"
 
 

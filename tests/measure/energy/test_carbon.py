@@ -33,7 +33,7 @@ def test_codes_are_read_in_any_case():
 
 @pytest.mark.parametrize(("country", "code"), [("Germany", "DEU"), ("turkey", "TUR"), ("South Korea", "KOR")])
 def test_the_name_of_a_country_comes_with_its_code(country, code):
-    with pytest.raises(InputError, match="is no three-letter country code") as error:
+    with pytest.raises(InputError, match="is not a three-letter country code") as error:
         carbon_intensity(country)
     assert error.value.hint == f"did you mean '{code}'?"
 

@@ -186,7 +186,7 @@ def sessions(*medians):
 @pytest.mark.parametrize(
     ("medians", "output"),
     [
-        ((500e3, 560e3, 501e3, 502e3, 562e3), "sessions are of two kinds: medians of 501 µs in 3 and 561 µs in 2"),
+        ((500e3, 560e3, 501e3, 502e3, 562e3), "sessions fall into two groups: medians of 501 µs in 3 and 561 µs in 2"),
         ((500e3, 560e3, 501e3, 502e3, 503e3), None),  # one odd session is no kind
         ((500e3, 560e3, 501e3, 562e3), None),  # too few to tell
         ((500e3, 515e3, 501e3, 502e3, 516e3), None),  # 3 % apart

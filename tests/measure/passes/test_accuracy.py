@@ -163,7 +163,7 @@ def test_mismatches_with_a_broken_model_have_its_reason(evaluated, tiny, bench_m
 def test_without_a_test_set_there_is_a_reason_for_everything(evaluated, tiny, bench_model):
     bench_models = [bench_model(tiny("t"), data=False), bench_model(tiny("s"), teacher="t", data=False)]
     results, _ = evaluated(bench_models, None)
-    assert {m.reason for m in results.values()} == {"no test data was given"}
+    assert {m.reason for m in results.values()} == {"no test data was named"}
     assert {metric for id_, metric in results if id_ == "s"} >= {"ece", "class_top1", "logit_spearman", "top1"}
 
 

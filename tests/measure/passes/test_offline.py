@@ -103,7 +103,7 @@ def test_the_largest_is_the_best_batchs_with_its_interval(tiny, bench_model, fin
     assert best.value == at_two.value == pytest.approx(2e9 / 1095)
     assert best.axes == AT
     assert best.interval == at_two.interval
-    assert best.source.endswith("batch 2 of 1 to 4; larger batches gained nothing")
+    assert best.source.endswith("batch 2 of 1 to 4; larger batches gave no higher throughput")
     assert not results.warnings
 
 
@@ -121,7 +121,7 @@ def test_the_ratio_is_of_the_same_sessions_each_at_its_own_best_batch(tiny, benc
 @pytest.mark.parametrize(
     ("ended", "says", "remedy"),
     [
-        ("memory", "batch 4 might take more memory than is safe", "fewer models at a time"),
+        ("memory", "batch 4 might need more memory than is safe", "fewer models at a time"),
         ("budget", "the budget was too short for batch 4", "--budget"),
         ("fault", "batch 4 failed: bad alloc", "if it ran out of memory"),
     ],

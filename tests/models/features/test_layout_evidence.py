@@ -245,7 +245,7 @@ def test_a_class_token_of_an_earlier_stage_is_left_out_beside_its_map():
 
 
 def test_tokens_among_which_may_be_a_class_token_are_refused():
-    with pytest.raises(InputError, match="class tokens of a layer before may be among its tokens") as caught:
+    with pytest.raises(InputError, match="its tokens may include class tokens of an earlier layer") as caught:
         layout(Pooling(mixed=True).eval(), "second")
     assert 'student_layout = "NLC"' in caught.value.hint
     assert layout(Pooling(mixed=True).eval(), "second", stated="NLC").before == 0

@@ -78,8 +78,8 @@ def test_many_axes_make_a_name_that_is_short_enough_and_its_own():
 @pytest.mark.parametrize(
     ("axes", "search", "words"),
     [
-        (["terms.0.temperature=1..10"], None, "only a search chooses"),
-        ([], GOAL, "a search has no axes"),
+        (["terms.0.temperature=1..10"], None, "only a search can use"),
+        ([], GOAL, "a search needs axes"),
         (["terms.0.temperature=1..10"], {"goal": "max topp1"}, "unknown metric"),
         (["terms.0.temperature=1..10"], {"goal": "max top1", "trials": 0}, "trials"),
         (["terms.0.temperature=1..10"], {"trials": 5}, "goal"),

@@ -70,13 +70,13 @@ def test_several_seeds_have_their_mean_and_the_class_of_each(seeded):
 
 
 def test_what_is_missing_has_its_reason(flipped):
-    nothing = {"value": None, "interval": None, "status": "unavailable", "reason": "no test data was given"}
+    nothing = {"value": None, "interval": None, "status": "unavailable", "reason": "no test data was named"}
     without = [
         p.model_copy(update={**nothing, "axes": {}}) if p.metric in {"negative_flips", "worst_class_drop"} else p
         for p in flipped.pairs
     ]
     (row,) = flips(flipped.model_copy(update={"pairs": tuple(without)})).rows
-    assert row.cells[2].text == row.cells[6].text == "n/a (no test data was given)"
+    assert row.cells[2].text == row.cells[6].text == "n/a (no test data was named)"
 
 
 def test_a_record_without_them_says_so(sample):

@@ -122,5 +122,5 @@ def test_the_file_that_weights_came_from_is_told(make_record, make_card):
     origin = Origin(file="t.pth", sha256="0123456789abcdef" * 4, fresh=("head.weight",))
     cards = (make_card("teacher", origin=origin), make_card("student-kd"))
     notes = training(make_record(models=cards, measurements=(), pairs=(), warnings=(), layers=())).notes
-    assert "teacher starts from t.pth (SHA-256 0123456789ab…); fresh: head.weight." in notes
+    assert "teacher starts from t.pth (SHA-256 0123456789ab…); newly initialised: head.weight." in notes
     assert sum("starts from" in note for note in notes) == 1

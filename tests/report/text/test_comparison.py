@@ -101,7 +101,7 @@ def full():
         SLOWER,
         lost=("student-old",),
         added=("student-fresh",),
-        notes=("other software, which may be a cause: torch 2.4 → 2.5",),
+        notes=("other software versions, which may be the cause: torch 2.4 → 2.5",),
     )
 
 

@@ -57,7 +57,7 @@ def test_a_program_is_the_named_one_or_that_on_the_path(program, variable, packa
     own = tmp_path / "own"
     own.write_text("#!/bin/sh\n")
     monkeypatch.setenv(variable, str(own))
-    with pytest.raises(InputError, match="which is no program"):
+    with pytest.raises(InputError, match="which is not a program"):
         installed.program_path(program)
     own.chmod(0o755)
     assert installed.program_path(program) == str(own)

@@ -53,7 +53,7 @@ def test_what_cannot_be_compressed_is_refused_before_anything_trains(tmp_path, v
 
 
 def test_a_compressed_file_is_not_compressed_again(tmp_path):
-    with pytest.raises(InputError, match="compressed already"):
+    with pytest.raises(InputError, match="already compressed"):
         train(recipe(INT8, {"of": "student-int8", "method": "fp16"}), tmp_path / "out")
 
 

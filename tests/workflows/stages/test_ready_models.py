@@ -171,7 +171,7 @@ def test_resuming_adopts_again_only_what_changed(weights, tmp_path):
 @pytest.mark.parametrize(
     ("teacher", "students", "message"),
     [
-        ({"training": {"epochs": 0}}, [], "greater than 0 where no file of weights"),
+        ({"training": {"epochs": 0}}, [], "greater than 0 if no file of weights"),
         ({"weights": "missing.safetensors"}, [], "no file|no weights"),
         ({"weights": "t.safetensors"}, [{"weights": "t.safetensors", "training": {"epochs": 0}, **KD}], "has terms"),
         ({}, [{"weights": "t.safetensors", "start": {"share": 0.5}}], "leave out one"),

@@ -128,14 +128,14 @@ def test_other_seeds_are_as_large_as_the_first(tmp_path, searched):
     [
         ({}, "neither macs nor latency"),
         ({"macs": 0.5, "latency": 0.5}, "both macs and latency"),
-        ({"latency": 0}, "no share above 0"),
-        ({"latency": 1}, "no share above 0"),
-        ({"latency": True}, "no share above 0"),
+        ({"latency": 0}, "not a share above 0"),
+        ({"latency": 1}, "not a share above 0"),
+        ({"latency": True}, "not a share above 0"),
         ({"latency": "fast"}, "not a quantity"),
         ({"latency": "50 %"}, "does not fit"),
-        ({"latency": "0 ms"}, "no time above zero"),
+        ({"latency": "0 ms"}, "not a time above zero"),
         ({"latency": "5"}, "without a unit"),
-        ({"latency": [0.5]}, "no share above 0"),
+        ({"latency": [0.5]}, "not a share above 0"),
     ],
 )
 def test_goals_that_are_none_are_refused(keys, message):

@@ -165,7 +165,7 @@ def test_it_is_measured_as_bench_measures_its_file(files, tmp_path):
 def test_methods_of_features_are_refused_before_anything_trains(files, teacher, tmp_path):
     np.savez(files[0] / "logits.npz", logits=np.zeros((120, 3), np.float32), samples=np.arange(120))
     study = recipe(files, teacher, students=[{"name": "s", "terms": [{"method": "hint"}]}])
-    with pytest.raises(InputError, match="no layers to tap") as caught:
+    with pytest.raises(InputError, match="no layers whose features") as caught:
         train(study, tmp_path / "out")
     assert "kd" in caught.value.hint
     assert not (tmp_path / "out").exists()

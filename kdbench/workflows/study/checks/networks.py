@@ -1,6 +1,6 @@
 """Whether a network can be trained, taught from and exported: tried once, on real inputs, before anything trains.
 
-kdbench's own networks are known to export and to treat samples alone: of them only the outputs are checked.
+kdbench's own networks are known to export and to treat samples independently: only their outputs are checked.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from kdbench.workflows.study.checks import saved_states as state_checks
 SAMPLES = 3  # a batch size that no forward fixes
 _OWN = ("kdbench.", "torch.nn.")
 _FREE_BATCH = "replace fixed batch sizes in its forward, such as view(64, -1), by x.flatten(1)"
-_SINGLE = "compute in float32: call float() on the network, and leave double() out"
+_SINGLE = "compute in float32: call float() on the network, and remove double()"
 _NO_NEIGHBOURS = "in evaluation mode no sample may depend on its batch: let batch norm track its statistics"
 _ROUNDING = 1e-4  # of a sum of probabilities
 _TO_SHARES = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}
@@ -90,7 +90,7 @@ def _logits(network: nn.Module, inputs: Tensor, outputs: int, subject: str) -> T
     except Exception as error:  # user code
         raise _failed(network, inputs, error, subject) from error
     if not torch.equal(fed, inputs):
-        message = f"{subject} changes its inputs in place, which other networks see too"
+        message = f"{subject} changes its inputs in place, although other networks use the same tensor"
         raise InputError(message, "copy them first: inputs = inputs.clone(), or leave out inplace=True")
     _require_logits(answer, len(inputs), outputs, subject, training=network.training)
     logits: Tensor = answer
@@ -112,9 +112,10 @@ def _failed(network: nn.Module, inputs: Tensor, error: Exception, subject: str) 
             return InputError(message, _NO_NEIGHBOURS)
         if works:
             batches = ", ".join(map(str, works))
-            return InputError(f"{message}; it takes batches of {batches} alone", _FREE_BATCH)
+            return InputError(f"{message}; it takes only batches of {batches}", _FREE_BATCH)
     return InputError(
-        message, f"call it in Python on torch.rand{shape} to see where: too small inputs, or a fixed batch?"
+        message,
+        f"call it in Python on torch.rand{shape} to find the cause: inputs that are too small, or a fixed batch?",
     )
 
 
@@ -162,7 +163,7 @@ def _other_shape(answer: Tensor, batch: int, outputs: int) -> str:
     elif answer.dim() == 1 and outputs == 1:
         hint = "return outputs.unsqueeze(1)"
     elif answer.dim() == 2:
-        hint = f"give its last layer {outputs} outputs: the data has as many"
+        hint = f"give its last layer {outputs} outputs, as many as the data has"
     elif answer[0].numel() == outputs:
         hint = "return outputs.flatten(1)"
     elif answer.dim() > 2 and answer.shape[-1] == outputs:
@@ -200,10 +201,10 @@ def _require_plain_numbers(logits: Tensor, subject: str) -> None:
 
 
 def _require_no_probabilities(logits: Tensor, subject: str) -> None:
-    """Raise InputError for outputs that are probabilities: their softmax would be taken once more."""
+    """Raise InputError for outputs that are probabilities, because the loss would apply softmax again."""
     if logits.shape[1] > 1 and (logits >= 0).all() and (logits.sum(dim=1) - 1).abs().max() < _ROUNDING:
         message = f"{subject} returns probabilities: its outputs are positive and add up to 1"
-        raise InputError(message, "return the logits: leave the softmax at its end out")
+        raise InputError(message, "return the logits: remove the softmax at its end")
 
 
 def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, outputs: int, subject: str) -> None:
@@ -213,8 +214,8 @@ def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, o
     draws = state_checks.draws_random_numbers(lambda: answers.append(_logits(network, inputs, outputs, subject)))
     differs = bool((answers[0] - logits).abs().max() > tolerance)
     if draws or differs:
-        what = "answers the same inputs differently each time" if differs else "draws random numbers"
-        hint = "change nothing in evaluation mode that its answers depend on, and draw no random numbers"
+        what = "gives other outputs for the same inputs each time" if differs else "draws random numbers"
+        hint = "in evaluation mode, change no state that its outputs depend on, and draw no random numbers"
         if draws:
             hint = "use nn.Dropout, or pass training=self.training to functional.dropout"
         raise InputError(f"{subject} {what} in evaluation mode", hint)
@@ -222,7 +223,7 @@ def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, o
         part = _logits(network, inputs[:batch], outputs, subject)
         difference = float((part - logits[:batch]).abs().max())
         if not difference <= tolerance:
-            message = f"{subject} answers a sample differently in a batch of {batch} (by {difference:.3g})"
+            message = f"{subject} gives other outputs for a sample in a batch of {batch} (by {difference:.3g})"
             raise InputError(message, _NO_NEIGHBOURS)
 
 
@@ -237,7 +238,7 @@ def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject
             raise _no_logits(f"{subject} in training mode", _TO_SHARES[last])
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if not parameters:
-            raise InputError(f"{subject} has no weights to train", "leave requires_grad of its parameters on")
+            raise InputError(f"{subject} has no weights to train", "leave requires_grad of its parameters set")
         if not logits.requires_grad:
             message = f"{subject} returns logits without a gradient"
             raise InputError(message, "leave out torch.no_grad, detach and .data in its forward")
@@ -245,7 +246,7 @@ def _require_trainable(network: nn.Module, inputs: Tensor, outputs: int, subject
             logits.float().sum().backward()  # type: ignore[no-untyped-call]
         except Exception as error:  # user code
             message = f"{subject} has no gradient: {describe_failure(error)}"
-            raise InputError(message, "leave out operations in place, inplace=True and +=, at that point") from error
+            raise InputError(message, "avoid in-place operations there, such as inplace=True and +=") from error
         network.zero_grad(set_to_none=True)
 
 
@@ -258,8 +259,8 @@ def _last_function(values: Tensor) -> str:
 
 
 def _no_logits(subject: str, function: str) -> InputError:
-    message = f"{subject} returns what a {function} gives, not logits: the loss takes their softmax"
-    return InputError(message, f"return the logits: leave the {function} at its end out")
+    message = f"{subject} returns the output of a {function}, not logits: the loss applies softmax itself"
+    return InputError(message, f"return the logits: remove the {function} at its end")
 
 
 def _require_export(network: nn.Module, inputs: Tensor, subject: str, task: Task) -> None:
@@ -270,7 +271,7 @@ def _require_export(network: nn.Module, inputs: Tensor, subject: str, task: Task
             parity = check_parity(network, path, inputs)
             (output,) = outputs_of(read_model(path))
         except ExportError as error:
-            hint = "return it as it was before torch.jit" if isinstance(network, torch.jit.ScriptModule) else error.hint
+            hint = "return the network before torch.jit" if isinstance(network, torch.jit.ScriptModule) else error.hint
             raise ExportError(f"{subject}: {error.message}", hint) from error
         except StorageError:
             raise
@@ -282,5 +283,5 @@ def _require_export(network: nn.Module, inputs: Tensor, subject: str, task: Task
         raise _no_logits(subject, "softmax" if output.form == "probabilities" else "sigmoid")
     if not parity.holds and not is_quantized(network):  # three samples are too few to judge rounding by
         message = f"{subject} differs from its ONNX file by {parity.difference:.3g}"
-        hint = "leave out what depends on the values of its inputs, such as `if` and item(), and on chance"
+        hint = "avoid operations that depend on the values of its inputs (`if`, item()) or on random numbers"
         raise ExportError(message, hint)

@@ -1,7 +1,7 @@
-"""Whether a network is what its saved weights say: with them in it, a newly built one has to compute the same.
+"""Whether a network is determined by its saved weights: a newly built one with these weights must compute the same.
 
-Trainings keep the state dict alone: of the best epoch, in checkpoints, for the exported file. What a network remembers
-elsewhere, as a plain attribute or in a random generator of its own, would be lost there without a notice.
+Trainings keep only the state dict: of the best epoch, in checkpoints, for the exported file. State elsewhere, in a
+plain attribute or in the network's own random generator, would be lost silently.
 """
 
 import random
@@ -25,8 +25,8 @@ def require_tensors(network: nn.Module, subject: str) -> None:
     """Raise InputError for a state dict that holds something else than tensors, which no file of weights can."""
     others = [name for name, value in network.state_dict().items() if not isinstance(value, Tensor)]
     if others:
-        hint = "keep numbers in buffers (register_buffer), and return a tensor from get_extra_state, or leave it out"
-        raise InputError(f"{subject} saves {_listed(others)}, no tensor, with its weights", hint)
+        hint = "keep numbers in buffers (register_buffer); get_extra_state must return a tensor, or be removed"
+        raise InputError(f"{subject} saves {_listed(others)}, which are not tensors, with its weights", hint)
 
 
 def require_seeded(network: nn.Module, again: nn.Module, subject: str) -> None:
@@ -34,7 +34,7 @@ def require_seeded(network: nn.Module, again: nn.Module, subject: str) -> None:
     first, second = network.state_dict(), again.state_dict()
     if first.keys() != second.keys() or any(first[name].shape != second[name].shape for name in first):
         message = f"{subject} has other weights each time it is built"
-        raise InputError(message, "build it from its arguments alone")
+        raise InputError(message, "its weights must depend only on its arguments and the seed")
     different = [name for name in first if not torch.equal(_comparable(first[name]), _comparable(second[name]))]
     if different:
         message = f"{subject} starts with other values of {_listed(different)} each time it is built with one seed"
@@ -52,18 +52,20 @@ def require_complete_state(network: nn.Module, again: nn.Module, inputs: Tensor,
         if before is None or before.shape != value.shape:
             was = "did not exist" if before is None else f"had the shape {tuple(before.shape)}"
             message = f"{subject} has a tensor {name!r} of shape {tuple(value.shape)} that {was} before the first batch"
-            hint = "make it in __init__ with the shape that it keeps; persistent=False is for buffers that can be lost"
+            hint = "create it in __init__ with its final shape; persistent=False is for buffers that need not be saved"
             raise InputError(message, hint)
     try:
         again.load_state_dict(network.state_dict())
     except Exception as error:  # user code may decide what it takes
-        message = f"{subject} does not take its own state dict: {describe_failure(error)}"
-        raise InputError(message, "leave load_state_dict and its hooks as torch has them") from error
+        message = f"{subject} cannot load its own state dict: {describe_failure(error)}"
+        raise InputError(message, "do not override load_state_dict or its hooks") from error
     if _differ(network, again, inputs, training=False):
-        message = f"{subject} answers otherwise once its weights are saved and loaded: it remembers more than these"
+        message = (
+            f"{subject} gives other outputs after its weights are saved and loaded: it has state outside its state dict"
+        )
         raise InputError(message, _KEEP)
     if trains and _differ(network, again, inputs, training=True):
-        message = f"{subject} trains otherwise once its weights are saved and loaded, as in a resumed training"
+        message = f"{subject} trains differently after its weights are saved and loaded, as in a resumed training"
         raise InputError(message, f"{_KEEP}; draw random numbers from torch's own generator")
 
 

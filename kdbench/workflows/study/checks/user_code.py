@@ -53,12 +53,14 @@ def require_usable_methods(
             hint = "compute it from step.student_logits or step.student_features, without detach or no_grad"
             raise InputError(f"the loss of {name} does not depend on the student's weights", hint)
         if new := method.state_dict().keys() - states[1].keys():
-            hint = "make it in __init__, from context.example: the optimiser knows what is there before the first step"
-            raise InputError(f"{name} makes {min(new)!r} in its first step", hint)
+            hint = (
+                "create it in __init__, from context.example: the optimiser needs all parameters before the first step"
+            )
+            raise InputError(f"{name} creates {min(new)!r} in its first step", hint)
         for module, state in zip((network, method), states, strict=True):
             module.load_state_dict(state)
         if not torch.allclose(_loss(objective, network, batch, name), loss, rtol=_ROUNDING, equal_nan=True):
-            raise InputError(f"{name} has another loss for the same batch, weights and random numbers", _KEEP)
+            raise InputError(f"{name} gives another loss for the same batch, weights and random numbers", _KEEP)
 
 
 def _loss(objective: Objective, network: nn.Module, batch: Batch, name: str) -> Tensor:
@@ -93,7 +95,7 @@ def require_least_batch(
         if least < term.method.least_batch:
             kind = type(term.method).__name__
             message = f"{name}: {kind} compares the samples of a batch, at least {term.method.least_batch}"
-            raise InputError(f"{message}, and there are {least}", few)
+            raise InputError(f"{message}, but there are only {least}", few)
     if least > 1:
         return
     one = next(iter(run_data.batches(split.subset([0]), 1, train=True)))
@@ -121,7 +123,7 @@ def require_usable_transform(entry: Trained, seed: int, run_data: RunData) -> No
     change = Transforming(transform, seed)
     first, second = (change(samples.clone(), 0, 0) for _ in range(2))
     if not torch.equal(first, second):
-        message = f"transform {transform.name!r} of {entry.name!r} changes one batch in other ways each time"
+        message = f"transform {transform.name!r} of {entry.name!r} changes the same batch differently each time"
         raise InputError(
-            message, "draw from its generator, or from torch's, numpy's or Python's own, and keep no state"
+            message, "use the generator that it gets, or the global ones of torch, numpy and Python, and keep no state"
         )

@@ -1,4 +1,4 @@
-"""The loop that starts tasks, hears how they end, and says how far the sweep is."""
+"""The loop that starts tasks, handles their ends, and reports the progress of the sweep."""
 
 import time
 from collections import defaultdict
@@ -14,10 +14,10 @@ _WAIT_S = 5.0
 _NAMES: Mapping[Kind, str] = {"train": "trainings", "score": "scorings", "measure": "measurements"}
 
 Prepare = Callable[[Task], Message | Fault | None]
-"""Returns the message of a task that may start; None if its result stands, a Fault if it has nothing to work on."""
+"""Returns the message of a task that may start; None if its result exists, a Fault if its inputs are missing."""
 
 Ended = Callable[[Task, Fault | None], Iterable[Task]]
-"""Hears that a task has ended; returns further tasks."""
+"""Handles the end of a task; returns further tasks."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class _Pace:
 class Driver:
     """Works off a schedule on an engine.
 
-    `prepare` makes the message of each task, `ended` hears of its end.
+    `prepare` makes the message of each task, `ended` handles its end.
     """
 
     schedule: Schedule
@@ -71,7 +71,7 @@ class Driver:
         self._show()
 
     def _start(self) -> None:
-        """Start what the engine accepts; tasks whose results stand end at once."""
+        """Start what the engine accepts; tasks with existing results end at once."""
         started = True
         while started:
             started = False

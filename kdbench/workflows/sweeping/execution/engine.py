@@ -1,4 +1,4 @@
-"""What runs tasks: the interface of an engine, and the one that runs them in this process."""
+"""The interface of engines, which run tasks, and the engine that runs them in this process."""
 
 import traceback
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ Perform = Callable[[Message, Progress], None]
 
 @dataclass(frozen=True)
 class Event:
-    """What became of a task: it is done (`ended` without a `fault`), failed, or somewhere on its way."""
+    """The state of a task: done (`ended` without a `fault`), failed, or in progress."""
 
     task: str
     ended: bool = False

@@ -14,8 +14,9 @@ KINDS: tuple[Kind, ...] = ("train", "score", "measure")
 class Task:
     """A piece of work: what it needs first, and what it takes.
 
-    A training runs only if everything that it `needs` succeeded. What is scored or measured runs once those have ended:
-    with what is left. `cost_s` is an estimate of its seconds. A task of the kind `measure` has its machine for itself.
+    A training runs only if everything that it `needs` succeeded. Scoring and measuring start when those have ended,
+    with the models that succeeded. `cost_s` is an estimate of its seconds. A task of the kind `measure` has its machine
+    for itself.
     """
 
     id: str

@@ -45,7 +45,7 @@ def test_probabilities_are_refused_where_logits_belong():
     network = Net(lambda _, logits: logits.softmax(dim=1))
     with pytest.raises(KdbenchError, match="returns probabilities") as caught:
         require_usable(network, INPUTS, 3, "mine", exported=False)
-    assert "leave the softmax" in caught.value.hint
+    assert "remove the softmax" in caught.value.hint
     require_usable(network, INPUTS, 3, "mine", task="regression", exported=False)
     require_usable(Net(lambda _, logits: logits.log_softmax(dim=1)), INPUTS, 3, "mine", exported=False)
 
@@ -60,16 +60,16 @@ def test_shares_are_refused_where_logits_belong_whatever_gives_them(function):
             logits = super().forward(images)
             return give(logits)[:, :3].view(-1, 3) if self.training else logits
 
-    with pytest.raises(KdbenchError, match=f"in training mode returns what a {function} gives") as caught:
+    with pytest.raises(KdbenchError, match=f"in training mode returns the output of a {function}") as caught:
         require_usable(TrainingOnly(), INPUTS, 3, "mine", exported=False)
-    assert f"leave the {function} at its end out" in caught.value.hint
+    assert f"remove the {function} at its end" in caught.value.hint
     require_usable(TrainingOnly(), INPUTS, 3, "mine", task="regression", exported=False)
 
 
 def test_a_teacher_that_ends_in_a_sigmoid_is_refused_by_its_file():
     """It has no graph of torch's: it does not train."""
     network = Net(lambda _, logits: logits.sigmoid())
-    with pytest.raises(KdbenchError, match="returns what a sigmoid gives"):
+    with pytest.raises(KdbenchError, match="returns the output of a sigmoid"):
         require_usable(network.requires_grad_(requires_grad=False), INPUTS, 3, "teacher", trains=False)
     require_usable(network, INPUTS, 3, "teacher", task="regression", trains=False)
 
@@ -131,7 +131,7 @@ def refused(network, outputs=3, **options):
         (lambda _, y: y.half(), "float16", "return outputs.float()"),
         (lambda _, y: (100 * y).long(), "int64", "return the logits"),
         (lambda _, y: y / 0, "NaN or infinite", "its weights"),
-        (lambda x, y: y + x.mean(), "differently in a batch of 1", "evaluation mode"),
+        (lambda x, y: y + x.mean(), "gives other outputs for a sample in a batch of 1", "evaluation mode"),
         (lambda _, y: F.dropout(y), "each time", "nn.Dropout"),
         (changed, "in place", "inputs.clone()"),
         (lambda x, y: y if len(x) > 1 else y[0], "(3,)", "squeeze(-1)"),
@@ -168,7 +168,7 @@ def test_other_numbers_of_outputs_are_refused():
 
 def test_a_batch_baked_in_is_named():
     error = refused(Net(lambda x, y: y * x.view(64, 16).mean()))
-    assert "it takes batches of 64 alone" in error.message
+    assert "it takes only batches of 64" in error.message
     assert "flatten(1)" in error.hint
 
 

@@ -150,11 +150,11 @@ def test_what_the_state_dict_holds_may_change(kind):
 @pytest.mark.parametrize(
     ("kind", "says", "hint"),
     [
-        (Unsaved, "answers otherwise once its weights are saved", "register_buffer"),
-        (Plain, "answers otherwise once its weights are saved", "register_buffer"),
-        (Counting, "trains otherwise once its weights are saved", "register_buffer"),
-        (OwnNoise, "trains otherwise once its weights are saved", "torch's own generator"),
-        (NumpyNoise, "trains otherwise once its weights are saved", "torch's own generator"),
+        (Unsaved, "gives other outputs after its weights are saved", "register_buffer"),
+        (Plain, "gives other outputs after its weights are saved", "register_buffer"),
+        (Counting, "trains differently after its weights are saved", "register_buffer"),
+        (OwnNoise, "trains differently after its weights are saved", "torch's own generator"),
+        (NumpyNoise, "trains differently after its weights are saved", "torch's own generator"),
         (Late, "'late.weight' of shape (6, 6) that did not exist", "__init__"),
         (Growing, "'centre' of shape (2, 6) that had the shape (6,)", "__init__"),
         (Random, "other values of body.weight each time", "generator"),
@@ -162,7 +162,7 @@ def test_what_the_state_dict_holds_may_change(kind):
         (Rarely, "draws random numbers in evaluation mode", "nn.Dropout"),
         (RarelyByPython, "draws random numbers in evaluation mode", "nn.Dropout"),
         (RarelyByNumpy, "draws random numbers in evaluation mode", "nn.Dropout"),
-        (Forgetful, "differently each time in evaluation mode", "change nothing"),
+        (Forgetful, "for the same inputs each time in evaluation mode", "change no state"),
     ],
 )
 def test_what_would_be_lost_is_refused(kind, says, hint):
@@ -174,5 +174,5 @@ def test_what_would_be_lost_is_refused(kind, says, hint):
 
 def test_a_ready_network_may_train_in_its_own_way():
     used(Counting, trains=False)
-    with pytest.raises(InputError, match="differently each time"):
+    with pytest.raises(InputError, match="for the same inputs each time"):
         used(Forgetful, trains=False)

@@ -105,7 +105,7 @@ def test_a_method_that_works_is_recorded():
         ("faulty", "RuntimeError"),
         ("noisy", "another loss for the same batch"),
         ("plain_counting", "another loss for the same batch"),
-        ("late", "makes 'layer.bias' in its first step"),
+        ("late", "creates 'layer.bias' in its first step"),
         ("overwriting", "changes student_logits in place"),
         ("overwriting_teacher", "changes teacher_logits in place"),
         ("overwriting_labels", "changes labels in place"),
@@ -124,7 +124,7 @@ def test_a_method_may_remember_what_is_saved_with_it():
 
 def test_random_numbers_of_a_transform_can_be_repeated():
     checked(transform="jitter")
-    with pytest.raises(InputError, match="transform 'noisy' of 't' changes one batch in other ways each time"):
+    with pytest.raises(InputError, match="transform 'noisy' of 't' changes the same batch differently each time"):
         checked(transform="noisy")
 
 

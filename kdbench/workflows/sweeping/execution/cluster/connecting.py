@@ -65,7 +65,7 @@ def _place(on: str) -> tuple[str, int] | None:
 
 
 def _knock(on: str, host: str, port: int) -> None:
-    """Raise InputError where nobody listens, which Ray would take half a minute to find out."""
+    """Raise InputError if nothing listens there, because Ray would take half a minute to notice."""
     try:
         socket.create_connection((host, port), timeout=_CONNECT_S).close()
     except OSError as error:

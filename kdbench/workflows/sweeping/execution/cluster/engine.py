@@ -20,7 +20,7 @@ _LOOK_S = 2.0  # how often it looks which nodes live
 _MAIL_S = 1.0
 _ANSWER_S = 120.0  # a node's first process loads its libraries
 _MOST_LOSSES = 10  # of nodes under one task
-_VISIBLE_S = 60.0  # until files of another node are seen: NFS keeps what it knew of a folder for up to half a minute
+_VISIBLE_S = 60.0  # until files of another node are seen: NFS caches a folder's content for up to half a minute
 _RETURN_S = 600.0  # how long a task waits for a node to come back that it could run on
 _ID = "ray.io/node-id"
 
@@ -121,7 +121,7 @@ class Cluster(Engine):
             self._read_mail()
             if self._events or time.monotonic() >= deadline_s:
                 events, self._events = self._events, []
-                return sorted(events, key=lambda event: event.ended)  # what a task told comes before its end
+                return sorted(events, key=lambda event: event.ended)  # messages of a task come before its end
 
     def close(self) -> None:
         """End all tasks."""
@@ -156,7 +156,7 @@ class Cluster(Engine):
         return {sent.node.id for sent in self._sent.values() if sent.node is not None}
 
     def _place(self) -> None:
-        """Send what is held to nodes that have room for it; give up what waits for one for too long."""
+        """Send held tasks to nodes with room for them; give up tasks that have waited too long for a node."""
         held, self._held = self._held, []
         for task, message in held:
             measures, need = task.kind == "measure", (task.kind, task.cpus, task.gpus)
@@ -169,7 +169,7 @@ class Cluster(Engine):
                     self._send(task, message, node)
             elif time.monotonic() - self._gone_s.setdefault(need, time.monotonic()) > _RETURN_S:
                 what = "measures" if measures else "has room for it"
-                hint = "start a node such as those that are gone, and resume the sweep"
+                hint = "start a node like those that are gone, and resume the sweep"
                 self._end(task, Fault(f"no node of the cluster {what} any more", hint))
             else:
                 self._held.append((task, message))
@@ -211,7 +211,7 @@ class Cluster(Engine):
 
     def _lost(self, sent: _Sent, error: Exception) -> None:
         known = outcome(error)
-        self._looked_s = -_LOOK_S  # which nodes live is to be asked again
+        self._looked_s = -_LOOK_S  # query the living nodes again
         if not known.node_is_gone:
             self._end(sent.task, known.fault)
             return
@@ -219,9 +219,12 @@ class Cluster(Engine):
         if sent.node is not None:
             self._dead.add(sent.node.id)
         if self._losses[sent.task.id] > _MOST_LOSSES:
-            self._end(sent.task, Fault(f"{_MOST_LOSSES} nodes died under it", "look into the nodes' logs, and resume"))
+            self._end(
+                sent.task,
+                Fault(f"{_MOST_LOSSES} nodes failed while running it", "look into the nodes' logs, and resume"),
+            )
             return
-        self._events.append(Event(sent.task.id, note="its node died; it starts again on another one"))
+        self._events.append(Event(sent.task.id, note="its node failed; it starts again on another node"))
         self._held.append((sent.task, sent.message))
 
     def _look_for_files(self) -> None:
@@ -245,12 +248,12 @@ class Cluster(Engine):
         if self._mailbox is None or time.monotonic() - self._mailed_s < _MAIL_S:
             return
         self._mailed_s = time.monotonic()
-        with suppress(Exception):  # the mailbox moves where its node died: what it held is lost, and nothing else
+        with suppress(Exception):  # if its node died, the mailbox moves: only the messages in it are lost
             letters = self._ray.get(self._mailbox.take.remote(), timeout=_MAIL_S)
             self._events += self._heard(letters, ends | {sent.task.id for sent in self._sent.values()})
 
     def _heard(self, letters: Sequence[tuple[str, Mapping[str, Any]]], known: Collection[str]) -> Iterator[Event]:
-        """Yield what the tasks `known` told; others are done with."""
+        """Yield the messages of the tasks `known`; the other tasks are finished."""
         for task, letter in letters:
             match letter:
                 case _ if task not in known:

@@ -1,4 +1,4 @@
-"""The nodes of a cluster: what each offers, and whether what a sweep needs is among it."""
+"""The nodes of a cluster: their resources, and whether these suffice for a sweep."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ def require_room(tasks: Sequence[Task], nodes: Sequence[Node], label: str | None
 def _nowhere_to_measure(nodes: Sequence[Node], label: str | None) -> InputError:
     measuring = [node for node in nodes if node.measuring > 0]
     if not measuring:
-        hint = f"start one on the device that is to be measured: {_START}; or set measure.times = false"
+        hint = f"start one on the device to measure on: {_START}; or set measure.times = false"
         return InputError(f"no node of the cluster measures: none has the resource {MEASURE}", hint)
     labels = [f"{key}={value}" for node in measuring for key, value in node.labels.items() if "ray.io/" not in key]
     named = f"they have {', '.join(list(dict.fromkeys(labels))[:_LISTED])}" if labels else "they have none"
@@ -78,8 +78,8 @@ def _largest(nodes: Sequence[Node]) -> str:
     """Return what the largest kinds of nodes offer."""
     kinds = sorted({(node.cpus, node.gpus) for node in nodes if node.cpus}, reverse=True)
     if not kinds:
-        return "no node of the cluster trains, as none has CPUs"
-    return f"no node has as much, the largest have {', or '.join(_amounts(*kind) for kind in kinds[:2])}"
+        return "no node of the cluster trains, because none has CPUs"
+    return f"no node has that much; the largest have {', or '.join(_amounts(*kind) for kind in kinds[:2])}"
 
 
 def _smaller(nodes: Sequence[Node]) -> str:

@@ -1,4 +1,4 @@
-"""What Ray's errors mean for a task: whether it is at fault, its process was lost, or its node is gone."""
+"""The meaning of Ray's errors for a task: it failed itself, its process was lost, or its node is gone."""
 
 from dataclasses import dataclass
 
@@ -20,15 +20,15 @@ class Outcome:
 
 
 def outcome(error: BaseException) -> Outcome:
-    """Return what an error that Ray raised in place of a task's answer means."""
+    """Return the meaning of an error that Ray raised instead of a task's answer."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & _GONE:
         return Outcome(Fault("its node died", lost=True), node_is_gone=True)
     if "OutOfMemoryError" in kinds:
-        hint = "a smaller batch needs less; or let fewer run on a node: ray start --num-cpus=N"
-        return Outcome(Fault("Ray ended it, as its node was short of memory", hint, lost=True))
+        hint = "use a smaller batch, or let fewer tasks run on a node: ray start --num-cpus=N"
+        return Outcome(Fault("Ray ended it because its node ran out of memory", hint, lost=True))
     if "WorkerCrashedError" in kinds:
-        return Outcome(Fault("its process was killed", "was it out of memory? a smaller batch needs less", lost=True))
+        return Outcome(Fault("its process was killed", "was it out of memory? use a smaller batch", lost=True))
     if "RuntimeEnvSetupError" in kinds:
         return Outcome(Fault(f"its node could not start a process: {first_line(error)}", "look into the node's logs"))
     if "ModuleNotFoundError" in str(error) or "failed to import" in str(error):

@@ -1,6 +1,6 @@
-"""What a node does: a task, once it is sure to work in the sweep's folder with the driver's kdbench.
+"""Running a task on a node, after a check that the node sees the sweep's folder and has the driver's kdbench.
 
-Each task says which it expects, as nodes may join at any time.
+Each task states these expectations, because nodes may join at any time.
 """
 
 import importlib
@@ -53,7 +53,7 @@ def _claim(folder: Path) -> str:
 
 
 class Mailbox:
-    """Keeps what tasks tell until the driver takes it; it is an actor, so that both reach it from any node."""
+    """Keeps messages of tasks until the driver fetches them; it is an actor, so that both reach it from any node."""
 
     def __init__(self) -> None:
         self._letters: list[tuple[str, dict[str, Any]]] = []
@@ -63,7 +63,7 @@ class Mailbox:
         self._letters.append((task, letter))
 
     def take(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return what tasks told since the last call."""
+        """Return the messages of tasks since the last call."""
         letters, self._letters = self._letters, []
         return letters
 
@@ -124,14 +124,14 @@ def _do(perform: str, message: Message, expected: Expected, host: str, progress:
 def take_usual_priority(progress: Progress) -> None:
     """Give this process, and those that it starts, the priority of others: Ray lowers that of its processes.
 
-    Where that is not permitted, note what to do.
+    If that is not permitted, report what to do.
     """
     if os.nice(0) <= 0:
         return
     try:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
     except OSError:
-        why = f"everything else comes before the measurement, which has niceness {os.nice(0)}"
+        why = f"other processes have priority over the measurement, which has niceness {os.nice(0)}"
         progress.note(f"{why}: start the node with RAY_worker_niceness=0")
 
 

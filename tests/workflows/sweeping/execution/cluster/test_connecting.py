@@ -31,7 +31,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 
 def test_only_a_cluster_has_nodes_to_measure_on():
     with (
-        pytest.raises(InputError, match="--measure-on pi5 chooses nodes of a cluster"),
+        pytest.raises(InputError, match="--measure-on pi5 selects nodes of a cluster"),
         engines.connected("local", "pi5"),
     ):
         pass

@@ -36,7 +36,7 @@ def test_what_fits_is_admitted():
 @pytest.mark.parametrize(
     ("task", "message", "hint"),
     [
-        (Task("s", "train", cpus=8), "s takes 8 CPUs: no node has as much, the largest have 4 CPUs", "threads = 4"),
+        (Task("s", "train", cpus=8), "s takes 8 CPUs: no node has that much; the largest have 4 CPUs", "threads = 4"),
         (Task("s", "train", cpus=4, gpus=1), "4 CPUs and 1 GPU: .* 4 CPUs, or 2 CPUs and 1 GPU", "larger nodes"),
         (Task("s", "score", cpus=5), "s takes 5 CPUs", "larger nodes"),
     ],
