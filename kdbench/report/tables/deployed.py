@@ -8,9 +8,9 @@ from kdbench.results.records import RunRecord
 
 _FILE, _ARENA, _CHANGED = "deployed_bytes", "arena_bytes", "answers_changed"
 _NOTE = (
-    "The file lies in flash, the arena in RAM: the memory that the interpreter plans for activations and its own "
-    "structures, with pointers of 64 bits, so a microcontroller needs less. Answers are those of the file on this "
-    "machine; changed answers are test samples whose class is another one than in onnxruntime."
+    "The flash holds the file, the RAM the arena: the memory that the interpreter allocates for activations and its "
+    "own structures, counted with 64-bit pointers, so a microcontroller needs less. Answers are those of the file on "
+    "this machine; changed answers are test samples whose predicted class differs from that in onnxruntime."
 )
 
 
