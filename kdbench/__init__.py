@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kdbench.api.measuring import bench
     from kdbench.api.results import Results
     from kdbench.api.study import Study, run, train
+    from kdbench.api.sweeping import SweepResults, sweep
     from kdbench.errors import KdbenchError
     from kdbench.recipe import Measure, Recipe
     from kdbench.recipe.loading import load_recipe
@@ -38,6 +39,7 @@ __all__ = [
     "Results",
     "RunRecord",
     "Study",
+    "SweepResults",
     "Verdict",
     "__version__",
     "bench",
@@ -46,6 +48,7 @@ __all__ = [
     "load_recipe",
     "losses",
     "run",
+    "sweep",
     "time_callable",
     "train",
 ]
@@ -62,6 +65,7 @@ _MODULES = {
     "Results": "kdbench.api.results",
     "RunRecord": "kdbench.results.records",
     "Study": "kdbench.api.study",
+    "SweepResults": "kdbench.api.sweeping",
     "Verdict": "kdbench.api.decisions",
     "bench": "kdbench.api.measuring",
     "compare": "kdbench.api.judging",
@@ -69,6 +73,7 @@ _MODULES = {
     "load_recipe": "kdbench.recipe.loading",
     "losses": "kdbench",
     "run": "kdbench.api.study",
+    "sweep": "kdbench.api.sweeping",
     "time_callable": "kdbench.api.callables",
     "train": "kdbench.api.study",
 }

@@ -57,6 +57,7 @@ EXTRAS = {
         {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"},
     ),
     "cluster": Extra("sweeps on a Ray cluster", {"ray": "ray"}),
+    "slurm": Extra("sweeps as Slurm jobs", {"submitit": "submitit"}),
 }
 
 

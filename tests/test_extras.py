@@ -12,7 +12,7 @@ from kdbench.extras import EXTRAS, MissingExtraError, explained, install, missin
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 FOR_DEVELOPERS = {"dev", "docs", "bench"}
-APART = {"cluster"}  # large, and of use to few
+APART = {"cluster", "slurm"}  # of use on a cluster alone
 
 
 def names(requirements):

@@ -67,14 +67,16 @@ def environment_of(place: Path, **variables: str) -> dict[str, str]:
     return {name: value for name, value in merged.items() if value}
 
 
-def start(place: Path, *arguments: str, log: str = "log") -> subprocess.Popen[bytes]:
+def start(
+    place: Path, *arguments: str, log: str = "log", command: tuple[str, ...] = COMMAND, **variables: str
+) -> subprocess.Popen[bytes]:
     """Start kdbench, its output in the file `log`."""
     with (place / log).open("wb") as stream:
         return subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             stdout=stream,
             stderr=stream,
-            env=environment_of(place),
+            env=environment_of(place, **variables),
             cwd=place,
             start_new_session=True,
         )
@@ -86,6 +88,7 @@ def run(
     before: tuple[str, ...] = (),
     cwd: Path | None = None,
     whole: bool = False,
+    limit_s: float = LIMIT_S,
     **variables: str,
 ) -> tuple[int, str]:
     """Return the exit code and the last words of a command that runs to its end."""
@@ -100,9 +103,9 @@ def run(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    _, errors, ended = outputs(process, LIMIT_S)
+    _, errors, ended = outputs(process, limit_s)
     if not ended:
-        return 124, f"not done after {LIMIT_S} s"
+        return 124, f"not done after {limit_s} s"
     text = errors.decode(errors="replace")
     return process.returncode, text if whole else " | ".join(text.strip().splitlines()[-2:])
 

@@ -30,6 +30,11 @@ def finished(results: "RunResults", loggers: Sequence[str], progress: Progress) 
     Raises MeasurementError if a model could not be run, and InputError for a tracker that fails.
     """
     results.raise_on_failed_models()
+    return logged(results, loggers, progress)
+
+
+def logged(results: "RunResults", loggers: Sequence[str], progress: Progress) -> Results:
+    """Return a workflow's results for the API, logged to `loggers`; raises InputError for a tracker that fails."""
     if loggers:
         from kdbench.workflows.stages.log import log_results
 

@@ -31,6 +31,8 @@ SIGNATURES = {
     "judge": "(run, target, models=None)",
     "load_recipe": "(name_or_path='digits', overrides=())",
     "run": "(recipe='digits', out=None, *, resume=False, targets=(), log=(), progress=None, command='')",
+    "sweep": "(recipe='digits', out=None, *, axes=None, seeds=None, goal=None, trials=None, on='local', "
+    "measure_on=None, resume=False, targets=(), log=(), progress=None, command='')",
     "time_callable": "(fn, inputs=None, *, against=None, budget_s=20.0, sessions=8, precision=0.05, progress=None)",
     "train": "(recipe, out=None, *, resume=False, progress=None)",
     "CallableTimes.find": "(self, metric, function=None)",
@@ -78,7 +80,7 @@ SIGNATURES = {
 }
 SHOWN = {"ShownFigure": ShownFigure, "ShownTable": ShownTable}  # what public functions return
 FUNCTIONS = [name for name, signature in SIGNATURES.items() if signature != "property"]
-CLASSES = [*VALUES, *SHOWN, "CallableTimes", "Results", "Study"]
+CLASSES = [*VALUES, *SHOWN, "CallableTimes", "Results", "Study", "SweepResults"]
 
 
 def public(name):

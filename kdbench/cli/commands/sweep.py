@@ -49,13 +49,18 @@ On = Annotated[
     option(
         "--on",
         "ENGINE",
-        "Where trainings run: local (processes of this machine), or a Ray cluster: auto (of this machine), "
-        "HOST:PORT, ray://HOST:PORT.",
+        "Where trainings run: local (processes of this machine), a Ray cluster (auto: that of this machine; "
+        "HOST:PORT; ray://HOST:PORT), or Slurm jobs (slurm:partition=NAME,time=4h).",
     ),
 ]
 MeasureOn = Annotated[
     str | None,
-    option("--measure-on", "LABEL", "Nodes of the cluster that measure: a node's label KEY=VALUE, or only VALUE."),
+    option(
+        "--measure-on",
+        "LABEL",
+        "Nodes of the cluster that measure. Ray: a node's label KEY=VALUE, or only VALUE. Slurm: a feature of nodes "
+        "or partition=NAME.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, and stop.")]
 
@@ -83,7 +88,7 @@ def sweep(
     """Train, measure and report a recipe at every point of a grid of values, with several seeds.
 
     Keys are those of --set, or those of students such as terms.0.temperature. Trainings run side by side, within memory
-    and cores, here or on a Ray cluster; measurements run alone. If a point fails, the others continue; the exit code is
+    and cores, here or on a cluster; measurements run alone. If a point fails, the others continue; the exit code is
     0 if every point succeeded. With --resume, finished work is kept, and you may add values, axes and seeds. With
     --search, an optimiser chooses the points, for the best score within limits.
 

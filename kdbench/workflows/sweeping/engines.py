@@ -7,10 +7,13 @@ from contextlib import contextmanager
 import torch
 
 from kdbench.errors import InputError
+from kdbench.extras import require
 from kdbench.machine.cores import available_cores
 from kdbench.machine.system_files import quota_cores
 from kdbench.workflows.sweeping.execution.engine import Engine, Inline
 from kdbench.workflows.sweeping.execution.processes import Processes
+from kdbench.workflows.sweeping.execution.slurm.options import is_slurm, options_of
+from kdbench.workflows.sweeping.execution.slurm.requests import require_commands, require_room
 from kdbench.workflows.sweeping.tasks import perform
 from kdbench.workflows.sweeping.work import Planned, tasks_of
 
@@ -25,9 +28,13 @@ EngineOf = Callable[[Planned], Engine]
 def connected(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
     """Connect with what `on` names, and yield what makes an engine of it; disconnect when the block ends.
 
-    `local` are processes of this machine, `inline` is this process; everything else is the address of a Ray cluster,
-    on whose nodes with the label `measure_on` models are measured. Raises InputError for what cannot be reached.
+    `local` are processes of this machine, `inline` is this process, `slurm` and what follows are jobs of Slurm;
+    everything else is the address of a Ray cluster. Models are measured on nodes with the label `measure_on`. Raises
+    InputError for what cannot be connected with.
     """
+    if is_slurm(on):
+        yield _slurm(on, measure_on)
+        return
     if on not in _HERE:
         from kdbench.workflows.sweeping.execution.cluster import connecting
 
@@ -39,6 +46,19 @@ def connected(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
         raise InputError(message, "leave it out, or name the cluster: --on auto or ray://HOST:PORT")
     here: dict[str, EngineOf] = {"local": _processes, "inline": lambda _: Inline(perform)}
     yield here[on]
+
+
+def _slurm(on: str, measure_on: str | None) -> EngineOf:
+    options = options_of(on, measure_on)
+    require("slurm", f"--on {on}")
+    require_commands()
+    from kdbench.workflows.sweeping.execution.slurm.engine import Slurm
+
+    def engine_of(planned: Planned) -> Engine:
+        require_room(tasks_of(planned), options)
+        return Slurm(options)
+
+    return engine_of
 
 
 def _processes(planned: Planned) -> Processes:

@@ -59,7 +59,7 @@ def _place(on: str) -> tuple[str, int] | None:
         return None
     found = _ADDRESS.fullmatch(on)
     if found is None or not 0 < int(found["port"]) < 1 << 16:
-        known = "local (processes of this machine), auto, HOST:PORT or ray://HOST:PORT (a Ray cluster)"
+        known = "local (processes of this machine), auto, HOST:PORT or ray://HOST:PORT (a Ray cluster), slurm"
         raise InputError(f"there is no engine {on!r}", f"known: {known}")
     return found["host"].strip("[]"), int(found["port"])
 

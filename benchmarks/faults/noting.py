@@ -1,0 +1,103 @@
+"""A sweep whose processes note when they begin and end each task, and that they live in between.
+
+`NOTING` runs kdbench with such processes; they write to the file that the variable `LOG` of the environment names.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+LOG = "KDBENCH_FAULTS_LOG"
+_MAIN = """
+import sys
+from benchmarks.faults.noting import note_tasks
+from kdbench.cli.main import main
+note_tasks()
+sys.exit(main())
+"""
+NOTING = (sys.executable, "-P", "-c", _MAIN)
+_EVERY_S = 0.02
+
+
+@dataclass(frozen=True)
+class Work:
+    """A task that a process did: from when to when it is known to have run, and when it ended, if it did."""
+
+    pid: int
+    task: str
+    kind: str
+    began_s: float
+    lived_s: float
+    ended_s: float | None
+
+
+def note_tasks() -> None:
+    """Let the sweeps of this process run their tasks in processes that note them."""
+    from kdbench.processes import children
+    from kdbench.workflows.sweeping.execution.processes import Processes
+
+    Processes.__init__.__defaults__ = (children.python(__name__),)  # type: ignore[misc]
+
+
+def perform(message: Mapping[str, Any], progress: Any) -> None:
+    """Do a task as a sweep's worker does, and note it in the file that the environment names."""
+    from kdbench.workflows.sweeping import tasks
+
+    name = message.get("job") or message["part"]
+    facts = {"pid": os.getpid(), "task": name, "kind": message["task"], "began": time.time()}
+    ended = Event()
+    _note({**facts, "at": time.time()})
+    Thread(target=_live, args=(facts, ended), daemon=True).start()
+    try:
+        tasks.perform(message, progress)
+    finally:
+        ended.set()
+        _note({**facts, "at": time.time(), "ended": True})
+
+
+def _live(facts: Mapping[str, Any], ended: Event) -> None:
+    while not ended.wait(_EVERY_S):
+        _note({**facts, "at": time.time()})
+
+
+def _note(facts: Mapping[str, Any]) -> None:
+    descriptor = os.open(os.environ[LOG], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, (json.dumps(facts) + "\n").encode())
+    os.close(descriptor)
+
+
+def works(log: Path) -> list[Work]:
+    """Return what the processes noted, in the order in which it began."""
+    found: dict[tuple[int, float], Work] = {}
+    for line in log.read_text().splitlines() if log.exists() else ():
+        one = json.loads(line)
+        ended_s = one["at"] if one.get("ended") else None
+        found[one["pid"], one["began"]] = Work(one["pid"], one["task"], one["kind"], one["began"], one["at"], ended_s)
+    return sorted(found.values(), key=lambda work: work.began_s)
+
+
+def overlaps(done: list[Work]) -> list[str]:
+    """Return which tasks ran while a measurement did; one that was killed ran until its last sign of life."""
+    found, last = [], None
+    for before, work in pairwise(sorted(done, key=lambda one: one.began_s)):
+        last = before if last is None or before.lived_s > last.lived_s else last
+        if last.lived_s > work.began_s and "measure" in {last.kind, work.kind}:
+            found.append(f"both measured: {last.task} and {work.task} overlap by {last.lived_s - work.began_s:.3f} s")
+    return found
+
+
+if __name__ == "__main__":
+    from kdbench.processes.parent import end_with_parent
+    from kdbench.workflows.workers.sweep import main
+
+    end_with_parent(reads_input=True)
+    messages = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    main(iter(sys.stdin.readline, ""), messages, perform)

@@ -1,0 +1,81 @@
+"""`sweep`: a study over axes of values and seeds, or searched by an optimiser, from Python."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdbench import extras
+from kdbench.api.finishing import logged, required
+from kdbench.api.progress import shown
+from kdbench.api.results import Results
+from kdbench.api.study import Recipes, Study
+from kdbench.judge.target import Target
+from kdbench.machine.waiting import settle_waiting
+from kdbench.progress import Progress
+from kdbench.recipe.loading import load_sweep
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResults(Results):
+    """What a sweep measured: the results of all its points as one run.
+
+    `points` is how many there are, `landed` how many have all their models; `failed` says of each model that is
+    missing why.
+
+        >>> axes = {"terms.0.temperature": [1, 4]}
+        >>> sweep = kdbench.sweep("study.toml", "runs/t", axes=axes, on="inline", resume=True)
+        >>> sweep.points, sweep.landed, sweep.failed
+        (2, 2, {})
+    """
+
+    points: int
+    landed: int
+    failed: Mapping[str, str]
+
+
+def sweep(
+    recipe: Recipes = "digits",
+    out: str | Path | None = None,
+    *,
+    axes: Mapping[str, Sequence[Any] | Mapping[str, Any]] | None = None,
+    seeds: int | None = None,
+    goal: str | None = None,
+    trials: int | None = None,
+    on: str = "local",
+    measure_on: str | None = None,
+    resume: bool = False,
+    targets: Sequence[Target | str | Path] = (),
+    log: str | Sequence[str] = (),
+    progress: Progress | None = None,
+    command: str = "",
+) -> SweepResults:
+    """Train, measure and report a study at every point of `axes`; return the results. It needs the extra `train`.
+
+        >>> axes = {"terms.0.temperature": [1, 4]}
+        >>> sweep = kdbench.sweep("study.toml", "runs/t", axes=axes, on="inline", resume=True)
+        >>> len(sweep.models)
+        3
+
+    `axes` maps keys to lists of values, beside those of the recipe's `[sweep]` table; `seeds` is how many seeds every
+    model is trained with. With a `goal`, such as "max top1 where latency_p50_ns <= 2 ms", an optimiser tries that many
+    `trials`, and values may also be ranges, {"low": 1.0, "high": 10} (extra `search`). `on` names what runs the
+    trainings: "local", "inline" (this process), or a cluster, of which nodes with the label `measure_on` measure. The
+    rest is as for `run`. A point that fails ends no other: `failed` says why. Raises KdbenchError before anything
+    starts for what cannot run, and at the end where no model landed.
+    """
+    searched = {key: value for key, value in {"goal": goal, "trials": trials}.items() if value is not None}
+    swept = load_sweep(recipe.content if isinstance(recipe, Study) else recipe, axes, seeds, search=searched)
+    extras.require("train", "kdbench.sweep")
+    loggers = required(log, swept.recipe.track)
+    settle_waiting()  # before torch is loaded, which then reads how its threads are to wait
+    if swept.table.search is not None:
+        from kdbench.workflows.search import search_recipe as work
+    else:
+        from kdbench.workflows.sweep import sweep_recipe as work
+    options: dict[str, Any] = {"measure_on": measure_on, "resume": resume, "targets": targets, "command": command}
+    with shown(progress) as displayed:
+        results = work(swept, out, on=on, progress=displayed, **options)
+        base = logged(results, loggers, displayed)
+    failed = {id_: fault.message for id_, fault in results.failed.items()}
+    return SweepResults(base.content, base.folder, results.points, results.landed, failed)

@@ -1,0 +1,266 @@
+"""The engine of Slurm: each task a job, a measurement with its node to itself."""
+
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from kdbench import storage
+from kdbench.errors import InputError, KdbenchError, first_line
+from kdbench.installation import __version__
+from kdbench.processes import children, endings
+from kdbench.workflows.sweeping.execution.cluster.remote import stamps
+from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.execution.schedule import Fault, Task
+from kdbench.workflows.sweeping.execution.slurm.job import ANSWER, PROGRESS, Job
+from kdbench.workflows.sweeping.execution.slurm.notes import Note, Notes
+from kdbench.workflows.sweeping.execution.slurm.options import Options
+from kdbench.workflows.sweeping.execution.slurm.requests import Request, outside_jobs, request_of
+from kdbench.workflows.sweeping.execution.slurm.states import fault_of_state, has_ended, may_go_on
+
+PERFORM = "kdbench.workflows.sweeping.tasks:perform"
+_LOOK_S = 1.0  # how often it looks for answers; Slurm is asked as rarely as submitit does, at first often
+_AGAIN_S = 30.0  # after Slurm accepted no job
+_MOST_REFUSALS = 20
+_MOST_LOSSES = 10  # of jobs to limits, preemption and nodes
+_VISIBLE_S = 60.0  # until files of a node are seen: NFS keeps what it knew of a folder for up to half a minute
+_GENERAL = {"time": "timeout_min", "nodes": "nodes", "cpus_per_task": "cpus_per_task", "gpus_per_node": "gpus_per_node"}
+_ADDED = {"requeue", "mem"}
+_UNUSABLE, _UNNAMED = re.compile(r"[%\n\r]"), re.compile(r"[^A-Za-z0-9._=-]+")
+_LONGEST_NAME = 80
+
+
+@dataclass
+class _Sent:
+    """A task whose job is in Slurm's queue: when it was first seen to have ended, and what it has told."""
+
+    task: Task
+    message: Message
+    job: submitit.Job[None]
+    folder: Path
+    state: str = ""
+    ended_s: float | None = None
+    step: Any = None
+    notes: int = 0
+
+
+class Slurm(Engine):
+    """Runs tasks as jobs of Slurm, or of another cluster that submitit knows.
+
+    `perform` is the function that does a task, as "module:name".
+    """
+
+    def __init__(self, options: Options, perform: str | None = None, cluster: str = "slurm") -> None:
+        logging.getLogger("submitit").setLevel(logging.CRITICAL)  # it prints to standard output
+        self.slots = options.jobs
+        self._options, self._perform, self._cluster = options, perform or PERFORM, cluster
+        self._sent: dict[str, _Sent] = {}
+        self._held: list[tuple[Task, Message]] = []
+        self._losses: Counter[str] = Counter()
+        self._events: list[Event] = []
+        self._refusals, self._again_s = 0, 0.0
+        self._notes: Notes | None = None
+
+    @property
+    def meters(self) -> bool:
+        """False: a node's meter counts what else runs there."""
+        return False
+
+    def prepare(self, folder: Path) -> None:
+        """Find the jobs that an earlier driver left in the run's folder."""
+        if _UNUSABLE.search(str(folder)):
+            message = f"Slurm reads {folder} otherwise, which has a % or a line break in its name"
+            raise InputError(message, "choose another folder with --out")
+        self._notes = Notes(folder)
+
+    @contextmanager
+    def open(self, folder: Path) -> Iterator["Engine"]:
+        """Cancel the jobs when the block ends, also if this process ends at once."""
+        with endings.undone(self.close), super().open(folder):
+            yield self
+
+    def accepts(self, task: Task) -> bool:  # noqa: ARG002 - Slurm knows what fits
+        """Return whether Slurm's queue may have another job."""
+        return len(self._sent) + len(self._held) < self.slots
+
+    def start(self, task: Task, message: Message) -> None:
+        """Submit a task's job, or hear of the one that does it already."""
+        self._held.append((task, message))
+        self._submit()
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """Return what happened; sleeps meanwhile."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            self._submit()
+            self._look()
+            left_s = deadline_s - time.monotonic()
+            if self._events or left_s <= 0:
+                events, self._events = self._events, []
+                return events
+            time.sleep(min(_LOOK_S, left_s))
+
+    def close(self) -> None:
+        """Cancel all jobs, those included that nobody asked for again."""
+        for sent in list(self._sent.values()):
+            self._drop(sent.task, sent.job)
+        if self._notes is not None:
+            for note in self._notes.unclaimed():
+                _cancel(self._job(note))
+                self._notes.remove(note.task)
+        self._sent, self._held = {}, []
+
+    def _submit(self) -> None:
+        """Submit what is held; Slurm may refuse for a while, as beyond a limit on a user's jobs."""
+        if time.monotonic() < self._again_s:
+            return
+        held, self._held = self._held, []
+        for place, (task, message) in enumerate(held):
+            try:
+                self._sent[task.id] = self._adopted(task, message) or self._submitted(task, message)
+            except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+                self._refused(held[place:], error)
+                return
+            self._refusals = 0
+
+    def _refused(self, held: Sequence[tuple[Task, Message]], error: Exception) -> None:
+        said = [line for line in str(error).splitlines() if line.strip()]
+        reason = next((line for line in reversed(said) if "sbatch" in line), first_line(error))
+        self._refusals += 1
+        if self._refusals > _MOST_REFUSALS:
+            hint = "look at the queue with `squeue --me`, and resume the sweep"
+            self._end_all(held, Fault(f"Slurm accepts no job: {reason}", hint))
+            self._refusals = 0
+            return
+        self._again_s, self._held = time.monotonic() + _AGAIN_S, [*held]
+        if self._refusals == 1:
+            note = f"Slurm accepts no further job for now: {reason}; trying again every {_AGAIN_S:.0f} s"
+            self._events.append(Event(held[0][0].id, note=note))
+
+    def _end_all(self, held: Sequence[tuple[Task, Message]], fault: Fault) -> None:
+        self._events += [Event(task.id, ended=True, fault=fault) for task, _ in held]
+
+    def _adopted(self, task: Task, message: Message) -> _Sent | None:
+        """Return the job that an earlier driver submitted for the same; cancel one that is for something else."""
+        assert self._notes is not None, "prepared"
+        note = self._notes.claim(task.id)
+        if note is None:
+            return None
+        job = self._job(note)
+        if note.message == storage.content_hash(message):
+            self._events.append(Event(task.id, note=f"job {note.job} does it already"))
+            return _Sent(task, message, job, note.folder)
+        self._drop(task, job)
+        return None
+
+    def _submitted(self, task: Task, message: Message) -> _Sent:
+        assert self._notes is not None, "prepared"
+        folder = self._notes.new(task.id)
+        executor = submitit.AutoExecutor(folder, cluster=self._cluster)
+        executor.update_parameters(**_parameters(task, request_of(task, self._options)))
+        hides = task.kind != "measure" and not task.gpus
+        work = Job(self._perform, message, str(folder), __version__, hides_gpus=hides)
+        with outside_jobs(), children.safe_path():
+            job: submitit.Job[None] = executor.submit(work)
+        self._notes.write(Note(task.id, job.job_id, storage.content_hash(message), folder))
+        return _Sent(task, message, job, folder)
+
+    def _job(self, note: Note) -> submitit.Job[None]:
+        return submitit.SlurmJob(note.folder, note.job)
+
+    def _look(self) -> None:
+        """Note what jobs told and how they ended."""
+        for sent in list(self._sent.values()):
+            answer = _read(sent.folder / ANSWER)
+            self._hear(sent, answer or _read(sent.folder / PROGRESS))
+            if answer is None:
+                self._look_at_state(sent)
+            elif answer["fault"] is not None:
+                self._end(sent, Fault(**answer["fault"]))
+            elif stamps(Path(sent.message.get("folder", "")), answer["left"]) == answer["left"]:
+                self._end(sent, None)
+            elif self._is_late(sent):
+                message = f"its files were not seen here within {_VISIBLE_S:.0f} s after it wrote them"
+                hint = "choose a folder with --out that all nodes share, and resume"
+                self._end(sent, Fault(message, hint))
+
+    def _hear(self, sent: _Sent, said: Any) -> None:
+        if said is None:
+            return
+        for text in said["notes"][sent.notes :]:
+            self._events.append(Event(sent.task.id, note=text))
+        sent.notes = max(sent.notes, len(said["notes"]))
+        if "step" in said and said["step"] != sent.step:
+            done, total, detail = sent.step = said["step"]
+            self._events.append(Event(sent.task.id, done=done, total=total, detail=detail))
+
+    def _look_at_state(self, sent: _Sent) -> None:
+        state = (str(sent.job.state).split() or ["UNKNOWN"])[0].rstrip("+").upper()
+        if not has_ended(state):
+            sent.ended_s = None
+            if state not in {sent.state, "RUNNING"}:
+                self._events.append(Event(sent.task.id, detail=f"job {sent.job.job_id} {state.lower()}"))
+            sent.state = state
+            return
+        if not self._is_late(sent):
+            return
+        if may_go_on(state):
+            self._losses[sent.task.id] += 1
+            if self._losses[sent.task.id] <= _MOST_LOSSES:
+                note = f"job {sent.job.job_id} ended as {state}; another one goes on"
+                self._events.append(Event(sent.task.id, note=note))
+                self._drop(sent.task, sent.job)
+                self._held.append((sent.task, sent.message))
+                return
+        self._end(sent, fault_of_state(sent.job.job_id, state, sent.job.paths.stderr))
+
+    def _is_late(self, sent: _Sent) -> bool:
+        """Return whether a job ended so long ago that what it wrote would be seen."""
+        if sent.ended_s is None:
+            sent.ended_s = time.monotonic()
+        return time.monotonic() - sent.ended_s >= _VISIBLE_S
+
+    def _end(self, sent: _Sent, fault: Fault | None) -> None:
+        self._events.append(Event(sent.task.id, ended=True, fault=fault))
+        self._drop(sent.task, sent.job if fault is not None and fault.lost else None)
+
+    def _drop(self, task: Task, job: submitit.Job[None] | None) -> None:
+        """Forget a task's job and its notes; cancel the job first if it may still be there."""
+        if job is not None:
+            _cancel(job)
+        self._sent.pop(task.id, None)
+        if self._notes is not None:
+            self._notes.remove(task.id)
+
+
+def _cancel(job: submitit.Job[None]) -> None:
+    with suppress(OSError):
+        job.cancel(check=False)
+
+
+def _read(file: Path) -> Any:
+    """Return what a job noted; None where it has not."""
+    try:
+        return storage.read_json(file, "note of a job")
+    except KdbenchError:
+        return None
+
+
+def _parameters(task: Task, request: Request) -> dict[str, Any]:
+    """Return a request in submitit's words.
+
+    Jobs start their process themselves: srun would give it one core of those that a measurement has for itself, and
+    since Slurm 22.05 of those that a training asked for.
+    """
+    name = _UNNAMED.sub("-", f"kdbench-{task.id}")[:_LONGEST_NAME]
+    said: dict[str, Any] = {"name": name, "slurm_use_srun": False}
+    said |= {_GENERAL[key]: value for key, value in request.items() if key in _GENERAL}
+    said["slurm_additional_parameters"] = {key: value for key, value in request.items() if key in _ADDED}
+    return said | {f"slurm_{key}": value for key, value in request.items() if key not in {*_GENERAL, *_ADDED}}

@@ -1,0 +1,100 @@
+"""What a task's job asks Slurm for, and whether Slurm would ever grant it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kdbench.errors import InputError
+from kdbench.workflows.sweeping.execution.schedule import Task
+from kdbench.workflows.sweeping.execution.slurm.options import Options
+
+_COMMANDS = ("sbatch", "srun", "sacct", "scancel")
+_ASK_S = 120.0
+_KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")
+
+Request = Mapping[str, Any]
+"""sbatch's options by their names with underscores; True stands for an option without a value."""
+
+
+def request_of(task: Task, options: Options) -> Request:
+    """Return what a task asks for. One that measures has its node, with all its cores and memory, to itself."""
+    asked: dict[str, Any] = {"time": options.time_min, "nodes": 1, "requeue": True}
+    if task.kind == "measure":
+        return {**asked, **options.measuring, "exclusive": True, "mem": 0}
+    asked |= {**options.places, "cpus_per_task": task.cpus}
+    if task.gpus:
+        asked["gpus_per_node"] = task.gpus
+    if options.memory_mb is not None:
+        asked["mem"] = f"{options.memory_mb}M"
+    return asked
+
+
+def require_commands() -> None:
+    """Raise InputError where Slurm's commands are not installed."""
+    absent = [name for name in _COMMANDS if shutil.which(name) is None]
+    if absent:
+        message = f"--on slurm needs Slurm's commands, and there is no {absent[0]}"
+        raise InputError(message, "run it on a login node of the cluster, or load its module")
+    done = _run(["sacct", "--noheader", "--allocations", "--format=JobID", "--jobs=1"])
+    if done.returncode:
+        message = f"sacct, which tells what became of jobs, does not answer: {_reason(done)}"
+        raise InputError(message, "the cluster needs accounting for --on slurm; without it, start Ray in one job")
+
+
+def require_room(tasks: Sequence[Task], options: Options) -> None:
+    """Ask Slurm whether it would ever run each kind of job; raises InputError with its answer where it would not."""
+    measuring = next((task for task in tasks if task.kind == "measure"), None)
+    if measuring is not None and not options.measuring:
+        hint = (
+            "name nodes of one kind, or times do not compare: --measure-on FEATURE, partition=NAME or nodelist=NODE; "
+            "or set measure.times = false"
+        )
+        raise InputError("--on slurm has to know which nodes measure", hint)
+    asked: dict[tuple[tuple[str, Any], ...], Task] = {}
+    for task in tasks:
+        asked.setdefault(tuple(request_of(task, options).items()), task)
+    for request, task in asked.items():
+        if (refusal := _refusal(dict(request))) is not None:
+            what = ", ".join(_flag(key, value) for key, value in request if key not in {"nodes", "requeue"})
+            hint = "change --on slurm:…, --measure-on or training.threads; `sinfo` lists partitions and their limits"
+            raise InputError(f"Slurm would never run {task.id} ({what}): {refusal}", hint)
+
+
+def _refusal(request: Request) -> str | None:
+    done = _run(["sbatch", "--test-only", *(_flag(key, value) for key, value in request.items()), "--wrap=true"])
+    return _reason(done) if done.returncode else None
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        with outside_jobs():
+            return subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"{command[0]} does not answer: {error}", "try again when Slurm is up") from error
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    lines = (done.stderr.strip() or done.stdout.strip() or "it gives no reason").splitlines()
+    return lines[-1].removeprefix(f"{done.args[0]}: ").removeprefix("error: ")
+
+
+def _flag(key: str, value: object) -> str:
+    name = f"--{key.replace('_', '-')}"
+    return name if value is True else f"{name}={value}"
+
+
+@contextmanager
+def outside_jobs() -> Iterator[None]:
+    """Hide the variables of a job that this process may be part of; sbatch would take them as options of the next."""
+    hidden = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith(("SLURM_", "SLURMD_", "SRUN_", "SBATCH_")) and name not in _KEPT
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
