@@ -1,5 +1,6 @@
 """What all tests share: real data where there is some, and an environment free of the user's settings."""
 
+import atexit
 import gc
 import itertools
 import os
@@ -44,6 +45,7 @@ def pytest_collection_finish() -> None:
     There are millions of these objects, and tests that export networks make it walk through them every few seconds.
     """
     gc.freeze()
+    atexit.register(gc.unfreeze)  # libraries that report their leaks at the end would report all they made
     gc.set_threshold(10_000, *gc.get_threshold()[1:])
 
 
