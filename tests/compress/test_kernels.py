@@ -4,7 +4,8 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
+from compress.readers import OneBatch
+from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
 from small_graphs import model_of, optimised
 
 from kdbench.compress.kernels import INTEGER_KERNELS, kernels_of
@@ -31,19 +32,10 @@ def floating(tmp_path):
     return tmp_path / "float.onnx"
 
 
-class Reader(CalibrationDataReader):
-    def __init__(self):
-        self._batches = iter([X])
-
-    def get_next(self):
-        batch = next(self._batches, None)
-        return None if batch is None else {"x": batch}
-
-
 def quantized(path, **options):
     target = path.with_name("int8.onnx")
     options = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8} | options
-    quantize_static(path, target, Reader(), reduce_range=True, **options)
+    quantize_static(path, target, OneBatch(X), reduce_range=True, **options)
     return target
 
 
@@ -79,17 +71,10 @@ def test_layouts_of_the_full_optimisation_change_nothing(floating, kind, tmp_pat
 
 @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="other processors have other kernels")
 def test_signed_activations_leave_convolutions_in_float_on_x86(resnet20, tmp_path):
-    class Noise(Reader):
-        def __init__(self):
-            self._batches = iter([RNG.standard_normal((2, 3, 32, 32)).astype(np.float32)])
-
-        def get_next(self):
-            batch = next(self._batches, None)
-            return None if batch is None else {"input": batch}
-
-    counts = {}
+    noise, counts = RNG.standard_normal((2, 3, 32, 32)).astype(np.float32), {}
     for kind in (QuantType.QInt8, QuantType.QUInt8):
-        quantize_static(resnet20, tmp_path / "small.onnx", Noise(), activation_type=kind, weight_type=QuantType.QInt8)
+        reader = OneBatch(noise, "input")
+        quantize_static(resnet20, tmp_path / "small.onnx", reader, activation_type=kind, weight_type=QuantType.QInt8)
         counts[kind] = kernels_of(tmp_path / "small.onnx")
     assert len(counts[QuantType.QInt8].floating) == 10  # of 19 convolutions; the classifier runs in integers
     assert len(counts[QuantType.QInt8].integer) == 10

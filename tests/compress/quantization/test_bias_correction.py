@@ -1,7 +1,8 @@
 import numpy as np
 import onnx
 import pytest
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from compress.readers import OneBatch
+from onnxruntime.quantization import QuantType, quantize_static
 from small_graphs import model_of, optimised, stored
 
 from kdbench.compress.observing import Observer, Samples
@@ -29,18 +30,9 @@ def network(biases=True, *, shared=False):
     return model_of(nodes, weights, {"x": ["n", 3, 6, 6]})
 
 
-class Reader(CalibrationDataReader):
-    def __init__(self):
-        self._batches = iter([X])
-
-    def get_next(self):
-        batch = next(self._batches, None)
-        return None if batch is None else {"x": batch}
-
-
 def quantized(model, folder, *, per_channel=False, exclude=()):
     onnx.save(model, folder / "float.onnx")
-    quantize_static(folder / "float.onnx", folder / "int8.onnx", Reader(), activation_type=QuantType.QUInt8,
+    quantize_static(folder / "float.onnx", folder / "int8.onnx", OneBatch(X), activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8, reduce_range=True, per_channel=per_channel,
                     nodes_to_exclude=list(exclude))  # fmt: skip
     return onnx.load(folder / "int8.onnx")

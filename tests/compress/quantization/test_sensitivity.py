@@ -3,7 +3,8 @@ import math
 import numpy as np
 import onnx
 import pytest
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from compress.readers import OneBatch
+from onnxruntime.quantization import QuantType, quantize_static
 from small_graphs import model_of, run, stored
 
 from kdbench.compress.observing import Samples
@@ -41,19 +42,10 @@ def three_layers(wide=None):
     return model_of(nodes, weights, {"x": ["n", 3, 8, 8]})
 
 
-class Reader(CalibrationDataReader):
-    def __init__(self):
-        self._batches = iter([X])
-
-    def get_next(self):
-        batch = next(self._batches, None)
-        return None if batch is None else {"x": batch}
-
-
 def quantized(model, folder, exclude=(), **options):
     onnx.save(model, folder / "float.onnx")
     options = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "reduce_range": True} | options
-    quantize_static(folder / "float.onnx", folder / "int8.onnx", Reader(), nodes_to_exclude=list(exclude), **options)
+    quantize_static(folder / "float.onnx", folder / "int8.onnx", OneBatch(X), nodes_to_exclude=list(exclude), **options)
     small = onnx.load(folder / "int8.onnx")
     shield_float_layers(small)
     return small
