@@ -60,7 +60,8 @@ class EngineError(RuntimeError):
 class Engine:
     """`program` ("chromium" or "node") with onnxruntime-web and `threads` threads.
 
-    `facts` says what runs there. An engine that is not `isolated` is a page without the headers, with a coarse clock.
+    `facts` says what runs there; `settled` are the paths of models whose code it has compiled for the last time. An
+    engine that is not `isolated` is a page without the headers, with a coarse clock.
     Raises InputError where something is not installed, EngineError where it does not start, and ProviderError where it
     would run with other settings.
     """
@@ -69,6 +70,7 @@ class Engine:
         package, command = installed.package(), installed.program_path(program)
         self._stack = contextlib.ExitStack()
         self._program, self._threads, self._loaded = program, threads, 0
+        self.settled: set[str] = set()
         self._server = Server(_HERE, {"dist": package / "dist"}, isolated=isolated)
         self._stack.callback(self._server.close)
         folder = self._stack.enter_context(temporary.folder())
@@ -150,6 +152,17 @@ class Engine:
             lines = status.read_text(encoding="utf-8").splitlines()
             return int(next(line for line in lines if line.startswith("nonvoluntary_ctxt_switches")).split()[1])
         return 0
+
+    def helpers_s(self) -> float:
+        """Return the CPU seconds of the threads beside the one that runs models; 0 where they run models too."""
+        seconds, main = 0.0, self._running()
+        if self._threads > 1:
+            return seconds
+        for file in Path(f"/proc/{main}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):
+                fields = file.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+                seconds += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") * (file.parent.name != str(main))
+        return seconds
 
     def close(self) -> None:
         """End the process and remove its files."""

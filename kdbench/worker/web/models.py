@@ -14,6 +14,7 @@ from kdbench.worker.jobs import JobModel
 from kdbench.worker.loads import PRIME_BELOW_NS
 from kdbench.worker.runtimes import ProviderError, Runtime
 from kdbench.worker.web.engine import Engine, engine, running
+from kdbench.worker.web.settling import settle
 
 _NAMES = {"float32": "float32", "float64": "float64", "float16": "float16", "bool": "bool"}
 _NAMES |= {f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -32,7 +33,7 @@ class LoadedModel:
     def __init__(self, model: JobModel, *, program: str, name: str, provider: str, threads: int) -> None:
         if provider != "cpu":
             raise ProviderError(f"kdbench runs {name} on the CPU, not on {provider}", "measure with --provider cpu")
-        self._engine, self._input = engine(program, threads), model.input
+        self._engine, self._input, self._path = engine(program, threads), model.input, model.path
         self._number, self._declared, self.load_ns = self._engine.load(Path(model.path), model.output)
         self.call_ns = 0
 
@@ -46,10 +47,14 @@ class LoadedModel:
         """Return what a timed loop needs: `run`, and for each of `inputs` the arguments of one call.
 
         The inputs are tensors of the page before, and a call leaves its output there as one, as an application calls
-        the library.
+        the library. The first time, it is called until its code is compiled for the last time (`settling`).
         """
         most = max(_BYTES_AT_ONCE // max(inputs[0].nbytes, 1), 1)
-        return BoundModel(self._engine, self._number, self._request("bind", inputs[:most])), [()]
+        bound = BoundModel(self._engine, self._number, self._request("bind", inputs[:most]))
+        if self._path not in self._engine.settled:
+            settle(bound.time, self._engine.helpers_s)
+            self._engine.settled.add(self._path)
+        return bound, [()]
 
     def _request(self, do: str, inputs: list[NDArray[np.generic]]) -> tuple[dict[str, Any], bytes]:
         """Return a request with tensors of `inputs`, and zeros for placeholders."""

@@ -79,6 +79,7 @@ class _Http(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the body of an answer waits 40 ms for the other side to acknowledge its headers
     server: _Http
 
     def do_GET(self) -> None:

@@ -22,6 +22,12 @@ def _require(program: str) -> None:
         pytest.skip(f"{program} is not installed")
 
 
+@pytest.fixture(autouse=True)
+def _unsettled(monkeypatch):
+    """Do not wait for the last compilation, which takes seconds: `test_settling` tests the waiting."""
+    monkeypatch.setattr("kdbench.worker.web.settling.QUIET_S", 0.0)
+
+
 @pytest.fixture
 def web_package(monkeypatch):
     """The folder of the npm package, which the environment names."""
