@@ -27,7 +27,7 @@ def common(parser: argparse.ArgumentParser, *, repeats: int, folder: str) -> Non
 
 
 def _cores(text: str) -> tuple[int, ...]:
-    return choose_cores(tuple(dict.fromkeys(cores(text, "--cores"))), (1,)) or ()
+    return choose_cores(tuple(dict.fromkeys(cores(text))), (1,)) or ()
 
 
 def run_script(main: Callable[[], None]) -> None:

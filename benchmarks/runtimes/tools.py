@@ -1,0 +1,217 @@
+"""Each runtime's own benchmark tool, or a bare loop where it has none, in a fresh process on given cores."""
+
+import functools
+import http.server
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdbench.errors import InputError, MeasurementError
+from kdbench.measure.forms import TFLITE
+from kdbench.worker.jobs import JobModel
+from kdbench.worker.web import installed
+
+HERE = Path(__file__).resolve().parent
+_LIMIT_S = 120
+_TAIL = 1500  # characters of a failed process's output
+_ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model whose prepared inputs (N, *shape) lie in `folder`/inputs.npy, to be called for `seconds` on `cores`."""
+
+    model: JobModel
+    folder: Path
+    seconds: float
+    cores: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """How to measure `runtime` without kdbench: the median of a call in ns, and the class of each input."""
+
+    runtime: str
+    about: str
+    median_ns: Callable[[Task], float]
+    classes: Callable[[Task], np.ndarray]
+    require: Callable[[], object]
+    form: str = ""
+
+
+def benchmark_app(task: Task) -> float:
+    """Return the median of OpenVINO's tool, which has two decimals, of µs below a millisecond."""
+    shape = ",".join(map(str, (1, *task.model.shape)))
+    how = ["-hint", "none", "-nstreams", "1", "-nthreads", "1", "-infer_precision", "f32", "-api", "sync"]
+    app = str(Path(sys.executable).with_name("benchmark_app"))
+    shown = _output([app, "-m", task.model.path, *how, "-shape", f"[{shape}]", "-t", f"{task.seconds:.0f}"], task)
+    found = re.search(r"Median:\s+([\d.]+) (ms|us)", shown)
+    if found is None:
+        raise MeasurementError(f"benchmark_app shows no median: {shown[-_TAIL:]}")
+    return float(found[1]) * {"ms": 1e6, "us": 1e3}[found[2]]
+
+
+def litert_benchmark(task: Task) -> float:
+    """Return the mean of LiteRT's tool, which gives no median; it calls the file with inputs of its own."""
+    result = task.folder / "litert.json"
+    bare = _loop("bare_litert.py", task)["p50_ns"]
+    runs = str(max(int(task.seconds * 1e9 / bare), 100))
+    tool = str(Path(sys.executable).with_name("litert-benchmark"))
+    counts = ["--num_runs", runs, "--warmup_runs", "100", "--num_threads", "1"]
+    _output([tool, "--model", task.model.files[TFLITE], *counts, "--result_json", str(result)], task)
+    return float(json.loads(result.read_text())["latency"]["avg_ms"]) * 1e6
+
+
+def _loop(script: str, task: Task) -> dict[str, object]:
+    """Return what a bare loop in Python prints."""
+    path = task.model.files.get(TFLITE, task.model.path)
+    return json.loads(
+        _output([sys.executable, str(HERE / script), path, str(task.folder / "inputs.npy"), str(task.seconds)], task)
+    )
+
+
+def _of_loop(script: str) -> Callable[[Task], float]:
+    return lambda task: float(_loop(script, task)["p50_ns"])  # type: ignore[arg-type]
+
+
+def _classes_of_loop(script: str) -> Callable[[Task], np.ndarray]:
+    return lambda task: np.array(_loop(script, Task(task.model, task.folder, 0.0, task.cores))["classes"])
+
+
+def in_node(task: Task) -> dict[str, object]:
+    """Return what the bare loop in Node.js prints."""
+    _web_files(task)
+    ort = installed.package() / "dist" / "ort.node.min.mjs"
+    command = [installed.program_path("node"), str(HERE / "bare_node.mjs"), str(task.folder), str(ort)]
+    return json.loads(_output(command, task).splitlines()[-1])
+
+
+def in_page(task: Task) -> dict[str, object]:
+    """Return what the bare loop in an isolated page of headless Chromium sends."""
+    _web_files(task)
+    for name in ("bare.mjs", "bare.html"):
+        shutil.copyfile(HERE / name, task.folder / name)
+    if not (task.folder / "dist").exists():
+        (task.folder / "dist").symlink_to(installed.package() / "dist")
+    answers: list[bytes] = []
+    arrived = threading.Event()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}  # noqa: RUF012
+
+        def end_headers(self) -> None:
+            for name, value in _ISOLATION.items():
+                self.send_header(name, value)
+            super().end_headers()
+
+        def do_POST(self) -> None:
+            answers.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+            arrived.set()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(task.folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    flags = ["--headless=new", "--no-first-run", "--disable-gpu", "--disable-extensions", "--disable-dev-shm-usage"]
+    profile = f"--user-data-dir={task.folder / 'profile'}"
+    url = f"http://127.0.0.1:{server.server_port}/bare.html"
+    command = [*_on(task.cores), installed.program_path("chromium"), *flags, *root, profile, url]
+    browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        if not arrived.wait(_LIMIT_S):
+            raise MeasurementError("the page sent nothing")
+    finally:
+        browser.terminate()
+        browser.wait()
+        server.shutdown()
+    answer: dict[str, object] = json.loads(answers[0])
+    if "error" in answer:
+        raise MeasurementError(f"the page failed: {answer['error']}")
+    return answer
+
+
+def _web_files(task: Task) -> None:
+    inputs = np.load(task.folder / "inputs.npy")
+    shutil.copyfile(task.model.path, task.folder / "model.onnx")
+    inputs.tofile(task.folder / "inputs.bin")
+    about = {"dims": [1, *inputs.shape[1:]], "input": task.model.input, "output": task.model.output}
+    (task.folder / "job.json").write_text(json.dumps({**about, "seconds": task.seconds, "samples": len(inputs)}))
+
+
+def _output(command: Sequence[str], task: Task) -> str:
+    """Return what a process on the task's cores prints; raises MeasurementError if it fails."""
+    pinned = [*_on(task.cores), *command]
+    done = subprocess.run(pinned, capture_output=True, text=True, check=False, timeout=_LIMIT_S)
+    if done.returncode:
+        raise MeasurementError(f"{Path(command[0]).name} failed: {(done.stdout + done.stderr)[-_TAIL:]}")
+    return done.stdout
+
+
+def _on(cores: Sequence[int]) -> tuple[str, ...]:
+    return "taskset", "--cpu-list", ",".join(map(str, cores))
+
+
+def _needs(module: str) -> Callable[[], None]:
+    def require() -> None:
+        if importlib.util.find_spec(module) is None:
+            raise InputError(f"{module} is not installed", "")
+
+    return require
+
+
+def _of_web(run: Callable[[Task], dict[str, object]]) -> tuple[Callable[[Task], float], Callable[[Task], np.ndarray]]:
+    def classes(task: Task) -> np.ndarray:
+        return np.array(run(Task(task.model, task.folder, 0.0, task.cores))["classes"])
+
+    return lambda task: float(run(task)["p50_ns"]), classes  # type: ignore[arg-type]
+
+
+TOOLS = {
+    "benchmark_app": Tool(
+        "openvino",
+        "`benchmark_app` of OpenVINO reports the request's own time, and kdbench's holds the call from Python, about "
+        "10 µs more; answers are those of a loop with the Python API",
+        benchmark_app,
+        _classes_of_loop("bare_openvino.py"),
+        _needs("openvino"),
+    ),
+    "litert-benchmark": Tool(
+        "litert",
+        "`litert-benchmark` of LiteRT gives a mean in steps of 10 µs, of CompiledModel in place of Interpreter",
+        litert_benchmark,
+        _classes_of_loop("bare_litert.py"),
+        _needs("ai_edge_litert"),
+        TFLITE,
+    ),
+    "litert-loop": Tool(
+        "litert",
+        "a bare loop with LiteRT's Interpreter and XNNPACK",
+        _of_loop("bare_litert.py"),
+        _classes_of_loop("bare_litert.py"),
+        _needs("ai_edge_litert"),
+        TFLITE,
+    ),
+    "page-loop": Tool(
+        "onnxruntime-web",
+        "a bare loop in an isolated page of headless Chromium",
+        *_of_web(in_page),
+        lambda: installed.require("chromium"),
+    ),
+    "node-loop": Tool(
+        "onnxruntime-web-node", "a bare loop in Node.js", *_of_web(in_node), lambda: installed.require("node")
+    ),
+}
