@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from kdbench import data, storage
+from kdbench import storage
 from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.export.onnx import Parity
@@ -28,15 +28,10 @@ TRIALS = 6
 
 
 @pytest.fixture(scope="module")
-def content(tmp_path_factory):
-    digits = data.load("digits")
-    path = tmp_path_factory.mktemp("data") / "few.npz"
-    train, test = digits.train, digits.test
-    arrays = {"x_train": train.inputs[::6], "y_train": train.labels[::6]}
-    np.savez(path, **arrays, x_test=test.inputs[::3], y_test=test.labels[::3])
+def content(few_digits):
     return {
         "name": "small",
-        "data": {"name": f"npz:{path}", "validation": 0.2},
+        "data": {"name": few_digits, "validation": 0.2},
         "training": {"epochs": 4, "batch": 32, "threads": 1, "optimizer": {"name": "adamw", "lr": 0.02}},
         "teacher": [{"name": "teacher", "model": "64-16-10", "training": {"epochs": 1}}],
         "student": [{"name": "kd", "model": {"name": "dense", "hidden": [8]}, "terms": [{"method": "kd"}]}],
