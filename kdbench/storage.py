@@ -173,11 +173,21 @@ def read_text(path: Path) -> str:
 
     A device or a named pipe is refused: reading it may never end. A shell's own pipe, `<(…)`, is read.
     """
+    require_text(path)
+    return path.read_text(encoding="utf-8")
+
+
+def require_text(path: Path) -> None:
+    """Raise OSError for what `require_file` refuses, and for a file that is too large to be read whole."""
     require_file(path)
     size = path.stat().st_size
     if size > _LONGEST_TEXT:
         raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than {_LONGEST_TEXT:,}", str(path))
-    return path.read_text(encoding="utf-8")
+
+
+def followed(path: Path) -> Path:
+    """Return where a path leads, absolute; a loop of links, for which `Path.resolve` raises, leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def require_file(path: Path) -> None:

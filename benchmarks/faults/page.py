@@ -20,8 +20,8 @@ everywhere.
 - `input`: damaged and impossible records, recipes, models, weights and data. `options`: every numeric option and key.
 - `resume`: damaged files in the folder of a run that is resumed.
 
-The time limit of a trial is 60 s, 120 s if it waits for a silent process, and 300 s for `processes`. The cores were
-shared.
+The time limit of a trial is 60 s, 120 s if it waits for a silent process, and 300 s for `processes`. Time in which all
+processes were stopped does not count; while more threads want to run than there are cores, time counts in proportion.
 
     python -m benchmarks.faults BLOCK --seed N --page reports/faults/README.md
 """

@@ -1,4 +1,8 @@
-"""Time limits that leave out the time in which the whole machine, or this process beside its children, was stopped."""
+"""Time limits for shared machines.
+
+Time in which the whole machine, or this process beside its children, was stopped does not count; while more threads
+want to run than there are cores, a second counts for as much as one thread gets of it.
+"""
 
 import os
 import signal
@@ -8,10 +12,11 @@ from contextlib import suppress
 
 _LONGEST_POLL_S = 0.5  # between two looks; longer ones mean that this process was stopped
 _POLL_S = 0.05
+_LEAST_SHARE = 0.1  # of a core, that any thread gets
 
 
 class Patience:
-    """A time in seconds, of which only the time between looks counts.
+    """A time in seconds, as a thread has it that gets its share of the cores.
 
     >>> patience = Patience(60)
     >>> while patience.lasts() and not done():
@@ -25,7 +30,8 @@ class Patience:
     def lasts(self) -> bool:
         """Return whether some of the time is left; to be asked a few times a second."""
         now_s = time.monotonic()
-        self._left_s -= min(now_s - self._before_s, _LONGEST_POLL_S)
+        share = (os.cpu_count() or 1) / max(os.getloadavg()[0], 1.0)
+        self._left_s -= min(now_s - self._before_s, _LONGEST_POLL_S) * min(1.0, max(share, _LEAST_SHARE))
         self._before_s = now_s
         return self._left_s > 0
 

@@ -54,7 +54,7 @@ class Excerpt(Value):
     def _of_json(cls, file: Path, metrics: Collection[str]) -> Self | None:
         """Return the excerpt of a record without devices; None where `RunRecord.read` has to say what is wrong."""
         try:
-            storage.require_file(file)
+            storage.require_text(file)
             content = from_json(file.read_bytes(), allow_inf_nan=False)
             if content["schema"] != SCHEMA_VERSION or content.get("devices"):
                 return None

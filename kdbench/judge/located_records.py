@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from kdbench import storage
 from kdbench.cycles import nothing_to_collect
 from kdbench.errors import InputError
 from kdbench.judge.excerpt_cache import ExcerptCache, excerpt_cache
@@ -118,7 +119,7 @@ def _records_below(root: Path, notes: list[str]) -> list[Path]:
 
     def note(error: OSError) -> None:
         folder = Path(error.filename or root)
-        name = folder.relative_to(root).as_posix() if folder != root else folder.resolve().name
+        name = folder.relative_to(root).as_posix() if folder != root else storage.followed(folder).name
         notes.append(f"{name} is left out: {error.strerror}")
 
     return sorted(Path(folder) / RECORD for folder, _, files in os.walk(root, onerror=note) if RECORD in files)
@@ -126,5 +127,5 @@ def _records_below(root: Path, notes: list[str]) -> list[Path]:
 
 def _run_name(file: Path, root: Path) -> str:
     if root in {file, file.parent}:
-        return file.resolve().parent.name
+        return storage.followed(file.parent).name
     return file.parent.relative_to(root).as_posix()

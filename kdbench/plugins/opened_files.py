@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.plugins.search import is_local, is_own, source_file
+from kdbench.storage import followed
 
 State = tuple[int, int] | None  # of a file that may be written: size and time of the last change
 
@@ -102,7 +103,7 @@ def _is_of_users_code() -> bool | None:
 def _data_file(name: str, state: State) -> Path | None:
     if name.startswith(_SYSTEM) or name.endswith((".pyc", ".so")) or state not in {None, _state(name)}:
         return None
-    path = Path(name).resolve()
+    path = followed(Path(name))
     return path if path.is_file() and is_local(path) and not is_module(path) else None
 
 

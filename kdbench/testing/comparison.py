@@ -110,7 +110,7 @@ def _baseline_of(context: Context, baseline: str | Path | None, new: Path) -> Pa
             message = f"the baseline {path} has neither a record.json nor {new.name}"
             raise InputError(message, "name a run's folder, or a folder with the models of the baseline")
         path = file
-    if path.resolve() == new.resolve():
+    if storage.followed(path) == storage.followed(new):
         # While pytest determines the root folder it takes `base` in `--kdbench-baseline base` for a folder of tests. A
         # project in that folder becomes the root, and every model would be compared with itself.
         tests = "name the tests, and write --kdbench-baseline=PATH with an equals sign"

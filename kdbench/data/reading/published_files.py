@@ -170,7 +170,7 @@ class ArraysUnpickler(pickle.Unpickler):
 
 
 def _unpickled(path: Path, md5: str | None) -> dict[str, Any]:
-    content = path.read_bytes()
+    content = path.read_bytes() if path.stat().st_size < _MOST_BYTES else b""
     if _md5(content) != md5:
         raise ValueError(f"{path.name} is not the published file by its MD5")
     value = ArraysUnpickler(io.BytesIO(content), encoding="latin1").load()  # Python 2 wrote them
@@ -208,7 +208,10 @@ def _write(path: Path, content: bytes) -> None:
 
 def _matches(path: Path, md5: str | None) -> bool:
     """Return whether a file exists and has the MD5, if there is one."""
-    return path.is_file() and (md5 is None or _md5(path.read_bytes()) == md5)
+    if not path.is_file() or md5 is None:
+        return path.is_file()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
 
 
 def _md5(content: bytes) -> str:

@@ -21,7 +21,7 @@ def shown_path(path: Path) -> str:
     """Return a path as one types it here: relative to the working directory where it is below it."""
     try:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RuntimeError):  # elsewhere, or a loop of links
         return str(path)
 
 

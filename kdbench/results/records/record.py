@@ -197,7 +197,7 @@ class RunRecord(StoredValue):
     def _valid(cls, path: Path) -> Self | None:
         """Return a valid record, parsed and checked in one pass; None where `read` has to say what is wrong."""
         try:
-            storage.require_file(path)
+            storage.require_text(path)
             text = path.read_bytes()
             if storage.is_suspicious(text):
                 return None
