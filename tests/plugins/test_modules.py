@@ -83,7 +83,9 @@ def test_a_local_module_can_be_imported_later_within_a_function(folder, write):
     assert imported("mine:later")() == 3
 
 
-@pytest.mark.parametrize(("plugin", "message"), [("./gone.py", "no .*gone.py"), ("my-net.py", "my-net.py is no name")])
+@pytest.mark.parametrize(
+    ("plugin", "message"), [("./gone.py", "no .*gone.py"), ("my-net.py", "my-net.py is not a valid module name")]
+)
 def test_a_file_that_is_no_plug_in_is_refused(folder, write, plugin, message):
     write("my-net.py", "")
     with pytest.raises(InputError, match=message) as caught:
