@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from kdbench.errors import InputError
 
@@ -61,10 +62,26 @@ EXTRAS = {
 }
 
 
+def installer() -> str:
+    """Return the command that installs what follows it in this environment, whether or not it is activated."""
+    import shlex
+    import shutil
+
+    python = Path(sys.executable)
+    pip = shutil.which("pip")
+    if pip is not None and Path(pip).parent == python.parent:
+        return "pip install"
+    if find_spec("pip") is not None:
+        return f"{shlex.quote(str(python))} -m pip install"
+    if shutil.which("uv") is not None:  # whose environments have no pip
+        return f"uv pip install --python {shlex.quote(str(python))}"
+    return "pip install"
+
+
 def install(extra: str) -> str:
     """Return the line that installs an extra."""
     assert extra in EXTRAS, extra
-    return f"pip install 'kdbench[{extra}]'"
+    return f"{installer()} 'kdbench[{extra}]'"
 
 
 def missing(extra: str) -> list[str]:

@@ -42,9 +42,29 @@ def test_a_missing_library_is_the_users_to_install(monkeypatch):
     with pytest.raises(MissingExtraError) as error:
         require("train", "kdbench run")
     assert error.value.message == "kdbench run needs torch, fvcore, which are not installed"
-    assert error.value.hint == install("train") == "pip install 'kdbench[train]'"
+    assert error.value.hint == install("train")
     assert error.value.exit_code == EXIT_BAD_INPUT
     require("estimate", "--estimate-energy")
+
+
+@pytest.mark.parametrize(
+    ("programs", "has_pip", "command"),
+    [
+        (["env/bin/pip", "other/uv"], True, "pip install"),
+        (["other/pip", "other/uv"], True, "{env}/bin/python -m pip install"),
+        (["other/pip", "other/uv"], False, "uv pip install --python {env}/bin/python"),
+        ([], False, "pip install"),
+    ],
+    ids=["activated", "not activated", "of uv", "neither"],
+)
+def test_the_line_installs_into_this_environment(tmp_path, monkeypatch, programs, has_pip, command):
+    for name in programs:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/env/bin:{tmp_path}/other")
+    monkeypatch.setattr("sys.executable", f"{tmp_path}/env/bin/python")
+    monkeypatch.setattr("kdbench.extras.find_spec", lambda name: has_pip or None)
+    assert install("train") == f"{command.format(env=tmp_path / 'env')} 'kdbench[train]'"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from kdbench import units
 from kdbench.characters import one_line
+from kdbench.pace import Pace
 from kdbench.progress import Progress, Silent
 
 _EVERY_S = 0.5  # drawing must not disturb what is being measured
@@ -22,9 +24,12 @@ def shown(progress: Progress | None) -> Iterator[Progress]:
     elif not in_notebook():
         yield Silent()
     else:
-        display = NotebookProgress(_cell())
-        yield display
-        display.close()
+        display, finished = NotebookProgress(_cell()), False
+        try:
+            yield display
+            finished = True
+        finally:
+            display.close(finished=finished)
 
 
 def in_notebook() -> bool:
@@ -43,26 +48,29 @@ def _cell() -> Callable[[str], None]:
 
 
 class NotebookProgress(Progress):
-    """Progress as one line with a bar, and the notes below it; `draw` shows HTML."""
+    """Progress as one line with a bar and the remaining time, and the notes below it; `draw` shows HTML."""
 
     def __init__(self, draw: Callable[[str], None], clock_s: Callable[[], float] = time.monotonic) -> None:
         self._draw, self._clock_s = draw, clock_s
         self._drawn_s = self._began_s = clock_s()
         self._stage, self._notes, self._folder = "", list[str](), ""
+        self._pace = Pace(clock_s)
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Begin a stage."""
+        self._pace = Pace(self._clock_s)
         self._stage = f"[{number}/{total}] {title}"
         self._show(0.0, "")
 
     def step(self, done: float, total: float, detail: str = "") -> None:
-        """Draw the progress, unless it was drawn moments ago."""
-        if self._clock_s() - self._drawn_s >= _EVERY_S:
-            self._show(done / total if total else 0.0, detail)
+        """Draw how much is done and how long the rest takes, unless that was drawn moments ago."""
+        left = self._pace.remaining(done, total)
+        self._draw_sometimes(done / total if total else 0.0, detail, left)
 
     def waiting(self, detail: str) -> None:
         """Draw the reason for waiting instead of the bar's detail."""
-        self.step(0, 1, detail)
+        self._pace.pause()
+        self._draw_sometimes(0.0, detail)
 
     def note(self, text: str) -> None:
         """Add a line."""
@@ -73,14 +81,20 @@ class NotebookProgress(Progress):
         """Show the folder when all is done."""
         self._folder = str(path)
 
-    def close(self) -> None:
-        """Show how long it took, and where the results are."""
-        where = f", results in {self._folder}" if self._folder else ""
-        self._lines(f"done in {self._clock_s() - self._began_s:.0f} s{where}")
+    def close(self, *, finished: bool = True) -> None:
+        """Show how long it took, and where the results are; if the work did not finish, where it stopped."""
+        took = units.duration(self._clock_s() - self._began_s)
+        ended = [f"done in {took}"] if finished else [f"stopped after {took}", self._stage]
+        where = f"results in {self._folder}" if self._folder else ""
+        self._lines(", ".join(filter(None, (*ended, where))))
 
-    def _show(self, share: float, detail: str) -> None:
+    def _draw_sometimes(self, share: float, *details: str) -> None:
+        if self._clock_s() - self._drawn_s >= _EVERY_S:
+            self._show(share, *details)
+
+    def _show(self, share: float, *details: str) -> None:
         self._drawn_s = self._clock_s()
-        text = " · ".join(filter(None, (self._stage, detail)))
+        text = " · ".join(filter(None, (self._stage, *details)))
         self._lines(text, f'<progress value="{share:.3f}" max="1"></progress> ')
 
     def _lines(self, text: str, before: str = "") -> None:

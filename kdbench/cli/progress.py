@@ -12,8 +12,8 @@ from kdbench import units
 from kdbench.characters import one_line, visible
 from kdbench.cli.console import drawing_console, say
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.pace import Pace
 from kdbench.cli.title import titled
+from kdbench.pace import Pace
 from kdbench.progress import Board, Progress, Row, Silent
 
 if TYPE_CHECKING:

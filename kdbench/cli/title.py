@@ -8,7 +8,7 @@ from typing import TextIO
 
 from kdbench import units
 from kdbench.characters import one_line, visible
-from kdbench.cli.pace import Pace
+from kdbench.pace import Pace
 from kdbench.processes import endings
 from kdbench.progress import Board, Progress
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kdbench.compress.activations import refused
 from kdbench.compress.wiring import LAYERS
 from kdbench.errors import InputError, first_line
+from kdbench.extras import installer
 from kdbench.modelfile.external_data import external_files
 from kdbench.modelfile.facts import MAX_FILE_BYTES, integer_operators, read_model
 from kdbench.modelfile.ort_format import is_ort
@@ -120,7 +121,7 @@ def require_onnxruntime(least: tuple[int, int], what: str) -> None:
     if numbers < least:
         needed = ".".join(map(str, least))
         message = f"{what} needs onnxruntime {needed} or later, and {installed} is installed"
-        raise InputError(message, f"pip install -U 'onnxruntime>={needed}'")
+        raise InputError(message, f"{installer()} -U 'onnxruntime>={needed}'")
 
 
 def opset(model: "onnx.ModelProto") -> int:

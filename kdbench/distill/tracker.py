@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kdbench.errors import InputError, KdbenchError, first_line
+from kdbench.extras import installer
 from kdbench.progress import Progress
 from kdbench.registry import Registry
 from kdbench.results.cards import Epoch
@@ -69,7 +70,7 @@ def require_trackers(names: Sequence[str], trackers: Registry[type[Tracker]], pl
         tracker = trackers.get(name)
         missing = [module for module in tracker.modules if find_spec(module) is None]
         if missing:
-            hint = f"pip install 'kdbench[{tracker.extra}]'" if tracker.extra else f"install {missing[0]}"
+            hint = f"{installer()} 'kdbench[{tracker.extra}]'" if tracker.extra else f"install {missing[0]}"
             raise InputError(f"{place}{name!r} needs {missing[0]}, which is not installed", hint)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 import kdbench
 from kdbench.errors import InputError
+from kdbench.extras import install
 from kdbench.report.tables import TABLES
 
 
@@ -83,4 +84,4 @@ def test_without_pandas_the_extra_is_named(run, monkeypatch):
     monkeypatch.setattr("kdbench.extras._installed", lambda module: module != "pandas")
     with pytest.raises(kdbench.KdbenchError) as error:
         run.to_frame()
-    assert error.value.hint == "pip install 'kdbench[notebook]'"
+    assert error.value.hint == install("notebook")

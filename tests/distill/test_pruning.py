@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from kdbench.distill.pruning import prune, rebuild
 from kdbench.errors import InputError
+from kdbench.extras import install
 from kdbench.recipe import Prune
 
 SIDE = 8
@@ -113,4 +114,4 @@ def test_without_the_library_the_hint_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_pruning", None)
     with pytest.raises(InputError) as error:
         prune(network(), example(), Prune(macs=0.5), "s")
-    assert error.value.hint == "pip install 'kdbench[prune]'"
+    assert error.value.hint == install("prune")

@@ -4,6 +4,7 @@ from kdbench.distill import tracker as tracker_module
 from kdbench.distill.tracker import TrackedModel, Tracker, opened, require_trackers
 from kdbench.distill.trackers import TRACKERS
 from kdbench.errors import InputError
+from kdbench.extras import install
 from kdbench.progress import Silent
 
 
@@ -96,5 +97,5 @@ def test_a_tracker_is_named_and_installed_before_anything_trains(monkeypatch):
     for name in ("tensorboard", "mlflow"):
         with pytest.raises(InputError) as caught:
             require_trackers([name], TRACKERS)
-        assert caught.value.hint == f"pip install 'kdbench[{name}]'"
+        assert caught.value.hint == install(name)
         assert caught.value.exit_code == 3

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.data.dataset import Request
 from kdbench.data.digits import load_digits
-from kdbench.extras import EXTRAS
+from kdbench.extras import EXTRAS, install
 
 # The package itself needs what [gpu] brings, and this is pytest.
 OPTIONAL = {name: extra for name, extra in EXTRAS.items() if name not in {"gpu", "pytest"}}
@@ -167,7 +167,7 @@ def test_doctor_lists_every_extra(results):
     findings = {finding["subject"]: finding for finding in of_json(results, "doctor")["findings"]}
     for name in OPTIONAL:
         assert findings[f"extra {name}"]["state"] == "missing"
-        assert findings[f"extra {name}"]["remedy"] == f"pip install 'kdbench[{name}]'"
+        assert findings[f"extra {name}"]["remedy"] == install(name)
     assert findings["extra gpu"]["state"] == "ok"
     assert findings["data: digits"]["state"] == "ok"
 
@@ -177,7 +177,7 @@ def test_a_command_that_lacks_its_extra_names_the_line_that_installs_it(results,
     code, out, err = results[line]
     assert code == 3, err
     assert not out
-    assert err.endswith(f"hint: pip install 'kdbench[{REFUSED[line]}]'\n")
+    assert err.endswith(f"hint: {install(REFUSED[line])}\n")
     assert len(re.findall(r"^error: ", err, re.MULTILINE)) == 1
     assert not (results.folder / "other").exists()
 

@@ -16,6 +16,7 @@ from codecarbon import OfflineEmissionsTracker, emissions_tracker
 from codecarbon.core import cpu, emissions, hardware_cache, util
 from codecarbon.external import hardware
 
+from kdbench.extras import install
 from kdbench.meters import codecarbon as module
 from kdbench.meters.codecarbon import CodeCarbon, compute, settings
 from kdbench.meters.meter import Available, MeterError, Unavailable
@@ -193,7 +194,7 @@ def test_an_estimate_that_stands_still_measures_nothing(machine):
 
 def test_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "codecarbon", None)
-    assert CodeCarbon().available() == Unavailable("codecarbon: not installed", "pip install 'kdbench[estimate]'")
+    assert CodeCarbon().available() == Unavailable("codecarbon: not installed", install("estimate"))
 
 
 def test_a_measurement_that_fails_is_an_error_and_no_standstill(machine, monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 from kdbench.distill import tracker
 from kdbench.distill.training import loop
 from kdbench.errors import InputError
+from kdbench.extras import install
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.workflows.run import run
@@ -57,5 +58,5 @@ def test_a_missing_extra_is_told_before_anything_is_written(tmp_path, monkeypatc
     monkeypatch.setattr(tracker, "find_spec", lambda name: None)
     with pytest.raises(InputError) as caught:
         train(recipe_from({**CONTENT, "track": "mlflow"}), tmp_path / "out")
-    assert (caught.value.exit_code, caught.value.hint) == (3, "pip install 'kdbench[mlflow]'")
+    assert (caught.value.exit_code, caught.value.hint) == (3, install("mlflow"))
     assert not (tmp_path / "out").exists()

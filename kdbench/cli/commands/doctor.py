@@ -90,6 +90,8 @@ def _libraries(environment: "Environment") -> Iterator[Finding]:
     """Compare what is installed with what the package declares."""
     from importlib import metadata
 
+    from kdbench.extras import installer
+
     try:
         declared = metadata.requires("kdbench") or []
     except metadata.PackageNotFoundError:
@@ -100,7 +102,7 @@ def _libraries(environment: "Environment") -> Iterator[Finding]:
         try:
             metadata.version(name)
         except metadata.PackageNotFoundError:
-            yield Finding(name, "missing", "is not installed", f"pip install {name}")
+            yield Finding(name, "missing", "is not installed", f"{installer()} {name}")
 
 
 def _extras(_: "Environment") -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from kdbench.compress.observing import require_loads
 from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes
 from kdbench.compress.wiring import Wiring, attribute, sort_nodes
 from kdbench.errors import InputError
+from kdbench.extras import installer
 from kdbench.units import percent
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _quantizer() -> Any:
     try:
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     except ImportError as error:
-        raise InputError(f"int4 needs a package that is missing: {error}", "pip install onnx-ir") from error
+        raise InputError(f"int4 needs a package that is missing: {error}", f"{installer()} onnx-ir") from error
     return MatMulNBitsQuantizer
 
 

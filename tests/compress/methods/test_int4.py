@@ -9,6 +9,7 @@ from small_graphs import model_of, run, stored
 from kdbench.compress import COMPRESSORS, Source
 from kdbench.compress.methods.int4 import Int4, product_share, split_gemm
 from kdbench.errors import InputError
+from kdbench.extras import installer
 from kdbench.modelfile.facts import inspect
 
 RNG = np.random.default_rng(6)
@@ -111,4 +112,4 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match="onnx_ir") as caught:
         compress(dense(tmp_path / "net.onnx"), tmp_path / "int4.onnx")
-    assert caught.value.hint == "pip install onnx-ir"
+    assert caught.value.hint == f"{installer()} onnx-ir"

@@ -7,6 +7,7 @@ from importlib.resources import files
 import pytest
 
 from kdbench.errors import InputError
+from kdbench.extras import install
 from kdbench.measure.energy.carbon import CarbonIntensity, carbon_intensity, grams
 
 MIXES = json.loads(files("codecarbon").joinpath("data/private_infra/global_energy_mix.json").read_text())
@@ -76,7 +77,7 @@ def test_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "codecarbon", None)
     with pytest.raises(InputError, match="not installed") as error:
         carbon_intensity("DEU")
-    assert error.value.hint == "pip install 'kdbench[estimate]'"
+    assert error.value.hint == install("estimate")
 
 
 @pytest.mark.parametrize(("joules", "expected"), [(3.6e6, 400.0), (3.6e3, 0.4), (0.0, 0.0)])

@@ -1,6 +1,7 @@
 import pytest
 
 from kdbench.errors import InputError
+from kdbench.extras import install
 from kdbench.workflows.sweeping import engines
 from kdbench.workflows.sweeping.execution.cluster import connecting
 from kdbench.workflows.sweeping.execution.cluster.connecting import connected
@@ -26,7 +27,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("kdbench.extras._installed", lambda module: module != "ray")
     with pytest.raises(InputError, match="needs ray") as error, connected("auto", None):
         pass
-    assert error.value.hint == "pip install 'kdbench[cluster]'"
+    assert error.value.hint == install("cluster")
 
 
 def test_only_a_cluster_has_nodes_to_measure_on():
