@@ -15,7 +15,7 @@ from kdbench.validation import Value
 KEY = "search"
 
 
-class Found(Value):
+class SearchValue(Value):
     """A number that a goal names, or the `reason` why there is none; `outcome` says whether it meets its limit."""
 
     value: float | None
@@ -29,12 +29,12 @@ class SearchPoint(Value):
 
     model: str
     values: dict[str, Any]
-    score: Found
-    limits: tuple[Found, ...] = ()
+    score: SearchValue
+    limits: tuple[SearchValue, ...] = ()
     outcome: Outcome
 
 
-class Limited(Value):
+class SearchLimit(Value):
     """A limit of a goal as it is typed, and the metric that it is about."""
 
     text: str
@@ -49,16 +49,16 @@ class SearchSummary(Value):
     trials: int = Field(ge=0)
     pruned: int = Field(ge=0)
     failed: int = Field(ge=0)
-    limits: tuple[Limited, ...] = ()
+    limits: tuple[SearchLimit, ...] = ()
     points: tuple[SearchPoint, ...]
 
 
 def search_of(record: RunRecord) -> SearchSummary | None:
     """Return the search of a record; None without one, or with one that this version cannot read."""
     try:
-        found = SearchSummary.model_validate(record.protocol.get(KEY))
+        summary = SearchSummary.model_validate(record.protocol.get(KEY))
     except ValidationError:
         return None
-    metrics = {found.metric, *(limit.metric for limit in found.limits)}
-    fits = all(len(point.limits) == len(found.limits) for point in found.points)
-    return found if fits and metrics <= METRICS.keys() | PAIR_METRICS.keys() else None
+    metrics = {summary.metric, *(limit.metric for limit in summary.limits)}
+    fits = all(len(point.limits) == len(summary.limits) for point in summary.points)
+    return summary if fits and metrics <= METRICS.keys() | PAIR_METRICS.keys() else None

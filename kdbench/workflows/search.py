@@ -114,12 +114,12 @@ def _with_trials(swept: SweptRecipe, out: Path | None, *, resume: bool) -> tuple
 def _outline(swept: SweptRecipe, planned: Planned, trials: Sequence[Trial], slots: int) -> SearchOutline:
     search, plan_ = _search(swept), planned.plan
     parts = [part for part in plan_.parts if part.timed and any(plan_.by_id[id_].entry.axes for id_ in part.jobs)]
-    own = {
+    changed = {
         name for point in swept.points for name, entry in zip(point.models, point.entries, strict=True) if name != entry
     }
-    each = [planned.costs[job.id] for job in plan_.jobs if job.entry.name in own]
+    costs_s = [planned.costs[job.id] for job in plan_.jobs if job.entry.name in changed]
     count = sum(name != entry for name, entry in zip(swept.points[0].models, swept.points[0].entries, strict=True))
-    training_s = median(each) * count * len(planned.recipe.seeds) if each else 0.0
+    training_s = median(costs_s) * count * len(planned.recipe.seeds) if costs_s else 0.0
     measure = planned.recipe.measure
     metered = has_meter(measure)
     measuring_s = median(part_cost(part, measure, metered=metered) for part in parts) if parts else 0.0

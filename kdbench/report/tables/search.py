@@ -10,55 +10,55 @@ from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Row, Table, finished, words
 from kdbench.results.metrics import METRICS, metric
 from kdbench.results.records import RunRecord
-from kdbench.results.searches import Found, SearchPoint, SearchSummary, search_of
+from kdbench.results.searches import SearchPoint, SearchSummary, SearchValue, search_of
 
 MOST_ROWS = 12
 _VALIDATED = {"top1", "loss", "rmse"}
-_STANDING = {"PASS": "within", "MARGINAL": "not settled", "FAIL": "beyond", "UNKNOWN": "unknown"}
+_LIMIT_STATUS = {"PASS": "within", "MARGINAL": "not settled", "FAIL": "beyond", "UNKNOWN": "unknown"}
 
 
 def search(record: RunRecord) -> Table:
     """Return the best points of a record's search; a table without rows if there was none."""
-    found = search_of(record)
-    if found is None:
+    summary = search_of(record)
+    if summary is None:
         return finished("Search", [], [])
     groups, test = group_of(record), score_of(record).metric
-    axes = list(dict.fromkeys(key for point in found.points for key in point.values))
-    goal = metric(found.metric)
+    axes = list(dict.fromkeys(key for point in summary.points for key in point.values))
+    goal = metric(summary.metric)
     columns = [
         *words("Model", *(key.rpartition(".")[2] for key in axes)),
-        Column(_head(found.metric), goal.higher_is_better, unit=goal.unit),
-        *(Column(_head(limit.metric), unit=metric(limit.metric).unit) for limit in found.limits),
-        *([Column("Limits", numeric=False)] if found.limits else []),
-        *([Column(f"Test {METRICS[test].title}", unit=METRICS[test].unit)] if found.metric in _VALIDATED else []),
+        Column(_head(summary.metric), goal.higher_is_better, unit=goal.unit),
+        *(Column(_head(limit.metric), unit=metric(limit.metric).unit) for limit in summary.limits),
+        *([Column("Limits", numeric=False)] if summary.limits else []),
+        *([Column(f"Test {METRICS[test].title}", unit=METRICS[test].unit)] if summary.metric in _VALIDATED else []),
     ]
     rows = []
-    for point in [point for point in found.points if point.model in groups][:MOST_ROWS]:
+    for point in [point for point in summary.points if point.model in groups][:MOST_ROWS]:
         group = groups[point.model]
         cells: list[Cell] = [Text(group.label, code=True), *(Text(_value(point.values.get(key))) for key in axes)]
-        cells.append(_number(found.metric, point.score))
-        cells += [_number(limit.metric, one) for limit, one in zip(found.limits, point.limits, strict=True)]
-        cells += [Text(_STANDING[point.outcome])] if found.limits else []
-        cells += [number(record, group, test)] if found.metric in _VALIDATED else []
+        cells.append(_number(summary.metric, point.score))
+        cells += [_number(limit.metric, one) for limit, one in zip(summary.limits, point.limits, strict=True)]
+        cells += [Text(_LIMIT_STATUS[point.outcome])] if summary.limits else []
+        cells += [number(record, group, test)] if summary.metric in _VALIDATED else []
         rows.append(Row(tuple(cells), ranking="within" if point.outcome == "PASS" else None))
-    return finished("Search", columns, rows, [search_sentence(record), *_notes(found)])
+    return finished("Search", columns, rows, [search_sentence(record), *_notes(summary)])
 
 
 def search_sentence(record: RunRecord) -> str:
     """Return what a search came to, in a sentence or two; empty without one."""
-    found = search_of(record)
-    if found is None:
+    summary = search_of(record)
+    if summary is None:
         return ""
-    counts = f"{found.trials} {'trial' if found.trials == 1 else 'trials'}"
-    early = [f"{count} {how}" for count, how in ((found.pruned, "pruned early"), (found.failed, "failed")) if count]
-    begin = f"Of {counts} for `{found.goal}`"
+    counts = f"{summary.trials} {'trial' if summary.trials == 1 else 'trials'}"
+    early = [f"{count} {how}" for count, how in ((summary.pruned, "pruned early"), (summary.failed, "failed")) if count]
+    begin = f"Of {counts} for `{summary.goal}`"
     begin += f" ({', '.join(early)})" if early else ""
-    groups, points = group_of(record), [point for point in found.points if point.model in group_of(record)]
+    groups, points = group_of(record), [point for point in summary.points if point.model in group_of(record)]
     if not points:
         return f"{begin}, none has results."
     best = points[0]
-    label, score = groups[best.model].label, _text(found.metric, best.score)
-    if not found.limits:
+    label, score = groups[best.model].label, _text(summary.metric, best.score)
+    if not summary.limits:
         return f"{begin}, the best is `{label}`: {score}."
     within = sum(point.outcome == "PASS" for point in points)
     if within:
@@ -69,36 +69,36 @@ def search_sentence(record: RunRecord) -> str:
             f"{begin}, none is shown to be within the limits. For {open_}, the intervals leave it open; the best of "
             f"them is `{label}`: {score}. A longer measurement may settle it."
         )
-    missed = ", ".join(_missed(found, best))
+    missed = ", ".join(_missed(summary, best))
     return f"{begin}, none is within the limits. The nearest is `{label}`: {score}; {missed}."
 
 
-def _missed(found: SearchSummary, point: SearchPoint) -> Iterator[str]:
-    for limit, one in zip(found.limits, point.limits, strict=True):
+def _missed(summary: SearchSummary, point: SearchPoint) -> Iterator[str]:
+    for limit, one in zip(summary.limits, point.limits, strict=True):
         if one.outcome != "PASS":
             yield f"{_text(limit.metric, one)} where the limit is `{limit.text}`"
 
 
-def _notes(found: SearchSummary) -> Iterator[str]:
-    if found.metric in _VALIDATED:
+def _notes(summary: SearchSummary) -> Iterator[str]:
+    if summary.metric in _VALIDATED:
         yield (
             "The search saw scores of the validation part only. The best of many trials benefits from chance "
             "there; its score on the test part does not."
         )
-    if found.limits:
+    if summary.limits:
         yield "A point is within a limit where the whole interval is; not settled: where the interval straddles it."
-    if len(found.points) > MOST_ROWS:
-        yield f"{len(found.points) - MOST_ROWS} more points follow in `record.json` (`protocol.search`)."
+    if len(summary.points) > MOST_ROWS:
+        yield f"{len(summary.points) - MOST_ROWS} more points follow in `record.json` (`protocol.search`)."
 
 
-def _number(id_: str, found: Found) -> Number:
+def _number(id_: str, result: SearchValue) -> Number:
     declared = metric(id_)
-    how = {"interval": found.interval, "plus_minus": declared.plus_minus, "reason": found.reason}
-    return Number(declared.text, found.value, **how)  # type: ignore[arg-type]
+    how = {"interval": result.interval, "plus_minus": declared.plus_minus, "reason": result.reason}
+    return Number(declared.text, result.value, **how)  # type: ignore[arg-type]
 
 
-def _text(id_: str, found: Found) -> str:
-    return f"{id_} {_number(id_, found).with_interval}"
+def _text(id_: str, result: SearchValue) -> str:
+    return f"{id_} {_number(id_, result).with_interval}"
 
 
 def _head(id_: str) -> str:

@@ -43,16 +43,16 @@ def first_rung(search: Search, epochs: int) -> int:
     return search.min_epochs or max(_AT_LEAST, epochs // search.reduction**2)
 
 
-def goes_on(own: float, others: Sequence[float], reduction: int, *, highest: bool) -> float | None:
+def goes_on(score: float, others_scores: Sequence[float], reduction: int, *, highest: bool) -> float | None:
     """Return None if a score is among the best 1/`reduction` at its rung, otherwise the score that it needs.
 
     If there are fewer than `reduction`, all continue.
     """
-    ranked = sorted((own, *others), reverse=highest)
+    ranked = sorted((score, *others_scores), reverse=highest)
     if len(ranked) < reduction:
         return None
     needed = ranked[len(ranked) // reduction - 1]
-    return None if own == needed or (own > needed) == highest else needed
+    return None if score == needed or (score > needed) == highest else needed
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Halving:
 
     def _decide(self, curve: Sequence[Epoch], epoch: int) -> None:
         best = max if self.highest else min
-        own = best(getattr(row, self.column) for row in curve[:epoch])
+        score = best(getattr(row, self.column) for row in curve[:epoch])
         scores = []
         for trial in self.trials.all():
             if trial.number == self.number or self.place >= len(trial.trainings) or not self._counts(trial):
@@ -99,10 +99,10 @@ class Halving:
             values = self._curves.of(trial.trainings[self.place], self.column)
             if len(values) >= epoch:
                 scores.append(best(values[:epoch]))
-        needed = goes_on(own, scores, self.reduction, highest=self.highest)
+        needed = goes_on(score, scores, self.reduction, highest=self.highest)
         if needed is not None:
             self.trials.write(replace(self.trials.read(self.number), pruned=epoch))
-            raise PrunedError(epoch, own, needed)
+            raise PrunedError(epoch, score, needed)
 
     def _counts(self, trial: Trial) -> bool:
         if trial.excess is None:

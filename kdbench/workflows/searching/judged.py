@@ -34,14 +34,14 @@ class Judged:
     @property
     def outcome(self) -> Outcome:
         """PASS where all limits are met, FAIL where one is not, else MARGINAL or UNKNOWN."""
-        found = {check.outcome for check in self.checks}
+        outcomes = {check.outcome for check in self.checks}
         worst: tuple[Outcome, ...] = ("FAIL", "UNKNOWN", "MARGINAL")
-        return next((outcome for outcome in worst if outcome in found), "PASS")
+        return next((outcome for outcome in worst if outcome in outcomes), "PASS")
 
     def excess(self, goal: Goal) -> list[float]:
         """Return how far each limit is exceeded, by the values; a missing number exceeds it by its double."""
         pairs = zip(goal.limits, self.limits, strict=True)
-        return [1.0 if found.value is None else limit.excess(found.value) for limit, found in pairs]
+        return [1.0 if reading.value is None else limit.excess(reading.value) for limit, reading in pairs]
 
 
 def judged(goal: Goal, record: RunRecord, named: Named, validated: int) -> Judged:
@@ -67,9 +67,9 @@ def reading_of(number: Number, record: RunRecord, named: Named, validated: int) 
     axes = {**(headline(record) if number.declared.hardware_dependent else {}), **number.axes}
     for id_ in ids:  # seeds share their times
         index = record.pair_index if number.metric in PAIR_METRICS else record.measurement_index
-        found = index.nearest(id_, number.metric, axes) or index.nearest(id_, number.metric, number.axes)
-        if found is not None:
-            return as_reading(found)
+        result = index.nearest(id_, number.metric, axes) or index.nearest(id_, number.metric, number.axes)
+        if result is not None:
+            return as_reading(result)
     return Reading(number.declared, None, reason="not measured")
 
 
@@ -95,7 +95,7 @@ def validation_score(metric: str, card: ModelCard) -> float | None:
     return None if value is None else float(value)
 
 
-def told(goal: Goal, result: Judged) -> str:
+def describe_result(goal: Goal, result: Judged) -> str:
     """Return a trial's numbers in words: `top1 97.22 %, latency_p50_ns 31.2 µs: meets the limit`."""
     readings = zip((goal.number, *(limit.number for limit in goal.limits)), (result.score, *result.limits), strict=True)
     numbers = [

@@ -6,7 +6,7 @@ from kdbench.judge.limits import LimitCheck, Reading
 from kdbench.recipe.loading import SweptRecipe
 from kdbench.recipe.sweeps.goal import Goal
 from kdbench.results.records import RunRecord
-from kdbench.results.searches import KEY, Found, Limited, SearchPoint, SearchSummary
+from kdbench.results.searches import KEY, SearchLimit, SearchPoint, SearchSummary, SearchValue
 from kdbench.workflows.searching.judged import Judged, judged
 from kdbench.workflows.searching.subject import names_at
 
@@ -20,19 +20,19 @@ def with_ranking(
 
     `name` is the entry that is searched, `validated` how many samples the validation part has.
     """
-    found: list[tuple[tuple[float, ...], SearchPoint]] = []
+    ranked: list[tuple[tuple[float, ...], SearchPoint]] = []
     for point in swept.points:
         named = names_at(point, name, swept.recipe.seeds)
         if not any(id_ in record.cards for id_ in named[None]):
             continue  # it failed, which the sweep says
         result = judged(goal, record, named, validated)
-        limits = tuple(_found(*pair) for pair in zip(result.limits, result.checks, strict=True))
-        known = {"values": dict(point.values), "score": _found(result.score), "limits": limits}
+        values = tuple(_search_value(*pair) for pair in zip(result.limits, result.checks, strict=True))
+        known = {"values": dict(point.values), "score": _search_value(result.score), "limits": values}
         model = next(id_ for id_ in named[None] if id_ in record.cards)
-        found.append((_order(goal, result), SearchPoint(model=model, outcome=result.outcome, **known)))
-    points = tuple(point for _, point in sorted(found, key=lambda pair: pair[0]))
-    told = tuple(Limited(text=str(limit), metric=limit.number.metric) for limit in goal.limits)
-    summary = SearchSummary(goal=str(goal), metric=goal.number.metric, limits=told, points=points, **counts)
+        ranked.append((_order(goal, result), SearchPoint(model=model, outcome=result.outcome, **known)))
+    points = tuple(point for _, point in sorted(ranked, key=lambda pair: pair[0]))
+    limits = tuple(SearchLimit(text=str(limit), metric=limit.number.metric) for limit in goal.limits)
+    summary = SearchSummary(goal=str(goal), metric=goal.number.metric, limits=limits, points=points, **counts)
     return record.model_copy(update={"protocol": {**record.protocol, KEY: summary.model_dump(mode="json")}})
 
 
@@ -44,7 +44,7 @@ def _order(goal: Goal, result: Judged) -> tuple[float, ...]:
     return (_FIRST.index(result.outcome), excess, score)
 
 
-def _found(reading: Reading, check: LimitCheck | None = None) -> Found:
+def _search_value(reading: Reading, check: LimitCheck | None = None) -> SearchValue:
     reason = "" if reading.value is not None else reading.reason or "not measured"
     outcome = None if check is None else check.outcome
-    return Found(value=reading.value, interval=reading.interval, reason=reason, outcome=outcome)
+    return SearchValue(value=reading.value, interval=reading.interval, reason=reason, outcome=outcome)

@@ -30,7 +30,7 @@ Timing = Callable[[Pruned], PairTimes]
 
 
 @dataclass(frozen=True)
-class Found:
+class PruningResult:
     """The network of a search that meets its goal, its times, and how many were timed."""
 
     pruned: Pruned
@@ -61,7 +61,7 @@ def search(
     config: Measure,
     run_data: RunData,
     progress: Progress | None = None,
-) -> Found:
+) -> PruningResult:
     """Return how far `network` has to be pruned for `options.latency`; it stays as it is.
 
     Timed at the first of `config.threads` of its provider, at batch 1; another kdbench that measures on this machine is
@@ -86,7 +86,7 @@ def require_reachable(
         _require_met(_Timer(network, example, config, run_data, folder, Silent())(passed[-1]), options, name)
 
 
-def largest_within(passed: Sequence[Pruned], timing: Timing, options: Prune, name: str) -> Found:
+def largest_within(passed: Sequence[Pruned], timing: Timing, options: Prune, name: str) -> PruningResult:
     """Return the first of the networks `passed`, of fewer and fewer MACs, that meets the goal, by bisection.
 
     The first of them is the source, which needs no timing. Raises InputError where the last does not meet the goal.
@@ -105,7 +105,7 @@ def largest_within(passed: Sequence[Pruned], timing: Timing, options: Prune, nam
             high, times = middle, of_middle
         else:
             low = middle + 1
-    return Found(passed[high], times, tried)
+    return PruningResult(passed[high], times, tried)
 
 
 def is_met(times: PairTimes, options: Prune) -> bool:

@@ -12,7 +12,7 @@ from kdbench.recipe.loading import SweptRecipe
 from kdbench.recipe.sweeps.goal import Goal
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.searching.halving import pruning_of
-from kdbench.workflows.searching.judged import Named, judged, told
+from kdbench.workflows.searching.judged import Named, describe_result, judged
 from kdbench.workflows.searching.subject import independents_change, names_at
 from kdbench.workflows.searching.suggesting import Tried, suggested
 from kdbench.workflows.searching.trials import Curves, Trial, Trials
@@ -192,7 +192,7 @@ class SearchTasks:
         self._tried[number] = Tried(trial.values, score, excess, failed=score is None)
         self.trials[number] = replace(trial, excess=excess)
         self._files.write(self.trials[number])
-        self.progress.note(f"trial {number}: {_shown(trial.values)}: {told(self.goal, result)}")
+        self.progress.note(f"trial {number}: {_shown(trial.values)}: {describe_result(self.goal, result)}")
 
     def _fail(self, trial: Trial, reason: str) -> None:
         self.trials[trial.number] = failed = replace(trial, failed=reason)

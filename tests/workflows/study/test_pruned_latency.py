@@ -11,7 +11,7 @@ from kdbench.progress import Silent
 from kdbench.recipe import Measure, Prune
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.study import pruned
-from kdbench.workflows.study.pruned_latency import Found, largest_within
+from kdbench.workflows.study.pruned_latency import PruningResult, largest_within
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 
@@ -83,7 +83,7 @@ def searched(monkeypatch):
     def search(of, example, options, name, config, run_data, progress):
         calls.append(name)
         passed = stages(of, example, options, name)
-        return Found(passed[3], PairTimes(0.45, 0.4, 0.5, 1e6), 6)
+        return PruningResult(passed[3], PairTimes(0.45, 0.4, 0.5, 1e6), 6)
 
     monkeypatch.setattr(pruned, "search", search)
     return calls

@@ -84,7 +84,7 @@ def _generators() -> tuple[bytes, bytes, int, object]:
 def _differ(network: nn.Module, again: nn.Module, inputs: Tensor, *, training: bool) -> bool:
     if training and len(inputs) < 2:  # batch norm has no variance for one sample
         return False
-    one, other = (_answer(each, inputs, training=training) for each in (network, again))
+    one, other = (_answer(built, inputs, training=training) for built in (network, again))
     return not float((one - other).abs().max()) <= _ROUNDING * max(float(one.abs().max()), 1.0)
 
 

@@ -68,18 +68,18 @@ class Mailbox:
         return letters
 
 
-class Told(Silent):
+class MailboxProgress(Silent):
     """Progress that is told to a mailbox, every two seconds."""
 
     def __init__(self, task: str, mailbox: Any, host: str) -> None:
         self._task, self._mailbox, self._host = task, mailbox, host
-        self._told_s = 0.0
+        self._sent_s = 0.0
         self._tell({"step": [0, 0, f"on {host}"]})
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Tell how far the task is."""
-        if time.monotonic() - self._told_s >= _EVERY_S:
-            self._told_s = time.monotonic()
+        if time.monotonic() - self._sent_s >= _EVERY_S:
+            self._sent_s = time.monotonic()
             self._tell({"step": [done, total, f"{detail}, on {self._host}" if detail else f"on {self._host}"]})
 
     def waiting(self, detail: str) -> None:
@@ -107,7 +107,7 @@ def do(
     mailbox.tell.remote(task, {"node": ray.get_runtime_context().get_node_id()})
     if hides_gpus:
         os.environ.update(dict.fromkeys(_VISIBLE, ""))
-    progress = Told(task, mailbox, host)
+    progress = MailboxProgress(task, mailbox, host)
     if message.get("task") == "measure":
         take_usual_priority(progress)
     fault = fault_of(lambda: _do(perform, message, expected, host, progress))
