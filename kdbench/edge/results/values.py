@@ -56,7 +56,7 @@ class Meanwhile(Value):
     others_chosen_cores: Time | None
     siblings_cores: Time | None
     stolen_share: Annotated[float, Field(ge=0, le=1)] | None
-    swapped_in_pages: int | None
+    swapped_in_pages: Count | None
     throttling: tuple[Throttling, ...]
 
 
@@ -72,7 +72,7 @@ class ResultContent(Value):
     """The whole of result.json."""
 
     kind: Literal["kdbench result"]
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: int = Field(alias="schema", ge=1, le=1)  # a Literal[1] takes true, too
     bundle: Sha256
     created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
     complete: bool

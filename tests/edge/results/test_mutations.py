@@ -65,6 +65,9 @@ def edits(members: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
         yield f"{place} = {str(new)[:20]}", with_json(members, lambda c, p=place, n=new: _set(c, p, n))
     for place in (("steps", "parity"), ("device", "host"), ("settings",), ()):
         yield f"unknown key in {place}", with_json(members, lambda c, p=place: _at(c, p).update(more=1))
+    yield "true for a version", with_json(members, lambda c: c.update(schema=True))
+    pages = ("sessions", 0, "conditions", 0, "swapped_in_pages")
+    yield "fewer than no pages", with_json(members, lambda c: _set(c, pages, -1))
     text = members["result.json"].decode()
     for number in ("NaN", "Infinity", "1e999", "1" * 400):
         marked = text.replace('"clock_step_ns": ', f'"clock_step_ns": {number}, "x": ', 1)
