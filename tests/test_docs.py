@@ -33,7 +33,8 @@ SECTIONS = [
 
 def commands_shown():
     for document in DOCUMENTS:
-        blocks = re.findall(r"^```(\w*)\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+        text = re.sub(r"\\\n\s*", "", document.read_text())  # a command of several lines
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
         for line in (line for language, block in blocks if language in SHOWN for line in block.splitlines()):
             command = re.sub(r"^(- )?(run|entry): ", "", line.split("  #")[0].split("&&")[-1].strip())
             if command.startswith("kdbench "):
