@@ -24,6 +24,10 @@ _MEASUREMENTS = TypeAdapter(list[Measurement])
 _PAIRS = TypeAdapter(list[Pair])
 
 
+def _adapter(metric: str) -> TypeAdapter[Any]:
+    return _PAIRS if metric in PAIR_METRICS else _MEASUREMENTS
+
+
 class Excerpt(Value):
     """A record without its cards, layers and settings.
 
@@ -75,7 +79,7 @@ class Excerpt(Value):
             raise ValueError("a model is missing, or there twice, or a metric is unknown")
         results = {}
         for metric in measured.keys() & metrics:
-            adapter, of_kind = (_PAIRS, pairs) if metric in PAIR_METRICS else (_MEASUREMENTS, measurements)
+            adapter, of_kind = _adapter(metric), pairs if metric in PAIR_METRICS else measurements
             valid = adapter.validate_python([one for one in of_kind if one["metric"] == metric])
             results[metric] = adapter.dump_json(valid, exclude_defaults=True).decode()
         test_set = content.get("protocol", {}).get("test_set_sha256")
@@ -124,5 +128,4 @@ class Excerpt(Value):
         """Return the measurements or pairs of a metric; raises pydantic.ValidationError for text that holds none."""
         if metric not in self.results:
             return []
-        adapter = _PAIRS if metric in PAIR_METRICS else _MEASUREMENTS
-        return [*adapter.validate_json(self.results[metric])]
+        return [*_adapter(metric).validate_json(self.results[metric])]
