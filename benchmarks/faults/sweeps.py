@@ -87,7 +87,7 @@ def _killed(rng: random.Random, place: Path, out: str, took_s: float, expected: 
     process, standing = start(place, *arguments, **options), _marks(place / out)
     while len(kills) < _KILLS:
         time.sleep(rng.uniform(0.05, 0.3) * took_s)
-        if process.poll() is not None:  # it landed, or gave up a task that was killed three times
+        if process.poll() is not None:  # it completed, or gave up a task that was killed three times
             break
         victim = rng.choice(_VICTIMS)
         if victim.startswith("driver"):
@@ -142,12 +142,12 @@ def _extended(place: Path) -> Trial:
 
 
 def _failing(place: Path, expected: dict[str, Any]) -> Trial:
-    """Let the trainings with one rate diverge: those with the others land, and the exit code is 3."""
+    """Let the trainings with one rate diverge: those with the others complete, and the exit code is 3."""
     code, text = _sweep(place, "failing", (TEMPERATURES, (*RATES, DIVERGING)))
     found = _lasting(place / "failing")
     faults = [] if code == 3 else [f"exit {code}: {text}"]
     faults += [f"{key} differs" for key in expected if str(key).endswith("tensors") and found.get(key) != expected[key]]
-    faults += [f"{key[0]} landed" for key in found if isinstance(key, tuple) and "1e_30" in key[0]]
+    faults += [f"{key[0]} completed" for key in found if isinstance(key, tuple) and "1e_30" in key[0]]
     return Trial("sweeps", "a rate at which trainings diverge", "exit 3", tuple(faults))
 
 

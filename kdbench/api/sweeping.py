@@ -20,17 +20,17 @@ from kdbench.recipe.loading import load_sweep
 class SweepResults(Results):
     """What a sweep measured: the results of all its points as one run.
 
-    `points` is how many there are, `landed` how many have all their models; `failed` says of each model that is
+    `points` is how many there are, `completed` how many have all their models; `failed` says of each model that is
     missing why.
 
         >>> axes = {"terms.0.temperature": [1, 4]}
         >>> sweep = kdbench.sweep("study.toml", "runs/t", axes=axes, on="inline", resume=True)
-        >>> sweep.points, sweep.landed, sweep.failed
+        >>> sweep.points, sweep.completed, sweep.failed
         (2, 2, {})
     """
 
     points: int
-    landed: int
+    completed: int
     failed: Mapping[str, str]
 
 
@@ -62,7 +62,7 @@ def sweep(
     `trials`, and values may also be ranges, {"low": 1.0, "high": 10} (extra `search`). `on` names what runs the
     trainings: "local", "inline" (this process), or a cluster, of which nodes with the label `measure_on` measure. The
     rest is as for `run`. A point that fails ends no other: `failed` says why. Raises KdbenchError before anything
-    starts for what cannot run, and at the end where no model landed.
+    starts for what cannot run, and at the end where no model completed.
     """
     searched = {key: value for key, value in {"goal": goal, "trials": trials}.items() if value is not None}
     swept = load_sweep(recipe.content if isinstance(recipe, Study) else recipe, axes, seeds, search=searched)
@@ -78,4 +78,4 @@ def sweep(
         results = work(swept, out, on=on, progress=displayed, **options)
         base = logged(results, loggers, displayed)
     failed = {id_: fault.message for id_, fault in results.failed.items()}
-    return SweepResults(base.content, base.folder, results.points, results.landed, failed)
+    return SweepResults(base.content, base.folder, results.points, results.completed, failed)

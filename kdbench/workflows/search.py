@@ -63,11 +63,11 @@ def search_recipe(
         with engine.open(folder.path.resolve()):
             tasks.begin(trials)
             Driver(tasks.schedule, engine, tasks.prepare, progress, tasks.ended).run()
-    points = [trial.values for trial in tasks.landed]
+    points = [trial.values for trial in tasks.completed]
     if not points:
         fault = tasks.fault
         raise KdbenchError(
-            f"no trial of the search landed: {'all were pruned' if fault is None else fault.message}",
+            f"no trial of the search completed: {'all were pruned' if fault is None else fault.message}",
             "" if fault is None else fault.hint,
         )
     chosen, validated = swept.at(points), len(opened.planned.checked.run_data.validation)
@@ -107,8 +107,8 @@ def _with_trials(swept: SweptRecipe, out: Path | None, *, resume: bool) -> tuple
         if trial.values.keys() != swept.table.axes.keys():
             message = f"the search in {folder.path} has the axes {', '.join(trial.values)}"
             raise InputError(message, "name the same axes; their ranges may differ, and so may the goal")
-    landed = [trial.values for trial in trials if not trial.ended_early]
-    return (swept.at(landed) if landed else swept), trials
+    completed = [trial.values for trial in trials if not trial.ended_early]
+    return (swept.at(completed) if completed else swept), trials
 
 
 def _outline(swept: SweptRecipe, planned: Planned, trials: Sequence[Trial], slots: int) -> SearchOutline:

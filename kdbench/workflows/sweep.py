@@ -27,16 +27,16 @@ from kdbench.workflows.sweeping.work import Planned, Work, done_tasks, tasks_of,
 
 @dataclass(frozen=True)
 class SweepResults(RunResults):
-    """The results of a sweep. `landed` of its `points` have all models; `failed` has a reason for each other model."""
+    """The results of a sweep: `completed` of its `points` have all models, `failed` has a reason for each other one."""
 
     points: int = 0
-    landed: int = 0
+    completed: int = 0
     failed: Mapping[str, Fault] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """0 where every point landed, 4 where a bug of kdbench kept one from it, else 3."""
-        if self.landed == self.points:
+        """0 where every point completed, 4 where a bug of kdbench kept one from it, else 3."""
+        if self.completed == self.points:
             return 0
         return EXIT_INTERNAL if any(fault.internal for fault in self.failed.values()) else EXIT_BAD_INPUT
 
@@ -112,9 +112,9 @@ def _concluded(
     results = write_results(record, samples, work.folder, targets)
     failed |= {id_: Fault(error.message, error.hint) for id_, error in failures_of(record).items()}
     track_results(work.planned.recipe, list(plan_.jobs), record, work.planned.data, work.folder, progress)
-    landed = sum(not any(id_ in failed for id_ in ids) for ids in plan_.models_of_point)
+    completed = sum(not any(id_ in failed for id_ in ids) for ids in plan_.models_of_point)
     written = results.folder, results.record, results.samples, results.verdicts
-    return SweepResults(*written, points=len(plan_.points), landed=landed, failed=failed)
+    return SweepResults(*written, points=len(plan_.points), completed=completed, failed=failed)
 
 
 def sweep(
@@ -135,7 +135,7 @@ def sweep(
     as for `kdbench sweep`: see docs/sweeps.md.
 
         results = kdbench.sweep("digits", "runs/t", axes={"terms.0.temperature": [1, 4, 10]}, seeds=3)
-        assert results.landed == results.points, results.failed
+        assert results.completed == results.points, results.failed
     """
     options: dict[str, Any] = {"on": on, "measure_on": measure_on, "resume": resume, "targets": targets}
     options["progress"] = progress

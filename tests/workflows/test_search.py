@@ -102,7 +102,7 @@ def weights(out):
 @pytest.mark.slow
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(content, work, tmp_path):
     whole = search(content, tmp_path / "whole")
-    assert (whole.points, whole.landed) == (len(whole.record.models) - 1,) * 2
+    assert (whole.points, whole.completed) == (len(whole.record.models) - 1,) * 2
     assert work.trained.count("teacher") == 1
     for moment in (1, 2, 4):
         out = tmp_path / f"killed-{moment}"
@@ -170,7 +170,7 @@ def test_a_trial_that_fails_ends_no_other_one_and_stays_failed(content, work, tm
 
 def test_nothing_landed(content, work, tmp_path):
     work.failing = tuple(range(20))
-    with pytest.raises(KdbenchError, match=r"no trial of the search landed: .*not finite"):
+    with pytest.raises(KdbenchError, match=r"no trial of the search completed: .*not finite"):
         search(content, tmp_path / "out", trials=2)
 
 

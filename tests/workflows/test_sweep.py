@@ -121,7 +121,7 @@ class TestSweep:
         assert {*done.samples} == {*plain.samples}
 
     def test_every_point_landed_and_the_report_is_there(self, done):
-        assert (done.points, done.landed, done.failed, done.exit_code) == (2, 2, {}, 0)
+        assert (done.points, done.completed, done.failed, done.exit_code) == (2, 2, {}, 0)
         assert RunRecord.read(done.folder.path) == done.record
         assert "kd-lr0_03" in (done.folder.path / "report.md").read_text()
 
@@ -163,7 +163,7 @@ class TestSweep:
         counted.failing = ("kd-lr0_1",)
         axes = {"student.kd.training.optimizer.lr": [0.01, 0.03, 0.1]}
         missing = sweep(content, folder, axes=axes, on="inline", resume=True)
-        assert (missing.points, missing.landed, missing.exit_code) == (3, 2, 3)
+        assert (missing.points, missing.completed, missing.exit_code) == (3, 2, 3)
         assert [*missing.failed] == ["kd-lr0_1"]
         assert "not finite" in missing.failed["kd-lr0_1"].message
         assert "kd-lr0_1" not in missing.record.cards
@@ -171,8 +171,8 @@ class TestSweep:
         assert counted.work == (1, 0, 0)
         sweep(content, folder, axes=RATES, on="inline", resume=True)  # without it: nothing is lost
         counted.failing = ()
-        landed = sweep(content, folder, axes=axes, on="inline", resume=True)
-        assert (landed.landed, landed.exit_code, counted.work) == (3, 0, (2, 1, 1))
+        completed = sweep(content, folder, axes=axes, on="inline", resume=True)
+        assert (completed.completed, completed.exit_code, counted.work) == (3, 0, (2, 1, 1))
 
     def test_a_damaged_file_is_made_again_and_so_is_what_was_measured_of_it(self, content, done, counted, tmp_path):
         folder = shutil.copytree(done.folder.path, tmp_path / "out")

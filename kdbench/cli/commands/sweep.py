@@ -149,7 +149,7 @@ def _show_outline(outline: "Outline | SearchOutline", *, json: bool) -> None:
 def _counts(results: "SweepResults") -> dict[str, Any]:
     """Return what `--json` says of the points."""
     failed = {id_: {"message": fault.message, "hint": fault.hint} for id_, fault in results.failed.items()}
-    return {"points": results.points, "landed": results.landed, "failed": failed}
+    return {"points": results.points, "completed": results.completed, "failed": failed}
 
 
 def _say_search(results: "SweepResults", *, json: bool) -> None:
@@ -162,9 +162,9 @@ def _say_search(results: "SweepResults", *, json: bool) -> None:
 
 def _say_failures(results: "SweepResults", invocation: Invocation) -> None:
     """Write which models are missing, and how to try again."""
-    if results.landed == results.points:
+    if results.completed == results.points:
         return
-    console.say(f"error: {results.points - results.landed} of {results.points} points did not land")
+    console.say(f"error: {results.points - results.completed} of {results.points} points are not complete")
     for id_, fault in list(results.failed.items())[:_LISTED]:
         console.say(f"  {id_}: {fault.message}")
     if len(results.failed) > _LISTED:

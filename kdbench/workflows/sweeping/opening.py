@@ -92,9 +92,9 @@ def _loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> b
     recipe, data = checked.recipe, checked.run_data.content
     if earlier.hash() == recipe.hash():
         return False
-    landed = {card.get("id") for card in storage.read_json(folder.record, "record").get("models", [])}
+    completed = {card.get("id") for card in storage.read_json(folder.record, "record").get("models", [])}
     keys = {job.key(recipe, data) for job in plan(recipe)}
-    lost = [job.id for job in plan(earlier) if job.id in landed and job.key(earlier, data) not in keys]
+    lost = [job.id for job in plan(earlier) if job.id in completed and job.key(earlier, data) not in keys]
     if lost:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         message = f"{folder.path} has results of {lost[0]}{more}, which this sweep does not include"

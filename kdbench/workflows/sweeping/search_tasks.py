@@ -63,7 +63,7 @@ class SearchTasks:
         return {"trials": len(self.trials), "pruned": pruned, "failed": failed}
 
     @property
-    def landed(self) -> list[Trial]:
+    def completed(self) -> list[Trial]:
         """The trials with results, in their order."""
         return [self.trials[n] for n in sorted(self.trials) if not self.trials[n].ended_early]
 
@@ -142,7 +142,7 @@ class SearchTasks:
 
     def _planned(self, trial: Trial) -> tuple[Planned, SweptRecipe]:
         """Plan a trial's point with those that its numbers may depend on: the first, or all if labels-only differ."""
-        first, others = self.planned, [other for other in self.landed if other.number < trial.number]
+        first, others = self.planned, [other for other in self.completed if other.number < trial.number]
         beside = others if independents_change(first.recipe) else others[:1]
         swept = self.swept.at([*(other.values for other in beside), trial.values])
         recipe = swept.recipe

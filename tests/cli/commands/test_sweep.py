@@ -17,7 +17,7 @@ FAULT = SimpleNamespace(message="the loss is not finite", hint="lower the rate",
 
 
 class Results(RunResults):
-    points, landed, failed, exit_code = 2, 2, {}, 0
+    points, completed, failed, exit_code = 2, 2, {}, 0
 
 
 @pytest.fixture
@@ -77,17 +77,17 @@ def test_a_dry_run_says_what_would_be_done(run_cli, pipeline, recipe):
 
 def test_json_is_the_record_with_the_points(run_cli, pipeline, recipe, record):
     ended = run_cli("sweep", recipe, "--json")
-    assert ended.json == {**record.to_json(), "folder": "runs/tiny-1", "points": 2, "landed": 2, "failed": {}}
+    assert ended.json == {**record.to_json(), "folder": "runs/tiny-1", "points": 2, "completed": 2, "failed": {}}
 
 
 def test_points_that_did_not_land_are_named_with_how_to_try_again(run_cli, pipeline, recipe):
     results = pipeline.results
-    object.__setattr__(results, "landed", 1)
+    object.__setattr__(results, "completed", 1)
     object.__setattr__(results, "failed", {"student-ce_weight1": FAULT})
     object.__setattr__(results, "exit_code", 3)
     ended = run_cli("sweep", recipe, "--axis", "ce_weight=0,1", "--out", "runs/x")
     assert ended.code == 3
-    assert "1 of 2 points did not land" in ended.err
+    assert "1 of 2 points are not complete" in ended.err
     assert "student-ce_weight1: the loss is not finite" in ended.err
     assert "lower the rate" in ended.err
     assert "--out runs/x --resume" in ended.err

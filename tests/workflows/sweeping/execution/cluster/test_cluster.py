@@ -1,4 +1,4 @@
-"""A sweep on a real cluster: a process is killed, a node removed, the driver killed, and every point lands once."""
+"""A sweep on a real cluster: a process is killed, a node removed, the driver killed, and every point completes once."""
 
 import json
 import os
@@ -137,11 +137,11 @@ def numbers(record):
 def done_once(noted, done, kind):
     """Return what was done. Twice only what was in work where the node was removed or the driver killed, and lost."""
     times = Counter(line[done] for line in noted if done in line)
-    landed = Counter(line["task"] for line in noted if line.get("kind") == kind)
-    assert {*landed.values()} == {1}
+    completed = Counter(line["task"] for line in noted if line.get("kind") == kind)
+    assert {*completed.values()} == {1}
     again = [name for name, count in times.items() if count > 1]
     assert len(again) <= 2
-    assert all(times[name] == 2 and landed[name] == 1 for name in again)
+    assert all(times[name] == 2 and completed[name] == 1 for name in again)
     return times.keys()
 
 
@@ -167,7 +167,7 @@ def test_whatever_is_killed_every_point_lands_once_and_as_in_a_plain_run(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     done = sweeps.sweep(recipe, out, axes=AXES, on=cluster.address, measure_on="this", resume=True)
-    assert (done.points, done.landed, done.failed) == (24, 24, {})
+    assert (done.points, done.completed, done.failed) == (24, 24, {})
 
     noted = lines(log)
     assert done_once(noted, "trained", "train") == {"teacher", *students}
