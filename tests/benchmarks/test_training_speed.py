@@ -155,14 +155,14 @@ def test_a_missed_goal_is_seen(tmp_path):
 def test_what_is_paid_once_is_told(written):
     text = " ".join(written.split())
     # 16 · 50 000 images at 2000 a second; an epoch takes 31.25 s with a live teacher and 15.625 s without.
-    assert "makes 6 min 40 s for 16 views of 50,000 images" in text
-    assert "paid after 26 epochs of all students together" in text
+    assert "that is 6 min 40 s for 16 views of 50,000 images" in text
+    assert "pays off after 26 epochs, counted over all students" in text
     assert "Compiling takes 12.0 s and never pays" in text
 
 
 def test_what_others_disturbed_is_told(written):
     text = " ".join(written.split())
-    assert "whatever it found: 12 of 60; in the median one that was kept others had 0.25 cores" in text
+    assert "regardless of its result: 12 of 60. In the median kept timing, other work used 0.25 cores" in text
 
 
 LIMIT = calm.LIMIT_CORES

@@ -111,7 +111,7 @@ def test_a_python_without_libraries_is_named(device, monkeypatch):
 
 @pytest.mark.parametrize("place", ["pi@host", "ssh:", "ssh:-oProxyCommand=x", "ssh:a b", "ssh:host:port", "ssh:a;b"])
 def test_what_is_no_place_is_refused(place):
-    with pytest.raises(InputError, match="no device") as refused:
+    with pytest.raises(InputError, match="is not a device") as refused:
         remote_of(place)
     assert "user@host" in refused.value.hint
 

@@ -189,7 +189,7 @@ def test_an_estimate_that_stands_still_measures_nothing(machine):
     machine.load = 0.0
     state = machine.source().available()
     assert isinstance(state, Unavailable)
-    assert "stands still" in state.reason
+    assert "does not advance" in state.reason
 
 
 def test_not_installed(monkeypatch):

@@ -54,7 +54,7 @@ def test_nodes_can_stay_in_float(dense, tmp_path):
     compress(dense, tmp_path / "int8.onnx", keep_float=(name,))
     kernels = kernels_of(tmp_path / "int8.onnx")
     assert [macs for _, operator, macs in kernels.layers if operator == "MatMul"] == [640]
-    with pytest.raises(InputError, match="no node"):
+    with pytest.raises(InputError, match="is not a node"):
         compress(dense, tmp_path / "int8.onnx", keep_float=("nobody",))
 
 

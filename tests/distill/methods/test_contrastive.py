@@ -137,7 +137,7 @@ def test_draws_repeat_with_the_global_seed():
 
 
 def test_samples_of_one_class_alone_are_refused():
-    with pytest.raises(InputError, match="of one class") as caught:
+    with pytest.raises(InputError, match="belong to one class") as caught:
         contrastive(context(labels=torch.ones(48, dtype=torch.long)))
     assert "another subset" in caught.value.hint
 

@@ -112,7 +112,7 @@ def test_the_record_tells_its_numbers():
 @pytest.mark.parametrize(("batch", "devices", "least"), [(2, 1, 3), (5, 2, 3)])
 def test_a_batch_without_relations_is_refused(batch, devices, least):
     training = {"batch": batch, "devices": devices}
-    with pytest.raises(InputError, match=f"at least {least}, and 2 is too few") as caught:
+    with pytest.raises(InputError, match=f"at least {least}, but training.batch is 2") as caught:
         student_terms(student({"method": "relational"}, training=training), context())
     assert "training.batch" in caught.value.hint
     enough = {"batch": least * devices, "devices": devices}

@@ -47,7 +47,7 @@ def test_an_npy_holds_all_samples_in_order(tmp_path):
     [
         ({"logits": LOGITS, "samples": SAMPLES[::-1] + 1}, "no logits for 3 of 3 training samples: 3, 40, 99"),
         ({"logits": LOGITS, "samples": np.where(SAMPLES == 99, 98, SAMPLES)}, "for 1 of 3 .*: 99"),
-        ({"logits": LOGITS, "samples": np.zeros(6, int)}, "each once"),
+        ({"logits": LOGITS, "samples": np.zeros(6, int)}, "must be different integers"),
         ({"logits": LOGITS, "samples": SAMPLES[:5]}, r"logits \(6, 3\) float32 and samples \(5,\)"),
         ({"logits": LOGITS, "samples": np.array(3)}, r"samples \(\)"),
         ({"logits": LOGITS[:0], "samples": SAMPLES[:0]}, r"logits \(0, 3\)"),

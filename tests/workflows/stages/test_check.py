@@ -77,7 +77,7 @@ RELATIONS = {"model": {"name": "convnet", "widths": [4]}, "terms": [{"method": "
     [
         ({"training": {"batch": 1}}, "one sample at a time: ValueError", "training.batch of s"),
         ({"data": {"subset": {"random": 1}}}, "one sample at a time: ValueError", "more samples"),
-        ({"data": {"subset": {"random": 2}}, **RELATIONS}, "at least 3, and there are 2", "more samples"),
+        ({"data": {"subset": {"random": 2}}, **RELATIONS}, "at least 3, but there are only 2", "more samples"),
     ],
 )
 def test_batches_that_are_too_small_are_found(checked, student, message, hint):

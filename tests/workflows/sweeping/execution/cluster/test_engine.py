@@ -212,7 +212,7 @@ def test_a_task_whose_node_died_starts_again_on_another_one(cluster, clock):
     ray.offers["b"] = None
     (event,) = heard(engine, clock)
     assert not event.ended
-    assert "node died" in event.note
+    assert "node failed" in event.note
     assert [sent["name"] for sent in ray.sent] == ["a", "a"]
     ray.answers["a"] = DONE
     (event,) = heard(engine, clock)
