@@ -88,9 +88,7 @@ def test_the_machine_and_notes_are_told(results):
 
 def test_what_others_did_is_told(results):
     text = " ".join(page.write(results).read_text().split())
-    others = (
-        "kept 0.25 cores busy (at most 0.25), preempted these processes 1.5 times a second (at most 1.5)"
-    )
+    others = "kept 0.25 cores busy (at most 0.25), preempted these processes 1.5 times a second (at most 1.5)"
     assert text.count(others) == 2
 
 
