@@ -13,6 +13,7 @@ from kdbench.workflows.sweeping.execution.cluster import remote
 from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, living
 from kdbench.workflows.sweeping.execution.cluster.outcomes import outcome
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_seen, unseen
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
 PERFORM = "kdbench.workflows.sweeping.tasks:perform"
@@ -20,7 +21,6 @@ _LOOK_S = 2.0  # how often it looks which nodes live
 _MAIL_S = 1.0
 _ANSWER_S = 120.0  # a node's first process loads its libraries
 _MOST_LOSSES = 10  # of nodes under one task
-_VISIBLE_S = 60.0  # until files of another node are seen: NFS caches a folder's content for up to half a minute
 _RETURN_S = 600.0  # how long a task waits for a node to come back that it could run on
 _ID = "ray.io/node-id"
 
@@ -231,11 +231,10 @@ class Cluster(Engine):
         """End the tasks whose files have come: another node's may take a while to be seen."""
         later = []
         for sent, left, since_s in self._arriving:
-            if remote.stamps(Path(sent.message.get("folder", "")), left) == left:
+            if are_seen(left, sent.message):
                 self._end(sent.task, None)
-            elif time.monotonic() - since_s > _VISIBLE_S:
-                message = f"its files were not seen here within {_VISIBLE_S:.0f} s after it wrote them"
-                self._end(sent.task, Fault(message, "choose a folder with --out that all nodes share, and resume"))
+            elif time.monotonic() - since_s > VISIBLE_S:
+                self._end(sent.task, unseen())
             else:
                 later.append((sent, left, since_s))
         self._arriving = later

@@ -3,11 +3,9 @@
 Each task states these expectations, because nodes may join at any time.
 """
 
-import importlib
 import os
 import platform
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,10 @@ from kdbench.installation import __version__
 from kdbench.progress import Progress, Silent
 from kdbench.results.claim import CLAIM
 from kdbench.workflows.sweeping.execution.engine import Message, fault_of
+from kdbench.workflows.sweeping.execution.on_nodes import answer_of, call, hide_gpus, require_version
 
 _EVERY_S = 2.0
-_VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+_INSTALL = "install the same on all nodes: pip install 'kdbench[train,cluster]' there"
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,7 @@ class Expected:
 
     def check(self, host: str) -> None:
         """Raise InputError where this node, called `host`, is not as expected."""
-        if self.version != __version__:
-            message = f"node {host} has kdbench {__version__}, and the sweep was started with {self.version}"
-            raise InputError(message, "install the same on all nodes: pip install 'kdbench[train,cluster]' there")
+        require_version(self.version, host, _INSTALL)
         if _claim(Path(self.folder)) != self.claim:
             message = f"node {host} does not see the sweep's folder {self.folder}"
             raise InputError(message, "choose one with --out that all nodes share under the same path, as on NFS")
@@ -106,19 +103,17 @@ def do(
     host = _host()
     mailbox.tell.remote(task, {"node": ray.get_runtime_context().get_node_id()})
     if hides_gpus:
-        os.environ.update(dict.fromkeys(_VISIBLE, ""))
+        hide_gpus()
     progress = MailboxProgress(task, mailbox, host)
     if message.get("task") == "measure":
         take_usual_priority(progress)
     fault = fault_of(lambda: _do(perform, message, expected, host, progress))
-    left = {} if fault is not None else stamps(Path(message["folder"]), message.get("leaves", ()))
-    return {"fault": None if fault is None else asdict(fault), "left": left, "host": host}
+    return {**answer_of(fault, message), "host": host}
 
 
 def _do(perform: str, message: Message, expected: Expected, host: str, progress: Progress) -> None:
     expected.check(host)
-    module, _, name = perform.partition(":")
-    getattr(importlib.import_module(module), name)(message, progress)
+    call(perform, message, progress)
 
 
 def take_usual_priority(progress: Progress) -> None:
@@ -139,17 +134,6 @@ def probe(expected: Expected) -> dict[str, Any] | None:
     """Return why no task can run on this node; None if they can."""
     fault = fault_of(lambda: expected.check(_host()))
     return None if fault is None else asdict(fault)
-
-
-def stamps(folder: Path, names: Any) -> Mapping[str, int]:
-    """Return when each of the files `names` below `folder` was written, in nanoseconds; without those not there."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = (folder / name).stat().st_mtime_ns
-        except OSError:
-            continue
-    return found
 
 
 def _host() -> str:

@@ -16,8 +16,8 @@ from kdbench import storage
 from kdbench.errors import InputError, KdbenchError, first_line
 from kdbench.installation import __version__
 from kdbench.processes import children, endings
-from kdbench.workflows.sweeping.execution.cluster.remote import stamps
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_seen, unseen
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 from kdbench.workflows.sweeping.execution.slurm.job import ANSWER, PROGRESS, Job
 from kdbench.workflows.sweeping.execution.slurm.notes import Note, Notes
@@ -30,7 +30,6 @@ _LOOK_S = 1.0  # how often it looks for answers; Slurm is asked as rarely as sub
 _AGAIN_S = 30.0  # after Slurm accepted no job
 _MOST_REFUSALS = 20
 _MOST_LOSSES = 10  # of jobs to limits, preemption and nodes
-_VISIBLE_S = 60.0  # until files of a node are seen: NFS keeps what it knew of a folder for up to half a minute
 _GENERAL = {"time": "timeout_min", "nodes": "nodes", "cpus_per_task": "cpus_per_task", "gpus_per_node": "gpus_per_node"}
 _ADDED = {"requeue", "mem"}
 _UNUSABLE, _UNNAMED = re.compile(r"[%\n\r]"), re.compile(r"[^A-Za-z0-9._=-]+")
@@ -184,12 +183,10 @@ class Slurm(Engine):
                 self._look_at_state(sent)
             elif answer["fault"] is not None:
                 self._end(sent, Fault(**answer["fault"]))
-            elif stamps(Path(sent.message.get("folder", "")), answer["left"]) == answer["left"]:
+            elif are_seen(answer["left"], sent.message):
                 self._end(sent, None)
             elif self._is_late(sent):
-                message = f"its files were not seen here within {_VISIBLE_S:.0f} s after it wrote them"
-                hint = "choose a folder with --out that all nodes share, and resume"
-                self._end(sent, Fault(message, hint))
+                self._end(sent, unseen())
 
     def _hear(self, sent: _Sent, said: Any) -> None:
         if said is None:
@@ -225,7 +222,7 @@ class Slurm(Engine):
         """Return whether a job ended so long ago that what it wrote would be seen."""
         if sent.ended_s is None:
             sent.ended_s = time.monotonic()
-        return time.monotonic() - sent.ended_s >= _VISIBLE_S
+        return time.monotonic() - sent.ended_s >= VISIBLE_S
 
     def _end(self, sent: _Sent, fault: Fault | None) -> None:
         self._events.append(Event(sent.task.id, ended=True, fault=fault))

@@ -4,21 +4,18 @@ The notes are JSON. submitit starts the job from a pickle that the driver wrote 
 made; the answer is no pickle.
 """
 
-import importlib
 import os
 import platform
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench import storage
-from kdbench.errors import InputError
-from kdbench.installation import __version__
 from kdbench.progress import Progress, Silent
-from kdbench.workflows.sweeping.execution.cluster.remote import stamps
 from kdbench.workflows.sweeping.execution.engine import Message, fault_of
+from kdbench.workflows.sweeping.execution.on_nodes import answer_of, call, hide_gpus, require_version
 
 ANSWER, PROGRESS = "answer.json", "progress.json"
 _EVERY_S = 5.0
@@ -44,22 +41,19 @@ class Job:
             if name.startswith(("SLURM_", "SRUN_")):  # Lightning would take them for several processes
                 del os.environ[name]
         if self.hides_gpus:
-            os.environ.update(dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), ""))
+            hide_gpus()
         progress = Noted(Path(self.notes))
         fault = fault_of(lambda: self._perform(progress))
-        left = {} if fault is not None else stamps(Path(self.message["folder"]), self.message.get("leaves", ()))
-        answer = {"fault": None if fault is None else asdict(fault), "left": left, "notes": progress.notes}
+        answer = {**answer_of(fault, self.message), "notes": progress.notes}
         storage.write_json(Path(self.notes) / ANSWER, answer)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # before submitit writes a result, which nobody reads, to a folder that the driver now removes
 
     def _perform(self, progress: Progress) -> None:
-        if __version__ != self.version:
-            message = f"node {platform.node()} has kdbench {__version__}, and the sweep was started with {self.version}"
-            raise InputError(message, "start it again with --resume in the environment that the nodes have")
-        module, _, name = self.perform.partition(":")
-        getattr(importlib.import_module(module), name)(self.message, progress)
+        hint = "start it again with --resume in the environment that the nodes have"
+        require_version(self.version, platform.node(), hint)
+        call(self.perform, self.message, progress)
 
 
 class Noted(Silent):

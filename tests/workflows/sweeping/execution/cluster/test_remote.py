@@ -5,7 +5,7 @@ from kdbench.progress import Silent
 from kdbench.results.claim import claimed
 from kdbench.workflows.sweeping.execution.cluster import remote
 from kdbench.workflows.sweeping.execution.cluster.outcomes import outcome
-from kdbench.workflows.sweeping.execution.cluster.remote import Expected, Mailbox, stamps
+from kdbench.workflows.sweeping.execution.cluster.remote import Expected, Mailbox
 
 
 def test_a_node_that_sees_the_drivers_folder_may_work_in_it(tmp_path):
@@ -36,11 +36,6 @@ def test_a_mailbox_gives_each_letter_once():
     box.tell("a", {"note": "x"})
     assert box.take() == [("a", {"note": "x"})]
     assert box.take() == []
-
-
-def test_stamps_tell_which_files_are_there(tmp_path):
-    (tmp_path / "x").touch()
-    assert stamps(tmp_path, ["x", "y"]) == {"x": (tmp_path / "x").stat().st_mtime_ns}
 
 
 class Notes(Silent):
