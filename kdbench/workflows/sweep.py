@@ -11,8 +11,7 @@ from typing import Any
 from kdbench.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, KdbenchError
 from kdbench.judge.target import Target, targets_of
 from kdbench.progress import Progress, Silent
-from kdbench.recipe import Recipe
-from kdbench.recipe.loading import SweptRecipe, load_sweep
+from kdbench.recipe.loading import SweptRecipe
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of
 from kdbench.workflows.stages.results import RunResults, failures_of, write_results
@@ -115,28 +114,3 @@ def _concluded(
     completed = sum(not any(id_ in failed for id_ in ids) for ids in plan_.models_of_point)
     written = results.folder, results.record, results.samples, results.verdicts
     return SweepResults(*written, points=len(plan_.points), completed=completed, failed=failed)
-
-
-def sweep(
-    recipe: Recipe | Mapping[str, Any] | str | Path,
-    out: str | Path | None = None,
-    *,
-    axes: Mapping[str, Sequence[Any]] | None = None,
-    seeds: int | None = None,
-    on: str = "local",
-    measure_on: str | None = None,
-    resume: bool = False,
-    targets: Sequence[Target | str | Path] = (),
-    progress: Progress | None = None,
-) -> SweepResults:
-    """Train, measure and report a recipe at every point of `axes`, with several seeds; return record and failures.
-
-    `recipe` is a value, a table, a shipped recipe's name or a file's path; `axes` maps its keys to values. The rest is
-    as for `kdbench sweep`: see docs/sweeps.md.
-
-        results = kdbench.sweep("digits", "runs/t", axes={"terms.0.temperature": [1, 4, 10]}, seeds=3)
-        assert results.completed == results.points, results.failed
-    """
-    options: dict[str, Any] = {"on": on, "measure_on": measure_on, "resume": resume, "targets": targets}
-    options["progress"] = progress
-    return sweep_recipe(load_sweep(recipe, axes, seeds), out, **options)

@@ -18,7 +18,7 @@ from kdbench.results.records import Environment, RunRecord, measured
 from kdbench.workflows.run import run_recipe
 from kdbench.workflows.stages import results
 from kdbench.workflows.stages.export import Written
-from kdbench.workflows.sweep import outline_sweep, sweep
+from kdbench.workflows.sweep import outline_sweep, sweep_recipe
 from kdbench.workflows.sweeping import tasks
 
 RATES = {"student.kd.training.optimizer.lr": [0.01, 0.03]}
@@ -76,6 +76,10 @@ class Counted:
     @property
     def work(self):
         return len(self.trained), len(self.exported), len(self.measured)
+
+
+def sweep(recipe, out, *, axes, seeds=None, **options):
+    return sweep_recipe(load_sweep(recipe, axes, seeds), out, **options)
 
 
 @pytest.fixture

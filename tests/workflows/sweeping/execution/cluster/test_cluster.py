@@ -16,7 +16,7 @@ import pytest
 
 from kdbench import data, storage
 from kdbench.recipe.loading import load_sweep
-from kdbench.workflows import sweep as sweeps
+from kdbench.workflows.sweep import sweep_recipe
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,11 +34,12 @@ AXES = {
 }
 DRIVER = """
 import json, sys
-from kdbench.workflows.sweep import sweep
+from kdbench.recipe.loading import load_sweep
+from kdbench.workflows.sweep import sweep_recipe
 from kdbench.workflows.sweeping.execution.cluster import engine
 engine.PERFORM = "cluster_work:perform"
 recipe, out, address, axes = (json.loads(text) for text in sys.argv[1:])
-sweep(recipe, out, axes=axes, on=address, measure_on="this")
+sweep_recipe(load_sweep(recipe, axes), out, on=address, measure_on="this")
 """
 NEVER_EQUAL = {"training_s"}  # wall times
 
@@ -166,7 +167,7 @@ def test_whatever_is_killed_every_point_lands_once_and_as_in_a_plain_run(
     monkeypatch.setattr("kdbench.workflows.sweeping.execution.cluster.engine.PERFORM", "cluster_work:perform")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    done = sweeps.sweep(recipe, out, axes=AXES, on=cluster.address, measure_on="this", resume=True)
+    done = sweep_recipe(load_sweep(recipe, AXES), out, on=cluster.address, measure_on="this", resume=True)
     assert (done.points, done.completed, done.failed) == (24, 24, {})
 
     noted = lines(log)
@@ -192,4 +193,4 @@ def plain_run(recipe, tmp_path, monkeypatch):
 
     cluster_work.quicken(monkeypatch)
     scoring = {**recipe, "measure": {**recipe["measure"], "times": False}}
-    return sweeps.sweep(scoring, tmp_path / "plain", axes=AXES, on="inline")
+    return sweep_recipe(load_sweep(scoring, AXES), tmp_path / "plain", on="inline")
