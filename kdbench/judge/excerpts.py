@@ -28,6 +28,10 @@ def _adapter(metric: str) -> TypeAdapter[Any]:
     return _PAIRS if metric in PAIR_METRICS else _MEASUREMENTS
 
 
+def _dumped(metric: str, findings: list[Any]) -> str:
+    return _adapter(metric).dump_json(findings, exclude_defaults=True).decode()
+
+
 class Excerpt(Value):
     """A record without its cards, layers and settings.
 
@@ -79,9 +83,9 @@ class Excerpt(Value):
             raise ValueError("a model is missing, or there twice, or a metric is unknown")
         results = {}
         for metric in measured.keys() & metrics:
-            adapter, of_kind = _adapter(metric), pairs if metric in PAIR_METRICS else measurements
-            valid = adapter.validate_python([one for one in of_kind if one["metric"] == metric])
-            results[metric] = adapter.dump_json(valid, exclude_defaults=True).decode()
+            of_kind = pairs if metric in PAIR_METRICS else measurements
+            valid = _adapter(metric).validate_python([one for one in of_kind if one["metric"] == metric])
+            results[metric] = _dumped(metric, valid)
         test_set = content.get("protocol", {}).get("test_set_sha256")
         return cls(
             **{key: content[key] for key in ("kind", "name", "created", "command", "environment")},
@@ -97,16 +101,11 @@ class Excerpt(Value):
         record = of_host(record)
         measured = dict.fromkeys(result.metric for result in (*record.measurements, *record.pairs))
         kept = measured if metrics is None else measured.keys() & metrics
-        measurements: dict[str, list[Measurement]] = {}
-        pairs: dict[str, list[Pair]] = {}
-        for measurement in record.measurements:
-            if measurement.metric in kept:
-                measurements.setdefault(measurement.metric, []).append(measurement)
-        for pair in record.pairs:
-            if pair.metric in kept:
-                pairs.setdefault(pair.metric, []).append(pair)
-        results = {metric: _MEASUREMENTS.dump_json(of, exclude_defaults=True) for metric, of in measurements.items()}
-        results |= {metric: _PAIRS.dump_json(of, exclude_defaults=True) for metric, of in pairs.items()}
+        every: tuple[Finding, ...] = (*record.measurements, *record.pairs)
+        findings: dict[str, list[Finding]] = {}
+        for finding in every:
+            if finding.metric in kept:
+                findings.setdefault(finding.metric, []).append(finding)
         test_set = record.protocol.get("test_set_sha256")
         return cls(
             kind=record.kind,
@@ -117,7 +116,7 @@ class Excerpt(Value):
             test_set=None if test_set is None else str(test_set),
             models={card.id: card.name for card in record.models},
             metrics=tuple(measured),
-            results={metric: content.decode() for metric, content in results.items()},
+            results={metric: _dumped(metric, of_metric) for metric, of_metric in findings.items()},
         )
 
     def has(self, metrics: Collection[str]) -> bool:
