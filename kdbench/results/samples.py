@@ -30,6 +30,8 @@ Samples = Mapping[str, "NDArray[Any]"]
 
 FIRST, STEADY = "first-minute", "sustained"
 """Values of the axis `mode`: a sustained load's first minute (at most a fifth of its time), and its last third."""
+STEADY_FROM = 2 / 3
+"""The share of a sustained load's time after which `STEADY` begins."""
 
 _MODES = {
     "paced": "-paced{gap_ms}ms",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.results.samples import FIRST, STEADY
+from kdbench.results.samples import FIRST, STEADY, STEADY_FROM
 
 FEWEST = 12
 """Blocks of a model that a phase needs for a number."""
@@ -26,7 +26,7 @@ def blocks_of(lines: Iterable[Sequence[float | None]]) -> NDArray[np.float64]:
 def phases(blocks: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     """Return which blocks belong to each phase; there has to be one block."""
     at_s = blocks[:, AT_S]
-    return {FIRST: at_s < first_s(at_s[-1]), STEADY: at_s >= 2 / 3 * at_s[-1]}
+    return {FIRST: at_s < first_s(at_s[-1]), STEADY: at_s >= STEADY_FROM * at_s[-1]}
 
 
 def first_s(lasted_s: float) -> float:

@@ -8,6 +8,7 @@ from kdbench.report.figures.drawing import GREY, Drawing, canvas, legend_below, 
 from kdbench.report.figures.selection import curves_of, drawn_order
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import of_device
+from kdbench.results.samples import STEADY_FROM
 from kdbench.results.sustained import Course, Slice, course_of
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _MOST_DEVICES = 3  # side by side
 _MINUTES_FROM_S = 120.0  # a shorter time is in seconds
-_STEADY_FROM = 2 / 3  # of the time
 _FACTS: tuple[tuple[str, Callable[[Slice], float | None]], ...] = (
     ("temperature (°C)", lambda one: one.temperature_c),
     ("clock (MHz)", lambda one: one.clock_mhz),
@@ -43,7 +43,7 @@ def sustained_load(record: RunRecord) -> Drawing | None:
                 values = [of(one) for one in course.slices]
                 axes.plot(at, [float("nan") if value is None else value for value in values], color=GREY, lw=1.4)
             for axes in (top, *below):
-                axes.axvspan(course.lasted_s * scale * _STEADY_FROM, course.lasted_s * scale, color=GREY, alpha=0.1)
+                axes.axvspan(course.lasted_s * scale * STEADY_FROM, course.lasted_s * scale, color=GREY, alpha=0.1)
                 axes.set_xlim(0, course.lasted_s * scale)
             (below[-1] if below else top).set_xlabel(unit)
         panels[0][0].set_ylabel("median latency (log scale)")
