@@ -3,11 +3,10 @@
     python -m benchmarks.cluster [--workers 1 2 4 8] [--seconds 5] [--rounds 4] [--points 500]
     python -m benchmarks.cluster --trainings 8 --workers 1 2
 
-Trainings sleep, so that the cores of this machine do not limit them: all of a round end at the same moment, and start
-their successors one after the other, which takes some 30 to 60 ms each where all k workers, Ray and the driver share
-two cores. Trainings take longer than the 5 s; then the share of that is smaller still. With --trainings that many real
-ones take the place of those that sleep. In both cases the workers have loaded their libraries before the clock starts.
-The goals are 0.9 of k times the rate of one worker, and at most 50 ms of the driver for each point. Needs
+Trainings sleep, so that the cores of this machine do not limit them. All of a round end at the same moment and start
+their successors one after the other; the longer a training, the smaller the share of that. With --trainings that many
+real ones take the place of those that sleep. In both cases the workers have loaded their libraries before the clock
+starts. The goals are 0.9 of k times the rate of one worker, and at most 50 ms of the driver for each point. Needs
 kdbench[cluster].
 """
 
