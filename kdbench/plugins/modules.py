@@ -82,9 +82,7 @@ def import_module(name: str, subject: str) -> ModuleType:
     if file is not None:
         _IMPORTED[name] = Imported(source, _hashed(source), frozenset(opened))
         add_imports([name], opened)
-        parent = str(file.parents[len(name.split(".")) - (file.name != "__init__.py")])
-        if parent not in sys.path:
-            sys.path.append(parent)  # for imports within functions, which run later
+        search.keep_importable(file.parents[len(name.split(".")) - (file.name != "__init__.py")])
     return module
 
 

@@ -16,6 +16,7 @@ _FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("_FOLDERS", default=())
 _STANDARD = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
 _INSTALLED = {"site-packages", "dist-packages"}
 _OWN = package_folder()
+_ADDED: set[str] = set()  # to Python's path
 
 
 def set_folders(folders: tuple[Path, ...]) -> None:
@@ -30,15 +31,27 @@ def folders() -> tuple[Path, ...]:
 
 @contextlib.contextmanager
 def importable() -> Iterator[None]:
-    """Search modules in the folders first while the block runs."""
+    """Search modules in the folders first while the block runs, and not in those that `keep_importable` added.
+
+    Python prefers a module anywhere on its path to a package without `__init__.py`, so an earlier study's would win.
+    """
     texts = [str(folder) for folder in folders()]
-    sys.path[:0] = texts
+    added = [path for path in sys.path if path in _ADDED]
+    sys.path[:] = [*texts, *(path for path in sys.path if path not in _ADDED)]
     try:
         yield
     finally:
         for text in texts:
             with contextlib.suppress(ValueError):
                 sys.path.remove(text)
+        sys.path.extend(added)
+
+
+def keep_importable(folder: Path) -> None:
+    """Search modules in a folder last from now on, for imports within functions, which run later."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+        _ADDED.add(str(folder))
 
 
 def located(path: str) -> Path | None:

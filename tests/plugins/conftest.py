@@ -16,8 +16,6 @@ def folder(tmp_path, monkeypatch):
     study.mkdir()
     working.mkdir()
     monkeypatch.chdir(working)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "nets"]:  # of other tests' folders
-        monkeypatch.delitem(sys.modules, name)
     before, path = set(sys.modules), list(sys.path)
     activate((), str(study))
     yield study

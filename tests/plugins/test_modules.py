@@ -64,6 +64,19 @@ def test_a_module_that_the_user_imported_is_used_as_it_is(folder, write, monkeyp
     assert imported("mine:width") == 7
 
 
+def test_a_package_without_init_is_found_after_a_study_with_a_module_of_its_name(folder, write, tmp_path):
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "nets.py").write_text("def later():\n    from layers import width\n    return width\n")
+    (earlier / "layers.py").write_text("width = 1")
+    activate((), str(earlier))
+    later = imported("nets:later")
+    activate((), str(folder))
+    write("nets/small.py", "width = 2")
+    assert imported("nets.small:width") == 2
+    assert later() == 1
+
+
 def test_a_link_to_a_file_is_imported_once(folder, tmp_path):
     target = tmp_path / "elsewhere" / "code.py"
     target.parent.mkdir()
