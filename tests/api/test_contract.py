@@ -122,7 +122,7 @@ def test_names_and_signatures():
     assert {name: written(public(name)) for name in sorted(named)} == dict(sorted(SIGNATURES.items()))
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES, "ShownFigure.save"])
+@pytest.mark.parametrize("name", [*FUNCTIONS, *sorted(CLASSES), "ShownFigure.save"])
 def test_examples_run(name, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     test = example(name)
