@@ -45,7 +45,9 @@ def _converted(python: str, model: BenchModel, job: JobModel, target: Path) -> P
     shape = ",".join(map(str, (model.facts.fixed_batch or 1, *job.shape)))
     with temporary.folder() as folder:
         made = folder / target.name
-        command = [python, "-I", str(_SCRIPT), str(model.path), str(made), job.output, shape, job.layout]
+        # The converter works in `folder`.
+        files = [str(path.absolute()) for path in (_SCRIPT, model.path, made)]
+        command = [str(Path(python).absolute()), "-I", *files, job.output, shape, job.layout]
         if reason := _failure(command, folder):
             return Refusal(f"it cannot be converted to {TFLITE}: {reason}", _HINT, "error")
         storage.make_folder(target.parent)

@@ -58,6 +58,14 @@ def test_a_converted_file_is_kept(model, job, converter, tmp_path):
     assert file_in(".tflite", model, other) != first
 
 
+def test_relative_paths_are_converted(model, job, converter, tmp_path, monkeypatch):
+    converter('test -f "$3" && printf made > "$4"')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PYTHON, "./python")
+    relative = dataclasses.replace(model, path=model.path.relative_to(tmp_path))
+    assert file_in(".tflite", relative, job).read_text() == "made"
+
+
 @pytest.mark.parametrize(
     ("body", "says"), [("echo first >&2; echo 'Foo is not translated' >&2; exit 1", "Foo is not"), ("exit 3", "code 3")]
 )
