@@ -44,7 +44,7 @@ def rendered(content: Values) -> str:
         {samples} test samples, kdbench's and the tool's where they differ."""
     goal = f"""The goal was a difference of {percent(GOAL)} at most: {within} of {len(groups)} are within it, and the
         largest is {percent(worst)} ({met(worst <= GOAL)}).
-        {"All answers are equal." if not changed else f"{changed} answers differ."}"""
+        {"All answers are equal." if not changed else f"Answers that differ: {changed}."}"""
     arguments = content["settings"]["arguments"]
     used = dict.fromkeys(one["tool"] for one in repeats)
     listed = "\n".join(f"- {name}: {TOOLS[name].about}." for name in used)
