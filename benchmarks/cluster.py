@@ -24,7 +24,7 @@ from kdbench.workflows.sweeping.execution.cluster.engine import Cluster
 from kdbench.workflows.sweeping.execution.driver import Driver
 from kdbench.workflows.sweeping.execution.schedule import Schedule, Task
 from kdbench.workflows.sweeping.opening import planned_sweep
-from kdbench.workflows.sweeping.work import Work, tasks_of
+from kdbench.workflows.sweeping.sweep_tasks import Work, tasks_of
 
 GOAL, DRIVER_MS = 0.9, 50.0
 NETWORK = {"name": "dense", "hidden": [256, 256]}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def nothing_to_collect() -> Iterator[None]:
+def cycle_collection_paused() -> Iterator[None]:
     """Pause the search for reference cycles within a block, or within a function that this decorates.
 
     Records have no cycles: what is no longer needed is freed at once. With large ones, the search takes half the time,

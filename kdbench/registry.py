@@ -50,15 +50,15 @@ def _number_distance(one: str, other: str) -> int:
     return sum(abs(a - b) for a, b in zip(*numbers))
 
 
-_OWN = f"{__name__.partition('.')[0]}."  # names of this package's modules begin so
+_PREFIX = f"{__name__.partition('.')[0]}."  # names of this package's modules begin so
 
 
 def is_shipped(entry: Any) -> bool:
     """Return whether kdbench itself defines a class or function."""
-    return str(getattr(entry, "__module__", "")).startswith(_OWN)
+    return str(getattr(entry, "__module__", "")).startswith(_PREFIX)
 
 
-class Use(NamedTuple):
+class Lookup(NamedTuple):
     """A look-up of a name that kdbench does not ship: its `kind`, name and entry, and the code that registered it."""
 
     kind: str
@@ -67,7 +67,7 @@ class Use(NamedTuple):
     module: str | None
 
 
-USES: ContextVar[list[Use] | None] = ContextVar("USES", default=None)
+LOOKUPS: ContextVar[list[Lookup] | None] = ContextVar("USES", default=None)
 """The list in which look-ups are recorded, if requested: see `kdbench.plugins.recording`."""
 
 
@@ -126,9 +126,9 @@ class Registry(Generic[T]):
         Raises InputError for an unknown name, with the nearest known one, and for an import path that leads nowhere.
         """
         entry, origin = self._find(name)
-        uses, module = USES.get(), name.partition(":")[0] if origin is None else origin.module
-        if uses is not None and not f"{module}.".startswith(_OWN):
-            uses.append(Use(self.kind, name, entry, module))
+        uses, module = LOOKUPS.get(), name.partition(":")[0] if origin is None else origin.module
+        if uses is not None and not f"{module}.".startswith(_PREFIX):
+            uses.append(Lookup(self.kind, name, entry, module))
         return entry
 
     def _find(self, name: str) -> tuple[T, _Origin | None]:

@@ -26,7 +26,7 @@ class Value(BaseModel):
 V = TypeVar("V", bound=BaseModel)
 
 
-def later(default: Any, **limits: Any) -> Any:
+def added_later(default: Any, **limits: Any) -> Any:
     """Return a field for a key that came later: left out while it has its default, so that older hashes stay."""
     return Field(default=default, exclude_if=lambda value: value == default, **limits)
 

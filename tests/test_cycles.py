@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from kdbench.cycles import nothing_to_collect
+from kdbench.cycles import cycle_collection_paused
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def enabled():
 
 
 def test_the_search_goes_on_afterwards_also_after_an_error():
-    @nothing_to_collect()
+    @cycle_collection_paused()
     def state(fails):
         assert not gc.isenabled()
         if fails:
@@ -31,8 +31,8 @@ def test_the_search_goes_on_afterwards_also_after_an_error():
 
 
 def test_an_inner_pause_ends_with_the_outer_one():
-    with nothing_to_collect():
-        with nothing_to_collect():
+    with cycle_collection_paused():
+        with cycle_collection_paused():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()
@@ -40,6 +40,6 @@ def test_an_inner_pause_ends_with_the_outer_one():
 
 def test_who_has_paused_it_keeps_it_paused():
     gc.disable()
-    with nothing_to_collect():
+    with cycle_collection_paused():
         pass
     assert not gc.isenabled()

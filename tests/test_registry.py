@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.registry import USES, Registry, nearest, suggestion
+from kdbench.registry import LOOKUPS, Registry, nearest, suggestion
 
 
 @pytest.fixture
@@ -87,10 +87,10 @@ def test_what_a_module_registered_can_be_removed(registry):
 def test_look_ups_of_foreign_names_are_noted_while_wanted(registry):
     cell(registry, 1)
     registry.get("ball")
-    token = USES.set([])
+    token = LOOKUPS.set([])
     registry.get("ball7")
-    (use,) = USES.get()
-    USES.reset(token)
+    (use,) = LOOKUPS.get()
+    LOOKUPS.reset(token)
     assert (use.kind, use.name, use.entry(), use.module) == ("shape", "ball7", 1, __name__)
 
 

@@ -30,7 +30,7 @@ from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.ratios import session_plan
-from kdbench.measure.latency.sessions import Sampled
+from kdbench.measure.latency.sessions import SessionSamples
 from kdbench.measure.passes.latency import latency_findings
 from kdbench.measure.staging import stage
 from kdbench.recipe.tables.measure import Measure
@@ -120,11 +120,11 @@ def judged(repeats: Sequence[Values], folder: Path) -> list[Values]:
     return results
 
 
-def _sampled(both: Sequence[BenchModel], repeat_: Values, folder: Path) -> Sampled:
+def _sampled(both: Sequence[BenchModel], repeat_: Values, folder: Path) -> SessionSamples:
     config = _config(repeat_["cores"])
     arrays = read_samples(folder / f"{repeat_['repeat']}.npz")
     samples = {(m.id, 0): Clustered(*(np.asarray(arrays[f"{m.id}/{name}"]) for name in _ARRAYS)) for m in both}
-    return Sampled(
+    return SessionSamples(
         configurations(both, config),
         samples,
         warm_up_calls={key: [0] for key in samples},

@@ -11,7 +11,7 @@ from kdbench.errors import MeasurementError
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import Context
 from kdbench.measure.latency.ratios import ratios_by_session
-from kdbench.measure.latency.sessions import Sampled, sample
+from kdbench.measure.latency.sessions import SessionSamples, sample
 from kdbench.measure.passes.latency import latency_findings
 from kdbench.recipe.tables.measure import Measure
 from kdbench.results.records import Interval
@@ -61,7 +61,7 @@ def p50_ns(bench_model: BenchModel, models: Mapping[str, JobModel], how: Measure
 
 def sampled(
     bench_models: Sequence[BenchModel], models: Mapping[str, JobModel], how: Measure, folder: Path, seed: int
-) -> Sampled:
+) -> SessionSamples:
     """Return the samples of the sessions of a latency pass; raises MeasurementError if a model fails."""
     collected = sample(Context(bench_models, how, jobs=models, folder=folder), bench_models, seed)
     for (id_, _), reason in collected.failed.items():
@@ -69,7 +69,7 @@ def sampled(
     return collected
 
 
-def _sessions(sampled: Sampled, bench_models: Sequence[BenchModel]) -> list[dict[str, Any]]:
+def _sessions(sampled: SessionSamples, bench_models: Sequence[BenchModel]) -> list[dict[str, Any]]:
     teacher, student = (sampled.samples[s.id, 0] for s in bench_models)
     medians = {s.id: _medians_ns(sampled.samples[s.id, 0]) for s in bench_models}
     return [

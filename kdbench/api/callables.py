@@ -25,7 +25,7 @@ from kdbench.results.records import Measurement, Pair
 from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import Clustered, Estimate, RunSpread
 from kdbench.worker.loads import Calls, Clock
-from kdbench.worker.timing import WARM_UP_SHARE, Ready, TurnError, interleave, warm_up
+from kdbench.worker.timing import WARM_UP_SHARE, TurnError, WarmUp, interleave, warm_up
 
 _MOST_FOR_ONE = 2.5  # the budget allows this multiple of the least number of sessions
 _PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
@@ -137,7 +137,7 @@ def time_callable(
     with shown(progress) as displayed, machine_lock(displayed):
         displayed.stage("time", 1, 1)
         samples = timed_sessions(calls, _Config(budget_s, sessions, precision), displayed)
-    return _times(samples, sessions, own=_name(fn))
+    return _times(samples, sessions, timed=_name(fn))
 
 
 def timed_sessions(
@@ -173,7 +173,7 @@ def timed_sessions(
             gc.enable()
 
 
-def _warm(name: str, calls: Calls, cap_ns: float, clock: Clock) -> Ready:
+def _warm(name: str, calls: Calls, cap_ns: float, clock: Clock) -> WarmUp:
     try:
         return warm_up(calls, cap_ns, clock)
     except Exception as error:
@@ -188,17 +188,17 @@ def _width(samples: Mapping[str, Clustered], sessions: int) -> float:
     return statistics.relative_width(statistics.clustered_quantiles(statistics.undisturbed(data), (0.5,), plan=plan)[0])
 
 
-def _times(samples: Mapping[str, Clustered], sessions: int, own: str) -> CallableTimes:
+def _times(samples: Mapping[str, Clustered], sessions: int, timed: str) -> CallableTimes:
     plan = session_plan(None, sessions)
     measurements = [
-        m for name in sorted(samples, key=lambda name: name != own) for m in _latencies(name, samples[name], sessions)
+        m for name in sorted(samples, key=lambda name: name != timed) for m in _latencies(name, samples[name], sessions)
     ]
     ratio = None
     if len(samples) == 2:
         teacher, student = samples
         estimate = statistics.paired_ratio(log_ratios(samples[teacher], samples[student]), plan=plan)
         ratio = estimated_pair(teacher, student, "latency_ratio", estimate)
-    return CallableTimes(tuple(measurements), ratio, int(samples[own].session.max()) + 1)
+    return CallableTimes(tuple(measurements), ratio, int(samples[timed].session.max()) + 1)
 
 
 def _latencies(name: str, samples: Clustered, sessions: int) -> list[Measurement]:
@@ -229,7 +229,7 @@ def _arguments(inputs: Any) -> Sequence[tuple[Any, ...]]:
         return [inputs if isinstance(inputs, tuple) else (inputs,)]
     if not inputs:
         raise InputError("inputs is an empty list", "give at least one argument, or leave inputs out")
-    return [each if isinstance(each, tuple) else (each,) for each in inputs]
+    return [item if isinstance(item, tuple) else (item,) for item in inputs]
 
 
 def _try(name: str, calls: Calls) -> None:

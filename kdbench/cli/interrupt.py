@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from kdbench.errors import EXIT_INTERRUPTED
-from kdbench.processes import endings
+from kdbench.processes import cleanup
 
 _END = b"\0"  # no signal has the number 0
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU")
@@ -26,17 +26,17 @@ _CHILDREN_S = 0.5  # for killed children to be gone
 
 
 class Interrupts:
-    """Watches for signals to end; `fired` is the number of the first one that came. `farewell` returns the last line.
+    """Watches for signals to end; `fired` is the number of the first one that came. `last_line` returns the last line.
 
     SIGINT is watched even where it was ignored, as in a shell script's background jobs; the others are not, because
     `nohup` means it.
     """
 
-    def __init__(self, farewell: Callable[[], str], grace_s: float = 1.0) -> None:
+    def __init__(self, last_line: Callable[[], str], grace_s: float = 1.0) -> None:
         self.fired: int | None = None
-        self._farewell = farewell
+        self._last_line = last_line
         self._grace_s = grace_s
-        self._farewell_lock = threading.Lock()
+        self._report_lock = threading.Lock()
         self._pair: tuple[socket.socket, socket.socket] | None = None
 
     @property
@@ -46,18 +46,18 @@ class Interrupts:
 
     def clean_up(self) -> None:
         """Print the last line, end child processes, including those of libraries, and undo unfinished work."""
-        self.say_farewell()
+        self.report_interruption()
         _end_children()
-        endings.undo_all()
+        cleanup.undo_all()
 
-    def say_farewell(self) -> None:
+    def report_interruption(self) -> None:
         """Write once, to standard error, that the work was interrupted and how to continue."""
-        if self._farewell_lock.acquire(blocking=False):
+        if self._report_lock.acquire(blocking=False):
             # Written to the descriptor: the thread that hangs may hold the stream's lock.
             show_cursor = "\x1b[?25h" if os.isatty(2) else ""
             by = f" by {signal.Signals(self.fired).name}" if self.fired not in {None, signal.SIGINT} else ""
             with contextlib.suppress(OSError):  # the terminal may be gone
-                os.write(2, f"{show_cursor}\ninterrupted{by}\nhint: {self._farewell()}\n".encode())
+                os.write(2, f"{show_cursor}\ninterrupted{by}\nhint: {self._last_line()}\n".encode())
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -88,14 +88,14 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _listen(self, reader: socket.socket) -> None:
-        number = _signal_comes(reader)
+        number = _wait_for_signal(reader)
         if number is None:
             return
         deadline = time.monotonic() + self._grace_s
         while (left := deadline - time.monotonic()) > 0:
             reader.settimeout(left)
             with contextlib.suppress(TimeoutError):
-                if _signal_comes(reader) is not None:
+                if _wait_for_signal(reader) is not None:
                     break
         # The grace period is over, or a second signal came: end the process and its children now.
         if self.fired is None:
@@ -105,7 +105,7 @@ class Interrupts:
 
 
 def _end_children() -> None:
-    import psutil  # after the farewell, which must not wait for an import
+    import psutil  # after the last line, which must not wait for an import
 
     children = psutil.Process().children(recursive=True)
     for child in children:
@@ -114,7 +114,7 @@ def _end_children() -> None:
     psutil.wait_procs(children, timeout=_CHILDREN_S)  # before what they write to is removed
 
 
-def _signal_comes(reader: socket.socket) -> int | None:
+def _wait_for_signal(reader: socket.socket) -> int | None:
     """Wait for one of the signals and return its number; None when the watch ends without one."""
     while (number := reader.recv(1)) != _END:
         if number[0] in _SIGNALS:

@@ -25,7 +25,7 @@ class Invocation:
     """The invocation of a command.
 
     `arguments` are those after the program's name; `folder` is the folder of the work, once it is known; `resumable` is
-    set by commands that have `--resume`. `how_to_go_on` says what to do after an interruption of the others.
+    set by commands that have `--resume`. `after_interruption` says what to do after an interruption of the others.
     """
 
     # Not a dataclass: these load `inspect`, a fifth of the time that `kdbench --help` takes.
@@ -33,7 +33,7 @@ class Invocation:
         self.arguments = arguments
         self.folder = folder
         self.resumable = resumable
-        self.how_to_go_on = "an interrupted measurement keeps nothing; run the same command again"
+        self.after_interruption = "an interrupted measurement keeps nothing; run the same command again"
 
     @classmethod
     def of(cls, context: "typer.Context") -> Self:
@@ -54,7 +54,7 @@ class Invocation:
     def how_to_resume(self) -> str:
         """Return how to continue after an interruption, in one sentence."""
         if not self.resumable:
-            return self.how_to_go_on
+            return self.after_interruption
         arguments = list(self.arguments)
         has_out = any(word == "--out" or word.startswith("--out=") for word in arguments)
         if self.folder is not None and not has_out:

@@ -29,7 +29,7 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or
 Texts = list[str] | None
 Out = Annotated[Path | None, option("--out", "DIR", "Folder to write to (default: below runs/).")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+QuietProgress = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Log = Annotated[
     Texts, option("--log", "TRACKER,…", "Log the results to mlflow, tensorboard or wandb (kdbench list trackers).")
 ]

@@ -40,10 +40,10 @@ def watching(invocation: Invocation, *, quiet: bool, title: bool = False) -> Ite
 @contextlib.contextmanager
 def _drawing(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
     if quiet:
-        yield Quiet(invocation)
+        yield QuietProgress(invocation)
     elif sys.stderr.isatty():
         with _display() as display:
-            live = Live(invocation, display)
+            live = LiveProgress(invocation, display)
             yield live
             live.close()
     else:
@@ -62,7 +62,7 @@ def in_words(row: Row) -> str:
     return f"{row.name}: {', '.join(parts + left)}"
 
 
-class Quiet(Silent):
+class QuietProgress(Silent):
     """Progress that shows nothing and keeps the folder to resume from."""
 
     def __init__(self, invocation: Invocation) -> None:
@@ -73,7 +73,7 @@ class Quiet(Silent):
         self._invocation.folder = path
 
 
-class Plain(Quiet):
+class Plain(QuietProgress):
     """Progress as lines: one per stage, and at most one every few seconds in between."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Plain(Quiet):
         self._wrote_s = clock_s()
         self._pace = Pace(clock_s)
         self._counts: list[Row] = []
-        self._told_s: float | None = None  # when a line last reported the present wait
+        self._noted_s: float | None = None  # when a line last reported the present wait
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Write the stage's line."""
@@ -102,7 +102,7 @@ class Plain(Quiet):
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Write how much of the stage is done, unless a line was written moments ago."""
         left = self._pace.remaining(done, total)
-        now_s, self._told_s = self._clock_s(), None
+        now_s, self._noted_s = self._clock_s(), None
         if now_s - self._wrote_s < self._every_s:
             return
         self._wrote_s = now_s
@@ -113,10 +113,10 @@ class Plain(Quiet):
         """Write a line a minute; the first is the note that came before."""
         self._pace.pause()
         now_s = self._clock_s()
-        if self._told_s is None:
-            self._told_s = now_s
-        elif now_s - self._told_s >= _WAITING_S:
-            self._told_s = self._wrote_s = now_s
+        if self._noted_s is None:
+            self._noted_s = now_s
+        elif now_s - self._noted_s >= _WAITING_S:
+            self._noted_s = self._wrote_s = now_s
             self._write(f"      {one_line(detail)}")
 
     def board(self, board: Board) -> None:
@@ -135,7 +135,7 @@ class Plain(Quiet):
         self._write(f"      {text}")
 
 
-class Live(Quiet):
+class LiveProgress(QuietProgress):
     """Progress as a bar per stage, redrawn in place."""
 
     def __init__(

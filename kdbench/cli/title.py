@@ -9,7 +9,7 @@ from typing import TextIO
 from kdbench import units
 from kdbench.characters import one_line, visible
 from kdbench.pace import Pace
-from kdbench.processes import endings
+from kdbench.processes import cleanup
 from kdbench.progress import Board, Progress
 
 # xterm's control sequences (XTWINOPS and OSC 2); terminals that lack them show nothing.
@@ -27,11 +27,11 @@ def titled(progress: Progress, terminal: TextIO) -> Iterator[Progress]:
             terminal.flush()
 
     write(_KEEP)
-    with endings.undone(lambda: write(_RESTORE)):
-        yield Titled(progress, lambda text: write(_SET.format(text)))
+    with cleanup.undo_at_end(lambda: write(_RESTORE)):
+        yield TitleProgress(progress, lambda text: write(_SET.format(text)))
 
 
-class Titled(Progress):
+class TitleProgress(Progress):
     """Progress that also sets a title: `3 min left · [2/6] train student`."""
 
     def __init__(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.compress.wiring import LAYERS, attribute
+from kdbench.compress.graph_index import LAYERS, attribute
 from kdbench.errors import InputError, first_line
 from kdbench.macs import LayerMacs
 from kdbench.macs.onnx_counter import count_onnx

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.compress.activations import refused
-from kdbench.compress.wiring import LAYERS
+from kdbench.compress.graph_index import LAYERS
 from kdbench.errors import InputError, first_line
 from kdbench.extras import installer
 from kdbench.modelfile.external_data import external_files
@@ -52,7 +52,7 @@ def prepared(path: Path) -> "onnx.ModelProto":
         with temporary.folder() as folder:
             read, written = folder / "float.onnx", folder / "prepared.onnx"
             onnx.save(model, read)  # given a model in memory without raw data, it skips the optimisation
-            with hushed():
+            with silenced_logging():
                 quant_pre_process(read, written, skip_symbolic_shape=True)
             model = onnx.load(written)
     except Exception as error:  # onnx's and onnxruntime's errors share no base class below Exception
@@ -68,7 +68,7 @@ def prepared(path: Path) -> "onnx.ModelProto":
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
+def silenced_logging() -> Iterator[None]:
     """Keep the log of onnxruntime's tools, which advises on their own options, from the user."""
     root = logging.getLogger()
     level = root.level
@@ -83,7 +83,7 @@ def hushed() -> Iterator[None]:
 def quantizing() -> Iterator[None]:
     """Raise InputError for a model that onnxruntime's quantizer does not take; hush its log."""
     try:
-        with hushed():
+        with silenced_logging():
             yield
     except _QUANTIZER_FAULTS as error:
         reason = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__

@@ -80,7 +80,7 @@ def software_of(remote: Remote) -> Software:
     return Software(str(versions["python"]), runtime)
 
 
-def measure_there(
+def measure_on_device(
     remote: Remote, bundle: Path, identity: str, result: Path, progress: Progress, options: Sequence[str] = ()
 ) -> None:
     """Measure the archive `bundle` on the device and write its result to the file `result`.

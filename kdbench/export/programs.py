@@ -45,7 +45,7 @@ def load_program(path: Path) -> ExportedProgram:
     """
     parts = _parts(path)
     description = json.loads(parts["models/model.json"])
-    for fault in _dangers(description, parts):
+    for fault in _unsafe_content(description, parts):
         message = f"{path}: {fault}, which torch would run or unpickle while loading it"
         raise InputError(f"{message}; kdbench does not do that with files", _EXPORT_AGAIN)
     description["guards_code"] = []  # conditions on the input as Python code
@@ -84,7 +84,7 @@ def _parts(path: Path) -> dict[str, bytes]:
     return parts
 
 
-def _dangers(description: Any, parts: Mapping[str, bytes]) -> Iterator[str]:
+def _unsafe_content(description: Any, parts: Mapping[str, bytes]) -> Iterator[str]:
     """Yield what loading a program would run or unpickle."""
     for key, value in _items(description):
         if key == "expr_str" and not _is_size(value):

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdbench.cycles import nothing_to_collect
+from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
 from kdbench.judge.excerpts import MAIN, Excerpt, Finding
 from kdbench.judge.limits import RELIABLE
@@ -63,7 +63,7 @@ class SeriesKey:
         return ", ".join(str(word) for word in words if word)
 
 
-@nothing_to_collect()
+@cycle_collection_paused()
 def history(
     records: Sequence[LocatedRecord],
     metrics: Sequence[str] = (),

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kdbench import storage
-from kdbench.cycles import nothing_to_collect
+from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
 from kdbench.judge.excerpt_cache import ExcerptCache, excerpt_cache
 from kdbench.judge.excerpts import MAIN, Excerpt, Finding
@@ -46,7 +46,7 @@ def locate_records(paths: list[Path], metrics: Collection[str] = MAIN) -> tuple[
     Left out are folders that cannot be read, files that are not records, copies, and the records of `kdbench compare
     --remeasure`. Raises InputError for a path that does not exist, and where there is no record.
     """
-    with excerpt_cache() as cache, nothing_to_collect():
+    with excerpt_cache() as cache, cycle_collection_paused():
         return _located(paths, cache, {*MAIN, *metrics})
 
 
@@ -71,15 +71,15 @@ def _located(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) -
             except ValueError:
                 notes.append(f"{run} is left out: its time {record.created!r} is not valid")
                 continue
-            twins = candidates.setdefault((record.kind, record.name, record.created, record.command), [])
+            alike = candidates.setdefault((record.kind, record.name, record.created, record.command), [])
             if (record.kind, record.name) == ("bench", REMEASURED):
                 remeasured += 1
-            elif original := next((twin for twin in twins if _same(twin, file, record)), None):
+            elif original := next((other for other in alike if _same(other, file, record)), None):
                 notes.append(f"{run} is left out: a copy of {original.run}")
             else:
                 at = created if created.tzinfo else created.replace(tzinfo=UTC)
                 located.append(LocatedRecord(run, at, record, file))
-                twins.append(located[-1])
+                alike.append(located[-1])
     if remeasured:
         notes.append(f"{remeasured} record{'s' * (remeasured > 1)} of a comparison left out")
     if not located:

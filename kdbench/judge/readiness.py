@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from kdbench.cycles import nothing_to_collect
+from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import Device, differences, machine_in_words, machine_name
@@ -28,7 +28,7 @@ from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall,
 INVALIDATING = {"throttled": "the machine throttled itself", "swapping": "memory was fetched from disk"}
 
 
-@nothing_to_collect()
+@cycle_collection_paused()
 def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None) -> Verdict:
     """Return the verdict on the record's `candidates`; raises InputError for unknown models."""
     device = _judged_device(record, target)

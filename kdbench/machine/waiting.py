@@ -29,7 +29,7 @@ _LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
-class Waiting:
+class OpenMPSettings:
     """The environment `variables` for OpenMP, and a `note` for the user if others' work slows the training."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Waiting:
 
 
 @cache
-def settle_waiting() -> Waiting:
+def settle_waiting() -> OpenMPSettings:
     """Look once at the machine's other work, set OpenMP's variables in the environment, and return them.
 
     They have no effect in a process that has loaded torch, but in those that it starts. Variables that the user has
@@ -45,26 +45,28 @@ def settle_waiting() -> Waiting:
     """
     cores = available_cores()
     if any(name in os.environ for name in _SET_BY_USER) or os.environ.get("OMP_NUM_THREADS") == "1" or len(cores) == 1:
-        return Waiting()
+        return OpenMPSettings()
     loaded = "torch" in sys.modules
     waiting = choose_waiting(_busy_cores(cores), len(cores), quota_cores(), loaded=loaded)
     os.environ.update(waiting.variables)
     return waiting
 
 
-def choose_waiting(others_cores: float, cores: int, quota: float | None, *, loaded: bool) -> Waiting:
+def choose_waiting(others_cores: float, cores: int, quota: float | None, *, loaded: bool) -> OpenMPSettings:
     """Return how threads wait on `cores` cores of which others keep `others_cores` busy.
 
     `quota` is how many cores' time a control group grants, None without a limit: spinning would use it up. `loaded` is
     whether torch is, so that this process's threads spin in any case.
     """
     if others_cores < _SCARCE_CORES:
-        return Waiting(_SLEEP if quota is not None and quota < cores else _SPIN_BRIEFLY)
+        return OpenMPSettings(_SLEEP if quota is not None and quota < cores else _SPIN_BRIEFLY)
     busy = f"other programs keep {others_cores:.1f} of {cores} cores busy"
     if loaded:
         advice = "start Python with OMP_WAIT_POLICY=passive"
-        return Waiting(_SLEEP, f"{busy}; training threads spin, because torch was loaded before kdbench.run: {advice}")
-    return Waiting(_SLEEP, f"{busy}: training takes longer; its result stays the same")
+        return OpenMPSettings(
+            _SLEEP, f"{busy}; training threads spin, because torch was loaded before kdbench.run: {advice}"
+        )
+    return OpenMPSettings(_SLEEP, f"{busy}: training takes longer; its result stays the same")
 
 
 def _busy_cores(cores: tuple[int, ...]) -> float:

@@ -124,7 +124,7 @@ class _Tally(TorchFunctionMode):
 
         return hook
 
-    def unruled(self, module: nn.Module, _inputs: Any, _output: Any) -> None:
+    def note_unknown(self, module: nn.Module, _inputs: Any, _output: Any) -> None:
         self.unknown.append(type(module).__name__)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -150,7 +150,7 @@ def count_hooked(convention: Literal["thop", "ptflops"], module: nn.Module, samp
             handles.append(child.register_forward_pre_hook(tally.enter))
             handles.append(child.register_forward_hook(tally.leave(path, rule)))
         elif _computes(child):
-            handles.append(child.register_forward_hook(tally.unruled))
+            handles.append(child.register_forward_hook(tally.note_unknown))
     try:
         with functions:
             module(sample)

@@ -11,7 +11,7 @@ from kdbench.macs.onnx_formulas import BY_DOMAIN, FORMULAS
 from kdbench.macs.onnx_graph import (
     DOMAINS,
     Graph,
-    Known,
+    KnownValues,
     Model,
     Operation,
     Shape,
@@ -56,7 +56,7 @@ def count_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> MacsRe
     return MacsReport.of("canonical", layers, [*tally.uncounted, *uneven])
 
 
-def _require_batch_axis(model: Model, known: Known, batch: int, path: Path) -> None:
+def _require_batch_axis(model: Model, known: KnownValues, batch: int, path: Path) -> None:
     """Raise InputError for a fixed batch that no output has: the first axis is something else, such as time steps."""
     rows = [known.shapes[output.name][0] for output in model.graph.output if known.shapes.get(output.name)]
     if rows and batch > 1 and batch not in rows:
@@ -64,7 +64,7 @@ def _require_batch_axis(model: Model, known: Known, batch: int, path: Path) -> N
         raise InputError(message, "export it with a batch axis in front, such as 1x3x32x32")
 
 
-def count_graph(model: Model, graph: Graph, known: Known) -> Tally:
+def count_graph(model: Model, graph: Graph, known: KnownValues) -> Tally:
     """Count the nodes of `graph`, which is the main graph of `model` or a subgraph."""
     tally = Tally()
     known = replace(known, fixed=fixed_tensors(graph, known.fixed))
@@ -133,7 +133,7 @@ class Body:
     carried: tuple[tuple[str, str], ...] = ()
     condition: str = ""
 
-    def runs(self, inside: Known) -> int | None:
+    def runs(self, inside: KnownValues) -> int | None:
         """Return how often it runs; None if a run may end the loop, or runs differ in shapes. `inside`: its tensors."""
         steady = all(
             before in self.shapes and inside.shapes.get(after) == self.shapes[before] for before, after in self.carried

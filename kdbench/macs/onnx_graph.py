@@ -29,7 +29,7 @@ _ALIASES = {"ai.onnx": ""}  # the standard's long name, which onnx's shape infer
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownValues:
     """Known facts about a graph's tensors, by name: shapes, element types, and the values of short constants.
 
     `fixed` are the tensors, in the graph and around it, that depend on no input.
@@ -46,7 +46,7 @@ class Operation:
     """A node and the known facts about its tensors. Raises KeyError for an unknown shape."""
 
     node: Node
-    known: Known
+    known: KnownValues
 
     def has(self, position: int) -> bool:
         """Return whether the optional input at `position` is present."""

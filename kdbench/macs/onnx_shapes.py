@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.macs.onnx_graph import Graph, Known, Model, Node, Operation, Shape, Shapes, replace_nodes
+from kdbench.macs.onnx_graph import Graph, KnownValues, Model, Node, Operation, Shape, Shapes, replace_nodes
 from kdbench.macs.onnx_runtime_shapes import replace_by_standard, ruled_outputs
 from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.facts import data_inputs
@@ -18,7 +18,7 @@ from kdbench.modelfile.layouts import fits
 from kdbench.modelfile.outputs import declared_shape
 
 
-def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int]:
+def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[KnownValues, int]:
     """Return the known facts about `model`'s tensors, and the batch size of their shapes.
 
     The batch is the model's, or 1 if the model leaves it open. `input_shape`, without the batch axis, replaces the
@@ -31,8 +31,8 @@ def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[Known, int
 
 
 def infer_body(
-    model: Model, body: Graph, shapes: Mapping[str, Shape], constants: Mapping[str, Any], outer: Known
-) -> Known:
+    model: Model, body: Graph, shapes: Mapping[str, Shape], constants: Mapping[str, Any], outer: KnownValues
+) -> KnownValues:
     """Return the known facts inside `body`, a subgraph of a node of `model`.
 
     `shapes` and `constants` belong to the body's inputs, `outer` to the tensors around it. Raises InputError for shapes
@@ -56,7 +56,7 @@ def infer_body(
     return _known(_without_weights(inner))
 
 
-def _known(skeleton: Model) -> Known:
+def _known(skeleton: Model) -> KnownValues:
     """Infer everything that can be known, in rounds: a shape may be needed as a value for further shapes."""
     replace_by_standard(skeleton.graph)
     constants = fold_constants(skeleton)
@@ -67,7 +67,7 @@ def _known(skeleton: Model) -> Known:
         output.ClearField("type")
     while True:
         shapes, types = _inferred(skeleton)
-        known = Known(shapes, types, constants)
+        known = KnownValues(shapes, types, constants)
         ruled = ruled_outputs([Operation(node, known) for node in skeleton.graph.node])
         stored = store_known_shapes(skeleton, shapes)
         if not ruled and not stored:

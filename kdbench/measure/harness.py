@@ -16,7 +16,7 @@ from kdbench.measure.context import Context, Expected, Pass, all_passes
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.energy.carbon import carbon_intensity
 from kdbench.measure.energy.rounds import require_estimator, sources_for
-from kdbench.measure.predictions.batches import batches_s, settle_batches
+from kdbench.measure.predictions.batches import batches_s, determine_batches
 from kdbench.measure.staging import scratch, stage
 from kdbench.measure.timed import SEED
 from kdbench.progress import Progress, SubProgress
@@ -77,7 +77,7 @@ def measure(
         edges = pairwise([0.0, *accumulate(weight / total for weight in weights.values())])
         parts = {name: SubProgress(progress, *ends, name) for name, ends in zip(weights, edges, strict=True)}
         context = admit(replace(context, progress=parts["runtimes"]), absent)
-        context, of_batches = settle_batches(replace(context, progress=parts["batches"]))
+        context, of_batches = determine_batches(replace(context, progress=parts["batches"]))
         findings = run_passes(context, passes, parts)
     return findings + Findings(
         warnings=(

@@ -17,7 +17,7 @@ from kdbench.measure.timed import TimingConfig
 from kdbench.progress import Progress
 from kdbench.worker.jobs import Job, cores_of, on_cores
 from kdbench.worker.process import WorkerError, run_job
-from kdbench.worker.silence import models_of
+from kdbench.worker.timeouts import models_of
 
 K = TypeVar("K", bound=Hashable)
 

@@ -16,7 +16,7 @@ from kdbench.machine.memory import require_memory
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.modelfile.layouts import TOKENS, fits, layout_for
-from kdbench.processes import endings, temporary
+from kdbench.processes import cleanup, temporary
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.worker.jobs import JobModel, Network
 
@@ -40,7 +40,7 @@ def scratch(workspace: Path) -> Iterator[Path]:
             with suppress(OSError):  # something else is in it
                 workspace.rmdir()
 
-    with endings.undone(remove):
+    with cleanup.undo_at_end(remove):
         yield storage.make_folder(folder)
 
 

@@ -18,7 +18,7 @@ SEED = 0
 """The seed of everything random in a measurement: noise images, order of blocks, arrivals, resampling."""
 
 
-class Reasoned(Protocol):
+class HasReason(Protocol):
     """Why something was not measured."""
 
     @property
@@ -56,7 +56,7 @@ class TimedModel(Protocol):
     def fixed_batch(self) -> int | None:
         """The only batch that the file takes."""
 
-    def refusal_in(self, runtime: str | None) -> Reasoned | None:
+    def refusal_in(self, runtime: str | None) -> HasReason | None:
         """Return why the model is not measured in `runtime` (None: in any), or None if it is."""
 
 

@@ -75,7 +75,7 @@ def node_behind(
     return node, quantization, rounded
 
 
-def column_taken(
+def selected_column(
     node: "onnx.NodeProto", producers: "Producers", constants: "Constants"
 ) -> "tuple[onnx.NodeProto | None, int | None]":
     """Return the node out of whose values `node` takes one a sample, and its place; None for what is unknown."""

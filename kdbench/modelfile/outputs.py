@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.errors import InputError
-from kdbench.modelfile.graph import attribute_of, column_taken, constants_of, leads_to, node_behind
+from kdbench.modelfile.graph import attribute_of, constants_of, leads_to, node_behind, selected_column
 
 if TYPE_CHECKING:
     import onnx
@@ -210,7 +210,7 @@ def _of_two_classes(
     """Return an output of one value a sample: about the second class, unless it is the first column of a softmax."""
     if node is None or node.op_type in _SIGMOIDS:
         return replace(output, form="binary_logit" if node is None else "binary_probability")
-    source, column = column_taken(node, producers, constants)
+    source, column = selected_column(node, producers, constants)
     if source is None or _FORMS.get(source.op_type) != "probabilities":
         return replace(output, form="binary_logit")
     if column == 0:

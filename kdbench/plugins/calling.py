@@ -6,7 +6,7 @@ from itertools import takewhile
 from typing import Any
 
 from kdbench.errors import InputError, KdbenchError, first_line, is_out_of_memory
-from kdbench.plugins.search import is_local, is_own
+from kdbench.plugins.search import is_local, is_shipped_file
 from kdbench.registry import suggestion
 
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
@@ -81,14 +81,14 @@ def _with_inherited(kind: type, parameters: list[inspect.Parameter]) -> list[ins
         except (TypeError, ValueError):
             break
         names = {p.name for p in parameters}
-        own = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+        declared = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
         # None of them is required: the class may give it a value of its own.
         more = [
             p.replace(kind=p.KEYWORD_ONLY, default=None if p.default is p.empty else p.default)
             for p in inherited
             if p.kind not in _VARIADIC and p.name not in names
         ]
-        parameters = own + more + [p for p in inherited if p.kind is p.VAR_KEYWORD]
+        parameters = declared + more + [p for p in inherited if p.kind is p.VAR_KEYWORD]
     return parameters
 
 
@@ -115,6 +115,6 @@ def _places(error: BaseException) -> Iterator[str]:
     traceback = error.__traceback__
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
-        if is_local(file) and not is_own(file):
+        if is_local(file) and not is_shipped_file(file):
             yield f"{file}:{traceback.tb_lineno}"
         traceback = traceback.tb_next

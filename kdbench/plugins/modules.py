@@ -18,7 +18,7 @@ from kdbench.registry import Registry
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedModule:
     """A module as it was imported: the sources of it and its local imports, and the files that it read."""
 
     file: Path
@@ -31,7 +31,7 @@ class Imported:
         return all(file.is_file() and storage.sha256(file) == sha256 for file, sha256 in self.sources.items())
 
 
-_IMPORTED: dict[str, Imported] = {}  # by module name
+_IMPORTED: dict[str, ImportedModule] = {}  # by module name
 
 
 def activate(plugins: Sequence[str], folder: str | None) -> tuple[str, ...]:
@@ -73,14 +73,14 @@ def import_module(name: str, subject: str) -> ModuleType:
         if loaded is not None and search.source_file(loaded) != source:
             _forget(name)
         elif loaded is not None and name not in _IMPORTED:  # by the user
-            _IMPORTED[name] = Imported(source, _hashed(source), frozenset())
+            _IMPORTED[name] = ImportedModule(source, _hashed(source), frozenset())
     if name in sys.modules:
         return sys.modules[name]
     with search.importable(), opening() as opened:
         importlib.invalidate_caches()
         module = _import(name, subject)
     if file is not None:
-        _IMPORTED[name] = Imported(source, _hashed(source), frozenset(opened))
+        _IMPORTED[name] = ImportedModule(source, _hashed(source), frozenset(opened))
         add_imports([name], opened)
         search.keep_importable(file.parents[len(name.split(".")) - (file.name != "__init__.py")])
     return module

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdbench.plugins.search import is_local, is_own, source_file
+from kdbench.plugins.search import is_local, is_shipped_file, source_file
 from kdbench.storage import followed
 
 State = tuple[int, int] | None  # of a file that may be written: size and time of the last change
@@ -41,7 +41,7 @@ def opening() -> Iterator[set[Path]]:
     """
     global _hooked  # noqa: PLW0603 - an audit hook stays for the life of the process
     if not _hooked:
-        sys.addaudithook(_hear)
+        sys.addaudithook(_on_event)
         _hooked = True
     threads = (thread.ident for thread in threading.enumerate())
     block = _Block(frozenset(ident for ident in threads if ident) - {threading.get_ident()})
@@ -56,7 +56,7 @@ def opening() -> Iterator[set[Path]]:
         files |= {file for file in new if file is not None and is_local(file)}
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
     if event != "open" or not _blocks:
         return
     name, mode, flags = arguments
@@ -92,9 +92,9 @@ def _is_of_users_code() -> bool | None:
         file = frame.f_code.co_filename
         if file.startswith("<frozen importlib"):
             return False
-        if is_own(file) and file != __file__:
+        if is_shipped_file(file) and file != __file__:
             return file.endswith(_CALLERS)
-        if not is_own(file) and is_local(file):
+        if not is_shipped_file(file) and is_local(file):
             return True
         frame = frame.f_back
     return None

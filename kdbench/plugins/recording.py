@@ -9,14 +9,14 @@ from pathlib import Path
 from kdbench.plugins.modules import add_imports
 from kdbench.plugins.opened_files import opening
 from kdbench.plugins.search import source_file
-from kdbench.registry import USES, Use
+from kdbench.registry import LOOKUPS, Lookup
 
 
 @dataclass
 class Recording:
     """The foreign names that were looked up, and the files that were read meanwhile."""
 
-    uses: tuple[Use, ...] = ()
+    uses: tuple[Lookup, ...] = ()
     opened: frozenset[Path] = frozenset()
 
     def __or__(self, other: "Recording") -> "Recording":
@@ -32,13 +32,13 @@ _READ_BEFORE: dict[tuple[tuple[str, str], ...], frozenset[Path]] = {}
 @contextmanager
 def recording() -> Iterator[Recording]:
     """Yield a recording, complete after the block. An outer block sees what an inner one sees."""
-    recorded, uses, outer = Recording(), list[Use](), USES.get()
-    token = USES.set(uses)
+    recorded, uses, outer = Recording(), list[Lookup](), LOOKUPS.get()
+    token = LOOKUPS.set(uses)
     try:
         with opening() as opened:
             yield recorded
     finally:
-        USES.reset(token)
+        LOOKUPS.reset(token)
         if outer is not None:
             outer += uses
     recorded.uses = tuple({(use.kind, use.name): use for use in uses}.values())

@@ -15,7 +15,7 @@ from kdbench.installation import package_folder
 _FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("_FOLDERS", default=())
 _STANDARD = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
 _INSTALLED = {"site-packages", "dist-packages"}
-_OWN = package_folder()
+_PACKAGE = package_folder()
 _ADDED: set[str] = set()  # to Python's path
 
 
@@ -98,13 +98,13 @@ def source_of(module: str) -> Path | None:
 def is_local(file: str | Path) -> bool:
     """Return whether a file is user code or data: neither installed nor part of Python or kdbench."""
     path = Path(file).resolve()
-    return not (_INSTALLED & set(path.parts) or any(path.is_relative_to(folder) for folder in (*_STANDARD, _OWN)))
+    return not (_INSTALLED & set(path.parts) or any(path.is_relative_to(folder) for folder in (*_STANDARD, _PACKAGE)))
 
 
 @functools.cache
-def is_own(file: str) -> bool:
+def is_shipped_file(file: str) -> bool:
     """Return whether a file is part of kdbench."""
-    return Path(file).is_relative_to(_OWN)
+    return Path(file).is_relative_to(_PACKAGE)
 
 
 def source_file(module: ModuleType | None) -> Path | None:

@@ -80,7 +80,7 @@ def _of_module(name: str, entry: Any) -> tuple[list[Path], list[Source]]:
         hashes, files = described_objects(entry)
         described = [Source(f"{name}:{label}", sha256) for label, sha256 in hashes]
         return [path for local in files for path in _of_file(local)], described
-    if search.is_own(str(file)):
+    if search.is_shipped_file(str(file)):
         return [], []
     if search.is_local(file):
         return list(_of_file(file)), []

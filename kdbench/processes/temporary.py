@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from kdbench.errors import StorageError
-from kdbench.processes import endings, locks
+from kdbench.processes import cleanup, locks
 
 _PART = ".part"
 _PREFIX = "kdbench-work-"
@@ -43,7 +43,7 @@ def part_of(path: Path) -> Iterator[Path]:
             raise
         lock = None
     try:
-        with endings.undone(lambda: part.unlink(missing_ok=True)):
+        with cleanup.undo_at_end(lambda: part.unlink(missing_ok=True)):
             yield part
     finally:
         if lock is not None:
@@ -60,7 +60,7 @@ def folder() -> Iterator[Path]:
         parent = Path(tempfile.gettempdir())
         _sweep_folders(parent)
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    with endings.undone(lambda: remove(path)):
+    with cleanup.undo_at_end(lambda: remove(path)):
         try:
             lock = locks.lock_folder(path)
         except OSError:

@@ -140,9 +140,9 @@ def load_sweep(
         table = {**table, **({"seeds": seeds} if seeds is not None else {})}
         if axes and isinstance(known, Mapping):
             table["axes"] = {**known, **{key: _choices(values) for key, values in axes.items()}}
-        given = table.get("search", {})
-        if search and isinstance(given, Mapping):
-            table["search"] = {**given, **search}
+        of_recipe = table.get("search", {})
+        if search and isinstance(of_recipe, Mapping):
+            table["search"] = {**of_recipe, **search}
     return _swept({**content, "sweep": table}, where)
 
 

@@ -19,7 +19,7 @@ from kdbench.recipe.tables.reported import Reported
 from kdbench.recipe.tables.training import Training
 from kdbench.recipe.tables.variants import Variant, in_order
 from kdbench.registry import suggestion
-from kdbench.validation import Value, later
+from kdbench.validation import Value, added_later
 
 MOST_SEEDS = 1000
 MOST_TRAININGS = 100_000
@@ -47,18 +47,18 @@ class Recipe(Value):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
     title: str = ""
-    folder: str | None = later(None)
-    plugins: tuple[str, ...] = later(())
+    folder: str | None = added_later(None)
+    plugins: tuple[str, ...] = added_later(())
     seeds: tuple[Seed, ...] = Field(default=(0,), max_length=MOST_SEEDS)
     data: Data
     training: Training = Training()
     teacher: tuple[Teacher, ...] = Field(min_length=1)
     student: tuple[Student, ...] = ()
-    variant: tuple[Variant, ...] = later(())
+    variant: tuple[Variant, ...] = added_later(())
     measure: Measure = Measure()
     analysis: Analysis = Analysis()
-    track: tuple[str, ...] = later(())
-    reported: tuple[Reported, ...] = later(())
+    track: tuple[str, ...] = added_later(())
+    reported: tuple[Reported, ...] = added_later(())
 
     @field_validator("plugins", "track", mode="before")
     @classmethod

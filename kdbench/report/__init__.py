@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kdbench import storage
-from kdbench.cycles import nothing_to_collect
+from kdbench.cycles import cycle_collection_paused
 from kdbench.registry import Registry
 from kdbench.report.figures import Drawing, draw
 from kdbench.report.styles import Layout, lay_out
@@ -89,7 +89,7 @@ Writer = Callable[[Content, Path], list[Path]]
 FORMATS: Registry[Writer] = Registry("report format", package="kdbench.report.render", group="kdbench.report_formats")
 
 
-@nothing_to_collect()
+@cycle_collection_paused()
 def write(content: Content | RunRecord, folder: str | Path, formats: Sequence[str] = ("md",)) -> list[Path]:
     """Render a record, with verdicts and samples, into `folder` in each of `formats`; return the paths of the files.
 

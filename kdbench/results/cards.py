@@ -10,7 +10,7 @@ from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.results.preprocessing import DataLayout, Preprocessing
 from kdbench.results.values import AnyTable, Id, StoredValue
-from kdbench.validation import Value, later
+from kdbench.validation import Value, added_later
 
 Role = Literal["teacher", "student", "variant"]
 Evidence = Literal["measured", "modelled", "estimated"]  # how a number was obtained
@@ -30,7 +30,7 @@ class Epoch(Value):
     train_rmse: float | None = None
     validation_loss: float
     validation_top1: float | None = None
-    validation_weighted_top1: float | None = later(None)
+    validation_weighted_top1: float | None = added_later(None)
     validation_rmse: float | None = None
     learning_rate: float
     seconds: float
@@ -120,7 +120,7 @@ class Pruning(Value):
 
     of: Id
     macs_share: float
-    latency: PrunedLatency | None = later(None)
+    latency: PrunedLatency | None = added_later(None)
 
 
 class Origin(Value):
@@ -176,12 +176,12 @@ class Variant(Value):
     method: str
     settings: AnyTable = Field(default_factory=dict)
     calibration: CalibrationSet | None = None
-    held_out: CalibrationSet | None = later(None)
+    held_out: CalibrationSet | None = added_later(None)
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     facts: AnyTable = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     key: str
-    outcome_sha256: str | None = later(None)
+    outcome_sha256: str | None = added_later(None)
 
 
 class ModelCard(StoredValue):
@@ -210,8 +210,8 @@ class ModelCard(StoredValue):
     architecture: str | None = None
     options: AnyTable = Field(default_factory=dict)
     bits: Bits | None = None
-    code: tuple[CodeFile, ...] = later(())
-    pruned: Pruning | None = later(None)
+    code: tuple[CodeFile, ...] = added_later(())
+    pruned: Pruning | None = added_later(None)
     family: str | None = None
     axes: dict[str, str | int | float | bool] = Field(default_factory=dict)
     weights: str | None = None
@@ -228,7 +228,7 @@ class ModelCard(StoredValue):
     opset: int | None = None
     preprocessing: Preprocessing | None = None
     training: Training | None = None
-    variant: Variant | None = later(None)
+    variant: Variant | None = added_later(None)
 
     @property
     def outputs(self) -> int | None:
@@ -236,7 +236,7 @@ class ModelCard(StoredValue):
         return len(self.targets) or self.classes
 
     @property
-    def is_own(self) -> bool:
+    def made_by_kdbench(self) -> bool:
         """Whether kdbench trained the model, or compressed it: then it knows how its inputs are prepared."""
         return self.training is not None or self.variant is not None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from kdbench import storage
 from kdbench.errors import InputError, StorageError
-from kdbench.processes import endings, locks, temporary
+from kdbench.processes import cleanup, locks, temporary
 
 CLAIM = ".in-use"
 _TRIES = 5  # a process that checks whether a folder is free holds its lock for a moment
@@ -39,7 +39,7 @@ def claimed(folder: Path) -> Iterator[None]:
             raise _in_use(folder)
         with contextlib.ExitStack() as stack:
             stack.callback(locks.release, lock)
-            stack.enter_context(endings.undone(lambda: file.unlink(missing_ok=True)))
+            stack.enter_context(cleanup.undo_at_end(lambda: file.unlink(missing_ok=True)))
             _write_owner(lock, file)
             temporary.sweep(folder)
             yield

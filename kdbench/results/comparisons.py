@@ -23,7 +23,7 @@ REMEASURED = "compare"
 _EXIT_CODES: dict[Change, int] = {"improved": 0, "same": 0, "regressed": 1, "inconclusive": 2}
 
 
-class Compared(Value):
+class ComparedMetric(Value):
     """One metric of a model before and after.
 
     `base` and `new` are values in the metric's unit. `change` is new over base (1: no change), for shares new minus
@@ -74,7 +74,7 @@ class Comparison(StoredValue):
     created: str
     overall: Change
     remeasured: bool = False
-    rows: tuple[Compared, ...]
+    rows: tuple[ComparedMetric, ...]
     identical: tuple[str, ...] = ()
     machine: str = ""
     lost: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class Comparison(StoredValue):
     notes: tuple[str, ...] = ()
 
     @property
-    def regressions(self) -> tuple[Compared, ...]:
+    def regressions(self) -> tuple[ComparedMetric, ...]:
         """The numbers that got worse by more than chance and by more than their threshold."""
         return tuple(row for row in self.rows if row.outcome == "regressed")
 

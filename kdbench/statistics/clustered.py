@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.statistics.estimates import Estimate, rank_of
-from kdbench.statistics.few_sessions import PLAIN, Plan, half_width, looks, of_deviation, widest
+from kdbench.statistics.few_sessions import PLAIN, Plan, half_width, interim_sizes, of_deviation, widest
 from kdbench.statistics.special import betainc, normal_quantile
 
 DRAWS = 400  # the standard error of a standard error from 400 draws is 3.5 %
@@ -80,7 +80,7 @@ def clustered_mean(data: Clustered, *, seed: int = 0, plan: Plan = PLAIN) -> Est
     means = np.log(np.bincount(sessions, weights=totals) / np.bincount(sessions, weights=counts))
     rng = np.random.default_rng(seed)
     halves = []
-    for among in looks(len(means), plan.first):
+    for among in interim_sizes(len(means), plan.first):
         total, blocks_alone = (
             float(np.var(np.log((w @ totals) / (w @ counts)), ddof=1)) for w in drawn_weights(sessions, among, rng)
         )
@@ -110,7 +110,7 @@ def clustered_quantiles(
     )
     rng = np.random.default_rng(seed)
     halves: list[list[float]] = [[] for _ in shares]
-    for among in looks(len(medians), plan.first):
+    for among in interim_sizes(len(medians), plan.first):
         total, blocks_alone = (
             np.var(np.log(drawn_quantiles(ordered, block, weights, shares)), axis=1, ddof=1)
             for weights in drawn_weights(sessions, among, rng)
@@ -142,7 +142,7 @@ def paired_ratio(log_ratios: Sequence[NDArray[np.float64]], *, plan: Plan = PLAI
     medians = np.array([(rounds[(len(rounds) - 1) // 2] + rounds[len(rounds) // 2]) / 2 for rounds in ordered])
     redrawn = np.array([_redrawn_median(rounds) for rounds in ordered])
     halves = []
-    for among in looks(len(medians), plan.first):
+    for among in interim_sizes(len(medians), plan.first):
         blocks = float(redrawn[:among, 1].mean()) / among
         total = blocks + float(np.var(redrawn[:among, 0])) / among
         halves.append(half_width(total, blocks, medians[:among], cores=plan.cores, correlated=plan.correlated))

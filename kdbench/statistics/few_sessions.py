@@ -127,7 +127,7 @@ def _of_series(sessions: NDArray[np.float64], lag: int, length: float, margin: f
     return 1 + 2 * float(((1 - lags / length) * rho**lags).sum())
 
 
-def looks(sessions: int, first: int | None) -> list[int]:
+def interim_sizes(sessions: int, first: int | None) -> list[int]:
     """Return the numbers of sessions to compute a half-width of: all, and the first ones if more were added."""
     if sessions < 2:
         return []
@@ -136,11 +136,11 @@ def looks(sessions: int, first: int | None) -> list[int]:
 
 
 def widest(halves: Sequence[float], sessions: int, plan: Plan) -> float:
-    """Return the half-width from those of `looks`, when sessions were added until an interval was narrow enough.
+    """Return the half-width from `interim_sizes`, where sessions were added until an interval was narrow enough.
 
     Stein (1945): the standard error of the `first` sessions scaled by sqrt(first / sessions), with their degrees of
     freedom, is valid for any number of sessions it led to. The result is the larger of that and the half-width of all,
     with the resolution added.
     """
-    widths = (half * math.sqrt(among / sessions) for half, among in zip(halves, looks(sessions, plan.first)))
+    widths = (half * math.sqrt(among / sessions) for half, among in zip(halves, interim_sizes(sessions, plan.first)))
     return math.hypot(max(widths), NORMAL_Z * plan.resolution)

@@ -100,7 +100,7 @@ class Summary:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._results: dict[str, tuple[CheckResult, ...]] = {}
-        self._complaint = ""
+        self._problem = ""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Iterator[None]:
@@ -119,7 +119,7 @@ class Summary:
     def pytest_sessionfinish(self) -> None:
         """Append the results to CI's step summary, and add them to the suite in JUnit XML."""
         if self._results:
-            self._complaint = append_to_step(self._results)
+            self._problem = append_to_step(self._results)
         if self._junit is not None:
             for test, results in self._results.items():
                 for result in results:
@@ -148,8 +148,8 @@ class Summary:
             settings = Settings.of(config)
             if settings.session.is_dir():
                 terminalreporter.write_line(f"records and reports: {settings.shown_session}")
-        if self._complaint:
-            terminalreporter.write_line(f"warning: {self._complaint}", yellow=True)
+        if self._problem:
+            terminalreporter.write_line(f"warning: {self._problem}", yellow=True)
 
 
 class _Mark(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 from kdbench import units
 from kdbench.errors import InputError
 from kdbench.report.cells import bracketed
-from kdbench.results.comparisons import Compared, Comparison
+from kdbench.results.comparisons import ComparedMetric, Comparison
 from kdbench.results.metrics import metric
 from kdbench.testing.check_results import NOT_JUDGED, CheckResult
 from kdbench.testing.context import Context, as_test_options, fails_test
@@ -88,7 +88,7 @@ def check_regression(
         pytest.fail(message, pytrace=False)
 
 
-def _of_row(comparison: Comparison, row: Compared, *, passed: bool) -> CheckResult:
+def _of_row(comparison: Comparison, row: ComparedMetric, *, passed: bool) -> CheckResult:
     declared = metric(row.metric)
     worse = "lower" if declared.higher_is_better else "higher"
     return CheckResult(
@@ -119,7 +119,7 @@ def _without_number(
     return CheckResult(subject, what, observed, required, outcome, passed, **details)
 
 
-def _change(row: Compared) -> str:
+def _change(row: ComparedMetric) -> str:
     """Write a change as `1.20 ms → 1.31 ms, +9.2 % [+8.0 %, +10.4 %]`."""
     declared = metric(row.metric)
     both = " → ".join("n/a" if value is None else declared.text(value) for value in (row.base, row.new))

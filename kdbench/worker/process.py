@@ -13,7 +13,7 @@ from kdbench.errors import MeasurementError
 from kdbench.processes import children
 from kdbench.progress import Progress
 from kdbench.worker.jobs import Job, to_json
-from kdbench.worker.silence import silence_s
+from kdbench.worker.timeouts import silence_limit_s
 
 WORKER = children.python("kdbench.worker.__main__")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -38,7 +38,7 @@ def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> 
 
     `folder` holds the files of job, result and error output; `threads` bounds numpy's threads there. Blocks on the
     process's output, so it costs no time while waiting. Raises WorkerError if the process dies, or says nothing for
-    `silence_s` of the job, StorageError if it cannot write; an interrupt ends the process at once.
+    `silence_limit_s` of the job, StorageError if it cannot write; an interrupt ends the process at once.
     """
     result = folder / "result.json"
     result.unlink(missing_ok=True)
@@ -56,7 +56,7 @@ def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> 
         if code is None:
             raise _silence(job, status)
         if code != 0:
-            raise _death(job.probe, code, status.model, stderr)
+            raise _exit_error(job.probe, code, status.model, stderr)
     return json.loads(result.read_text(encoding="utf-8"))
 
 
@@ -86,7 +86,7 @@ class _Status:
 def _listen(stdout: IO[bytes], progress: Progress, job: Job) -> _Status:
     """Pass on the process's messages until it closes its output or falls silent; return its status."""
     status = _Status()
-    for line in children.lines_within(stdout, lambda: silence_s(job, status.batch)):
+    for line in children.lines_within(stdout, lambda: silence_limit_s(job, status.batch)):
         if line is None:
             status.silent = True
             break
@@ -106,11 +106,11 @@ def _listen(stdout: IO[bytes], progress: Progress, job: Job) -> _Status:
 
 def _silence(job: Job, status: _Status) -> WorkerError:
     of = f" of {status.model}" if status.model else ""
-    message = f"the {job.probe} process{of} did not answer for {silence_s(job, status.batch):.0f} s"
+    message = f"the {job.probe} process{of} did not answer for {silence_limit_s(job, status.batch):.0f} s"
     return WorkerError(message, "the model hangs, or is too slow to be timed", status.model, silent=True)
 
 
-def _death(probe: str, code: int, model: str | None, stderr: IO[bytes]) -> WorkerError:
+def _exit_error(probe: str, code: int, model: str | None, stderr: IO[bytes]) -> WorkerError:
     stderr.seek(0)
     lines = stderr.read().decode(errors="replace").strip().splitlines()
     last = f": {' | '.join(line.strip() for line in lines[-_STDERR_LINES:])}" if lines else ""

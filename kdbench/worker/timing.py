@@ -38,7 +38,7 @@ _STREAM = Stream()
 
 
 @dataclass(frozen=True)
-class Ready:
+class WarmUp:
     """Warm calls: the number of calls of the warm-up, and the median time of a call since."""
 
     calls: Calls
@@ -63,7 +63,7 @@ class TurnError(Exception):
         self.index, self.error = index, error
 
 
-def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) -> Ready:
+def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) -> WarmUp:
     """Call until the quartiles of two windows in a row agree within 10 %, or `cap_ns` is over (pyperf's rule).
 
     The first call allocates and is never typical; the second sizes the windows if there is time for it.
@@ -87,11 +87,11 @@ def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) ->
         if before is not None and (np.abs(now - before) <= _QUARTILES_AGREE * before).all():
             break
         before = now
-    return Ready(calls, done, call_ns)
+    return WarmUp(calls, done, call_ns)
 
 
 def interleave(
-    ready: Sequence[Ready],
+    ready: Sequence[WarmUp],
     deadline_ns: int,
     rng: np.random.Generator,
     tick: Callable[[], None],

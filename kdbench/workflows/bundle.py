@@ -12,7 +12,6 @@ import tomli_w
 
 from kdbench import storage, toml_files
 from kdbench.edge.bundles.bundle import SAMPLES, Bundle, Packed, make_bundle, write_bundle
-from kdbench.edge.bundles.bundled import keep_bundle
 from kdbench.edge.bundles.checks import (
     Limits,
     cautions,
@@ -23,6 +22,7 @@ from kdbench.edge.bundles.checks import (
     too_new,
 )
 from kdbench.edge.bundles.lowering import lowered
+from kdbench.edge.bundles.stored_bundles import keep_bundle
 from kdbench.edge.device.plan import ALL_CORES, Settings
 from kdbench.errors import InputError
 from kdbench.judge.readiness import candidates

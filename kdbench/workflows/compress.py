@@ -32,7 +32,7 @@ from kdbench.workflows.files.model_files import (
     require_known_models,
     specs_of,
 )
-from kdbench.workflows.files.variants import Made, calibration_of, compressor, held_out_of, make_variant
+from kdbench.workflows.files.variants import VariantFile, calibration_of, compressor, held_out_of, make_variant
 
 if TYPE_CHECKING:
     from kdbench.data import Split
@@ -43,7 +43,7 @@ class Variants:
     """The variants of the model file `source`, in the order of the methods, and the diagnostics of its input."""
 
     source: Path
-    made: tuple[Made, ...]
+    made: tuple[VariantFile, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
 
 

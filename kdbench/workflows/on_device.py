@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kdbench.edge.ssh import Remote, measure_there, software_of
+from kdbench.edge.ssh import Remote, measure_on_device, software_of
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import Target
 from kdbench.processes import temporary
@@ -51,7 +51,7 @@ def measure_on(
             lower=True,
             out=place / "bundle.zip",
         )
-        measure_there(remote, made.file, made.bundle.id, place / "result.zip", progress)
+        measure_on_device(remote, made.file, made.bundle.id, place / "result.zip", progress)
         merged = merge(results.folder.path, place / "result.zip")
     verdicts = tuple(judge(merged.record, target) for target in targets)
     write_verdicts(verdicts, results.folder)

@@ -63,20 +63,29 @@ def remeasure(
         before.verify(pair.base)
         after.verify(pair.new)
     changed = [
-        _Twin(pair, f"base-{pair.base.id}", f"new-{pair.new.id}") for pair in matched.pairs if not pair.same_file
+        _ChangedModel(pair, f"base-{pair.base.id}", f"new-{pair.new.id}")
+        for pair in matched.pairs
+        if not pair.same_file
     ]
     changes, folder, machine = Rows(), None, ""
     if changed:
         recorded = {key: value for key, value in (after.data or before.data).items() if getattr(inputs, key) is None}
         results = bench_models(
-            [path for twin in changed for path in (before.files[twin.pair.base.id], after.files[twin.pair.new.id])],
+            [
+                path
+                for model in changed
+                for path in (before.files[model.match.base.id], after.files[model.match.new.id])
+            ],
             name=REMEASURED,
             cards={
                 id_: card if state.recorded else None
-                for twin in changed
-                for state, id_, card in ((before, twin.base_id, twin.pair.base), (after, twin.new_id, twin.pair.new))
+                for model in changed
+                for state, id_, card in (
+                    (before, model.base_id, model.match.base),
+                    (after, model.new_id, model.match.new),
+                )
             },
-            teacher={twin.new_id: twin.base_id for twin in changed},
+            teacher={model.new_id: model.base_id for model in changed},
             timed=_timed(changed) if timed else False,
             inputs=inputs.model_copy(update={**recorded, "accuracy": scored}),
             options=options,
@@ -87,7 +96,7 @@ def remeasure(
         results.raise_on_failed_models()
         record, samples, folder = results.record, results.samples, results.folder
         machine = describe_machine(record)
-        matches = [Match(record.cards[twin.base_id], record.cards[twin.new_id]) for twin in changed]
+        matches = [Match(record.cards[model.base_id], record.cards[model.new_id]) for model in changed]
         sides = RecordPair(record, record, samples, samples, side_by_side=True)
         changes = compare_matches(sides, matches, metrics, thresholds)
     comparison = Comparison(
@@ -97,10 +106,10 @@ def remeasure(
         overall=worst_change(changes.rows, matched.lost) if changes.rows or changed or matched.lost else "same",
         remeasured=True,
         rows=tuple(
-            row.model_copy(update={"base_model": twin.pair.base.id, "new_model": twin.pair.new.id})
-            for twin in changed
+            row.model_copy(update={"base_model": model.match.base.id, "new_model": model.match.new.id})
+            for model in changed
             for row in changes.rows
-            if row.new_model == twin.new_id
+            if row.new_model == model.new_id
         ),
         identical=tuple(pair.new.id for pair in matched.pairs if pair.same_file),
         machine=machine,
@@ -145,25 +154,25 @@ class _State:
         card.verify(path, hint)
 
 
-class _Twin(NamedTuple):
+class _ChangedModel(NamedTuple):
     """A model before and after, and the ids that distinguish the two in one record."""
 
-    pair: Match
+    match: Match
     base_id: str
     new_id: str
 
 
-def _renamed(note: str, twins: Sequence[_Twin]) -> str:
+def _renamed(note: str, changed: Sequence[_ChangedModel]) -> str:
     """Return a note with the original id of the model that it begins with."""
     name, sign, text = note.partition(": ")
-    original_ids = {twin.new_id: twin.pair.new.id for twin in twins}
+    original_ids = {model.new_id: model.match.new.id for model in changed}
     return f"{original_ids.get(name, name)}{sign}{text}"
 
 
-def _timed(twins: Sequence[_Twin]) -> set[str]:
+def _timed(changed: Sequence[_ChangedModel]) -> set[str]:
     """Return the ids of the models to time: the first seed of each name, since weights do not affect times."""
-    first = {twin.pair.new.name: twin for twin in reversed(twins)}
-    return {id_ for twin in first.values() for id_ in (twin.base_id, twin.new_id)}
+    first = {model.match.new.name: model for model in reversed(changed)}
+    return {id_ for model in first.values() for id_ in (model.base_id, model.new_id)}
 
 
 def _card_of(path: Path) -> ModelCard:

@@ -26,7 +26,7 @@ from kdbench.workflows.sweeping.estimate import has_meter, part_cost
 from kdbench.workflows.sweeping.execution.driver import Driver
 from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep
 from kdbench.workflows.sweeping.search_tasks import SearchTasks
-from kdbench.workflows.sweeping.work import Planned
+from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep
 
 
 def search_recipe(
@@ -53,7 +53,7 @@ def search_recipe(
     name = subject_of(goal, swept.recipe, swept.points[0])
     where: dict[str, Any] = {"on": on, "measure_on": measure_on}
 
-    def outline_lines(planned: Planned, slots: int) -> Iterable[str]:
+    def outline_lines(planned: PlannedSweep, slots: int) -> Iterable[str]:
         return _outline(swept, planned, trials, slots).lines()
 
     with opened_sweep(swept, path, progress, outline_lines, **where, resume=resume) as opened:
@@ -111,7 +111,7 @@ def _with_trials(swept: SweptRecipe, out: Path | None, *, resume: bool) -> tuple
     return (swept.at(completed) if completed else swept), trials
 
 
-def _outline(swept: SweptRecipe, planned: Planned, trials: Sequence[Trial], slots: int) -> SearchOutline:
+def _outline(swept: SweptRecipe, planned: PlannedSweep, trials: Sequence[Trial], slots: int) -> SearchOutline:
     search, plan_ = _search(swept), planned.plan
     parts = [part for part in plan_.parts if part.timed and any(plan_.by_id[id_].entry.axes for id_ in part.jobs)]
     changed = {

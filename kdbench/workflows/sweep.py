@@ -21,7 +21,7 @@ from kdbench.workflows.sweeping.execution.schedule import Fault
 from kdbench.workflows.sweeping.merging import merged
 from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep
 from kdbench.workflows.sweeping.outline import Outline, outline
-from kdbench.workflows.sweeping.work import Planned, Work, done_tasks, tasks_of, with_reference
+from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, SweepTasks, done_tasks, tasks_of, with_reference
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ def sweep_recipe(
     progress, judged, path = progress or Silent(), targets_of(targets), folder_of(out)
     where: dict[str, Any] = {"on": on, "measure_on": measure_on, "resume": resume}
 
-    def outline_lines(planned: Planned, slots: int) -> Iterable[str]:
+    def outline_lines(planned: PlannedSweep, slots: int) -> Iterable[str]:
         return _outline(planned, path, slots, resume=resume).lines()
 
     with opened_sweep(swept, path, progress, outline_lines, **where) as opened:
         folder, engine = opened.folder, opened.engine
-        work = Work(with_reference(opened.planned, folder), folder, command, metered=engine.meters)
+        tasks = SweepTasks(with_reference(opened.planned, folder), folder, command, metered=engine.meters)
         with engine.open(folder.path.resolve()):
-            Driver(work.schedule, engine, work.prepare, progress).run()
-        return _concluded(work, judged, progress, finish)
+            Driver(tasks.schedule, engine, tasks.prepare, progress).run()
+        return _concluded(tasks, judged, progress, finish)
 
 
 def outline_sweep(
@@ -88,7 +88,7 @@ def outline_sweep(
         return _outline(planned, path, engine.slots, resume=resume)
 
 
-def _outline(planned: Planned, out: Path | None, slots: int, *, resume: bool) -> Outline:
+def _outline(planned: PlannedSweep, out: Path | None, slots: int, *, resume: bool) -> Outline:
     """Return the outline of a plan, given the results in its folder."""
     done: set[str] = set()
     if resume:
@@ -97,20 +97,20 @@ def _outline(planned: Planned, out: Path | None, slots: int, *, resume: bool) ->
 
 
 def _concluded(
-    work: Work, targets: Sequence[Target], progress: Progress, finish: Callable[[RunRecord], RunRecord]
+    tasks: SweepTasks, targets: Sequence[Target], progress: Progress, finish: Callable[[RunRecord], RunRecord]
 ) -> SweepResults:
     """Merge what was measured, and write record, verdicts and reports."""
-    plan_, failed = work.planned.plan, work.failed
-    if not work.complete:
+    plan_, failed = tasks.planned.plan, tasks.failed
+    if not tasks.complete:
         first = next(iter(failed.values()))
         raise KdbenchError(f"no model of the sweep has results: {first.message}", first.hint)
     progress.note("merging the parts, and writing the report")
     missing = {id_: fault.message for id_, fault in failed.items()}
-    record, samples = merged(plan_, work.complete, missing, work.command)
+    record, samples = merged(plan_, tasks.complete, missing, tasks.command)
     record = finish(record)
-    results = write_results(record, samples, work.folder, targets)
+    results = write_results(record, samples, tasks.folder, targets)
     failed |= {id_: Fault(error.message, error.hint) for id_, error in failures_of(record).items()}
-    track_results(work.planned.recipe, list(plan_.jobs), record, work.planned.data, work.folder, progress)
+    track_results(tasks.planned.recipe, list(plan_.jobs), record, tasks.planned.data, tasks.folder, progress)
     completed = sum(not any(id_ in failed for id_ in ids) for ids in plan_.models_of_point)
     written = results.folder, results.record, results.samples, results.verdicts
     return SweepResults(*written, points=len(plan_.points), completed=completed, failed=failed)

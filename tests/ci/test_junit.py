@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from kdbench.report.render.junit import junit
-from kdbench.results.comparisons import Compared, Comparison
+from kdbench.results.comparisons import ComparedMetric, Comparison
 
 xmlschema = pytest.importorskip("xmlschema", reason="xmlschema is not installed")
 
@@ -29,7 +29,7 @@ def test_failing():
 
 
 def comparison(*outcomes, **fields):
-    rows = tuple(Compared(**ROW, outcome=outcome, reason=CONTROL) for outcome in outcomes)
+    rows = tuple(ComparedMetric(**ROW, outcome=outcome, reason=CONTROL) for outcome in outcomes)
     values = {"base": CONTROL, "new": "b", "overall": "same", "created": "2026-01-02T03:04:05+00:00", "rows": rows}
     return Comparison(**{**values, **fields})
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.progress import Live, Plain, Quiet, watching
+from kdbench.cli.progress import LiveProgress, Plain, QuietProgress, watching
 from kdbench.progress import SubProgress
 
 
@@ -122,7 +122,7 @@ def test_quiet_writes_nothing(capsys):
         progress.step(1, 2, "detail")
         progress.note("note")
     assert capsys.readouterr() == ("", "")
-    assert isinstance(progress, Quiet)
+    assert isinstance(progress, QuietProgress)
 
 
 def test_without_a_terminal_progress_is_lines_on_standard_error(capsys):
@@ -138,7 +138,7 @@ def test_on_a_terminal_every_stage_has_a_bar_and_the_earlier_ones_are_full(clock
     screen = io.StringIO()
     columns = (TextColumn("{task.description}"), TextColumn("{task.fields[time]}"))
     with Progress(*columns, console=Console(file=screen, force_terminal=True), auto_refresh=False) as display:
-        live = Live(Invocation(), display, clock_s=clock)
+        live = LiveProgress(Invocation(), display, clock_s=clock)
         live.stage("train [teacher]", 1, 2)
         live.step(0, 10)
         clock.now_s += 3

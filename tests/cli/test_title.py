@@ -5,7 +5,7 @@ import pytest
 
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.progress import watching
-from kdbench.cli.title import Titled
+from kdbench.cli.title import TitleProgress
 from kdbench.progress import Board, Progress, Row
 
 
@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 def test_the_title_is_the_time_left_and_the_stage():
     now_s, shown = 0.0, []
-    titled = Titled(Progress(), shown.append, lambda: now_s)
+    titled = TitleProgress(Progress(), shown.append, lambda: now_s)
     titled.stage("train a\x1b]2;b", 2, 6)
     for done in (0, 0, 1):
         titled.step(done, 4, "epoch")
@@ -32,7 +32,7 @@ def test_the_title_has_the_time_that_tasks_side_by_side_take_together():
     shown = []
     counts = {"queued": 1, "running": 1, "done": 0, "failed": 0}
     rows = [Row(name, **counts, remaining_s=seconds) for name, seconds in (("a", 90), ("b", 30), ("c", None))]
-    Titled(Progress(), shown.append).board(Board(tuple(rows)))
+    TitleProgress(Progress(), shown.append).board(Board(tuple(rows)))
     assert shown == ["2 min 00 s left"]
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.edge.bundles.bundled import known_bundle
-from kdbench.edge.ssh import measure_there, remote_of, software_of
+from kdbench.edge.bundles.stored_bundles import known_bundle
+from kdbench.edge.ssh import measure_on_device, remote_of, software_of
 from kdbench.errors import InputError
 from kdbench.progress import Silent
 from kdbench.results.run_folder import RunFolder
@@ -82,7 +82,7 @@ def test_a_bundle_goes_to_the_device_and_its_result_comes_back(device, run, tmp_
     progress = Silent()
     monkeypatch.setattr(progress, "note", notes.append)
     result = tmp_path / "result.zip"
-    measure_there(remote, run / "bundles" / "here.zip", manifest.stem, result, progress)
+    measure_on_device(remote, run / "bundles" / "here.zip", manifest.stem, result, progress)
     assert any("[3/6] latency" in note for note in notes)
     assert merge(run, result).name == "here"
     assert list((home / ".cache" / "kdbench").iterdir()) == []  # nothing is left there
@@ -98,7 +98,7 @@ def test_a_damaged_bundle_is_refused_there(device, run, tmp_path, monkeypatch):
     content[at] ^= 1
     damaged.write_bytes(bytes(content))
     with pytest.raises(Exception, match=r"CRC|exit code 3"):
-        measure_there(remote, damaged, "0" * 64, tmp_path / "result.zip", Silent())
+        measure_on_device(remote, damaged, "0" * 64, tmp_path / "result.zip", Silent())
     assert not (tmp_path / "result.zip").exists()
 
 

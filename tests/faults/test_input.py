@@ -21,7 +21,7 @@ from kdbench.distill.teaching.stored_logits import load_logits
 from kdbench.distill.training import fit
 from kdbench.errors import InputError
 from kdbench.results.samples import read_samples
-from kdbench.worker import silence
+from kdbench.worker import timeouts
 
 TEN = ",".join(map(str, range(1, 11)))
 SWEEP = ", ".join(f'"axis{place}" = [{TEN}]' for place in range(12))
@@ -148,7 +148,7 @@ def test_a_device_is_no_text_file(tmp_path) -> None:
 
 
 def test_a_model_that_never_answers_is_refused_wherever_this_process_would_run_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(silence, "_LEAST_S", 0.3)
+    monkeypatch.setattr(timeouts, "_LEAST_S", 0.3)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.onnx").write_bytes(endless())
     assert main(["compress", "m.onnx", "--method", "fp16", "--out", "out"]) == 3

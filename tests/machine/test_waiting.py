@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from kdbench.machine import waiting
-from kdbench.machine.waiting import Waiting, choose_waiting, settle_waiting
+from kdbench.machine.waiting import OpenMPSettings, choose_waiting, settle_waiting
 
 SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 GIVEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
@@ -81,13 +81,13 @@ def test_the_users_own_choice_stays(machine, name, value):
     machine.busy_percent = [100.0] * 8
     machine.environ[name] = value
     before = dict(machine.environ)
-    assert settle_waiting() == Waiting()
+    assert settle_waiting() == OpenMPSettings()
     assert (machine.environ, machine.looks) == (before, 0)
 
 
 def test_one_core_has_nobody_to_wait_for(machine, monkeypatch):
     monkeypatch.setattr(waiting, "available_cores", lambda: (3,))
-    assert (settle_waiting(), machine.looks) == (Waiting(), 0)
+    assert (settle_waiting(), machine.looks) == (OpenMPSettings(), 0)
 
 
 def test_where_torch_was_loaded_first_the_note_says_what_helps(machine):

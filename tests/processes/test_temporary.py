@@ -12,7 +12,7 @@ import pytest
 
 from kdbench import storage
 from kdbench.errors import StorageError
-from kdbench.processes import endings, temporary
+from kdbench.processes import cleanup, temporary
 
 
 @contextmanager
@@ -108,13 +108,13 @@ with temporary.folder() as f:
 
 
 def test_an_end_in_the_middle_undoes_what_is_pending_the_latest_first(place):
-    undone = []
-    with temporary.folder() as folder, endings.undone(lambda: undone.append(folder.exists())):
-        endings.undo_all()
-        assert undone == [True]
+    calls = []
+    with temporary.folder() as folder, cleanup.undo_at_end(lambda: calls.append(folder.exists())):
+        cleanup.undo_all()
+        assert calls == [True]
         assert not folder.exists()
-    endings.undo_all()
-    assert undone == [True, False]  # the second is the block's own end, and nothing is pending after it
+    cleanup.undo_all()
+    assert calls == [True, False]  # the second is the block's own end, and nothing is pending after it
 
 
 def test_without_a_place_for_temporary_files_that_is_said(monkeypatch):

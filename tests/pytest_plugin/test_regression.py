@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.recipe import InputOptions
-from kdbench.results.comparisons import Compared, Comparison
+from kdbench.results.comparisons import ComparedMetric, Comparison
 
 TEST = 'def test_it(kdbench):\n    kdbench.model("student.onnx", data="digits").no_regression({arguments})'
 BOTH = "def test_it(kdbench):\n    kdbench.compare({names}).no_regression({arguments})"
@@ -69,7 +69,7 @@ def gate(monkeypatch):
             comparison = Comparison(base="a", new="b", created="2025", overall="same", rows=(), identical=("student",))
             monkeypatch.setattr("kdbench.workflows.remeasure.remeasure", lambda *_, **__: (comparison, None))
             return calls
-        row = Compared(
+        row = ComparedMetric(
             base_model="student", new_model="student", metric="size_bytes", unit="bytes", base=1e6, new=1.2e6,
             change=1.2, threshold=0.01, outcome=outcome, reason="made up" if outcome == "inconclusive" else "",
         )  # fmt: skip

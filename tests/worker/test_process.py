@@ -147,7 +147,7 @@ def test_a_measuring_process_imports_numpy_and_onnxruntime_only(probe):
 
 
 def test_a_process_that_hangs_is_ended(worker, monkeypatch):
-    monkeypatch.setattr(process, "silence_s", lambda job, batch: {None: 60, 8: 0.1}[batch])
+    monkeypatch.setattr(process, "silence_limit_s", lambda job, batch: {None: 60, 8: 0.1}[batch])
     run = worker("""
         print(json.dumps({"model": "m"}))
         print(json.dumps({"batch": 8}), flush=True)

@@ -17,7 +17,7 @@ from kdbench.results.records import Environment, RunRecord, measured
 from kdbench.results.searches import search_of
 from kdbench.workflows.search import outline_search, search_recipe
 from kdbench.workflows.stages import results
-from kdbench.workflows.stages.export import Written
+from kdbench.workflows.stages.export import WrittenModel
 from kdbench.workflows.sweeping import tasks
 
 pytest.importorskip("optuna")
@@ -67,7 +67,7 @@ class Work:
         nodes = [onnx.helper.make_node("Flatten", ["x"], ["f"]), onnx.helper.make_node("MatMul", ["f", "w"], ["y"])]
         graph = onnx.helper.make_graph(nodes, job.id, [x], [y], [weights])
         onnx.save(onnx.helper.make_model(graph, doc_string=job.id), folder.model(job.id))
-        return Written(Parity(max_abs=0.0, tolerance=1.0, samples=1), 10)
+        return WrittenModel(Parity(max_abs=0.0, tolerance=1.0, samples=1), 10)
 
     def measure_all(self, recipe, exports, run_data, folder, progress, command, **_):
         self.measured.append([export.card.id for export in exports])

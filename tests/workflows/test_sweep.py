@@ -17,7 +17,7 @@ from kdbench.recipe.loading import load_sweep
 from kdbench.results.records import Environment, RunRecord, measured
 from kdbench.workflows.run import run_recipe
 from kdbench.workflows.stages import results
-from kdbench.workflows.stages.export import Written
+from kdbench.workflows.stages.export import WrittenModel
 from kdbench.workflows.sweep import outline_sweep, sweep_recipe
 from kdbench.workflows.sweeping import tasks
 
@@ -63,7 +63,7 @@ class Counted:
         model = onnx.load(next(folder.path.glob("models/alone*.onnx")))
         model.doc_string = job.id
         onnx.save(model, folder.model(job.id))
-        return Written(Parity(max_abs=0.0, tolerance=1.0, samples=1), 10)
+        return WrittenModel(Parity(max_abs=0.0, tolerance=1.0, samples=1), 10)
 
     def measure_all(self, recipe, exports, run_data, folder, progress, command, **_):
         self.measured.append([export.card.id for export in exports])
@@ -194,11 +194,16 @@ class TestSweep:
 def test_a_dry_run_writes_nothing_and_says_what_there_is_to_do(content, tmp_path):
     outline = outline_sweep(load_sweep(content, RATES, 3), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    told = outline.to_json()
-    assert (told["points"], told["trainings"], told["models"], told["shared"]) == (2, 12, 12, ["teacher", "alone"])
-    assert (told["logit_tables"], told["distilled"], told["scored"], told["timed"]) == (3, 6, 9, 0)
-    assert told["training_s"] > 0
-    assert json.loads(json.dumps(told)) == told
+    outlined = outline.to_json()
+    assert (outlined["points"], outlined["trainings"], outlined["models"], outlined["shared"]) == (
+        2,
+        12,
+        12,
+        ["teacher", "alone"],
+    )
+    assert (outlined["logit_tables"], outlined["distilled"], outlined["scored"], outlined["timed"]) == (3, 6, 9, 0)
+    assert outlined["training_s"] > 0
+    assert json.loads(json.dumps(outlined)) == outlined
     assert "2 points" in next(iter(outline.lines()))
 
 

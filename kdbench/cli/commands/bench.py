@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Log, Out, Quiet, Texts, Title, measuring, option, several_names
+from kdbench.cli.options import Json, Log, Out, QuietProgress, Texts, Title, measuring, option, several_names
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 from kdbench.errors import InputError
 
@@ -42,7 +42,7 @@ def bench(
     out: Out = None,
     targets: Targets = None,
     log: Log = None,
-    quiet: Quiet = False,
+    quiet: QuietProgress = False,
     title: Title = False,
     json: Json = False,
 ) -> int:

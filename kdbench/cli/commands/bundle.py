@@ -8,7 +8,7 @@ import typer
 
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Quiet, RunPath, Texts, Title, measuring, option
+from kdbench.cli.options import Json, QuietProgress, RunPath, Texts, Title, measuring, option
 from kdbench.cli.verdicts import target_names
 from kdbench.errors import InputError
 from kdbench.options import MEASURE, count
@@ -57,7 +57,7 @@ def bundle(
     sessions: Annotated[str | None, option("--sessions", "N", MEASURE["sessions"].description)] = None,
     energy: Annotated[str | None, option("--energy", "[off|quick|full]", MEASURE["energy"].description)] = None,
     out: Annotated[Path | None, option("--out", "FILE", "The bundle (default: RUN/bundles/TARGET.zip).")] = None,
-    quiet: Quiet = False,
+    quiet: QuietProgress = False,
     title: Title = False,
     json: Json = False,
 ) -> int:

@@ -8,7 +8,17 @@ import typer
 
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import Json, Quiet, Texts, Title, make_room, measuring, option, several_names, typed_options
+from kdbench.cli.options import (
+    Json,
+    QuietProgress,
+    Texts,
+    Title,
+    make_room,
+    measuring,
+    option,
+    several_names,
+    typed_options,
+)
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,7 +54,7 @@ def compare(
     out: Annotated[
         Path | None, option("--out", "DIR", "Folder for the new measurement (default: below runs/).")
     ] = None,
-    quiet: Quiet = False,
+    quiet: QuietProgress = False,
     title: Title = False,
     json: Json = False,
 ) -> int:

@@ -11,7 +11,7 @@ from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import (
     Json,
-    Quiet,
+    QuietProgress,
     Texts,
     Title,
     assignments,
@@ -51,7 +51,7 @@ def compress(
         str | None, option("--name", "NAME", "Name of the files, as in NAME-METHOD.onnx (default: MODEL's name).")
     ] = None,
     out: Annotated[Path, option("--out", "DIR", "Folder to write the variants to.")] = Path("compressed"),
-    quiet: Quiet = False,
+    quiet: QuietProgress = False,
     title: Title = False,
     json: Json = False,
 ) -> int:
@@ -68,7 +68,7 @@ def compress(
     from kdbench.validation import validated
 
     invocation = Invocation.of(ctx)
-    invocation.how_to_go_on = "finished files are kept; run the same command again"
+    invocation.after_interruption = "finished files are kept; run the same command again"
     chosen = validated(CalibrationChoice, {"count": count, "seed": seed})
     with watching(invocation, quiet=quiet, title=title) as progress:
         from kdbench.workflows.compress import compress_model

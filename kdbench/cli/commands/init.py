@@ -71,7 +71,7 @@ def init(
     from kdbench.recipe.drafts import draft_text
     from kdbench.recipe.loading import recipe_from
 
-    Invocation.of(ctx).how_to_go_on = "no recipe was written; run the same command again"
+    Invocation.of(ctx).after_interruption = "no recipe was written; run the same command again"
     _require_new(file)
     typed = dict(zip(_QUESTIONS, (data, teacher, student, method, epochs), strict=True))
     text = draft_text(_drafted(file, _complete(file, typed)))
@@ -101,15 +101,15 @@ def _complete(file: Path, typed: Mapping[str, str | None]) -> dict[str, Any]:
     known = {key: checks[key](text, f"--{key}") for key, text in typed.items() if text is not None}
     open_ = [key for key in typed if key not in known]
     if open_ and sys.stdin.isatty() and sys.stderr.isatty():
-        return known | {key: _asked(_QUESTIONS[key], checks[key]) for key in open_}
+        return known | {key: _prompt(_QUESTIONS[key], checks[key]) for key in open_}
     if missing := [f"--{key}" for key in open_ if _QUESTIONS[key].required]:
-        given = [(key, text or _QUESTIONS[key].example) for key, text in typed.items()]
-        words = ["kdbench", "init", str(file), *(word for key, text in given for word in (f"--{key}", text))]
+        answers = [(key, text or _QUESTIONS[key].example) for key, text in typed.items()]
+        words = ["kdbench", "init", str(file), *(word for key, text in answers for word in (f"--{key}", text))]
         raise InputError(f"{', '.join(missing)}: missing, and there is no terminal to ask on", shlex.join(words))
     return known | {key: checks[key](_QUESTIONS[key].example, f"--{key}") for key in open_}
 
 
-def _asked(question: _Question, check: Callable[[str, str], Any]) -> Any:
+def _prompt(question: _Question, check: Callable[[str, str], Any]) -> Any:
     """Ask at the terminal until there is a valid answer, and return it."""
     while True:
         sys.stderr.write(f"{question.text} [{question.example}]: ")

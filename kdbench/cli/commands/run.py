@@ -6,7 +6,18 @@ import typer
 
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import EstimateEnergy, Json, Log, Out, Quiet, Texts, Title, option, recipe_names, several_names
+from kdbench.cli.options import (
+    EstimateEnergy,
+    Json,
+    Log,
+    Out,
+    QuietProgress,
+    Texts,
+    Title,
+    option,
+    recipe_names,
+    several_names,
+)
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 RecipeName = Annotated[
@@ -30,7 +41,7 @@ def run(
     targets: Targets = None,
     log: Log = None,
     estimate_energy: EstimateEnergy = False,
-    quiet: Quiet = False,
+    quiet: QuietProgress = False,
     title: Title = False,
     json: Json = False,
 ) -> int:
@@ -78,7 +89,7 @@ def train(
     out: Out = None,
     resume: Resume = False,
     estimate_energy: EstimateEnergy = False,
-    quiet: Quiet = False,
+    quiet: QuietProgress = False,
     title: Title = False,
     json: Json = False,
 ) -> None:

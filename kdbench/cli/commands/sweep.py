@@ -8,7 +8,7 @@ import typer
 from kdbench.cli import console
 from kdbench.cli.commands.run import Overrides, RecipeName, Resume, all_overrides
 from kdbench.cli.invocation import Invocation
-from kdbench.cli.options import EstimateEnergy, Json, Out, Quiet, Texts, Title, counted, option
+from kdbench.cli.options import EstimateEnergy, Json, Out, QuietProgress, Texts, Title, counted, option
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 from kdbench.errors import InputError
 
@@ -81,7 +81,7 @@ def sweep(
     dry_run: DryRun = False,
     targets: Targets = None,
     estimate_energy: EstimateEnergy = False,
-    quiet: Quiet = False,
+    quiet: QuietProgress = False,
     title: Title = False,
     json: Json = False,
 ) -> int:
@@ -115,8 +115,8 @@ def sweep(
         options: dict[str, Any] = {"targets": loaded_targets, "progress": progress, "command": invocation.command}
         results = work(swept, out, on=on, measure_on=measure_on, resume=resume, **options)
     code = show_results(results, json=json, more=_counts(results))
-    _say_search(results, json=json)
-    _say_failures(results, invocation)
+    _print_search(results, json=json)
+    _print_failures(results, invocation)
     return results.exit_code or code
 
 
@@ -135,8 +135,8 @@ def _searched(search: str | None, trials: int | None, goal: str | None) -> dict[
     """Return the keys of `[sweep.search]` that options give; raises InputError for an unknown optimiser."""
     if search is not None and search != "optuna":
         raise InputError(f"--search: there is no optimiser {search!r}", "use --search optuna")
-    given = {"method": search, "trials": trials, "goal": goal}
-    return {key: value for key, value in given.items() if value is not None}
+    options = {"method": search, "trials": trials, "goal": goal}
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _show_outline(outline: "Outline | SearchOutline", *, json: bool) -> None:
@@ -152,7 +152,7 @@ def _counts(results: "SweepResults") -> dict[str, Any]:
     return {"points": results.points, "completed": results.completed, "failed": failed}
 
 
-def _say_search(results: "SweepResults", *, json: bool) -> None:
+def _print_search(results: "SweepResults", *, json: bool) -> None:
     """Write what a search came to."""
     from kdbench.report.tables.search import search_sentence
 
@@ -160,7 +160,7 @@ def _say_search(results: "SweepResults", *, json: bool) -> None:
         console.result(sentence.replace("`", ""))
 
 
-def _say_failures(results: "SweepResults", invocation: Invocation) -> None:
+def _print_failures(results: "SweepResults", invocation: Invocation) -> None:
     """Write which models are missing, and how to try again."""
     if results.completed == results.points:
         return

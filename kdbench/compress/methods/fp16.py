@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
+from kdbench.compress.graph_index import sort_nodes
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Observer, probe_shape
 from kdbench.compress.preparing import (
@@ -15,7 +16,6 @@ from kdbench.compress.preparing import (
     require_finite,
     require_float32,
 )
-from kdbench.compress.wiring import sort_nodes
 from kdbench.errors import InputError
 from kdbench.modelfile.weights import tensors_of
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
+from kdbench.compress.graph_index import GraphIndex, attribute, sort_nodes
 from kdbench.compress.observing import require_loads
 from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes
-from kdbench.compress.wiring import Wiring, attribute, sort_nodes
 from kdbench.errors import InputError
 from kdbench.extras import installer
 from kdbench.units import percent
@@ -60,9 +60,9 @@ def split_gemm(model: "onnx.ModelProto", kept: tuple[str, ...] = ()) -> None:
     """Replace each Gemm with stored weights by MatMul and Add, because only MatMul has 4-bit kernels."""
     import onnx
 
-    wiring = Wiring.of(model.graph)
+    graph_index = GraphIndex.of(model.graph)
     for node in [node for node in model.graph.node if node.op_type == "Gemm" and node.name not in kept]:
-        weight = wiring.array(node.input[1])
+        weight = graph_index.array(node.input[1])
         scaled = attribute(node, "alpha", 1.0) != 1 or attribute(node, "beta", 1.0) != 1
         if weight is None or scaled or attribute(node, "transA", 0):
             continue
@@ -84,27 +84,30 @@ def _other_types(model: "onnx.ModelProto") -> tuple[str, ...]:
     """Return the names of products whose weights are no float32: they have no 4-bit kernel."""
     import onnx
 
-    stored = Wiring.of(model.graph).stored
+    stored = GraphIndex.of(model.graph).stored
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in stored]
     return tuple(n.name for n in products if stored[n.input[1]].data_type != onnx.TensorProto.FLOAT)
 
 
 def _drop_unread(model: "onnx.ModelProto") -> None:
-    uses = Wiring.of(model.graph).uses
+    uses = GraphIndex.of(model.graph).uses
     for tensor in [tensor for tensor in model.graph.initializer if not uses[tensor.name]]:
         model.graph.initializer.remove(tensor)
 
 
 def product_share(model: "onnx.ModelProto", kept: tuple[str, ...] = ()) -> float:
     """Return the share of the stored numbers of `model` that are weights of MatMul, 0 to 1."""
-    wiring = Wiring.of(model.graph)
+    graph_index = GraphIndex.of(model.graph)
     weights = {
         node.input[1]
         for node in model.graph.node
-        if node.op_type == "MatMul" and node.name not in kept and len(node.input) > 1 and node.input[1] in wiring.stored
+        if node.op_type == "MatMul"
+        and node.name not in kept
+        and len(node.input) > 1
+        and node.input[1] in graph_index.stored
     }
-    sizes = {name: math.prod(tensor.dims) for name, tensor in wiring.stored.items()}
-    products = sum(size for name, size in sizes.items() if name in weights and len(wiring.stored[name].dims) == 2)
+    sizes = {name: math.prod(tensor.dims) for name, tensor in graph_index.stored.items()}
+    products = sum(size for name, size in sizes.items() if name in weights and len(graph_index.stored[name].dims) == 2)
     return products / sum(sizes.values()) if products else 0.0
 
 

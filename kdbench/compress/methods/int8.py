@@ -16,6 +16,7 @@ from pydantic import model_validator
 from kdbench import storage
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.activations import activations, refused
+from kdbench.compress.graph_index import LAYERS, GraphIndex
 from kdbench.compress.held_out import warnings_about_samples
 from kdbench.compress.kernels import LAYER_KERNELS, kernels_of
 from kdbench.compress.observing import Samples
@@ -26,10 +27,9 @@ from kdbench.compress.quantization.float_layers import shield_float_layers
 from kdbench.compress.quantization.goals import drop_goal, layers_to_keep, loss_of, snr_goal
 from kdbench.compress.quantization.ranges import Range, ranges_of
 from kdbench.compress.quantization.sensitivity import answer_snr_db, layer_noise
-from kdbench.compress.wiring import LAYERS, Wiring
 from kdbench.errors import InputError
 from kdbench.processes import temporary
-from kdbench.validation import WrongValueError, later
+from kdbench.validation import WrongValueError, added_later
 
 if TYPE_CHECKING:
     import onnx
@@ -66,8 +66,8 @@ class Int8(Compressor):
     equalize: bool = False
     correct_bias: bool = False
     min_snr_db: float | None = None
-    max_drop: float | None = later(None, ge=0, lt=100)
-    held_out_count: int = later(2000, ge=1, le=1_000_000)
+    max_drop: float | None = added_later(None, ge=0, lt=100)
+    held_out_count: int = added_later(2000, ge=1, le=1_000_000)
 
     @model_validator(mode="after")
     def _counts_for_a_goal(self) -> Self:
@@ -146,7 +146,7 @@ class Int8(Compressor):
 
 def quantized_layers(model: "onnx.ModelProto") -> list[str]:
     """Return the names of the layers of a model in QDQ form that read quantized numbers alone."""
-    producers = Wiring.of(model.graph).producers
+    producers = GraphIndex.of(model.graph).producers
 
     def is_quantized(name: str) -> bool:
         return name in producers and producers[name].op_type == "DequantizeLinear"

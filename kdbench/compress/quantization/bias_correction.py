@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.compress.graph_index import GraphIndex, attribute
 from kdbench.compress.observing import Samples
 from kdbench.compress.quantization.matching import Match, match_layers
-from kdbench.compress.wiring import Wiring, attribute
 
 if TYPE_CHECKING:
     import onnx
@@ -49,7 +49,7 @@ def correct_biases(
     expected = _means(floating, {match.exact for match in matches}, samples)
     corrections = []
     for match in matches:
-        layer = Wiring.of(copy.graph).producers[match.computed]
+        layer = GraphIndex.of(copy.graph).producers[match.computed]
         if layer.op_type not in _WITH_BIAS or not attribute(layer, "beta", 1.0):
             continue
         actual = _means(copy, [match.computed], samples)[match.computed]
@@ -78,12 +78,12 @@ def _subtract(model: "onnx.ModelProto", match: Match, shift: NDArray[np.float64]
     """Give a layer of `model` a bias that is smaller by `shift`, one number for each channel."""
     import onnx
 
-    wiring, graph = Wiring.of(model.graph), model.graph
-    layer = wiring.producers[match.computed]
+    graph_index, graph = GraphIndex.of(model.graph), model.graph
+    layer = graph_index.producers[match.computed]
     place = list(graph.node).index(layer)
     has_bias = len(layer.input) > 2 and bool(layer.input[2])
-    values = _values(layer.input[2], wiring) if has_bias else np.zeros(len(shift))
-    scale = _scale(layer, wiring) if not has_bias else _dequantizing_scale(layer.input[2], wiring)
+    values = _values(layer.input[2], graph_index) if has_bias else np.zeros(len(shift))
+    scale = _scale(layer, graph_index) if not has_bias else _dequantizing_scale(layer.input[2], graph_index)
     if values is None:  # computed while the model runs
         return
     corrected = np.broadcast_to(values.reshape(-1), shift.shape) - shift
@@ -105,27 +105,27 @@ def _subtract(model: "onnx.ModelProto", match: Match, shift: NDArray[np.float64]
     _drop(model, before)
 
 
-def _values(name: str, wiring: Wiring) -> NDArray[np.float64] | None:
+def _values(name: str, graph_index: GraphIndex) -> NDArray[np.float64] | None:
     """Return a bias in floating point, None if it is not stored."""
-    if (stored := wiring.array(name)) is not None:
+    if (stored := graph_index.array(name)) is not None:
         return stored.astype(np.float64)
-    scale, source = _dequantizing_scale(name, wiring), wiring.producers.get(name)
-    integers = wiring.array(source.input[0]) if source is not None else None
+    scale, source = _dequantizing_scale(name, graph_index), graph_index.producers.get(name)
+    integers = graph_index.array(source.input[0]) if source is not None else None
     return None if scale is None or integers is None else integers.astype(np.float64) * scale
 
 
-def _dequantizing_scale(name: str, wiring: Wiring) -> NDArray[np.float64] | None:
+def _dequantizing_scale(name: str, graph_index: GraphIndex) -> NDArray[np.float64] | None:
     """Return the scale of a stored tensor behind DequantizeLinear, None where there is none."""
-    source = wiring.producers.get(name)
+    source = graph_index.producers.get(name)
     if source is None or source.op_type != "DequantizeLinear":
         return None
-    scale = wiring.array(source.input[1])
+    scale = graph_index.array(source.input[1])
     return None if scale is None else scale.astype(np.float64)
 
 
-def _scale(layer: "onnx.NodeProto", wiring: Wiring) -> NDArray[np.float64] | None:
+def _scale(layer: "onnx.NodeProto", graph_index: GraphIndex) -> NDArray[np.float64] | None:
     """Return the scale that an integer bias has: that of the input times that of the weights; None for float layers."""
-    scales = [_dequantizing_scale(name, wiring) for name in layer.input[:2]]
+    scales = [_dequantizing_scale(name, graph_index) for name in layer.input[:2]]
     if scales[0] is None or scales[1] is None or scales[0].size != 1:
         return None
     return scales[0].reshape(-1)[0] * scales[1]  # type: ignore[no-any-return]
@@ -133,13 +133,13 @@ def _scale(layer: "onnx.NodeProto", wiring: Wiring) -> NDArray[np.float64] | Non
 
 def _drop(model: "onnx.ModelProto", name: str) -> None:
     """Remove a bias that nothing reads any more, with the node and the numbers that it came from."""
-    wiring = Wiring.of(model.graph)
-    if not name or wiring.uses[name]:
+    graph_index = GraphIndex.of(model.graph)
+    if not name or graph_index.uses[name]:
         return
-    if name in wiring.stored:
-        model.graph.initializer.remove(wiring.stored[name])
-    elif name in wiring.producers:
-        node = wiring.producers[name]
+    if name in graph_index.stored:
+        model.graph.initializer.remove(graph_index.stored[name])
+    elif name in graph_index.producers:
+        node = graph_index.producers[name]
         inputs = list(node.input)
         model.graph.node.remove(node)
         for read in inputs:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.compress.wiring import LAYERS, Wiring, attribute, lift_constants
+from kdbench.compress.graph_index import LAYERS, GraphIndex, attribute, lift_constants
 
 if TYPE_CHECKING:
     import onnx
@@ -52,15 +52,15 @@ def equalize(model: "onnx.ModelProto") -> "onnx.ModelProto":
     copy = type(model)()
     copy.CopyFrom(model)
     lift_constants(copy.graph)
-    wiring = Wiring.of(copy.graph)
+    graph_index = GraphIndex.of(copy.graph)
     pairs = find_pairs(copy)
     weights: dict[str, NDArray[np.float64]] = {}
-    balances = [_Balance(pair, wiring, weights) for pair in pairs]
+    balances = [_Balance(pair, graph_index, weights) for pair in pairs]
     for _ in range(_SWEEPS):
         if max((balance.rescale() for balance in balances), default=0.0) < _CONVERGED:
             break
     for name, array in weights.items():
-        wiring.replace(name, array)
+        graph_index.replace(name, array)
     return copy if pairs else model
 
 
@@ -72,8 +72,8 @@ def find_pairs(model: "onnx.ModelProto") -> list[Pair]:
     flattening, padding with zeros, a bias. A tensor that anything else reads, such as a skip connection, weights that
     two layers share, and activations with a bound, such as ReLU6, make no pair.
     """
-    wiring, sizes = Wiring.of(model.graph), _sizes(model)
-    candidates = (_pair_from(node, wiring, sizes) for node in model.graph.node if _is_layer(node, wiring))
+    graph_index, sizes = GraphIndex.of(model.graph), _sizes(model)
+    candidates = (_pair_from(node, graph_index, sizes) for node in model.graph.node if _is_layer(node, graph_index))
     return [pair for pair in candidates if pair is not None]
 
 
@@ -88,115 +88,119 @@ def _sizes(model: "onnx.ModelProto") -> dict[str, int]:
     return {name: math.prod(shape[1:]) for name, shape in dims.items() if len(shape) > 1 and all(shape[1:])}
 
 
-def _is_layer(node: "onnx.NodeProto", wiring: Wiring) -> bool:
+def _is_layer(node: "onnx.NodeProto", graph_index: GraphIndex) -> bool:
     if node.op_type not in LAYERS or node.domain not in {"", "ai.onnx"} or attribute(node, "transA", 0):
         return False
-    weight = wiring.array(node.input[1])
+    weight = graph_index.array(node.input[1])
     flat = node.op_type in {"Gemm", "MatMul"}
     return (
         weight is not None
         and weight.dtype in {np.dtype(np.float32), np.dtype(np.float64)}
         and (weight.ndim == 2 if flat else weight.ndim > 2)
-        and wiring.uses[node.input[1]] == 1
+        and graph_index.uses[node.input[1]] == 1
         and bool(np.isfinite(weight).all())
     )
 
 
-def _pair_from(first: "onnx.NodeProto", wiring: Wiring, sizes: dict[str, int]) -> Pair | None:
+def _pair_from(first: "onnx.NodeProto", graph_index: GraphIndex, sizes: dict[str, int]) -> Pair | None:
     """Follow the output of `first` to the layer that alone reads it."""
-    weight = wiring.array(first.input[1])
+    weight = graph_index.array(first.input[1])
     assert weight is not None
-    channels = int(_channels(first, wiring)[0].max()) + 1
+    channels = int(_channels(first, graph_index)[0].max()) + 1
     flat = first.op_type in {"Gemm", "MatMul"}
     offset = -1 if flat else 1 - weight.ndim  # where channels stand, counted from the last axis
     shifts = [first.input[2]] if len(first.input) > 2 and first.input[2] else []
-    if shifts and not _is_shift(shifts[0], channels, -1, wiring):
+    if shifts and not _is_shift(shifts[0], channels, -1, graph_index):
         return None
     name, flattened = first.output[0], False
-    while (node := wiring.sole_consumer(name)) is not None:
-        if _is_layer(node, wiring):
-            return _pair(first, node, channels, shifts, wiring) if node.input[0] == name else None
+    while (node := graph_index.sole_consumer(name)) is not None:
+        if _is_layer(node, graph_index):
+            return _pair(first, node, channels, shifts, graph_index) if node.input[0] == name else None
         if node.op_type == "Add" and not flattened:
             other = node.input[1] if node.input[0] == name else node.input[0]
-            if not _is_shift(other, channels, offset, wiring):
+            if not _is_shift(other, channels, offset, graph_index):
                 return None
             shifts.append(other)
-        elif not (flat or flattened) and _flattens(node, wiring, sizes):
+        elif not (flat or flattened) and _flattens(node, graph_index, sizes):
             flattened = True
-        elif not _passes(node, wiring, channels, offset, spatial=not (flat or flattened)):
+        elif not _passes(node, graph_index, channels, offset, spatial=not (flat or flattened)):
             return None
         name = node.output[0]
     return None
 
 
-def _is_shift(name: str, channels: int, offset: int, wiring: Wiring) -> bool:
+def _is_shift(name: str, channels: int, offset: int, graph_index: GraphIndex) -> bool:
     """Return whether `name` is one number for each channel, which nothing else reads."""
-    array = wiring.array(name)
-    if array is None or wiring.uses[name] != 1 or array.dtype.kind != "f" or array.ndim < -offset:
+    array = graph_index.array(name)
+    if array is None or graph_index.uses[name] != 1 or array.dtype.kind != "f" or array.ndim < -offset:
         return False
     return bool(array.shape[offset] == channels == array.size)
 
 
-def _passes(node: "onnx.NodeProto", wiring: Wiring, channels: int, offset: int, *, spatial: bool) -> bool:
+def _passes(node: "onnx.NodeProto", graph_index: GraphIndex, channels: int, offset: int, *, spatial: bool) -> bool:
     """Return whether a positive factor of each channel passes through `node`, a second output of which nobody reads."""
-    if node.domain not in {"", "ai.onnx"} or any(wiring.uses[name] for name in node.output[1:]):
+    if node.domain not in {"", "ai.onnx"} or any(graph_index.uses[name] for name in node.output[1:]):
         return False
     match node.op_type:
         case "PRelu":
-            slope = wiring.array(node.input[1])
+            slope = graph_index.array(node.input[1])
             by_channel = slope is not None and slope.ndim >= -offset and slope.shape[offset] == channels == slope.size
             return slope is not None and (slope.size == 1 or by_channel)
         case "Dropout":
             return len(node.input) < 3 or not node.input[2]  # without training mode
         case "Pad":
-            fill = wiring.array(node.input[2]) if len(node.input) > 2 and node.input[2] else attribute(node, "value", 0)
-            padded = _padded_axes(node, wiring)
+            fill = (
+                graph_index.array(node.input[2])
+                if len(node.input) > 2 and node.input[2]
+                else attribute(node, "value", 0)
+            )
+            padded = _padded_axes(node, graph_index)
             constant = attribute(node, "mode", b"constant") == b"constant"
             return spatial and padded is not None and padded.isdisjoint({0, 1}) and (not constant or not np.any(fill))
         case _:
             return node.op_type in _HOMOGENEOUS
 
 
-def _padded_axes(node: "onnx.NodeProto", wiring: Wiring) -> set[int] | None:
+def _padded_axes(node: "onnx.NodeProto", graph_index: GraphIndex) -> set[int] | None:
     if len(node.input) > 3:  # with a list of axes: no exporter writes it
         return None
-    pads = wiring.array(node.input[1]) if len(node.input) > 1 else attribute(node, "pads", None)
+    pads = graph_index.array(node.input[1]) if len(node.input) > 1 else attribute(node, "pads", None)
     if pads is None:
         return None
     begin, end = np.split(np.asarray(pads), 2)
     return {axis for axis, (one, other) in enumerate(zip(begin, end, strict=True)) if one or other}
 
 
-def _flattens(node: "onnx.NodeProto", wiring: Wiring, sizes: dict[str, int]) -> bool:
+def _flattens(node: "onnx.NodeProto", graph_index: GraphIndex, sizes: dict[str, int]) -> bool:
     """Return whether `node` turns feature maps into vectors in which each channel's places stand together."""
     if node.domain not in {"", "ai.onnx"}:
         return False
     if node.op_type == "Flatten":
         return bool(attribute(node, "axis", 1) == 1)
     if node.op_type == "Reshape":
-        shape = wiring.array(node.input[1])
+        shape = graph_index.array(node.input[1])
         if shape is None or shape.shape != (2,) or attribute(node, "allowzero", 0):
             return False
         # The batch is kept as it is, and the rest of a sample is one vector.
         return bool(shape[0] == 0 or shape[1] == sizes.get(node.input[0]))
     if node.op_type in {"ReduceMean", "ReduceSum", "ReduceMax", "Squeeze"}:
-        axes = wiring.array(node.input[1]) if len(node.input) > 1 else attribute(node, "axes", None)
+        axes = graph_index.array(node.input[1]) if len(node.input) > 1 else attribute(node, "axes", None)
         removed = node.op_type == "Squeeze" or not attribute(node, "keepdims", 1)
         return axes is not None and removed and sorted(np.asarray(axes).tolist()) in ([2, 3], [-2, -1])
     return False
 
 
 def _pair(
-    first: "onnx.NodeProto", second: "onnx.NodeProto", channels: int, shifts: list[str], wiring: Wiring
+    first: "onnx.NodeProto", second: "onnx.NodeProto", channels: int, shifts: list[str], graph_index: GraphIndex
 ) -> Pair | None:
-    _, inputs = _channels(second, wiring)
+    _, inputs = _channels(second, graph_index)
     count = int(inputs.max()) + 1
     return None if count % channels else Pair(first, second, channels, count // channels, tuple(shifts))
 
 
-def _channels(node: "onnx.NodeProto", wiring: Wiring) -> "tuple[Indices, Indices]":
+def _channels(node: "onnx.NodeProto", graph_index: GraphIndex) -> "tuple[Indices, Indices]":
     """Return which output and which input channel each weight belongs to, two arrays in the shape of the weights."""
-    weight = wiring.array(node.input[1])
+    weight = graph_index.array(node.input[1])
     assert weight is not None
     tail = (1,) * (weight.ndim - 2)
     rows, columns = (np.arange(size) for size in weight.shape[:2])
@@ -217,11 +221,11 @@ def _channels(node: "onnx.NodeProto", wiring: Wiring) -> "tuple[Indices, Indices
 class _Balance:
     """The weights of a pair and their channels, while they are rescaled in float64."""
 
-    def __init__(self, pair: Pair, wiring: Wiring, weights: "dict[str, NDArray[np.float64]]") -> None:
-        self._outputs = _channels(pair.first, wiring)[0]
-        self._inputs = _channels(pair.second, wiring)[1] // pair.repeats
+    def __init__(self, pair: Pair, graph_index: GraphIndex, weights: "dict[str, NDArray[np.float64]]") -> None:
+        self._outputs = _channels(pair.first, graph_index)[0]
+        self._inputs = _channels(pair.second, graph_index)[1] // pair.repeats
         for name in (pair.first.input[1], pair.second.input[1], *pair.shifts):
-            array = wiring.array(name)
+            array = graph_index.array(name)
             assert array is not None
             weights.setdefault(name, array.astype(np.float64))
         self._first, self._second = weights[pair.first.input[1]], weights[pair.second.input[1]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.compress.wiring import Wiring, attribute
+from kdbench.compress.graph_index import GraphIndex, attribute
 
 if TYPE_CHECKING:
     import onnx
@@ -26,22 +26,22 @@ def shield_float_layers(model: "onnx.ModelProto") -> list[str]:
     """
     import onnx
 
-    wiring, shielded = Wiring.of(model.graph), []
+    graph_index, shielded = GraphIndex.of(model.graph), []
     if max((entry.version for entry in model.opset_import if not entry.domain), default=1) < _OPSET:
         return []
     for node in list(model.graph.node):
-        weight = wiring.array(node.input[1]) if node.op_type in _ROUNDED else None
-        source = wiring.producers.get(node.input[0]) if weight is not None else None
+        weight = graph_index.array(node.input[1]) if node.op_type in _ROUNDED else None
+        source = graph_index.producers.get(node.input[0]) if weight is not None else None
         if weight is None or weight.dtype != np.float32 or source is None or source.op_type != "DequantizeLinear":
             continue
-        scale = wiring.array(source.input[1])
+        scale = graph_index.array(source.input[1])
         if scale is None or scale.size != 1 or attribute(node, "transA", 0):
             continue
         channels = _input_channels(node, weight.shape)
         stem = f"{node.output[0]}/float_input"
         names = [source.input[0], f"{stem}_scale"]
         added = [onnx.numpy_helper.from_array(np.full(channels, scale.item(), scale.dtype), names[1])]
-        if len(source.input) > 2 and (zero := wiring.array(source.input[2])) is not None:
+        if len(source.input) > 2 and (zero := graph_index.array(source.input[2])) is not None:
             names.append(f"{stem}_zero_point")
             added.append(onnx.numpy_helper.from_array(np.full(channels, zero.item(), zero.dtype), names[2]))
         model.graph.initializer.extend(added)

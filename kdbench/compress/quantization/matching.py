@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kdbench.compress.wiring import LAYERS, Wiring
+from kdbench.compress.graph_index import LAYERS, GraphIndex
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def match_layers(floating: "onnx.ModelProto", quantized: "onnx.ModelProto") -> l
     `quantized` keeps the names of tensors and stores QuantizeLinear and DequantizeLinear around its operators (QDQ).
     Raises InputError where `floating` has layers and none is found.
     """
-    source, target = Wiring.of(floating.graph), Wiring.of(quantized.graph)
+    source, target = GraphIndex.of(floating.graph), GraphIndex.of(quantized.graph)
     layers = [node for node in floating.graph.node if node.op_type in LAYERS and node.input[0] not in source.stored]
     matches = [match for node in layers if (match := _match(node, source, target)) is not None]
     if layers and not matches:
@@ -47,7 +47,7 @@ def match_layers(floating: "onnx.ModelProto", quantized: "onnx.ModelProto") -> l
     return matches
 
 
-def _match(node: "onnx.NodeProto", source: Wiring, target: Wiring) -> Match | None:
+def _match(node: "onnx.NodeProto", source: GraphIndex, target: GraphIndex) -> Match | None:
     chain = list(_chain(node, source))
     place = next((place for place, name in enumerate(chain) if name in target.producers), None)
     if place is None:
@@ -60,30 +60,30 @@ def _match(node: "onnx.NodeProto", source: Wiring, target: Wiring) -> Match | No
     return Match(name, node.op_type, exact, result, _dequantized(result, target), layer.output[0])
 
 
-def _chain(node: "onnx.NodeProto", wiring: Wiring) -> Iterator[str]:
+def _chain(node: "onnx.NodeProto", graph_index: GraphIndex) -> Iterator[str]:
     """Yield the output of a layer, and those of the nodes after it that a quantizer may fold into it."""
     name = node.output[0]
     yield name
-    while (follower := wiring.sole_consumer(name)) is not None and follower.op_type in _FOLDED:
+    while (follower := graph_index.sole_consumer(name)) is not None and follower.op_type in _FOLDED:
         others = [other for other in follower.input if other and other != name]
-        if any(other not in wiring.stored for other in others):
+        if any(other not in graph_index.stored for other in others):
             return
         name = follower.output[0]
         yield name
 
 
-def _before_rounding(node: "onnx.NodeProto", wiring: Wiring) -> "onnx.NodeProto":
+def _before_rounding(node: "onnx.NodeProto", graph_index: GraphIndex) -> "onnx.NodeProto":
     """Return the node whose output `node` gives rounded, which may be `node` itself: an output is quantized too."""
-    while node.op_type in {"QuantizeLinear", "DequantizeLinear"} and node.input[0] in wiring.producers:
-        node = wiring.producers[node.input[0]]
+    while node.op_type in {"QuantizeLinear", "DequantizeLinear"} and node.input[0] in graph_index.producers:
+        node = graph_index.producers[node.input[0]]
     return node
 
 
-def _dequantized(name: str, wiring: Wiring) -> str:
+def _dequantized(name: str, graph_index: GraphIndex) -> str:
     """Return the tensor that the nodes after `name` read in place of it."""
-    for quantize in wiring.consumers.get(name, []):
+    for quantize in graph_index.consumers.get(name, []):
         if quantize.op_type == "QuantizeLinear":
-            for dequantize in wiring.consumers.get(quantize.output[0], []):
+            for dequantize in graph_index.consumers.get(quantize.output[0], []):
                 if dequantize.op_type == "DequantizeLinear":
                     return str(dequantize.output[0])
     return name

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.compress.graph_index import GraphIndex
 from kdbench.compress.observing import Samples
 from kdbench.compress.quantization.matching import Match, match_layers
-from kdbench.compress.wiring import Wiring
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
     import onnx
 
-_OWN = "quantized/"  # before the names of what one quantized layer brings into the float graph
+_PREFIX = "quantized/"  # before the names of what one quantized layer brings into the float graph
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def quantize_one(floating: "onnx.ModelProto", quantized: "onnx.ModelProto", matc
     """Return the float model with one layer as the quantized model computes it, from the float tensors before it."""
     import onnx
 
-    target = Wiring.of(quantized.graph)
+    target = GraphIndex.of(quantized.graph)
     copy = onnx.ModelProto()
     copy.CopyFrom(floating)
     available = {value.name for value in floating.graph.input}
@@ -146,14 +146,14 @@ def quantize_one(floating: "onnx.ModelProto", quantized: "onnx.ModelProto", matc
             pending += target.producers[name].input if name in target.producers else []
     for name in needed & set(target.stored):
         copy.graph.initializer.append(target.stored[name])
-        copy.graph.initializer[-1].name = _OWN + name
-    names = {name: _OWN + name for name in needed} | {match.result: match.exact}
+        copy.graph.initializer[-1].name = _PREFIX + name
+    names = {name: _PREFIX + name for name in needed} | {match.result: match.exact}
     place, replaced = next((place, node) for place, node in enumerate(copy.graph.node) if match.exact in node.output)
-    _rename(replaced.output, {match.exact: _OWN + match.exact + "/float"})
+    _rename(replaced.output, {match.exact: _PREFIX + match.exact + "/float"})
     for node in reversed([node for node in quantized.graph.node if needed.intersection(node.output)]):
         copy.graph.node.insert(place, node)
         added = copy.graph.node[place]
-        added.name = _OWN + (node.name or node.output[0])
+        added.name = _PREFIX + (node.name or node.output[0])
         _rename(added.input, names)
         _rename(added.output, names)
     _raise_opsets(copy, quantized)

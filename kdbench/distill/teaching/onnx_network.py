@@ -14,7 +14,7 @@ from kdbench.modelfile.outputs import Output
 _SMALLEST = 1e-30  # of probabilities, whose logarithm stands for the logit
 
 
-class Layerless(nn.Module):
+class OpaqueNetwork(nn.Module):
     """A network without accessible layers, for the reason `why`."""
 
     why = "it has no layers whose features could be used"
@@ -30,7 +30,7 @@ class Layerless(nn.Module):
         raise InputError(f"{self.why}, so none is called {target!r}", self.hint)
 
 
-class OnnxNetwork(Layerless):
+class OnnxNetwork(OpaqueNetwork):
     """The model in the file at `path`: inputs (B, …) of any device, as the file takes them, to logits (B, classes).
 
     Integer inputs get the grid `quantization`, a scale and a zero point. It has no weights for torch, and no layers.

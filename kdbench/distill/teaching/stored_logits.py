@@ -11,7 +11,7 @@ from torch import Tensor
 from kdbench import storage
 from kdbench.data.batches import Batch
 from kdbench.distill.method import TeacherOutput
-from kdbench.distill.teaching.onnx_network import Layerless
+from kdbench.distill.teaching.onnx_network import OpaqueNetwork
 from kdbench.errors import InputError
 
 _FORM = "save it with numpy.savez(FILE, logits=…, samples=…): logits (M, classes), and the set's sample numbers (M,)"
@@ -19,7 +19,7 @@ _MOST_SHOWN = 5
 _ROUNDING = 1e-2  # of a sum of probabilities in float16
 
 
-class StoredLogits(Layerless):
+class StoredLogits(OpaqueNetwork):
     """The stand-in for the network of a teacher that is a file of logits: no layers, never called."""
 
     why = "a teacher that is a file of logits has no layers whose features could be used"

@@ -31,7 +31,7 @@ class Normalisation:
     scale: float
     axis: int = 1
 
-    def undone(self, inputs: Tensor) -> Tensor:
+    def undo_at_end(self, inputs: Tensor) -> Tensor:
         """Return the stored values of normalised inputs (B, …)."""
         return (inputs * self._shaped(self.std, inputs) + self._shaped(self.mean, inputs)) * self.scale
 
@@ -72,7 +72,7 @@ class TeacherInputs:
         """Return what the teacher takes: token ids as they are."""
         if not inputs.is_floating_point():
             return inputs
-        stored, geometry = self.students.undone(inputs.float()), self.preprocessing.geometry
+        stored, geometry = self.students.undo_at_end(inputs.float()), self.preprocessing.geometry
         if stored.dim() == 4:
             stored = resized(_in_colours(stored, geometry.colour), geometry, levels=self.levels)
             if self.preprocessing.channel_order == "BGR":

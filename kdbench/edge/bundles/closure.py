@@ -7,8 +7,8 @@ from pathlib import Path
 from kdbench.installation import package_folder
 
 _ROOT = package_folder().parent
-_OWN = "kdbench."
-_BUILT = f"{_OWN}_version"  # a file only where the package was built
+_PREFIX = "kdbench."
+_BUILT = f"{_PREFIX}_version"  # a file only where the package was built
 
 
 def closure(modules: Iterable[str]) -> dict[str, Path]:
@@ -25,7 +25,7 @@ def closure(modules: Iterable[str]) -> dict[str, Path]:
         if name in files or (module == _BUILT and not file.is_file()):
             continue
         files[name] = file
-        waiting += [imported for imported in _imports(file) if imported.startswith(_OWN)]
+        waiting += [imported for imported in _imports(file) if imported.startswith(_PREFIX)]
         waiting += [parent] if (parent := module.rpartition(".")[0]) else []
     return dict(sorted(files.items()))
 
@@ -54,5 +54,5 @@ def _imports(file: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                is_module = inner.startswith(_OWN) and _file_of(inner).is_file()
+                is_module = inner.startswith(_PREFIX) and _file_of(inner).is_file()
                 yield inner if is_module else node.module

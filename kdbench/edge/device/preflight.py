@@ -27,7 +27,7 @@ _NOW = 0xF  # bits of a Raspberry Pi's flags that hold at the moment; the same 1
 
 
 @dataclass(frozen=True)
-class Warned:
+class PreflightWarning:
     """A problem before the measurement, and what to do about it."""
 
     code: str
@@ -74,24 +74,30 @@ def features(root: Path = ROOT) -> list[str]:
     return [name for name in FEATURES if name in flags]
 
 
-def warnings(plan: Plan, now: dict[str, Any], facts: dict[str, Any]) -> Iterator[Warned]:
+def warnings(plan: Plan, now: dict[str, Any], facts: dict[str, Any]) -> Iterator[PreflightWarning]:
     """Yield what speaks against measuring now, from the `state` and the machine's facts."""
     if (degrees := now["temperature_c"]) is not None and degrees >= HOT_C:
-        yield Warned("hot", f"it has {degrees:.0f} °C already", "let it cool down, and measure again")
+        yield PreflightWarning("hot", f"it has {degrees:.0f} °C already", "let it cool down, and measure again")
     if flags := int(now["board_flags"] or 0):
         when = "at the moment" if flags & _NOW else "since start-up"
         message = f"the board reports under-voltage or throttling {when} ({flags:#x})"
-        yield Warned("board_flags", message, "use the official power supply and a heat sink or fan, then restart it")
+        yield PreflightWarning(
+            "board_flags", message, "use the official power supply and a heat sink or fan, then restart it"
+        )
     if now["cooling"]:
-        yield Warned("cooling", "the system slows the processor down to cool it", "let it cool down, and measure again")
+        yield PreflightWarning(
+            "cooling", "the system slows the processor down to cool it", "let it cool down, and measure again"
+        )
     needed = max((model.memory_bytes for model in plan.models), default=0)
     if (available := now["available_bytes"]) is not None and available < needed:
         message = f"{available / 1e6:,.0f} MB of memory are free, and a model takes about {needed / 1e6:,.0f} MB"
-        yield Warned("little_memory", message, "end other programs, or bundle smaller models")
+        yield PreflightWarning("little_memory", message, "end other programs, or bundle smaller models")
     integers = [model.name for model in plan.models if model.tolerance.kind == "int8"]
     if integers and now["features"] and not _DOT_PRODUCTS & set(now["features"]):
         message = f"the processor has no instructions for sums of 8-bit products, which {', '.join(integers)} would use"
-        yield Warned("no_dot_product", message, "expect INT8 to be no faster than float here")
+        yield PreflightWarning("no_dot_product", message, "expect INT8 to be no faster than float here")
     if (governor := facts.get("governor")) not in {None, "performance"}:
         remedy = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-        yield Warned("governor", f"the CPU frequency governor is {governor}: the clock varies with the load", remedy)
+        yield PreflightWarning(
+            "governor", f"the CPU frequency governor is {governor}: the clock varies with the load", remedy
+        )

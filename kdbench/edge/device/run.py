@@ -51,9 +51,9 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
     from kdbench.edge.device.packing import pack
     from kdbench.edge.device.preflight import device_of
     from kdbench.edge.device.settings import requested, settings_for
-    from kdbench.edge.device.shown import Shown, say, shown_path
     from kdbench.edge.device.store import Store, forget
     from kdbench.edge.device.summary import summary
+    from kdbench.edge.device.terminal import TerminalProgress, say, shown_path
     from kdbench.machine.lock import machine_lock
     from kdbench.processes import temporary
 
@@ -74,7 +74,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
     if store.read("device") is None:
         store.write("device", device)
 
-    progress, complete = Shown(), False
+    progress, complete = TerminalProgress(), False
     for name in ("SIGTERM", "SIGHUP"):  # a closed connection keeps finished results, like Ctrl-C
         signal.signal(getattr(signal, name), signal.default_int_handler)
     with temporary.folder() as folder:

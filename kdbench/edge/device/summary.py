@@ -23,7 +23,7 @@ from kdbench.edge.device.phases import (
 )
 from kdbench.edge.device.store import SessionStore, read_lines
 from kdbench.measure.latency.ratios import ratio
-from kdbench.measure.latency.sessions import Collected, Sampled
+from kdbench.measure.latency.sessions import Collector, SessionSamples
 from kdbench.measure.timed import SEED, students
 from kdbench.statistics import Estimate
 
@@ -90,9 +90,9 @@ def _medians(blocks: NDArray[np.float64], number: int) -> tuple[float, float] | 
     return (float(np.median(first)), float(np.median(last))) if min(len(first), len(last)) >= FEWEST else None
 
 
-def sampled_of(m: Measurement) -> Sampled | None:
+def sampled_of(m: Measurement) -> SessionSamples | None:
     """Return the samples of the sessions in the store; None before two of them."""
-    collected = Collected(m.timed, m.config)
+    collected = Collector(m.timed, m.config)
     spent_s = 0.0
     for session in SessionStore(m.store, []).stored():
         collected.add(session)

@@ -19,7 +19,7 @@ class State(Value):
     features: tuple[Text, ...]
 
 
-class Warned(Value):
+class PreflightWarning(Value):
     """A warning of the preflight."""
 
     code: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
@@ -60,11 +60,11 @@ class Facts(Value):
     libraries: dict[Text, Text]
     versions: dict[Text, Text]
     state: State
-    warnings: tuple[Warned, ...]
+    warnings: tuple[PreflightWarning, ...]
     clock_step_ns: Positive
 
 
-class Chosen(Value):
+class ChosenSettings(Value):
     """The settings that it measured with (`device.plan.Settings`)."""
 
     threads: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(min_length=1)

@@ -43,7 +43,7 @@ def open_result(path: Path) -> dict[str, bytes]:
     if sums != sums_of(members):
         raise InputError(f"{path}: its files are not those that {SUMS} lists", _AGAIN)
     with path.open("rb") as stream:
-        same = _Same(stream)
+        same = _ComparingStream(stream)
         write_archive(cast("BinaryIO", same), members)
         if not same.ends():
             raise InputError(f"{path} was changed: it is not what run.py wrote", _AGAIN)
@@ -75,7 +75,7 @@ def _members(path: Path) -> dict[str, bytes]:
     return members
 
 
-class _Same(io.RawIOBase):
+class _ComparingStream(io.RawIOBase):
     """A stream that is written to and compares with another one."""
 
     def __init__(self, expected: BinaryIO) -> None:

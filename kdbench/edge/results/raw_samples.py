@@ -16,19 +16,19 @@ _LONGEST_NS = 10**13  # of one call: hours
 _MOST_BYTES = 500_000_000  # of a session's samples
 
 
-class Wrong:
+class ResultChecker:
     """Raises InputErrors about a result."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def unless(self, holds: bool, what: str) -> None:
+    def require(self, holds: bool, what: str) -> None:
         """Raise the error unless something holds."""
         if not holds:
             raise InputError(f"{self._path} {what}", "measure the bundle again, and merge what run.py wrote")
 
 
-def array_of(content: bytes, name: str, wrong: Wrong) -> NDArray[Any]:
+def array_of(content: bytes, name: str, wrong: ResultChecker) -> NDArray[Any]:
     """Return the array of a .npy file whose header declares as much as the file holds."""
     stream = io.BytesIO(content)
     try:
@@ -36,16 +36,16 @@ def array_of(content: bytes, name: str, wrong: Wrong) -> NDArray[Any]:
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, _, dtype = read(stream)
         declared = int(np.prod([int(side) for side in shape], dtype=object)) * dtype.itemsize
-        wrong.unless(not dtype.hasobject and declared == len(content) - stream.tell(), f"has a damaged {name}")
+        wrong.require(not dtype.hasobject and declared == len(content) - stream.tell(), f"has a damaged {name}")
         stream.seek(0)
         array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     except storage.array_errors():
-        wrong.unless(holds=False, what=f"has a damaged {name}")
+        wrong.require(holds=False, what=f"has a damaged {name}")
         raise AssertionError from None
     return array
 
 
-def check_samples(content: bytes, calls: set[str], session: int, wrong: Wrong) -> None:
+def check_samples(content: bytes, calls: set[str], session: int, wrong: ResultChecker) -> None:
     """Check the samples of a session, the `content` of its .npz: those of `calls` (configuration/model), no others."""
     name = f"sessions/{session}.npz"
     names = {f"{key}/{array}.npy" for key in calls for array in _ARRAYS}
@@ -53,16 +53,16 @@ def check_samples(content: bytes, calls: set[str], session: int, wrong: Wrong) -
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             infos = archive.infolist()
-            wrong.unless(len(infos) == len(names) == len({i.filename for i in infos}), f"has a damaged {name}")
-            wrong.unless({info.filename for info in infos} == names, f"has other samples in {name}")
-            wrong.unless(sum(i.file_size for i in infos) <= _MOST_BYTES, f"has too many samples in {name}")
+            wrong.require(len(infos) == len(names) == len({i.filename for i in infos}), f"has a damaged {name}")
+            wrong.require({info.filename for info in infos} == names, f"has other samples in {name}")
+            wrong.require(sum(i.file_size for i in infos) <= _MOST_BYTES, f"has too many samples in {name}")
             for info in infos:
                 arrays[info.filename.removesuffix(".npy")] = array_of(archive.read(info), name, wrong)
     except storage.array_errors():
-        wrong.unless(holds=False, what=f"has a damaged {name}")
+        wrong.require(holds=False, what=f"has a damaged {name}")
     for key in calls:
         ns, block, preempted = (arrays[f"{key}/{array}"] for array in _ARRAYS)
-        wrong.unless(_are_calls(ns, block, preempted), f"has samples in {name} that no session gives")
+        wrong.require(_are_calls(ns, block, preempted), f"has samples in {name} that no session gives")
 
 
 def _are_calls(ns: NDArray[Any], block: NDArray[Any], preempted: NDArray[Any]) -> bool:

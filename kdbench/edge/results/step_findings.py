@@ -16,7 +16,7 @@ from kdbench.measure.bench_model import Refusal
 from kdbench.measure.energy.rounds import account_findings
 from kdbench.measure.energy.windows import Source
 from kdbench.measure.latency.diagnosis import imprecision, latency_warnings
-from kdbench.measure.latency.sessions import Collected, Session
+from kdbench.measure.latency.sessions import Collector, Session
 from kdbench.measure.passes.cold_start import cold_start_findings
 from kdbench.measure.passes.energy import energy_findings
 from kdbench.measure.passes.latency import latency_findings, protocol_facts
@@ -96,7 +96,7 @@ def parity_findings(result: Result, cards: dict[str, ModelCard]) -> Findings:
 def device_latency(result: Result, timed: Sequence[DeviceModel], folder: Path) -> Findings:
     """Return latencies and their ratios from all sessions; `folder` is for temporary files."""
     step, config = result.content.steps.latency, result.settings
-    collected = Collected(timed, config)
+    collected = Collector(timed, config)
     spent_s = 0.0
     for kept in result.content.sessions:
         file = None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kdbench.edge.results.bounds import Count, Positive, Seconds, Sha256, Text, Time
-from kdbench.edge.results.device_values import Chosen, Facts
+from kdbench.edge.results.device_values import ChosenSettings, Facts
 from kdbench.edge.results.step_values import Block, Steps
 from kdbench.results.values import Id
 from kdbench.validation import Value
@@ -47,7 +47,7 @@ class Throttling(Value):
     remedy: Text
 
 
-class Meanwhile(Value):
+class SessionConditions(Value):
     """The machine during a session (`machine.system_monitor.Conditions`)."""
 
     seconds: Annotated[float, Field(gt=0, le=1e7)]
@@ -60,12 +60,12 @@ class Meanwhile(Value):
     throttling: tuple[Throttling, ...]
 
 
-class KeptSession(Value):
+class StoredSession(Value):
     """A session and its conditions; their samples are a file of their own."""
 
     number: Count
     session: Session
-    conditions: tuple[Meanwhile, ...]
+    conditions: tuple[SessionConditions, ...]
 
 
 class ResultContent(Value):
@@ -77,7 +77,7 @@ class ResultContent(Value):
     created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
     complete: bool
     device: Facts
-    settings: Chosen
+    settings: ChosenSettings
     steps: Steps
-    sessions: tuple[KeptSession, ...] = Field(max_length=10_000)
+    sessions: tuple[StoredSession, ...] = Field(max_length=10_000)
     blocks: tuple[Block, ...] = Field(max_length=1_000_000)

@@ -39,7 +39,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedModels:
     """The models that both records have, in the new record's order, and the ids of the others.
 
     `lost` are the base's unmatched candidates, `teachers` its other unmatched models, and `added` the new record's.
@@ -53,7 +53,7 @@ class Matched:
 
 def match_models(
     base: Sequence[ModelCard], new: Sequence[ModelCard], chosen: Mapping[str, str] | None = None
-) -> Matched:
+) -> MatchedModels:
     """Match models by name, regardless of their roles, and seed by seed where a name has several.
 
     `chosen` restricts the models to match: names or ids of the base, and those of the new record. Without it, if each
@@ -68,7 +68,7 @@ def match_models(
         ]
         if not pairs:
             raise InputError("the models that were named have no seed in common", "name single models by their ids")
-        return Matched(tuple(pairs))
+        return MatchedModels(tuple(pairs))
     base_named, new_named = _by_name(base), _by_name(new)
     pairs = [pair for name in new_named for pair in _by_seed(base_named.get(name, []), new_named[name])]
     before, after = besides_teachers(base), besides_teachers(new)
@@ -81,7 +81,7 @@ def match_models(
         )
     order = {card.id: number for number, card in enumerate(new)}
     unmatched, candidates = _without(base, [p.base for p in pairs]), {card.id for card in before}
-    return Matched(
+    return MatchedModels(
         tuple(sorted(pairs, key=lambda pair: order[pair.new.id])),
         lost=tuple(card.id for card in unmatched if card.id in candidates),
         teachers=tuple(card.id for card in unmatched if card.id not in candidates),

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kdbench import units
-from kdbench.cycles import nothing_to_collect
+from kdbench.cycles import cycle_collection_paused
 from kdbench.judge.compare.deltas import Delta, NotComparable, classify, uncertainty
-from kdbench.judge.compare.matching import RUNTIMES, Match, Matched, align, in_words, match_models, other_software
+from kdbench.judge.compare.matching import RUNTIMES, Match, MatchedModels, align, in_words, match_models, other_software
 from kdbench.judge.compare.strategies import REMEASURE, MetricPair, RecordPair, delta_of, separate
 from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
-from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
+from kdbench.results.comparisons import CHANGES, Change, ComparedMetric, Comparison
 from kdbench.results.metrics import Metric
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import of_host
@@ -23,7 +23,7 @@ from kdbench.results.samples import Samples
 _ALL_DEFAULTS = Thresholds()
 
 
-@nothing_to_collect()
+@cycle_collection_paused()
 def compare(
     base: RunRecord,
     new: RunRecord,
@@ -60,7 +60,7 @@ def compare(
 class Rows:
     """The rows of a comparison, and its notes."""
 
-    rows: tuple[Compared, ...] = ()
+    rows: tuple[ComparedMetric, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -72,7 +72,7 @@ def compare_matches(
     Raises InputError for a metric that cannot be compared, and for a threshold of a metric that is not compared.
     """
     declared = metrics_to_compare(metrics, thresholds)
-    rows: list[Compared] = []
+    rows: list[ComparedMetric] = []
     notes: list[str] = []
     for match in matches:
         for metric in declared:
@@ -84,13 +84,13 @@ def compare_matches(
     return Rows(tuple(rows), tuple(dict.fromkeys(notes)))
 
 
-def notes_on_teachers(matched: Matched) -> Iterator[str]:
+def notes_on_teachers(matched: MatchedModels) -> Iterator[str]:
     """Name the teachers that only the base has. They are not candidates, so they gate nothing."""
     if matched.teachers:
         yield f"only in the base, and not candidates: {', '.join(matched.teachers)}"
 
 
-def worst_change(rows: Iterable[Compared], lost: Sequence[str]) -> Change:
+def worst_change(rows: Iterable[ComparedMetric], lost: Sequence[str]) -> Change:
     """Return the worst outcome of the rows; a lost model, or no row at all, is inconclusive."""
     outcomes: set[Change] = {row.outcome for row in rows} | ({"inconclusive"} if lost else set())
     return next((change for change in CHANGES if change in outcomes), "inconclusive")
@@ -122,7 +122,7 @@ def _compare_metric(
     return Rows(rows, (*(f"{match.new.id}: {note}" for note in notes), *_notes_on_anchors(pairs, rows)))
 
 
-def _row(pair: MetricPair, delta: Delta | NotComparable, threshold: float) -> Compared:
+def _row(pair: MetricPair, delta: Delta | NotComparable, threshold: float) -> ComparedMetric:
     common = {
         "base_model": pair.match.base.id,
         "new_model": pair.match.new.id,
@@ -135,10 +135,12 @@ def _row(pair: MetricPair, delta: Delta | NotComparable, threshold: float) -> Co
     }
     if isinstance(delta, NotComparable):
         useless = pair.records.side_by_side and delta.remedy == REMEASURE
-        return Compared(**common, outcome="inconclusive", reason=delta.reason, remedy="" if useless else delta.remedy)
+        return ComparedMetric(
+            **common, outcome="inconclusive", reason=delta.reason, remedy="" if useless else delta.remedy
+        )
     outcome = classify(delta, pair.metric, threshold)
     uncertain = outcome == "inconclusive"
-    return Compared(
+    return ComparedMetric(
         **common,
         change=delta.value,
         interval=delta.interval,
@@ -176,7 +178,7 @@ def _notes_on_records(records: RecordPair) -> Iterator[str]:
         yield f"other software versions, which may be the cause: {software}"
 
 
-def _notes_on_anchors(pairs: Sequence[MetricPair], rows: Sequence[Compared]) -> Iterator[str]:
+def _notes_on_anchors(pairs: Sequence[MetricPair], rows: Sequence[ComparedMetric]) -> Iterator[str]:
     """Report unchanged files whose times changed: the machine changed."""
     for pair, row in zip(pairs, rows, strict=True):
         if row.way != "anchored" or row.anchor != row.new_model:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kdbench import statistics, units
 from kdbench.measure.latency.configurations import Configuration
-from kdbench.measure.latency.sessions import Sampled
+from kdbench.measure.latency.sessions import SessionSamples
 from kdbench.measure.timed import TimingConfig
 from kdbench.results.records import Diagnostic
 from kdbench.statistics import Clustered, Plan
@@ -45,7 +45,9 @@ _REMEDIES = {
 }
 
 
-def latency_warnings(sampled: Sampled, config: TimingConfig, step_ns: float | None = None) -> Iterator[Diagnostic]:
+def latency_warnings(
+    sampled: SessionSamples, config: TimingConfig, step_ns: float | None = None
+) -> Iterator[Diagnostic]:
     """Yield what the samples themselves show: one warning of each kind a model, for all its configurations.
 
     `step_ns` is the step of the clock that they were timed with, by default this machine's.

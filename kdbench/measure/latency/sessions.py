@@ -35,7 +35,7 @@ _LEAST_SHARE = 0.3  # of a session's usual time is spent timing, however long th
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SessionSamples:
     """The samples of all sessions.
 
     `samples`, `failed` (why there are no samples), `warm_up_calls` (one a session), `call_ns` (the median warm call,
@@ -117,7 +117,7 @@ class Archive(Protocol):
 
 def sample(
     context: SessionContext, models: Sequence[TimedModel], seed: int = SEED, archive: Archive | None = None
-) -> Sampled:
+) -> SessionSamples:
     """Run sessions one after the other, each a fresh process (one a runtime) with every model in it.
 
     At least `config.sessions` run; more follow until `headline_width` is below `config.precision` or another session
@@ -127,7 +127,7 @@ def sample(
     """
     config, cores = context.config, context.runner.cores
     most = _most_sessions(config)
-    collected = Collected(models, config)
+    collected = Collector(models, config)
     longest_s, spent_s = 0.0, 0.0
     for session in archive.stored() if archive else ():
         collected.add(session)
@@ -152,7 +152,7 @@ def sample(
         longest_s = max(longest_s, time.monotonic() - session_begin)
 
 
-class Collected:
+class Collector:
     """The samples of the sessions so far. Models that failed in any of them lose theirs at the end."""
 
     def __init__(self, models: Sequence[TimedModel], config: TimingConfig) -> None:
@@ -190,14 +190,14 @@ class Collected:
             if (count := by_number[number].get("together", {}).get(id_, 1)) > 1:
                 self._together[key] = max(count, self._together.get(key, 1))
 
-    def sampled(self, seconds: float, cores: tuple[int, ...] | None, *, shared: bool | None = None) -> Sampled:
+    def sampled(self, seconds: float, cores: tuple[int, ...] | None, *, shared: bool | None = None) -> SessionSamples:
         """Return everything collected, without the samples of models that failed; it took `seconds` on `cores`.
 
         `shared` is whether the machine has neighbours (`session_plan`).
         """
         samples = {key: join_sessions(parts) for key, parts in self._calls.items() if key not in self.failed}
         plan = session_plan(cores, self._config.sessions, shared=shared)
-        return Sampled(
+        return SessionSamples(
             self.configurations,
             samples,
             self.failed,
@@ -216,7 +216,7 @@ class Collected:
 class _Sessions:
     """Runs sessions without the models that were lost before."""
 
-    def __init__(self, context: SessionContext, models: Sequence[TimedModel], seed: int, collected: Collected) -> None:
+    def __init__(self, context: SessionContext, models: Sequence[TimedModel], seed: int, collected: Collector) -> None:
         self._context, self._models, self._config = context, models, context.config
         self._seed, self._collected = seed, collected
         self._overhead_s: dict[str, float] = dict.fromkeys(context.config.runtime, _OVERHEAD_S)

@@ -12,7 +12,7 @@ from kdbench.evaluate.accuracy import ACCURACIES, NOISE, accuracy_findings, clas
 from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
 from kdbench.evaluate.flips import FLIPS, flip_pairs
 from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
-from kdbench.evaluate.suspicions import suspicions
+from kdbench.evaluate.sanity_checks import sanity_warnings
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predictions.other_runtimes import expected_by_runtime, file_runtimes, findings_by_runtime
@@ -80,7 +80,7 @@ class AccuracyPass(Pass):
             lambda of_batch, axes: replace(accuracy_findings(of_batch, test.labels, axes), warnings=()),
         )
         findings += findings_by_runtime(replace(context, progress=parts[1]), test, outcomes)
-        findings += Findings(warnings=tuple(suspicions(list(predictions.values()), test.labels)))
+        findings += Findings(warnings=tuple(sanity_warnings(list(predictions.values()), test.labels)))
         for watch, (images, owners) in zip(parts[2:], training_parts(models, context.analyses), strict=True):
             detailed = replace(watch, detail="training images")
             part = replace(context, progress=detailed, folder=context.folder / "training")

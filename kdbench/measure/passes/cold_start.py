@@ -8,8 +8,8 @@ import numpy as np
 from kdbench import statistics
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of
 from kdbench.measure.runner import ProcessResults
+from kdbench.measure.same_graph import GraphGroups
 from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of, timed_runtimes
-from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, estimated_across_runs
 from kdbench.results.metrics import metric
 from kdbench.results.records import Axes, measured
@@ -35,7 +35,7 @@ class ColdStartPass(Pass):
 
     def weight(self, context: Context) -> float:
         """Return about how long the processes take."""
-        return 0.7 * sum(Twins.of(context).shares(PROCESSES).values())
+        return 0.7 * sum(GraphGroups.of(context).shares(PROCESSES).values())
 
     def run(self, context: Context) -> Findings:
         """Measure; `protocol` holds how long importing the runtime took, which does not depend on the model."""
@@ -44,10 +44,10 @@ class ColdStartPass(Pass):
             model.id: ColdStartJob(model=context.jobs[model.id], provider=config.provider, threads=config.threads[0])
             for model in context.ready
         }
-        twins = Twins.of(context)
-        alone = context.runner.run_in_turns(jobs, twins.shares(PROCESSES), context.progress)
-        results = twins.pooled(alone, {id_: id_ for id_ in jobs})
-        shared = {id_: twins.shared_with(id_, results.results) for id_ in results.results}
+        same_graph = GraphGroups.of(context)
+        alone = context.runner.run_in_turns(jobs, same_graph.shares(PROCESSES), context.progress)
+        results = same_graph.pooled(alone, {id_: id_ for id_ in jobs})
+        shared = {id_: same_graph.shared_with(id_, results.results) for id_ in results.results}
         return cold_start_findings(context.ready, results, alone, config, shared)
 
 

@@ -16,7 +16,7 @@ from kdbench.measure.latency.diagnosis import imprecision, instability, latency_
 from kdbench.measure.latency.ratios import ratio
 from kdbench.measure.latency.runtimes import METRIC as RUNTIME_RATIO
 from kdbench.measure.latency.runtimes import paired_configurations, ratio_axes, runtime_ratios
-from kdbench.measure.latency.sessions import Sampled, sample
+from kdbench.measure.latency.sessions import SessionSamples, sample
 from kdbench.measure.timed import SEED, TimedModel, TimingConfig, compared
 from kdbench.results.findings import Failure, Findings, estimated_across_runs, estimated_pair, missing_pair
 from kdbench.results.metrics import metrics_in
@@ -67,7 +67,7 @@ class LatencyPass(Pass):
         try:
             sampled = sample(context, models)
         except MeasurementError as error:
-            sampled, failures = Sampled(cells), (Failure(None, error.message),)
+            sampled, failures = SessionSamples(cells), (Failure(None, error.message),)
         return latency_findings(models, sampled, config, context.earlier_runs) + Findings(
             warnings=(*imprecision(sampled.width, config, sampled.plan), *latency_warnings(sampled, config)),
             protocol=protocol_facts(sampled, config),
@@ -76,7 +76,7 @@ class LatencyPass(Pass):
 
 
 def latency_findings(
-    models: Sequence[TimedModel], sampled: Sampled, config: TimingConfig, earlier_runs: EarlierRuns = NO_RUNS
+    models: Sequence[TimedModel], sampled: SessionSamples, config: TimingConfig, earlier_runs: EarlierRuns = NO_RUNS
 ) -> Findings:
     """Return the latencies of the models in every configuration, the ratios of students, and the raw samples.
 
@@ -114,7 +114,7 @@ def _called(context: Context) -> list[BenchModel]:
     return [model for model in context.timed if model.refusal is None]
 
 
-def protocol_facts(sampled: Sampled, config: TimingConfig) -> dict[str, Any]:
+def protocol_facts(sampled: SessionSamples, config: TimingConfig) -> dict[str, Any]:
     """Return how the samples were measured, for a record's `protocol`; without samples, only constants."""
     facts: dict[str, Any] = {
         "seed": SEED,
@@ -147,7 +147,7 @@ def _metrics(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _of_configuration(
-    model: TimedModel, number: int, sampled: Sampled, config: TimingConfig, earlier_runs: EarlierRuns
+    model: TimedModel, number: int, sampled: SessionSamples, config: TimingConfig, earlier_runs: EarlierRuns
 ) -> list[Measurement]:
     configuration, data = sampled.configurations[number], sampled.undisturbed((model.id, number))
     plan = replace(sampled.plan, first=None, correlated=False)  # sessions were added for the sake of the ratios
@@ -186,7 +186,7 @@ def _of_configuration(
 
 
 def _ratio(
-    teacher: TimedModel, student: TimedModel, number: int, sampled: Sampled, config: TimingConfig
+    teacher: TimedModel, student: TimedModel, number: int, sampled: SessionSamples, config: TimingConfig
 ) -> Iterator[Pair]:
     """Yield the student's speed-up in a configuration; nothing if one of the two failed in it."""
     configuration = sampled.configurations[number]

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.runner import ProcessResults
+from kdbench.measure.same_graph import GraphGroups
 from kdbench.measure.staging import null_model
 from kdbench.measure.timed import ONNXRUNTIME, TimedModel, TimingConfig, axes_of, compared, outer_batches
-from kdbench.measure.twins import Twins
 from kdbench.results.findings import Failure, Findings, interval_of, missing_pair
 from kdbench.results.records import Axes, Interval, Measurement, Pair, measured, missing
 from kdbench.statistics import prediction
@@ -46,7 +46,7 @@ class MemoryPass(Pass):
 
     def weight(self, context: Context) -> float:
         """Return about how long the processes take."""
-        shares = Twins.of(context).shares(PROCESSES)
+        shares = GraphGroups.of(context).shares(PROCESSES)
         return 0.5 * sum(shares[model.id] * len(outer_batches(model, context.config)) for model in context.ready)
 
     def run(self, context: Context) -> Findings:
@@ -64,11 +64,11 @@ class MemoryPass(Pass):
             for model in context.ready
             for batch in outer_batches(model, config)
         }
-        twins = Twins.of(context)
-        shares, models = twins.shares(PROCESSES), {key: key[0] for key in jobs}
+        same_graph = GraphGroups.of(context)
+        shares, models = same_graph.shares(PROCESSES), {key: key[0] for key in jobs}
         alone = context.runner.run_in_turns(jobs, {key: shares[id_] for key, id_ in models.items()}, context.progress)
-        results = twins.pooled(alone, models)
-        shared = {key: twins.shared_with(key[0], _at_batch(results, key[1])) for key in results.results}
+        results = same_graph.pooled(alone, models)
+        shared = {key: same_graph.shared_with(key[0], _at_batch(results, key[1])) for key in results.results}
         return memory_findings(context.ready, results, config, shared)
 
 

@@ -29,7 +29,7 @@ class _Trial:
         return min(self.running) if self.errors and self.running else None
 
 
-def settle_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
+def determine_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
     """Return the context with the batches that models run at and those that change their answers, and the warnings.
 
     A model that runs at one of the batches 1 and the largest counts as one of that fixed batch. A model that runs at
@@ -61,7 +61,7 @@ def settle_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
 
 
 def batches_s(context: Context) -> float:
-    """Return about how many seconds `settle_batches` takes."""
+    """Return about how many seconds `determine_batches` takes."""
     return _SECONDS * len(context.measurable)
 
 

@@ -87,8 +87,8 @@ def _with_places(
         )
         raise InputError(message, f'name an earlier layer, or state {side}_layout = "NLC" for all tokens')
     in_order = not of_images and not tokens.reordered
-    found = {key: value for key, value in asdict(tokens).items() if key != "unclear"}
-    return replace(layout, **found, in_order=in_order, class_token=stated == "class_token")
+    fields = {key: value for key, value in asdict(tokens).items() if key != "unclear"}
+    return replace(layout, **fields, in_order=in_order, class_token=stated == "class_token")
 
 
 def _is_first_of_several(module: nn.Module, output: Any) -> bool:

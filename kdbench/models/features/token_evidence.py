@@ -174,7 +174,7 @@ def _has_tokens_of(tensor: Tensor, feature: Tensor, layout: Layout) -> bool:
     if tensor.dim() != feature.dim():
         return False
     sizes = [
-        [size for axis, size in enumerate(each.shape) if axis != layout.channel_axis] for each in (tensor, feature)
+        [size for axis, size in enumerate(values.shape) if axis != layout.channel_axis] for values in (tensor, feature)
     ]
     return sizes[0] == sizes[1]
 

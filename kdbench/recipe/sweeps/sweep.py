@@ -148,8 +148,8 @@ def axis(text: str) -> tuple[str, list[Any] | Range]:
     shown = f"--axis {one_line(text)[:80]!r}"
     if not sign or not key or not values:
         raise InputError(f"{shown} is not of the form KEY=V1,V2", f"for example {_EXAMPLE}")
-    if (found := range_of(values)) is not None:
-        return key, found
+    if (range_ := range_of(values)) is not None:
+        return key, range_
     try:
         parsed = tomllib.loads(f"values = [{values}]")["values"]
     except (tomllib.TOMLDecodeError, RecursionError):

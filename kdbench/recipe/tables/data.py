@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kdbench.recipe.tables.named import WithOptions
-from kdbench.validation import Value, later
+from kdbench.validation import Value, added_later
 
 # The levels of augmentation, weakest first, as in Stanton et al. 2021.
 AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ class Augment(Value):
     views: int | None = Field(default=None, gt=0, le=256)
     mixup: float = Field(default=0.0, ge=0, le=1000)
     cutmix: float = Field(default=0.0, ge=0, le=1000)
-    transform: Transform | None = later(None)
+    transform: Transform | None = added_later(None)
 
     @field_validator("transform", mode="before")
     @classmethod
@@ -113,7 +113,7 @@ class Examples(Value):
     augment: Augment = Augment()
     subset: Subset = Subset()
     label_noise: LabelNoise = LabelNoise()
-    target_noise: TargetNoise = later(TargetNoise())
+    target_noise: TargetNoise = added_later(TargetNoise())
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -140,7 +140,7 @@ class Data(Examples):
     download: bool = False
     validation: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
     split_seed: int = Field(default=0, ge=0)
-    layout: Layout = later("auto")
+    layout: Layout = added_later("auto")
     resize: int | None = Field(default=None, gt=0, le=16_384)
     crop: int | None = Field(default=None, gt=0, le=16_384)
     mean: tuple[float, ...] | None = None

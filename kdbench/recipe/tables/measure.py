@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kdbench.results.preprocessing import InputSpec
-from kdbench.validation import Value, later
+from kdbench.validation import Value, added_later
 
 Mode = Literal["stream", "paced", "offline", "server"]
 # kdbench.results.runtimes.RUNTIMES
@@ -53,7 +53,7 @@ class Measure(Value):
     estimate_energy: bool = False
     country: str | None = None
     profile: bool = False
-    times: bool = later(default=True)
+    times: bool = added_later(default=True)
 
     @field_validator("threads", "batch", "mode", "runtime", "cores", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from kdbench.recipe.tables.named import WithOptions
 from kdbench.recipe.tables.training import MOST, Training
 from kdbench.recipe.tables.variants import NAME
 from kdbench.results.preprocessing import InputSpec
-from kdbench.validation import Value, WrongValueError, later
+from kdbench.validation import Value, WrongValueError, added_later
 
 ONNX = ".onnx"
 
@@ -88,7 +88,7 @@ class Prune(Value):
 
     of: str | None = None
     macs: float | None = Field(default=None, gt=0, lt=1)
-    latency: Annotated[float | str, PlainValidator(_latency)] | None = later(None)
+    latency: Annotated[float | str, PlainValidator(_latency)] | None = added_later(None)
     scope: Literal["global", "layer"] = "global"
     round_to: int = Field(default=8, ge=1, le=1024)
 
@@ -135,8 +135,8 @@ class Trained(Value):
 
     name: str = Field(pattern=NAME, max_length=80)
     model: Model
-    weights: str | None = later(None)
-    weights_key: str | None = later(None, min_length=1)
+    weights: str | None = added_later(None)
+    weights_key: str | None = added_later(None, min_length=1)
     training: Training = Training()
     data: Examples = Examples()
     seed_offset: int = Field(default=0, ge=0, lt=2**32)
@@ -178,21 +178,21 @@ class Teacher(Trained):
     measured.
     """
 
-    input: TeacherInput | None = later(None)
-    logits: str | None = later(None)
+    input: TeacherInput | None = added_later(None)
+    logits: str | None = added_later(None)
 
     @model_validator(mode="before")
     @classmethod
     def _file_in_place_of_model(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        for key, stands_alone, model, reason in (
+        for key, is_exclusive, model, reason in (
             ("weights", is_onnx(value.get("weights")), _ONNX_MODEL, "an ONNX file holds the whole network"),
             ("logits", value.get("logits") is not None, _LOGITS_MODEL, "a teacher with logits needs no network"),
         ):
-            if stands_alone and value.get("model") not in (None, model):
+            if is_exclusive and value.get("model") not in (None, model):
                 raise ValueError(f"{key} = {value[key]!r} and model: {reason}; leave model out")
-            if stands_alone:
+            if is_exclusive:
                 return {**value, "model": model}
         return value
 
@@ -236,7 +236,7 @@ class Student(Trained):
     start: Start | None = None
     quantize: Quantize | None = None
     sub_students: SubStudents | None = None
-    prune: Prune | None = later(None)
+    prune: Prune | None = added_later(None)
 
     @field_validator("teacher", mode="before")
     @classmethod

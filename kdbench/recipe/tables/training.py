@@ -1,6 +1,6 @@
 """The `training` tables: duration, optimiser, schedule, average of the weights, precision and device.
 
-Unused keys that are declared with `later` are not part of any hash, so that earlier trainings stay valid.
+Unused keys that are declared with `added_later` are not part of any hash, so that earlier trainings stay valid.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench.validation import Value, later
+from kdbench.validation import Value, added_later
 
 MOST = 1_000_000  # epochs, samples of a batch, batches of an update
 MOST_THREADS = 4096
@@ -31,8 +31,8 @@ class Optimizer(Value):
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0, le=1e6)
     betas: tuple[float, float] = (0.9, 0.999)
-    layers: Mapping[str, Factor] = later({})
-    decay_norm_and_bias: bool = later(default=True)
+    layers: Mapping[str, Factor] = added_later({})
+    decay_norm_and_bias: bool = added_later(default=True)
 
     @field_validator("layers", mode="before")
     @classmethod
@@ -61,10 +61,10 @@ class Schedule(Value):
     warmup: float = Field(default=0.0, ge=0, le=MOST)
     milestones: tuple[Annotated[float, Field(ge=0, le=MOST)], ...] = (150, 180, 210)
     gamma: float = Field(default=0.1, gt=0, lt=1)
-    factor: float = later(0.1, gt=0, lt=1)
-    patience: int = later(10, ge=0, le=MOST)
-    threshold: float = later(1e-4, ge=0, lt=1)
-    monitor: Literal["loss", "accuracy"] = later("loss")
+    factor: float = added_later(0.1, gt=0, lt=1)
+    patience: int = added_later(10, ge=0, le=MOST)
+    threshold: float = added_later(1e-4, ge=0, lt=1)
+    monitor: Literal["loss", "accuracy"] = added_later("loss")
 
 
 class Average(Value):
@@ -97,7 +97,7 @@ class Training(Value):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    class_weights: Literal["balanced"] | tuple[Factor, ...] | None = later(None)
+    class_weights: Literal["balanced"] | tuple[Factor, ...] | None = added_later(None)
     clip: float | None = Field(default=None, gt=0)
     stop_at: float | None = Field(default=None, gt=0, le=MOST)
     patience: int | None = Field(default=None, gt=0, le=MOST)
@@ -110,9 +110,9 @@ class Training(Value):
     devices: Annotated[int, Field(ge=-1, le=1024)] | Auto = 1
     num_nodes: int = Field(default=1, gt=0, le=4096)
     strategy: str = "auto"
-    accumulate: int = later(1, gt=0, le=MOST)
-    ema: Average | None = later(None)
-    freeze: tuple[str, ...] = later(())
+    accumulate: int = added_later(1, gt=0, le=MOST)
+    ema: Average | None = added_later(None)
+    freeze: tuple[str, ...] = added_later(())
 
     @field_validator("ema", mode="before")
     @classmethod

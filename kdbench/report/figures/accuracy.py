@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, draw_intervals, legend_below, log_ticks, look, short
+from kdbench.report.figures.drawing import (
+    GREY,
+    Drawing,
+    canvas,
+    draw_intervals,
+    legend_below,
+    log_ticks,
+    short,
+    style_of,
+)
 from kdbench.report.figures.selection import MOST_CURVES, MOST_ROWS, curves_of, drawn_order, limited
 from kdbench.report.model_groups import Family, ModelGroup, Value, families, has_metric, number, teacher_of
 from kdbench.report.scores import score_of
@@ -72,7 +81,7 @@ def training_curves(record: RunRecord) -> Drawing | None:
     with canvas(9, 6.4) as figure:
         for axes, (field, title, unit) in zip(figure.subplots(2, 2, sharex=True).flat, score.curves, strict=True):
             for index, group in trained:
-                colour, _, dashes = look(index)
+                colour, _, dashes = style_of(index)
                 curves = [card.training.curve for card in group.cards if card.training]
                 for seed, curve in enumerate(curves):
                     values = [
@@ -165,7 +174,7 @@ def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes", fa
     places, numeric = value_places(family.axes[along])
     lines = list(_lines(family, along).items())[:MOST_CURVES]
     for index, (label, members) in enumerate(lines):
-        colour, marker, dashes = look(index + 1)
+        colour, marker, dashes = style_of(index + 1)
         points = [(places[family.point(member)[along]], number(record, member, metric)) for member in members]
         drawn = sorted(((x, cell) for x, cell in points if cell.value is not None), key=lambda point: point[0])
         ys = [factor * (cell.value or 0.0) for _, cell in drawn]

@@ -109,7 +109,7 @@ def to_svg(figure: "Figure") -> str:
     return "\n".join(line.rstrip() for line in visible(stream.getvalue()).splitlines()) + "\n"
 
 
-def look(index: int) -> tuple[str, str, str]:
+def style_of(index: int) -> tuple[str, str, str]:
     """Return colour, marker and dashes of the model at `index` of the tables."""
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[index // len(COLOURS) % len(DASHES)]
 

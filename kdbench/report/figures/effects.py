@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.report.effects import AxisEffect, main_effects
 from kdbench.report.figures.accuracy import set_value_axis, value_places
-from kdbench.report.figures.drawing import Drawing, canvas, draw_intervals, look, short
+from kdbench.report.figures.drawing import Drawing, canvas, draw_intervals, short, style_of
 from kdbench.report.scores import score_of
 from kdbench.results.records import RunRecord
 
@@ -41,7 +41,7 @@ def axis_effects(record: RunRecord) -> Drawing | None:
 def _draw(axes: "Axes", effect: AxisEffect, factor: float) -> None:
     values = [level.value for level in effect.levels]
     places, numeric = value_places(values)
-    colour, marker, dashes = look(1)
+    colour, marker, dashes = style_of(1)
     drawn = sorted(((places[level.value], level) for level in effect.levels), key=lambda item: item[0])
     xs, ys = [x for x, _ in drawn], [factor * level.mean for _, level in drawn]
     axes.plot(xs, ys, color=colour, ls=dashes if numeric else "none", marker=marker, ms=4, lw=1.4)

@@ -106,10 +106,10 @@ def _points(series: Series, axes: "Axes") -> None:
     known = [(place, point.value, point) for place, point in enumerate(series.points) if point.value is not None]
     size, cap, bars = (5.0, 2.0, COLOURS[1]) if len(series.points) < _MANY else (2.0, 0.0, COLOURS[6])
     draw_intervals(axes, ((x, y, point.interval) for x, y, point in known), bars, width=0.9, cap=cap)
-    for counts, face in ((True, COLOURS[1]), (False, "white")):
+    for counts, fill_colour in ((True, COLOURS[1]), (False, "white")):
         kind = [(x, y) for x, y, point in known if point.counts is counts]
         xs, ys = [x for x, _ in kind], [y for _, y in kind]
-        axes.plot(xs, ys, "o", ms=size, color=COLOURS[1], markerfacecolor=face, zorder=3)
+        axes.plot(xs, ys, "o", ms=size, color=COLOURS[1], markerfacecolor=fill_colour, zorder=3)
 
 
 def _scales(series: Series, labels: list[str], axes: "Axes") -> None:

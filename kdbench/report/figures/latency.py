@@ -7,7 +7,16 @@ from kdbench import units
 from kdbench.characters import one_line
 from kdbench.report.axes import format_axes, headline, headlines
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, draw_intervals, legend_below, log_ticks, look, short
+from kdbench.report.figures.drawing import (
+    GREY,
+    Drawing,
+    canvas,
+    draw_intervals,
+    legend_below,
+    log_ticks,
+    short,
+    style_of,
+)
 from kdbench.report.figures.selection import MOST_ROWS, curves_of, drawn_order, limited
 from kdbench.report.model_groups import number, teacher_of
 from kdbench.report.tables.latency import layers_of
@@ -52,7 +61,7 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
     with canvas(8, 5) as figure:
         axes = figure.subplots()
         for index, label, times in curves:
-            colour, _, dashes = look(index)
+            colour, _, dashes = style_of(index)
             axes.plot(*_quantiles(times), dashes, color=colour, lw=1.6, label=short(label))
         axes.set_xscale("log")
         axes.set_yscale("logit")
@@ -92,7 +101,7 @@ def speedup(record: RunRecord) -> Drawing | None:
     with canvas(8, 1.3 + row * len(students)) as figure:
         axes = figure.subplots()
         for index, (at, cells) in enumerate(zip(configurations, series, strict=True)):
-            colour, *_ = look(1 + index)
+            colour, *_ = style_of(1 + index)
             axes.barh(0, 0, color=colour, label=one_line(format_axes(at)))  # for the legend
             _bars(axes, cells, (index - (count - 1) / 2) * _BAR, colour)
         axes.axvline(1, color=GREY, lw=1, ls="--")
@@ -165,11 +174,11 @@ def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str) -> 
 
 def _layer_panel(axes: "Axes", layers: list[Layer]) -> None:
     leading, rows = layers[:_LAYERS], range(min(len(layers), _LAYERS))
-    axes.barh(rows, [100 * (layer.time_share or 0.0) for layer in leading], 0.7, color=look(1)[0], label="time")
+    axes.barh(rows, [100 * (layer.time_share or 0.0) for layer in leading], 0.7, color=style_of(1)[0], label="time")
     total = sum(layer.macs or 0 for layer in layers)
     if total and all(layer.macs is not None for layer in layers):
         shares = [100 * (layer.macs or 0) / total for layer in leading]
-        axes.plot(shares, rows, "D", color=look(2)[0], markersize=5, markeredgecolor="white", label="MACs")
+        axes.plot(shares, rows, "D", color=style_of(2)[0], markersize=5, markeredgecolor="white", label="MACs")
     axes.set_yticks(rows, [short(layer.name, _LAYER_NAME) for layer in leading])
     axes.set_ylim(len(leading) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")

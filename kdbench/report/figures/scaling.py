@@ -7,7 +7,7 @@ from kdbench import units
 from kdbench.characters import one_line
 from kdbench.report.axes import configurations, format_axes, headline
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import Drawing, canvas, draw_intervals, legend_below, log_ticks, look, short
+from kdbench.report.figures.drawing import Drawing, canvas, draw_intervals, legend_below, log_ticks, short, style_of
 from kdbench.report.figures.selection import curves_of, drawn_order
 from kdbench.report.model_groups import ModelGroup, number
 from kdbench.report.tables.latency import by_batch, offline_axes
@@ -121,7 +121,7 @@ def _curve(axes: "Axes", points: _Points, label: str, index: int) -> list[float]
 
     `index` is the model's place in the tables.
     """
-    colour, marker, dashes = look(index)
+    colour, marker, dashes = style_of(index)
     known = {count: point for count, point in points.items() if point.value is not None}
     values = [point.value or 0.0 for point in known.values()]
     if not known:

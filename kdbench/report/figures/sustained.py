@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from kdbench import units
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, legend_below, log_ticks, look, short
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, legend_below, log_ticks, short, style_of
 from kdbench.report.figures.selection import curves_of, drawn_order
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import of_device
@@ -68,7 +68,7 @@ def _times(axes: "Axes", record: RunRecord, device: str, course: Course, at: Seq
     ]
     curves, more = curves_of(timed)
     for index, label, values in curves:
-        colour, _, dashes = look(index)
+        colour, _, dashes = style_of(index)
         axes.plot(at, [value or float("nan") for value in values], dashes, color=colour, lw=1.6, label=short(label))
     known = [value for *_, values in curves for value in values if value]
     if known:

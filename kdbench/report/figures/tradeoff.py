@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.characters import one_line
 from kdbench.report.cells import Number
-from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, look, short
+from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, short, style_of
 from kdbench.report.figures.labels import place
 from kdbench.report.figures.selection import FEW_CURVES, MOST_CURVES, drawn_order, pareto_front
 from kdbench.report.scores import score_of
-from kdbench.report.tables.planes import Placed, planes
+from kdbench.report.tables.planes import PlanePoint, planes
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class _Point:
     `index` is the model's place among all that figures show. It is grey if it is `dominated`.
     """
 
-    placed: Placed
+    placed: PlanePoint
     index: int
     dominated: bool
     factor: float = 100.0
@@ -56,14 +56,14 @@ class _Point:
 
     @property
     def colour(self) -> str:
-        return GREY if self.dominated else look(self.index)[0]
+        return GREY if self.dominated else style_of(self.index)[0]
 
     @property
     def marker(self) -> str:
-        return look(self.index)[1]
+        return style_of(self.index)[1]
 
     @property
-    def face(self) -> str:
+    def fill_colour(self) -> str:
         """The colour inside the marker, which is hollow for an unstable cost or score."""
         return "white" if self.unstable else self.colour
 
@@ -140,7 +140,9 @@ def _label_points(
     left = place(figure, axes, labels, lines)
     crowded = [point for point, label in zip(points, labels, strict=True) if label in left]
     handles = [
-        Line2D([], [], ls="none", color=point.colour, marker=point.marker, markerfacecolor=point.face, markersize=7)
+        Line2D(
+            [], [], ls="none", color=point.colour, marker=point.marker, markerfacecolor=point.fill_colour, markersize=7
+        )
         for point in crowded
     ]
     if crowded:
@@ -150,7 +152,7 @@ def _label_points(
 def _draw_point(axes: "Axes", point: _Point) -> None:
     x, y = point.xy
     yerr, xerr = error_bar(y, point.score.interval, point.factor), error_bar(x, point.cost.interval)
-    looks: Any = {"color": point.colour, "mfc": point.face, "ms": 7, "elinewidth": 1.2, "capsize": 2.5}
+    looks: Any = {"color": point.colour, "mfc": point.fill_colour, "ms": 7, "elinewidth": 1.2, "capsize": 2.5}
     axes.errorbar(x, y, yerr, xerr, point.marker, zorder=2.5 if point.dominated else 3, **looks)
 
 

@@ -20,7 +20,7 @@ def column_widths(table: Table, width: int, *, intervals: bool, beside: bool) ->
     cells = [[row.cells[place] for row in table.rows] for place in range(len(heads))]
     least = [max(_longest_word(head), *map(_least, column)) for head, column in zip(heads, cells, strict=True)]
     whole = [max(_whole(cell, intervals, beside) for cell in column) for column in cells]
-    widths = shared_out(least, whole, total)
+    widths = distributed(least, whole, total)
     if widths is None:
         return None
     spare = total - sum(widths)
@@ -38,8 +38,8 @@ def shown_text(cell: Number) -> str:
     return f"{'n/a' if in_footnote else one_line(cell.text)}{cell.superscript}"
 
 
-def shared_out(least: Sequence[int], wished: Sequence[int], total: int) -> list[int] | None:
-    """Return widths between `least` and `wished` with a sum of at most `total`; None if there are none.
+def distributed(least: Sequence[int], preferred: Sequence[int], total: int) -> list[int] | None:
+    """Return widths between `least` and `preferred` with a sum of at most `total`; None if there are none.
 
     What is left beyond the least is shared out equally among those that wish for more.
     """
@@ -47,9 +47,9 @@ def shared_out(least: Sequence[int], wished: Sequence[int], total: int) -> list[
     if spare < 0:
         return None
     widths = list(least)
-    places = sorted(range(len(widths)), key=lambda place: wished[place] - least[place])
+    places = sorted(range(len(widths)), key=lambda place: preferred[place] - least[place])
     for number, place in enumerate(places):
-        more = min(max(wished[place] - least[place], 0), spare // (len(places) - number))
+        more = min(max(preferred[place] - least[place], 0), spare // (len(places) - number))
         widths[place] += more
         spare -= more
     return widths

@@ -9,7 +9,7 @@ from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.render.column_widths import column_widths, shown_text
 from kdbench.report.table import Table
 from kdbench.report.tables.energy import energies, run_batch
-from kdbench.report.tables.latency import offline, where_the_time_goes
+from kdbench.report.tables.latency import offline, time_by_layer
 from kdbench.report.tables.runtimes import runtimes
 from kdbench.report.tables.search import search
 from kdbench.report.tables.summary import ratios as ratio_table
@@ -36,7 +36,7 @@ def summary(record: RunRecord) -> "RenderableType":
     ratios = _compact(ratio_table(record))
     scores = _with_axes(summary_table(record), record)
     leading = ((search(record), True), (scores, False), (ratios, True), (runtimes(record), True))
-    return _Tables((*leading, (offline(record), True), (where_the_time_goes(record), False)), record)
+    return _Tables((*leading, (offline(record), True), (time_by_layer(record), False)), record)
 
 
 def one_table(table: Table) -> "RenderableType":

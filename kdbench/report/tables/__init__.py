@@ -19,7 +19,7 @@ from kdbench.report.tables.fidelity import examples, fidelity, mismatches, risk_
 from kdbench.report.tables.flips import flips
 from kdbench.report.tables.front import front
 from kdbench.report.tables.inputs import inputs
-from kdbench.report.tables.latency import latency, offline, speedups, time_by_operator, where_the_time_goes
+from kdbench.report.tables.latency import latency, offline, speedups, time_by_layer, time_by_operator
 from kdbench.report.tables.reported import reported
 from kdbench.report.tables.runtimes import runtimes
 from kdbench.report.tables.search import search
@@ -59,7 +59,7 @@ TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     energy,
     cost,
     start_and_memory,
-    where_the_time_goes,
+    time_by_layer,
     time_by_operator,
     inputs,
     training,

@@ -187,7 +187,7 @@ def _batch_range(rates: Mapping[int, Measurement]) -> str:
     return f"{min(rates)} to {max(rates)}" if len(rates) > 1 else f"{min(rates)} only"
 
 
-def where_the_time_goes(record: RunRecord) -> Table:
+def time_by_layer(record: RunRecord) -> Table:
     """Return the layers of each model that take the most time, and the total of all others."""
     rows = [row for group in model_groups(record) for row in _leading_rows(group, layers_of(record, group))]
     profiled = dict.fromkeys(format_axes(layer.axes) for layer in record.layers)  # a fixed batch differs between files

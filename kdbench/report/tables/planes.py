@@ -7,7 +7,7 @@ from functools import cached_property
 from kdbench import units
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
-from kdbench.report.domination import Domination, Point, Range, domination, dominations
+from kdbench.report.dominance import Dominance, Point, Range, dominance, dominances
 from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, teacher_of
 from kdbench.report.scores import score_of
 from kdbench.report.tables.energy import energies, energy_ratio, source_text
@@ -18,7 +18,7 @@ from kdbench.results.records.index import once_per_record
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlanePoint:
     """A model in a plane: its cost and its score."""
 
     group: ModelGroup
@@ -45,7 +45,7 @@ class Plane:
     name: str
     label: str
     write: Callable[[float], str]
-    models: tuple[Placed, ...]
+    models: tuple[PlanePoint, ...]
     dominated: Mapping[str, Dominated]
     absent: Mapping[str, Number]
 
@@ -126,7 +126,9 @@ def _energy(record: RunRecord) -> _Cost | None:
 
 def _plane(record: RunRecord, cost: _Cost) -> Plane:
     score = score_of(record)
-    everywhere = [Placed(group, cost.of(group), number(record, group, score.metric)) for group in model_groups(record)]
+    everywhere = [
+        PlanePoint(group, cost.of(group), number(record, group, score.metric)) for group in model_groups(record)
+    ]
     absent = {
         placed.group.label: placed.cost if placed.cost.value is None else placed.score
         for placed in everywhere
@@ -134,7 +136,7 @@ def _plane(record: RunRecord, cost: _Cost) -> Plane:
     }
     models = tuple(placed for placed in everywhere if placed.group.label not in absent)
     points = [Point(_cost_range(record, cost, placed), _score_range(record, placed)) for placed in models]
-    by_model = dominations(points)
+    by_model = dominances(points)
     _settle_by_pairs(record, cost, models, points, by_model)
     dominated = {}
     for placed, how in zip(models, by_model, strict=True):
@@ -145,7 +147,7 @@ def _plane(record: RunRecord, cost: _Cost) -> Plane:
     return Plane(cost.name, cost.label, cost.write, models, dominated, absent)
 
 
-def _cost_range(record: RunRecord, cost: _Cost, placed: Placed) -> Range:
+def _cost_range(record: RunRecord, cost: _Cost, placed: PlanePoint) -> Range:
     """Return a cost with its interval within this run: variation between runs is common to all of its models."""
     value = placed.cost.value
     assert value is not None
@@ -157,7 +159,7 @@ def _cost_range(record: RunRecord, cost: _Cost, placed: Placed) -> Range:
     return Range(value) if interval is None else Range(value, interval.low, interval.high)
 
 
-def _score_range(record: RunRecord, placed: Placed) -> Range:
+def _score_range(record: RunRecord, placed: PlanePoint) -> Range:
     value, interval = placed.score.value, placed.score.interval
     assert value is not None
     known = Range(value) if interval is None else Range(value, interval.low, interval.high)
@@ -165,7 +167,11 @@ def _score_range(record: RunRecord, placed: Placed) -> Range:
 
 
 def _settle_by_pairs(
-    record: RunRecord, cost: _Cost, models: Sequence[Placed], points: Sequence[Point], by_model: list[Domination | None]
+    record: RunRecord,
+    cost: _Cost,
+    models: Sequence[PlanePoint],
+    points: Sequence[Point],
+    by_model: list[Dominance | None],
 ) -> None:
     """Replace what is not settled by what the comparisons of models with their references settle.
 
@@ -180,7 +186,7 @@ def _settle_by_pairs(
         costs = side_of(cost.ratio, cost.ratio_of(placed.group))
         scores = side_of(against, number(record, placed.group, against))
         for loser, winner, side in ((student, reference, "worse"), (reference, student, "better")):
-            how, known = domination(points, loser, winner), by_model[loser]
+            how, known = dominance(points, loser, winner), by_model[loser]
             if how is None or known is None or known.settled:
                 continue
             how = replace(

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kdbench import units
-from kdbench.cycles import nothing_to_collect
+from kdbench.cycles import cycle_collection_paused
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.table import Column, Row, Table, finished, words
 from kdbench.report.text.markdown import prose
 from kdbench.report.text.markdown import table as markdown_table
-from kdbench.results.comparisons import CHANGES, Change, Compared, Comparison
+from kdbench.results.comparisons import CHANGES, Change, ComparedMetric, Comparison
 from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, Status
 
@@ -91,7 +91,7 @@ def remarks(comparison: Comparison) -> list[str]:
     return [*(line for line, models in lines if models), *notes]
 
 
-@nothing_to_collect()
+@cycle_collection_paused()
 def markdown(comparison: Comparison) -> str:
     """Return a comment for a pull request: the verdict, the table, and how to read it folded away."""
     table, remarked = comparison_table(comparison), remarks(comparison)
@@ -112,32 +112,32 @@ def explanations(comparison: Comparison) -> list[str]:
     return [text for strategy, text in _STRATEGIES.items() if strategy in used]
 
 
-def metric_text(row: Compared, hidden: Axes = _USUAL) -> str:
+def metric_text(row: ComparedMetric, hidden: Axes = _USUAL) -> str:
     """Return the metric and its axes, without those in `hidden`: `Latency p50, batch 1, 1 thread`."""
     axes = {key: value for key, value in row.axes.items() if (key, value) not in hidden.items()}
     return f"{METRICS[row.metric].title}{format_axes(axes, ', ')}"
 
 
-def model_text(row: Compared) -> str:
+def model_text(row: ComparedMetric) -> str:
     """Return the model's name, or both names where they differ."""
     return row.new_model if row.base_model == row.new_model else f"{row.base_model} → {row.new_model}"
 
 
-def change_text(row: Compared) -> str:
+def change_text(row: ComparedMetric) -> str:
     """Return the change with its interval: `+5.2 % [+1.1, +9.3]`, `-0.30 points`; empty without one."""
     cell = _change(row)
     unit = " points" if row.in_points else ""
     return f"{cell.plain}{unit} {cell.interval_text}".strip() if cell.value is not None else ""
 
 
-def _common_axes(rows: Sequence[Compared]) -> Axes:
+def _common_axes(rows: Sequence[ComparedMetric]) -> Axes:
     """Return the axes that all results with axes share, without those in `_SPECIFIC`."""
     first, *others = [row.axes for row in rows if row.axes] or [{}]
     shared = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
     return {key: value for key, value in shared.items() if key not in _SPECIFIC}
 
 
-def _cells(row: Compared, hidden: Axes) -> Iterator[Cell]:
+def _cells(row: ComparedMetric, hidden: Axes) -> Iterator[Cell]:
     write = METRICS[row.metric].text
     yield Text(f"{SYMBOLS[row.outcome]} {row.outcome}")
     yield Text(model_text(row), code=True)
@@ -149,13 +149,13 @@ def _cells(row: Compared, hidden: Axes) -> Iterator[Cell]:
     yield Text(_strategy_text(row))
 
 
-def _change(row: Compared) -> Number:
+def _change(row: ComparedMetric) -> Number:
     write, reason = units.points if row.in_points else units.change, "" if _is_same_file(row) else row.reason
     status: Status = "ok" if row.change is not None else "unavailable"
     return Number(write, row.change, row.interval, status, reason=reason, hint=row.remedy)
 
 
-def _strategy_text(row: Compared) -> str:
+def _strategy_text(row: ComparedMetric) -> str:
     if _is_same_file(row):
         return "the same file"
     if row.way == "paired" and row.in_points:
@@ -163,11 +163,11 @@ def _strategy_text(row: Compared) -> str:
     return f"relative to {row.anchor}" if row.way == "anchored" else _STRATEGY_NAMES.get(row.way or "", "–")
 
 
-def _is_same_file(row: Compared) -> bool:
+def _is_same_file(row: ComparedMetric) -> bool:
     return row.anchor == row.new_model
 
 
-def _result_text(row: Compared) -> str:
+def _result_text(row: ComparedMetric) -> str:
     change = change_text(row)
     return f"{model_text(row)}, {metric_text(row)}{f': {change}' if change else ''}"
 
@@ -177,8 +177,8 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join([*names[:_LISTED], *more])
 
 
-def _counted(n: int, thing: str) -> str:
-    return f"{n} {thing}{'' if n == 1 else 's'}"
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _when(comparison: Comparison) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from kdbench.results.cards import Evidence
 from kdbench.results.metrics import METRICS, PAIR_METRICS
-from kdbench.validation import Value, later
+from kdbench.validation import Value, added_later
 
 _NEVER_BEYOND = {"ns", "bytes", "share"}  # units of which not even rounding leaves the range of a metric
 
@@ -70,7 +70,7 @@ class Measurement(_Result):
     unit: str
     source: str | None = None
     hint: str | None = None
-    within_run: Interval | None = later(None)
+    within_run: Interval | None = added_later(None)
 
     @model_validator(mode="after")
     def _declared(self) -> Self:

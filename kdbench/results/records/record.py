@@ -13,14 +13,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from kdbench import storage
-from kdbench.cycles import nothing_to_collect
+from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
 from kdbench.results.cards import ModelCard
 from kdbench.results.records.index import ResultIndex
 from kdbench.results.records.measurement import Layer, Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import AnyTable, Id, StoredValue
-from kdbench.validation import Value, later
+from kdbench.validation import Value, added_later
 
 # A reader accepts its own version only; a change that old readers would misread raises the number.
 #   1  first version
@@ -96,7 +96,7 @@ class RunRecord(StoredValue):
     pairs: tuple[Pair, ...] = ()
     layers: tuple[Layer, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
-    devices: tuple[DeviceRun, ...] = later(())
+    devices: tuple[DeviceRun, ...] = added_later(())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -172,7 +172,7 @@ class RunRecord(StoredValue):
         return value
 
     @classmethod
-    @nothing_to_collect()
+    @cycle_collection_paused()
     def read(cls, path: str | Path) -> Self:
         """Read the record of a run: `path` is its folder, its record or one of its reports, as for `RunFolder.of`.
 

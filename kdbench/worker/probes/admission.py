@@ -17,7 +17,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import AdmissionJob
-from kdbench.worker.runtimes import Described, RemoteModel, Transparent, runtime
+from kdbench.worker.runtimes import RemoteModel, ReportsDeployment, ReportsKernels, runtime
 
 
 def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
@@ -47,9 +47,9 @@ def run(job: AdmissionJob, channel: Channel) -> dict[str, Any]:
             errors[model.id] = (describe(error), getattr(error, "hint", ""))
             continue
         load_ns[model.id], first_run_ns[model.id] = times
-        if isinstance(loaded, Transparent):
+        if isinstance(loaded, ReportsKernels):
             kernels[model.id] = loaded.kernels()
-        if isinstance(loaded, Described):
+        if isinstance(loaded, ReportsDeployment):
             properties[model.id] = loaded.properties()
         with Path(file).open("wb") as stream:
             np.save(stream, logits)

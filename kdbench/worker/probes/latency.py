@@ -24,7 +24,7 @@ from kdbench.worker.inputs import batch_inputs, prepare, sample_bytes
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
 from kdbench.worker.loads import Calls, load_of, time_calls, together
 from kdbench.worker.runtimes import LoadedModel, runtime
-from kdbench.worker.timing import WARM_UP_SHARE, Ready, Timed, TurnError, interleave, warm_up
+from kdbench.worker.timing import WARM_UP_SHARE, Timed, TurnError, WarmUp, interleave, warm_up
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ class Session:
         return calls
 
     def _interleaved(
-        self, ready: dict[int, Ready], begin_ns: int, configuration: TimedConfiguration
+        self, ready: dict[int, WarmUp], begin_ns: int, configuration: TimedConfiguration
     ) -> dict[int, Timed]:
         """Time the models in turns; one that fails is dropped from `ready`, and the others start again."""
         deadline_ns = begin_ns + int(configuration.budget_s * 1e9)

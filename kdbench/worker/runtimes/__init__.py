@@ -40,7 +40,7 @@ class LoadedModel(Protocol):
 
 
 @runtime_checkable
-class Transparent(Protocol):
+class ReportsKernels(Protocol):
     """A loaded model that can say what its kernels compute with."""
 
     def kernels(self) -> Mapping[str, int]:
@@ -56,7 +56,7 @@ class RemoteModel(Protocol):
 
 
 @runtime_checkable
-class Described(Protocol):
+class ReportsDeployment(Protocol):
     """A loaded model that reports the resources that it needs when deployed."""
 
     def properties(self) -> Mapping[str, float]:

@@ -40,7 +40,7 @@ class LoadedModel:
         self._path, self._threads, self._model = model.files[FORM], threads, model
         self._interpreters: dict[int | None, Interpreter] = {}
         before = _threads()
-        self._own = self._interpreter(None)
+        self._file_interpreter = self._interpreter(None)
         if (started := _threads() - before) != threads - 1:
             raise ProviderError(f"litert started {started} threads beside its own, not {threads - 1}", "")
         if not self.kernels().get("XNNPACK partitions"):
@@ -48,15 +48,15 @@ class LoadedModel:
 
     def __call__(self, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return the output for `inputs`, computed at the file's own batch; the last one is filled up with zeros."""
-        source, target = _ends(self._own, self._model)
+        source, target = _ends(self._file_interpreter, self._model)
         samples, size = _fitted(inputs, source), int(source["shape"][0])
         outputs = []
         for start in range(0, len(samples), size):
             part = samples[start : start + size]
             filling = np.zeros_like(part, shape=(size - len(part), *part.shape[1:]))
-            self._own.set_tensor(source["index"], np.concatenate([part, filling]))
-            self._own.invoke()
-            output = self._own.get_tensor(target["index"])
+            self._file_interpreter.set_tensor(source["index"], np.concatenate([part, filling]))
+            self._file_interpreter.invoke()
+            output = self._file_interpreter.get_tensor(target["index"])
             outputs.append(floats(output, target["quantization"], self._model)[: len(part)])
         return np.concatenate(outputs)
 
@@ -79,8 +79,10 @@ class LoadedModel:
 
     def kernels(self) -> dict[str, int]:
         """Return in how many partitions XNNPACK runs the model, and how many operators give each type of number."""
-        operators = self._own._get_ops_details()  # noqa: SLF001 - the only place that names them
-        types = {tensor["index"]: np.dtype(tensor["dtype"]).name for tensor in self._own.get_tensor_details()}
+        operators = self._file_interpreter._get_ops_details()  # noqa: SLF001 - the only place that names them
+        types = {
+            tensor["index"]: np.dtype(tensor["dtype"]).name for tensor in self._file_interpreter.get_tensor_details()
+        }
         counts = Counter(
             types.get(operator["outputs"][0], "unknown") for operator in operators if operator["op_name"] != _DELEGATE
         )

@@ -98,9 +98,9 @@ def _arena(interpreter: Any) -> int:
             os.dup2(kept, 2)
             os.close(kept)
         file.seek(0)
-        said = file.read().decode(errors="replace")
-    if (total := _TOTAL.search(said)) is None:
-        raise RuntimeError(f"tflite-micro does not say how large its arena is: {said[:200]}")
+        output = file.read().decode(errors="replace")
+    if (total := _TOTAL.search(output)) is None:
+        raise RuntimeError(f"tflite-micro does not say how large its arena is: {output[:200]}")
     return int(total[1])
 
 

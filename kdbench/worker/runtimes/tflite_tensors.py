@@ -38,5 +38,5 @@ def floats(output: NDArray[np.generic], quantization: tuple[float, int], model: 
     scale, zero_point = quantization
     if not scale or model.output_scale is not None or not np.issubdtype(output.dtype, np.integer):
         return output
-    given: NDArray[np.generic] = ((output.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
-    return given
+    dequantized: NDArray[np.generic] = ((output.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+    return dequantized

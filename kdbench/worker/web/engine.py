@@ -225,12 +225,12 @@ def close_all() -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    found = []
+    descendants = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             children = [int(child) for child in task.read_text(encoding="utf-8").split()]
-            found += [one for child in children for one in (child, *_descendants(child))]
-    return found
+            descendants += [one for child in children for one in (child, *_descendants(child))]
+    return descendants
 
 
 def _renders(pid: int) -> bool:

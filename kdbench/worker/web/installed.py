@@ -52,8 +52,8 @@ def program_path(program: str) -> str:
     """Return the path of `chromium` or `node`: what its variable names, or what PATH finds; raises InputError."""
     variable, names, hint = _PROGRAMS[program]
     named = os.environ.get(variable)
-    found = next(filter(None, map(shutil.which, [named] if named else names)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, [named] if named else names)), None)
+    if path is None:
         message = f"{variable} names {named}, which is not a program" if named else f"{names[0]} is not installed"
         raise InputError(message, f"{hint}, or name the program in {variable}")
-    return found
+    return path

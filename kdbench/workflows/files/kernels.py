@@ -36,15 +36,17 @@ def kernel_findings(models: Iterable[BenchModel], config: Measure) -> Findings:
             continue
         measurements.append(measured(model.id, "integer_share", kernels.integer_share, source=_SOURCE))
         if card.name not in warnings:
-            warnings[card.name] = few_bits(model.id, card.bits, kernels) if card.bits else partly(model.id, kernels)
-    return Findings(tuple(measurements), warnings=tuple(_given(warnings)))
+            warnings[card.name] = (
+                few_bits(model.id, card.bits, kernels) if card.bits else kernel_diagnostic(model.id, kernels)
+            )
+    return Findings(tuple(measurements), warnings=tuple(_present(warnings)))
 
 
-def _given(warnings: Mapping[str, Diagnostic | None]) -> Iterator[Diagnostic]:
+def _present(warnings: Mapping[str, Diagnostic | None]) -> Iterator[Diagnostic]:
     return (warning for warning in warnings.values() if warning is not None)
 
 
-def partly(id_: str, kernels: Kernels) -> Diagnostic | None:
+def kernel_diagnostic(id_: str, kernels: Kernels) -> Diagnostic | None:
     """Return which kernels this machine's CPU has for a compressed file; None where all layers run as they are stored.
 
     A file without an integer kernel or a cast, such as one of pruned weights, has nothing to say.

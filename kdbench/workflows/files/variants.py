@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Made:
+class VariantFile:
     """A variant's file and card; `kept` says that it was there already. Sizes are in bytes, of this and the source."""
 
     path: Path
@@ -126,7 +126,7 @@ def make_variant(
     *,
     identity: Mapping[str, Any] | None = None,
     replace: bool = False,
-) -> Made:
+) -> VariantFile:
     """Write a variant of `model` and its card to `target`, by the method `one`, which is called `method`.
 
     `identity` are keys of the card that are not the source's. A file that was made of the same source, by the same
@@ -158,12 +158,12 @@ def make_variant(
             card.write(card_path(target))
         known_facts = {} if card.variant is None else card.variant.facts
         warnings = one.warnings_about(source, target, known_facts)
-        return Made(target, card, True, target.stat().st_size, source.facts.size_bytes, warnings)
+        return VariantFile(target, card, True, target.stat().st_size, source.facts.size_bytes, warnings)
     with storage.replacing(target) as part:
         outcome = one.compress(source, part)
         card = _card(variant, outcome, model, part, identity)
         card.write(card_path(target))  # first: a file without a card would count as foreign
-    return Made(target, card, False, target.stat().st_size, source.facts.size_bytes, outcome.warnings)
+    return VariantFile(target, card, False, target.stat().st_size, source.facts.size_bytes, outcome.warnings)
 
 
 def _versions() -> dict[str, str]:

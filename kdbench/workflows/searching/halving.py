@@ -43,7 +43,7 @@ def first_rung(search: Search, epochs: int) -> int:
     return search.min_epochs or max(_AT_LEAST, epochs // search.reduction**2)
 
 
-def goes_on(score: float, others_scores: Sequence[float], reduction: int, *, highest: bool) -> float | None:
+def missed_threshold(score: float, others_scores: Sequence[float], reduction: int, *, highest: bool) -> float | None:
     """Return None if a score is among the best 1/`reduction` at its rung, otherwise the score that it needs.
 
     If there are fewer than `reduction`, all continue.
@@ -99,7 +99,7 @@ class Halving:
             values = self._curves.of(trial.trainings[self.place], self.column)
             if len(values) >= epoch:
                 scores.append(best(values[:epoch]))
-        needed = goes_on(score, scores, self.reduction, highest=self.highest)
+        needed = missed_threshold(score, scores, self.reduction, highest=self.highest)
         if needed is not None:
             self.trials.write(replace(self.trials.read(self.number), pruned=epoch))
             raise PrunedError(epoch, score, needed)

@@ -7,8 +7,8 @@ from kdbench.recipe.loading import SweptRecipe
 from kdbench.recipe.sweeps.goal import Goal
 from kdbench.results.records import RunRecord
 from kdbench.results.searches import KEY, SearchLimit, SearchPoint, SearchSummary, SearchValue
-from kdbench.workflows.searching.judged import Judged, judged
 from kdbench.workflows.searching.subject import names_at
+from kdbench.workflows.searching.trial_result import TrialResult, trial_result
 
 _FIRST = ("PASS", "MARGINAL", "UNKNOWN", "FAIL")
 
@@ -25,7 +25,7 @@ def with_ranking(
         named = names_at(point, name, swept.recipe.seeds)
         if not any(id_ in record.cards for id_ in named[None]):
             continue  # it failed, which the sweep says
-        result = judged(goal, record, named, validated)
+        result = trial_result(goal, record, named, validated)
         values = tuple(_search_value(*pair) for pair in zip(result.limits, result.checks, strict=True))
         known = {"values": dict(point.values), "score": _search_value(result.score), "limits": values}
         model = next(id_ for id_ in named[None] if id_ in record.cards)
@@ -36,7 +36,7 @@ def with_ranking(
     return record.model_copy(update={"protocol": {**record.protocol, KEY: summary.model_dump(mode="json")}})
 
 
-def _order(goal: Goal, result: Judged) -> tuple[float, ...]:
+def _order(goal: Goal, result: TrialResult) -> tuple[float, ...]:
     """Return a key that sorts by outcome; among points that miss limits the nearest come first, then the best."""
     value = result.score.value
     score = float("inf") if value is None else -value if goal.side == "max" else value

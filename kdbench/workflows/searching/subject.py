@@ -7,7 +7,7 @@ from kdbench.recipe import Recipe, Student
 from kdbench.recipe.sweeps.goal import Goal
 from kdbench.recipe.sweeps.points import Point
 from kdbench.registry import suggestion
-from kdbench.workflows.searching.judged import Named
+from kdbench.workflows.searching.trial_result import IdsByName
 
 
 def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
@@ -44,7 +44,7 @@ def _changed(goal: Goal, recipe: Recipe, point: Point) -> str:
     return names[0]
 
 
-def names_at(point: Point, name: str, seeds: Sequence[int]) -> Named:
+def names_at(point: Point, name: str, seeds: Sequence[int]) -> IdsByName:
     """Return the ids of a point's models, by the entries they come from; None stands for the entry `name`."""
     suffixes = [f"-seed{seed}" for seed in seeds] if len(seeds) > 1 else [""]
     pairs = zip(point.entries, point.models, strict=True)

@@ -25,7 +25,7 @@ _TRIES = 20  # for values that were not tried yet
 
 
 @dataclass(frozen=True)
-class Tried:
+class PastTrial:
     """A trial as the optimiser sees it.
 
     `score` is the goal's number, None while it runs, and where it `failed`. `excess` is how far each limit is exceeded,
@@ -44,8 +44,8 @@ def require_optuna() -> None:
     extras.require("search", "a search")
 
 
-def suggested(
-    axes: Mapping[str, Choices], goal: Goal, tried: Sequence[Tried], number: int, seed: int
+def suggest_values(
+    axes: Mapping[str, Choices], goal: Goal, tried: Sequence[PastTrial], number: int, seed: int
 ) -> dict[str, Any] | None:
     """Return the values of trial `number`; None where every point of the space was tried."""
     known = {_text(trial.values) for trial in tried}
@@ -54,13 +54,13 @@ def suggested(
         return None
     values: dict[str, Any] = {}
     for attempt in range(_TRIES):
-        values = _asked(axes, goal, tried, key_of(seed, number, attempt) % 2**32)
+        values = _sample(axes, goal, tried, key_of(seed, number, attempt) % 2**32)
         if _text(values) not in known:
             return values
     return values if size is None else next(point for point in _points(axes) if _text(point) not in known)
 
 
-def _asked(axes: Mapping[str, Choices], goal: Goal, tried: Sequence[Tried], seed: int) -> dict[str, Any]:
+def _sample(axes: Mapping[str, Choices], goal: Goal, tried: Sequence[PastTrial], seed: int) -> dict[str, Any]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -79,14 +79,14 @@ def _asked(axes: Mapping[str, Choices], goal: Goal, tried: Sequence[Tried], seed
         distributions = {key: axis.distribution for key, axis in space.items()}
         for trial in tried:
             if not trial.failed and all(space[key].holds(value) for key, value in trial.values.items()):
-                _tell(study, trial, space, distributions, excess)
+                _add_trial(study, trial, space, distributions, excess)
         params = study.ask(distributions).params
     return {key: space[key].value(param) for key, param in params.items()}
 
 
-def _tell(
+def _add_trial(
     study: "Study",
-    trial: Tried,
+    trial: PastTrial,
     space: "Mapping[str, _Axis]",
     distributions: "dict[str, BaseDistribution]",
     excess: dict[int, Sequence[float]],
@@ -95,15 +95,15 @@ def _tell(
     import optuna
 
     study.enqueue_trial({key: space[key].param(value) for key, value in trial.values.items()})
-    asked = study.ask(distributions)
-    excess[asked.number] = trial.excess
+    optuna_trial = study.ask(distributions)
+    excess[optuna_trial.number] = trial.excess
     if trial.score is None or not math.isfinite(trial.score):
         return
     if trial.epochs is not None:
-        asked.report(trial.score, trial.epochs)
-        study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+        optuna_trial.report(trial.score, trial.epochs)
+        study.tell(optuna_trial, state=optuna.trial.TrialState.PRUNED)
     else:
-        study.tell(asked, trial.score)
+        study.tell(optuna_trial, trial.score)
 
 
 @dataclass(frozen=True)

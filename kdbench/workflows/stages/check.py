@@ -24,7 +24,7 @@ from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.registry import is_shipped
 from kdbench.workflows.stages.train import class_weights_of, terms_of
 from kdbench.workflows.study import networks
-from kdbench.workflows.study.checks.networks import SAMPLES, is_own, require_usable
+from kdbench.workflows.study.checks.networks import SAMPLES, is_standard, require_usable
 from kdbench.workflows.study.checks.user_code import (
     require_least_batch,
     require_usable_methods,
@@ -189,7 +189,7 @@ def _built(
         if key in own:
             return own[key]
         network = networks.fresh(job, run_data.dataset)
-        if is_own(network):
+        if is_standard(network):
             own[key] = network
             if len(own) > _MOST_NETWORKS:
                 del own[next(iter(own))]

@@ -49,7 +49,7 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenModel:
     """What is known of a file once it is written: its `parity`, and the number of the network's `parameters`."""
 
     parity: Parity
@@ -82,7 +82,7 @@ def export_all(
 
 
 def export_one(
-    job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, written: Written | None = None
+    job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, written: WrittenModel | None = None
 ) -> Exported:
     """Return the file of one job's network with its card; its file is not written again if it is `written` already."""
     form = form_of(job, run_data)
@@ -91,9 +91,9 @@ def export_one(
     return _export(job, form, recipe, run_data, folder, written)
 
 
-def written_from(known: Mapping[str, Any]) -> Written:
-    """Return the `Written` that another process wrote as JSON values."""
-    return Written(Parity(**known["parity"]), known["parameters"])
+def written_from(known: Mapping[str, Any]) -> WrittenModel:
+    """Return the `WrittenModel` that another process wrote as JSON values."""
+    return WrittenModel(Parity(**known["parity"]), known["parameters"])
 
 
 def _adopted(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, folder: RunFolder) -> Exported:
@@ -137,7 +137,7 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, part)
 
 
-def write_file(job: Job, form: TeacherForm | None, run_data: RunData, folder: RunFolder) -> Written:
+def write_file(job: Job, form: TeacherForm | None, run_data: RunData, folder: RunFolder) -> WrittenModel:
     """Export a job's trained network to its file in the run's folder, and compare the two."""
     network = trained(job, run_data.dataset, folder)
     path = folder.model(job.id)
@@ -146,11 +146,16 @@ def write_file(job: Job, form: TeacherForm | None, run_data: RunData, folder: Ru
         images, shape = form.example(images), form.shape
     export_onnx(deployed(network), shape, path, images.dtype)
     parity = check_parity(network, path, images, rounding=rounding_sensitivity(network, images))
-    return Written(parity, sum(parameter.numel() for parameter in network.parameters()))
+    return WrittenModel(parity, sum(parameter.numel() for parameter in network.parameters()))
 
 
 def _export(
-    job: Job, form: TeacherForm | None, recipe: Recipe, run_data: RunData, folder: RunFolder, written: Written | None
+    job: Job,
+    form: TeacherForm | None,
+    recipe: Recipe,
+    run_data: RunData,
+    folder: RunFolder,
+    written: WrittenModel | None,
 ) -> Exported:
     """Return the exported file of a job with its card; exports it unless it is `written` already."""
     path = folder.model(job.id)

@@ -24,35 +24,35 @@ _LEAST_EPOCHS = 40  # of all trainings together: shorter ones are over before th
 
 
 class ExportAhead:
-    """Asks a process to export trained networks; without a process, nothing is exported ahead."""
+    """Has a process export trained networks; without a process, nothing is exported ahead."""
 
     def __init__(self, process: "subprocess.Popen[bytes] | None" = None) -> None:
         self._process = process
         self._lines = None if process is None else _lines_of(process)
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
         self._written: dict[str, dict[str, Any]] = {}
         self._folder: RunFolder | None = None
 
-    def ask(self, job: str, folder: RunFolder) -> None:
-        """Ask for the export of the trained job with this id, of the recipe in `folder`."""
+    def request(self, job: str, folder: RunFolder) -> None:
+        """Request the export of the trained job with this id, of the recipe in `folder`."""
         if self._process is None:
             return
         if self._folder is None:
             self._folder = folder
             self._send({"folder": str(folder.path)})
-        self._asked.add(job)
+        self._requested.add(job)
         self._send({"job": job})
 
     def is_awaited(self, job: str) -> bool:
         """Return whether the export of a job was requested and its answer was not read yet."""
-        return self._process is not None and job in self._asked and job not in self._written
+        return self._process is not None and job in self._requested and job not in self._written
 
     def written(self, job: str) -> dict[str, Any] | None:
-        """Wait for the export of a job; return what `kdbench.workflows.stages.export.Written` holds.
+        """Wait for the export of a job; return what `kdbench.workflows.stages.export.WrittenModel` holds.
 
         None if it was not requested or failed: the caller then exports it, and gets the error if there is one.
         """
-        if job not in self._asked:
+        if job not in self._requested:
             return None
         while job not in self._written and self._process is not None:
             assert self._lines is not None

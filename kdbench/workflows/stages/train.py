@@ -93,7 +93,7 @@ def train_all(
 def _ask(ahead: ExportAhead, job: Job, folder: RunFolder) -> None:
     """Ask for the export of a trained job, unless it is a part, which stays inside another, or runs user code."""
     if job.part is None and not job.entry.is_ready and not job.code:
-        ahead.ask(job.id, folder)
+        ahead.request(job.id, folder)
 
 
 def class_weights_of(job: Job, run_data: RunData) -> tuple[float, ...] | None:

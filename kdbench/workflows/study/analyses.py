@@ -33,7 +33,7 @@ def analyses_of(
     images = {id(part): _images(part, recipe.analysis.train_samples, geometries) for part in parts.values()}
     training = {id_: images[id(part)] for id_, part in parts.items()}
     training |= {id_: training[job] for id_, job in (compressed or {}).items() if job in training}
-    independents = Independents(jobs)
+    independents = LabelOnlyStudents(jobs)
     return Analyses(
         class_names=run_data.dataset.class_names,
         training=training,
@@ -42,7 +42,7 @@ def analyses_of(
     )
 
 
-class Independents:
+class LabelOnlyStudents:
     """The students of `jobs` that show what distillation changed: trained on labels alone, no file, start or parts.
 
     A look-up takes the same time whatever their number.

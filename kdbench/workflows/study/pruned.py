@@ -17,7 +17,7 @@ from kdbench.recipe import Measure, Prune, Recipe, Student
 from kdbench.results.cards import PrunedLatency, Pruning
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import StoredValue
-from kdbench.validation import later
+from kdbench.validation import added_later
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned_latency import search
 from kdbench.workflows.study.run_data import RunData
@@ -25,7 +25,7 @@ from kdbench.workflows.study.run_data import RunData
 _FILE = "pruning.json"
 
 
-class Removed(StoredValue):
+class RemovedChannels(StoredValue):
     """The channels that a network lost, and the share of its MACs that remained.
 
     `key` is a hash of the weights that it was pruned from and of how. `latency` is what was measured, where that was
@@ -38,7 +38,7 @@ class Removed(StoredValue):
     key: str
     macs_share: float = Field(gt=0, le=1)
     history: tuple[tuple[str, bool, tuple[int, ...]], ...]
-    latency: PrunedLatency | None = later(None)
+    latency: PrunedLatency | None = added_later(None)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ def prune_once(
     prune_again(network, example, file)
 
 
-def _chosen(network: nn.Module, example: Tensor, options: Prune, name: str, key: str, timing: Timing) -> Removed:
+def _chosen(
+    network: nn.Module, example: Tensor, options: Prune, name: str, key: str, timing: Timing
+) -> RemovedChannels:
     """Return what `network` has to lose, which it may lose here."""
     latency = None
     if options.latency is None:
@@ -103,7 +105,7 @@ def _chosen(network: nn.Module, example: Tensor, options: Prune, name: str, key:
         result = search(network, example, options, name, timing.config, timing.run_data, timing.progress)
         done, latency = result.pruned, result.latency(options, timing.config)
     content = {"key": key, "macs_share": done.macs / done.macs_before, "history": done.history, "latency": latency}
-    return Removed.model_validate(content)
+    return RemovedChannels.model_validate(content)
 
 
 def _to_macs(options: Prune, share: float) -> Prune:
@@ -116,7 +118,7 @@ def prune_again(network: nn.Module, example: Tensor, file: Path) -> None:
     try:
         pruning.rebuild(network, example, history)
     except Exception as error:
-        raise InputError(f"{file} does not fit the network: {describe_failure(error)}", Removed.hint) from error
+        raise InputError(f"{file} does not fit the network: {describe_failure(error)}", RemovedChannels.hint) from error
 
 
 def pruning_of(job: Job, folder: RunFolder) -> Pruning | None:
@@ -128,9 +130,9 @@ def pruning_of(job: Job, folder: RunFolder) -> Pruning | None:
     return Pruning(of=job.start.id, macs_share=removed.macs_share, latency=removed.latency)
 
 
-def _read(file: Path) -> Removed:
+def _read(file: Path) -> RemovedChannels:
     """Return what a file holds; an error's hint is the same for a missing, a damaged and an invalid one."""
     try:
-        return Removed.read(file)
+        return RemovedChannels.read(file)
     except InputError as error:
-        raise InputError(error.message, Removed.hint) from error
+        raise InputError(error.message, RemovedChannels.hint) from error

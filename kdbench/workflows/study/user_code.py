@@ -14,7 +14,7 @@ from kdbench.plugins import Recording, Source, located_sources
 from kdbench.plugins.modules import is_imported_by, names_file
 from kdbench.recipe import Recipe, Student, Trained
 from kdbench.recipe.paths import located
-from kdbench.registry import Use
+from kdbench.registry import Lookup
 from kdbench.results.run_folder import RunFolder
 from kdbench.validation import problem
 from kdbench.workflows.study.plan import Job, plan, training_of
@@ -113,7 +113,7 @@ def _options(entry: Trained) -> Iterable[dict[str, Any]]:
         yield from (term.options for term in entry.terms)
 
 
-def _is_importable(use: Use, recipe: Recipe) -> bool:
+def _is_importable(use: Lookup, recipe: Recipe) -> bool:
     if ":" in use.name:
         return not use.name.startswith("__main__:")
     return use.module is not None and is_imported_by(recipe.plugins, use.module)

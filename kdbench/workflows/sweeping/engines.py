@@ -14,13 +14,13 @@ from kdbench.workflows.sweeping.execution.engine import Engine, Inline
 from kdbench.workflows.sweeping.execution.processes import Processes
 from kdbench.workflows.sweeping.execution.slurm.options import is_slurm, options_of
 from kdbench.workflows.sweeping.execution.slurm.requests import require_commands, require_room
+from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, tasks_of
 from kdbench.workflows.sweeping.tasks import perform
-from kdbench.workflows.sweeping.work import Planned, tasks_of
 
 _HERE = ("local", "inline")
 _PROCESS_BYTES, _COPIES = 1_000_000_000, 4  # of a training process: its libraries, and copies of the data
 
-EngineOf = Callable[[Planned], Engine]
+EngineOf = Callable[[PlannedSweep], Engine]
 """Returns the engine for a plan; raises InputError for a plan that it could never run to its end."""
 
 
@@ -54,14 +54,14 @@ def _slurm(on: str, measure_on: str | None) -> EngineOf:
     require_commands()
     from kdbench.workflows.sweeping.execution.slurm.engine import Slurm
 
-    def engine_of(planned: Planned) -> Engine:
+    def engine_of(planned: PlannedSweep) -> Engine:
         require_room(tasks_of(planned), options)
         return Slurm(options)
 
     return engine_of
 
 
-def _processes(planned: Planned) -> Processes:
+def _processes(planned: PlannedSweep) -> Processes:
     quota, cores = quota_cores(), len(available_cores())
     cpus = max(1, cores if quota is None else min(cores, round(quota)))
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -109,7 +109,7 @@ def has_meter(measure: Measure) -> bool:
 
 def part_cost(part: Part, measure: Measure, *, metered: bool) -> float:
     """Return about how many seconds a part is measured, where energy is if `metered`."""
-    scoring = _SCORE_S * len(part.everyone)
+    scoring = _SCORE_S * len(part.model_ids)
     if not part.timed:
         return _PART_S + scoring
     timed = len(part.timed)

@@ -14,9 +14,9 @@ from kdbench import storage
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Diagnostic, Layer, Measurement, Pair, RunRecord
 from kdbench.results.samples import Samples, correct_key, read_samples, squared_error_key
+from kdbench.workflows.sweeping.existing import PartFolder
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.relative import METRIC
-from kdbench.workflows.sweeping.standing import PartFolder
 
 _OF_A_MACHINE = ("board", "cpu", "cores_logical", "memory_bytes")
 _SAME = 3  # warnings of one code that are kept, of all parts
@@ -43,7 +43,7 @@ class _Merged:
     def add(self, plan: SweepPlan, part: Part, folder: PartFolder) -> None:
         """Add what one part measured of its own models."""
         record = RunRecord.read(folder.record)
-        ids = dict(zip(storage.read_json(folder.ids, "list of models")["models"], part.everyone, strict=True))
+        ids = dict(zip(storage.read_json(folder.ids, "list of models")["models"], part.model_ids, strict=True))
         of_part = {old for old, new in ids.items() if new in set(part.models)}
         if self.first is None or (part.timed and not self.first.protocol.get("sessions_taken")):
             self.first = record

@@ -19,16 +19,16 @@ from kdbench.workflows.study.plan import plan
 from kdbench.workflows.sweeping.engines import connected
 from kdbench.workflows.sweeping.estimate import training_costs
 from kdbench.workflows.sweeping.execution.engine import Engine
+from kdbench.workflows.sweeping.existing import former_names, rename_trainings
 from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
-from kdbench.workflows.sweeping.standing import rename, renamed
-from kdbench.workflows.sweeping.work import Planned
+from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep
 
 
 @dataclass(frozen=True)
 class OpenSweep:
     """A sweep that can run: its plan, the engine for its tasks, and the folder that is claimed for it."""
 
-    planned: Planned
+    planned: PlannedSweep
     engine: Engine
     folder: RunFolder
 
@@ -38,7 +38,7 @@ def opened_sweep(
     swept: SweptRecipe,
     out: Path | None,
     progress: Progress,
-    outline: Callable[[Planned, int], Iterable[str]],
+    outline: Callable[[PlannedSweep, int], Iterable[str]],
     *,
     on: str,
     measure_on: str | None,
@@ -53,7 +53,7 @@ def opened_sweep(
         for line in outline(planned, engine.slots):
             progress.note(line)
         with opened_folder(planned.checked, out, progress, resume=resume, loses=_loses_results) as folder:
-            rename(renamed(planned.keys, folder), folder)
+            rename_trainings(former_names(planned.keys, folder), folder)
             yield OpenSweep(planned, engine, folder)
 
 
@@ -66,7 +66,7 @@ def planned_sweep(
     on: str,
     measure_on: str | None,
     resume: bool,
-) -> Iterator[tuple[Planned, Engine]]:
+) -> Iterator[tuple[PlannedSweep, Engine]]:
     """Check a recipe at every point of its sweep and plan it, for the engine that `on` names; write nothing.
 
     The engine is connected while the block runs. Raises InputError for what cannot run.
@@ -76,7 +76,7 @@ def planned_sweep(
         check_config(recipe.measure, progress or Silent())
         checked = checked_run(recipe, out, resume=resume)
         jobs, run_data = checked.jobs, checked.run_data
-        planned = Planned(
+        planned = PlannedSweep(
             SweepPlan(recipe, jobs, swept.points, reference_of(jobs)),
             swept.values,
             checked,

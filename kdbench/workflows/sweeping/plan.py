@@ -11,7 +11,7 @@ from functools import cached_property
 
 from kdbench.recipe import Recipe, Student, Teacher, Variant
 from kdbench.recipe.sweeps.points import Point
-from kdbench.workflows.study.analyses import Independents
+from kdbench.workflows.study.analyses import LabelOnlyStudents
 from kdbench.workflows.study.plan import Job
 
 Place = tuple[tuple[str, str], ...]
@@ -65,7 +65,7 @@ class Part:
         return replace(self, jobs=jobs, companions=companions, timed=timed, sources=sources, variants=variants)
 
     @property
-    def everyone(self) -> tuple[str, ...]:
+    def model_ids(self) -> tuple[str, ...]:
         """The ids of all models in it: jobs in the plan's order, then variants."""
         return (*self.companions, *self.jobs, *(one.id for one in (*self.sources, *self.variants)))
 
@@ -182,7 +182,7 @@ class SweepPlan:
         return parts
 
     def _parts(self) -> Iterator[Part]:
-        first_seed, independents = self.recipe.seeds[0], Independents(self.jobs)
+        first_seed, independents = self.recipe.seeds[0], LabelOnlyStudents(self.jobs)
         measured = [job for job in self.jobs if job.part is None and job.logits is None]
         jobs: dict[tuple[bool, int, Place], list[Job]] = {}
         for job in measured:
@@ -222,7 +222,7 @@ class SweepPlan:
                 tuple(dict.fromkeys((*names, *(one.name for one in (*sources, *compressed))))),
             )
             own_ids.update(one.id for one in compressed)
-            yield replace(part, timed=tuple(id_ for id_ in part.everyone if id_ in times | own_ids)) if timed else part
+            yield replace(part, timed=tuple(id_ for id_ in part.model_ids if id_ in times | own_ids)) if timed else part
 
 
 def _chain(variants: Iterable[Compressed], known: Mapping[str, Compressed]) -> list[Compressed]:

@@ -12,9 +12,9 @@ from kdbench.recipe.loading import SweptRecipe
 from kdbench.recipe.sweeps.goal import Goal
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.searching.halving import pruning_of
-from kdbench.workflows.searching.judged import Named, describe_result, judged
 from kdbench.workflows.searching.subject import independents_change, names_at
-from kdbench.workflows.searching.suggesting import Tried, suggested
+from kdbench.workflows.searching.suggesting import PastTrial, suggest_values
+from kdbench.workflows.searching.trial_result import IdsByName, describe_result, trial_result
 from kdbench.workflows.searching.trials import Curves, Trial, Trials
 from kdbench.workflows.stages.start import CheckedRun
 from kdbench.workflows.study.plan import plan, training_of
@@ -23,7 +23,7 @@ from kdbench.workflows.sweeping.execution.engine import Message
 from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
 from kdbench.workflows.sweeping.merging import merged
 from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
-from kdbench.workflows.sweeping.work import Planned, Work, tasks_of, with_reference
+from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, SweepTasks, tasks_of, with_reference
 
 
 @dataclass
@@ -31,7 +31,7 @@ class SearchTasks:
     """The trials of a search as tasks: the first ones, and when one has ended the next."""
 
     swept: SweptRecipe
-    planned: Planned
+    planned: PlannedSweep
     folder: RunFolder
     goal: Goal
     name: str
@@ -43,10 +43,10 @@ class SearchTasks:
     trials: dict[int, Trial] = field(default_factory=dict)
     fault: Fault | None = None
     stopped: bool = False
-    _works: dict[str, Work] = field(default_factory=dict)
+    _works: dict[str, SweepTasks] = field(default_factory=dict)
     _open: dict[int, set[str]] = field(default_factory=dict)
-    _parts: dict[int, tuple[SweepPlan, Named, list[str]]] = field(default_factory=dict)
-    _tried: dict[int, Tried] = field(default_factory=dict)
+    _parts: dict[int, tuple[SweepPlan, IdsByName, list[str]]] = field(default_factory=dict)
+    _tried: dict[int, PastTrial] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._files, self._curves = Trials(self.folder), Curves(self.folder)
@@ -97,19 +97,19 @@ class SearchTasks:
         return self._next() if done else []
 
     def _next(self) -> list[Task]:
-        found: list[Task] = []
+        tasks: list[Task] = []
         while (
             not self.stopped and len(self._open) < self.slots and len(self._tried | self.trials) < self._search.trials
         ):
             number = max(self._tried | self.trials, default=-1) + 1
-            tried = [self._tried.get(n) or Tried(self.trials[n].values) for n in sorted(self._tried | self.trials)]
-            values = suggested(self.swept.table.axes, self.goal, tried, number, self.planned.recipe.seeds[0])
+            tried = [self._tried.get(n) or PastTrial(self.trials[n].values) for n in sorted(self._tried | self.trials)]
+            values = suggest_values(self.swept.table.axes, self.goal, tried, number, self.planned.recipe.seeds[0])
             if values is None:
                 self.progress.note(f"all {len(tried)} points of the space are tried")
                 break
             self.trials[number] = Trial(number, values)
-            found += self._tasks(self.trials[number])
-        return found
+            tasks += self._tasks(self.trials[number])
+        return tasks
 
     def _tasks(self, trial: Trial) -> list[Task]:
         """Return the tasks of a trial; none for one whose values cannot be trained, which has failed."""
@@ -129,18 +129,18 @@ class SearchTasks:
             if how is not None and processes_of(training_of(planned.plan.by_id[id_])) == 1:
                 pruning[id_] = how
         options: dict[str, Any] = {"metered": self.metered, "schedule": self.schedule, "pruning": pruning}
-        work = Work(with_reference(planned, self.folder), self.folder, self.command, **options)
+        work = SweepTasks(with_reference(planned, self.folder), self.folder, self.command, **options)
         tasks = tasks_of(work.planned)
         for task in tasks:
             if task.id not in self.schedule.tasks:
                 self._works[task.id] = work
         wanted = {id_ for ids in named.values() for id_ in ids}
-        own = [part.id for part in work.planned.plan.parts if wanted & {*part.models}]
-        self._parts[trial.number] = work.planned.plan, named, own
-        self._open[trial.number] = {id_ for id_ in own if not self.schedule.has_ended(id_)}
+        part_ids = [part.id for part in work.planned.plan.parts if wanted & {*part.models}]
+        self._parts[trial.number] = work.planned.plan, named, part_ids
+        self._open[trial.number] = {id_ for id_ in part_ids if not self.schedule.has_ended(id_)}
         return tasks
 
-    def _planned(self, trial: Trial) -> tuple[Planned, SweptRecipe]:
+    def _planned(self, trial: Trial) -> tuple[PlannedSweep, SweptRecipe]:
         """Plan a trial's point with those that its numbers may depend on: the first, or all if labels-only differ."""
         first, others = self.planned, [other for other in self.completed if other.number < trial.number]
         beside = others if independents_change(first.recipe) else others[:1]
@@ -152,7 +152,7 @@ class SearchTasks:
             self._code |= code
             write_code(self._code, self.folder)
         jobs = plan(recipe, code)
-        planned = Planned(
+        planned = PlannedSweep(
             SweepPlan(recipe, jobs, swept.points, reference_of(jobs)),
             swept.values,
             CheckedRun(recipe, first.checked.run_data, code),
@@ -181,15 +181,15 @@ class SearchTasks:
             cause = plan_.by_id.get(fault.cause or "") if fault is not None else None
             self.stopped |= cause is not None and not cause.entry.axes  # what all trials need failed
             if fault is not None and (fault.internal or fault.lost or self.stopped):
-                self._tried[number] = Tried(trial.values, failed=True)
+                self._tried[number] = PastTrial(trial.values, failed=True)
                 del self.trials[number]  # not the values' fault: it is tried again when the search is resumed
                 return
             self._fail(trial, "nothing was measured" if fault is None else fault.message)
             return
         record, _ = merged(plan_, measured, {}, self.command)
-        result = judged(self.goal, record, named, len(self.planned.checked.run_data.validation))
+        result = trial_result(self.goal, record, named, len(self.planned.checked.run_data.validation))
         score, excess = result.score.value, result.excess(self.goal)
-        self._tried[number] = Tried(trial.values, score, excess, failed=score is None)
+        self._tried[number] = PastTrial(trial.values, score, excess, failed=score is None)
         self.trials[number] = replace(trial, excess=excess)
         self._files.write(self.trials[number])
         self.progress.note(f"trial {number}: {_shown(trial.values)}: {describe_result(self.goal, result)}")
@@ -200,14 +200,14 @@ class SearchTasks:
         self._tried[trial.number] = self._ended_early(failed)
         self.progress.note(f"trial {trial.number}: {_shown(trial.values)} failed: {reason}")
 
-    def _ended_early(self, trial: Trial) -> Tried:
+    def _ended_early(self, trial: Trial) -> PastTrial:
         if trial.pruned is None or not trial.trainings or not self.goal.number.is_score:
-            return Tried(trial.values, failed=True)
+            return PastTrial(trial.values, failed=True)
         best = max if self.goal.side == "max" else min
         values = self._curves.of(trial.trainings[0], f"validation_{self.goal.number.metric}")[: trial.pruned]
         if not values:
-            return Tried(trial.values, failed=True)
-        return Tried(trial.values, best(values), epochs=trial.pruned)
+            return PastTrial(trial.values, failed=True)
+        return PastTrial(trial.values, best(values), epochs=trial.pruned)
 
     def _read(self, number: int) -> Trial:
         """Return a trial as it is on disk, where its training may have ended it."""

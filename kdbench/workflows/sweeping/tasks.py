@@ -33,9 +33,9 @@ from kdbench.workflows.study.plan import Job, plan, training_of
 from kdbench.workflows.study.ready_teachers import form_of, is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData, load_run_data
 from kdbench.workflows.study.user_code import load_plugins, planned_job, read_code
+from kdbench.workflows.sweeping.existing import EXPORT, PARTS, PartFolder, existing_export, write_export
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.relative import relative_latencies
-from kdbench.workflows.sweeping.standing import EXPORT, PARTS, PartFolder, standing_export, write_export
 
 Message = Mapping[str, Any]
 
@@ -86,7 +86,7 @@ def measure_message(
         "recipe": plan_.sub_recipe(part.names).resolved(),
         "part": into.path.name,
         "jobs": [*part.companions, *part.jobs],
-        "models": list(part.everyone),
+        "models": list(part.model_ids),
         "timed": list(part.timed),
         "reference": plan_.reference if plan_.reference in part.timed else None,
         "command": command,
@@ -167,7 +167,7 @@ def _exported(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, pr
     if is_onnx_teacher(job):
         return export_one(job, recipe, run_data, folder)
     key = job.key(recipe, run_data.content)
-    written = standing_export(job, key, folder)
+    written = existing_export(job, key, folder)
     if written is None:
         if fit.finished(folder.checkpoint(job.id), key) is None:
             raise InputError(f"{job.id} is not trained: its training was removed meanwhile", "resume the sweep")

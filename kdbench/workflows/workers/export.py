@@ -19,7 +19,7 @@ from kdbench.processes.parent import end_with_parent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.export import Written, write_file
+from kdbench.workflows.stages.export import WrittenModel, write_file
 from kdbench.workflows.study.ready_teachers import form_of
 from kdbench.workflows.study.run_data import RunData, load_run_data
 from kdbench.workflows.study.user_code import planned_job
@@ -39,7 +39,7 @@ def main(lines: Iterable[str]) -> None:
             continue
         assert run is not None, "the folder comes first"
         try:
-            written: Written | None = _written(message["job"], *run)
+            written: WrittenModel | None = _written(message["job"], *run)
         except Exception:  # noqa: BLE001 - the run exports it again, and meets the error
             written = None
         answer = {"job": message["job"], "written": None if written is None else asdict(written)}
@@ -53,7 +53,7 @@ def _load_exporter() -> None:
         export_onnx(nn.Linear(2, 2), (2,), folder / "linear.onnx")
 
 
-def _written(job_id: str, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Written:
+def _written(job_id: str, recipe: Recipe, run_data: RunData, folder: RunFolder) -> WrittenModel:
     job = planned_job(recipe, job_id, folder)
     return write_file(job, form_of(job, run_data), run_data, folder)
 

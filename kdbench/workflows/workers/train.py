@@ -58,7 +58,7 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
         _write({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})
         return error.exit_code
     except RuntimeError as error:
-        if (waited := waited_in_vain(error)) is None:
+        if (waited := timeout_message(error)) is None:
             raise
         _write({"error": {"type": "KdbenchError", "message": waited, "hint": "check whether one of them hangs"}})
         return KdbenchError.exit_code
@@ -66,7 +66,7 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
     return 0
 
 
-def waited_in_vain(error: RuntimeError) -> str | None:
+def timeout_message(error: RuntimeError) -> str | None:
     """Return what to say of an error by which torch ends a process that waited too long for the others, else None."""
     if not re.search(r"time[d ]*out", str(error), re.IGNORECASE):
         return None

@@ -6,7 +6,7 @@ import pytest
 from kdbench.measure.latency import diagnosis
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.diagnosis import latency_warnings, two_states, unevenness
-from kdbench.measure.latency.sessions import Sampled
+from kdbench.measure.latency.sessions import SessionSamples
 from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import Clustered
 from kdbench.worker import timing
@@ -38,7 +38,7 @@ def diagnosed(tiny, bench_model, monkeypatch):
 
     def warn(by_configuration, config=CONFIG, floor_ns=5_000.0, **values):
         bench_models = [bench_model(tiny("m"))]
-        result = Sampled(
+        result = SessionSamples(
             configurations=configurations(bench_models, config),
             samples={("m", number): data for number, data in by_configuration.items()},
             floor_ns=np.full(5, floor_ns),

@@ -9,7 +9,7 @@ import pytest
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.latency.diagnosis import imprecision
 from kdbench.measure.latency.ratios import headline_width
-from kdbench.measure.latency.sessions import Sampled
+from kdbench.measure.latency.sessions import SessionSamples
 from kdbench.measure.passes import latency
 from kdbench.measure.passes.latency import LatencyPass, latency_findings, protocol_facts
 from kdbench.recipe.tables.measure import Measure
@@ -32,7 +32,7 @@ def pair(tiny, bench_model):
 
 
 def sampled(bench_models, by_key, failed=None, floor=5_000.0, config=CONFIG, width=0.04):
-    return Sampled(
+    return SessionSamples(
         configurations(bench_models, config),
         by_key,
         {(id_, n): reason for id_, reason in (failed or {}).items() for n in range(2)},
@@ -157,7 +157,7 @@ def test_a_budget_that_ended_first_is_a_warning(pair):
 
 
 def test_sessions_that_never_ran_have_a_fixed_protocol(pair):
-    facts = protocol_facts(Sampled(configurations(pair, CONFIG)), CONFIG)
+    facts = protocol_facts(SessionSamples(configurations(pair, CONFIG)), CONFIG)
     assert not {"floor_ns", "warm_up_calls"} & facts.keys()
 
 

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
 
 from kdbench.report.figures import draw
-from kdbench.report.figures.drawing import COLOURS, canvas, legend_below, log_ticks, look, short, to_svg
+from kdbench.report.figures.drawing import COLOURS, canvas, legend_below, log_ticks, short, style_of, to_svg
 from kdbench.report.figures.labels import place
 from kdbench.report.figures.selection import MOST_CURVES, pareto_front
 from kdbench.report.figures.tradeoff import accuracy_latency
@@ -53,7 +53,7 @@ def test_empty_record_has_no_figures(make_record, make_card) -> None:
 
 
 def test_models_beyond_the_palette_differ() -> None:
-    assert len({look(index) for index in range(4 * len(COLOURS))}) == 4 * len(COLOURS)
+    assert len({style_of(index) for index in range(4 * len(COLOURS))}) == 4 * len(COLOURS)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdbench.report.figures.drawing import GREY, look
+from kdbench.report.figures.drawing import GREY, style_of
 from kdbench.report.figures.selection import pareto_front
 from kdbench.report.figures.tradeoff import accuracy_latency, accuracy_size
 from kdbench.report.tables.front import front
@@ -76,7 +76,7 @@ def test_what_is_marked_is_what_the_figures_line_leaves_out(sample):
     assert set(dominated) == {"student-alone", "student-hint"}
     assert drawing.svg.count(f"fill: {GREY}") > accuracy_size(sample).svg.count("fill: none")
     for index, placed in enumerate(planes(sample)["latency"].models):
-        colour = look(index)[0].lower()
+        colour = style_of(index)[0].lower()
         assert (f"stroke: {colour}" in drawing.svg) == (placed.group.label not in dominated)
 
 

@@ -11,7 +11,7 @@ from kdbench.report.axes import configurations
 from kdbench.report.figures.scaling import throughput
 from kdbench.report.render.tabular import layers_csv
 from kdbench.report.tables import build_tables
-from kdbench.report.tables.latency import LEADING, offline, time_by_operator, where_the_time_goes
+from kdbench.report.tables.latency import LEADING, offline, time_by_layer, time_by_operator
 from kdbench.results.records import Layer, RunRecord, measured
 
 PROFILED = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -83,7 +83,7 @@ def profiled(make_record):
 
 
 def test_the_slowest_layers_lead_and_the_rest_are_one_row(profiled):
-    table = where_the_time_goes(profiled)
+    table = time_by_layer(profiled)
     assert [row.cells[1].text for row in table.rows] == [*(f"layer{n}" for n in range(10, 2, -1)), "3 others"]
     rest = [cell.text for cell in table.rows[-1].cells[3:]]
     assert rest == ["60.0 ns", "6.00 %", "300", "27.27 %"]
@@ -93,7 +93,7 @@ def test_the_slowest_layers_lead_and_the_rest_are_one_row(profiled):
 
 def test_note_lists_all_profiled_axes(make_record):
     fixed = layer(2, model="student-kd", axes={**PROFILED, "batch": 7})
-    table = where_the_time_goes(make_record(layers=[layer(0), fixed]))
+    table = time_by_layer(make_record(layers=[layer(0), fixed]))
     assert "at batch 1, 1 thread, cpu provider, or batch 7, 1 thread, cpu provider, a separate pass" in table.notes[0]
     assert "convolutions, linear layers and matrix products" in table.notes[1]
 
@@ -110,7 +110,7 @@ def test_operators_are_summed_over_their_nodes(make_record):
 
 def test_untraced_layer_has_a_reason_and_no_share(make_record):
     untraced = layer(9, macs=None, reason="Conv could not be traced to a layer of the file")
-    table = where_the_time_goes(make_record(layers=[layer(0), untraced]))
+    table = time_by_layer(make_record(layers=[layer(0), untraced]))
     (first, second) = [row.cells for row in table.rows]
     assert (first[5].value, first[5].reason) == (None, "Conv could not be traced to a layer of the file")
     assert (second[5].value, second[6].value, second[6].reason) == (100, None, "the total is not known")

@@ -11,7 +11,7 @@ from rich.console import Console
 from kdbench.report.render.junit import junit
 from kdbench.report.render.terminal import one_table
 from kdbench.report.text.comparison import comparison_table, markdown, remarks, sentence, verdict_line
-from kdbench.results.comparisons import Compared, Comparison
+from kdbench.results.comparisons import ComparedMetric, Comparison
 from kdbench.results.records import Interval
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "comparison.md"
 def row(metric="latency_p50_ns", outcome="same", **changes):
     unit = {"top1": "share", "latency_p50_ns": "ns", "size_bytes": "bytes", "energy_j": "J"}[metric]
     values = {"base_model": "student-kd", "new_model": "student-kd", "metric": metric, "unit": unit, "threshold": 0.05}
-    return Compared(**{**values, "outcome": outcome, **changes})
+    return ComparedMetric(**{**values, "outcome": outcome, **changes})
 
 
 SLOWER = row(

@@ -9,14 +9,14 @@ from kdbench.measure.staging import stage
 from kdbench.worker.__main__ import Channel
 from kdbench.worker.jobs import OfflineJob
 from kdbench.worker.probes import offline
-from kdbench.worker.timing import Ready
+from kdbench.worker.timing import WarmUp
 
 GB = 1 << 30
 
 
 def called_once(calls, _cap_ns):
     calls.run(*calls.arguments[0])
-    return Ready(calls, 1, 1000.0)
+    return WarmUp(calls, 1, 1000.0)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import samples_needed
 from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS, Calls, Paced, Server, Turn, time_calls
-from kdbench.worker.timing import Ready, interleave, warm_up
+from kdbench.worker.timing import WarmUp, interleave, warm_up
 
 
 class Machine:
@@ -78,7 +78,7 @@ def test_a_slow_model_is_warmed_up_by_one_call(machine):
 
 def test_blocks_are_long_enough_and_every_round_holds_every_model(machine):
     fast, slow = machine.calls("fast", 10_000), machine.calls("slow", 60_000_000)
-    ready = [Ready(fast, 0, 10_000.0), Ready(slow, 0, 60_000_000.0)]
+    ready = [WarmUp(fast, 0, 10_000.0), WarmUp(slow, 0, 60_000_000.0)]
     times = interleave(ready, 10**9, np.random.default_rng(0), nothing, machine.clock)
     fast_timed, slow_timed = times
     rounds = slow_timed.block.max() + 1
@@ -90,7 +90,7 @@ def test_blocks_are_long_enough_and_every_round_holds_every_model(machine):
 
 
 def test_order_changes_from_round_to_round(machine):
-    ready = [Ready(machine.calls(name, BLOCK_NS), 0, BLOCK_NS) for name in "abc"]
+    ready = [WarmUp(machine.calls(name, BLOCK_NS), 0, BLOCK_NS) for name in "abc"]
     interleave(ready, 10**10, np.random.default_rng(0), nothing, machine.clock)
     names = "".join(name for name, _ in machine.log)[::2]  # every block has one call before it, off the clock
     rounds = {names[i : i + 3] for i in range(0, len(names) - 2, 3)}
@@ -99,7 +99,7 @@ def test_order_changes_from_round_to_round(machine):
 
 
 def test_the_least_is_done_however_short_the_budget(machine):
-    ready = [Ready(machine.calls("a", 10**10), 0, 1e10), Ready(machine.calls("b", 10), 0, 10.0)]
+    ready = [WarmUp(machine.calls("a", 10**10), 0, 1e10), WarmUp(machine.calls("b", 10), 0, 10.0)]
     a, _ = interleave(ready, 1, np.random.default_rng(0), nothing, machine.clock)
     assert len(a.ns) == LEAST_ROUNDS
 
@@ -109,7 +109,7 @@ def test_the_least_of_all_sessions_admits_a_median():
 
 
 def test_no_round_is_begun_that_would_end_late(machine):
-    ready = [Ready(machine.calls("a", 3 * 10**8), 0, 3e8)]
+    ready = [WarmUp(machine.calls("a", 3 * 10**8), 0, 3e8)]
     (timed,) = interleave(ready, 10**9, np.random.default_rng(0), nothing, machine.clock)
     assert len(timed.ns) == 3
 
@@ -118,7 +118,7 @@ def test_every_call_knows_how_often_its_block_lost_the_core(machine, monkeypatch
     """The counter grows during the second block only, and between blocks, which is off the clock."""
     readings = iter([0, 0, 5, 7, 7, 7])
     monkeypatch.setattr("kdbench.worker.timing.preemptions", lambda run: next(readings))
-    ready = [Ready(machine.calls("a", BLOCK_NS // 2), 0, BLOCK_NS / 2)]
+    ready = [WarmUp(machine.calls("a", BLOCK_NS // 2), 0, BLOCK_NS / 2)]
     (timed,) = interleave(ready, 3 * BLOCK_NS, np.random.default_rng(0), nothing, machine.clock)
     assert timed.preempted.tolist() == [0, 0, 2, 2, 0, 0]
 

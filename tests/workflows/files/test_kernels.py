@@ -8,7 +8,7 @@ from kdbench.measure.bench_model import Refusal
 from kdbench.recipe import Measure
 from kdbench.results.cards import Bits
 from kdbench.workflows.files import kernels as kernels_module
-from kdbench.workflows.files.kernels import kernel_findings, partly
+from kdbench.workflows.files.kernels import kernel_diagnostic, kernel_findings
 
 INTEGER, FLOAT = ("a", "QLinearConv", 30), ("b", "FusedConv", 10)
 BITS = Bits(weights=3, activations=8, first_last=8)
@@ -19,14 +19,14 @@ BITS = Bits(weights=3, activations=8, first_last=8)
     [(Kernels((INTEGER, FLOAT), 0), "1 of 2 layers, 75 % of its multiply"), (Kernels((FLOAT,), 7), "7 casts")],
 )
 def test_what_does_not_run_as_it_is_stored_is_told(kernels, part):
-    warning = partly("m", kernels)
+    warning = kernel_diagnostic("m", kernels)
     assert (warning.code, warning.model) == ("kernels", "m")
     assert part in warning.message
 
 
 @pytest.mark.parametrize("layers", [(INTEGER,), (FLOAT,), ()])
 def test_files_that_run_as_they_are_stored_have_no_warning(layers):
-    assert partly("m", Kernels(layers, 0)) is None
+    assert kernel_diagnostic("m", Kernels(layers, 0)) is None
 
 
 def model(id_, *, variant=None, bits=None, quantized=(), refusal=None):

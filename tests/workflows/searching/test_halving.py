@@ -8,7 +8,7 @@ import pytest
 
 from kdbench.recipe.sweeps.search import Search
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.searching.halving import Halving, PrunedError, first_rung, goes_on, pruning_of, rungs
+from kdbench.workflows.searching.halving import Halving, PrunedError, first_rung, missed_threshold, pruning_of, rungs
 from kdbench.workflows.searching.trials import Trial, Trials
 
 
@@ -25,10 +25,10 @@ def test_it_decides_as_optuna_does():
             trial = study.ask()
             trial.report(score, 1)
             if len(scores) + 1 >= reduction:  # of fewer, Optuna lets the best go on, and here all do
-                assert trial.should_prune() == (goes_on(score, scores, reduction, highest=highest) is not None)
+                assert trial.should_prune() == (missed_threshold(score, scores, reduction, highest=highest) is not None)
             else:
                 trial.should_prune()
-                assert goes_on(score, scores, reduction, highest=highest) is None
+                assert missed_threshold(score, scores, reduction, highest=highest) is None
             scores.append(score)
 
 

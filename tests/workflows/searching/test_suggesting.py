@@ -4,7 +4,7 @@ import pytest
 
 from kdbench.recipe.sweeps.goal import goal_of
 from kdbench.recipe.sweeps.search import Range
-from kdbench.workflows.searching.suggesting import Tried, suggested
+from kdbench.workflows.searching.suggesting import PastTrial, suggest_values
 
 pytest.importorskip("optuna")
 
@@ -14,13 +14,13 @@ GOAL = goal_of("max top1 where size_bytes <= 20 kB")
 
 def tried(values):
     width = values["widths"][0]
-    return Tried(values, score=width / 100 - abs(values["x"] - 7) / 20, excess=[(1000 * width - 20_000) / 20_000])
+    return PastTrial(values, score=width / 100 - abs(values["x"] - 7) / 20, excess=[(1000 * width - 20_000) / 20_000])
 
 
 def searched(trials, axes=AXES):
     found = []
     for number in range(trials):
-        found.append(tried(suggested(axes, GOAL, found, number, 0)))
+        found.append(tried(suggest_values(axes, GOAL, found, number, 0)))
     return found
 
 
@@ -38,22 +38,22 @@ def test_the_same_trials_give_the_same_values():
     found = searched(12)
     running = [
         *found,
-        Tried({"x": 1.0, "lr": 0.01, "widths": [8]}),
-        Tried({"x": 2.0, "lr": 0.01, "widths": [8]}, failed=True),
+        PastTrial({"x": 1.0, "lr": 0.01, "widths": [8]}),
+        PastTrial({"x": 2.0, "lr": 0.01, "widths": [8]}, failed=True),
     ]
-    pruned = [*running, Tried({"x": 3.0, "lr": 0.01, "widths": [8]}, score=0.1, epochs=2)]
-    assert suggested(AXES, GOAL, pruned, 15, 0) == suggested(AXES, GOAL, list(pruned), 15, 0)
-    assert suggested(AXES, GOAL, pruned, 15, 0) != suggested(AXES, GOAL, pruned, 15, 1)
+    pruned = [*running, PastTrial({"x": 3.0, "lr": 0.01, "widths": [8]}, score=0.1, epochs=2)]
+    assert suggest_values(AXES, GOAL, pruned, 15, 0) == suggest_values(AXES, GOAL, list(pruned), 15, 0)
+    assert suggest_values(AXES, GOAL, pruned, 15, 0) != suggest_values(AXES, GOAL, pruned, 15, 1)
 
 
 def test_every_point_of_a_small_space_comes_once():
     axes = {"a": (1, 2), "b": Range(low=1, high=2)}
     found = []
-    while (values := suggested(axes, goal_of("max top1"), found, len(found), 0)) is not None:
-        found.append(Tried(values, score=0.5))
+    while (values := suggest_values(axes, goal_of("max top1"), found, len(found), 0)) is not None:
+        found.append(PastTrial(values, score=0.5))
     assert sorted((trial.values["a"], trial.values["b"]) for trial in found) == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
 def test_values_of_an_earlier_wider_range_are_left_out():
-    found = [Tried({"x": 50.0, "lr": 0.01, "widths": [64]}, score=1.0, excess=[0])]
-    assert 0 <= suggested(AXES, GOAL, found, 1, 0)["x"] <= 10
+    found = [PastTrial({"x": 50.0, "lr": 0.01, "widths": [64]}, score=1.0, excess=[0])]
+    assert 0 <= suggest_values(AXES, GOAL, found, 1, 0)["x"] <= 10

@@ -78,14 +78,14 @@ print(json.dumps({"job": second, "written": {"parameters": 2}}))
 print(json.dumps({"job": first, "written": {"parameters": 1}}), flush=True)
 """)
     for job in ("a", "b"):
-        ahead.ask(job, RunFolder(tmp_path))
+        ahead.request(job, RunFolder(tmp_path))
     assert [ahead.written(job) for job in ("a", "b")] == [{"parameters": 1}, {"parameters": 2}]
     ahead.end()
 
 
 def test_what_fails_or_was_not_asked_for_is_left_to_the_run(answering, tmp_path):
     ahead = answering("next(lines); print(json.dumps({'job': next(lines)['job'], 'written': None}), flush=True)")
-    ahead.ask("a", RunFolder(tmp_path))
+    ahead.request("a", RunFolder(tmp_path))
     assert ahead.written("a") is None
     assert ahead.written("b") is None
     ahead.end()
@@ -93,15 +93,15 @@ def test_what_fails_or_was_not_asked_for_is_left_to_the_run(answering, tmp_path)
 
 def test_a_process_that_ended_leaves_everything_to_the_run(answering, tmp_path):
     ahead = answering("sys.exit(1)")
-    ahead.ask("a", RunFolder(tmp_path))
+    ahead.request("a", RunFolder(tmp_path))
     assert ahead.written("a") is None
-    ahead.ask("b", RunFolder(tmp_path))
+    ahead.request("b", RunFolder(tmp_path))
     assert ahead.written("b") is None
 
 
 def test_the_end_of_the_context_ends_it_in_the_middle_of_an_export(answering, monkeypatch, tmp_path):
     ahead = answering("time.sleep(60)")
-    ahead.ask("a", RunFolder(tmp_path))
+    ahead.request("a", RunFolder(tmp_path))
     began = time.monotonic()
     ahead.end()
     assert time.monotonic() - began < 30
@@ -109,7 +109,7 @@ def test_the_end_of_the_context_ends_it_in_the_middle_of_an_export(answering, mo
 
 def test_without_a_process_nothing_is_exported_ahead(tmp_path):
     with export_ahead(recipe_of(content(threads=None))) as ahead:
-        ahead.ask("a", RunFolder(tmp_path))
+        ahead.request("a", RunFolder(tmp_path))
         assert ahead.written("a") is None
 
 

@@ -100,12 +100,12 @@ os.kill(os.getpid(), 11)
 
 
 def test_waiting_in_vain_for_the_others_is_no_fault_of_kdbench():
-    said = train_worker.waited_in_vain(
+    said = train_worker.timeout_message(
         RuntimeError("[gloo] Timed out waiting 1800000ms for recv operation to complete")
     )
     assert said is not None
     assert "30 min" in said
-    assert train_worker.waited_in_vain(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+    assert train_worker.timeout_message(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
 
 
 def test_a_fault_comes_with_its_last_words(spread):

@@ -108,7 +108,7 @@ def test_what_was_found_is_written_once_and_used_again(tmp_path, searched):
     assert file.read_bytes() == written
     for one, other in zip(small.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
-    known = pruned.Removed.read(file)
+    known = pruned.RemovedChannels.read(file)
     assert (known.latency.goal, known.latency.share, known.latency.threads, known.latency.tried) == (0.5, 0.45, 2, 6)
     prune_once(tmp_path, Prune(latency=0.4, round_to=2))
     assert searched == ["s", "s"]
@@ -120,7 +120,7 @@ def test_other_seeds_are_as_large_as_the_first(tmp_path, searched):
     other, second = prune_once(tmp_path, options, file, seed=1)
     assert searched == ["s"]
     assert [p.shape for p in other.parameters()] == [p.shape for p in small.parameters()]
-    assert pruned.Removed.read(second).latency is None
+    assert pruned.RemovedChannels.read(second).latency is None
 
 
 @pytest.mark.parametrize(

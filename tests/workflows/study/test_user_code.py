@@ -8,7 +8,7 @@ import pytest
 from kdbench.errors import InputError
 from kdbench.plugins import Recording, Source, search
 from kdbench.recipe.loading import recipe_from
-from kdbench.registry import Registry, Use
+from kdbench.registry import Lookup, Registry
 from kdbench.results.run_folder import RunFolder
 from kdbench.storage import sha256
 from kdbench.workflows.study.plan import plan
@@ -90,7 +90,7 @@ def test_a_process_refuses_any_file_that_changed_since_the_run_started(tmp_path,
 )
 def test_what_other_processes_cannot_import_is_refused(name, module, refused):
     recipe = recipe_from({**CONTENT, "training": {"devices": 2, "device": "cpu"}})
-    use = Use("model", name, object, module)
+    use = Lookup("model", name, object, module)
     recordings = {"t": Recording((use,)), **{name: Recording() for name in ("u", "kd", "alone")}}
     arguments = (recipe, plan(recipe), recordings, Recording())
     if not refused:

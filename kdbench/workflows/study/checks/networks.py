@@ -22,7 +22,7 @@ from kdbench.results.metrics import parity_tolerance
 from kdbench.workflows.study.checks import saved_states as state_checks
 
 SAMPLES = 3  # a batch size that no forward fixes
-_OWN = ("kdbench.", "torch.nn.")
+_KNOWN_MODULES = ("kdbench.", "torch.nn.")
 _FREE_BATCH = "replace fixed batch sizes in its forward, such as view(64, -1), by x.flatten(1)"
 _SINGLE = "compute in float32: call float() on the network, and remove double()"
 _NO_NEIGHBOURS = "in evaluation mode no sample may depend on its batch: let batch norm track its statistics"
@@ -54,13 +54,13 @@ def require_usable(
     """
     subject = f"the network of {name!r} ({type(network).__name__})"
     state_checks.require_tensors(network, subject)
-    built_again = None if again is None or is_own(network) else again()
+    built_again = None if again is None or is_standard(network) else again()
     if built_again is not None:
         state_checks.require_seeded(network, built_again, subject)
     with evaluation_mode(network):
         logits = _logits(network, inputs, outputs, subject)
         _require_plain_numbers(logits, subject)
-        if is_own(network):
+        if is_standard(network):
             return
         if task == "classification":
             _require_no_probabilities(logits, subject)
@@ -73,10 +73,10 @@ def require_usable(
         _require_export(network, inputs, subject, task)
 
 
-def is_own(network: nn.Module) -> bool:
+def is_standard(network: nn.Module) -> bool:
     """Return whether a network is kdbench's own, with layers of torch alone."""
     kinds = {type(module).__module__ + "." for module in network.modules()}
-    return type(network).__module__.startswith("kdbench.") and all(kind.startswith(_OWN) for kind in kinds)
+    return type(network).__module__.startswith("kdbench.") and all(kind.startswith(_KNOWN_MODULES) for kind in kinds)
 
 
 def _logits(network: nn.Module, inputs: Tensor, outputs: int, subject: str) -> Tensor:

@@ -25,7 +25,7 @@ class _Pace:
     """How estimates compare with what tasks take."""
 
     estimated_s: float = 0.0
-    taken_s: float = 0.0
+    measured_s: float = 0.0
     ended: int = 0
 
     def expected_s(self, task: Task) -> float:
@@ -33,8 +33,8 @@ class _Pace:
         if not self.ended:
             return task.cost_s
         if not self.estimated_s:
-            return self.taken_s / self.ended
-        return task.cost_s * self.taken_s / self.estimated_s
+            return self.measured_s / self.ended
+        return task.cost_s * self.measured_s / self.estimated_s
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Driver:
             assert self.schedule.running, "what is queued can start once nothing runs"
             self._show()
             for event in self.engine.wait(_WAIT_S):
-                self._hear(event)
+                self._handle(event)
         self._show()
 
     def _start(self) -> None:
@@ -86,7 +86,7 @@ class Driver:
                     self._started_s[task.id] = self.clock_s()
                     self.engine.start(task, message)
 
-    def _hear(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         task = self.schedule.tasks[event.task]
         if task.id not in self.schedule.running:
             return  # of a try that was given up
@@ -99,12 +99,12 @@ class Driver:
         if event.fault is not None and event.fault.lost and self._tries[task.id] < TRIES - 1:
             self._tries[task.id] += 1
             self.progress.note(f"{task.id}: {event.fault.message}; it starts again")
-            self.schedule.again(task)
+            self.schedule.requeue(task)
             return
         if event.fault is None:
             pace = self._paces[task.kind]
             pace.estimated_s += task.cost_s
-            pace.taken_s += self.clock_s() - self._started_s[task.id]
+            pace.measured_s += self.clock_s() - self._started_s[task.id]
             pace.ended += 1
         self._end(task, event.fault)
 

@@ -79,7 +79,7 @@ class Processes(Engine):
         with suppress(queue.Empty):
             worker, line = self._lines.get(timeout=timeout_s)
             while True:
-                if (event := self._heard(worker, line)) is not None:
+                if (event := self._event(worker, line)) is not None:
                     events.append(event)
                 worker, line = self._lines.get_nowait()
         return events
@@ -90,7 +90,7 @@ class Processes(Engine):
             worker.end()
         self._running, self._idle = {}, []
 
-    def _heard(self, worker: "_Worker", line: bytes | None) -> Event | None:
+    def _event(self, worker: "_Worker", line: bytes | None) -> Event | None:
         if line is None:
             return self._ended(worker)
         try:

@@ -91,7 +91,7 @@ class Schedule:
         self.running.add(id_)
         self._count(task, "queued", "running")
 
-    def again(self, task: Task) -> None:
+    def requeue(self, task: Task) -> None:
         """Queue a running task for another try."""
         self.running.discard(task.id)
         self._count(task, "running", "queued")

@@ -63,6 +63,6 @@ def test_tasks_that_come_later_know_what_has_ended():
 def test_a_task_may_start_again():
     work = schedule(("a", "train", []), ("b", "train", []))
     work.start(work.tasks["a"])
-    work.again(work.tasks["a"])
+    work.requeue(work.tasks["a"])
     assert work.next("train").id == "a"
     assert work.counts["train"]["queued"] == 2

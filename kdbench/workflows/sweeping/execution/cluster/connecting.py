@@ -34,7 +34,7 @@ def connected(on: str, label: str | None) -> Iterator[EngineOf]:
     where = _place(on)
     require("cluster", f"--on {on}")
     if where is not None:
-        _knock(on, *where)
+        _try_connection(on, *where)
     import ray
     from ray.util import scheduling_strategies  # noqa: F401 - not loaded with ray
 
@@ -57,14 +57,14 @@ def _place(on: str) -> tuple[str, int] | None:
     """Return host and port of an address, None for `auto`; raises InputError for what is no address."""
     if on == AUTO:
         return None
-    found = _ADDRESS.fullmatch(on)
-    if found is None or not 0 < int(found["port"]) < 1 << 16:
+    match = _ADDRESS.fullmatch(on)
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
         known = "local (processes of this machine), auto, HOST:PORT or ray://HOST:PORT (a Ray cluster), slurm"
         raise InputError(f"there is no engine {on!r}", f"known: {known}")
-    return found["host"].strip("[]"), int(found["port"])
+    return match["host"].strip("[]"), int(match["port"])
 
 
-def _knock(on: str, host: str, port: int) -> None:
+def _try_connection(on: str, host: str, port: int) -> None:
     """Raise InputError if nothing listens there, because Ray would take half a minute to notice."""
     try:
         socket.create_connection((host, port), timeout=_CONNECT_S).close()

@@ -26,7 +26,7 @@ _ID = "ray.io/node-id"
 
 
 @dataclass(frozen=True)
-class _Sent:
+class _RunningTask:
     """A task on its way; one that measures has its `node` to itself."""
 
     task: Task
@@ -44,13 +44,13 @@ class Cluster(Engine):
         self._ray, self._label, self._perform = ray, label, perform or PERFORM
         self._nodes: list[Node] = []
         self._looked_s = self._mailed_s = -_LOOK_S
-        self._sent: dict[Any, _Sent] = {}
+        self._sent: dict[Any, _RunningTask] = {}
         self._held: list[tuple[Task, Message]] = []
         self._gone_s: dict[tuple[str, int, int], float] = {}  # since when no node has room for such a task
-        self._where: dict[str, str] = {}  # the node that a task runs on
+        self._node_of: dict[str, str] = {}  # the node that a task runs on
         self._dead: set[str] = set()  # nodes, which may be listed for a while
         self._refused = False
-        self._arriving: list[tuple[_Sent, Mapping[str, int], float]] = []
+        self._arriving: list[tuple[_RunningTask, Mapping[str, int], float]] = []
         self._losses: Counter[str] = Counter()
         self._events: list[Event] = []
         self._expected: remote.Expected | None = None
@@ -74,8 +74,8 @@ class Cluster(Engine):
         self._mailbox = mailbox.options(scheduling_strategy=self._at(place, soft=True)).remote()
         ask = self._ray.remote(num_cpus=0, max_retries=3)(remote.probe)
         used = [node for node in self._alive() if node.cpus or node.measures(self._label)]
-        asked = {ask.options(scheduling_strategy=self._at(node.id)).remote(self._expected): node for node in used}
-        ready, silent = self._ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
+        probed = {ask.options(scheduling_strategy=self._at(node.id)).remote(self._expected): node for node in used}
+        ready, silent = self._ray.wait(list(probed), num_returns=len(probed), timeout=_ANSWER_S)
         for reference in ready:
             try:
                 fault = self._ray.get(reference)
@@ -84,7 +84,7 @@ class Cluster(Engine):
             if fault is not None:
                 raise InputError(fault["message"], fault["hint"])
         if silent:
-            message = f"node {asked[silent[0]].host} did not answer within {_ANSWER_S:.0f} s"
+            message = f"node {probed[silent[0]].host} did not answer within {_ANSWER_S:.0f} s"
             raise InputError(message, "look at it with `ray status` and `ray list nodes`, or stop it")
 
     def accepts(self, task: Task) -> bool:
@@ -94,10 +94,10 @@ class Cluster(Engine):
         if task.kind == "measure":
             node = self._measuring_node()
             return node is not None and not (node.cpus and self._refused)  # trainings that wait have use for its cores
-        own = self._own()
-        nodes = [node for node in self._alive() if node.id not in own]
+        reserved = self._reserved()
+        nodes = [node for node in self._alive() if node.id not in reserved]
         shared = [sent.task for sent in self._sent.values() if sent.node is None]
-        shared = [other for other in shared if self._where.get(other.id) not in own]
+        shared = [other for other in shared if self._node_of.get(other.id) not in reserved]
         shared += [other for other, _ in self._held if other.kind != "measure"]
         cpus = sum(node.cpus for node in nodes) - sum(other.cpus for other in shared)
         gpus = sum(node.gpus for node in nodes) - sum(other.gpus for other in shared)
@@ -147,11 +147,11 @@ class Cluster(Engine):
 
     def _measuring_node(self) -> Node | None:
         """Return a node that measures and does not yet, one without other tasks first."""
-        own = self._own()
-        free = [node for node in self._alive() if node.measures(self._label) and node.id not in own]
+        reserved = self._reserved()
+        free = [node for node in self._alive() if node.measures(self._label) and node.id not in reserved]
         return min(free, key=lambda node: node.cpus, default=None)
 
-    def _own(self) -> set[str]:
+    def _reserved(self) -> set[str]:
         """Return the nodes that measurements have for themselves."""
         return {sent.node.id for sent in self._sent.values() if sent.node is not None}
 
@@ -179,14 +179,14 @@ class Cluster(Engine):
         if node is not None:
             options = {"num_cpus": node.cpus, "num_gpus": node.gpus, "resources": {MEASURE: node.measuring}}
             options["scheduling_strategy"] = self._at(node.id)
-        elif own := self._own():
-            options["label_selector"] = {_ID: f"!in({','.join(sorted(own))})"}  # or it would never be free
+        elif reserved := self._reserved():
+            options["label_selector"] = {_ID: f"!in({','.join(sorted(reserved))})"}  # or it would never be free
         if options["num_gpus"]:  # a process that has looked for GPUs sees none that it gets later
             options["runtime_env"] = {"env_vars": {"KDBENCH_GPUS": "1"}}
         hides = task.kind != "measure" and not task.gpus
         call = self._do.options(name=task.id, **options)
         reference = call.remote(self._perform, task.id, message, self._expected, self._mailbox, hides_gpus=hides)
-        self._sent[reference] = _Sent(task, message, node)
+        self._sent[reference] = _RunningTask(task, message, node)
 
     def _collect(self, timeout_s: float) -> None:
         """Note which tasks ended, after waiting for one."""
@@ -198,7 +198,7 @@ class Cluster(Engine):
             ready += self._ray.wait(waiting, num_returns=len(waiting), timeout=0)[0]
         for reference in ready:
             sent = self._sent.pop(reference)
-            self._where.pop(sent.task.id, None)
+            self._node_of.pop(sent.task.id, None)
             try:
                 answer = self._ray.get(reference)
             except Exception as error:  # noqa: BLE001 - whatever Ray says of a task
@@ -209,7 +209,7 @@ class Cluster(Engine):
             else:
                 self._arriving.append((sent, answer["left"], time.monotonic()))
 
-    def _lost(self, sent: _Sent, error: Exception) -> None:
+    def _lost(self, sent: _RunningTask, error: Exception) -> None:
         known = outcome(error)
         self._looked_s = -_LOOK_S  # query the living nodes again
         if not known.node_is_gone:
@@ -248,17 +248,17 @@ class Cluster(Engine):
             return
         self._mailed_s = time.monotonic()
         with suppress(Exception):  # if its node died, the mailbox moves: only the messages in it are lost
-            letters = self._ray.get(self._mailbox.take.remote(), timeout=_MAIL_S)
-            self._events += self._heard(letters, ends | {sent.task.id for sent in self._sent.values()})
+            messages = self._ray.get(self._mailbox.take.remote(), timeout=_MAIL_S)
+            self._events += self._events_of(messages, ends | {sent.task.id for sent in self._sent.values()})
 
-    def _heard(self, letters: Sequence[tuple[str, Mapping[str, Any]]], known: Collection[str]) -> Iterator[Event]:
+    def _events_of(self, messages: Sequence[tuple[str, Mapping[str, Any]]], known: Collection[str]) -> Iterator[Event]:
         """Yield the messages of the tasks `known`; the other tasks are finished."""
-        for task, letter in letters:
-            match letter:
+        for task, message in messages:
+            match message:
                 case _ if task not in known:
                     continue
                 case {"node": node}:
-                    self._where[task] = node
+                    self._node_of[task] = node
                 case {"step": [done, total, detail]}:
                     yield Event(task, done=done, total=total, detail=detail)
                 case {"note": text}:

@@ -53,42 +53,42 @@ class Mailbox:
     """Keeps messages of tasks until the driver fetches them; it is an actor, so that both reach it from any node."""
 
     def __init__(self) -> None:
-        self._letters: list[tuple[str, dict[str, Any]]] = []
+        self._messages: list[tuple[str, dict[str, Any]]] = []
 
-    def tell(self, task: str, letter: dict[str, Any]) -> None:
-        """Keep what a task tells."""
-        self._letters.append((task, letter))
+    def put(self, task: str, message: dict[str, Any]) -> None:
+        """Keep a message of a task."""
+        self._messages.append((task, message))
 
     def take(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the messages of tasks since the last call."""
-        letters, self._letters = self._letters, []
-        return letters
+        messages, self._messages = self._messages, []
+        return messages
 
 
 class MailboxProgress(Silent):
-    """Progress that is told to a mailbox, every two seconds."""
+    """Progress that is sent to a mailbox, every two seconds."""
 
     def __init__(self, task: str, mailbox: Any, host: str) -> None:
         self._task, self._mailbox, self._host = task, mailbox, host
         self._sent_s = 0.0
-        self._tell({"step": [0, 0, f"on {host}"]})
+        self._put({"step": [0, 0, f"on {host}"]})
 
     def step(self, done: float, total: float, detail: str = "") -> None:
-        """Tell how far the task is."""
+        """Send how far the task is."""
         if time.monotonic() - self._sent_s >= _EVERY_S:
             self._sent_s = time.monotonic()
-            self._tell({"step": [done, total, f"{detail}, on {self._host}" if detail else f"on {self._host}"]})
+            self._put({"step": [done, total, f"{detail}, on {self._host}" if detail else f"on {self._host}"]})
 
     def waiting(self, detail: str) -> None:
-        """Tell what the task waits for."""
+        """Send what the task waits for."""
         self.step(0, 0, detail)
 
     def note(self, text: str) -> None:
-        """Tell the note."""
-        self._tell({"note": f"{text} (on {self._host})"})
+        """Send the note."""
+        self._put({"note": f"{text} (on {self._host})"})
 
-    def _tell(self, letter: dict[str, Any]) -> None:
-        self._mailbox.tell.remote(self._task, letter)
+    def _put(self, message: dict[str, Any]) -> None:
+        self._mailbox.put.remote(self._task, message)
 
 
 def do(
@@ -101,12 +101,12 @@ def do(
     import ray
 
     host = _host()
-    mailbox.tell.remote(task, {"node": ray.get_runtime_context().get_node_id()})
+    mailbox.put.remote(task, {"node": ray.get_runtime_context().get_node_id()})
     if hides_gpus:
         hide_gpus()
     progress = MailboxProgress(task, mailbox, host)
     if message.get("task") == "measure":
-        take_usual_priority(progress)
+        reset_priority(progress)
     fault = fault_of(lambda: _do(perform, message, expected, host, progress))
     return {**answer_of(fault, message), "host": host}
 
@@ -116,7 +116,7 @@ def _do(perform: str, message: Message, expected: Expected, host: str, progress:
     call(perform, message, progress)
 
 
-def take_usual_priority(progress: Progress) -> None:
+def reset_priority(progress: Progress) -> None:
     """Give this process, and those that it starts, the priority of others: Ray lowers that of its processes.
 
     If that is not permitted, report what to do.

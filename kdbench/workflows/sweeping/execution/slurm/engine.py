@@ -15,7 +15,7 @@ import submitit
 from kdbench import storage
 from kdbench.errors import InputError, KdbenchError, first_line
 from kdbench.installation import __version__
-from kdbench.processes import children, endings
+from kdbench.processes import children, cleanup
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
 from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_seen, unseen
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
@@ -37,7 +37,7 @@ _LONGEST_NAME = 80
 
 
 @dataclass
-class _Sent:
+class _RunningTask:
     """A task whose job is in Slurm's queue: when it was first seen to have ended, and what it has told."""
 
     task: Task
@@ -60,7 +60,7 @@ class Slurm(Engine):
         logging.getLogger("submitit").setLevel(logging.CRITICAL)  # it prints to standard output
         self.slots = options.jobs
         self._options, self._perform, self._cluster = options, perform or PERFORM, cluster
-        self._sent: dict[str, _Sent] = {}
+        self._sent: dict[str, _RunningTask] = {}
         self._held: list[tuple[Task, Message]] = []
         self._losses: Counter[str] = Counter()
         self._events: list[Event] = []
@@ -82,7 +82,7 @@ class Slurm(Engine):
     @contextmanager
     def open(self, folder: Path) -> Iterator["Engine"]:
         """Cancel the jobs when the block ends, also if this process ends at once."""
-        with endings.undone(self.close), super().open(folder):
+        with cleanup.undo_at_end(self.close), super().open(folder):
             yield self
 
     def accepts(self, task: Task) -> bool:  # noqa: ARG002 - Slurm knows what fits
@@ -146,7 +146,7 @@ class Slurm(Engine):
     def _end_all(self, held: Sequence[tuple[Task, Message]], fault: Fault) -> None:
         self._events += [Event(task.id, ended=True, fault=fault) for task, _ in held]
 
-    def _adopted(self, task: Task, message: Message) -> _Sent | None:
+    def _adopted(self, task: Task, message: Message) -> _RunningTask | None:
         """Return the job that an earlier driver submitted for the same; cancel one that is for something else."""
         assert self._notes is not None, "prepared"
         note = self._notes.claim(task.id)
@@ -155,11 +155,11 @@ class Slurm(Engine):
         job = self._job(note)
         if note.message == storage.content_hash(message):
             self._events.append(Event(task.id, note=f"job {note.job} does it already"))
-            return _Sent(task, message, job, note.folder)
+            return _RunningTask(task, message, job, note.folder)
         self._drop(task, job)
         return None
 
-    def _submitted(self, task: Task, message: Message) -> _Sent:
+    def _submitted(self, task: Task, message: Message) -> _RunningTask:
         assert self._notes is not None, "prepared"
         folder = self._notes.new(task.id)
         executor = submitit.AutoExecutor(folder, cluster=self._cluster)
@@ -169,7 +169,7 @@ class Slurm(Engine):
         with outside_jobs(), children.safe_path():
             job: submitit.Job[None] = executor.submit(work)
         self._notes.write(Note(task.id, job.job_id, storage.content_hash(message), folder))
-        return _Sent(task, message, job, folder)
+        return _RunningTask(task, message, job, folder)
 
     def _job(self, note: Note) -> submitit.Job[None]:
         return submitit.SlurmJob(note.folder, note.job)
@@ -188,7 +188,7 @@ class Slurm(Engine):
             elif self._is_late(sent):
                 self._end(sent, unseen())
 
-    def _hear(self, sent: _Sent, said: Any) -> None:
+    def _hear(self, sent: _RunningTask, said: Any) -> None:
         if said is None:
             return
         for text in said["notes"][sent.notes :]:
@@ -198,7 +198,7 @@ class Slurm(Engine):
             done, total, detail = sent.step = said["step"]
             self._events.append(Event(sent.task.id, done=done, total=total, detail=detail))
 
-    def _look_at_state(self, sent: _Sent) -> None:
+    def _look_at_state(self, sent: _RunningTask) -> None:
         state = (str(sent.job.state).split() or ["UNKNOWN"])[0].rstrip("+").upper()
         if not has_ended(state):
             sent.ended_s = None
@@ -218,13 +218,13 @@ class Slurm(Engine):
                 return
         self._end(sent, fault_of_state(sent.job.job_id, state, sent.job.paths.stderr))
 
-    def _is_late(self, sent: _Sent) -> bool:
+    def _is_late(self, sent: _RunningTask) -> bool:
         """Return whether a job ended so long ago that what it wrote would be seen."""
         if sent.ended_s is None:
             sent.ended_s = time.monotonic()
         return time.monotonic() - sent.ended_s >= VISIBLE_S
 
-    def _end(self, sent: _Sent, fault: Fault | None) -> None:
+    def _end(self, sent: _RunningTask, fault: Fault | None) -> None:
         self._events.append(Event(sent.task.id, ended=True, fault=fault))
         self._drop(sent.task, sent.job if fault is not None and fault.lost else None)
 

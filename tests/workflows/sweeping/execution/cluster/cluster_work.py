@@ -87,4 +87,4 @@ def write_file(job, form, run_data, folder):
             tensor.CopyFrom(numpy_helper.from_array(weights.pop(tensor.name), tensor.name))
     assert not weights, f"not in the exported graph: {[*weights]}"
     onnx.save(model, folder.model(job.id))
-    return export.Written(export.Parity(max_abs=0.0, tolerance=1.0, samples=1), 10)
+    return export.WrittenModel(export.Parity(max_abs=0.0, tolerance=1.0, samples=1), 10)

@@ -56,8 +56,8 @@ class FakeRay:
 
     def get(self, reference, timeout=None):
         if reference == "mail":
-            letters, self.mail = self.mail, []
-            return letters
+            messages, self.mail = self.mail, []
+            return messages
         answer = self.probed if reference.startswith("probe") else self.answers.pop(reference)
         if isinstance(answer, Exception):
             raise answer

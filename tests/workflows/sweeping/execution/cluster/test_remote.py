@@ -31,9 +31,9 @@ def test_a_node_with_another_kdbench_may_not(tmp_path):
         expected.check("a")
 
 
-def test_a_mailbox_gives_each_letter_once():
+def test_a_mailbox_gives_each_message_once():
     box = Mailbox()
-    box.tell("a", {"note": "x"})
+    box.put("a", {"note": "x"})
     assert box.take() == [("a", {"note": "x"})]
     assert box.take() == []
 
@@ -59,7 +59,7 @@ def test_a_measurement_has_the_priority_of_others(monkeypatch, niceness, permitt
 
     monkeypatch.setattr(remote.os, "nice", lambda _: niceness)
     monkeypatch.setattr(remote.os, "setpriority", set_priority)
-    remote.take_usual_priority(progress)
+    remote.reset_priority(progress)
     assert (given, len(progress.notes)) == (set_to, noted)
     assert all("RAY_worker_niceness=0" in note for note in progress.notes)
 

@@ -19,12 +19,12 @@ from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Interval, RunRecord
 from kdbench.results.verdicts import Outcome
 
-Named = Mapping[str | None, Sequence[str]]
+IdsByName = Mapping[str | None, Sequence[str]]
 """The ids of a trial's models, a seed each, by the names that a goal calls them; None for the one that is searched."""
 
 
 @dataclass(frozen=True)
-class Judged:
+class TrialResult:
     """A trial's numbers: `score` is the goal's, `limits` are in the goal's order."""
 
     score: Reading
@@ -44,11 +44,11 @@ class Judged:
         return [1.0 if reading.value is None else limit.excess(reading.value) for limit, reading in pairs]
 
 
-def judged(goal: Goal, record: RunRecord, named: Named, validated: int) -> Judged:
+def trial_result(goal: Goal, record: RunRecord, named: IdsByName, validated: int) -> TrialResult:
     """Return what a record says of a trial; `validated` is the number of validation samples."""
     limits = tuple(reading_of(limit.number, record, named, validated) for limit in goal.limits)
     checks = tuple(_checked(limit, reading) for limit, reading in zip(goal.limits, limits, strict=True))
-    return Judged(reading_of(goal.number, record, named, validated), limits, checks)
+    return TrialResult(reading_of(goal.number, record, named, validated), limits, checks)
 
 
 def _checked(limit: Limit, reading: Reading) -> LimitCheck:
@@ -57,7 +57,7 @@ def _checked(limit: Limit, reading: Reading) -> LimitCheck:
     return check_limit(reading, limit.side, limit.value, weakest="estimated")
 
 
-def reading_of(number: Number, record: RunRecord, named: Named, validated: int) -> Reading:
+def reading_of(number: Number, record: RunRecord, named: IdsByName, validated: int) -> Reading:
     """Return the number of a trial in a record, a mean over the seeds for a score; or why there is none."""
     ids = [id_ for id_ in named.get(number.model, ()) if id_ in record.cards]
     if not ids:
@@ -95,7 +95,7 @@ def validation_score(metric: str, card: ModelCard) -> float | None:
     return None if value is None else float(value)
 
 
-def describe_result(goal: Goal, result: Judged) -> str:
+def describe_result(goal: Goal, result: TrialResult) -> str:
     """Return a trial's numbers in words: `top1 97.22 %, latency_p50_ns 31.2 µs: meets the limit`."""
     readings = zip((goal.number, *(limit.number for limit in goal.limits)), (result.score, *result.limits), strict=True)
     numbers = [

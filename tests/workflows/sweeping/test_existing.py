@@ -3,7 +3,7 @@ import json
 import pytest
 
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.sweeping.standing import rename, renamed
+from kdbench.workflows.sweeping.existing import former_names, rename_trainings
 
 
 @pytest.fixture
@@ -31,36 +31,36 @@ def held(folder):
 
 def test_a_training_keeps_its_results_under_another_name(folder):
     one = folder(student="A", teacher="T")
-    found = renamed({"student-seed0": "A", "student-seed1": "B", "teacher": "T"}, one)
+    found = former_names({"student-seed0": "A", "student-seed1": "B", "teacher": "T"}, one)
     assert found == {"student-seed0": "student"}
-    rename(found, one)
+    rename_trainings(found, one)
     assert held(one) == {"student-seed0": "A", "teacher": "T"}
-    assert not renamed({"student-seed0": "A", "student-seed1": "B", "teacher": "T"}, one)
+    assert not former_names({"student-seed0": "A", "student-seed1": "B", "teacher": "T"}, one)
 
 
 def test_two_trainings_may_exchange_their_names(folder):
     one = folder(a="A", b="B", c="C")
-    rename(renamed({"a": "B", "b": "A", "c": "C"}, one), one)
+    rename_trainings(former_names({"a": "B", "b": "A", "c": "C"}, one), one)
     assert held(one) == {"a": "B", "b": "A", "c": "C"}
 
 
 def test_a_training_of_another_key_makes_room(folder):
     one = folder(a="OLD", b="A")
-    rename(renamed({"a": "A"}, one), one)
+    rename_trainings(former_names({"a": "A"}, one), one)
     assert held(one) == {"a": "A"}
 
 
 def test_an_interrupted_renaming_goes_on(folder):
     one = folder(a="A")
-    (one.path / "checkpoints" / "a").rename(one.path / "checkpoints" / ".moving-b")
-    (one.path / "models" / "a.onnx").rename(one.path / "models" / ".moving-b.onnx")
-    rename(renamed({"b": "A"}, one), one)
+    (one.path / "checkpoints" / "a").rename_trainings(one.path / "checkpoints" / ".moving-b")
+    (one.path / "models" / "a.onnx").rename_trainings(one.path / "models" / ".moving-b.onnx")
+    rename_trainings(former_names({"b": "A"}, one), one)
     assert held(one) == {"b": "A"}
 
 
 def test_of_two_equal_trainings_each_keeps_its_own(folder):
     one = folder(a="A", b="A")
-    assert not renamed({"a": "A", "b": "A"}, one)
+    assert not former_names({"a": "A", "b": "A"}, one)
 
 
 def test_what_is_no_training_is_left_alone(folder):
@@ -68,5 +68,5 @@ def test_what_is_no_training_is_left_alone(folder):
     (one.path / "checkpoints" / "half").mkdir()
     (one.path / "checkpoints" / "damaged").mkdir()
     (one.path / "checkpoints" / "damaged" / "training.json").write_text("{")
-    assert renamed({"b": "A", "half": "H"}, one) == {"b": "a"}
-    assert renamed({"b": "A"}, RunFolder(one.path / "nowhere")) == {}
+    assert former_names({"b": "A", "half": "H"}, one) == {"b": "a"}
+    assert former_names({"b": "A"}, RunFolder(one.path / "nowhere")) == {}

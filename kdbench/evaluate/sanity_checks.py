@@ -13,7 +13,7 @@ _CLEARLY_MORE = 3.0  # times the accuracy without a shift
 _DROP = 0.2  # of a model with unknown preprocessing, against the best one
 
 
-def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iterator[Diagnostic]:
+def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each model whose accuracy on `labels` (N,) is at chance level, or far below another's.
 
     A model at chance is tried with its classes shifted by one: an output for the background, or labels that count from
@@ -37,7 +37,7 @@ def suspicions(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iter
             continue
         preprocessing = model.card.preprocessing
         known = preprocessing is not None and (preprocessing.sources or preprocessing.data_layout is not None)
-        if not known and not model.card.is_own and best - accuracy >= _DROP:
+        if not known and not model.card.made_by_kdbench and best - accuracy >= _DROP:
             yield Diagnostic(
                 code="unknown_preprocessing",
                 message=f"top-1 is {_percent(accuracy)}, far below {_percent(best)}, and nothing is known of its "

@@ -15,15 +15,15 @@ from kdbench.measure.runner import ProcessResults
 
 
 @dataclass(frozen=True)
-class Twins:
+class GraphGroups:
     """What each model, by id, has in common with those of the same graph (`groups`), and the models' `names`."""
 
     groups: Mapping[str, Hashable]
     names: Mapping[str, str]
 
     @classmethod
-    def of(cls, context: Context) -> "Twins":
-        """Return the twins among the ready models; a model whose graph is not known has none."""
+    def of(cls, context: Context) -> "GraphGroups":
+        """Return which ready models share a graph; a model whose graph is not known has none."""
         groups: dict[str, Hashable] = {}
         for model in context.ready:
             job, facts = context.jobs[model.id], model.facts
@@ -32,17 +32,17 @@ class Twins:
         return cls(groups, {model.id: model.name for model in context.ready})
 
     def shares(self, processes: int) -> dict[str, int]:
-        """Return in how many processes each model runs if its twins share `processes`, one at least.
+        """Return in how many processes each model runs if models of the same graph share `processes`, one at least.
 
-        Twins are equally often in one: 6 processes of a group of four are 2 for each model.
+        They are equally often in one: 6 processes of a group of four are 2 for each model.
         """
         sizes = Counter(self.groups.values())
         return {id_: math.ceil(processes / sizes[group]) for id_, group in self.groups.items()}
 
     def pooled(self, results: ProcessResults, of: Mapping[Any, str]) -> ProcessResults:
-        """Return the results with those of all twins for each key; `of` names the model of a key.
+        """Return for each key the results of all models of its graph; `of` names the model of a key.
 
-        A key is a model's id, or holds a batch besides: twins share what was measured at the same batch.
+        A key is a model's id, or holds a batch besides: models of one graph share what was measured at the same batch.
         """
         place = {key: (self.groups[id_], key[1:] if isinstance(key, tuple) else ()) for key, id_ in of.items()}
         together = {

@@ -32,7 +32,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Domination:
+class Dominance:
     """The position of the point that dominates another one, and which of the two differences are settled."""
 
     by: int
@@ -45,7 +45,7 @@ class Domination:
         return self.cost_settled and self.score_settled
 
 
-def dominations(points: Sequence[Point]) -> list[Domination | None]:
+def dominances(points: Sequence[Point]) -> list[Dominance | None]:
     """Return by which other point each one is dominated; None for those on the front.
 
     It is one for which both differences are settled, if there is any, or else the one with the best score among those
@@ -53,10 +53,10 @@ def dominations(points: Sequence[Point]) -> list[Domination | None]:
     """
     settled, by_value = _settled(points), _by_value(points)
     dominating = (first if first is not None else second for first, second in zip(settled, by_value, strict=True))
-    return [None if by is None else domination(points, place, by) for place, by in enumerate(dominating)]
+    return [None if by is None else dominance(points, place, by) for place, by in enumerate(dominating)]
 
 
-def domination(points: Sequence[Point], place: int, by: int) -> Domination | None:
+def dominance(points: Sequence[Point], place: int, by: int) -> Dominance | None:
     """Return how the point at `by` dominates the one at `place`; None where it does not.
 
     Equal values differ in nothing that would have to be settled.
@@ -65,7 +65,7 @@ def domination(points: Sequence[Point], place: int, by: int) -> Domination | Non
     no_worse = other.cost.value <= one.cost.value and other.score.value >= one.score.value
     if not no_worse or (other.cost.value, other.score.value) == (one.cost.value, one.score.value):
         return None
-    return Domination(
+    return Dominance(
         by,
         cost_settled=other.cost.value == one.cost.value or other.cost.high <= one.cost.low,
         score_settled=other.score.value == one.score.value or other.score.low > one.score.high,
@@ -78,7 +78,7 @@ def _by_value(points: Sequence[Point]) -> Iterator[int | None]:
     dominating: dict[int, int | None] = {}
     best = None
     for place in order:
-        dominating[place] = None if best is None or domination(points, place, best) is None else best
+        dominating[place] = None if best is None or dominance(points, place, best) is None else best
         if best is None or points[place].score.value > points[best].score.value:
             best = place
     yield from (dominating[place] for place in range(len(points)))

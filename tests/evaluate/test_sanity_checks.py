@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdbench.evaluate.predictions import Predictions
-from kdbench.evaluate.suspicions import suspicions
+from kdbench.evaluate.sanity_checks import sanity_warnings
 from kdbench.results.cards import ModelCard, Variant
 from kdbench.results.preprocessing import Preprocessing
 
@@ -24,21 +24,21 @@ def predictions(name, predicted, classes=11, **preprocessing):
 @pytest.mark.parametrize("shift", [1, -1])
 def test_classes_that_are_moved_by_one(shift):
     model = predictions("m", (LABELS + shift) % 11)
-    (diagnostic,) = suspicions([model], LABELS)
+    (diagnostic,) = sanity_warnings([model], LABELS)
     assert (diagnostic.code, diagnostic.model) == ("shifted_classes", "m")
     assert f"{shift:+d}" in diagnostic.message
 
 
 def test_noise_is_no_shift():
     model = predictions("m", np.random.default_rng(0).integers(0, 10, len(LABELS)))
-    assert list(suspicions([model], LABELS)) == []
+    assert list(sanity_warnings([model], LABELS)) == []
 
 
 def test_a_drop_is_suspicious_while_nobody_knows_the_preprocessing():
     half = np.where(np.arange(len(LABELS)) % 2, LABELS, (LABELS + 5) % 10)
     best, unknown = predictions("best", LABELS), predictions("unknown", half)
     known = predictions("known", half, sources={"mean": "its card"})
-    assert [(d.code, d.model) for d in suspicions([best, unknown, known], LABELS)] == [
+    assert [(d.code, d.model) for d in sanity_warnings([best, unknown, known], LABELS)] == [
         ("unknown_preprocessing", "unknown")
     ]
 
@@ -48,4 +48,4 @@ def test_a_variant_that_compression_made_worse_is_not_said_to_be_fed_wrongly():
     best, variant = predictions("best", LABELS), predictions("variant", half)
     made = Variant(of="best", source_sha256="0", method="int8", key="0")
     compressed = replace(variant, card=variant.card.model_copy(update={"variant": made}))
-    assert list(suspicions([best, compressed], LABELS)) == []
+    assert list(sanity_warnings([best, compressed], LABELS)) == []

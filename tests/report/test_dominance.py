@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.report.domination import Domination, Point, Range, domination, dominations
+from kdbench.report.dominance import Dominance, Point, Range, dominance, dominances
 
 
 def certain(value):
@@ -41,7 +41,7 @@ def apart(other, one):
 
 @given(POINTS)
 def test_each_domination_is_one_by_values_and_settled_where_any_is(points):
-    for place, how in enumerate(dominations(points)):
+    for place, how in enumerate(dominances(points)):
         one = points[place]
         dominating = [other for other in points if beats(other, one)]
         if how is None:
@@ -52,23 +52,23 @@ def test_each_domination_is_one_by_values_and_settled_where_any_is(points):
         assert how.settled or not any(apart(point, one) for point in points)
         assert how.cost_settled == (other.cost.value == one.cost.value or other.cost.high <= one.cost.low)
         assert how.score_settled == (other.score.value == one.score.value or other.score.low > one.score.high)
-        assert domination(points, how.by, place) is None
+        assert dominance(points, how.by, place) is None
 
 
 def test_a_cheaper_model_within_the_intervals_dominates_unsettled():
     points = [Point(certain(4), around(90, 2)), Point(certain(1), around(91, 2))]
-    assert dominations(points) == [Domination(1, cost_settled=True, score_settled=False), None]
-    assert not dominations(points)[0].settled
+    assert dominances(points) == [Dominance(1, cost_settled=True, score_settled=False), None]
+    assert not dominances(points)[0].settled
 
 
 def test_equal_models_do_not_dominate_each_other():
     twin = Point(certain(1), around(90, 2))
-    assert dominations([twin, twin]) == [None, None]
+    assert dominances([twin, twin]) == [None, None]
 
 
 def test_nothing_is_settled_without_bounds():
     points = [Point(Range(4), Range(80)), Point(Range(1), Range(90))]
-    assert dominations(points)[0] == Domination(1, cost_settled=False, score_settled=False)
+    assert dominances(points)[0] == Dominance(1, cost_settled=False, score_settled=False)
 
 
 def calls(points):
@@ -80,7 +80,7 @@ def calls(points):
 
     sys.setprofile(profile)
     try:
-        dominations(points)
+        dominances(points)
     finally:
         sys.setprofile(None)
     return count

@@ -14,15 +14,15 @@ from kdbench.workflows.study.plan import Job, training_of
 from kdbench.workflows.sweeping.estimate import has_meter, part_cost
 from kdbench.workflows.sweeping.execution.engine import Message
 from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
+from kdbench.workflows.sweeping.existing import PartFolder, former_names, is_done, part_folder
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
-from kdbench.workflows.sweeping.standing import PartFolder, is_standing, part_folder, renamed
 from kdbench.workflows.sweeping.tasks import measure_message, train_message
 
 _STATE = "sweep.json"
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedSweep:
     """A sweep that can start: its plan, and the recipe with data and networks checked.
 
     `axes` are its values by key, `keys` what each training depends on and `costs` its seconds, by the job's id.
@@ -47,7 +47,7 @@ class Planned:
         return self.checked.run_data.content
 
 
-def with_reference(planned: Planned, folder: RunFolder) -> Planned:
+def with_reference(planned: PlannedSweep, folder: RunFolder) -> PlannedSweep:
     """Return the plan with the reference that the sweep in the folder began with, as long as it has that model."""
     file = folder.path / _STATE
     known = storage.read_json(file, "state of the sweep").get("reference") if file.exists() else None
@@ -57,7 +57,7 @@ def with_reference(planned: Planned, folder: RunFolder) -> Planned:
     return replace(planned, plan=replace(planned.plan, reference=reference))
 
 
-def tasks_of(planned: Planned) -> list[Task]:
+def tasks_of(planned: PlannedSweep) -> list[Task]:
     """Return the tasks of a sweep: one training per job, then the measurements."""
     sweep_plan, measure = planned.plan, planned.recipe.measure
     tasks, metered = [], has_meter(measure)
@@ -83,9 +83,9 @@ def _takes(job: Job, threads: int) -> tuple[int, int]:
     return count * (training.threads or threads), 0
 
 
-def done_tasks(planned: Planned, folder: RunFolder) -> set[str]:
+def done_tasks(planned: PlannedSweep, folder: RunFolder) -> set[str]:
     """Return the tasks whose results exist in a folder, under any names."""
-    names, plan, keys = renamed(planned.keys, folder), planned.plan, planned.keys
+    names, plan, keys = former_names(planned.keys, folder), planned.plan, planned.keys
     done = {
         job.id
         for job in plan.jobs
@@ -95,13 +95,13 @@ def done_tasks(planned: Planned, folder: RunFolder) -> set[str]:
         return done  # how many parts stand is known once their files have their names
     for part in plan.parts:
         jobs = [plan.by_id[id_] for id_ in (*part.companions, *part.jobs)]
-        exported = all(is_standing(job, keys[job.id], folder) for job in jobs)
+        exported = all(is_done(job, keys[job.id], folder) for job in jobs)
         if exported and part_folder(plan, part, planned.data, folder).is_complete():
             done.add(part.id)
     return done
 
 
-class Work:
+class SweepTasks:
     """The tasks of a sweep in its folder; `metered` is whether a meter's joules are those of one training.
 
     `schedule` has them already where they are part of a larger one; `pruning` says of jobs when they end early.
@@ -109,7 +109,7 @@ class Work:
 
     def __init__(
         self,
-        planned: Planned,
+        planned: PlannedSweep,
         folder: RunFolder,
         command: str,
         *,
@@ -129,7 +129,7 @@ class Work:
         plan, threads = self.planned.plan, self.planned.threads
         if task.kind == "train":
             job = plan.by_id[task.id]
-            if is_standing(job, self.planned.keys[job.id], self.folder):
+            if is_done(job, self.planned.keys[job.id], self.folder):
                 return None
             pruning = self._pruning.get(job.id)
             return train_message(plan, job, self.folder, threads=threads, metered=self._metered, pruning=pruning)

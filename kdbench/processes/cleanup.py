@@ -13,7 +13,7 @@ _pending: dict[object, Callable[[], None]] = {}
 
 
 @contextlib.contextmanager
-def undone(undo: Callable[[], None]) -> Iterator[None]:
+def undo_at_end(undo: Callable[[], None]) -> Iterator[None]:
     """Call `undo` when the block ends, or when `undo_all` ends the process in the middle of the block.
 
     It may be called twice, and by another thread.

@@ -1,7 +1,7 @@
 from kdbench.measure.runner import ProcessResults
-from kdbench.measure.twins import Twins
+from kdbench.measure.same_graph import GraphGroups
 
-TWINS = Twins({"teacher": "g1", "alone": "g2", "kd": "g2"}, {"teacher": "teacher", "alone": "alone", "kd": "kd"})
+TWINS = GraphGroups({"teacher": "g1", "alone": "g2", "kd": "g2"}, {"teacher": "teacher", "alone": "alone", "kd": "kd"})
 
 
 def test_twins_share_processes_and_each_runs_in_one_at_least():

@@ -17,7 +17,7 @@ from kdbench import storage
 from kdbench.distill.training import fit
 from kdbench.errors import KdbenchError
 from kdbench.results.run_folder import RunFolder, card_path
-from kdbench.workflows.stages.export import Written, written_from
+from kdbench.workflows.stages.export import WrittenModel, written_from
 from kdbench.workflows.study.model_sources import file_hash
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.ready_teachers import is_onnx_teacher
@@ -32,13 +32,13 @@ Keys = Mapping[str, str]
 """The key of each training by the job's id."""
 
 
-def write_export(job: Job, key: str, written: Written, folder: RunFolder) -> None:
+def write_export(job: Job, key: str, written: WrittenModel, folder: RunFolder) -> None:
     """Note which training the model file of a job is of."""
     content = {"key": key, "sha256": storage.sha256(folder.model(job.id)), **asdict(written)}
     storage.write_json(folder.checkpoint(job.id) / EXPORT, content)
 
 
-def standing_export(job: Job, key: str, folder: RunFolder) -> Written | None:
+def existing_export(job: Job, key: str, folder: RunFolder) -> WrittenModel | None:
     """Return what is known of a job's model file, if it exists and belongs to the training `key`; otherwise None."""
     content, path = _export(job.id, folder), folder.model(job.id)
     if content.get("key") != key or not path.exists() or storage.sha256(path) != content.get("sha256"):
@@ -49,14 +49,14 @@ def standing_export(job: Job, key: str, folder: RunFolder) -> Written | None:
         return None  # another version's
 
 
-def is_standing(job: Job, key: str, folder: RunFolder) -> bool:
+def is_done(job: Job, key: str, folder: RunFolder) -> bool:
     """Return whether nothing is left to do for a job: it is trained, and its file is exported."""
     if job.logits is not None:
         return True
     if is_onnx_teacher(job):
         return folder.model(job.id).exists() and storage.sha256(folder.model(job.id)) == storage.sha256(_file(job))
     trained = fit.finished(folder.checkpoint(job.id), key) is not None
-    return trained and (job.part is not None or standing_export(job, key, folder) is not None)
+    return trained and (job.part is not None or existing_export(job, key, folder) is not None)
 
 
 def model_hash(job: Job, folder: RunFolder) -> str:
@@ -77,7 +77,7 @@ def _export(id_: str, folder: RunFolder) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def renamed(keys: Keys, folder: RunFolder) -> dict[str, str]:
+def former_names(keys: Keys, folder: RunFolder) -> dict[str, str]:
     """Return the folders of trainings that have another name in the sweep `keys`: new id to present name."""
     root = folder.path / "checkpoints"
     if not root.is_dir():
@@ -92,8 +92,8 @@ def renamed(keys: Keys, folder: RunFolder) -> dict[str, str]:
     return names
 
 
-def rename(names: Mapping[str, str], folder: RunFolder) -> None:
-    """Give the trainings of `renamed` and their model files their new names."""
+def rename_trainings(names: Mapping[str, str], folder: RunFolder) -> None:
+    """Give the trainings of `former_names` and their model files their new names."""
     for id_, name in names.items():  # first aside: one may have the name that another one gets
         folder.checkpoint(name).replace(folder.checkpoint(f"{_MOVING}{id_}"))
         for old, new in _files(folder, name.removeprefix(_MOVING), f"{_MOVING}{id_}"):
@@ -163,7 +163,7 @@ def part_folder(plan: SweepPlan, part: Part, data: str, folder: RunFolder) -> Pa
 
     Its name is a hash of the files, how they are compressed and how they are measured.
     """
-    recipe, place = plan.recipe, {id_: number for number, id_ in enumerate(part.everyone)}
+    recipe, place = plan.recipe, {id_: number for number, id_ in enumerate(part.model_ids)}
     compressed = (*part.sources, *part.variants)
     variants = {one.name: one for one in plan.sub_recipe(part.names).variant} if compressed else {}
     teachers = [plan.by_id[id_].teacher for id_ in part.jobs]
@@ -175,7 +175,7 @@ def part_folder(plan: SweepPlan, part: Part, data: str, folder: RunFolder) -> Pa
             for one in compressed
         ],
         "own": len(part.variants),
-        "timed": [id_ in part.timed for id_ in part.everyone],
+        "timed": [id_ in part.timed for id_ in part.model_ids],
         "measure": recipe.measure.model_dump(mode="json"),
         "analysis": recipe.analysis.model_dump(mode="json"),
         "data": [data, recipe.data.model_dump(mode="json", exclude={"root", "download"})],

@@ -18,7 +18,7 @@ LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
 @dataclass(frozen=True)
-class Wiring:
+class GraphIndex:
     """The nodes of a graph by the tensors that they write and read, and the stored tensors by name.
 
     `uses` counts every reader of a tensor, those in subgraphs and the graph's outputs included.
@@ -31,7 +31,7 @@ class Wiring:
     stored: "dict[str, onnx.TensorProto]"
 
     @classmethod
-    def of(cls, graph: "onnx.GraphProto") -> "Wiring":
+    def of(cls, graph: "onnx.GraphProto") -> "GraphIndex":
         """Index `graph`; it stays valid while no node is added, removed or connected otherwise."""
         consumers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:

@@ -23,7 +23,7 @@ _CUDA_S = 120.0  # loading its libraries, searching algorithms
 _PACED_CALLS = 20
 
 
-def silence_s(job: Job, batch: int | None = None) -> float:
+def silence_limit_s(job: Job, batch: int | None = None) -> float:
     """Return the seconds that may pass between two messages of the process that does `job`.
 
     `batch` is what the process said of its next calls; before, it is the largest that the job names.

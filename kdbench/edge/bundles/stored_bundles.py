@@ -23,7 +23,7 @@ _LABELS = "labels"
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownBundle:
     """A bundle that the run has made: its plan, the host's outputs by model, the samples' labels, the target's file."""
 
     plan: Plan
@@ -45,7 +45,7 @@ def keep_bundle(bundle: Bundle, folder: RunFolder) -> None:
             stream.write(member)
 
 
-def known_bundle(id_: str, folder: RunFolder) -> Known:
+def known_bundle(id_: str, folder: RunFolder) -> KnownBundle:
     """Return the bundle of that id; raises InputError for one that this run has not made, or that was changed."""
     file = _manifest(folder, id_)
     if not file.is_file():
@@ -56,7 +56,7 @@ def known_bundle(id_: str, folder: RunFolder) -> Known:
     plan = plan_of(file.read_text(encoding="utf-8"), str(file))
     arrays = read_samples(_arrays(folder, id_))
     outputs = {model.id: arrays[str(number)] for number, model in enumerate(plan.models)}
-    return Known(plan, outputs, arrays.get(_LABELS), folder.bundles / f"{id_}.toml")
+    return KnownBundle(plan, outputs, arrays.get(_LABELS), folder.bundles / f"{id_}.toml")
 
 
 def _manifest(folder: RunFolder, id_: str) -> Path:

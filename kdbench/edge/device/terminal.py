@@ -25,7 +25,7 @@ def shown_path(path: Path) -> str:
         return str(path)
 
 
-class Shown(Progress):
+class TerminalProgress(Progress):
     """Shows each stage, and on a terminal how far it is."""
 
     def __init__(self) -> None:
