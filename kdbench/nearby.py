@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdbench.registry import nearest
 
-_MOST_ENTRIES = 1000  # of a folder that are looked at
+_MAX_ENTRIES = 1000  # of a folder that are looked at
 
 
 def expected_at(path: Path, expected: str, fits: Callable[[Path], bool]) -> str:
@@ -58,4 +58,4 @@ def _nearest_name(name: str, names: list[str]) -> str | None:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    return islice(folder.iterdir(), _MOST_ENTRIES)
+    return islice(folder.iterdir(), _MAX_ENTRIES)

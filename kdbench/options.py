@@ -20,7 +20,7 @@ CALIBRATION_COUNT = 256
 """How many training samples ranges are calibrated on by default, in a command and in a recipe."""
 
 _DIGITS = 18  # of a count
-_MOST_AXES = 8
+_MAX_AXES = 8
 _SHOWN = 60  # characters of a wrong value
 
 
@@ -174,7 +174,7 @@ def names(text: str) -> tuple[str, ...]:
 def shape(text: str) -> tuple[int, ...]:
     """Read the shape of one sample: `3x32x32`, channels × height × width of an image, or `20x8` of a sequence."""
     sizes = text.lower().replace("×", "x").split("x")
-    if len(sizes) > _MOST_AXES or not all(re.fullmatch(r"[1-9]\d{0,8}", size, re.ASCII) for size in sizes):
+    if len(sizes) > _MAX_AXES or not all(re.fullmatch(r"[1-9]\d{0,8}", size, re.ASCII) for size in sizes):
         raise _wrong(text, "channels x height x width, or the sizes of another kind of sample")
     return tuple(map(int, sizes))
 

@@ -22,7 +22,7 @@ _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is exha
 _TOO_LARGE = "the file size limit is reached (ulimit -f)"
 _FAILED = {*_FULL, errno.EFBIG, errno.EIO, errno.EROFS}
 _WORDS = (os.strerror(errno.ENOSPC), "disk is full")  # the second is SQLite's
-_LONGEST_CHAIN = 20
+_MAX_CHAIN = 20
 _PROBE = bytes(1 << 16)
 
 _DAMAGED = "it may be truncated, or written by another tool"
@@ -30,9 +30,9 @@ _BLOCK = 1 << 20
 _LARGEST = 1e300  # number with decimals
 _SHOWN_DIGITS = 20
 _SMALL_BYTES = 1 << 30
-_LONGEST_TEXT = 1 << 29
+_MAX_TEXT = 1 << 29
 _SHELL_PIPES = {Path("/dev/fd"), Path("/proc/self/fd")}
-_MOST_COMPRESSION = 20
+_MAX_COMPRESSION = 20
 # Every digit as a zero, every byte that may precede a number as a space: text of one shape is found without a pattern,
 # ten times as fast.
 _SHAPE = bytes.maketrans(b"0123456789:[,-\t\n\rE", b"0" * 10 + b" " * 7 + b"e")
@@ -59,7 +59,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 def disk_error(error: BaseException) -> OSError | None:
     """Return the full disk that a library's error comes from, by its cause or its words; None if it has another."""
     link: BaseException | None = error
-    for _ in range(_LONGEST_CHAIN):
+    for _ in range(_MAX_CHAIN):
         if link is None:
             return None
         if isinstance(link, OSError) and link.errno in {*_FULL, errno.EFBIG}:
@@ -181,8 +181,8 @@ def require_text(path: Path) -> None:
     """Raise OSError for what `require_file` refuses, and for a file that is too large to be read whole."""
     require_file(path)
     size = path.stat().st_size
-    if size > _LONGEST_TEXT:
-        raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than {_LONGEST_TEXT:,}", str(path))
+    if size > _MAX_TEXT:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than {_MAX_TEXT:,}", str(path))
 
 
 def followed(path: Path) -> Path:
@@ -280,7 +280,7 @@ def require_unpackable(path: Path, members: Container[str] | None = None) -> Non
     with zipfile.ZipFile(path) as archive:
         infos = [info for info in archive.infolist() if members is None or info.filename in members]
     declared, packed = sum(info.file_size for info in infos), path.stat().st_size
-    if declared > max(_SMALL_BYTES, _MOST_COMPRESSION * packed):
+    if declared > max(_SMALL_BYTES, _MAX_COMPRESSION * packed):
         message = f"{path} declares {declared:,} bytes of content in {packed:,} bytes"
         raise InputError(message, "the file may be malicious; if it is not, store it without compression")
 

@@ -19,7 +19,7 @@ from kdbench.validation import problem
 
 V = TypeVar("V", bound=BaseModel)
 
-_LONGEST = 1_000_000  # characters of a file
+_MAX_LENGTH = 1_000_000  # characters of a file
 _DEEPEST = 40  # levels of tables and lists
 _DEPTH_HINT = "flatten its tables and lists"
 _SHOWN = 40  # characters of a wrong value
@@ -55,8 +55,10 @@ def find(name_or_path: str, known: Mapping[str, str], kind: str) -> tuple[str, s
 
 def parse(text: str, where: str) -> dict[str, Any]:
     """Parse TOML; raises InputError, calling the text `where`."""
-    if len(text) > _LONGEST:
-        raise InputError(f"{where} has {len(text):,} characters, more than {_LONGEST:,}", "use sweeps for many models")
+    if len(text) > _MAX_LENGTH:
+        raise InputError(
+            f"{where} has {len(text):,} characters, more than {_MAX_LENGTH:,}", "use sweeps for many models"
+        )
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -120,7 +122,7 @@ def assignment(text: str, subject: str, example: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise InputError(f"{subject} is not of the form key=value", f"for example {example}")
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_LENGTH:
         raise InputError(f"{one_line(key)[:_SHOWN]}: the value has {len(value):,} characters", "shorten it")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]

@@ -14,7 +14,7 @@ from kdbench.registry import suggestion
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument", "multiple_argument_values"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
-_LONGEST_VALUE = 80  # characters; a longer value is cut in messages
+_MAX_VALUE = 80  # characters; a longer value is cut in messages
 
 
 class Value(BaseModel):
@@ -84,7 +84,7 @@ def problem(
     message = first["msg"].removeprefix("Value error, ")
     if raised is None:
         value = repr(first["input"])
-        value = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
+        value = value if len(value) <= _MAX_VALUE else f"{value[:_MAX_VALUE]}…"
         expected = message.removeprefix("Input ")
         message = f"{value} {expected}" if expected != message else f"{message} (given: {value})"
     return Problem(f"{place(key)}: {message}" if key else message, getattr(raised, "hint", ""))

@@ -53,9 +53,9 @@ _PART = {"cpu": Part.CPU, "cuda": Part.GPU}
 _IDLE_WINDOWS = 5
 _MINUTE_WINDOWS = 6
 _LENGTHS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-_READ_EVERY_S = 0.05
+_READ_INTERVAL_S = 0.05
 _NAP_S = 0.02
-_LEAST_S = 0.3  # in which every source that is polled has a new reading
+_MIN_S = 0.3  # in which every source that is polled has a new reading
 
 Call = Callable[[], object]
 
@@ -99,7 +99,7 @@ def validated(
     nap = partial(pause, _NAP_S)
 
     def measure(length_s: float, settle_s: float, what: Call = call, sources: Sequence[Meter] = counters) -> Window:
-        least_s = max(2 * periods_s[0], _LEAST_S if len(sources) > 1 else 0.0)
+        least_s = max(2 * periods_s[0], _MIN_S if len(sources) > 1 else 0.0)
         length_ns = max(length_s * args.scale, least_s) * 1e9
         settle_ns = settle_s * args.scale * 1e9
         return window(sources, what, length_ns, settle_ns, clock, period_ns=periods_s[0] * 1e9)
@@ -182,7 +182,7 @@ class PowerReadings:
         board = first_visible(pynvml)
         while True:  # at least one reading, however short the minute
             self.watts.append(pynvml.nvmlDeviceGetPowerUsage(board) / 1e3)
-            if self._ended.wait(_READ_EVERY_S):
+            if self._ended.wait(_READ_INTERVAL_S):
                 break
         pynvml.nvmlShutdown()
 

@@ -19,7 +19,7 @@ _LOADED = (
     *("numpy", "onnx", "onnxruntime", "torch", "pydantic", "safetensors.torch", "matplotlib.backends.backend_svg"),
     *("lightning_fabric", "kdbench.cli.main", "kdbench.cli.application", "kdbench.workflows.run"),
 )
-_MOST_BYTES = 16 << 30  # of address space: a library that asks for more fails, and the machine does not
+_MAX_BYTES = 16 << 30  # of address space: a library that asks for more fails, and the machine does not
 _POLL_S = 0.01
 _OUT, _ERR = ".stdout", ".stderr"
 
@@ -78,7 +78,7 @@ def _become_kdbench(arguments: list[str], folder: Path, out: Path, err: Path, en
         for path, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
         os.environ.update(environment)
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, _MAX_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         sys.argv = ["kdbench", *arguments]
         code = import_module("kdbench.cli.main").main()

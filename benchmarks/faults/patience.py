@@ -10,9 +10,9 @@ import subprocess
 import time
 from contextlib import suppress
 
-_LONGEST_POLL_S = 0.5  # between two looks; longer ones mean that this process was stopped
+_MAX_POLL_S = 0.5  # between two looks; longer ones mean that this process was stopped
 _POLL_S = 0.05
-_LEAST_SHARE = 0.1  # of a core, that any thread gets
+_MIN_SHARE = 0.1  # of a core, that any thread gets
 
 
 class Patience:
@@ -31,7 +31,7 @@ class Patience:
         """Return whether some of the time is left; to be asked a few times a second."""
         now_s = time.monotonic()
         share = (os.cpu_count() or 1) / max(os.getloadavg()[0], 1.0)
-        self._left_s -= min(now_s - self._before_s, _LONGEST_POLL_S) * min(1.0, max(share, _LEAST_SHARE))
+        self._left_s -= min(now_s - self._before_s, _MAX_POLL_S) * min(1.0, max(share, _MIN_SHARE))
         self._before_s = now_s
         return self._left_s > 0
 

@@ -11,7 +11,7 @@ from benchmarks.faults.patience import outputs
 
 LIMIT_S = 60.0
 _PROPER = {0, 1, 2, 3}
-_MOST_BYTES = 2 << 30
+_MAX_BYTES = 2 << 30
 COMMAND = (sys.executable, "-P", "-c", "import sys; from kdbench.cli.main import main; sys.exit(main())")
 """What runs kdbench; its arguments follow."""
 
@@ -63,7 +63,7 @@ class Ended:
         wrong = [] if self.code in _PROPER else [f"{self.outcome}: {self.errors.strip()[-300:]}"]
         if self.code == 3 and "error: " not in self.errors:
             wrong.append("exit 3 without a message")
-        if self.peak_bytes > _MOST_BYTES:
+        if self.peak_bytes > _MAX_BYTES:
             wrong.append(f"{self.peak_bytes / 2**30:.1f} GiB of memory")
         return tuple(wrong)
 

@@ -10,7 +10,7 @@ from benchmarks.trust.repeats import watched
 
 # Of other work on the whole machine, the two cores that are timed not counted; from it on a timing is repeated.
 LIMIT_CORES = 2.5
-_LOOK_S, _LOOKS = 2.0, 2
+_SAMPLE_S, _SAMPLES = 2.0, 2
 
 
 def undisturbed(measure: Callable[[], dict[str, Any]], limit_cores: float = LIMIT_CORES) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def undisturbed(measure: Callable[[], dict[str, Any]], limit_cores: float = LIMI
 def _wait(limit_cores: float) -> None:
     """Return once others have kept less than `limit_cores` cores busy for some seconds."""
     calm, reported = 0, False
-    while calm < _LOOKS:
-        busy_cores = psutil.cpu_percent(_LOOK_S) / 100 * (psutil.cpu_count() or 1)
+    while calm < _SAMPLES:
+        busy_cores = psutil.cpu_percent(_SAMPLE_S) / 100 * (psutil.cpu_count() or 1)
         calm = calm + 1 if busy_cores <= limit_cores else 0
         if not calm and not reported:
             print(f"{time.strftime('%H:%M')}: waiting for others, who keep {busy_cores:.1f} cores busy", flush=True)

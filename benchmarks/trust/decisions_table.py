@@ -13,7 +13,7 @@ from kdbench.judge.limits import Side, check_limit
 from kdbench.results.records import Interval, Pair, measured
 
 MARGIN = 1.25
-LEAST_RATIO = 2.5
+MIN_RATIO = 2.5
 _ABOUT = """The long-run value is the geometric mean of the condition's repeats. A limit is {margin} away from it, on
 the side where it is met (at most {more:g} times the value) and on the other side. A naive mean and
 pytest-benchmark's mean have no interval: they decide by the number alone. pytest-benchmark's
@@ -92,7 +92,7 @@ def _decisions(repeats: Sequence[Values]) -> str:
         passes = sum(_ratio_passes(r, name) for r in repeats)
         alarms = _alarms(repeats) if name.startswith("pytest") else ""
         rows.append([name, f"{right} of {total}", str(wrong), f"{passes} of {len(repeats)}", alarms])
-    heads = ["decided by", "correct", "wrong", f"ratio at least {LEAST_RATIO:g}: passes", "compare-fail, false alarms"]
+    heads = ["decided by", "correct", "wrong", f"ratio at least {MIN_RATIO:g}: passes", "compare-fail, false alarms"]
     return table(heads, rows)
 
 
@@ -121,11 +121,11 @@ def _pytest(repeat: Values, model: str, side: Side, limit: float) -> str:
 def _ratio_passes(repeat: Values, method: str) -> bool:
     teacher, student = _models([repeat])
     if method != "kdbench":
-        return _value(repeat, teacher, method) / _value(repeat, student, method) >= LEAST_RATIO
+        return _value(repeat, teacher, method) / _value(repeat, student, method) >= MIN_RATIO
     ratio = repeat["ratio"]
     interval = Interval(low=ratio["low"], high=ratio["high"])
     pair = Pair(metric="latency_ratio", teacher=teacher, student=student, value=ratio["value"], interval=interval)
-    return check_limit(pair, "min", LEAST_RATIO).outcome == "PASS"
+    return check_limit(pair, "min", MIN_RATIO).outcome == "PASS"
 
 
 def _alarms(repeats: Sequence[Values]) -> str:

@@ -20,7 +20,7 @@ from kdbench.machine.cores import pin
 from kdbench.worker.loads import Calls
 
 _WARM_UP_S = 0.25
-_LEAST_QUERIES = 100  # its early stopping wants 64
+_MIN_QUERIES = 100  # its early stopping wants 64
 _P50, _VALIDITY, _REASON = "result_50.00_percentile_latency_ns", "result_validity", "result_invalid_reason"
 
 
@@ -75,7 +75,7 @@ def _settings(seconds: float, expected_ns: int) -> Any:
     settings.scenario = mlperf_loadgen.TestScenario.SingleStream
     settings.mode = mlperf_loadgen.TestMode.PerformanceOnly
     settings.min_duration_ms = int(seconds * 1000)
-    settings.min_query_count = _LEAST_QUERIES
+    settings.min_query_count = _MIN_QUERIES
     # Queries are drawn beforehand, as many as would fill the time at this latency: too few end the run early.
     settings.single_stream_expected_latency_ns = expected_ns
     return settings

@@ -14,17 +14,17 @@ from benchmarks.trust.loaded import loaded, opened
 from kdbench.worker.loads import Calls
 
 _WARM_UP_CALLS = 10
-_LEAST_CALLS = 200
+_MIN_CALLS = 200
 
 
 def times_ns(calls: Calls, seconds: float) -> list[int]:
-    """Return the times of calls over `seconds`, and of _LEAST_CALLS at least."""
+    """Return the times of calls over `seconds`, and of _MIN_CALLS at least."""
     run, arguments = calls.run, calls.arguments[0]
     for _ in range(_WARM_UP_CALLS):
         run(*arguments)
     times: list[int] = []
     end = time.perf_counter_ns() + int(seconds * 1e9)
-    while len(times) < _LEAST_CALLS or time.perf_counter_ns() < end:
+    while len(times) < _MIN_CALLS or time.perf_counter_ns() < end:
         begin = time.perf_counter_ns()
         run(*arguments)
         times.append(time.perf_counter_ns() - begin)

@@ -13,7 +13,7 @@ from kdbench.characters import one_line
 from kdbench.pace import Pace
 from kdbench.progress import Progress, Silent
 
-_EVERY_S = 0.5  # drawing must not disturb what is being measured
+_INTERVAL_S = 0.5  # drawing must not disturb what is being measured
 
 
 @contextmanager
@@ -89,7 +89,7 @@ class NotebookProgress(Progress):
         self._lines(", ".join(filter(None, (*ended, where))))
 
     def _draw_sometimes(self, share: float, *details: str) -> None:
-        if self._clock_s() - self._drawn_s >= _EVERY_S:
+        if self._clock_s() - self._drawn_s >= _INTERVAL_S:
             self._show(share, *details)
 
     def _show(self, share: float, *details: str) -> None:

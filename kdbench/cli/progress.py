@@ -50,7 +50,7 @@ def _drawing(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
         yield Plain(invocation)
 
 
-_MOST_RUNNING = 8  # tasks that have a line of their own
+_MAX_RUNNING = 8  # tasks that have a line of their own
 _WAITING_S = 60.0  # from one line that tells of a wait to the next
 
 
@@ -177,8 +177,8 @@ class LiveProgress(QuietProgress):
             left = "" if row.remaining_s is None else f"{units.duration(row.remaining_s)} left"
             share, bar = f"{row.done:,}/{total:,}", {"completed": done, "total": total}
             self._draw(row.name, one_line(row.name), share, detail, left, **bar)
-        running = [*board.running.items()][:_MOST_RUNNING]
-        for number, (id_, text) in enumerate([*running, *([("", "")] * (_MOST_RUNNING - len(running)))]):
+        running = [*board.running.items()][:_MAX_RUNNING]
+        for number, (id_, text) in enumerate([*running, *([("", "")] * (_MAX_RUNNING - len(running)))]):
             self._draw(number, one_line(id_), "", one_line(text), "", visible=bool(id_))
 
     def _draw(self, key: object, title: str, place: str, detail: str, left: str, **bar: Any) -> None:

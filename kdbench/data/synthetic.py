@@ -22,7 +22,7 @@ from kdbench.data.selection import key_of, normals
 from kdbench.validation import Value
 
 _FEATURES, _COEFFICIENTS, _NOISE = 0x66656174, 0x636F6566, 0x6E6F6973  # separate keys
-_MOST_NUMBERS = 50_000_000
+_MAX_NUMBERS = 50_000_000
 
 
 class NoisyLinear(Value):
@@ -38,8 +38,8 @@ class NoisyLinear(Value):
     @model_validator(mode="after")
     def _fits_memory(self) -> Self:
         numbers = (self.samples + self.test) * (self.features + self.targets)
-        if numbers > _MOST_NUMBERS:
-            raise ValueError(f"samples: {numbers:,} numbers; the most are {_MOST_NUMBERS:,}")
+        if numbers > _MAX_NUMBERS:
+            raise ValueError(f"samples: {numbers:,} numbers; the most are {_MAX_NUMBERS:,}")
         return self
 
 

@@ -19,7 +19,7 @@ from kdbench.models.features.tapped import TappedNetwork
 from kdbench.recipe import Student, Term
 from kdbench.registry import is_shipped
 
-_MOST_WEIGHTS = 5  # named one by one in a formula
+_MAX_WEIGHTS = 5  # named one by one in a formula
 
 
 class ScheduledTerm(nn.Module):
@@ -179,7 +179,7 @@ def _versions(step: Step) -> dict[str, int]:
 def _in_words(class_weights: Tensor) -> str:
     """Return the weights of few classes, or the smallest and the largest of many."""
     values = class_weights.tolist()
-    if len(values) <= _MOST_WEIGHTS:
+    if len(values) <= _MAX_WEIGHTS:
         return f"class weights {', '.join(f'{value:.4g}' for value in values)}"
     return f"class weights {min(values):.4g} to {max(values):.4g}"
 

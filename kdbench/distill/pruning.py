@@ -24,9 +24,9 @@ from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
 from kdbench.recipe import Prune
 
-# In how many steps the share of channels grows to MOST: more come closer to the requested share of MACs.
+# In how many steps the share of channels grows to `_MAX_SHARE`: more come closer to the requested share of MACs.
 _STEPS = 64
-_MOST = 0.95  # of the channels of a layer; without a limit, ranking over all layers may remove one entirely
+_MAX_SHARE = 0.95  # of the channels of a layer; without a limit, ranking over all layers may remove one entirely
 
 History = Sequence[tuple[str, bool, Sequence[int]]]
 
@@ -88,8 +88,8 @@ def _shrunk(
             example,
             importance=pruning.importance.GroupMagnitudeImportance(p=2),
             global_pruning=options.scope == "global",
-            pruning_ratio=_MOST,
-            max_pruning_ratio=_MOST,
+            pruning_ratio=_MAX_SHARE,
+            max_pruning_ratio=_MAX_SHARE,
             iterative_steps=_STEPS,
             ignored_layers=_output_layers(network, example),
             round_to=options.round_to,

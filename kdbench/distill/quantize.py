@@ -21,7 +21,7 @@ from kdbench.errors import InputError
 from kdbench.recipe import Quantize
 
 # No scale is smaller, so that a channel of zeros, or an input that is always zero, does not divide by zero.
-_LEAST_SCALE = torch.finfo(torch.float32).eps
+_MIN_SCALE = torch.finfo(torch.float32).eps
 MOMENTUM = 0.01  # share of the newest batch in the moving averages of a range; "close to 0", section 3.1
 # How far activations are shifted, as a share of their range: about ten times the differences of sums in float32.
 _SHIFT = 1e-5
@@ -41,7 +41,7 @@ def activation_limit(bits: int) -> int:
 def weight_scale(weight: Tensor, bits: int) -> Tensor:
     """Return the scale of each output channel, (out,), float32: its largest magnitude is the largest integer."""
     largest = weight.detach().float().flatten(1).abs().amax(dim=1)
-    return (largest / weight_limit(bits)).clamp_min(_LEAST_SCALE)
+    return (largest / weight_limit(bits)).clamp_min(_MIN_SCALE)
 
 
 def activation_grid(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ def activation_grid(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tenso
     The range is nudged so that 0 is a point of the grid: zero padding must be exact (section 3.1).
     """
     limit = activation_limit(bits)
-    scale = ((high - low) / limit).clamp_min(_LEAST_SCALE)
+    scale = ((high - low) / limit).clamp_min(_MIN_SCALE)
     zero_point = torch.round(-low / scale).clamp(0, limit).to(torch.int32)
     return scale, zero_point
 

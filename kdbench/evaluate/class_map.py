@@ -11,8 +11,8 @@ from kdbench.errors import InputError
 
 ABSENT = -1  # the output of a class that no sample has and the model does not know
 FAR_BELOW = 100.0  # below a row's smallest logit: its probability is 0 for all purposes
-_MOST_SHOWN = 5  # names in a message
-_MOST_NUMBERS = 1 << 62  # larger than any class's number
+_MAX_SHOWN = 5  # names in a message
+_MAX_NUMBERS = 1 << 62  # larger than any class's number
 _HINT = "give the names of the model's outputs in their order, one a line: --labels FILE, or --labels MODEL=FILE"
 
 
@@ -120,8 +120,8 @@ def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occu
         if not matches and number in occurring:
             unknown.append(name)
     if unknown:
-        shown = ", ".join(map(repr, unknown[:_MOST_SHOWN])) + (" …" if len(unknown) > _MOST_SHOWN else "")
-        known = ", ".join(map(repr, labels[:_MOST_SHOWN])) + (" …" if len(labels) > _MOST_SHOWN else "")
+        shown = ", ".join(map(repr, unknown[:_MAX_SHOWN])) + (" …" if len(unknown) > _MAX_SHOWN else "")
+        known = ", ".join(map(repr, labels[:_MAX_SHOWN])) + (" …" if len(labels) > _MAX_SHOWN else "")
         message = f"{model} has no output for the classes {shown} of the data; its outputs are {known}"
         raise InputError(message, f"rename the classes, or {_HINT}")
     return _with_others(columns, sorted(range(len(labels)), key=lambda number: _in_order(labels[number])), labels)
@@ -134,7 +134,7 @@ def _with_others(columns: Sequence[int], outputs: Sequence[int], labels: Sequenc
 
 def _in_order(name: str) -> tuple[int, str]:
     """Return the key that sorts names: numbers by their size, before other names."""
-    return (int(name), "") if _is_number(name) else (_MOST_NUMBERS, _plain(name))
+    return (int(name), "") if _is_number(name) else (_MAX_NUMBERS, _plain(name))
 
 
 def _aliases(name: str) -> list[str]:

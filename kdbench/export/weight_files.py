@@ -25,7 +25,7 @@ StateDict = dict[str, Tensor]
 
 SAVE = "save the weights alone: torch.save(network.state_dict(), 'weights.pth')"
 _DEEPEST = 5  # tables in tables
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 # What trainers keep beside the weights: options of the command line, paths, numbers. All hold plain values, and none
 # runs code as it is read.
 _HARMLESS: tuple[Any, ...] = (
@@ -63,8 +63,8 @@ def read_tables(path: Path) -> dict[str, StateDict]:
 
 def listed(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
-    more = f", and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    return ", ".join(names[:_MOST_SHOWN]) + more
+    more = f", and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(names[:_MAX_SHOWN]) + more
 
 
 def _tables(content: Mapping[Any, Any], key: str = "", depth: int = 0) -> Iterator[tuple[str, StateDict]]:

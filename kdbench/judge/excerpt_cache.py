@@ -21,9 +21,9 @@ _FILE = "excerpts-1.sqlite"  # the number changes with the columns
 _COLUMNS = "path BLOB PRIMARY KEY, state TEXT, checksum BLOB, content BLOB, used REAL"
 _WAIT_S = 1.0  # for another process that writes
 _SETTLED_NS = 2_000_000_000  # a file may change again without a new time within the clock's resolution
-_KEPT_S = 90 * 86_400.0
+_MAX_AGE_S = 90 * 86_400.0
 _REFRESHED_S = 86_400.0  # the last use is written once a day
-_MOST_BYTES = 1 << 28
+_MAX_BYTES = 1 << 28
 
 
 class ExcerptCache:
@@ -50,7 +50,7 @@ class ExcerptCache:
         if row is None or not isinstance(row[1], bytes) or row[0] != _checksum(row[1]):
             return None
         try:
-            excerpt = Excerpt.model_validate_json(zlib.decompressobj().decompress(row[1], _MOST_BYTES))
+            excerpt = Excerpt.model_validate_json(zlib.decompressobj().decompress(row[1], _MAX_BYTES))
         except (ValueError, zlib.error):
             return None
         if not isinstance(row[2], float) or time.time() - row[2] > _REFRESHED_S:
@@ -74,7 +74,7 @@ class ExcerptCache:
                 transaction.executemany("INSERT OR REPLACE INTO excerpts VALUES (?, ?, ?, ?, ?)", self._new)
                 used = [(now, key) for key in self._used]
                 transaction.executemany("UPDATE excerpts SET used = ? WHERE path = ?", used)
-                transaction.execute("DELETE FROM excerpts WHERE used < ?", (now - _KEPT_S,))
+                transaction.execute("DELETE FROM excerpts WHERE used < ?", (now - _MAX_AGE_S,))
         if self._database is not None:
             self._database.close()
 

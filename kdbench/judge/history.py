@@ -239,11 +239,11 @@ def _steps(
 
 
 def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
-    from kdbench.statistics.change_points import FEWEST
+    from kdbench.statistics.change_points import MIN_POINTS
 
-    if len(values) >= FEWEST or metric.counted:
+    if len(values) >= MIN_POINTS or metric.counted:
         return ""
-    return f"detection needs at least {FEWEST} numbers, the series has {len(values)}"
+    return f"detection needs at least {MIN_POINTS} numbers, the series has {len(values)}"
 
 
 def _raise_on_unknown(records: Sequence[LocatedRecord], metrics: Sequence[str], models: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ _HOPELESS = 100.0  # times narrower, which takes ten thousand times as many samp
 
 # How a number is on the wrong side, by its unit: 22 % too slow.
 _TOO = {"ns": "slow", "s": "slow", "bytes": "large", "MACs": "many", "J": "much", "g": "much"}
-_TWICE = 2.0  # from here on a multiple is clearer than a percentage
+_AS_MULTIPLE_FROM = 2.0  # from here on a multiple is clearer than a percentage
 _IN_POINTS = {"share": 100.0, "points": 1.0}
 
 
@@ -132,7 +132,7 @@ def _distance(reading: Reading, side: Side, limit: float) -> str:
     if reading.metric.unit in _IN_POINTS:
         points = units.points_apart(distance * _IN_POINTS[reading.metric.unit])
         return f"{points} {'over' if side == 'max' else 'short'}"
-    if limit and reading.value >= _TWICE * limit:
+    if limit and reading.value >= _AS_MULTIPLE_FROM * limit:
         return f"{units.significant(reading.value / limit, 2)} times the limit"
     how = _TOO.get(reading.metric.unit, "high") if side == "max" else "low"
     return f"{units.percent(distance / limit) if limit else reading.metric.text(distance)} too {how}"

@@ -23,7 +23,7 @@ _IMPLIED: Mapping[str, str | int] = {"mode": "stream", "runtime": USUAL_RUNTIME,
 # Axes that may have any value where the limit does not name them.
 _FREE = ("threads", "provider", "gap_ms", "rate_per_s")
 _VS_TEACHER = {"max_drop_vs_teacher", "min_ratio_vs_teacher"}
-_MOST_SHOWN = 3  # other axes that a reason names
+_MAX_SHOWN = 3  # other axes that a reason names
 
 
 def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Reading:
@@ -121,8 +121,8 @@ def _not_measured_there(findings: Iterable[F], named: Axes, required: Axes) -> t
         return "not measured", "measure it: the run has no such number"
     missed = {axis: required[axis] for axes in others for axis in axes if axis in required}
     elsewhere = list(dict.fromkeys(_at(axes) for axes in others))
-    more = f" and {len(elsewhere) - _MOST_SHOWN} more" if len(elsewhere) > _MOST_SHOWN else ""
-    reason = f"not measured {_at(missed or named)}, but {', '.join(elsewhere[:_MOST_SHOWN])}{more}"
+    more = f" and {len(elsewhere) - _MAX_SHOWN} more" if len(elsewhere) > _MAX_SHOWN else ""
+    reason = f"not measured {_at(missed or named)}, but {', '.join(elsewhere[:_MAX_SHOWN])}{more}"
     return reason, "measure it there, or name other axes in the target"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from kdbench.errors import InputError
 from kdbench.machine.system_files import ROOT, first_line, number
 
-_LOOK_S = 0.06  # six ticks
+_POLL_S = 0.06  # six ticks
 _FREE_SHARE = 0.7  # of the idle time of the core that is idle most
 _STRONG_SHARE = 0.9  # of the strongest core: cores of one kind may differ a little
 
@@ -82,12 +82,12 @@ def quiet_cores(
 ) -> tuple[int, ...] | None:
     """Return those of `cores` that have nothing to do at the moment, in the same order, `threads` of them at least.
 
-    Looks at the machine for _LOOK_S. A process that is pinned to a busy core shares it, although others are free.
+    Looks at the machine for _POLL_S. A process that is pinned to a busy core shares it, although others are free.
     """
     if cores is None or len(cores) <= threads:
         return None if cores is None else tuple(cores)
     before = idle_ticks(root)
-    sleep(_LOOK_S)
+    sleep(_POLL_S)
     after = idle_ticks(root)
     idle = {core: after[core] - before[core] for core in cores if core in before and core in after}
     if len(idle) < len(cores):

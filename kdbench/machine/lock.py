@@ -16,7 +16,7 @@ from kdbench.progress import Progress
 LOCK = "kdbench-measuring.lock"
 FOLDER_VARIABLE = "KDBENCH_LOCK_DIR"  # names the lock's folder, for machines where not all processes share /tmp
 _SHARED = Path("/tmp")  # noqa: S108 - one for all users and jobs, unlike TMPDIR
-_EVERYONE = 0o666  # users who come later must be able to open it
+_MODE_FOR_ALL = 0o666  # users who come later must be able to open it
 _RETRY_S = 0.25  # rarely: a waiting process must not disturb the measurement
 
 
@@ -48,7 +48,7 @@ def _try(lock_name: str) -> int | None:
         folder = _folder()
         file = folder / lock_name
         folder.mkdir(parents=True, exist_ok=True)
-        return locks.acquire(file, mode=_EVERYONE, share=True)
+        return locks.acquire(file, mode=_MODE_FOR_ALL, share=True)
     except OSError as error:
         message = f"cannot hold the measuring lock at {file}: {error.strerror or error}"
         hint = f"set {FOLDER_VARIABLE} to a folder that everyone who measures on this machine may write to"

@@ -25,7 +25,7 @@ _SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 # during a long training. Other OpenMP libraries do not read it.
 _SPIN_BRIEFLY = {"GOMP_SPINCOUNT": "10000"}
 _SCARCE_CORES = 0.5  # from this many cores busy with other work on, threads sleep
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,5 +73,5 @@ def _busy_cores(cores: tuple[int, ...]) -> float:
     """Return how many of `cores` are busy, other guests of the host included, while this process sleeps."""
     import psutil
 
-    busy_percent = dict(enumerate(psutil.cpu_percent(_LOOK_S, percpu=True)))
+    busy_percent = dict(enumerate(psutil.cpu_percent(_POLL_S, percpu=True)))
     return float(sum(busy_percent.get(core, 0.0) for core in cores)) / 100

@@ -17,7 +17,7 @@ from kdbench.worker.jobs import Network
 
 # A name that only the measuring process resolves. It never comes from a file.
 _BUILDER = "kdbench.models:build"
-_LONGEST_SHOWN = 80  # characters of a name that comes from a file
+_MAX_SHOWN = 80  # characters of a name that comes from a file
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     assert card.outputs is not None
     weights = _inside(_run_folder(card, path), card.weights)
     if weights is None:
-        shown = card.weights if len(card.weights) < _LONGEST_SHOWN else f"{card.weights[:_LONGEST_SHOWN]}…"
+        shown = card.weights if len(card.weights) < _MAX_SHOWN else f"{card.weights[:_MAX_SHOWN]}…"
         return Refusal(
             f"its weights are not at {shown!r} in its run's folder",
             "measure it in the run's folder where it was exported",

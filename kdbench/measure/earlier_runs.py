@@ -19,7 +19,7 @@ from kdbench.results.runtimes import RUNTIMES, libraries_of
 from kdbench.results.samples import configuration_key
 from kdbench.statistics import Estimate, RunSpread, run_spread
 
-MOST = 40  # runs of one model that are kept, the newest
+MAX_RUNS = 40  # runs of one model that are kept, the newest
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "torch")  # another version is another machine …
 _EXTRAS = sorted({*libraries_of(RUNTIMES)} - {*_RUNTIMES})  # … and so is one of these, where it is installed
 
@@ -55,7 +55,7 @@ class EarlierRuns:
             return
         stored, key = self._read(sha256), configuration_key(axes)
         numbers = {id_: [e.value, e.low, e.high, e.n] for id_, e in run.items() if e.low is not None}
-        runs = [*stored.get(key, []), numbers][-MOST:]
+        runs = [*stored.get(key, []), numbers][-MAX_RUNS:]
         try:
             storage.make_folder(self.folder)
             storage.write_json(self._file(sha256), {**stored, key: runs})

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-MOST_WIDTH = 65_536
+MAX_WIDTH = 65_536
 
 PositiveInt = Annotated[int, Field(gt=0, le=100_000_000)]
-Width = Annotated[int, Field(gt=0, le=MOST_WIDTH)]
+Width = Annotated[int, Field(gt=0, le=MAX_WIDTH)]
 Count = Annotated[int, Field(gt=0, le=1000)]  # layers, networks, a stride
 Factor = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]

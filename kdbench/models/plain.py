@@ -18,18 +18,7 @@ import math
 from torch import nn
 
 from kdbench.errors import InputError
-from kdbench.models import (
-    MODELS,
-    MOST_WIDTH,
-    Count,
-    Factor,
-    Hidden,
-    InputShape,
-    PositiveInt,
-    SampleShape,
-    Share,
-    Widths,
-)
+from kdbench.models import MAX_WIDTH, MODELS, Count, Factor, Hidden, InputShape, PositiveInt, SampleShape, Share, Widths
 from kdbench.models.staged import Staged, conv_bn_relu, pooled_linear, scaled
 
 _DIGITS = 9  # of a size in a name
@@ -65,8 +54,8 @@ def linear(name: str, input_shape: tuple[PositiveInt, ...], classes: PositiveInt
 def dense_by_widths(name: str, input_shape: SampleShape, classes: PositiveInt, /, *, dropout: Share = 0.0) -> nn.Module:
     """Build the dense ReLU network whose widths the name lists, from inputs to classes."""
     sizes = name.split("-")
-    if max(map(len, sizes)) > _DIGITS or max(map(int, sizes[1:-1]), default=0) > MOST_WIDTH:
-        raise InputError(f"model {name[:_SHOWN]!r}: a width is above {MOST_WIDTH:,}", "choose smaller widths")
+    if max(map(len, sizes)) > _DIGITS or max(map(int, sizes[1:-1]), default=0) > MAX_WIDTH:
+        raise InputError(f"model {name[:_SHOWN]!r}: a width is above {MAX_WIDTH:,}", "choose smaller widths")
     inputs, *hidden, outputs = map(int, sizes)
     if min(inputs, *hidden, outputs) < 1:
         raise InputError(f"model {name!r}: a width is zero", "every width must be at least 1")

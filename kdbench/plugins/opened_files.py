@@ -15,7 +15,7 @@ from kdbench.storage import followed
 
 State = tuple[int, int] | None  # of a file that may be written: size and time of the last change
 
-_OTHERS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC  # what is written, or not there yet
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC  # what is written, or not there yet
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
 _CALLERS = ("plugins/calling.py", "models/__init__.py")  # where kdbench calls user code
 _hooked = False
@@ -60,7 +60,7 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
     if event != "open" or not _blocks:
         return
     name, mode, flags = arguments
-    reads = not flags & _OTHERS if mode is None else "r" in mode
+    reads = not flags & _WRITING if mode is None else "r" in mode
     if not reads or not isinstance(name, str | bytes | os.PathLike):
         return
     of_users_code = _is_of_users_code()

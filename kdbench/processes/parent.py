@@ -11,7 +11,7 @@ import sys
 import threading
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
-_MOST_DESCRIPTORS = 64
+_MAX_DESCRIPTORS = 64
 
 
 def end_with_parent(*, reads_input: bool = False) -> None:
@@ -20,7 +20,7 @@ def end_with_parent(*, reads_input: bool = False) -> None:
     A process that `reads_input` until it ends, which is when the parent is gone, is not watched for that as well.
     Locks that it inherited stay its own: its children do not get them.
     """
-    for descriptor in range(3, _MOST_DESCRIPTORS):
+    for descriptor in range(3, _MAX_DESCRIPTORS):
         with contextlib.suppress(OSError):
             os.set_inheritable(descriptor, False)
     if not _killed_with_parent():

@@ -8,14 +8,14 @@ set or method resolves its name. Imports `results` and the base layer only; ever
 from kdbench.recipe.study import Recipe, needed_by
 from kdbench.recipe.sweeps.sweep import Sweep
 from kdbench.recipe.tables.data import Augment, Data, Examples, LabelNoise, Subset, Transform
-from kdbench.recipe.tables.measure import LEAST_PRECISION, Analysis, InputOptions, Measure
+from kdbench.recipe.tables.measure import MIN_PRECISION, Analysis, InputOptions, Measure
 from kdbench.recipe.tables.models import Model, Prune, Quantize, Start, Student, SubStudents, Teacher, Term, Trained
 from kdbench.recipe.tables.reported import Reported
 from kdbench.recipe.tables.training import Average, Optimizer, Precision, Schedule, Training
 from kdbench.recipe.tables.variants import Variant
 
 __all__ = [
-    "LEAST_PRECISION",
+    "MIN_PRECISION",
     "Analysis",
     "Augment",
     "Average",

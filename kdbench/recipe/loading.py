@@ -18,7 +18,7 @@ from kdbench.recipe.sweeps.points import Point, swept
 from kdbench.recipe.sweeps.search import Range
 from kdbench.recipe.sweeps.sweep import Sweep
 
-_LONGEST_PATH = 20  # parts of a key
+_MAX_PATH = 20  # parts of a key
 _DOT = re.compile(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)')  # outside of quotes
 
 
@@ -73,7 +73,7 @@ def overridden(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
 
 def _override(content: dict[str, Any], key: str, value: Any, override: str) -> None:
     path = _parts(key)
-    if len(path) > _LONGEST_PATH:
+    if len(path) > _MAX_PATH:
         raise InputError(f"the override's key {one_line(key)[:40]!r}… has {len(path)} parts", "shorten the key")
     assign(content, path, value, f"override {override!r}")
 

@@ -21,8 +21,8 @@ from kdbench.recipe.tables.variants import Variant, in_order
 from kdbench.registry import suggestion
 from kdbench.validation import Value, added_later
 
-MOST_SEEDS = 1000
-MOST_TRAININGS = 100_000
+MAX_SEEDS = 1000
+MAX_TRAININGS = 100_000
 _DEEPEST = 200  # models that learn from each other in a row
 _LISTED = 12  # names in a message
 
@@ -49,7 +49,7 @@ class Recipe(Value):
     title: str = ""
     folder: str | None = added_later(None)
     plugins: tuple[str, ...] = added_later(())
-    seeds: tuple[Seed, ...] = Field(default=(0,), max_length=MOST_SEEDS)
+    seeds: tuple[Seed, ...] = Field(default=(0,), max_length=MAX_SEEDS)
     data: Data
     training: Training = Training()
     teacher: tuple[Teacher, ...] = Field(min_length=1)
@@ -91,8 +91,8 @@ class Recipe(Value):
             self._check_start(student)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: give at least one, and each only once")
-        if (trainings := len(names) * len(self.seeds)) > MOST_TRAININGS:
-            raise ValueError(f"seeds: {trainings:,} trainings, but a recipe may have at most {MOST_TRAININGS:,}")
+        if (trainings := len(names) * len(self.seeds)) > MAX_TRAININGS:
+            raise ValueError(f"seeds: {trainings:,} trainings, but a recipe may have at most {MAX_TRAININGS:,}")
         self._check_order()
         logits = {teacher.name for teacher in self.teacher if teacher.logits is not None}
         if variant := next((variant for variant in variants if variant.of in logits), None):

@@ -15,7 +15,7 @@ from kdbench.report.scores import score_of
 from kdbench.results.records import Interval, RunRecord
 from kdbench.results.records.index import once_per_record
 
-_MOST_TERMS = 300  # of least squares
+_MAX_TERMS = 300  # of least squares
 
 Scores = Mapping[tuple[Value, ...], float]
 """The scores of one seed by the point's values."""
@@ -91,7 +91,7 @@ def _levels(scores: Scores, axes: Mapping[str, Sequence[Value]]) -> dict[str, li
     sizes = [len(values) for values in axes.values()]
     if len(scores) == math.prod(sizes):
         return {axis: _grouped(scores, n, values) for n, (axis, values) in enumerate(axes.items())}
-    return _least_squares(scores, axes) if sum(sizes) <= _MOST_TERMS else None
+    return _least_squares(scores, axes) if sum(sizes) <= _MAX_TERMS else None
 
 
 def _grouped(scores: Scores, n: int, values: Sequence[Value]) -> list[float]:

@@ -17,7 +17,7 @@ from kdbench.processes import cleanup, locks, temporary
 CLAIM = ".in-use"
 _TRIES = 5  # a process that checks whether a folder is free holds its lock for a moment
 _PAUSE_S = 0.05
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
 
 
 @contextlib.contextmanager
@@ -82,7 +82,7 @@ def _owner(file: Path) -> dict[str, Any] | None:
     """Return what an owner wrote about itself; None if that cannot be read."""
     try:
         with file.open("rb") as stream:
-            owner = json.loads(stream.read(_MOST_BYTES))
+            owner = json.loads(stream.read(_MAX_BYTES))
         return {name: str(owner[name])[:100] for name in ("pid", "host", "since")}
     except (OSError, ValueError, KeyError, TypeError):
         return None

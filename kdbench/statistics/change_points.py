@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from kdbench.statistics.estimates import student_t
 from kdbench.statistics.long_series import best_starts
 
-FEWEST = 5  # points: fewer cannot show a step beyond their own scatter
+MIN_POINTS = 5  # points: fewer cannot show a step beyond their own scatter
 SHORTEST = 2  # points in a segment
 _LONG = 200  # points, from which trying every number of steps takes longer
 _PENALTY = (8.5, 1.8)  # of a step: the first and log n times the second
@@ -87,7 +87,7 @@ def penalty(n: int) -> float:
 def _starts(values: NDArray[np.float64], least: float) -> tuple[int, ...]:
     """Return the first points of the segments of the best staircase."""
     n = len(values)
-    if n < FEWEST:
+    if n < MIN_POINTS:
         return (0,)
     floor = max(least, _ZERO * float(np.abs(values).max()), np.finfo(np.float64).tiny ** 0.25) ** 2
     most = max(n // 4, 1)

@@ -18,7 +18,7 @@ from kdbench.statistics.few_sessions import PLAIN, Plan, half_width, interim_siz
 from kdbench.statistics.special import betainc, normal_quantile
 
 DRAWS = 400  # the standard error of a standard error from 400 draws is 3.5 %
-LEAST_BLOCKS, LEAST_SESSIONS = 2, 4  # that are left where disturbed blocks are not used
+MIN_BLOCKS, MIN_SESSIONS = 2, 4  # that are left where disturbed blocks are not used
 _HARMLESS, _HARMLESS_PER_S = 2, 100  # times that a block may lose its core: at least, and for each second of it
 _TABLE = 1 << 22  # elements of the largest table of counts
 
@@ -41,7 +41,7 @@ def undisturbed(data: Clustered) -> Clustered:
     """Return the times, in ns, of blocks that hardly lost their core; all where that leaves too few sessions.
 
     A call that another process interrupts takes as long as that process likes, which says nothing about the model. A
-    session needs LEAST_BLOCKS such blocks, and LEAST_SESSIONS sessions, or all if there are fewer, need as many.
+    session needs MIN_BLOCKS such blocks, and MIN_SESSIONS sessions, or all if there are fewer, need as many.
     """
     if data.preempted is None or not data.preempted.any():
         return data
@@ -50,8 +50,8 @@ def undisturbed(data: Clustered) -> Clustered:
     kept = kept_core(data.preempted, block_ns[block])
     sessions = np.unique(data.session)
     blocks = {s: len(np.unique(data.block[kept & (data.session == s)])) for s in sessions}
-    usable = [s for s in sessions if blocks[s] >= LEAST_BLOCKS]
-    if len(usable) < min(LEAST_SESSIONS, len(sessions)):
+    usable = [s for s in sessions if blocks[s] >= MIN_BLOCKS]
+    if len(usable) < min(MIN_SESSIONS, len(sessions)):
         return data
     kept &= np.isin(data.session, usable)
     return Clustered(data.values[kept], data.session[kept], data.block[kept])

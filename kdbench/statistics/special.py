@@ -20,8 +20,8 @@ F = TypeVar("F", float, NDArray[np.float64])
 
 _TINY = 1e-300
 _EPSILON = 1e-15
-_MOST_TERMS = 10_000  # some sqrt(max(a, b)) are needed
-_MOST_STEPS = 400
+_MAX_TERMS = 10_000  # some sqrt(max(a, b)) are needed
+_MAX_STEPS = 400
 _CLOSE = 1e-14
 
 
@@ -40,7 +40,7 @@ def beta_quantile(a: float, b: float, share: float) -> float:
     if share <= 0 or share >= 1:
         return float(share >= 1)
     low, high, x = 0.0, 1.0, a / (a + b)
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         error = _betainc(a, b, x) - share
         low, high = (low, x) if error > 0 else (x, high)
         slope = _density(a, b, x, 1 - x)
@@ -101,7 +101,7 @@ def _fraction(a: float, b: float, x: F) -> F:
     c = 0 * x + 1
     d = 1 / _not_zero(1 - (a + b) * x / (a + 1))
     value = d
-    for m in range(1, _MOST_TERMS):
+    for m in range(1, _MAX_TERMS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for term in (even, odd):

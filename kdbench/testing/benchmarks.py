@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOCK = "kdbench-testing.lock"
 _PYTEST_BENCHMARK = {"benchmark", "benchmark_weave"}  # the fixtures of pytest-benchmark
 _SKIP = pytest.mark.skip(reason="Skipping benchmark (--benchmark-skip active).")
-_MOST_ROUNDS = 1000  # entered in pytest-benchmark: each is a number in its JSON
+_MAX_ROUNDS = 1000  # entered in pytest-benchmark: each is a number in its JSON
 
 
 def benchmark_fixtures(item: pytest.Item) -> set[str]:
@@ -159,6 +159,6 @@ def call_times(samples: "Mapping[str, NDArray[Any]]", model: str, axes: "Axes") 
     if ns is None:
         return []
     ns = np.sort(ns)
-    kept = min(len(ns), _MOST_ROUNDS)
+    kept = min(len(ns), _MAX_ROUNDS)
     ranks = ((np.arange(kept) + 0.5) * len(ns) / kept).astype(np.int64)
     return [float(time_ns) / 1e9 for time_ns in ns[ranks]]

@@ -22,7 +22,7 @@ from kdbench.testing.regression import Change
 if TYPE_CHECKING:
     from kdbench.results.verdicts import Verdict
 
-_MOST_LINES = 8  # about missed criteria; many models miss much the same ones
+_MAX_LINES = 8  # about missed criteria; many models miss much the same ones
 
 
 class Bench:
@@ -127,7 +127,7 @@ def _of_verdict(run: str, verdict: "Verdict") -> CheckResult:
     """Return the verdict on `run` as the result of a check; the reason lists what is missing."""
     ready = verdict.overall == "READY"
     lines = [] if ready else list(_missing(verdict))
-    rest = [f"… and {len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
+    rest = [f"… and {len(lines) - _MAX_LINES} more"] if len(lines) > _MAX_LINES else []
     return CheckResult(
         subject=run,
         what=f"readiness for {verdict.title}",
@@ -135,7 +135,7 @@ def _of_verdict(run: str, verdict: "Verdict") -> CheckResult:
         required="READY",
         outcome=verdict.overall,
         passed=ready,
-        reason="\n".join([*lines[:_MOST_LINES], *rest]),
+        reason="\n".join([*lines[:_MAX_LINES], *rest]),
         remedy="" if ready else "`kdbench ready` shows all criteria in a table",
         numbers={"target": verdict.target, "best": verdict.best, "record_hash": verdict.record_hash},
     )

@@ -14,7 +14,7 @@ from kdbench.testing.context import Context, as_test_options, fails_test
 from kdbench.testing.metric_check import at
 from kdbench.testing.settings import INCONCLUSIVE
 
-_GOOD = {"same", "improved"}
+_PASSING = {"same", "improved"}
 
 
 class Change:
@@ -57,7 +57,7 @@ def check_regression(
     if comparison is None:
         context.add_results(CheckResult(name, "the change", "not measured", "no regression", NOT_JUDGED, passed=True))
         return
-    passing = _GOOD | ({"inconclusive"} if policy == "pass" else set())
+    passing = _PASSING | ({"inconclusive"} if policy == "pass" else set())
     changed = [row for row in comparison.rows if row.outcome != "same"]
     results = [_of_row(comparison, row, passed=row.outcome in passing) for row in changed]
     gone = {
@@ -74,7 +74,7 @@ def check_regression(
         observed = f"none above its threshold in {len(same)} number{'s' * (len(same) != 1)}"
         results.append(_without_number(comparison, name, observed, "same", passed=True, numbers={"same": same}))
     elif not results:
-        identical = comparison.overall in _GOOD
+        identical = comparison.overall in _PASSING
         observed = "none: the files are the same" if identical else "not comparable"
         reason = "" if identical else "; ".join(("no metric is in both states", *comparison.notes))
         passed = comparison.overall in passing

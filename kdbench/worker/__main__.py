@@ -18,7 +18,7 @@ from kdbench.machine.cores import pin
 from kdbench.processes.parent import end_with_parent
 from kdbench.worker.jobs import cores_of, job_of
 
-_EVERY_NS = 250_000_000
+_INTERVAL_NS = 250_000_000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -39,7 +39,7 @@ class Channel:
     def step(self, done: float, total: float) -> None:
         """Report how far the job is, four times a second at most."""
         now = time.monotonic_ns()
-        if now - self._last >= _EVERY_NS:
+        if now - self._last >= _INTERVAL_NS:
             self._last = now
             self._send({"step": [done, total]})
 

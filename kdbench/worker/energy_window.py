@@ -16,7 +16,7 @@ from typing import NamedTuple
 from kdbench.meters.meter import Clock, Meter, MeterError, MeterFailedError
 
 _PERIOD_EDGES = 10
-_LEAST_EDGES = 3
+_MIN_EDGES = 3
 _CALIBRATION_NS = 2_000_000_000
 _PATIENCE_NS = 10_000_000_000
 # As shares of a period. A look may cost as much as many calls: too many disturb the calls, too few see an edge late.
@@ -52,7 +52,7 @@ def update_period_ns(counter: Meter, clock: Clock = time.monotonic_ns) -> float:
     """
     begun_ns = clock()
     edges: list[int] = []
-    while len(edges) <= _PERIOD_EDGES and (len(edges) <= _LEAST_EDGES or clock() - begun_ns < _CALIBRATION_NS):
+    while len(edges) <= _PERIOD_EDGES and (len(edges) <= _MIN_EDGES or clock() - begun_ns < _CALIBRATION_NS):
         edges.append(_edge(counter, lambda: None, clock).at_ns)
     period_ns = statistics.median(after - before for before, after in zip(edges, edges[1:]))
     return max(period_ns, counter.lag_s * 1e9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_LONGEST = 500  # characters; what matters stands at both ends
+_MAX_CHARACTERS = 500  # the beginning and the end matter
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _LOAD = re.compile(r"^(?:Exception during (?:initialization|loading): ?)?(?:Load model from .+? failed: ?)?")
 _PLACE = re.compile(r"\S*\.(?:cc|h|hpp|cpp|cu|cuh):\d+ (?=\S)")
@@ -30,8 +30,8 @@ def describe(error: Exception) -> str:
         text = _CONDITION.sub("", text).strip() or type(error).__name__
     elif _OPENVINO.match(text):
         text = _OPENVINO.sub("", text).strip() or type(error).__name__
-    if len(text) > _LONGEST:
-        return f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+    if len(text) > _MAX_CHARACTERS:
+        return f"{text[: _MAX_CHARACTERS // 2]} … {text[-_MAX_CHARACTERS // 2 :]}"
     return text
 
 

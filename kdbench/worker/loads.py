@@ -20,12 +20,12 @@ from kdbench.worker.jobs import TimedConfiguration
 Clock = Callable[[], int]
 
 BLOCK_NS = 10_000_000  # a block of calls back to back is as many as take about this long, and one at least
-LEAST_ROUNDS = 2  # eight sessions of a slow model give 16 calls; LoadGen's rule wants 11 for a median
+MIN_ROUNDS = 2  # eight sessions of a slow model give 16 calls; LoadGen's rule wants 11 for a median
 _PACED_CALLS = 5  # in a block: with 5 ms between them models take turns every 25 ms
 PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which does not affect slower calls
 _PRIMING_NS = 1_000_000  # of calls off the clock refill the caches after another model
 _ARRIVALS_NS = 250_000_000  # a block of arrivals lasts about this long …
-_LEAST_ARRIVALS = 20  # … and holds this many at least
+_MIN_ARRIVALS = 20  # … and holds this many at least
 _PAST = 10.0  # arrivals, over (1 - busy share)^2: then a queue no longer depends on its empty start
 SATURATED = 0.95  # of the time busy: beyond, queues grow throughout the measurement, and no latency is typical
 _SPIN_NS = 1_000_000  # the end of a wait is spent spinning: waking up late is the system's latency, not the model's
@@ -82,7 +82,7 @@ def time_calls(calls: Calls, out: NDArray[np.int64], clock: Clock = time.perf_co
 class Stream:
     """Calls back to back."""
 
-    least_rounds: ClassVar[int] = LEAST_ROUNDS
+    least_rounds: ClassVar[int] = MIN_ROUNDS
 
     def count(self, call_ns: float) -> int:
         """Return as many calls as take BLOCK_NS."""
@@ -105,7 +105,7 @@ class Paced:
 
     gap_ns: int
     sleep: Callable[[float], None] = time.sleep
-    least_rounds: ClassVar[int] = LEAST_ROUNDS
+    least_rounds: ClassVar[int] = MIN_ROUNDS
 
     def count(self, call_ns: float) -> int:  # noqa: ARG002 - whatever they take
         """Return a few calls: idle time, not the calls, makes such a block long."""
@@ -141,9 +141,9 @@ class Server:
     least_rounds: ClassVar[int] = 1  # a block is long, and holds many calls
 
     def count(self, call_ns: float) -> int:
-        """Return the arrivals of _ARRIVALS_NS, _LEAST_ARRIVALS at least; 1 if they would saturate the server."""
+        """Return the arrivals of _ARRIVALS_NS, _MIN_ARRIVALS at least; 1 if they would saturate the server."""
         saturated = self.busy(call_ns) >= SATURATED
-        return 1 if saturated else max(math.ceil(self.rate_per_s * _ARRIVALS_NS / 1e9), _LEAST_ARRIVALS)
+        return 1 if saturated else max(math.ceil(self.rate_per_s * _ARRIVALS_NS / 1e9), _MIN_ARRIVALS)
 
     def prime(self, turn: Turn) -> None:
         """Call once."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kdbench.worker.jobs import EnergyJob, Job, JobModel, LatencyJob, OfflineJob
 
-_LEAST_S = 40.0
+_MIN_S = 40.0
 _SAMPLE_S = 1.0  # of one call, by its batch
 _BYTES_PER_S = 10e6  # of a model that is loaded and optimised
 _UPDATE_S = 2.0  # of a slow meter
@@ -32,7 +32,7 @@ def silence_limit_s(job: Job, batch: int | None = None) -> float:
     device = _CUDA_S if job.provider != "cpu" else 0.0
     size = sum(_bytes(Path(model.path)) for model in models_of(job)) / _BYTES_PER_S
     samples = max(_batches(job), default=1) if batch is None else batch
-    return _LEAST_S + runtime + device + size + samples * _SAMPLE_S + _planned_s(job)
+    return _MIN_S + runtime + device + size + samples * _SAMPLE_S + _planned_s(job)
 
 
 def models_of(job: Job) -> list[JobModel]:

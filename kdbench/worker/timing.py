@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kdbench.worker.loads import Calls, Clock, Load, Stream, Turn, preemptions, time_calls, together
 
 _WINDOW_NS = 20_000_000
-_LONGEST_WINDOW = 1000
+_MAX_WINDOW = 1000
 _QUARTILES_AGREE = 0.1
 WARM_UP_SHARE = 0.25  # the largest share of a configuration's budget for the warm-up of all models together
 WARM_UP_RULE = (
@@ -77,7 +77,7 @@ def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) ->
         done = 2
     call_ns = float(window[0])
     calls_in = _WINDOW_NS / max(call_ns, 1) / together(calls.run)
-    window = np.empty(int(np.clip(calls_in, 1, _LONGEST_WINDOW)), np.int64)
+    window = np.empty(int(np.clip(calls_in, 1, _MAX_WINDOW)), np.int64)
     before = None
     while clock() - begin < cap_ns:
         time_calls(calls, window, clock)

@@ -9,7 +9,7 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILE = DOCS / "notebook.ipynb"
-_LONGEST_S = 540  # of a cell, on a machine that others use
+_MAX_S = 540  # of a cell, on a machine that others use
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def outputs(tmp_path_factory):
     nbclient, nbformat, _ = (pytest.importorskip(name) for name in ("nbclient", "nbformat", "ipykernel"))
     folder = tmp_path_factory.mktemp("notebook")
     notebook = nbformat.read(FILE, as_version=4)
-    client = nbclient.NotebookClient(notebook, timeout=_LONGEST_S, resources={"metadata": {"path": str(folder)}})
+    client = nbclient.NotebookClient(notebook, timeout=_MAX_S, resources={"metadata": {"path": str(folder)}})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
         patch.delenv("MPLBACKEND", raising=False)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kdbench.errors import MeasurementError
-from kdbench.statistics.clustered import LEAST_SESSIONS
+from kdbench.statistics.clustered import MIN_SESSIONS
 
 pytest.importorskip("mlperf_loadgen", reason="pip install -e .[bench] brings MLPerf LoadGen")
 
@@ -50,7 +50,7 @@ def test_a_pair_is_compared_by_every_method(tmp_path, monkeypatch):
     assert sorted(methods) == sorted(comparison["order"]) == ["LoadGen", "kdbench", "naive", "pytest-benchmark"]
     ours = methods["kdbench"]
     assert ours["low"] < ours["ratio"] < ours["high"]
-    assert len(ours["sessions"]) >= LEAST_SESSIONS  # those that other work disturbed do not count
+    assert len(ours["sessions"]) >= MIN_SESSIONS  # those that other work disturbed do not count
     again = coverage.published(comparison, available_cores())["methods"]["kdbench"]
     for key in ("low", "ratio", "high"):
         assert again[key] == pytest.approx(ours[key], rel=1e-5)

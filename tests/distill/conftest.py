@@ -10,4 +10,4 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(autouse=True)
 def _saved_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdbench.distill.training.loop.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("kdbench.distill.training.loop.SAVE_INTERVAL_S", 0.0)

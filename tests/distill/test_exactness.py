@@ -37,7 +37,7 @@ KINDS = [
 
 def train_and_be_killed(make, folder: Path, forwards: int | None, syncs: int | None) -> None:
     """Train, and be killed after so many forward passes, or flushes to disk; in a process of its own."""
-    loop.SAVE_EVERY_S = 0.0
+    loop.SAVE_INTERVAL_S = 0.0
     forward, flush, real = killing_after(forwards), killing_after(syncs), os.fsync
 
     def fsync(descriptor):

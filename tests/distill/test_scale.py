@@ -45,7 +45,7 @@ def as_one_of(rank: int, number: int, port: int, work, *arguments) -> None:
 
 def train_several(processes: Processes, makes, folder: Path) -> None:
     """Train cases, and write what came of each to `folder`."""
-    loop.SAVE_EVERY_S = 0.0
+    loop.SAVE_INTERVAL_S = 0.0
     for make in makes:
         weights, summary = cases.train(make, folder / make.__name__, devices=processes.count)
         torch.save(weights, folder / f"{make.__name__}-{processes.rank}.pt")
@@ -54,7 +54,7 @@ def train_several(processes: Processes, makes, folder: Path) -> None:
 
 def interrupt_and_resume(processes: Processes, folder: Path) -> None:
     """Stop a training that runs in all processes, then go on with it."""
-    loop.SAVE_EVERY_S = 0.0
+    loop.SAVE_INTERVAL_S = 0.0
     calls = count()
 
     def stop(*_):

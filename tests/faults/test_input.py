@@ -148,7 +148,7 @@ def test_a_device_is_no_text_file(tmp_path) -> None:
 
 
 def test_a_model_that_never_answers_is_refused_wherever_this_process_would_run_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(timeouts, "_LEAST_S", 0.3)
+    monkeypatch.setattr(timeouts, "_MIN_S", 0.3)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.onnx").write_bytes(endless())
     assert main(["compress", "m.onnx", "--method", "fp16", "--out", "out"]) == 3

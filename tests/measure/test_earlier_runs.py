@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdbench.measure.earlier_runs import MOST, EarlierRuns
+from kdbench.measure.earlier_runs import MAX_RUNS, EarlierRuns
 from kdbench.statistics import Estimate
 
 AXES = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -38,10 +38,10 @@ def test_runs_teach_how_runs_differ(runs):
 
 
 def test_only_the_newest_runs_are_kept(runs):
-    for value in range(1, MOST + 6):
+    for value in range(1, MAX_RUNS + 6):
         runs.add(SHA, AXES, run(float(value)))
     kept = runs.of_model(SHA, AXES)
-    assert (len(kept), kept[0], kept[-1]) == (MOST, run(6.0), run(float(MOST + 5)))
+    assert (len(kept), kept[0], kept[-1]) == (MAX_RUNS, run(6.0), run(float(MAX_RUNS + 5)))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ NOT_MEASURED_HERE |= set(metrics_in("label noise", "mismatches", "device", "rela
 NOT_MEASURED_HERE |= set(metrics_in("errors", "target errors", "teacher errors", "closed form"))  # of regressions
 NOT_MEASURED_HERE |= {*metrics_in("kernels", "device", "runtimes"), "compressed_bytes"}  # of variants and elsewhere
 NOT_MEASURED_HERE |= {"deployed_bytes", "arena_bytes"}  # of .tflite files
-LEAST_NS = 500  # no call through a runtime costs less
+MIN_NS = 500  # no call through a runtime costs less
 
 
 def measurements_of(findings, model):
@@ -34,7 +34,7 @@ def assert_latencies_of_samples(findings, model):
     """Assert that the latencies at batch 1 summarize the undisturbed ones of the raw samples kept beside them."""
     arrays = (findings.samples[f"{model}/cpu-t1-b1/{name}"] for name in ("ns", "session", "block", "preempted"))
     samples, of_model = undisturbed(Clustered(*arrays)).values, measurements_of(findings, model)
-    assert samples.min() >= LEAST_NS
+    assert samples.min() >= MIN_NS
     assert samples.min() <= of_model["latency_p50_ns", 1].value <= samples.max()
     assert of_model["latency_p50_ns", 1].n == len(samples)
     assert of_model["latency_mean_ns", 1].value == pytest.approx(samples.mean())
@@ -61,7 +61,7 @@ def test_a_teacher_and_its_student(tiny, bench_model, test_set, tmp_path, watche
     assert np.unique(findings.samples["t/cpu-t1-b1/session"]).tolist() == [0, 1]
     assert not (tmp_path / "work").exists()
     assert findings.protocol["warm_up_calls"]["least"] >= 2
-    assert findings.protocol["floor_ns"] >= LEAST_NS
+    assert findings.protocol["floor_ns"] >= MIN_NS
     done = [done for done, _, _ in watcher.steps]
     assert done == sorted(done)
     assert 0 <= done[0] < 0.1

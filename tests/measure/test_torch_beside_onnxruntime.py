@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 SHAPE = (1, 4, 4)
 CLASSES = 5
-LEAST_NS = 1000  # no call of a network through torch costs less
+MIN_NS = 1000  # no call of a network through torch costs less
 QUICK = Measure(batch=(8,), sessions=2, budget_s=1.0, energy="off", runtime=("onnxruntime", "torch"))
 TEST = TestSet(np.random.default_rng(0).integers(0, 256, (40, *SHAPE), np.uint8), np.arange(40) % CLASSES, CLASSES)
 
@@ -102,7 +102,7 @@ def by(findings, metric: str) -> dict[tuple[str, str], object]:
 def assert_latencies_of_samples(findings, model: str) -> None:
     """Assert that torch's latencies summarize the raw samples kept beside them."""
     samples, p50 = findings.samples[f"{model}/cpu-t1-b1-torch/ns"], by(findings, "latency_p50_ns")[model, "torch"]
-    assert samples.min() > LEAST_NS
+    assert samples.min() > MIN_NS
     assert samples.min() <= p50.value <= samples.max()
     assert by(findings, "latency_mean_ns")[model, "torch"].value == pytest.approx(samples.mean())
 
@@ -143,7 +143,7 @@ def test_both_runtimes_time_what_a_run_left_and_refuse_weights_that_are_not_the_
     assert_latencies_of_samples(findings, "student")
     first = by(findings, "first_run_ns")["student", "torch"]
     assert (first.status, first.n) == ("ok", 1)
-    assert first.value > LEAST_NS
+    assert first.value > MIN_NS
     assert {p.axes.get("runtime") for p in findings.pairs if p.metric == "latency_ratio"} == {None, "torch"}
     assert findings.protocol["runtimes"]["torch"]["version"] == torch.__version__
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdbench.statistics import change_points
-from kdbench.statistics.change_points import FEWEST, SHORTEST, exact_steps, find_steps, penalty
+from kdbench.statistics.change_points import MIN_POINTS, SHORTEST, exact_steps, find_steps, penalty
 
 TEN_PER_CENT = math.log(1.1)
 
@@ -121,7 +121,7 @@ def test_a_step_on_the_newest_point_shows_with_the_next():
     assert find_steps(np.append(series, 1.201), least=0.001).starts == (0, 5)
 
 
-@pytest.mark.parametrize("n", range(FEWEST))
+@pytest.mark.parametrize("n", range(MIN_POINTS))
 def test_few_points_are_one_level(n):
     segments = find_steps(np.arange(n, dtype=float))
     assert segments.starts == (0,)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kdbench import statistics
-from kdbench.recipe import LEAST_PRECISION
+from kdbench.recipe import MIN_PRECISION
 from kdbench.statistics import clustered, estimates, few_sessions
 from kdbench.statistics.clustered import kept_core
 
@@ -107,7 +107,7 @@ def test_sessions_that_agree_entirely_leave_what_runs_differ_by():
 
 
 def test_no_precision_can_be_asked_for_that_no_interval_has():
-    assert statistics.Plan().least_width <= LEAST_PRECISION < 1.05 * statistics.Plan().least_width
+    assert statistics.Plan().least_width <= MIN_PRECISION < 1.05 * statistics.Plan().least_width
 
 
 def test_sessions_that_are_alike_on_each_core_widen_an_interval():

@@ -33,7 +33,7 @@ def test_both_trackers_have_one_run_with_curve_and_results(tmp_path, monkeypatch
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(loop, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "SAVE_INTERVAL_S", 0.0)
     recipe, out = recipe_from({**CONTENT, "track": ["tensorboard", "mlflow"]}), tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         train(recipe, out, progress=Stops())

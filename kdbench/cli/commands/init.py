@@ -17,8 +17,8 @@ from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import Json, counted, option
 from kdbench.errors import InputError
 
-_MOST_EPOCHS = 1_000_000
-_LONGEST_NAME = 60
+_MAX_EPOCHS = 1_000_000
+_MAX_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _checks(file: Path) -> Mapping[str, Callable[[str, str], Any]]:
         return text
 
     def epochs(text: str, subject: str) -> int:
-        return counted(subject, _MOST_EPOCHS)(text)
+        return counted(subject, _MAX_EPOCHS)(text)
 
     return {"data": data, "teacher": teacher, "student": student, "method": method, "epochs": epochs}
 
@@ -184,5 +184,5 @@ def _beside(file: Path, text: str, subject: str) -> str:
 def _drafted(file: Path, answers: Mapping[str, Any]) -> Any:
     from kdbench.recipe.drafts import Draft
 
-    name = re.sub(r"[^a-z0-9_-]+", "-", file.stem.lower()).strip("-_")[:_LONGEST_NAME]
+    name = re.sub(r"[^a-z0-9_-]+", "-", file.stem.lower()).strip("-_")[:_MAX_NAME]
     return Draft(name=name or "recipe", **answers)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-_MOST = 0.5  # of the multiply–accumulates
+_MAX_INTEGER_SHARE = 0.5  # of the multiply–accumulates
 
 
 @COMPRESSORS.register("int8-dynamic")
@@ -73,7 +73,7 @@ def quantize_dynamically(model: "onnx.ModelProto", settings: Int8Dynamic, target
 
 
 def _warnings(target: Path, source: Source, kernels: Kernels) -> tuple[str, ...]:
-    if kernels.integer_share < _MOST:
+    if kernels.integer_share < _MAX_INTEGER_SHARE:
         return (f"only {percent(kernels.integer_share)} of the multiply–accumulates run in integers on this machine",)
     convolutions = sum(macs for _, operator, macs in kernels.layers if operator == "ConvInteger")
     if not convolutions or convolutions < 0.5 * sum(macs for *_, macs in kernels.layers):

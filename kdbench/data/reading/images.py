@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 
-_MOST_PIXELS = 1 << 28  # of an image while it is scaled
+_MAX_PIXELS = 1 << 28  # of an image while it is scaled
 _SAMPLES_CHUNK = 4096  # samples converted to float64 at a time
 _CHUNK = 1024  # images counted at a time: bincount converts its input to 64 bits
 _GREY = frozenset({"1", "L"})
@@ -128,7 +128,7 @@ def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> It
 def fitted_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
     """Return height and width in `geometry`; raises InputError if the crop is larger than the image."""
     height, width = scaled_size(height, width, geometry)
-    if height * width > _MOST_PIXELS:
+    if height * width > _MAX_PIXELS:
         message = f"an image would be scaled to {height}×{width} pixels (height × width)"
         raise InputError(message, "choose a smaller size, or leave out images that are very long")
     if geometry.mode == "letterbox":

@@ -26,7 +26,7 @@ from kdbench.data.dataset import Images, Labels, Part
 from kdbench.processes import temporary
 
 _CHUNK = 1 << 20
-_MOST_BYTES = 1 << 30  # of a download; the largest is 170 MB
+_MAX_BYTES = 1 << 30  # of a download; the largest is 170 MB
 _TIMEOUT_S = 60
 _IDX_HEAD = {1: b"\x00\x00\x08\x01", 3: b"\x00\x00\x08\x03"}  # unsigned bytes, by the number of axes
 _SIDE, _COLOURS = 32, 3  # of CIFAR's images
@@ -96,7 +96,7 @@ class IdxFiles:
                 if _matches(packed, md5)
                 else downloaded([f"{at}{packed.name}" for at in self.mirrors], md5)
             ) as stream:
-                content = gzip.GzipFile(fileobj=stream).read(_MOST_BYTES)
+                content = gzip.GzipFile(fileobj=stream).read(_MAX_BYTES)
             _write(path, content)
 
 
@@ -133,7 +133,7 @@ class PickledFiles:
         ):
             for path, md5 in {file for any_part in self.parts for file in self.needed(any_part)}:
                 if not _matches(root / path, md5) and (member := archive.extractfile(path)) is not None:
-                    _write(root / path, member.read(_MOST_BYTES))
+                    _write(root / path, member.read(_MAX_BYTES))
 
 
 def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
@@ -170,7 +170,7 @@ class ArraysUnpickler(pickle.Unpickler):
 
 
 def _unpickled(path: Path, md5: str | None) -> dict[str, Any]:
-    content = path.read_bytes() if path.stat().st_size < _MOST_BYTES else b""
+    content = path.read_bytes() if path.stat().st_size < _MAX_BYTES else b""
     if _md5(content) != md5:
         raise ValueError(f"{path.name} is not the published file by its MD5")
     value = ArraysUnpickler(io.BytesIO(content), encoding="latin1").load()  # Python 2 wrote them
@@ -186,7 +186,7 @@ def downloaded(urls: Sequence[str], md5: str) -> IO[bytes]:
         try:
             request = urllib.request.Request(url, headers={"User-Agent": "kdbench"})  # noqa: S310 - published addresses
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
-                while (chunk := response.read(_CHUNK)) and stream.tell() < _MOST_BYTES:
+                while (chunk := response.read(_CHUNK)) and stream.tell() < _MAX_BYTES:
                     digest.update(chunk)
                     stream.write(chunk)
         except (OSError, http.client.HTTPException) as error:

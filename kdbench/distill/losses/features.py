@@ -15,7 +15,7 @@ from torch import Tensor
 from kdbench.distill.losses import require_same_shape, wide, without_autocast
 
 # Samples nearer than this count as one: the direction between them is rounding, and its gradient grows as 1/distance.
-_SAME = 1e-6
+_MIN_DISTANCE = 1e-6
 
 
 def feature_mse(student_features: Tensor, teacher_features: Tensor) -> Tensor:
@@ -99,6 +99,6 @@ def _cosines(features: Tensor) -> Tensor:
     differences = vectors.unsqueeze(0) - vectors.unsqueeze(1)
     lengths = torch.linalg.vector_norm(differences, dim=2, keepdim=True)
     # The difference of samples that count as one stays close to zero instead of becoming a direction.
-    units = differences / lengths.where(lengths > _SAME, 1.0)
+    units = differences / lengths.where(lengths > _MIN_DISTANCE, 1.0)
     with without_autocast(units):
         return torch.bmm(units, units.transpose(1, 2))

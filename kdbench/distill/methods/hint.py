@@ -27,7 +27,7 @@ class HintOptions(LayerOptions):
     hint_weight: float = Field(default=100.0, ge=0, le=1e9)
 
 
-_MANY = 16  # samples of noise that show whether a vector takes negative values
+_NOISE_SAMPLES = 16  # samples of noise that show whether a vector takes negative values
 
 _CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS: dict[int, Any] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -83,7 +83,7 @@ class Hint(LayerMethod):
             layers = f"{self.student_layer!r} gives {shapes[0]} and {self.teacher_layer!r} {shapes[1]}"
             raise InputError(f"hint: {layers}: {error.message}", error.hint) from error
         if teacher.dim() == 2:  # two samples show too few numbers
-            (more,) = layer_outputs(context.teacher, self.teacher_layouts, inputs_like(context.example, _MANY))
+            (more,) = layer_outputs(context.teacher, self.teacher_layouts, inputs_like(context.example, _NOISE_SAMPLES))
             teacher = torch.cat([teacher, more])
         self.regressor = Regressor(*self._prepared(student, teacher))
 

@@ -15,7 +15,7 @@ from kdbench.distill.teaching.onnx_network import OpaqueNetwork
 from kdbench.errors import InputError
 
 _FORM = "save it with numpy.savez(FILE, logits=…, samples=…): logits (M, classes), and the set's sample numbers (M,)"
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 _ROUNDING = 1e-2  # of a sum of probabilities in float16
 
 
@@ -72,7 +72,7 @@ def load_logits(path: Path, samples: Any, outputs: int, *, total: int | None = N
     row = order[np.minimum(place, len(order) - 1)]
     missing = samples[numbers[row] != samples]
     if len(missing):
-        listed = ", ".join(map(str, missing[:_MOST_SHOWN])) + (", …" if len(missing) > _MOST_SHOWN else "")
+        listed = ", ".join(map(str, missing[:_MAX_SHOWN])) + (", …" if len(missing) > _MAX_SHOWN else "")
         message = f"{path} has no logits for {len(missing)} of {len(samples)} training samples: {listed}"
         raise InputError(message, "samples are numbered from 0 in the order of the data set's training part")
     chosen = logits[row].astype(np.float32)

@@ -14,7 +14,7 @@ from kdbench.distill.trackers.client_runs import TrackerRun, known_run, remember
 from kdbench.results.cards import Epoch
 
 _BATCH = 100  # parameters that MLflow takes at once
-_LONGEST = 6000  # characters of a parameter
+_MAX_CHARACTERS = 6000  # of a parameter
 
 
 @TRACKERS.register("mlflow")
@@ -64,7 +64,7 @@ class MLflow(Tracker):
         from mlflow.entities import Param
 
         items = iter(self.model.parameters.items())
-        while part := [Param(key, str(value)[:_LONGEST]) for key, value in islice(items, _BATCH)]:
+        while part := [Param(key, str(value)[:_MAX_CHARACTERS]) for key, value in islice(items, _BATCH)]:
             self._client.log_batch(self._run, params=part)
 
     def _log(self, row: Epoch) -> None:

@@ -24,7 +24,7 @@ from kdbench.registry import suggestion
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # as Fabric names them
 
 # Parameters from which bf16 pays; in a smaller network the casts cost what the products save.
-LEAST_FOR_BF16 = 100_000
+MIN_SIZE_FOR_BF16 = 100_000
 
 
 def device_of(training: Training) -> torch.device:
@@ -51,7 +51,7 @@ def resolved(training: Training, network: nn.Module) -> Training:
     device = device_of(training)
     size = sum(parameter.numel() for parameter in network.parameters())
     choices = {
-        "precision": "bf16" if computes_bf16(device) and size >= LEAST_FOR_BF16 else "32",
+        "precision": "bf16" if computes_bf16(device) and size >= MIN_SIZE_FOR_BF16 else "32",
         "channels_last": _has(network, nn.Conv2d) and not _has(network, nn.Conv3d),  # of images, not volumes
         "compile": False,
     }

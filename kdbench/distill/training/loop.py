@@ -33,11 +33,11 @@ from kdbench.recipe import Training
 from kdbench.results.cards import Epoch
 
 # Saving after every one-second epoch would slow the training; a killed training loses at most this.
-SAVE_EVERY_S = 10.0
+SAVE_INTERVAL_S = 10.0
 
-_PROGRESS_EVERY_S = 0.1
+_PROGRESS_INTERVAL_S = 0.1
 _STEP_STREAM = 0x64726177  # keeps the random numbers of a step independent of the order of the samples
-_NOTHING = nullcontext()
+_NO_CONTEXT = nullcontext()
 
 
 @dataclass
@@ -130,7 +130,7 @@ class TrainingLoop:
             for log in self.logs if self.processes.first else ():
                 log.extend(self.state.curve)
             unsaved_s += row.seconds
-            if self.processes.first and unsaved_s >= SAVE_EVERY_S:
+            if self.processes.first and unsaved_s >= SAVE_INTERVAL_S:
                 unsaved_s = 0.0
                 self._save()
         if self._average is not None:
@@ -187,7 +187,7 @@ class TrainingLoop:
                 rate = self._rate(epoch, share.update)
                 for group, factor in zip(self._optimizer.param_groups, self._group_factors, strict=True):
                     group["lr"] = rate * factor
-            with _NOTHING if share.last else self._without_sync():
+            with _NO_CONTEXT if share.last else self._without_sync():
                 with self._fabric.autocast():
                     loss, logits = self._forward(batch, epoch)
                 tally.add(loss, logits, batch.labels, part.counted)
@@ -212,7 +212,7 @@ class TrainingLoop:
         """Let gradients add up in each process while the context lasts: the update's last batch exchanges the sums."""
         if isinstance(self._forward, DistributedDataParallel):
             return self._forward.no_sync()
-        return _NOTHING
+        return _NO_CONTEXT
 
     def _validate(self, epoch: int) -> Tally:
         tally = Tally(self.objective.task, self.objective.class_weights)
@@ -246,7 +246,7 @@ class TrainingLoop:
 
     def _report(self, steps: int, epoch: int, detail: str = "") -> None:
         """Report the progress after `steps` steps, in `epoch`, from 1."""
-        self._next_progress = time.monotonic() + _PROGRESS_EVERY_S
+        self._next_progress = time.monotonic() + _PROGRESS_INTERVAL_S
         epochs = self.training.last_epoch
         self.progress.step(steps, len(self.batches) * epochs, f"epoch {epoch}/{epochs}{detail}")
 

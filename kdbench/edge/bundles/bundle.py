@@ -33,7 +33,7 @@ from kdbench.worker.jobs import JobModel, LogitsJob
 SAMPLES = 300
 TARGET = "target.toml"
 _INPUT_BYTES = 4_000_000  # of all inputs in a bundle, which has 5 MB besides its models
-_LEAST_SAMPLES = 16
+_MIN_SAMPLES = 16
 _RUN = "kdbench.edge.device.run"
 _PROBES = ("coldstart", "energy", "latency", "logits", "memory", "profile", "sustain")
 _ESTIMATE = ".codecarbon"  # not measurements, which are all that a device is asked for
@@ -166,12 +166,12 @@ def model_files(path: Path) -> dict[str, Path]:
 def subset(test: TestSet, samples: int) -> TestSet:
     """Return at most `samples` of a test set, drawn without an order, as far as _INPUT_BYTES hold them.
 
-    Large images are fewer, _LEAST_SAMPLES at least.
+    Large images are fewer, _MIN_SAMPLES at least.
     """
     inputs = [test.inputs, *test.in_geometry.values(), *test.in_layout.values()]
     different = {id(array): array for array in inputs}.values()
     of_sample = sum(array[:1].nbytes for array in different)
-    count = min(samples, len(test.labels), max(_INPUT_BYTES // max(of_sample, 1), _LEAST_SAMPLES))
+    count = min(samples, len(test.labels), max(_INPUT_BYTES // max(of_sample, 1), _MIN_SAMPLES))
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(test.labels))[:count])
     drawn = {id(array): array[chosen] for array in different}
     return replace(

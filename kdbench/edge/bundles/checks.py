@@ -33,7 +33,7 @@ _RELEASES: dict[Version, tuple[int, int]] = {
 _NEWEST_FOR: dict[Version, Version] = {(3, 9): (1, 19, 2), (3, 10): (1, 23, 2)}
 _OLDEST_PYTHON = (3, 9)
 _STANDARD = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"}
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def require_operators(path: Path, name: str) -> None:
         if node.domain not in _STANDARD and (node.domain, node.op_type) not in local
     }
     if foreign:
-        shown = ", ".join(sorted(foreign)[:_MOST_SHOWN])
+        shown = ", ".join(sorted(foreign)[:_MAX_SHOWN])
         message = f"{name} uses operators that the device's onnxruntime does not have: {shown}"
         raise InputError(message, "export it with standard operators, or leave it out with --model")
 

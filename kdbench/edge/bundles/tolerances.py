@@ -27,7 +27,7 @@ FLOAT32, FLOAT16, STEPS = 1e-5, 1e-2, 4.0
 
 _SPREADS = 4.0  # times that the host's own sums in another order may be exceeded
 _LEVELS = 255  # steps of eight bits
-_FEW = 32  # samples that are computed in another order
+_SAMPLES = 32  # samples that are computed in another order
 _PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Clip", "Relu"}
 _INTEGERS = {
     *("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"),
@@ -75,7 +75,7 @@ def reordered(job: JobModel, outputs: NDArray[np.generic]) -> float:
 
     options = session_options(1, spinning=False, fallback=True)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    images = np.load(job.images, mmap_mode="r")[: max(_FEW, job.fixed_batch or 1)]
+    images = np.load(job.images, mmap_mode="r")[: max(_SAMPLES, job.fixed_batch or 1)]
     try:
         session = onnxruntime.InferenceSession(job.path, options, providers=["CPUExecutionProvider"])
         declared, batch = session.get_inputs(), job.fixed_batch or 1

@@ -19,7 +19,7 @@ from kdbench.errors import InputError
 SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20
 _LARGEST = (1 << 32) - (1 << 24)  # bytes of an archive without zip64
-_MOST = (1 << 16) - 2  # members
+_MAX_MEMBERS = (1 << 16) - 2
 _VERSION, _UTF8, _STORED, _DATE = 20, 1 << 11, 0, 0x21  # 1 January 1980, the first that zip knows
 _REGULAR_FILE = 0o100644 << 16
 
@@ -43,7 +43,7 @@ def write_archive(stream: IO[bytes], members: Mapping[str, Content]) -> None:
     """Write `members` and the list of their hashes, which comes first; raises InputError where they are too large."""
     ordered: list[tuple[str, Content]] = [(SUMS, sums_of(members)), *sorted(members.items())]
     size = sum(_size(content) for _, content in ordered)
-    if size > _LARGEST or len(ordered) > _MOST:
+    if size > _LARGEST or len(ordered) > _MAX_MEMBERS:
         hint = "bundle fewer models with --model, or smaller ones"
         raise InputError(f"{len(ordered)} files of {size / 1e9:.1f} GB do not fit into one archive", hint)
     directory = []

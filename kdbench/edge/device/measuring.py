@@ -26,7 +26,7 @@ from kdbench.progress import Progress
 from kdbench.worker.jobs import ColdStartJob, JobModel, LogitsJob, MemoryJob, ProfileJob, SustainJob
 
 _BLOCK_S = 1.0  # of sustained calls
-_LEAST_BLOCKS = 200  # of each model
+_MIN_BLOCKS = 200  # of each model
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def measure_sustained(m: Measurement, seconds: float) -> dict[str, Any]:
         provider=m.config.provider,
         threads=max(m.config.threads),
         seconds=seconds,
-        block_s=min(_BLOCK_S, seconds / (_LEAST_BLOCKS * len(m.timed))),
+        block_s=min(_BLOCK_S, seconds / (_MIN_BLOCKS * len(m.timed))),
         lines=str(m.store.sustained),
     )
     try:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kdbench.results.samples import FIRST, STEADY, STEADY_FROM
 
-FEWEST = 12
+MIN_BLOCKS = 12
 """Blocks of a model that a phase needs for a number."""
 
 _FIRST_S, _FIRST_SHARE = 60.0, 0.2

@@ -11,7 +11,7 @@ from kdbench.edge.device.plan import Plan, Settings
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores, siblings
 
-_MOST_THREADS = 4096
+_MAX_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ def requested(budget: str | None = None, threads: str | None = None, sustain: st
         if not re.fullmatch(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", threads):
             raise InputError(f"--threads: {threads!r} is not a list of counts", "for example --threads 1,4")
         counts = tuple(dict.fromkeys(map(int, threads.split(","))))
-        if max(counts) > _MOST_THREADS:
-            raise InputError(f"--threads: {max(counts)} threads are too many", f"{_MOST_THREADS} at most")
+        if max(counts) > _MAX_THREADS:
+            raise InputError(f"--threads: {max(counts)} threads are too many", f"{_MAX_THREADS} at most")
     budget_s = None if budget is None else _seconds("--budget", budget)
     return Requested(budget_s, counts, 0.0 if sustain is None else _seconds("--sustain", sustain))
 

@@ -12,8 +12,8 @@ from kdbench.edge.device.measuring import Measurement
 from kdbench.edge.device.phases import (
     AT_S,
     CLOCK_KHZ,
-    FEWEST,
     MEDIAN_NS,
+    MIN_BLOCKS,
     MODEL,
     TEMPERATURE_C,
     blocks_of,
@@ -87,7 +87,7 @@ def _medians(blocks: NDArray[np.float64], number: int) -> tuple[float, float] | 
         return None
     of_model = blocks[:, MODEL] == number
     first, last = (blocks[of_model & inside, MEDIAN_NS] for inside in phases(blocks).values())
-    return (float(np.median(first)), float(np.median(last))) if min(len(first), len(last)) >= FEWEST else None
+    return (float(np.median(first)), float(np.median(last))) if min(len(first), len(last)) >= MIN_BLOCKS else None
 
 
 def sampled_of(m: Measurement) -> SessionSamples | None:

@@ -14,10 +14,10 @@ from kdbench.edge.device.plan import MANIFEST
 from kdbench.errors import InputError
 from kdbench.nearby import expected_at
 
-_AGAIN = "copy it from the device again"
+_COPY_AGAIN = "copy it from the device again"
 _LARGEST_BYTES = 2_000_000_000
 _LARGEST_RESULT_BYTES = 200_000_000
-_MOST_MEMBERS = 20_000
+_MAX_MEMBERS = 20_000
 _MEMBERS = re.compile(rf"{SUMS}|{re.escape(RESULT)}|outputs/\d{{1,4}}\.npy|sessions/\d{{1,5}}\.npz")
 _SHOWN = 60
 
@@ -38,15 +38,15 @@ def open_result(path: Path) -> dict[str, bytes]:
         hint = expected_at(path, "name the result.zip that run.py wrote", lambda other: other.suffix == ".zip")
         raise InputError(f"no result at {path}", hint) from None
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, MemoryError) as error:
-        raise InputError(f"{path} is not a readable result: {error}", _AGAIN) from error
+        raise InputError(f"{path} is not a readable result: {error}", _COPY_AGAIN) from error
     sums = members.pop(SUMS, b"")
     if sums != sums_of(members):
-        raise InputError(f"{path}: its files are not those that {SUMS} lists", _AGAIN)
+        raise InputError(f"{path}: its files are not those that {SUMS} lists", _COPY_AGAIN)
     with path.open("rb") as stream:
         same = _ComparingStream(stream)
         write_archive(cast("BinaryIO", same), members)
         if not same.ends():
-            raise InputError(f"{path} was changed: it is not what run.py wrote", _AGAIN)
+            raise InputError(f"{path} was changed: it is not what run.py wrote", _COPY_AGAIN)
     return members
 
 
@@ -54,7 +54,7 @@ def _members(path: Path) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
-        if len(infos) > _MOST_MEMBERS:
+        if len(infos) > _MAX_MEMBERS:
             raise InputError(f"{path} holds {len(infos)} files", "name the result.zip that run.py wrote")
         names = {info.filename for info in infos}
         if MANIFEST in names:
@@ -62,11 +62,11 @@ def _members(path: Path) -> dict[str, bytes]:
         for info in infos:
             shown = info.filename[:_SHOWN]
             if not _MEMBERS.fullmatch(info.filename):
-                raise InputError(f"{path} holds {shown!r}, which does not belong in a result", _AGAIN)
+                raise InputError(f"{path} holds {shown!r}, which does not belong in a result", _COPY_AGAIN)
             if info.filename in members:
-                raise InputError(f"{path} holds {shown!r} twice", _AGAIN)
+                raise InputError(f"{path} holds {shown!r} twice", _COPY_AGAIN)
             if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-                raise InputError(f"{path}: {shown!r} is compressed, which run.py does not do", _AGAIN)
+                raise InputError(f"{path}: {shown!r} is compressed, which run.py does not do", _COPY_AGAIN)
             if info.filename == RESULT and info.file_size > _LARGEST_RESULT_BYTES:
                 raise InputError(f"{path}: {RESULT} has {info.file_size:,} bytes", "measure fewer sessions")
             members[info.filename] = archive.read(info)
@@ -96,4 +96,4 @@ def text_of(members: Mapping[str, bytes], path: Path) -> str:
     try:
         return members[RESULT].decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: {RESULT} is not text: {error}", _AGAIN) from error
+        raise InputError(f"{path}: {RESULT} is not text: {error}", _COPY_AGAIN) from error

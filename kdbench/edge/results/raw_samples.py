@@ -12,8 +12,8 @@ from kdbench import storage
 from kdbench.errors import InputError
 
 _ARRAYS = ("ns", "block", "preempted")
-_LONGEST_NS = 10**13  # of one call: hours
-_MOST_BYTES = 500_000_000  # of a session's samples
+_MAX_NS = 10**13  # of one call: hours
+_MAX_BYTES = 500_000_000  # of a session's samples
 
 
 class ResultChecker:
@@ -55,7 +55,7 @@ def check_samples(content: bytes, calls: set[str], session: int, wrong: ResultCh
             infos = archive.infolist()
             wrong.require(len(infos) == len(names) == len({i.filename for i in infos}), f"has a damaged {name}")
             wrong.require({info.filename for info in infos} == names, f"has other samples in {name}")
-            wrong.require(sum(i.file_size for i in infos) <= _MOST_BYTES, f"has too many samples in {name}")
+            wrong.require(sum(i.file_size for i in infos) <= _MAX_BYTES, f"has too many samples in {name}")
             for info in infos:
                 arrays[info.filename.removesuffix(".npy")] = array_of(archive.read(info), name, wrong)
     except storage.array_errors():
@@ -80,6 +80,6 @@ def _are_calls(ns: NDArray[Any], block: NDArray[Any], preempted: NDArray[Any]) -
     counts = preempted.reshape(rounds, length)
     return (
         in_order
-        and bool((ns > 0).all() and (ns < _LONGEST_NS).all())
+        and bool((ns > 0).all() and (ns < _MAX_NS).all())
         and bool((counts >= 0).all() and (counts == counts[:, :1]).all())
     )

@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.edge.device.phases import AT_S, CLOCK_KHZ, FEWEST, MEDIAN_NS, MODEL, TEMPERATURE_C, blocks_of, mean, phases
+from kdbench.edge.device.phases import (
+    AT_S,
+    CLOCK_KHZ,
+    MEDIAN_NS,
+    MIN_BLOCKS,
+    MODEL,
+    TEMPERATURE_C,
+    blocks_of,
+    mean,
+    phases,
+)
 from kdbench.edge.results.result import Result
 from kdbench.measure.timed import TimedModel, axes_of, students
 from kdbench.results.findings import Findings, estimated_across_runs, estimated_pair
@@ -22,7 +32,7 @@ from kdbench.statistics import Clustered, Plan, RunSpread
 from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 
 _METRIC = "latency_p50_ns"
-_PIECES = FEWEST // 2
+_PIECES = MIN_BLOCKS // 2
 _SLICES = 60  # of the whole time, in the record and its figure
 _DRIFT = 0.03  # between the halves of the last third
 
@@ -54,7 +64,7 @@ def sustained_findings(result: Result, models: Sequence[TimedModel]) -> Findings
             t, s = (next(n for n, m in enumerate(models) if m.id == one.id) for one in (teacher, student))
             logs = [np.log(blocks[of_phase & (blocks[:, MODEL] == place), MEDIAN_NS]) for place in (t, s)]
             rounds = min(map(len, logs))
-            if rounds >= FEWEST and (teacher.fixed_batch or 1) == (student.fixed_batch or 1):
+            if rounds >= MIN_BLOCKS and (teacher.fixed_batch or 1) == (student.fixed_batch or 1):
                 pieces = np.array_split(logs[0][:rounds] - logs[1][:rounds], _PIECES)
                 ratio = statistics.paired_ratio(pieces, plan=plan)
                 at = {**axes, "batch": student.fixed_batch or 1}
@@ -64,7 +74,7 @@ def sustained_findings(result: Result, models: Sequence[TimedModel]) -> Findings
 
 def _median(model: TimedModel, blocks: NDArray[np.float64], axes: dict[str, str | int], plan: Plan) -> Measurement:
     """Return the median of the blocks' medians, without a value of too few."""
-    if len(blocks) < FEWEST:
+    if len(blocks) < MIN_BLOCKS:
         return missing(model.id, _METRIC, f"only {len(blocks)} blocks of calls: sustain it for longer", axes=axes)
     piece = np.concatenate([np.full(len(p), n) for n, p in enumerate(np.array_split(blocks, _PIECES))])
     data = Clustered(blocks[:, MEDIAN_NS], piece, np.arange(len(blocks)))

@@ -33,7 +33,7 @@ _DEVIATION = 0.1
 _EXTREME = 0.5
 _VALUES = 60
 
-_LEAST_SESSIONS = 5
+_MIN_SESSIONS = 5
 _CLEFT = 5.0  # times the wider group: 1 in 100 draws of five sessions from one normal distribution
 _TELLING_GAP = 0.05
 
@@ -107,7 +107,7 @@ def two_states(data: Clustered) -> str | None:
     and at least `_TELLING_GAP` of the shorter time.
     """
     medians = np.sort(_medians(data, block_by_block=False))
-    if len(medians) < _LEAST_SESSIONS:
+    if len(medians) < _MIN_SESSIONS:
         return None
     for split in range(2, len(medians) - 1):
         fast, slow = medians[:split], medians[split:]

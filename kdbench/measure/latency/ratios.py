@@ -15,7 +15,7 @@ from kdbench.machine.host import virtualization
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.timed import TimedModel, students
 from kdbench.statistics import Clustered, Estimate, Plan
-from kdbench.statistics.clustered import LEAST_BLOCKS, LEAST_SESSIONS, kept_core, undisturbed
+from kdbench.statistics.clustered import MIN_BLOCKS, MIN_SESSIONS, kept_core, undisturbed
 from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 
 Key = tuple[str, int]  # a model's id and a configuration's number
@@ -76,8 +76,8 @@ def ratios_by_session(teacher: Clustered, student: Clustered) -> dict[int, NDArr
     for session in np.unique(teacher.session).tolist():
         (t_logs, t_kept), (s_logs, s_kept) = (_log_medians(data, session) for data in (teacher, student))
         in_order[session] = t_logs - s_logs, t_kept & s_kept
-    kept = {session: ratios[both] for session, (ratios, both) in in_order.items() if both.sum() >= LEAST_BLOCKS}
-    enough = len(kept) >= min(LEAST_SESSIONS, len(in_order))
+    kept = {session: ratios[both] for session, (ratios, both) in in_order.items() if both.sum() >= MIN_BLOCKS}
+    enough = len(kept) >= min(MIN_SESSIONS, len(in_order))
     return kept if enough else {session: ratios for session, (ratios, _) in in_order.items()}
 
 

@@ -29,9 +29,9 @@ from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.jobs import JobModel, LatencyJob
 
 # The budget allows this multiple of the least number of sessions: more than half of it serves to narrow intervals.
-_MOST_FOR_ONE = 2.5
+_BUDGET_MULTIPLE = 2.5
 _OVERHEAD_S = 0.5  # of a session, before one has shown it: starting a process, loading models
-_LEAST_SHARE = 0.3  # of a session's usual time is spent timing, however long the models take to load
+_MIN_SHARE = 0.3  # of a session's usual time is spent timing, however long the models take to load
 
 
 @dataclass(frozen=True)
@@ -281,12 +281,12 @@ def timing_s(config: TimingConfig, overhead_s: float) -> float:
     longer than it measures shows little, so it times for as long as it starts if the planned sessions then still fit.
     """
     session_s, longest_s = config.budget_s / _most_sessions(config), config.budget_s / config.sessions
-    return max(session_s - overhead_s, min(overhead_s, longest_s - overhead_s), _LEAST_SHARE * session_s)
+    return max(session_s - overhead_s, min(overhead_s, longest_s - overhead_s), _MIN_SHARE * session_s)
 
 
 def _most_sessions(config: TimingConfig) -> int:
     """Return how many sessions the budget allows, at their usual length."""
-    return math.ceil(_MOST_FOR_ONE * config.sessions)
+    return math.ceil(_BUDGET_MULTIPLE * config.sessions)
 
 
 def calls_of_session(file: Path, models: Sequence[TimedModel], session: int) -> dict[Key, Clustered]:

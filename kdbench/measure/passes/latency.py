@@ -23,7 +23,7 @@ from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Measurement, Pair, missing
 from kdbench.results.samples import call_arrays, calls_key
 from kdbench.worker.jobs import GRAPH_OPTIMIZATION
-from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS
+from kdbench.worker.loads import BLOCK_NS, MIN_ROUNDS
 from kdbench.worker.timing import WARM_UP_RULE
 
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
@@ -119,7 +119,7 @@ def protocol_facts(sampled: SessionSamples, config: TimingConfig) -> dict[str, A
     facts: dict[str, Any] = {
         "seed": SEED,
         "block_ns": BLOCK_NS,
-        "least_rounds": LEAST_ROUNDS,
+        "least_rounds": MIN_ROUNDS,
         "warm_up": WARM_UP_RULE,
         "spinning": "within calls",
         "graph_optimization": GRAPH_OPTIMIZATION,

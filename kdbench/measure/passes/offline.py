@@ -26,12 +26,12 @@ from kdbench.results.samples import call_arrays, calls_key, join_sessions
 from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.batch_sweep import RULE, Sweep
 from kdbench.worker.jobs import LatencyJob, OfflineJob, TimedConfiguration, decode
-from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS
+from kdbench.worker.loads import BLOCK_NS, MIN_ROUNDS
 
 BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
 # Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.
-_REPEATS = 3 + LEAST_ROUNDS
-_LEAST_NS = LEAST_ROUNDS * BLOCK_NS + 20_000_000  # however short the calls: whole blocks, and a window of warm-up
+_REPEATS = 3 + MIN_ROUNDS
+_MIN_NS = MIN_ROUNDS * BLOCK_NS + 20_000_000  # however short the calls: whole blocks, and a window of warm-up
 _RATE = "throughput_per_s"
 _BEST = "max_throughput_per_s"
 _REMEDIES = {
@@ -136,7 +136,7 @@ def _sample(context: Context, threads: int, budget_s: float, progress: SubProgre
             threads=threads,
             budget_ns=budget_s * 1e9,
             repeats=sessions * _REPEATS,
-            least_ns=sessions * _LEAST_NS,
+            least_ns=sessions * _MIN_NS,
         )
 
     ids, part = [model.id for model in context.ready], progress.part(0, sessions + 1, "finding batches")
@@ -194,7 +194,7 @@ def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> tuple[Timed
     """
     least_s: dict[int, float] = defaultdict(float)
     for step in (step for sweep in sweeps for step in sweep.steps):
-        least_s[step.batch] += max(_REPEATS * step.call_ns, _LEAST_NS) / 1e9
+        least_s[step.batch] += max(_REPEATS * step.call_ns, _MIN_NS) / 1e9
     more_s = max(session_s - sum(least_s.values()), 0) / max(len(least_s), 1)
     return tuple(
         TimedConfiguration(

@@ -22,9 +22,9 @@ from kdbench.recipe.tables.data import AUGMENT_LEVELS, Examples
 from kdbench.recipe.tables.models import is_onnx
 from kdbench.recipe.tables.variants import with_name
 
-MOST_MODELS = 20_000
+MAX_MODELS = 20_000
 _DIGITS = 9  # of an index
-_LONGEST_NAME = 80
+_MAX_NAME = 80
 
 
 def expanded(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def _require_few(entries: Iterable[Mapping[str, Any]]) -> None:
         values = sweep.values() if isinstance(sweep, Mapping) else ()
         points = math.prod(len(axis) for axis in values if isinstance(axis, list | tuple))
         total += points * (generations if isinstance(generations, int) else 1)
-        if total > MOST_MODELS:
-            raise ValueError(f"sweep: {total:,} models, but a recipe may have at most {MOST_MODELS:,}")
+        if total > MAX_MODELS:
+            raise ValueError(f"sweep: {total:,} models, but a recipe may have at most {MAX_MODELS:,}")
 
 
 def merged(base: Any, over: Any) -> Any:
@@ -183,9 +183,9 @@ def named(template: str, axes: Mapping[str, Any]) -> str:
         else:
             rest.append(f"{label}{text}")
     name = "-".join((template, *rest))
-    if not rest or len(name) <= _LONGEST_NAME:
+    if not rest or len(name) <= _MAX_NAME:
         return name
-    return f"{name[: _LONGEST_NAME - 9]}-{storage.content_hash(name)[:8]}"  # many axes, each with its value
+    return f"{name[: _MAX_NAME - 9]}-{storage.content_hash(name)[:8]}"  # many axes, each with its value
 
 
 def _put(node: Any, path: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from kdbench.errors import InputError
 from kdbench.recipe.sweeps.goal import goal_of
 from kdbench.validation import Value, problem
 
-MOST_TRIALS = 5000  # the optimiser's own time grows with their square
+MAX_TRIALS = 5000  # the optimiser's own time grows with their square
 DIGITS = 4  # significant ones of a value that a search chooses
 _NUMBER = r"[^\s,\[\]{}\"']+?"
 _RANGE = re.compile(
@@ -83,7 +83,7 @@ class Search(Value):
 
     method: Literal["optuna"] = "optuna"
     goal: str
-    trials: int = Field(default=20, ge=1, le=MOST_TRIALS)
+    trials: int = Field(default=20, ge=1, le=MAX_TRIALS)
     prune: bool = True
     min_epochs: int | None = Field(default=None, ge=1)
     reduction: int = Field(default=3, ge=2, le=16)

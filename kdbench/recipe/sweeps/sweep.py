@@ -19,7 +19,7 @@ from kdbench.recipe.tables.models import Student
 from kdbench.registry import suggestion
 from kdbench.validation import Value, WrongValueError, problem
 
-MOST_POINTS = 20_000
+MAX_POINTS = 20_000
 _EXAMPLE = "--axis terms.0.temperature=1,4,10"
 _RANGE_EXAMPLE = "--axis terms.0.temperature=1..10"
 _TABLES = ("training", "data", "teacher", "student", "variant")  # what axes may be keys of
@@ -79,8 +79,8 @@ class Sweep(Value):
     @field_validator("points")
     @classmethod
     def _few(cls, points: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        if len(points) > MOST_POINTS:
-            raise ValueError(f"{len(points):,} points, but a sweep may have at most {MOST_POINTS:,}")
+        if len(points) > MAX_POINTS:
+            raise ValueError(f"{len(points):,} points, but a sweep may have at most {MAX_POINTS:,}")
         return points
 
     @model_validator(mode="after")
@@ -96,8 +96,8 @@ class Sweep(Value):
             hint = f"add --search optuna --goal GOAL, or list its values: {ranges[0]}=V1,V2"
             raise WrongValueError(f"axis {ranges[0]!r} is a range, which only a search can use", hint)
         count = math.prod(len(values) for values in self.axes.values() if not isinstance(values, Range))
-        if count > MOST_POINTS:
-            raise ValueError(f"{count:,} points, but a sweep may have at most {MOST_POINTS:,}")
+        if count > MAX_POINTS:
+            raise ValueError(f"{count:,} points, but a sweep may have at most {MAX_POINTS:,}")
         return self
 
     @property

@@ -19,7 +19,7 @@ Runtime = Literal[
     "onnxruntime-web-node",
     "tflite-micro",
 ]
-LEAST_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statistics.few_sessions.RESOLUTION)
+MIN_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statistics.few_sessions.RESOLUTION)
 
 
 class Measure(Value):
@@ -47,7 +47,7 @@ class Measure(Value):
     runtime: tuple[Runtime, ...] = ("onnxruntime",)
     cores: tuple[Annotated[int, Field(ge=0, le=99_999)], ...] | None = None
     budget_s: float = Field(default=20.0, gt=0, le=1e7)
-    precision: float = Field(default=0.05, ge=LEAST_PRECISION, lt=1)
+    precision: float = Field(default=0.05, ge=MIN_PRECISION, lt=1)
     sessions: int = Field(default=8, ge=2, le=10_000)
     energy: Literal["off", "quick", "full"] = "quick"
     estimate_energy: bool = False

@@ -7,7 +7,7 @@ from pydantic import Field, PlainValidator, field_validator, model_validator
 from kdbench import units
 from kdbench.recipe.tables.data import Examples
 from kdbench.recipe.tables.named import WithOptions
-from kdbench.recipe.tables.training import MOST, Training
+from kdbench.recipe.tables.training import MAX_COUNT, Training
 from kdbench.recipe.tables.variants import NAME
 from kdbench.results.preprocessing import InputSpec
 from kdbench.validation import Value, WrongValueError, added_later
@@ -30,8 +30,8 @@ class Term(WithOptions):
     """
 
     method: str
-    from_epoch: float = Field(default=0, ge=0, le=MOST)
-    until_epoch: float | None = Field(default=None, gt=0, le=MOST)
+    from_epoch: float = Field(default=0, ge=0, le=MAX_COUNT)
+    until_epoch: float | None = Field(default=None, gt=0, le=MAX_COUNT)
     alone: bool = False
 
 

@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from kdbench.validation import Value, added_later
 
-MOST = 1_000_000  # epochs, samples of a batch, batches of an update
-MOST_THREADS = 4096
+MAX_COUNT = 1_000_000  # epochs, samples of a batch, batches of an update
+MAX_THREADS = 4096
 
 Precision = Literal["32", "bf16", "16"]
 Auto = Literal["auto"]
@@ -58,11 +58,11 @@ class Schedule(Value):
     """
 
     name: Literal["constant", "cosine", "step", "onecycle", "plateau"] = "cosine"
-    warmup: float = Field(default=0.0, ge=0, le=MOST)
-    milestones: tuple[Annotated[float, Field(ge=0, le=MOST)], ...] = (150, 180, 210)
+    warmup: float = Field(default=0.0, ge=0, le=MAX_COUNT)
+    milestones: tuple[Annotated[float, Field(ge=0, le=MAX_COUNT)], ...] = (150, 180, 210)
     gamma: float = Field(default=0.1, gt=0, lt=1)
     factor: float = added_later(0.1, gt=0, lt=1)
-    patience: int = added_later(10, ge=0, le=MOST)
+    patience: int = added_later(10, ge=0, le=MAX_COUNT)
     threshold: float = added_later(1e-4, ge=0, lt=1)
     monitor: Literal["loss", "accuracy"] = added_later("loss")
 
@@ -92,25 +92,25 @@ class Training(Value):
     `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
     """
 
-    epochs: int = Field(default=10, ge=0, le=MOST)
-    batch: int = Field(default=64, gt=0, le=MOST)
+    epochs: int = Field(default=10, ge=0, le=MAX_COUNT)
+    batch: int = Field(default=64, gt=0, le=MAX_COUNT)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["balanced"] | tuple[Factor, ...] | None = added_later(None)
     clip: float | None = Field(default=None, gt=0)
-    stop_at: float | None = Field(default=None, gt=0, le=MOST)
-    patience: int | None = Field(default=None, gt=0, le=MOST)
+    stop_at: float | None = Field(default=None, gt=0, le=MAX_COUNT)
+    patience: int | None = Field(default=None, gt=0, le=MAX_COUNT)
     keep: Literal["best", "last"] = "best"
     precision: Precision | Auto = "auto"
     channels_last: bool | Auto = "auto"
     compile: bool | Auto = "auto"
-    threads: int | None = Field(default=None, gt=0, le=MOST_THREADS)
+    threads: int | None = Field(default=None, gt=0, le=MAX_THREADS)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: Annotated[int, Field(ge=-1, le=1024)] | Auto = 1
     num_nodes: int = Field(default=1, gt=0, le=4096)
     strategy: str = "auto"
-    accumulate: int = added_later(1, gt=0, le=MOST)
+    accumulate: int = added_later(1, gt=0, le=MAX_COUNT)
     ema: Average | None = added_later(None)
     freeze: tuple[str, ...] = added_later(())
 

@@ -13,23 +13,23 @@ from kdbench.report.figures.drawing import (
     short,
     style_of,
 )
-from kdbench.report.figures.selection import MOST_CURVES, MOST_ROWS, curves_of, drawn_order, limited
+from kdbench.report.figures.selection import MAX_CURVES, MAX_ROWS, curves_of, drawn_order, limited
 from kdbench.report.model_groups import Family, ModelGroup, Value, families, has_metric, number, teacher_of
 from kdbench.report.scores import score_of
-from kdbench.report.tables.accuracy import MOST_COLUMNS, class_shares, differences
+from kdbench.report.tables.accuracy import MAX_COLUMNS, class_shares, differences
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FEW = 15  # epochs up to which each is marked: a line of one epoch would not show
-_MOST = 8  # sweeps that one figure shows legibly
+_MARKED_EPOCHS = 15  # up to which each is marked: a line of one epoch would not show
+_MAX_SWEEPS = 8  # sweeps that one figure shows legibly
 _RATIO = 20  # of the largest value to the smallest, from which an axis is logarithmic
 
-_MOST_TICKS = 24
+_MAX_TICKS = 24
 _NAMED = 30  # classes whose names fit below the figure
-_LEAST_POINTS = 5.0  # of the colour scale, so that small differences look small
+_MIN_COLOUR_RANGE = 5.0  # of the colour scale, so that small differences look small
 _COLOURS = "PuOr_r"  # orange for gains, purple for losses, white for none: distinguishable with any colour vision
 _ROW = 0.3  # inches
 
@@ -42,11 +42,11 @@ def class_accuracy(record: RunRecord) -> Drawing | None:
     shares = class_shares(record)
     compared = {s.label: t for s in drawn_order(record) if s.label in shares and (t := teacher_of(record, s)) in shares}
     reference = next(iter(compared.values()), next(iter(shares), None))
-    if reference is None or (len(shares[reference]) <= MOST_COLUMNS and not compared):
+    if reference is None or (len(shares[reference]) <= MAX_COLUMNS and not compared):
         return None
     accuracy = shares[reference]
     classes = sorted(accuracy, key=lambda name: -accuracy[name])
-    rows, more = limited(compared.items(), MOST_ROWS, MOST_ROWS)
+    rows, more = limited(compared.items(), MAX_ROWS, MAX_ROWS)
     gaps = {student: differences(shares, student, teacher) for student, teacher in rows}
     heights = [1.7, _ROW * len(gaps)] if gaps else [1.7]
     with canvas(9, sum(heights) + 1.1) as figure:
@@ -88,7 +88,10 @@ def training_curves(record: RunRecord) -> Drawing | None:
                         (100 if field.endswith("top1") else 1) * (getattr(epoch, field) or 0.0) for epoch in curve
                     ]
                     label = short(group.label) if seed == 0 else None
-                    style = {"marker": "." if len(curve) <= _FEW else "", "alpha": 1 if len(curves) == 1 else 0.6}
+                    style = {
+                        "marker": "." if len(curve) <= _MARKED_EPOCHS else "",
+                        "alpha": 1 if len(curves) == 1 else 0.6,
+                    }
                     axes.plot(
                         [epoch.epoch for epoch in curve], values, dashes, color=colour, label=label, lw=1.6, **style
                     )
@@ -108,7 +111,7 @@ def training_curves(record: RunRecord) -> Drawing | None:
 def sweep_accuracy(record: RunRecord) -> Drawing | None:
     """Draw every sweep along its main axis: a row of panels each, one line for each combination of the other axes."""
     all_families, score = families(record), score_of(record)
-    shown = all_families[:_MOST]
+    shown = all_families[:_MAX_SWEEPS]
     panels = [(metric, title) for metric, title in score.swept if any(_has(record, family, metric) for family in shown)]
     if not panels:
         return None
@@ -124,8 +127,8 @@ def sweep_accuracy(record: RunRecord) -> Drawing | None:
             row[0].set_title(short(family.name), loc="left")
     left_out = len(all_families) - len(shown)
     more = f" The table shows {left_out} more." if left_out else ""
-    if any(len(_lines(family, family.main_axis)) > MOST_CURVES for family in shown):
-        more += f" A panel has {MOST_CURVES} lines at most."
+    if any(len(_lines(family, family.main_axis)) > MAX_CURVES for family in shown):
+        more += f" A panel has {MAX_CURVES} lines at most."
     expected = " Dashed: the expected error, in closed form." if has_metric(record, "expected_mse") else ""
     caption = f"Each row is one sweep of the recipe; bars are 95 % intervals.{expected}{more}"
     return Drawing.of(figure, "sweeps", "Sweeps", caption)
@@ -137,7 +140,7 @@ def _difference_map(
     import numpy as np
 
     cells = np.array([[gap.get(name, np.nan) for name in classes] for gap in gaps.values()])
-    most = max(float(np.nanmax(np.abs(cells))), _LEAST_POINTS)
+    most = max(float(np.nanmax(np.abs(cells))), _MIN_COLOUR_RANGE)
     image = axes.imshow(cells, cmap=_COLOURS, vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
     axes.set_yticks(range(len(gaps)), [short(label) for label in gaps])
     axes.grid(visible=False)
@@ -172,7 +175,7 @@ def _has(record: RunRecord, family: Family, metric: str) -> bool:
 def _draw_sweep(record: RunRecord, family: Family, metric: str, axes: "Axes", factor: float) -> None:
     along = family.main_axis
     places, numeric = value_places(family.axes[along])
-    lines = list(_lines(family, along).items())[:MOST_CURVES]
+    lines = list(_lines(family, along).items())[:MAX_CURVES]
     for index, (label, members) in enumerate(lines):
         colour, marker, dashes = style_of(index + 1)
         points = [(places[family.point(member)[along]], number(record, member, metric)) for member in members]
@@ -203,7 +206,7 @@ def set_value_axis(axes: "Axes", places: Mapping[Value, float], *, numeric: bool
     ticks = list(places.values())
     if numeric and min(ticks) > 0 and max(ticks) / min(ticks) >= _RATIO:
         axes.set_xscale("log")
-    if len(ticks) <= _MOST_TICKS:
+    if len(ticks) <= _MAX_TICKS:
         axes.set_xticks(ticks, [f"{value:g}" if numeric else short(str(value)) for value in places])
         axes.minorticks_off()
     elif not numeric:

@@ -26,9 +26,9 @@ GRID = "#e4e6e9"
 # An axis with fewer decades holds too few of 1, 2, 5, 10; one with more has room for powers of ten only.
 _FEW_DECADES, _MANY_DECADES = 1.0, 3.5
 
-_LONGEST = 40  # characters of a name
+_MAX_NAME = 40  # characters of a name
 _HAIR_SPACE = "\u200a"
-_MOST_COLUMNS = 4  # of a legend
+_MAX_COLUMNS = 4  # of a legend
 
 _BEYOND = 5.0  # factor beyond the largest and the smallest value that a logarithmic axis shows
 
@@ -146,7 +146,7 @@ def draw_intervals(
     axes.errorbar(xs, ys, yerr, xerr, "none", ecolor=colour, elinewidth=width, capsize=cap)
 
 
-def short(name: str, longest: int = _LONGEST) -> str:
+def short(name: str, longest: int = _MAX_NAME) -> str:
     """Return a name on one line, shortened in the middle if it is too long: names often differ at their end."""
     name = one_line(name)
     if name.startswith("_"):  # matplotlib leaves such names out of legends
@@ -161,7 +161,7 @@ def legend_below(figure: "Figure", handles: Sequence[Any], labels: Sequence[str]
 
     names = [short(label) for label in labels]
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]  # matplotlib's has no types
-    for columns in range(min(len(names), _MOST_COLUMNS), 0, -1):
+    for columns in range(min(len(names), _MAX_COLUMNS), 0, -1):
         legend = figure.legend(handles, names, loc="outside lower center", ncols=columns)
         box = legend.get_window_extent(renderer)
         if box.width <= figure.bbox.width or columns == 1:

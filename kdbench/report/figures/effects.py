@@ -11,16 +11,16 @@ from kdbench.results.records import RunRecord
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_ROWS, _MOST_PANELS = 6, 4
+_MAX_ROWS, _MAX_PANELS = 6, 4
 
 
 def axis_effects(record: RunRecord) -> Drawing | None:
     """Draw the mean score along each axis of the sweeps of several axes; None without any."""
-    families = main_effects(record)[:_MOST_ROWS]
+    families = main_effects(record)[:_MAX_ROWS]
     if not families:
         return None
     score = score_of(record)
-    panels = min(max(len(family.axes) for family in families), _MOST_PANELS)
+    panels = min(max(len(family.axes) for family in families), _MAX_PANELS)
     with canvas(3.4 * panels, 2.7 * len(families)) as figure:
         grid = figure.subplots(len(families), panels, squeeze=False, sharey="row")
         for family, row in zip(families, grid, strict=True):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LABELS = 24  # commits that fit on the axis
 _LINES = 3  # of text above the points
 _TEXTS = 24  # changes that fit above the points, with a text each
-_MANY = 150  # points, from which they are drawn small
+_SMALL_POINTS_FROM = 150  # points, from which they are drawn small
 _BETTER = {True: COLOURS[3], False: COLOURS[2], None: COLOURS[4]}
 
 
@@ -104,7 +104,7 @@ def _points(series: Series, axes: "Axes") -> None:
     shaded = PolyCollection(bands, color=GREY, alpha=0.12, lw=0, transform=axes.get_xaxis_transform())
     axes.add_collection(shaded, autolim=False)
     known = [(place, point.value, point) for place, point in enumerate(series.points) if point.value is not None]
-    size, cap, bars = (5.0, 2.0, COLOURS[1]) if len(series.points) < _MANY else (2.0, 0.0, COLOURS[6])
+    size, cap, bars = (5.0, 2.0, COLOURS[1]) if len(series.points) < _SMALL_POINTS_FROM else (2.0, 0.0, COLOURS[6])
     draw_intervals(axes, ((x, y, point.interval) for x, y, point in known), bars, width=0.9, cap=cap)
     for counts, fill_colour in ((True, COLOURS[1]), (False, "white")):
         kind = [(x, y) for x, y, point in known if point.counts is counts]

@@ -17,7 +17,7 @@ from kdbench.report.figures.drawing import (
     short,
     style_of,
 )
-from kdbench.report.figures.selection import MOST_ROWS, curves_of, drawn_order, limited
+from kdbench.report.figures.selection import MAX_ROWS, curves_of, drawn_order, limited
 from kdbench.report.model_groups import number, teacher_of
 from kdbench.report.tables.latency import layers_of
 from kdbench.results.records import Layer, RunRecord
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 _POINTS = 160  # of a curve: more would not be visible
 _RAREST = 0.001  # share of the calls, at either end, that is not drawn
-_FEWEST = 20  # calls that a curve needs
+_MIN_CALLS = 20  # calls that a curve needs
 _PERCENTILES = (0.01, 0.1, 0.5, 0.9, 0.95, 0.99)
 _MARKED = (0.5, 0.95, 0.99)
 
 _BAR = 0.38  # height of a bar, where students are 1 apart
-_MANY = 24  # students, from which bars are as thin as their numbers
+_DENSE_FROM = 24  # students, from which bars are as thin as their numbers
 _SPACIOUS, _DENSE = 0.24, 0.16  # inches of a bar
 _GAP = 0.14  # inches between students
 
@@ -53,7 +53,7 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
     timed = (
         (index, group.label, times)
         for index, group in enumerate(drawn_order(record))
-        if (times := call_times_ns(samples, group.ids, at)) is not None and len(times) >= _FEWEST
+        if (times := call_times_ns(samples, group.ids, at)) is not None and len(times) >= _MIN_CALLS
     )
     curves, more = curves_of(timed)
     if not curves:
@@ -91,13 +91,13 @@ def latency_distribution(record: RunRecord, samples: Samples) -> Drawing | None:
 def speedup(record: RunRecord) -> Drawing | None:
     """Draw teacher time over student time at batch 1 and batched; None if no ratio was measured."""
     compared = [group for group in drawn_order(record) if teacher_of(record, group)]
-    students, more = limited(compared, MOST_ROWS, MOST_ROWS)
+    students, more = limited(compared, MAX_ROWS, MAX_ROWS)
     configurations = headlines(record)
     series = [[number(record, group, "latency_ratio", axes) for group in students] for axes in configurations]
     if not any(cell.value is not None for cells in series for cell in cells):
         return None
     count = len(configurations)
-    row = _GAP + _SPACIOUS * count if len(students) < _MANY else _DENSE * (count + 0.3)
+    row = _GAP + _SPACIOUS * count if len(students) < _DENSE_FROM else _DENSE * (count + 0.3)
     with canvas(8, 1.3 + row * len(students)) as figure:
         axes = figure.subplots()
         for index, (at, cells) in enumerate(zip(configurations, series, strict=True)):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LATENCY = ("latency_p50_ns", "median latency of one call")
 _RATE = ("throughput_per_s", "samples per second")
-_FEWEST_BATCHES = 3  # the tables show the two that every run has
+_MIN_BATCHES = 3  # the tables show the two that every run has
 
 _Points = Mapping[int, Number | Measurement]
 """A model's numbers by thread count or batch."""
@@ -38,9 +38,7 @@ def latency_batch(record: RunRecord) -> Drawing | None:
         "A larger batch pays off while the throughput (right) rises; the left panel shows its cost per call. Bars are "
         "intervals."
     )
-    return _draw_over(
-        record, "batch", _FEWEST_BATCHES, [_LATENCY, _RATE], "Latency and throughput against batch", caption
-    )
+    return _draw_over(record, "batch", _MIN_BATCHES, [_LATENCY, _RATE], "Latency and throughput against batch", caption)
 
 
 def throughput(record: RunRecord) -> Drawing | None:

@@ -10,13 +10,13 @@ from kdbench.report.scores import score_of
 from kdbench.results.records import RunRecord
 from kdbench.results.records.index import once_per_record
 
-MOST_CURVES = len(COLOURS) * len(DASHES)
+MAX_CURVES = len(COLOURS) * len(DASHES)
 """Models that differ in colour or dashes."""
 
-FEW_CURVES = MOST_CURVES // 2
+FEW_CURVES = MAX_CURVES // 2
 """The number of models that are easy to distinguish: this many are shown if there are too many for all."""
 
-MOST_ROWS = 40
+MAX_ROWS = 40
 """The number of models that each have a row in a figure of about a page."""
 
 _T = TypeVar("_T")
@@ -26,11 +26,11 @@ _T = TypeVar("_T")
 def drawn_order(record: RunRecord) -> list[ModelGroup]:
     """Return the models in the order in which figures show them; a model's place decides on its look.
 
-    Up to `MOST_CURVES` of them keep the tables' order. Of more, `FEW_CURVES` come first: teachers, models on the Pareto
+    Up to `MAX_CURVES` of them keep the tables' order. Of more, `FEW_CURVES` come first: teachers, models on the Pareto
     front of score and latency, then the first ones of the tables.
     """
     groups = model_groups(record)
-    if len(groups) <= MOST_CURVES:
+    if len(groups) <= MAX_CURVES:
         return groups
     at, score = headline(record), score_of(record)
     planes = {
@@ -47,7 +47,7 @@ def drawn_order(record: RunRecord) -> list[ModelGroup]:
 
 def curves_of(items: Iterable[_T]) -> tuple[list[_T], str]:
     """Return the models in `drawn_order` that a figure has curves for, and what its caption says of the others."""
-    return limited(items, MOST_CURVES, FEW_CURVES)
+    return limited(items, MAX_CURVES, FEW_CURVES)
 
 
 def limited(items: Iterable[_T], most: int, few: int) -> tuple[list[_T], str]:

@@ -14,7 +14,7 @@ from kdbench.results.sustained import Course, Slice, course_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_DEVICES = 3  # side by side
+_MAX_DEVICES = 3  # side by side
 _MINUTES_FROM_S = 120.0  # a shorter time is in seconds
 _FACTS: tuple[tuple[str, Callable[[Slice], float | None]], ...] = (
     ("temperature (°C)", lambda one: one.temperature_c),
@@ -25,11 +25,11 @@ _FACTS: tuple[tuple[str, Callable[[Slice], float | None]], ...] = (
 def sustained_load(record: RunRecord) -> Drawing | None:
     """Draw each device's median latencies over time, above its temperature and clock; None without such a load."""
     courses = {d.name: course for d in record.devices if (course := course_of(d)) is not None and course.slices}
-    shown = dict(list(courses.items())[:_MOST_DEVICES])
+    shown = dict(list(courses.items())[:_MAX_DEVICES])
     if not shown:
         return None
     facts = [fact for fact in _FACTS if any(fact[1](one) is not None for c in shown.values() for one in c.slices)]
-    with canvas(8 if len(shown) < _MOST_DEVICES else 10, 3.6 + 1.3 * len(facts)) as figure:
+    with canvas(8 if len(shown) < _MAX_DEVICES else 10, 3.6 + 1.3 * len(facts)) as figure:
         heights = [2.4, *[1.0] * len(facts)]
         panels = figure.subplots(len(heights), len(shown), squeeze=False, height_ratios=heights)
         more = ""

@@ -15,7 +15,7 @@ Shares = Mapping[str | int, float]
 """Top-1 by class, in the order of the labels."""
 
 TRAIN: Axes = {"part": "train"}
-MOST_COLUMNS = 10
+MAX_COLUMNS = 10
 _EXTREMES = 3
 _ECE = (
     "ECE is the expected calibration error: samples are grouped by their largest probability into 15 equal bins; ECE "
@@ -92,7 +92,7 @@ def per_class(record: RunRecord) -> Table:
     shares = class_shares(record)
     classes = list(dict.fromkeys(name for of_model in shares.values() for name in of_model))
     groups = [group for group in model_groups(record) if group.label in shares]
-    if len(classes) <= MOST_COLUMNS:
+    if len(classes) <= MAX_COLUMNS:
         fields = [Field(Column(str(name), True, intervals=False), partial(_share, shares, name)) for name in classes]
         note = "Top-1 on the test samples of each class. The record has the intervals."
         return model_table("Per-class accuracy", groups, fields, [note])

@@ -16,7 +16,7 @@ from kdbench.results.cards import Variant
 from kdbench.results.records import Axes, RunRecord
 
 _WORST = 5  # layers of each variant
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 _NOTES = {
     "integer_share": "Integer kernels: share of the multiply–accumulates that this machine's CPU computes in integers.",
     "snr_db": "Answer: signal-to-noise ratio of the output on calibration samples, relative to the source.",
@@ -111,5 +111,5 @@ def _kept(facts: Mapping[str, Any]) -> str:
     names = facts.get("kept_float")
     if not isinstance(names, list | tuple) or not names:
         return "–"
-    listed = ", ".join(map(str, names[:_MOST_NAMED]))
-    return listed + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
+    listed = ", ".join(map(str, names[:_MAX_NAMED]))
+    return listed + (f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else "")

@@ -13,7 +13,7 @@ from kdbench.results.records.devices import of_device, of_host
 from kdbench.results.samples import FIRST, STEADY
 
 HOST = "host"
-_OTHERS = ("load_ns", "first_run_ns", "peak_memory_bytes", "energy_j")
+_OTHER_METRICS = ("load_ns", "first_run_ns", "peak_memory_bytes", "energy_j")
 _FACTS = ("Device", "Machine", "System", "Python", "onnxruntime", "Measured")
 _PARITY = ("device_max_abs", "device_agreement", "device_top1")
 
@@ -81,10 +81,10 @@ def costs_by_device(record: RunRecord) -> Table:
     for group in model_groups(record):
         for name, view in views.items():
             batch = {"batch": group.cards[0].fixed_batch or 1}
-            cells: list[Cell] = [number(view, group, metric, batch) for metric in _OTHERS]
+            cells: list[Cell] = [number(view, group, metric, batch) for metric in _OTHER_METRICS]
             if any(isinstance(cell, Number) and cell.value is not None for cell in cells):
                 rows.append(Row((Text(group.label, code=True), Text(name, code=name != HOST), *cells)))
-    columns = [*words("Model", "On"), *(replace(column(metric), higher_is_better=None) for metric in _OTHERS)]
+    columns = [*words("Model", "On"), *(replace(column(metric), higher_is_better=None) for metric in _OTHER_METRICS)]
     return finished("Start-up, memory and energy on devices", columns, rows)
 
 

@@ -11,7 +11,7 @@ from kdbench.results.metrics import METRICS
 from kdbench.results.records import Axes, RunRecord
 from kdbench.results.records.index import once_per_record
 
-_MOST_TARGETS = 6  # with a column each; the record has all
+_MAX_TARGETS = 6  # with a column each; the record has all
 _NOTE = (
     "Errors on the test samples, in the unit of the targets (MSE: its square); means over the components of a target. "
     "R² is 1 minus the ratio of the MSE to the targets' variance: 0 if the mean were the only prediction. MSE to "
@@ -25,7 +25,7 @@ def errors(record: RunRecord) -> Table:
     on_train = any(m.metric == "rmse" and m.axes == TRAIN for m in record.measurements)
     train = [metric_field(record, "rmse", TRAIN, head="RMSE, train", unit="")] if on_train else []
     targets = dict.fromkeys(m.axes["target"] for m in record.measurements if m.metric == "target_rmse")
-    named = targets if len(targets) <= _MOST_TARGETS else ()
+    named = targets if len(targets) <= _MAX_TARGETS else ()
     fields = [
         *(metric_field(record, metric) for metric in ("mse", "rmse", "mae", "r2")),
         *train,

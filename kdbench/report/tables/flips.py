@@ -26,7 +26,7 @@ _NOTES = (
         "the mean of confidence − accuracy, in points."
     ),
 )
-_MOST_NAMED = 3  # worst classes of several seeds
+_MAX_NAMED = 3  # worst classes of several seeds
 
 
 def flips(record: RunRecord) -> Table:
@@ -58,6 +58,6 @@ def _worst_class(record: RunRecord, group: ModelGroup, _: Axes) -> Cell:
     cell = number(record, group, "worst_class_drop")
     pairs = [pair for id_ in group.ids if (pair := record.find_pair(id_, "worst_class_drop")) and "class" in pair.axes]
     names = [str(name) for name in dict.fromkeys(pair.axes["class"] for pair in pairs)]
-    named = ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+    named = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
     n = f"n = {pairs[0].n:,}" if len(pairs) == 1 and pairs[0].n is not None else ""
     return replace(cell, aside=", ".join(filter(None, (named, n, cell.aside)))) if cell.value is not None else cell

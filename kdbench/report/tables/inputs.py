@@ -6,7 +6,7 @@ from kdbench.results.preprocessing import Geometry, Preprocessing
 from kdbench.results.records import RunRecord
 
 _NOTE = "Pixels become (pixel / scale − mean) / std. Without a source: scale 255, mean 0, std 1, images as they are."
-_MOST_VALUES = 4
+_MAX_VALUES = 4
 
 
 def inputs(record: RunRecord) -> Table:
@@ -60,7 +60,7 @@ def _pixels(known: Preprocessing) -> str:
 
 def _numbers(values: tuple[float, ...]) -> str:
     """Return a few values; of many features the first and the last, and how many there are."""
-    if len(values) > _MOST_VALUES:
+    if len(values) > _MAX_VALUES:
         return f"{values[0]:g} … {values[-1]:g} ({len(values)})"
     return " ".join(f"{value:g}" for value in values)
 

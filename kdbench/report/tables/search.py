@@ -12,7 +12,7 @@ from kdbench.results.metrics import METRICS, metric
 from kdbench.results.records import RunRecord
 from kdbench.results.searches import SearchPoint, SearchSummary, SearchValue, search_of
 
-MOST_ROWS = 12
+MAX_ROWS = 12
 _VALIDATED = {"top1", "loss", "rmse"}
 _LIMIT_STATUS = {"PASS": "within", "MARGINAL": "not settled", "FAIL": "beyond", "UNKNOWN": "unknown"}
 
@@ -33,7 +33,7 @@ def search(record: RunRecord) -> Table:
         *([Column(f"Test {METRICS[test].title}", unit=METRICS[test].unit)] if summary.metric in _VALIDATED else []),
     ]
     rows = []
-    for point in [point for point in summary.points if point.model in groups][:MOST_ROWS]:
+    for point in [point for point in summary.points if point.model in groups][:MAX_ROWS]:
         group = groups[point.model]
         cells: list[Cell] = [Text(group.label, code=True), *(Text(_value(point.values.get(key))) for key in axes)]
         cells.append(_number(summary.metric, point.score))
@@ -87,8 +87,8 @@ def _notes(summary: SearchSummary) -> Iterator[str]:
         )
     if summary.limits:
         yield "A point is within a limit where the whole interval is; not settled: where the interval straddles it."
-    if len(summary.points) > MOST_ROWS:
-        yield f"{len(summary.points) - MOST_ROWS} more points follow in `record.json` (`protocol.search`)."
+    if len(summary.points) > MAX_ROWS:
+        yield f"{len(summary.points) - MAX_ROWS} more points follow in `record.json` (`protocol.search`)."
 
 
 def _number(id_: str, result: SearchValue) -> Number:

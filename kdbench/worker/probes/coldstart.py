@@ -22,7 +22,7 @@ from kdbench.worker.timing import warm_up
 
 _WARM_UP_NS = 250_000_000
 _STEADY_NS = 100_000_000
-_LEAST_CALLS, _MOST_CALLS = 5, 1000
+_MIN_CALLS, _MAX_CALLS = 5, 1000
 
 
 def run(job: ColdStartJob, channel: Channel) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def run(job: ColdStartJob, channel: Channel) -> dict[str, Any]:
         ran = time.perf_counter_ns()
         calls = Calls(target, [(inputs,)])
         call_ns = warm_up(calls, _WARM_UP_NS).call_ns
-        steady_ns = np.empty(int(np.clip(_STEADY_NS / max(call_ns, 1), _LEAST_CALLS, _MOST_CALLS)), np.int64)
+        steady_ns = np.empty(int(np.clip(_STEADY_NS / max(call_ns, 1), _MIN_CALLS, _MAX_CALLS)), np.int64)
         time_calls(calls, steady_ns)
     except FAULTS as error:
         return {"errors": {model.id: describe(error)}}

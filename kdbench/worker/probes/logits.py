@@ -24,7 +24,7 @@ from kdbench.worker.runtimes import runtime
 # Large enough to hide the cost of a call, small enough for activations to stay in cache.
 _BATCH_BYTES = 8 << 20
 _LARGEST_BATCH = 128
-_MOST_CLASSES = 100_000
+_MAX_CLASSES = 100_000
 
 
 def batch_size(model: JobModel) -> int:
@@ -131,7 +131,7 @@ def _of_two_classes(values: NDArray[Any], form: str) -> NDArray[np.generic]:
 def _scores_of_numbers(numbers: NDArray[np.int64]) -> NDArray[np.generic]:
     """Return falling scores (N, classes) of the classes in each row of `numbers` (N, k), 0 for the others."""
     for number in (int(numbers.min()), int(numbers.max())):
-        if not 0 <= number < _MOST_CLASSES:
+        if not 0 <= number < _MAX_CLASSES:
             raise ValueError(f"the output holds {number}, which is not the number of a class")
     scores = np.zeros((len(numbers), int(numbers.max()) + 1), np.float32)
     falling = np.broadcast_to(np.arange(numbers.shape[1], 0, -1, dtype=np.float32), numbers.shape)

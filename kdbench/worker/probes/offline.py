@@ -22,8 +22,8 @@ from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 from kdbench.worker.timing import warm_up
 
 # A look at one batch takes this long, or this share of the budget if that is shorter.
-_LOOK_NS = 100_000_000
-_LOOK_SHARE = 0.02
+_POLL_NS = 100_000_000
+_POLL_SHARE = 0.02
 
 
 def run(job: OfflineJob, channel: Channel) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def run(job: OfflineJob, channel: Channel) -> dict[str, Any]:
 
 def _sweep(model: JobModel, job: OfflineJob, budget_ns: float, loaded: list[LoadedModel]) -> tuple[Sweep, float]:
     """Return the sweep of one model, and the time that its batches will cost."""
-    first, look_ns = model.fixed_batch or 1, min(_LOOK_NS, _LOOK_SHARE * budget_ns)
+    first, look_ns = model.fixed_batch or 1, min(_POLL_NS, _POLL_SHARE * budget_ns)
     try:
         target = LoadedModel(model, provider=job.provider, threads=job.threads)
     except FAULTS as error:

@@ -27,7 +27,7 @@ from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel, feed, session_options
 from kdbench.worker.timing import warm_up
 
-_LEAST_CALLS, _MOST_CALLS = 8, 100  # each node of each call is an event of half a kilobyte
+_MIN_CALLS, _MAX_CALLS = 8, 100  # each node of each call is an event of half a kilobyte
 _WARM_UP_NS, _TIMED_NS = 500_000_000, 2_000_000_000
 _WARM_UPS = 3  # of the profiled session itself: its first calls allocate
 _END_OF_KERNEL = "_kernel_time"
@@ -64,10 +64,10 @@ def _profiled(model: JobModel, job: ProfileJob, inputs: NDArray[np.generic], cha
         session.run(*arguments)
     begin = time.perf_counter_ns()
     calls, spent = 0, 0
-    while calls < _LEAST_CALLS or (calls < _MOST_CALLS and spent < _TIMED_NS):
+    while calls < _MIN_CALLS or (calls < _MAX_CALLS and spent < _TIMED_NS):
         session.run(*arguments)
         calls, spent = calls + 1, time.perf_counter_ns() - begin
-        channel.step(calls, _MOST_CALLS)
+        channel.step(calls, _MAX_CALLS)
     return Path(session.end_profiling())
 
 

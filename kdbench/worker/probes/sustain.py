@@ -28,7 +28,7 @@ from kdbench.worker.runtimes.onnxruntime import FAULTS, LoadedModel
 from kdbench.worker.timing import warm_up
 
 _WARM_UP_NS = 200_000_000
-_MOST_CALLS = 1_000_000  # of a block
+_MAX_CALLS = 1_000_000  # of a block
 
 
 def run(job: SustainJob, channel: Channel) -> dict[str, Any]:
@@ -63,4 +63,4 @@ def _ready(model: JobModel, job: SustainJob) -> tuple[Calls, int]:
     loaded = LoadedModel(model, provider=job.provider, threads=job.threads)
     calls = Calls(*loaded.bind([batch_inputs(model, model.fixed_batch or 1)]))
     call_ns = warm_up(calls, _WARM_UP_NS).call_ns
-    return calls, int(np.clip(job.block_s * 1e9 / max(call_ns, 1), 1, _MOST_CALLS))
+    return calls, int(np.clip(job.block_s * 1e9 / max(call_ns, 1), 1, _MAX_CALLS))

@@ -12,7 +12,7 @@ from kdbench.worker.runtimes.torch import FAULTS as EAGER_FAULTS
 from kdbench.worker.runtimes.torch import LoadedModel, facts
 
 # Every network of a class and every batch is an entry of one table; eight, the default, is a few models at two batches.
-_MOST_GRAPHS = 256
+_MAX_GRAPHS = 256
 
 # The one exception of the compiler's that is no RuntimeError.
 FAULTS = (*EAGER_FAULTS, torch._dynamo.exc.FailOnRecompileLimitHit)  # noqa: SLF001 - its documented place
@@ -23,7 +23,7 @@ class CompiledModel(LoadedModel):
 
     def __init__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> None:
         super().__init__(model, provider=provider, threads=threads, spinning=spinning)
-        torch._dynamo.config.recompile_limit = _MOST_GRAPHS  # noqa: SLF001 - its documented place
+        torch._dynamo.config.recompile_limit = _MAX_GRAPHS  # noqa: SLF001 - its documented place
         self._network = torch.compile(self._network, dynamic=False, fullgraph=True)
 
 

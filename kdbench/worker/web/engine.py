@@ -18,10 +18,10 @@ from kdbench.worker.runtimes import ProviderError
 from kdbench.worker.web import installed
 from kdbench.worker.web.server import Server
 
-_HERE = Path(__file__).parent
-_LOOK_S = 1.0
+_FOLDER = Path(__file__).parent
+_POLL_S = 1.0
 _START_S = 60
-_LONGEST_FOLDER = 40
+_MAX_FOLDER = 40
 _BINARY = "ort-wasm-simd-threaded.wasm"
 _STEP_SHARE = 0.01  # the largest step of the clock, as a share of the measured time
 # A debugging pipe without a writer: the browser ends when this process ends, however that happens.
@@ -50,7 +50,7 @@ _CHROMIUM = (
 def _environment() -> dict[str, str]:
     """Return the environment of the program, with a short folder for temporary files."""
     # Chromium makes a socket below it, and ends without a word where the socket's path has over 107 characters.
-    return dict(os.environ) if len(tempfile.gettempdir()) <= _LONGEST_FOLDER else {**os.environ, "TMPDIR": "/tmp"}  # noqa: S108
+    return dict(os.environ) if len(tempfile.gettempdir()) <= _MAX_FOLDER else {**os.environ, "TMPDIR": "/tmp"}  # noqa: S108
 
 
 class EngineError(RuntimeError):
@@ -71,7 +71,7 @@ class Engine:
         self._stack = contextlib.ExitStack()
         self._program, self._threads, self._loaded = program, threads, 0
         self.settled: set[str] = set()
-        self._server = Server(_HERE, {"dist": package / "dist"}, isolated=isolated)
+        self._server = Server(_FOLDER, {"dist": package / "dist"}, isolated=isolated)
         self._stack.callback(self._server.close)
         folder = self._stack.enter_context(temporary.folder())
         self._errors = self._stack.enter_context((folder / "errors.txt").open("w+b"))
@@ -107,8 +107,8 @@ class Engine:
         """Send a request and return its answer, with the bytes of its tensors; raises EngineError."""
         self._server.send(request, content)
         waited = 0.0
-        while (reply := self._server.reply(_LOOK_S)) is None:
-            waited += _LOOK_S
+        while (reply := self._server.reply(_POLL_S)) is None:
+            waited += _POLL_S
             if self._process.poll() is not None:
                 raise EngineError(f"{self._program} ended: {self._last_error()}")
             if limit_s is not None and waited >= limit_s:
@@ -170,7 +170,7 @@ class Engine:
 
     def _command(self, program: str, package: Path, folder: Path) -> list[str]:
         if self._program == "node":
-            return [program, str(_HERE / "node.mjs"), self._server.url, str(package / "dist" / "ort.node.min.mjs")]
+            return [program, str(_FOLDER / "node.mjs"), self._server.url, str(package / "dist" / "ort.node.min.mjs")]
         root = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses to start as root otherwise
         profile = f"--user-data-dir={folder / 'profile'}"
         return [*_WITH_PIPE, program, *_CHROMIUM, *root, profile, f"{self._server.url}/page.html"]

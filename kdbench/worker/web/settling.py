@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 QUIET_S = 1.5
 """The calls are settled when for so long none were faster and nothing was compiled."""
 
-_LONGEST_S = 15.0
+_MAX_S = 15.0
 _WINDOW_NS = 200_000_000
-_MOST_CALLS = 10_000  # of a window
+_MAX_CALLS = 10_000  # of a window
 _FASTER = 0.03  # than the fastest before
 _COMPILING = 0.15  # of the time, in other threads of the engine; a page that calls a model needs 0.05
 
@@ -34,13 +34,13 @@ def settle(
     """
     begin = since = now = clock()
     best, calls, used_s = np.inf, 1, helpers_s()
-    while now - since < QUIET_S and now - begin < _LONGEST_S:
+    while now - since < QUIET_S and now - begin < _MAX_S:
         window = np.empty(calls, np.int64)
         time_calls(window)
         before, now = now, clock()
         before_s, used_s = used_s, helpers_s()
         fast = float(np.quantile(window, 0.25))  # the slow calls of a window wait for other threads
-        calls = int(np.clip(_WINDOW_NS / max(fast, 1.0), 1, _MOST_CALLS))
+        calls = int(np.clip(_WINDOW_NS / max(fast, 1.0), 1, _MAX_CALLS))
         if fast < (1 - _FASTER) * best or used_s - before_s > _COMPILING * (now - before):
             since = now
         best = min(best, fast)

@@ -49,7 +49,7 @@ _UNSEEN: Any = {
     **dict.fromkeys(("name", "family", "axes"), True),
     "training": {"optimizer": {*_OPTIMIZER}, "schedule": {*_SCHEDULE}},
 }
-_MOST_NETWORKS = 8  # kept for entries that differ in their losses alone
+_MAX_NETWORKS = 8  # kept for entries that differ in their losses alone
 
 
 def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) -> dict[str, Recording]:
@@ -191,7 +191,7 @@ def _built(
         network = networks.fresh(job, run_data.dataset)
         if is_standard(network):
             own[key] = network
-            if len(own) > _MOST_NETWORKS:
+            if len(own) > _MAX_NETWORKS:
                 del own[next(iter(own))]
         return network
     if form is None or form.facts is None:

@@ -20,7 +20,7 @@ from kdbench.results.run_folder import RunFolder
 
 WORKER = children.python("kdbench.workflows.workers.export")
 _SILENCE_S = 900.0  # of one export, or of loading the exporter
-_LEAST_EPOCHS = 40  # of all trainings together: shorter ones are over before the process is ready
+_MIN_EPOCHS = 40  # of all trainings together: shorter ones are over before the process is ready
 
 
 class ExportAhead:
@@ -114,7 +114,7 @@ def costs_nothing(recipe: Recipe) -> bool:
         and len(known) == len(threads) > 0
         and max(known) < len(available_cores())
         and all(training.devices == 1 for training in trainings)
-        and len(recipe.seeds) * sum(training.last_epoch for training in trainings) >= _LEAST_EPOCHS
+        and len(recipe.seeds) * sum(training.last_epoch for training in trainings) >= _MIN_EPOCHS
         and not any(":" in entry.model.name for entry in entries)
         and not _is_metered(recipe)
     )

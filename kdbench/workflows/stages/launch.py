@@ -23,7 +23,7 @@ from kdbench.results.run_folder import RunFolder
 WORKER = children.python("kdbench.workflows.workers.train")
 _LAST_LINES = 15
 _SETTLED_S = 1.0  # within which the others notice that a process has ended
-_HERE = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
 
 Lines = SimpleQueue[tuple[int, bytes]]  # of all processes: rank and line, empty at the end of a process's output
 
@@ -35,7 +35,7 @@ def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progre
     that says how it ended.
     """
     # The parent holds the rendezvous store, so that no other process can take its port.
-    store = TCPStore(_HERE, 0, is_master=True, wait_for_workers=False)
+    store = TCPStore(_LOOPBACK, 0, is_master=True, wait_for_workers=False)
     with ExitStack() as stack:
         lines: Lines = SimpleQueue()
         command = [*WORKER, str(folder.path), job, content]
@@ -133,7 +133,7 @@ def _read(rank: int, stdout: IO[bytes] | None, lines: Lines) -> None:
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     # The store is the parent's.
-    meeting = {"MASTER_ADDR": _HERE, "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    meeting = {"MASTER_ADDR": _LOOPBACK, "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
     fixed = {**ranks, **meeting, "TORCHELASTIC_RUN_ID": "kdbench"}
     # The cores are shared out, unless the recipe or the user says otherwise.
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))}

@@ -17,7 +17,7 @@ from kdbench.workflows.sweeping.execution.slurm.requests import require_commands
 from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, tasks_of
 from kdbench.workflows.sweeping.tasks import perform
 
-_HERE = ("local", "inline")
+_LOCAL_ENGINES = ("local", "inline")
 _PROCESS_BYTES, _COPIES = 1_000_000_000, 4  # of a training process: its libraries, and copies of the data
 
 EngineOf = Callable[[PlannedSweep], Engine]
@@ -35,7 +35,7 @@ def connected(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
     if is_slurm(on):
         yield _slurm(on, measure_on)
         return
-    if on not in _HERE:
+    if on not in _LOCAL_ENGINES:
         from kdbench.workflows.sweeping.execution.cluster import connecting
 
         with connecting.connected(on, measure_on) as engine_of:

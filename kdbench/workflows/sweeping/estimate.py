@@ -21,7 +21,7 @@ from kdbench.workflows.study.ready_teachers import is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.sweeping.plan import Part
 
-_MOST_PROBES = 24  # networks whose steps are timed; others take as long as these at the median
+_MAX_PROBES = 24  # networks whose steps are timed; others take as long as these at the median
 _PROBE_S, _PROBE_STEPS = 0.15, 3
 _TRAINING_S = 1.0  # of a training besides its steps: building, writing, exporting
 _TEACHING_SHARE = 1 / 3  # of a step: forward without backward
@@ -66,7 +66,7 @@ def _sample_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
     model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students", "weights"})
     key = storage.content_hash([model, job.part is not None, bool(job.parts), training.batch, training.threads])
     if key not in steps:
-        if len(steps) >= _MOST_PROBES:
+        if len(steps) >= _MAX_PROBES:
             return statistics.median(steps.values())
         steps[key] = _timed_step(job, run_data, training)
     return steps[key]

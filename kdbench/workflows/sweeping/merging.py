@@ -19,7 +19,7 @@ from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.relative import METRIC
 
 _OF_A_MACHINE = ("board", "cpu", "cores_logical", "memory_bytes")
-_SAME = 3  # warnings of one code that are kept, of all parts
+_MAX_SAME_CODE = 3  # warnings of one code that are kept, of all parts
 
 Measured = Sequence[tuple[Part, PartFolder]]
 """The parts with what was measured of them."""
@@ -73,7 +73,7 @@ class _Merged:
             if key in self.warnings:
                 continue
             same = sum(code == warning.code for code, _, model in self.warnings if model is None)
-            if warning.model is None and same >= _SAME:
+            if warning.model is None and same >= _MAX_SAME_CODE:
                 self.more[warning.code] += 1
             else:
                 self.warnings[key] = warning

@@ -17,7 +17,7 @@ from kdbench.processes.parent import end_with_parent
 from kdbench.progress import Silent
 from kdbench.workflows.sweeping.execution.engine import Perform, fault_of
 
-_EVERY_S = 0.5
+_INTERVAL_S = 0.5
 
 
 class JsonProgress(Silent):
@@ -29,7 +29,7 @@ class JsonProgress(Silent):
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Write how far the task is."""
-        if time.monotonic() - self._wrote_s >= _EVERY_S:
+        if time.monotonic() - self._wrote_s >= _INTERVAL_S:
             self._wrote_s = time.monotonic()
             self.write({"step": [done, total, detail]})
 

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(7)
 X = RNG.standard_normal((24, 64)).astype(np.float32)
 KNOWN = CalibrationSet(data="noise", count=24, seed=0, sha256="0" * 64)
 METHODS = ("int8", "int8-dynamic", "int4", "fp16", "sparse")
-LEAST_DB = {"int8": 25, "int8-dynamic": 25, "int4": 12, "fp16": 50, "sparse": 3}
+MIN_DB = {"int8": 25, "int8-dynamic": 25, "int4": 12, "fp16": 50, "sparse": 3}
 
 
 def normal(*shape):
@@ -109,7 +109,7 @@ def with_float64(path):
 def test_files_answer_as_their_source_does(tmp_path, made, method):
     path = made(tmp_path / "net.onnx")
     target, _ = compress(path, method)
-    assert decibels(path, target) > LEAST_DB[method]
+    assert decibels(path, target) > MIN_DB[method]
     assert count_onnx(target).macs == count_onnx(path).macs
     assert read_facts(target).parameters == read_facts(path).parameters
 

@@ -42,7 +42,7 @@ def test_the_table_has_every_epoch_that_has_ended(tmp_path):
 
 @pytest.mark.parametrize("save_every_s", [0.0, 1e9], ids=["saved", "not saved"])
 def test_a_resumed_training_continues_the_table_without_duplicates(tmp_path, monkeypatch, save_every_s):
-    monkeypatch.setattr(loop, "SAVE_EVERY_S", save_every_s)
+    monkeypatch.setattr(loop, "SAVE_INTERVAL_S", save_every_s)
     whole = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", Stops(3))
@@ -66,7 +66,7 @@ def test_another_trainings_table_is_gone_before_the_first_epoch(tmp_path):
 def test_growing_the_table_does_not_wait_for_the_disk(tmp_path, monkeypatch):
     flushed = []
     monkeypatch.setattr(storage.os, "fsync", flushed.append)
-    monkeypatch.setattr(loop, "SAVE_EVERY_S", 1e9)
+    monkeypatch.setattr(loop, "SAVE_INTERVAL_S", 1e9)
     run(tmp_path / "short", epochs=1)
     short = len(flushed)
     run(tmp_path / "long", epochs=4)

@@ -87,7 +87,7 @@ def test_a_training_is_saved_now_and_then_and_not_after_every_short_epoch(tmp_pa
     run_fit(tmp_path / "often")
     assert saved.count("latest.ckpt") == 4
     saved.clear()
-    monkeypatch.setattr(loop, "SAVE_EVERY_S", 1e9)
+    monkeypatch.setattr(loop, "SAVE_INTERVAL_S", 1e9)
     run_fit(tmp_path / "seldom")
     assert "latest.ckpt" not in saved
     assert fit.WEIGHTS in saved

@@ -12,7 +12,7 @@ from matplotlib.text import Annotation, Text
 from kdbench.report.figures import draw
 from kdbench.report.figures.drawing import COLOURS, canvas, legend_below, log_ticks, short, style_of, to_svg
 from kdbench.report.figures.labels import place
-from kdbench.report.figures.selection import MOST_CURVES, pareto_front
+from kdbench.report.figures.selection import MAX_CURVES, pareto_front
 from kdbench.report.figures.tradeoff import accuracy_latency
 
 PLANE = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12)
@@ -93,7 +93,7 @@ def test_a_label_without_room_is_left_to_the_legend() -> None:
 
 
 def test_every_model_is_named_once_beside_its_point_or_in_the_legend(make_record, make_card, sample) -> None:
-    names = [f"a-student-with-a-name-of-some-length-{number}" for number in range(MOST_CURVES)]
+    names = [f"a-student-with-a-name-of-some-length-{number}" for number in range(MAX_CURVES)]
     findings = [
         m.model_copy(update={"model": name})
         for name in names

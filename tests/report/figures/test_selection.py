@@ -7,8 +7,8 @@ from kdbench.report.figures.latency import speedup
 from kdbench.report.figures.scaling import latency_threads
 from kdbench.report.figures.selection import (
     FEW_CURVES,
-    MOST_CURVES,
-    MOST_ROWS,
+    MAX_CURVES,
+    MAX_ROWS,
     curves_of,
     drawn_order,
     limited,
@@ -29,7 +29,7 @@ def many() -> RunRecord:
 
 
 def test_few_models_keep_the_tables_order() -> None:
-    record = synthetic_record(MOST_CURVES, parts=PARTS)
+    record = synthetic_record(MAX_CURVES, parts=PARTS)
     assert drawn_order(record) == model_groups(record)
 
 
@@ -56,14 +56,14 @@ def test_a_figure_has_all_models_or_says_how_many_it_shows(count: int, kept: int
 
 
 def test_curves_are_at_most_as_many_as_looks() -> None:
-    assert [len(curves_of(range(count))[0]) for count in (MOST_CURVES, MOST_CURVES + 1)] == [MOST_CURVES, FEW_CURVES]
+    assert [len(curves_of(range(count))[0]) for count in (MAX_CURVES, MAX_CURVES + 1)] == [MAX_CURVES, FEW_CURVES]
 
 
 def test_figures_of_many_models_do_not_grow_with_them(many: RunRecord) -> None:
     labels = {group.label for group in model_groups(many)}
     curves, bars, points = latency_threads(many), speedup(many), accuracy_latency(many)
     assert len(words(curves.svg) & labels) == FEW_CURVES
-    assert len(words(bars.svg) & labels) == MOST_ROWS
+    assert len(words(bars.svg) & labels) == MAX_ROWS
     assert len(words(points.svg) & labels) == FEW_CURVES
     assert f"Shown are {FEW_CURVES} of 60 models" in curves.caption
     assert f"{60 - FEW_CURVES} more models" in points.caption

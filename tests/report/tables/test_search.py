@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdbench.report.tables.search import MOST_ROWS, search, search_sentence
+from kdbench.report.tables.search import MAX_ROWS, search, search_sentence
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_none_shown_to_be_within_the_limits(searched):
 
 
 def test_many_points_are_cut_and_the_note_says_so(searched):
-    table = search(searched([(0.5, 9000, "PASS")] * (MOST_ROWS + 3)))
-    assert len(table.rows) == MOST_ROWS
+    table = search(searched([(0.5, 9000, "PASS")] * (MAX_ROWS + 3)))
+    assert len(table.rows) == MAX_ROWS
     assert any("3 more points" in note for note in table.notes)
 
 

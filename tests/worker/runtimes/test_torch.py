@@ -97,7 +97,7 @@ def test_a_compiled_network_says_the_same(torch_model):
 
 @pytest.mark.slow
 def test_a_shape_too_many_is_an_error_and_not_quietly_run_as_it_stands(torch_model, monkeypatch):
-    monkeypatch.setattr("kdbench.worker.runtimes.torch_compiled._MOST_GRAPHS", 1)
+    monkeypatch.setattr("kdbench.worker.runtimes.torch_compiled._MAX_GRAPHS", 1)
     torch.compiler.reset()
     compiled = CompiledModel(torch_model, provider="cpu", threads=1)
     compiled(INPUTS[:2])

@@ -5,7 +5,7 @@ import pytest
 
 from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import samples_needed
-from kdbench.worker.loads import BLOCK_NS, LEAST_ROUNDS, Calls, Paced, Server, Turn, time_calls
+from kdbench.worker.loads import BLOCK_NS, MIN_ROUNDS, Calls, Paced, Server, Turn, time_calls
 from kdbench.worker.timing import WarmUp, interleave, warm_up
 
 
@@ -101,11 +101,11 @@ def test_order_changes_from_round_to_round(machine):
 def test_the_least_is_done_however_short_the_budget(machine):
     ready = [WarmUp(machine.calls("a", 10**10), 0, 1e10), WarmUp(machine.calls("b", 10), 0, 10.0)]
     a, _ = interleave(ready, 1, np.random.default_rng(0), nothing, machine.clock)
-    assert len(a.ns) == LEAST_ROUNDS
+    assert len(a.ns) == MIN_ROUNDS
 
 
 def test_the_least_of_all_sessions_admits_a_median():
-    assert Measure().sessions * LEAST_ROUNDS >= samples_needed(50) == 11
+    assert Measure().sessions * MIN_ROUNDS >= samples_needed(50) == 11
 
 
 def test_no_round_is_begun_that_would_end_late(machine):
@@ -154,7 +154,7 @@ def test_calls_that_are_timed_elsewhere_have_shorter_blocks_and_their_own_preemp
         run.asked.clear()
     timed = interleave(ready, 0, rng, lambda: None)
     length = BLOCK_NS // 1000 // 10
-    assert [run.asked for run in runs] == [[(length, 0)] * LEAST_ROUNDS] * 2
+    assert [run.asked for run in runs] == [[(length, 0)] * MIN_ROUNDS] * 2
     assert [set(one.preempted) for one in timed] == [{7}, {7}]
 
 

@@ -30,7 +30,7 @@ _ROUNDING = 1e-4  # of a sum of probabilities
 _TO_SHARES = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}
 _PASSING = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Alias", "Clone", "ToCopy")
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
-_ALONE = "return the logits alone, a tensor (batch, {outputs})"
+_LOGITS_ONLY = "return the logits alone, a tensor (batch, {outputs})"
 
 
 def require_usable(
@@ -150,12 +150,12 @@ def _what_to_return(answer: object, batch: int, outputs: int) -> str:
         items = list(enumerate(answer))
     matching = [key for key, value in items if isinstance(value, Tensor) and value.shape == (batch, outputs)]
     key = "logits" if "logits" in dict(items) else next(iter(matching), None)
-    return _ALONE.format(outputs=outputs) if key is None else f"return outputs[{key!r}] in its forward"
+    return _LOGITS_ONLY.format(outputs=outputs) if key is None else f"return outputs[{key!r}] in its forward"
 
 
 def _other_shape(answer: Tensor, batch: int, outputs: int) -> str:
     """Return the hint for a tensor that is not (batch, outputs)."""
-    hint = _ALONE.format(outputs=outputs)
+    hint = _LOGITS_ONLY.format(outputs=outputs)
     if answer.dim() == 1 and batch == 1 and len(answer) == outputs > 1:
         hint = "it drops the batch of one sample: name the dimension to drop, such as squeeze(-1)"
     elif answer.dim() == 0 or answer.shape[0] != batch:

@@ -18,7 +18,7 @@ from kdbench.plugins.seeding import seeded
 
 _ROUNDING = 1e-5  # of the largest logit: both networks compute the same
 _KEEP = "keep it in a buffer: self.register_buffer(name, tensor) in __init__, and change that in forward"
-_MOST_SHOWN = 3
+_MAX_SHOWN = 3
 
 
 def require_tensors(network: nn.Module, subject: str) -> None:
@@ -102,5 +102,5 @@ def _comparable(value: Tensor) -> Tensor:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    return ", ".join(names[:_MOST_SHOWN]) + more
+    more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(names[:_MAX_SHOWN]) + more

@@ -17,10 +17,10 @@ from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_seen, u
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
 PERFORM = "kdbench.workflows.sweeping.tasks:perform"
-_LOOK_S = 2.0  # how often it looks which nodes live
+_POLL_S = 2.0  # how often it looks which nodes live
 _MAIL_S = 1.0
 _ANSWER_S = 120.0  # a node's first process loads its libraries
-_MOST_LOSSES = 10  # of nodes under one task
+_MAX_LOSSES = 10  # of nodes under one task
 _RETURN_S = 600.0  # how long a task waits for a node to come back that it could run on
 _ID = "ray.io/node-id"
 
@@ -43,7 +43,7 @@ class Cluster(Engine):
     def __init__(self, ray: Any, tasks: Sequence[Task], label: str | None, perform: str | None = None) -> None:
         self._ray, self._label, self._perform = ray, label, perform or PERFORM
         self._nodes: list[Node] = []
-        self._looked_s = self._mailed_s = -_LOOK_S
+        self._looked_s = self._mailed_s = -_POLL_S
         self._sent: dict[Any, _RunningTask] = {}
         self._held: list[tuple[Task, Message]] = []
         self._gone_s: dict[tuple[str, int, int], float] = {}  # since when no node has room for such a task
@@ -138,7 +138,7 @@ class Cluster(Engine):
         return int(sum(min(one.cpus // task.cpus, one.gpus // task.gpus if task.gpus else one.cpus) for one in nodes))
 
     def _alive(self) -> list[Node]:
-        if time.monotonic() - self._looked_s >= _LOOK_S:
+        if time.monotonic() - self._looked_s >= _POLL_S:
             self._nodes, self._looked_s = living(self._ray.nodes()), time.monotonic()
         return [node for node in self._nodes if node.id not in self._dead]
 
@@ -211,17 +211,17 @@ class Cluster(Engine):
 
     def _lost(self, sent: _RunningTask, error: Exception) -> None:
         known = outcome(error)
-        self._looked_s = -_LOOK_S  # query the living nodes again
+        self._looked_s = -_POLL_S  # query the living nodes again
         if not known.node_is_gone:
             self._end(sent.task, known.fault)
             return
         self._losses[sent.task.id] += 1
         if sent.node is not None:
             self._dead.add(sent.node.id)
-        if self._losses[sent.task.id] > _MOST_LOSSES:
+        if self._losses[sent.task.id] > _MAX_LOSSES:
             self._end(
                 sent.task,
-                Fault(f"{_MOST_LOSSES} nodes failed while running it", "look into the nodes' logs, and resume"),
+                Fault(f"{_MAX_LOSSES} nodes failed while running it", "look into the nodes' logs, and resume"),
             )
             return
         self._events.append(Event(sent.task.id, note="its node failed; it starts again on another node"))

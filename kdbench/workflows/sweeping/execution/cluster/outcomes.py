@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kdbench.errors import first_line
 from kdbench.workflows.sweeping.execution.schedule import Fault
 
-_GONE = frozenset({
+_NODE_LOST = frozenset({
     "NodeDiedError", "LocalRayletDiedError", "TaskUnschedulableError", "ObjectLostError", "OwnerDiedError",
 })  # fmt: skip
 _INSTALL = "install the same kdbench with its extras on all nodes: pip install 'kdbench[train,cluster]'"
@@ -22,7 +22,7 @@ class Outcome:
 def outcome(error: BaseException) -> Outcome:
     """Return the meaning of an error that Ray raised instead of a task's answer."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    if kinds & _GONE:
+    if kinds & _NODE_LOST:
         return Outcome(Fault("its node died", lost=True), node_is_gone=True)
     if "OutOfMemoryError" in kinds:
         hint = "use a smaller batch, or let fewer tasks run on a node: ray start --num-cpus=N"

@@ -17,7 +17,7 @@ from kdbench.results.claim import CLAIM
 from kdbench.workflows.sweeping.execution.engine import Message, fault_of
 from kdbench.workflows.sweeping.execution.on_nodes import answer_of, call, hide_gpus, require_version
 
-_EVERY_S = 2.0
+_INTERVAL_S = 2.0
 _INSTALL = "install the same on all nodes: pip install 'kdbench[train,cluster]' there"
 
 
@@ -75,7 +75,7 @@ class MailboxProgress(Silent):
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Send how far the task is."""
-        if time.monotonic() - self._sent_s >= _EVERY_S:
+        if time.monotonic() - self._sent_s >= _INTERVAL_S:
             self._sent_s = time.monotonic()
             self._put({"step": [done, total, f"{detail}, on {self._host}" if detail else f"on {self._host}"]})
 

@@ -26,14 +26,14 @@ from kdbench.workflows.sweeping.execution.slurm.requests import Request, outside
 from kdbench.workflows.sweeping.execution.slurm.states import fault_of_state, has_ended, may_go_on
 
 PERFORM = "kdbench.workflows.sweeping.tasks:perform"
-_LOOK_S = 1.0  # how often it looks for answers; Slurm is asked as rarely as submitit does, at first often
-_AGAIN_S = 30.0  # after Slurm accepted no job
-_MOST_REFUSALS = 20
-_MOST_LOSSES = 10  # of jobs to limits, preemption and nodes
+_POLL_S = 1.0  # how often it looks for answers; Slurm is asked as rarely as submitit does, at first often
+_RETRY_S = 30.0  # after Slurm accepted no job
+_MAX_REFUSALS = 20
+_MAX_LOSSES = 10  # of jobs to limits, preemption and nodes
 _GENERAL = {"time": "timeout_min", "nodes": "nodes", "cpus_per_task": "cpus_per_task", "gpus_per_node": "gpus_per_node"}
 _ADDED = {"requeue", "mem"}
 _UNUSABLE, _UNNAMED = re.compile(r"[%\n\r]"), re.compile(r"[^A-Za-z0-9._=-]+")
-_LONGEST_NAME = 80
+_MAX_NAME = 80
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Slurm(Engine):
         self._held: list[tuple[Task, Message]] = []
         self._losses: Counter[str] = Counter()
         self._events: list[Event] = []
-        self._refusals, self._again_s = 0, 0.0
+        self._refusals, self._retry_s = 0, 0.0
         self._notes: Notes | None = None
 
     @property
@@ -104,7 +104,7 @@ class Slurm(Engine):
             if self._events or left_s <= 0:
                 events, self._events = self._events, []
                 return events
-            time.sleep(min(_LOOK_S, left_s))
+            time.sleep(min(_POLL_S, left_s))
 
     def close(self) -> None:
         """Cancel all jobs, those included that nobody asked for again."""
@@ -118,7 +118,7 @@ class Slurm(Engine):
 
     def _submit(self) -> None:
         """Submit what is held; Slurm may refuse for a while, as beyond a limit on a user's jobs."""
-        if time.monotonic() < self._again_s:
+        if time.monotonic() < self._retry_s:
             return
         held, self._held = self._held, []
         for place, (task, message) in enumerate(held):
@@ -133,14 +133,14 @@ class Slurm(Engine):
         said = [line for line in str(error).splitlines() if line.strip()]
         reason = next((line for line in reversed(said) if "sbatch" in line), first_line(error))
         self._refusals += 1
-        if self._refusals > _MOST_REFUSALS:
+        if self._refusals > _MAX_REFUSALS:
             hint = "look at the queue with `squeue --me`, and resume the sweep"
             self._end_all(held, Fault(f"Slurm accepts no job: {reason}", hint))
             self._refusals = 0
             return
-        self._again_s, self._held = time.monotonic() + _AGAIN_S, [*held]
+        self._retry_s, self._held = time.monotonic() + _RETRY_S, [*held]
         if self._refusals == 1:
-            note = f"Slurm accepts no further job for now: {reason}; trying again every {_AGAIN_S:.0f} s"
+            note = f"Slurm accepts no further job for now: {reason}; trying again every {_RETRY_S:.0f} s"
             self._events.append(Event(held[0][0].id, note=note))
 
     def _end_all(self, held: Sequence[tuple[Task, Message]], fault: Fault) -> None:
@@ -210,7 +210,7 @@ class Slurm(Engine):
             return
         if may_go_on(state):
             self._losses[sent.task.id] += 1
-            if self._losses[sent.task.id] <= _MOST_LOSSES:
+            if self._losses[sent.task.id] <= _MAX_LOSSES:
                 note = f"job {sent.job.job_id} ended as {state}; another one goes on"
                 self._events.append(Event(sent.task.id, note=note))
                 self._drop(sent.task, sent.job)
@@ -256,7 +256,7 @@ def _parameters(task: Task, request: Request) -> dict[str, Any]:
     Jobs start their process themselves: srun would give it one core of those that a measurement has for itself, and
     since Slurm 22.05 of those that a training asked for.
     """
-    name = _UNNAMED.sub("-", f"kdbench-{task.id}")[:_LONGEST_NAME]
+    name = _UNNAMED.sub("-", f"kdbench-{task.id}")[:_MAX_NAME]
     said: dict[str, Any] = {"name": name, "slurm_use_srun": False}
     said |= {_GENERAL[key]: value for key, value in request.items() if key in _GENERAL}
     said["slurm_additional_parameters"] = {key: value for key, value in request.items() if key in _ADDED}

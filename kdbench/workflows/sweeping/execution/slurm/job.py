@@ -18,7 +18,7 @@ from kdbench.workflows.sweeping.execution.engine import Message, fault_of
 from kdbench.workflows.sweeping.execution.on_nodes import answer_of, call, hide_gpus, require_version
 
 ANSWER, PROGRESS = "answer.json", "progress.json"
-_EVERY_S = 5.0
+_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Noted(Silent):
 
     def __init__(self, folder: Path) -> None:
         self._file, self.notes = folder / PROGRESS, list[str]()
-        self._wrote_s = -_EVERY_S
+        self._wrote_s = -_INTERVAL_S
         self.step(0, 0)
 
     def step(self, done: float, total: float, detail: str = "") -> None:
         """Note how far the task is."""
-        if time.monotonic() - self._wrote_s >= _EVERY_S:
+        if time.monotonic() - self._wrote_s >= _INTERVAL_S:
             self._wrote_s = time.monotonic()
             where = f"on {platform.node()}"
             step = [done, total, f"{detail}, {where}" if detail else where]

@@ -11,11 +11,11 @@ from kdbench.errors import InputError
 
 NAME = "slurm"
 _PLACES = ("partition", "account", "qos", "constraint")
-_OTHERS = ("time", "mem", "jobs")
-_KNOWN = f"known: {', '.join((*_PLACES, *_OTHERS))}, as in --on slurm:partition=cpu,time=4h,mem=8GB"
+_LIMITS = ("time", "mem", "jobs")
+_KNOWN = f"known: {', '.join((*_PLACES, *_LIMITS))}, as in --on slurm:partition=cpu,time=4h,mem=8GB"
 _MEASURING = ("constraint", "partition", "nodelist")
 _DEFAULTS = ("partition", "account", "qos")  # which sbatch also takes from SBATCH_…
-_TIME_S, _JOBS, _MOST_JOBS = 3600.0, 32, 10_000
+_TIME_S, _JOBS, _MAX_JOBS = 3600.0, 32, 10_000
 _VALUE = re.compile(r"[\w.:@/+&|*()\[\]-]+", re.ASCII)
 
 
@@ -44,7 +44,7 @@ def options_of(on: str, measure_on: str | None) -> Options:
     given: dict[str, str] = {}
     for item in filter(None, on.partition(":")[2].split(",")):
         key, sign, value = item.partition("=")
-        if not sign or key not in (*_PLACES, *_OTHERS) or (key in _PLACES and not _VALUE.fullmatch(value)):
+        if not sign or key not in (*_PLACES, *_LIMITS) or (key in _PLACES and not _VALUE.fullmatch(value)):
             raise InputError(f"--on {on}: {item!r} is no option of a job", _KNOWN)
         given[key] = value
     before = {key: os.environ.get(f"SBATCH_{key.upper()}", "") for key in _DEFAULTS}
@@ -80,6 +80,6 @@ def _quantity(on: str, key: str, text: str, unit: str) -> float:
 
 
 def _count(on: str, text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= _MOST_JOBS:
-        raise InputError(f"--on {on}: jobs is a number from 1 to {_MOST_JOBS:,}", _KNOWN)
+    if not text.isdecimal() or not 0 < int(text) <= _MAX_JOBS:
+        raise InputError(f"--on {on}: jobs is a number from 1 to {_MAX_JOBS:,}", _KNOWN)
     return int(text)

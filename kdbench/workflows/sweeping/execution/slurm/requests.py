@@ -13,7 +13,7 @@ from kdbench.workflows.sweeping.execution.slurm.options import Options
 
 _COMMANDS = ("sbatch", "srun", "sacct", "scancel")
 _ASK_S = 120.0
-_KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")
+_PASSED_ON = ("SLURM_CONF", "SLURM_CLUSTERS")
 
 Request = Mapping[str, Any]
 """sbatch's options by their names with underscores; True stands for an option without a value."""
@@ -92,7 +92,7 @@ def outside_jobs() -> Iterator[None]:
     hidden = {
         name: os.environ.pop(name)
         for name in list(os.environ)
-        if name.startswith(("SLURM_", "SLURMD_", "SRUN_", "SBATCH_")) and name not in _KEPT
+        if name.startswith(("SLURM_", "SLURMD_", "SRUN_", "SBATCH_")) and name not in _PASSED_ON
     }
     try:
         yield

@@ -8,7 +8,7 @@ _ALIVE = frozenset({
     "PENDING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESIZING", "SUSPENDED", "STOPPED", "SIGNALING",
     "CONFIGURING", "COMPLETING", "SPECIAL_EXIT", "STAGE_OUT", "RESV_DEL_HOLD", "UNKNOWN",
 })  # fmt: skip
-_GOES_ON = frozenset({"TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED"})
+_RESUMABLE = frozenset({"TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED"})
 _LAST_LINES = 8
 
 
@@ -19,7 +19,7 @@ def has_ended(state: str) -> bool:
 
 def may_go_on(state: str) -> bool:
     """Return whether a job that ended so was not at fault, so that another one goes on at its checkpoint."""
-    return state in _GOES_ON
+    return state in _RESUMABLE
 
 
 def fault_of_state(job: str, state: str, log: Path) -> Fault:

@@ -26,7 +26,7 @@ ON, MEASURE_ON = "slurm:partition=cpu,time=30min,mem=2GB,jobs=3", "partition=edg
 @pytest.fixture
 def patient(monkeypatch):
     """Wait for no files: there is one machine."""
-    monkeypatch.setattr(engines, "_LOOK_S", 0.05)
+    monkeypatch.setattr(engines, "_POLL_S", 0.05)
     monkeypatch.setattr(engines, "VISIBLE_S", 0.2)
     monkeypatch.setattr(engines, "_AGAIN_S", 0.2)
 
