@@ -150,7 +150,7 @@ def tolerance(value: float, *, in_points: bool) -> str:
     return f"{value:g} points" if in_points else f"{100 * value:g} %"
 
 
-def points_apart(value: float) -> str:
+def percentage_points(value: float) -> str:
     """Write the distance of two shares, in percentage points: `1.30 points`."""
     return f"{abs(value):.2f} points"
 

@@ -300,5 +300,5 @@ def test_a_distance_is_said_roughly(share, text):
     ("points", "apart", "allowed"), [(1, "1.00 points", "1 point"), (0.5, "0.50 points", "0.5 points")]
 )
 def test_points_as_a_distance_and_as_a_limit(points, apart, allowed):
-    assert units.points_apart(-points) == apart
+    assert units.percentage_points(-points) == apart
     assert units.points_allowed(points) == allowed

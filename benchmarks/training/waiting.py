@@ -28,7 +28,7 @@ from benchmarks.trust.options import run_script
 from kdbench import storage, units
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
-from kdbench.machine.waiting import choose_waiting
+from kdbench.machine.openmp import choose_openmp_settings
 
 RESULTS = ROOT / "reports/training_speed/waiting"
 WIDTHS = {"teacher": [64, 128, 256], "student": [16, 32, 32]}
@@ -41,7 +41,7 @@ _HEADS = ["network, setting", "alone, steps/s", "one busy process per core", "tw
 
 def settings(cores: int) -> dict[str, Mapping[str, str]]:
     """Return the environment variables of each setting."""
-    idle, busy = (choose_waiting(others, cores, None, loaded=False).variables for others in (0.0, float(cores)))
+    idle, busy = (choose_openmp_settings(others, cores, None, loaded=False).variables for others in (0.0, float(cores)))
     return {"OpenMP's own": {}, "kdbench, idle at the start": idle, "kdbench, busy at the start": busy}
 
 

@@ -10,7 +10,7 @@ from kdbench.api.finishing import finished, required
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
 from kdbench.judge.target import Target
-from kdbench.machine.waiting import settle_waiting
+from kdbench.machine.openmp import configure_openmp
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import overridden, read_content, recipe_from, recipe_of
@@ -148,5 +148,5 @@ def _loaded(recipe: Recipes, subject: str) -> Recipe:
     """Return a validated recipe, with everything ready for torch; raises InputError, MissingExtraError."""
     loaded = recipe.recipe if isinstance(recipe, Study) else recipe_of(recipe)
     extras.require("train", subject)
-    settle_waiting()  # before torch is loaded, which then reads how its threads are to wait
+    configure_openmp()  # before torch is loaded, which then reads how its threads are to wait
     return loaded

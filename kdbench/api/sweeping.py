@@ -11,7 +11,7 @@ from kdbench.api.progress import shown
 from kdbench.api.results import Results
 from kdbench.api.study import Recipes, Study
 from kdbench.judge.target import Target
-from kdbench.machine.waiting import settle_waiting
+from kdbench.machine.openmp import configure_openmp
 from kdbench.progress import Progress
 from kdbench.recipe.loading import load_sweep
 
@@ -68,7 +68,7 @@ def sweep(
     swept = load_sweep(recipe.content if isinstance(recipe, Study) else recipe, axes, seeds, search=searched)
     extras.require("train", "kdbench.sweep")
     loggers = required(log, swept.recipe.track)
-    settle_waiting()  # before torch is loaded, which then reads how its threads are to wait
+    configure_openmp()  # before torch is loaded, which then reads how its threads are to wait
     if swept.table.search is not None:
         from kdbench.workflows.search import search_recipe as work
     else:

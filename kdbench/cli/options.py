@@ -180,7 +180,7 @@ def recipe_names(incomplete: str) -> list[str]:
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 
 
-def make_room(file: Path, option: str) -> None:
+def create_parent(file: Path, option: str) -> None:
     """Make the folder of a file that a command will write, before the work starts.
 
     Raises InputError for a path that is a folder, StorageError for a folder that cannot be made or written to.

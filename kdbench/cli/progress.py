@@ -54,7 +54,7 @@ _MAX_RUNNING = 8  # tasks that have a line of their own
 _WAITING_S = 60.0  # from one line that tells of a wait to the next
 
 
-def in_words(row: Row) -> str:
+def describe_row(row: Row) -> str:
     """Return the state of tasks of one kind: `trainings: 3 queued, 2 running, 4 done, 1 failed, 2 min left`."""
     counts = {"queued": row.queued, "running": row.running, "done": row.done, "failed": row.failed}
     parts = [f"{count:,} {state}" for state, count in counts.items() if count or state == "done"]
@@ -128,7 +128,7 @@ class Plain(QuietProgress):
             return
         self._wrote_s, self._counts = now_s, counts
         for row in board.rows:
-            self._write(f"      {in_words(row)}")
+            self._write(f"      {describe_row(row)}")
 
     def note(self, text: str) -> None:
         """Write the note."""

@@ -232,7 +232,7 @@ class LayerMethod(Method):
         self.lay_out(context, options.student_layout, options.teacher_layout)
 
     @property
-    def layers_in_words(self) -> tuple[str, str]:
+    def layer_descriptions(self) -> tuple[str, str]:
         """The paths of the two layers, with what of their outputs is compared, for formulas."""
         sides = (self.student_layer, self.student_layouts), (self.teacher_layer, self.teacher_layouts)
         student, teacher = (

@@ -153,7 +153,7 @@ class Objective(nn.Module):
         """Return the loss over `epochs` epochs in words and numbers, for the record."""
         parts = [term.formula() for term in self.terms]
         smoothing = f"label smoothing {self.label_smoothing:g}" if self.label_smoothing else ""
-        weights = "" if self.class_weights is None else _in_words(self.class_weights)
+        weights = "" if self.class_weights is None else _describe_class_weights(self.class_weights)
         notes = ", ".join(filter(None, ("mixed labels" if self.mixed_labels else "", smoothing, weights)))
         symbol = self.task.symbol + (f" ({notes})" if notes else "")
         if notes and not self.ce_weight and any(term.method.uses_label_loss for term in self.terms):
@@ -176,7 +176,7 @@ def _versions(step: Step) -> dict[str, int]:
     return {name: 0 if tensor.is_inference() else tensor._version for name, tensor in tensors.items()}  # noqa: SLF001
 
 
-def _in_words(class_weights: Tensor) -> str:
+def _describe_class_weights(class_weights: Tensor) -> str:
     """Return the weights of few classes, or the smallest and the largest of many."""
     values = class_weights.tolist()
     if len(values) <= _MAX_WEIGHTS:

@@ -77,7 +77,7 @@ def _write(
             if options:
                 with torch.no_grad():  # tables that a first forward makes: those of the exporter hold no numbers
                     network(*inputs)
-            with _composite_operators_found():
+            with _composite_operators_cached():
                 program = _program(network, inputs, options)
                 if options and isinstance(program.model.graph.inputs[0].shape[0], int):
                     program = _traced_bytecode(network, inputs, options) or program
@@ -124,7 +124,7 @@ def _keep_operators() -> None:
 
 
 @contextlib.contextmanager
-def _composite_operators_found():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator of nothing
+def _composite_operators_cached():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator of nothing
     """Let torch search the operators that C++ composes of others once for a file.
 
     It does so twice for each of thirty namespaces, which is a third of the time that a small network takes. A torch

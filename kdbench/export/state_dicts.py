@@ -99,7 +99,7 @@ def chosen_weights(network: nn.Module, path: Path, *, outputs: int | None = None
     fitting = [candidate for candidate in whole if not (candidate.shapes or candidate.kinds)] or whole
     if key is None and (len(fitting) > 1 or (fitting and fitting[0].share < _MAJORITY)):
         raise _several(fitting, path)
-    if not fitting and (converted := _by_its_own_rules(network, tables)) is not None:
+    if not fitting and (converted := _converted_by_network(network, tables)) is not None:
         return converted
     best = fitting[0] if fitting else max(candidates, key=lambda candidate: len(candidate.weights))
     _require_fit(best, path)
@@ -236,7 +236,7 @@ def _new_head(
     return tuple(different) if of_outputs else ()
 
 
-def _by_its_own_rules(network: nn.Module, tables: Mapping[str, StateDict]) -> Candidate | None:
+def _converted_by_network(network: nn.Module, tables: Mapping[str, StateDict]) -> Candidate | None:
     """Return the weights of a file that the network itself converts as it loads them, such as older names; else None.
 
     Modules have such rules, as torch's `parametrizations.weight_norm` for the weights of the older `weight_norm`.

@@ -99,7 +99,7 @@ def machine_name(record: RunRecord) -> str:
     return str(host.get("board") or host.get("cpu") or host.get("machine") or "an unknown machine")
 
 
-def machine_in_words(record: RunRecord) -> str:
+def machine_description(record: RunRecord) -> str:
     """Return the machine's name, usable cores, GPU and whether it is virtual."""
     host = record.environment.host
     parts = [machine_name(record)]

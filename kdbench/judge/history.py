@@ -84,7 +84,7 @@ def history(
             for finding in _chosen(located.record, located.findings(metric), models, axes):
                 by_key.setdefault(SeriesKey.of(located.record, finding), []).append((located, finding))
     if not by_key:
-        raise InputError(*_nothing_at(records, metrics or MAIN, axes or {}))
+        raise InputError(*_no_numbers_at(records, metrics or MAIN, axes or {}))
     order = {metric: place for place, metric in enumerate(metrics or MAIN)}
     ordered = sorted(by_key.items(), key=lambda item: order[item[0].metric])
     context = _Context.of(by_key)
@@ -259,7 +259,7 @@ def _raise_on_unknown(records: Sequence[LocatedRecord], metrics: Sequence[str], 
             raise InputError(f"no record has a model {model!r}", suggestion(model, sorted(names)))
 
 
-def _nothing_at(records: Sequence[LocatedRecord], metrics: Sequence[str], axes: Axes) -> tuple[str, str]:
+def _no_numbers_at(records: Sequence[LocatedRecord], metrics: Sequence[str], axes: Axes) -> tuple[str, str]:
     """Return message and hint for axes, or models, without a number of the metrics."""
     values: dict[str, set[str]] = {}
     for located in records:

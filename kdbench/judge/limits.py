@@ -80,7 +80,7 @@ def check_limit(finding: Finding, side: Side, limit: float, *, weakest: Evidence
     assert bounds is not None, "a finding without bounds is not reliable"
     sign = 1 if side == "max" else -1
     worst, best = (bounds.high, bounds.low) if side == "max" else (bounds.low, bounds.high)
-    limit_text = f"the limit of at {'most' if side == 'max' else 'least'} {limit_in_words(reading.metric, limit)}"
+    limit_text = f"the limit of at {'most' if side == 'max' else 'least'} {format_limit(reading.metric, limit)}"
     if sign * (worst - limit) <= 0:
         return LimitCheck("PASS")
     if sign * (best - limit) > 0:
@@ -120,7 +120,7 @@ def bounds_of(finding: Finding) -> Interval | None:
     return Interval(low=reading.value - slack, high=reading.value + slack)
 
 
-def limit_in_words(metric: Metric, limit: float) -> str:
+def format_limit(metric: Metric, limit: float) -> str:
     """Write a limit as a number of `metric`, a drop without a sign."""
     return units.points_allowed(limit) if metric.unit == "points" else units.chosen(metric.text(limit))
 
@@ -130,7 +130,7 @@ def _distance(reading: Reading, side: Side, limit: float) -> str:
     assert reading.value is not None
     distance = abs(reading.value - limit)
     if reading.metric.unit in _IN_POINTS:
-        points = units.points_apart(distance * _IN_POINTS[reading.metric.unit])
+        points = units.percentage_points(distance * _IN_POINTS[reading.metric.unit])
         return f"{points} {'over' if side == 'max' else 'short'}"
     if limit and reading.value >= _AS_MULTIPLE_FROM * limit:
         return f"{units.significant(reading.value / limit, 2)} times the limit"

@@ -13,12 +13,12 @@ from functools import cached_property
 from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
 from kdbench.judge.criteria import Limit
-from kdbench.judge.device import Device, differences, machine_in_words, machine_name
+from kdbench.judge.device import Device, differences, machine_description, machine_name
 from kdbench.judge.limits import LimitCheck, Reading, check_limit, reliability_problem
 from kdbench.judge.readings import read
 from kdbench.judge.target import Target
 from kdbench.registry import suggestion
-from kdbench.results.cards import ModelCard, besides_teachers, seed_groups
+from kdbench.results.cards import ModelCard, seed_groups, without_teachers
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.records.devices import of_device, of_host
@@ -37,7 +37,7 @@ def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None
     verdicts = tuple(case.judge_model(card) for card in candidates(view, models))
     return Verdict(
         target=target.name,
-        title=target.in_words,
+        title=target.description,
         example=target.example,
         run=record.title or record.name,
         record_hash=record.hash(),
@@ -46,7 +46,7 @@ def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None
         overall=next(overall for overall in OVERALLS if any(verdict.overall == overall for verdict in verdicts)),
         best=case.best([verdict.model for verdict in verdicts if verdict.overall == "READY"]),
         models=verdicts,
-        measured_on=machine_in_words(view),
+        measured_on=machine_description(view),
         device=device or "",
         cautions=tuple(dict.fromkeys(diagnostic.code for diagnostic in view.warnings)),
     )
@@ -77,7 +77,7 @@ def candidates(record: RunRecord, models: Sequence[str] | None = None) -> list[M
         raise InputError("the record has no models to judge", "measure models first: `kdbench bench MODEL…`")
     if models:
         return list({card.id: card for name in models for card in _named(record, name)}.values())
-    return _one_per_seed_group(record, besides_teachers(record.models))
+    return _one_per_seed_group(record, without_teachers(record.models))
 
 
 def _named(record: RunRecord, name: str) -> list[ModelCard]:
@@ -107,7 +107,7 @@ class _Case:
         """UNKNOWN for numbers that depend on the machine, where the record's is not the target's device."""
         if not differences(self.record, self.target.device):
             return None
-        here, there = machine_name(self.record), self.target.in_words
+        here, there = machine_name(self.record), self.target.description
         return LimitCheck("UNKNOWN", f"measured on {here}, not on {there}", f"measure on {there}")
 
     def judge_model(self, card: ModelCard) -> ModelVerdict:
@@ -136,7 +136,7 @@ class _Case:
             reason = f"{check.reason}: {'; '.join(differences(self.record, self.target.device))}"
             return Criterion(metric="device", rule="device", outcome=check.outcome, reason=reason, remedy=check.remedy)
         condition = "" if self.target.device != Device() else "any machine is accepted: "
-        reason = f"{condition}measured on {machine_in_words(self.record)}"
+        reason = f"{condition}measured on {machine_description(self.record)}"
         return Criterion(metric="device", rule="device", outcome="PASS", reason=reason)
 
     def _criterion(self, card: ModelCard, limit: Limit) -> Criterion:

@@ -53,7 +53,7 @@ class Target(Value):
         return tuple(limit for criterion in self.criteria for limit in criterion.limits)
 
     @property
-    def in_words(self) -> str:
+    def description(self) -> str:
         """The device's name in a sentence."""
         return self.title or self.name
 

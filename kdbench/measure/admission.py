@@ -96,12 +96,12 @@ def require_answer(model: BenchModel) -> None:
     """
     with temporary.folder() as folder:
         job = stage([model], None, folder, SEED)[model.id]
-        result = _run(ONNXRUNTIME, _on_few(job, folder, model.facts.fixed_batch or 1), Measure(), folder)
+        result = _run(ONNXRUNTIME, _with_few_images(job, folder, model.facts.fixed_batch or 1), Measure(), folder)
     if isinstance(result, Refusal):
         raise InputError(f"{model.path}: {result.reason}", result.hint or "check it with `kdbench bench`")
 
 
-def _on_few(job: JobModel, folder: Path, images: int = _IMAGES) -> JobModel:
+def _with_few_images(job: JobModel, folder: Path, images: int = _IMAGES) -> JobModel:
     """Return a model on the first few of its images."""
     few = np.load(job.images, mmap_mode="r")[:images]
     return replace(job, images=str(save_images(folder / f"few-{Path(job.images).name}", few)))
@@ -119,7 +119,7 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
     models = [model for model in context.timed if model.refusal is None]
     before, jobs = _in_forms(others, models, context)
     tried = [m.id for m in models if any((name, m.id) not in before for name in others)]
-    few = {id_: _on_few(jobs[id_], context.folder) for id_ in tried}
+    few = {id_: _with_few_images(jobs[id_], context.folder) for id_ in tried}
     on_cpu = context.config.model_copy(update={"provider": "cpu"})
     expected = {id_: _run(ONNXRUNTIME, job, on_cpu, context.folder) for id_, job in few.items()}
     for number, (name, model) in enumerate(product(others, models)):

@@ -40,7 +40,7 @@ def external_files(tensors: "Iterable[onnx.TensorProto]", path: Path) -> list[Pa
     return [_checked(location, end, path) for location, end in sorted(needed.items())]
 
 
-def read_short(tensors: "Iterable[onnx.TensorProto]", path: Path) -> None:
+def read_small(tensors: "Iterable[onnx.TensorProto]", path: Path) -> None:
     """Read the short external tensors of the model at `path`, such as scales and shapes, into the model.
 
     They say what the graph computes. Their place in the file stays noted. What cannot be read stays external.

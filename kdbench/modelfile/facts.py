@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.modelfile.external_data import external_files, read_short
+from kdbench.modelfile.external_data import external_files, read_small
 from kdbench.modelfile.graph import graph_sha256, values_behind
 from kdbench.modelfile.inputs import input_quantization, scales_pixels
 from kdbench.modelfile.kinds import foreign, unreadable
@@ -210,7 +210,7 @@ def read_model(path: Path) -> "onnx.ModelProto":
             raise InputError(f"{path} {what}", "give the path of an .onnx file; is it cut short?")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
-    read_short((tensor for _, tensor in tensors_of(model)), path)
+    read_small((tensor for _, tensor in tensors_of(model)), path)
     return model
 
 

@@ -66,7 +66,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         for position in _UNTRAINED.get(node.op_type, ())
         if position < len(node.input)
     }
-    untrained |= set(_scales_beside_ranges(model))
+    untrained |= set(_scales_of_dynamic_ranges(model))
     packed = dict(_packed(model))
     tensors = list(tensors_of(model))
     for name, tensor in tensors:
@@ -85,7 +85,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     )
 
 
-def _scales_beside_ranges(model: "onnx.ModelProto") -> "Iterator[str]":
+def _scales_of_dynamic_ranges(model: "onnx.ModelProto") -> "Iterator[str]":
     """Yield the scales of weights that dynamic scales of activations are multiplied with."""
     nodes = list(nodes_of(model))
     dynamic = {node.output[1] for node in nodes if node.op_type == "DynamicQuantizeLinear" and len(node.output) > 1}

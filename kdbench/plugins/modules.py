@@ -68,7 +68,7 @@ def import_module(name: str, subject: str) -> ModuleType:
     if file is not None:
         source = file.resolve()
         _require_free(name, file, subject)
-        _leave_other_package(name, file)
+        _forget_other_package(name, file)
         loaded = sys.modules.get(name)
         if loaded is not None and search.source_file(loaded) != source:
             _forget(name)
@@ -128,7 +128,7 @@ def _forget(name: str) -> None:
             Registry.forget(other)
 
 
-def _leave_other_package(name: str, file: Path) -> None:
+def _forget_other_package(name: str, file: Path) -> None:
     """Forget a loaded package that has the name of the one that holds `file`, and is another."""
     top, _, rest = name.partition(".")
     if rest and top in sys.modules:

@@ -265,7 +265,7 @@ def teacher_behind(card: ModelCard, cards: Mapping[str, ModelCard]) -> str | Non
     return origin.id if origin.role == "teacher" else next((id_ for id_ in origin.parents if id_ in cards), None)
 
 
-def besides_teachers(cards: Sequence[ModelCard]) -> Sequence[ModelCard]:
+def without_teachers(cards: Sequence[ModelCard]) -> Sequence[ModelCard]:
     """Return the models that are not teachers; where there are none, all models: each is its own reference."""
     return [card for card in cards if card.role != "teacher"] or cards
 

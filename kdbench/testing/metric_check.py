@@ -7,7 +7,7 @@ import pytest
 
 from kdbench import units
 from kdbench.errors import InputError
-from kdbench.judge.limits import Side, check_limit, limit_in_words
+from kdbench.judge.limits import Side, check_limit, format_limit
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Number
 from kdbench.results.metrics import Metric
@@ -75,7 +75,7 @@ class MetricCheck:
         if marginal not in {None, *MARGINAL}:
             raise InputError(f"marginal={marginal!r} is not one of {', '.join(MARGINAL)}")
         number = _number(limit, self._metric)
-        required = f"{_SIDES[side]} {limit_in_words(self._metric, number)}"
+        required = f"{_SIDES[side]} {format_limit(self._metric, number)}"
         if self._measure is None:
             unjudged = CheckResult(self._subject, self._metric.id, "not measured", required, NOT_JUDGED, passed=True)
             self._context.judge(unjudged)

@@ -27,7 +27,7 @@ from kdbench.results.records import Diagnostic
 from kdbench.results.values import require_id
 from kdbench.workflows.files.model_files import (
     TrainingImages,
-    card_beside,
+    card_in_folder,
     load_bench_model,
     require_known_models,
     specs_of,
@@ -134,7 +134,7 @@ class _Samples:
 def _described(path: Path, model: BenchModel, inputs: InputOptions) -> dict[str, Any]:
     """Return what a card does not hold of a model's outputs, as the content of a sidecar; empty if nothing is known."""
     facts = read_facts(path)
-    specs = specs_of(path, facts, card_beside(path, facts), inputs.models.get(model.id, InputSpec()), inputs)
+    specs = specs_of(path, facts, card_in_folder(path, facts), inputs.models.get(model.id, InputSpec()), inputs)
     spec, _ = merged(specs)
     if spec.labels is None and spec.output is None:
         return {}

@@ -85,7 +85,7 @@ def agree(processes: Processes, folder: Path) -> None:
             stream.write(f"{rank}\n")
         return rank
 
-    assert processes.first_then_all(append_line) == rank
+    assert processes.first_before_others(append_line) == rank
     processes.summed(torch.zeros(1))
     lines = log.read_text().split()
     assert (lines[0], sorted(lines)) == ("0", ["0", "1", "2"])

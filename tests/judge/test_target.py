@@ -213,7 +213,7 @@ def test_a_targets_file_is_found_by_its_path_and_called_as_it_is(tmp_path):
     path = tmp_path / "our-board.toml"
     path.write_text('[[criterion]]\nmetric = "top1"\nmin = "85 %"\n')
     result = load_target(str(path))
-    assert (result.name, result.in_words, result.example) == ("our-board", "our-board", False)
+    assert (result.name, result.description, result.example) == ("our-board", "our-board", False)
     assert result.prefer == ("top1", "rmse", "latency_p50_ns", "size_bytes")
     assert result.device == Device()
 

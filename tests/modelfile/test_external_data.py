@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from kdbench.errors import InputError
-from kdbench.modelfile.external_data import external_files, is_external, read_short
+from kdbench.modelfile.external_data import external_files, is_external, read_small
 
 
 def tensor(**external):
@@ -80,7 +80,7 @@ def test_short_tensors_are_read_and_stay_noted(folder, place, elements, is_read)
     (folder / "weights" / "w.bin").write_bytes(values.tobytes() + bytes(4200 if elements > 10 else 0))
     one = tensor(**place)
     one.dims[0], one.data_location = elements, TensorProto.EXTERNAL
-    read_short([one], folder / "m.onnx")
+    read_small([one], folder / "m.onnx")
     assert is_external(one) != is_read
     if is_read:
         np.testing.assert_array_equal(numpy_helper.to_array(one), values[5:])

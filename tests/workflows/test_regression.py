@@ -33,7 +33,7 @@ def finished(tmp_path_factory):
     }
     with pytest.MonkeyPatch.context() as patch:
         shorten(patch)
-        patch.setattr(export_ahead, "costs_nothing", lambda _: False)  # its process is tested with the stage
+        patch.setattr(export_ahead, "is_safe_ahead", lambda _: False)  # its process is tested with the stage
         return run(recipe_from(content), tmp_path_factory.mktemp("run") / "out")
 
 

@@ -13,7 +13,7 @@ from kdbench.cli.options import (
     QuietProgress,
     Texts,
     Title,
-    make_room,
+    create_parent,
     measuring,
     option,
     several_names,
@@ -72,7 +72,7 @@ def compare(
         raise InputError("--json and --markdown - both write to standard output", "give --markdown a file")
     for file, name in ((markdown, "--markdown"), (junit, "--junit")):
         if file is not None and file != _STDOUT:
-            make_room(file, name)
+            create_parent(file, name)
     selection: dict[str, Any] = {"models": _pairs(models or ()), "metrics": several_names(metrics)}
     selection["thresholds"] = Thresholds.read(thresholds or ())
     folder = None

@@ -118,13 +118,13 @@ def _with_settings(methods: list[str], settings: list[str] | None, calibrator: s
 
 def _lines(variants: "Variants") -> list[str]:
     return [
-        f"{made.path}  {units.size(made.size_bytes)}, {_size_in_words(made.source_bytes / made.size_bytes)}"
+        f"{made.path}  {units.size(made.size_bytes)}, {_describe_size_ratio(made.source_bytes / made.size_bytes)}"
         + (" (kept)" if made.kept else "")
         for made in variants.made
     ]
 
 
-def _size_in_words(ratio: float) -> str:
+def _describe_size_ratio(ratio: float) -> str:
     """Write a ratio of source to variant: `3.48× smaller`, `1.10× larger`."""
     text = units.ratio(max(ratio, 1 / ratio))
     return "of the same size" if text == units.ratio(1.0) else f"{text} {'smaller' if ratio > 1 else 'larger'}"

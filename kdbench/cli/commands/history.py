@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, Texts, assignments, make_room, option, several_names
+from kdbench.cli.options import Json, Texts, assignments, create_parent, option, several_names
 
 _NEWEST = 50  # points of a series on the terminal
 
@@ -43,7 +43,7 @@ def history(
     from kdbench.options import names
 
     if markdown is not None:
-        make_room(markdown, "--markdown")
+        create_parent(markdown, "--markdown")
     records, notes = locate_records(folders, several_names(metrics) or MAIN)
     chosen_axes = assignments(names(axes), "--axes", "threads=1,batch=128") if axes else None
     chosen = {"metrics": several_names(metrics), "models": several_names(models)}

@@ -137,7 +137,7 @@ def _checks(file: Path) -> Mapping[str, Callable[[str, str], Any]]:
 
         prefix, colon, path = text.partition(":")
         if prefix in {"npz", "folder"} and colon:
-            return f"{prefix}:{_beside(file, path, subject)}"
+            return f"{prefix}:{_relative_to_recipe(file, path, subject)}"
         DATASETS.get(text)
         return text
 
@@ -147,7 +147,7 @@ def _checks(file: Path) -> Mapping[str, Callable[[str, str], Any]]:
             from kdbench.models import MODELS
 
             MODELS.get(network.model)
-        weights = None if network.weights is None else _beside(file, network.weights, subject)
+        weights = None if network.weights is None else _relative_to_recipe(file, network.weights, subject)
         return Network(network.model, weights)
 
     def student(text: str, subject: str) -> Network:
@@ -170,7 +170,7 @@ def _checks(file: Path) -> Mapping[str, Callable[[str, str], Any]]:
     return {"data": data, "teacher": teacher, "student": student, "method": method, "epochs": epochs}
 
 
-def _beside(file: Path, text: str, subject: str) -> str:
+def _relative_to_recipe(file: Path, text: str, subject: str) -> str:
     """Return a path that the user typed as the recipe has it: relative to its file, unless it is absolute."""
     from kdbench.nearby import expected_at
 

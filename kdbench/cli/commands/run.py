@@ -53,7 +53,7 @@ def run(
     Example: kdbench run digits --set training.epochs=5 --out runs/first
     """
     from kdbench.cli.progress import watching
-    from kdbench.machine.waiting import settle_waiting
+    from kdbench.machine.openmp import configure_openmp
     from kdbench.recipe.loading import load_recipe
     from kdbench.results.run_folder import require_unused
 
@@ -68,7 +68,7 @@ def run(
         require_loggers(trackers)
     require_unused(out, resume=resume)
     with watching(invocation, quiet=quiet, title=title) as progress:
-        settle_waiting()  # before torch is loaded
+        configure_openmp()  # before torch is loaded
         from kdbench.workflows.run import run_recipe
 
         results = run_recipe(
@@ -101,14 +101,14 @@ def train(
     Example: kdbench train mnist_dense --out runs/dense
     """
     from kdbench.cli.progress import watching
-    from kdbench.machine.waiting import settle_waiting
+    from kdbench.machine.openmp import configure_openmp
     from kdbench.recipe.loading import load_recipe
 
     invocation = Invocation.of(ctx)
     invocation.resumable = True
     loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
     with watching(invocation, quiet=quiet, title=title) as progress:
-        settle_waiting()  # before torch is loaded
+        configure_openmp()  # before torch is loaded
         from kdbench.workflows.train import train as train_recipe
 
         folder = train_recipe(loaded, out, resume=resume, progress=progress)

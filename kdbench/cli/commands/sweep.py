@@ -95,7 +95,7 @@ def sweep(
     Example: kdbench sweep digits --axis terms.0.temperature=1,4,10 --seeds 3 --out runs/temperature
     """
     from kdbench.cli.progress import watching
-    from kdbench.machine.waiting import settle_waiting
+    from kdbench.machine.openmp import configure_openmp
     from kdbench.recipe.loading import load_sweep
     from kdbench.recipe.sweeps.sweep import axes_of
     from kdbench.results.run_folder import require_unused
@@ -107,7 +107,7 @@ def sweep(
     swept = load_sweep(recipe, axes_of(axes or ()), seeds, content, _searched(search, trials, goal))
     require_unused(out, resume=resume)
     with watching(invocation, quiet=quiet, title=title) as progress:
-        settle_waiting()  # before torch is loaded
+        configure_openmp()  # before torch is loaded
         outline, work = _workflows(is_search=swept.table.search is not None)
         if dry_run:
             _show_outline(outline(swept, out, on=on, measure_on=measure_on, resume=resume), json=json)

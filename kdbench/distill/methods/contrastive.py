@@ -126,7 +126,7 @@ class Contrastive(LayerMethod):
     def formula(self) -> str:
         options = self.options
         return (
-            f"{options.contrastive_weight:g}·CRD({', '.join(self.layers_in_words)}) in {options.feature_dim} "
+            f"{options.contrastive_weight:g}·CRD({', '.join(self.layer_descriptions)}) in {options.feature_dim} "
             f"dimensions, {options.negatives} negatives, τ = {options.temperature:g}, momentum {options.momentum:g}"
         )
 

@@ -98,5 +98,5 @@ class Hint(LayerMethod):
         return comparable(student, of_student, self._on_maps), comparable(teacher, of_teacher, self._on_maps)
 
     def formula(self) -> str:
-        student, teacher = self.layers_in_words
+        student, teacher = self.layer_descriptions
         return f"{self.options.hint_weight:g}·MSE(regressor({student}), {teacher})"

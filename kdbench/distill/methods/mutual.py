@@ -33,7 +33,7 @@ class MutualOptions(MethodOptions):
 
     @field_validator("models", mode="before")
     @classmethod
-    def _names_alone(cls, value: Any) -> Any:
+    def _from_names(cls, value: Any) -> Any:
         if not isinstance(value, Sequence) or isinstance(value, str):
             return value
         return [{"name": model} if isinstance(model, str) else model for model in value]

@@ -45,4 +45,4 @@ class Relational(LayerMethod):
 
     def formula(self) -> str:
         parts = " + ".join(f"{weight:g}·SmoothL1({name})" for weight, _, name in self.parts)
-        return f"{parts or '0'} of {', '.join(self.layers_in_words)}"
+        return f"{parts or '0'} of {', '.join(self.layer_descriptions)}"

@@ -53,7 +53,7 @@ class Processes:
             raise result
         return result  # type: ignore[return-value]
 
-    def first_then_all(self, work: Callable[[], T]) -> T:
+    def first_before_others(self, work: Callable[[], T]) -> T:
         """Call `work` in the first process, then in the others, which can use the files that it wrote."""
         done: list[T] = []
         self.on_rank_zero(lambda: done.append(work()))

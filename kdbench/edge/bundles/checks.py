@@ -68,7 +68,7 @@ def limits_of(target: Target, python: str | None = None, onnxruntime: str | None
 def require_bundled_runtime(target: Target) -> None:
     """Raise InputError for a target whose runtime is not the one that a bundle measures with."""
     if not _runs_bundles(target):
-        message = f"{target.in_words} runs {target.device.runtime}, but a bundle measures with onnxruntime"
+        message = f"{target.description} runs {target.device.runtime}, but a bundle measures with onnxruntime"
         raise InputError(message, f"choose one of {', '.join(bundled_targets())}, or your own .toml file")
 
 
@@ -138,7 +138,7 @@ def require_fit(id_: str, memory_bytes: int, target: Target) -> None:
     has = target.device.memory_bytes
     if has is not None and memory_bytes > has:
         needed = f"{id_} needs about {memory_bytes / 1e9:.1f} GB of memory"
-        message = f"{needed}, and {target.in_words} has {has / 1e9:.1f} GB"
+        message = f"{needed}, and {target.description} has {has / 1e9:.1f} GB"
         raise InputError(message, "leave it out with --model, or compress it first: kdbench compress")
 
 

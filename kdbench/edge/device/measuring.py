@@ -215,7 +215,7 @@ def steps_of(sustain_s: float) -> dict[str, Callable[[Measurement], Any]]:
     return {**STEPS, **sustained}
 
 
-def forget_other_load(store: Store, sustain_s: float) -> None:
+def discard_other_loads(store: Store, sustain_s: float) -> None:
     """Forget sustained load of another length than `sustain_s`; 0, which asks for none, leaves it."""
     if sustain_s and (store.read("sustaining") or {}).get("seconds") != sustain_s:
         (store.folder / "sustained.json").unlink(missing_ok=True)

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None, bundle: Path = HERE) -> int:
 
 def measure(bundle: Path, options: argparse.Namespace) -> int:
     """Go through the steps; those that an earlier call has completed are not repeated."""
-    from kdbench.edge.device.measuring import Measurement, forget_other_load, steps_of
+    from kdbench.edge.device.measuring import Measurement, discard_other_loads, steps_of
     from kdbench.edge.device.opening import open_bundle
     from kdbench.edge.device.packing import pack
     from kdbench.edge.device.preflight import device_of
@@ -82,7 +82,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
         try:
             with machine_lock(progress):
                 steps = steps_of(wanted.sustain_s)
-                forget_other_load(store, wanted.sustain_s)
+                discard_other_loads(store, wanted.sustain_s)
                 for number, (name, step) in enumerate(steps.items(), 1):
                     progress.stage(name.replace("_", " "), number, len(steps))
                     if store.read(name) is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
-from kdbench.results.cards import ModelCard, besides_teachers
+from kdbench.results.cards import ModelCard, without_teachers
 from kdbench.results.records import Axes, Measurement, RunRecord, missing
 from kdbench.results.runtimes import libraries_of, runtime_of
 
@@ -71,7 +71,7 @@ def match_models(
         return MatchedModels(tuple(pairs))
     base_named, new_named = _by_name(base), _by_name(new)
     pairs = [pair for name in new_named for pair in _by_seed(base_named.get(name, []), new_named[name])]
-    before, after = besides_teachers(base), besides_teachers(new)
+    before, after = without_teachers(base), without_teachers(new)
     if len({card.name for card in before}) == len({card.name for card in after}) == 1:
         pairs += _by_seed(_without(before, [p.base for p in pairs]), _without(after, [p.new for p in pairs]))
     if not pairs:
@@ -140,14 +140,14 @@ def align(
     only_new = [m for key, m in after.items() if key not in before and m.value is not None]
     if shared or not (only_base or only_new):
         notes = [(m, "the base") for m in only_base] + [(m, "the new record") for m in only_new]
-        return shared, [f"{metric}{in_words(m.axes)}: {record} only" for m, record in notes]
+        return shared, [f"{metric}{describe_axes(m.axes)}: {record} only" for m, record in notes]
     single = (only_base or only_new)[0]
     model, record = (match.new.id, "the new record") if only_base else (match.base.id, "the base")
-    other = missing(model, metric, f"{record} has none{in_words(single.axes)}", axes=single.axes)
+    other = missing(model, metric, f"{record} has none{describe_axes(single.axes)}", axes=single.axes)
     return [(single, other) if only_base else (other, single)], []
 
 
-def in_words(axes: Axes) -> str:
+def describe_axes(axes: Axes) -> str:
     """Write axes as ` at batch 1, 2 threads`; empty for none."""
     return f" at {', '.join(f'{key} {value}' for key, value in axes.items())}" if axes else ""
 

@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from kdbench import units
 from kdbench.cycles import cycle_collection_paused
 from kdbench.judge.compare.deltas import Delta, NotComparable, classify, uncertainty
-from kdbench.judge.compare.matching import RUNTIMES, Match, MatchedModels, align, in_words, match_models, other_software
+from kdbench.judge.compare.matching import (
+    RUNTIMES,
+    Match,
+    MatchedModels,
+    align,
+    describe_axes,
+    match_models,
+    other_software,
+)
 from kdbench.judge.compare.strategies import REMEASURE, MetricPair, RecordPair, delta_of, separate
 from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
 from kdbench.results.comparisons import CHANGES, Change, ComparedMetric, Comparison
@@ -186,6 +194,6 @@ def _notes_on_anchors(pairs: Sequence[MetricPair], rows: Sequence[ComparedMetric
         delta = separate(pair)
         if isinstance(delta, Delta) and classify(delta, pair.metric, row.threshold) in {"regressed", "improved"}:
             yield (
-                f"{row.new_model}: {pair.metric.title.lower()}{in_words(row.axes)} of the same file differs by "
+                f"{row.new_model}: {pair.metric.title.lower()}{describe_axes(row.axes)} of the same file differs by "
                 f"{units.change(delta.value)}: the state of the machine differed"
             )

@@ -126,7 +126,7 @@ def sample(
     fails and no single model is to blame.
     """
     config, cores = context.config, context.runner.cores
-    most = _most_sessions(config)
+    most = _max_sessions(config)
     collected = Collector(models, config)
     longest_s, spent_s = 0.0, 0.0
     for session in archive.stored() if archive else ():
@@ -280,11 +280,11 @@ def timing_s(config: TimingConfig, overhead_s: float) -> float:
     Sessions are short, so that the budget allows more than the planned number of them. But a session that starts for
     longer than it measures shows little, so it times for as long as it starts if the planned sessions then still fit.
     """
-    session_s, longest_s = config.budget_s / _most_sessions(config), config.budget_s / config.sessions
+    session_s, longest_s = config.budget_s / _max_sessions(config), config.budget_s / config.sessions
     return max(session_s - overhead_s, min(overhead_s, longest_s - overhead_s), _MIN_SHARE * session_s)
 
 
-def _most_sessions(config: TimingConfig) -> int:
+def _max_sessions(config: TimingConfig) -> int:
     """Return how many sessions the budget allows, at their usual length."""
     return math.ceil(_BUDGET_MULTIPLE * config.sessions)
 

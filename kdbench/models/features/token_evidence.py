@@ -41,7 +41,7 @@ def tokens_of(network: nn.Module, layout: Layout, probe: Probe, feature: Tensor)
         return Tokens(before, after, None, reordered=False in orders and True not in orders)
     unclear = False
     if probe.inputs.dim() == 4 and not before and not after and count > 1:
-        before, after = _beside_a_map(layout, probe, first)
+        before, after = _tokens_around_map(layout, probe, first)
         unclear = not before and not after and _had_class_tokens(layout, probe, first)
     grids = _possible_grids(probe, count - before - after) if probe.inputs.dim() == 4 else []
     right = [grid for grid in grids if is_row_by_row(network, layout, probe, feature, first, before, grid)]
@@ -65,7 +65,7 @@ def _class_tokens(first: Tensor) -> tuple[int, int]:
     return constant.index(False), constant[::-1].index(False)
 
 
-def _beside_a_map(layout: Layout, probe: Probe, first: int) -> tuple[int, int]:
+def _tokens_around_map(layout: Layout, probe: Probe, first: int) -> tuple[int, int]:
     """Return how many tokens precede and follow the cells of a map that the tokens at the place `first` were made of.
 
     A network in stages, such as PiT, pools the cells as a map and appends them to the class token of the stage before,

@@ -78,7 +78,7 @@ class Sweep(Value):
 
     @field_validator("points")
     @classmethod
-    def _few(cls, points: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    def _limit_points(cls, points: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
         if len(points) > MAX_POINTS:
             raise ValueError(f"{len(points):,} points, but a sweep may have at most {MAX_POINTS:,}")
         return points

@@ -42,7 +42,7 @@ class Augment(Value):
 
     @field_validator("transform", mode="before")
     @classmethod
-    def _name_alone(cls, value: Any) -> Any:
+    def _from_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
     @property

@@ -116,7 +116,7 @@ class Training(Value):
 
     @field_validator("ema", mode="before")
     @classmethod
-    def _decay_alone(cls, value: Any) -> Any:
+    def _from_decay(cls, value: Any) -> Any:
         return {"decay": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     @field_validator("freeze", mode="before")

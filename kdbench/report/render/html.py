@@ -160,7 +160,7 @@ def _element(cell: Cell, column: Column, anchor: str, *, head: bool, first: bool
     attributes = {"scope": "row" if head else "", "class": _class(cell, column)}
     attributes |= {} if bare else _values(cell, column)
     named = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items() if value)
-    inner = _words(cell, column) if isinstance(cell, Text) else _number(cell, column, anchor, first=first)
+    inner = _text_html(cell, column) if isinstance(cell, Text) else _number(cell, column, anchor, first=first)
     name = "th" if head else "td"
     return Markup(f"<{name}{named}>{inner}</{name}>")  # noqa: S704  # `Markup.format` takes ten times as long
 
@@ -185,7 +185,7 @@ def _values(cell: Cell, column: Column) -> Mapping[str, str]:
     return {"data-value": _digits(cell.value), **bounds}
 
 
-def _words(cell: Text, column: Column) -> Markup:
+def _text_html(cell: Text, column: Column) -> Markup:
     if cell.code:
         return Markup("<code>{}</code>").format(one_line(cell.text))
     if column.head == "Outcome" and (name := outcome(cell.text)):

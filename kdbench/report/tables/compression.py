@@ -45,7 +45,7 @@ def compression(record: RunRecord) -> Table:
     ]
     notes = []
     if any("kept_float" in variant.facts for variant in variants.values()):
-        fields.append(text_field("In float", lambda group: _kept(variants[group.label].facts)))
+        fields.append(text_field("In float", lambda group: _float_layers(variants[group.label].facts)))
     if has_metric(record, "integer_share"):
         fields.append(metric_field(record, "integer_share", higher_is_better=None))
         notes.append(_NOTES["integer_share"])
@@ -107,7 +107,7 @@ def _calibration(variant: Variant) -> str:
     return "–" if known is None else f"{units.integer(known.count)} samples of {known.data} (seed {known.seed})"
 
 
-def _kept(facts: Mapping[str, Any]) -> str:
+def _float_layers(facts: Mapping[str, Any]) -> str:
     names = facts.get("kept_float")
     if not isinstance(names, list | tuple) or not names:
         return "–"

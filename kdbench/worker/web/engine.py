@@ -141,7 +141,7 @@ class Engine:
             raise ProviderError(f"onnxruntime-web loaded {', '.join(self._server.fetched)}, not {_BINARY}", "")
         return number, answer["inputs"], round(answer["load_ms"] * 1e6)
 
-    def together(self, call_ns: float) -> int:
+    def calls_per_step(self, call_ns: float) -> int:
         """Return how many calls are timed at once, so that a step of the clock is at most 1 % of their time."""
         return max(int(-(-self.clock_step_ns // max(call_ns * _STEP_SHARE, 1))), 1)
 

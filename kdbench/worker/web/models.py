@@ -72,12 +72,12 @@ class LoadedModel:
 
 
 class BoundModel:
-    """A model with its inputs. `together` calls are timed at once: what the clock there needs, one if it is fine."""
+    """A model with its inputs. `calls_per_step` calls are timed at once, as many as its clock needs."""
 
     def __init__(self, owner: Engine, number: int, request: tuple[dict[str, Any], bytes]) -> None:
         self._engine, self._number, self._request = owner, number, request
         self._call_ns = 0.0
-        self.together = 1
+        self.calls_per_step = 1
         owner.ask(*request)
         self.time(np.empty(1, np.int64))
 
@@ -86,18 +86,18 @@ class BoundModel:
         self.time(np.empty(1, np.int64))
 
     def time(self, out: NDArray[np.int64], gap_ms: int = 0) -> None:
-        """Time `together` calls for each element of `out`, in ns a call, with `gap_ms` of idle time before each.
+        """Time `calls_per_step` calls for each element of `out`, in ns a call, with `gap_ms` of idle time before each.
 
         More calls are timed together once they turn out to be faster, never fewer.
         """
-        together = 1 if gap_ms else self.together
+        calls_per_step = 1 if gap_ms else self.calls_per_step
         prime = not gap_ms and self._call_ns < PRIME_BELOW_NS
-        request = {"do": "time", "model": self._number, "times": len(out), "together": together, "gap_ms": gap_ms}
+        request = {"do": "time", "model": self._number, "times": len(out), "together": calls_per_step, "gap_ms": gap_ms}
         _, content = self._engine.ask({**request, "prime": prime})
         out[:] = np.frombuffer(content, np.float64)
         self._call_ns = float(np.median(out))
         if not gap_ms:
-            self.together = max(self.together, self._engine.together(self._call_ns))
+            self.calls_per_step = max(self.calls_per_step, self._engine.calls_per_step(self._call_ns))
 
     def preemptions(self) -> int:
         """Return how often the system took a core from what runs the model."""

@@ -37,7 +37,7 @@ def kernel_findings(models: Iterable[BenchModel], config: Measure) -> Findings:
         measurements.append(measured(model.id, "integer_share", kernels.integer_share, source=_SOURCE))
         if card.name not in warnings:
             warnings[card.name] = (
-                few_bits(model.id, card.bits, kernels) if card.bits else kernel_diagnostic(model.id, kernels)
+                few_bits_diagnostic(model.id, card.bits, kernels) if card.bits else kernel_diagnostic(model.id, kernels)
             )
     return Findings(tuple(measurements), warnings=tuple(_present(warnings)))
 
@@ -63,7 +63,7 @@ def kernel_diagnostic(id_: str, kernels: Kernels) -> Diagnostic | None:
     return Diagnostic(code="kernels", message=message, remedy=remedy, model=id_)
 
 
-def few_bits(id_: str, bits: Bits, kernels: Kernels) -> Diagnostic:
+def few_bits_diagnostic(id_: str, bits: Bits, kernels: Kernels) -> Diagnostic:
     """Return how a network that was trained with few bits is kept, and how many layers compute in integers."""
     return Diagnostic(
         code="quantized",

@@ -148,7 +148,7 @@ def load_bench_model(
     """
     model_spec = inputs.models.get(id_, InputSpec())
     facts = read_facts(path)
-    source = card or card_beside(path, facts)
+    source = card or card_in_folder(path, facts)
     spec, sources = merged(specs_of(described_by or path, facts, source, model_spec, inputs))
     if spec.layout is not None and len(facts.input_shape) == 4:
         facts = replace(facts, layout=spec.layout)
@@ -282,7 +282,7 @@ def _unused_options(
     return (Diagnostic(code="preprocessing", message=message, remedy=remedy, model=id_),)
 
 
-def card_beside(path: Path, facts: ModelFacts) -> ModelCard | None:
+def card_in_folder(path: Path, facts: ModelFacts) -> ModelCard | None:
     """Return the card in a file's folder, if it describes this state of the file."""
     file = card_path(path)
     card = ModelCard.read(file) if file.exists() else None

@@ -151,7 +151,7 @@ def make_variant(
     }
     variant = variant.model_copy(update={"key": storage.content_hash(hashed)})
     identity = {"id": target.stem, "name": target.stem, "file": target.name, **(identity or {})}
-    kept = _same(target, variant) if replace else _kept(target, variant)
+    kept = _same(target, variant) if replace else _existing(target, variant)
     if kept is not None and kept.variant is not None:
         card = _card(variant, Outcome(kept.variant.ranges, kept.variant.facts), model, target, identity)
         if card != kept:
@@ -176,12 +176,12 @@ def _versions() -> dict[str, str]:
 def _same(target: Path, variant: Variant) -> ModelCard | None:
     """Return the card of a file that was made the same way; None for any other, which is replaced."""
     try:
-        return _kept(target, variant)
+        return _existing(target, variant)
     except InputError:
         return None
 
 
-def _kept(target: Path, variant: Variant) -> ModelCard | None:
+def _existing(target: Path, variant: Variant) -> ModelCard | None:
     """Return the card of a file that was made the same way; None where there is no file yet.
 
     Raises InputError for a file that is another one, so that nothing is overwritten.

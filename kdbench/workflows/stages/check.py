@@ -89,7 +89,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
             exports = job.id in trained and set(sources_of(of_building)) <= set(trained[job.id])
             exported = job.part is None and not exports
             _try(network, job, run_data, tried, form, exported=exported, again=partial(_rebuilt, job, run_data))
-        build = partial(_tried_peer, job, run_data, tried)
+        build = partial(_checked_peer, job, run_data, tried)
         teachers = _untrained_teachers(job, run_data, teaching)
         with recording() as of_terms:
             terms = terms_of(job, network, teachers, run_data, build)
@@ -134,7 +134,7 @@ def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) 
         raise InputError(f"{message} from the data's", hint)
 
 
-def require_fast_enough(job: Job, recipe: Recipe, run_data: RunData) -> None:
+def require_reachable_latency(job: Job, recipe: Recipe, run_data: RunData) -> None:
     """Raise InputError for a network that no pruning makes as fast as the recipe asks for, on this machine.
 
     A network that is pruned from another one with a `latency` is not tried, because the size of that one is not known
@@ -246,7 +246,7 @@ def _require_all_tokens(network: nn.Module, run_data: RunData, name: str) -> Non
         raise InputError(message, hint) from error
 
 
-def _tried_peer(job: Job, run_data: RunData, tried: set[str], model: Model | None, number: int) -> nn.Module:
+def _checked_peer(job: Job, run_data: RunData, tried: set[str], model: Model | None, number: int) -> nn.Module:
     """Build a peer as `networks.build_peer` does, and try it."""
     peer = networks.build_peer(job, run_data.dataset, model, number)
     if model is not None:

@@ -92,14 +92,14 @@ class ExportAhead:
 @contextmanager
 def export_ahead(recipe: Recipe) -> Iterator[ExportAhead]:
     """Start the process where it costs nothing, and end it with the context."""
-    ahead = ExportAhead(_start() if costs_nothing(recipe) else None)
+    ahead = ExportAhead(_start() if is_safe_ahead(recipe) else None)
     try:
         yield ahead
     finally:
         ahead.end()
 
 
-def costs_nothing(recipe: Recipe) -> bool:
+def is_safe_ahead(recipe: Recipe) -> bool:
     """Return whether exporting beside the trainings of a recipe changes nothing but the duration of the run.
 
     The trainings have to leave a core free, and no meter may count the joules of both. User code is exported by the

@@ -19,7 +19,7 @@ from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.claim import claimed
 from kdbench.results.run_folder import RunFolder, choose_folder, require_no_results, require_unused
-from kdbench.workflows.stages.check import Trainings, check, require_fast_enough
+from kdbench.workflows.stages.check import Trainings, check, require_reachable_latency
 from kdbench.workflows.stages.compress import compression_plan
 from kdbench.workflows.study.plan import Job, plan, training_of
 from kdbench.workflows.study.run_data import RunData, load_run_data
@@ -75,7 +75,7 @@ def checked_run(recipe: Recipe, out: Path | None, *, resume: bool) -> CheckedRun
             check_devices(training_of(job))
         processes.on_rank_zero(lambda: require_unused(out, resume=resume))
         with recording() as of_data:
-            run_data = processes.first_then_all(lambda: load_run_data(recipe))
+            run_data = processes.first_before_others(lambda: load_run_data(recipe))
         code = processes.on_rank_zero(
             lambda: _checked(recipe, jobs, run_data, of_data, _trained(recipe, run_data, out) if resume else {})
         )
@@ -94,7 +94,7 @@ def opened_folder(
     with ExitStack() as claim:
         with report_on_rank_zero():
             path = processes.on_rank_zero(
-                lambda: _open_folder(checked, out, progress, claim, loses or _is_another, resume=resume).path
+                lambda: _open_folder(checked, out, progress, claim, loses or _is_other_recipe, resume=resume).path
             )
         with storage.explained(path):
             yield RunFolder(path)
@@ -106,7 +106,7 @@ def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Record
     recordings = check(jobs, run_data, trained)
     for job in jobs:
         if job.id not in trained and job.of_seed == recipe.seeds[0]:
-            require_fast_enough(job, recipe, run_data)
+            require_reachable_latency(job, recipe, run_data)
     require_known_everywhere(recipe, jobs, recordings, of_data)
     return code_of(jobs, recordings)
 
@@ -163,5 +163,5 @@ def _open_folder(
     return folder
 
 
-def _is_another(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:  # noqa: ARG001 - as others need it
+def _is_other_recipe(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:  # noqa: ARG001 - as others need it
     return earlier.hash() != checked.recipe.hash()

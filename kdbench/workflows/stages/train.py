@@ -23,7 +23,7 @@ from kdbench.distill.training.devices import device_of, evaluation_batch, proces
 from kdbench.distill.training.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import DivergedError, InputError
-from kdbench.machine.waiting import settle_waiting
+from kdbench.machine.openmp import configure_openmp
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.plugins.seeding import seeded
 from kdbench.progress import Progress
@@ -63,7 +63,7 @@ def train_all(
     ahead = ahead or ExportAhead()
     with ExitStack() as stack:
         meters: dict[str, EnergyMeter] = {}
-        slowed = settle_waiting().note
+        slowed = configure_openmp().note
         for number, job in enumerate(jobs, start=1):
             progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
             if job.logits is not None or is_onnx_teacher(job):
@@ -71,7 +71,7 @@ def train_all(
             if fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content)):
                 fit.require_unchanged(folder.checkpoint(job.id))
                 progress.note(f"{job.id}: already trained")
-                _ask(ahead, job, folder)
+                _request_export(ahead, job, folder)
                 continue
             if job.entry.is_ready:
                 adopt(job, recipe, run_data, folder)
@@ -87,10 +87,10 @@ def train_all(
                 train_in_processes(job.id, count, folder, progress, run_data.content)
             else:
                 train_one(job, recipe, run_data, folder, progress, meters[device] if count == 1 else UNMETERED)
-            _ask(ahead, job, folder)
+            _request_export(ahead, job, folder)
 
 
-def _ask(ahead: ExportAhead, job: Job, folder: RunFolder) -> None:
+def _request_export(ahead: ExportAhead, job: Job, folder: RunFolder) -> None:
     """Ask for the export of a trained job, unless it is a part, which stays inside another, or runs user code."""
     if job.part is None and not job.entry.is_ready and not job.code:
         ahead.request(job.id, folder)

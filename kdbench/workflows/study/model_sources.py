@@ -55,14 +55,14 @@ def load_into(
     `new_head` says whether the last layer may have another number of outputs in the file, `key` which of several sets
     of weights counts. Raises InputError, which names the model `name`.
     """
-    with _in_words_of_recipes(name):
+    with _naming_recipe_keys(name):
         chosen = chosen_weights(network, path, outputs=outputs if new_head else None, key=key)
         chosen.load(network)
         return chosen
 
 
 @contextmanager
-def _in_words_of_recipes(name: str) -> Iterator[None]:
+def _naming_recipe_keys(name: str) -> Iterator[None]:
     try:
         yield
     except SeveralWeightsError as error:

@@ -27,7 +27,7 @@ from kdbench.recipe.tables.models import is_onnx
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Geometry, InputSpec, Preprocessing, merged, preprocessing_of
 from kdbench.workflows.files.graph_inputs import GENERAL, with_graph
-from kdbench.workflows.files.model_files import OF_MODEL, card_beside, specs_of
+from kdbench.workflows.files.model_files import OF_MODEL, card_in_folder, specs_of
 from kdbench.workflows.files.torch_networks import unknown_facts
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.run_data import RunData
@@ -107,7 +107,7 @@ def built_for(job: Job, dataset: Dataset) -> tuple[tuple[int, ...], int]:
     if not _may_differ(job):
         return dataset.input_shape, dataset.outputs
     spec, sources = _known(job, unknown_facts())
-    with in_words_of_recipes(job):
+    with naming_recipe_keys(job):
         geometry = _geometry(spec, sources, unknown_facts(), dataset, job.entry.name)
     return _shape(geometry, dataset), len(spec.labels) if spec.labels is not None else dataset.outputs
 
@@ -120,7 +120,7 @@ def form_of(job: Job, run_data: RunData) -> TeacherForm | None:
     if not _may_differ(job):
         return None
     assert job.weights is not None, "a ready teacher has a file"
-    with in_words_of_recipes(job):
+    with naming_recipe_keys(job):
         facts = read_facts(job.weights) if is_onnx_teacher(job) else None
         spec, sources = _known(job, facts or unknown_facts())
         if facts is None and not sources:
@@ -201,7 +201,7 @@ def _known(job: Job, facts: ModelFacts) -> tuple[InputSpec, dict[str, str]]:
     """Return what the recipe, the files next to the weights and the weights' file know of a teacher's input."""
     assert isinstance(job.entry, Teacher)
     assert job.weights is not None
-    card = card_beside(job.weights, facts) if facts.sha256 else None
+    card = card_in_folder(job.weights, facts) if facts.sha256 else None
     spec, sources = merged(specs_of(job.weights, facts, card, job.entry.input or InputSpec(), InputOptions()))
     return spec, {key: "the recipe" if source == OF_MODEL else source for key, source in sources.items()}
 
@@ -253,7 +253,7 @@ def _classes(job: Job, run_data: RunData, outputs: int, labels: tuple[str, ...] 
 
 
 @contextmanager
-def in_words_of_recipes(job: Job) -> Iterator[None]:
+def naming_recipe_keys(job: Job) -> Iterator[None]:
     """Let errors about a teacher's file name the keys of its `input` table, not options of `kdbench bench`."""
     try:
         yield

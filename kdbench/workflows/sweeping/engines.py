@@ -13,7 +13,7 @@ from kdbench.machine.system_files import quota_cores
 from kdbench.workflows.sweeping.execution.engine import Engine, Inline
 from kdbench.workflows.sweeping.execution.processes import Processes
 from kdbench.workflows.sweeping.execution.slurm.options import is_slurm, options_of
-from kdbench.workflows.sweeping.execution.slurm.requests import require_commands, require_room
+from kdbench.workflows.sweeping.execution.slurm.requests import require_capacity, require_commands
 from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, tasks_of
 from kdbench.workflows.sweeping.tasks import perform
 
@@ -55,7 +55,7 @@ def _slurm(on: str, measure_on: str | None) -> EngineOf:
     from kdbench.workflows.sweeping.execution.slurm.engine import Slurm
 
     def engine_of(planned: PlannedSweep) -> Engine:
-        require_room(tasks_of(planned), options)
+        require_capacity(tasks_of(planned), options)
         return Slurm(options)
 
     return engine_of

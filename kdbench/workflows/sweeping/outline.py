@@ -88,7 +88,7 @@ def outline(
     trainings = [task.cost_s for task in left if task.kind == "train"]
     dataset = run_data.dataset
     sizes = f"{len(run_data.train) + len(run_data.validation):,} training samples"
-    longest = _longest_s(left)
+    longest = _critical_path_s(left)
     return Outline(
         points=len(plan.points),
         axes=axes,
@@ -109,7 +109,7 @@ def outline(
     )
 
 
-def _longest_s(tasks: Sequence[Task]) -> float:
+def _critical_path_s(tasks: Sequence[Task]) -> float:
     """Return the seconds of the longest chain of trainings that need each other."""
     ends: dict[str, float] = {}
     for task in tasks:

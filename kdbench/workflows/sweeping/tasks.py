@@ -39,7 +39,7 @@ from kdbench.workflows.sweeping.relative import relative_latencies
 
 Message = Mapping[str, Any]
 
-BESIDE_OTHERS = Unmetered("trained while others trained, whose energy a meter would include")
+UNMETERED_IN_PARALLEL = Unmetered("trained while others trained, whose energy a meter would include")
 
 _loaded: dict[str, RunData] = {}  # the data of this process's last task
 
@@ -151,7 +151,7 @@ def _fit(job: Job, message: Message, recipe: Recipe, run_data: RunData, folder: 
         train_in_processes(job.id, count, folder, progress)
         return
     with ExitStack() as stack:
-        meter: EnergyMeter = BESIDE_OTHERS
+        meter: EnergyMeter = UNMETERED_IN_PARALLEL
         if recipe.measure.energy == "off":
             meter = NO_METER
         elif message["metered"]:

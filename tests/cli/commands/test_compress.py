@@ -3,7 +3,7 @@ import shlex
 import pytest
 from compress.networks import convolutional
 
-from kdbench.cli.commands.compress import _size_in_words
+from kdbench.cli.commands.compress import _describe_size_ratio
 
 FED = ["--data", "digits", "--colour=RGB", "--scale", "16"]
 
@@ -52,4 +52,4 @@ def test_bad_input_ends_with_three(run_cli, model, tmp_path, words, message):
     [(3.476, "3.48× smaller"), (0.5, "2.00× larger"), (1.0, "of the same size"), (0.999, "of the same size")],
 )
 def test_sizes_are_compared_in_words(ratio, words):
-    assert _size_in_words(ratio) == words
+    assert _describe_size_ratio(ratio) == words

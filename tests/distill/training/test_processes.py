@@ -31,7 +31,7 @@ def test_alone_nothing_is_waited_for_and_everything_is_ones_own():
     assert alone == Processes(0, 1)
     assert alone.first
     assert alone.broadcast("mine") == "mine"
-    assert alone.on_rank_zero(lambda: 3) == alone.first_then_all(lambda: 3) == 3
+    assert alone.on_rank_zero(lambda: 3) == alone.first_before_others(lambda: 3) == 3
     assert alone.summed(torch.tensor([2.0])).tolist() == [2.0]
     with pytest.raises(InputError, match="wrong"):
         alone.on_rank_zero(_wrong)

@@ -130,7 +130,7 @@ def test_nothing_to_time(machine):
 class Elsewhere:
     """Calls of 1 µs that another process times, ten at once."""
 
-    together = 10
+    calls_per_step = 10
 
     def __init__(self):
         self.asked = []

@@ -80,7 +80,7 @@ def test_calls_are_timed_where_they_run(load, engine, tiny):
     run.time(out)
     assert (out > 0).all()
     # a step of the clock is at most a hundredth of what is read off it, whatever the program's clock
-    assert run.together >= min(engine.clock_step_ns, 1e6) / (0.01 * out.max()) * 0.5
+    assert run.calls_per_step >= min(engine.clock_step_ns, 1e6) / (0.01 * out.max()) * 0.5
     run.time(out[:2], gap_ms=1)
     assert run.preemptions() >= 0
 
@@ -112,9 +112,9 @@ def test_without_the_headers_the_clock_is_coarse_and_calls_are_timed_together(st
     run, _ = loaded.bind([np.zeros((1, 2, 3, 4), np.float32)])
     run.time(out := np.zeros(3, np.int64))
     run.time(out)
-    assert run.together > 1
-    assert page.together(1e6) == 10
-    assert page.together(1e9) == 1
+    assert run.calls_per_step > 1
+    assert page.calls_per_step(1e6) == 10
+    assert page.calls_per_step(1e9) == 1
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

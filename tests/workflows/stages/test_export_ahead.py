@@ -13,7 +13,7 @@ from kdbench.recipe.loading import recipe_of
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import export_ahead as ahead_module
 from kdbench.workflows.stages.export import PARITY_SAMPLES
-from kdbench.workflows.stages.export_ahead import ExportAhead, costs_nothing, export_ahead
+from kdbench.workflows.stages.export_ahead import ExportAhead, export_ahead, is_safe_ahead
 from kdbench.workflows.train import train
 from kdbench.workflows.workers import export as export_worker
 
@@ -47,11 +47,11 @@ def answering(monkeypatch, tmp_path):
 
 def test_it_costs_nothing_where_trainings_leave_a_core_free(monkeypatch):
     monkeypatch.setattr(ahead_module, "available_cores", lambda: (0, 1))
-    assert costs_nothing(recipe_of(content()))
-    assert not costs_nothing(recipe_of(content(threads=2)))
-    assert not costs_nothing(recipe_of(content(threads=None)))
+    assert is_safe_ahead(recipe_of(content()))
+    assert not is_safe_ahead(recipe_of(content(threads=2)))
+    assert not is_safe_ahead(recipe_of(content(threads=None)))
     monkeypatch.setattr(ahead_module, "available_cores", lambda: (0,))
-    assert not costs_nothing(recipe_of(content()))
+    assert not is_safe_ahead(recipe_of(content()))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_it_costs_nothing_where_trainings_leave_a_core_free(monkeypatch):
 )
 def test_it_does_not_where_it_would_change_or_delay_something(monkeypatch, keys):
     monkeypatch.setattr(ahead_module, "available_cores", lambda: (0, 1, 2, 3))
-    assert not costs_nothing(recipe_of({**content(), **keys}))
+    assert not is_safe_ahead(recipe_of({**content(), **keys}))
 
 
 def test_answers_come_in_any_order_and_what_a_library_prints_is_no_answer(answering, tmp_path):

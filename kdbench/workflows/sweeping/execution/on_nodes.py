@@ -54,7 +54,7 @@ def answer_of(fault: Fault | None, message: Message) -> dict[str, Any]:
     return {"fault": None if fault is None else asdict(fault), "left": left}
 
 
-def are_seen(left: Mapping[str, int], message: Message) -> bool:
+def are_visible(left: Mapping[str, int], message: Message) -> bool:
     """Return whether the files that a task left are here, as it wrote them."""
     return stamps(Path(message.get("folder", "")), left) == left
 

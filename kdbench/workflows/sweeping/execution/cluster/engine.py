@@ -13,7 +13,7 @@ from kdbench.workflows.sweeping.execution.cluster import remote
 from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, living
 from kdbench.workflows.sweeping.execution.cluster.outcomes import outcome
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
-from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_seen, unseen
+from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_visible, unseen
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
 PERFORM = "kdbench.workflows.sweeping.tasks:perform"
@@ -116,7 +116,7 @@ class Cluster(Engine):
         while True:
             left_s = 0.0 if self._events else max(0.0, min(deadline_s - time.monotonic(), _MAIL_S))
             self._collect(left_s)
-            self._look_for_files()
+            self._check_files()
             self._place()
             self._read_mail()
             if self._events or time.monotonic() >= deadline_s:
@@ -202,14 +202,14 @@ class Cluster(Engine):
             try:
                 answer = self._ray.get(reference)
             except Exception as error:  # noqa: BLE001 - whatever Ray says of a task
-                self._lost(sent, error)
+                self._handle_loss(sent, error)
                 continue
             if answer["fault"] is not None:
                 self._end(sent.task, Fault(**answer["fault"]))
             else:
                 self._arriving.append((sent, answer["left"], time.monotonic()))
 
-    def _lost(self, sent: _RunningTask, error: Exception) -> None:
+    def _handle_loss(self, sent: _RunningTask, error: Exception) -> None:
         known = outcome(error)
         self._looked_s = -_POLL_S  # query the living nodes again
         if not known.node_is_gone:
@@ -227,11 +227,11 @@ class Cluster(Engine):
         self._events.append(Event(sent.task.id, note="its node failed; it starts again on another node"))
         self._held.append((sent.task, sent.message))
 
-    def _look_for_files(self) -> None:
+    def _check_files(self) -> None:
         """End the tasks whose files have come: another node's may take a while to be seen."""
         later = []
         for sent, left, since_s in self._arriving:
-            if are_seen(left, sent.message):
+            if are_visible(left, sent.message):
                 self._end(sent.task, None)
             elif time.monotonic() - since_s > VISIBLE_S:
                 self._end(sent.task, unseen())

@@ -48,7 +48,7 @@ def living(listed: Iterable[Mapping[str, Any]]) -> list[Node]:
     return nodes
 
 
-def require_room(tasks: Sequence[Task], nodes: Sequence[Node], label: str | None) -> None:
+def require_capacity(tasks: Sequence[Task], nodes: Sequence[Node], label: str | None) -> None:
     """Raise InputError for a task that no node could ever run: Ray would wait for such a node without an end."""
     takes = {(task.cpus, task.gpus): task for task in reversed(tasks) if task.kind != "measure"}
     for task in reversed(takes.values()):

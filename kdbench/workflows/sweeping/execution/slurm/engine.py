@@ -17,7 +17,7 @@ from kdbench.errors import InputError, KdbenchError, first_line
 from kdbench.installation import __version__
 from kdbench.processes import children, cleanup
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
-from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_seen, unseen
+from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_visible, unseen
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 from kdbench.workflows.sweeping.execution.slurm.job import ANSWER, PROGRESS, Job
 from kdbench.workflows.sweeping.execution.slurm.notes import Note, Notes
@@ -99,7 +99,7 @@ class Slurm(Engine):
         deadline_s = time.monotonic() + timeout_s
         while True:
             self._submit()
-            self._look()
+            self._poll()
             left_s = deadline_s - time.monotonic()
             if self._events or left_s <= 0:
                 events, self._events = self._events, []
@@ -130,8 +130,8 @@ class Slurm(Engine):
             self._refusals = 0
 
     def _refused(self, held: Sequence[tuple[Task, Message]], error: Exception) -> None:
-        said = [line for line in str(error).splitlines() if line.strip()]
-        reason = next((line for line in reversed(said) if "sbatch" in line), first_line(error))
+        answer = [line for line in str(error).splitlines() if line.strip()]
+        reason = next((line for line in reversed(answer) if "sbatch" in line), first_line(error))
         self._refusals += 1
         if self._refusals > _MAX_REFUSALS:
             hint = "look at the queue with `squeue --me`, and resume the sweep"
@@ -174,31 +174,31 @@ class Slurm(Engine):
     def _job(self, note: Note) -> submitit.Job[None]:
         return submitit.SlurmJob(note.folder, note.job)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Note what jobs told and how they ended."""
         for sent in list(self._sent.values()):
             answer = _read(sent.folder / ANSWER)
-            self._hear(sent, answer or _read(sent.folder / PROGRESS))
+            self._report_progress(sent, answer or _read(sent.folder / PROGRESS))
             if answer is None:
-                self._look_at_state(sent)
+                self._check_state(sent)
             elif answer["fault"] is not None:
                 self._end(sent, Fault(**answer["fault"]))
-            elif are_seen(answer["left"], sent.message):
+            elif are_visible(answer["left"], sent.message):
                 self._end(sent, None)
-            elif self._is_late(sent):
+            elif self._is_overdue(sent):
                 self._end(sent, unseen())
 
-    def _hear(self, sent: _RunningTask, said: Any) -> None:
-        if said is None:
+    def _report_progress(self, sent: _RunningTask, answer: Any) -> None:
+        if answer is None:
             return
-        for text in said["notes"][sent.notes :]:
+        for text in answer["notes"][sent.notes :]:
             self._events.append(Event(sent.task.id, note=text))
-        sent.notes = max(sent.notes, len(said["notes"]))
-        if "step" in said and said["step"] != sent.step:
-            done, total, detail = sent.step = said["step"]
+        sent.notes = max(sent.notes, len(answer["notes"]))
+        if "step" in answer and answer["step"] != sent.step:
+            done, total, detail = sent.step = answer["step"]
             self._events.append(Event(sent.task.id, done=done, total=total, detail=detail))
 
-    def _look_at_state(self, sent: _RunningTask) -> None:
+    def _check_state(self, sent: _RunningTask) -> None:
         state = (str(sent.job.state).split() or ["UNKNOWN"])[0].rstrip("+").upper()
         if not has_ended(state):
             sent.ended_s = None
@@ -206,7 +206,7 @@ class Slurm(Engine):
                 self._events.append(Event(sent.task.id, detail=f"job {sent.job.job_id} {state.lower()}"))
             sent.state = state
             return
-        if not self._is_late(sent):
+        if not self._is_overdue(sent):
             return
         if may_go_on(state):
             self._losses[sent.task.id] += 1
@@ -218,7 +218,7 @@ class Slurm(Engine):
                 return
         self._end(sent, fault_of_state(sent.job.job_id, state, sent.job.paths.stderr))
 
-    def _is_late(self, sent: _RunningTask) -> bool:
+    def _is_overdue(self, sent: _RunningTask) -> bool:
         """Return whether a job ended so long ago that what it wrote would be seen."""
         if sent.ended_s is None:
             sent.ended_s = time.monotonic()
@@ -257,7 +257,7 @@ def _parameters(task: Task, request: Request) -> dict[str, Any]:
     since Slurm 22.05 of those that a training asked for.
     """
     name = _UNNAMED.sub("-", f"kdbench-{task.id}")[:_MAX_NAME]
-    said: dict[str, Any] = {"name": name, "slurm_use_srun": False}
-    said |= {_GENERAL[key]: value for key, value in request.items() if key in _GENERAL}
-    said["slurm_additional_parameters"] = {key: value for key, value in request.items() if key in _ADDED}
-    return said | {f"slurm_{key}": value for key, value in request.items() if key not in {*_GENERAL, *_ADDED}}
+    answer: dict[str, Any] = {"name": name, "slurm_use_srun": False}
+    answer |= {_GENERAL[key]: value for key, value in request.items() if key in _GENERAL}
+    answer["slurm_additional_parameters"] = {key: value for key, value in request.items() if key in _ADDED}
+    return answer | {f"slurm_{key}": value for key, value in request.items() if key not in {*_GENERAL, *_ADDED}}

@@ -44,7 +44,7 @@ def require_commands() -> None:
         raise InputError(message, "the cluster needs accounting for --on slurm; without it, start Ray in one job")
 
 
-def require_room(tasks: Sequence[Task], options: Options) -> None:
+def require_capacity(tasks: Sequence[Task], options: Options) -> None:
     """Ask Slurm whether it would ever run each kind of job; raises InputError with its answer where it would not."""
     measuring = next((task for task in tasks if task.kind == "measure"), None)
     if measuring is not None and not options.measuring:

@@ -28,10 +28,10 @@ def fault_of_state(job: str, state: str, log: Path) -> Fault:
         return Fault(f"job {job} was out of memory", "let jobs have more, --on slurm:mem=16GB, or use a smaller batch")
     if state == "CANCELLED":
         return Fault(f"job {job} was cancelled", "resume the sweep")
-    return Fault(f"job {job} ended as {state} without a result", _last_words(log), lost=True)
+    return Fault(f"job {job} ended as {state} without a result", _log_tail(log), lost=True)
 
 
-def _last_words(log: Path) -> str:
+def _log_tail(log: Path) -> str:
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:

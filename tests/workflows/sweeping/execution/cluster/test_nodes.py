@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, living, require_room
+from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, living, require_capacity
 from kdbench.workflows.sweeping.execution.schedule import Task
 
 TRAINING = Task("student", "train", cpus=2)
@@ -30,7 +30,7 @@ def test_only_living_nodes_count():
 
 
 def test_what_fits_is_admitted():
-    require_room([TRAINING, Task("large", "train", cpus=2, gpus=1), MEASUREMENT], [*WORKERS, DEVICE], "device=pi5")
+    require_capacity([TRAINING, Task("large", "train", cpus=2, gpus=1), MEASUREMENT], [*WORKERS, DEVICE], "device=pi5")
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,20 @@ def test_what_fits_is_admitted():
 )
 def test_more_than_any_node_has_is_refused(task, message, hint):
     with pytest.raises(InputError, match=message) as error:
-        require_room([TRAINING, task], WORKERS, None)
+        require_capacity([TRAINING, task], WORKERS, None)
     assert hint in error.value.hint
 
 
 def test_a_cluster_without_cores_trains_nothing():
     with pytest.raises(InputError, match="none has CPUs"):
-        require_room([TRAINING], [DEVICE], None)
+        require_capacity([TRAINING], [DEVICE], None)
 
 
 def test_measuring_needs_a_node_for_it():
     with pytest.raises(InputError, match="no node of the cluster measures") as error:
-        require_room([TRAINING, MEASUREMENT], WORKERS, None)
+        require_capacity([TRAINING, MEASUREMENT], WORKERS, None)
     assert f'{{"{MEASURE}": 1}}' in error.value.hint
-    require_room([TRAINING], WORKERS, None)
+    require_capacity([TRAINING], WORKERS, None)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,6 @@ def test_a_label_chooses_among_the_nodes_that_measure(label, chosen):
 
 def test_the_labels_there_are_are_named():
     with pytest.raises(InputError, match="no node that measures has the label pi4") as error:
-        require_room([MEASUREMENT], [*WORKERS, DEVICE], "pi4")
+        require_capacity([MEASUREMENT], [*WORKERS, DEVICE], "pi4")
     assert "device=pi5" in error.value.hint
     assert "ray.io" not in error.value.hint

@@ -13,7 +13,7 @@ import yaml
 
 from kdbench.cli.application import application
 from kdbench.errors import InputError
-from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, require_room
+from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, require_capacity
 from kdbench.workflows.sweeping.execution.schedule import Task
 
 PAGE = Path(__file__).parents[5] / "docs" / "sweeps.md"
@@ -52,12 +52,12 @@ def test_a_sweep_can_run_on_the_cluster_of_ray_up(of_ray):
         offers = kind["resources"]
         if kind.get("min_workers") or name == of_ray["head_node_type"]:
             nodes.append(Node(name, name, offers["CPU"], 0, offers.get(MEASURE, 0), kind.get("labels", {})))
-    require_room(TASKS, nodes, "c7i-metal")
+    require_capacity(TASKS, nodes, "c7i-metal")
 
 
 def test_the_error_that_is_shown_is_the_one_that_comes():
     with pytest.raises(InputError) as error:
-        require_room([Task("student", "train", cpus=64)], [Node("1", "a", cpus=8)], None)
+        require_capacity([Task("student", "train", cpus=64)], [Node("1", "a", cpus=8)], None)
     assert f"error: {error.value.message}\nhint: {error.value.hint}\n" in PAGE.read_text()
 
 
@@ -87,7 +87,7 @@ def test_a_sweep_can_run_on_the_cluster_of_kubernetes(of_kubernetes):
         cpus = float(start.get("num-cpus", container["resources"]["limits"]["cpu"]))
         resources = json.loads(json.loads(start.get("resources", '"{}"')))  # quoted once more, for a shell
         nodes.append(Node(group["groupName"], "pod", cpus, measuring=resources.get(MEASURE, 0)))
-    require_room(TASKS, nodes, None)
+    require_capacity(TASKS, nodes, None)
 
 
 def test_the_command_of_the_job_parses(of_kubernetes):

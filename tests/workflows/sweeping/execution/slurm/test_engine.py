@@ -28,7 +28,7 @@ def patient(monkeypatch):
     """Wait for no files: there is one machine."""
     monkeypatch.setattr(engines, "_POLL_S", 0.05)
     monkeypatch.setattr(engines, "VISIBLE_S", 0.2)
-    monkeypatch.setattr(engines, "_AGAIN_S", 0.2)
+    monkeypatch.setattr(engines, "_RETRY_S", 0.2)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from kdbench.errors import InputError
 from kdbench.workflows.sweeping.engines import connected
 from kdbench.workflows.sweeping.execution.schedule import Task
 from kdbench.workflows.sweeping.execution.slurm.options import options_of
-from kdbench.workflows.sweeping.execution.slurm.requests import require_commands, require_room
+from kdbench.workflows.sweeping.execution.slurm.requests import require_capacity, require_commands
 
 NODES = [{"name": "a", "partition": "cpu", "cpus": 2, "features": ["slow"]}]
 TRAIN, MEASURE = Task("kd", "train", cpus=2), Task("measure kd", "measure")
@@ -53,15 +53,15 @@ def test_other_options_are_refused(on, measure_on):
 
 def test_what_could_never_run_is_refused_with_slurms_reason(fake):
     fake()
-    require_room([TRAIN, MEASURE], options_of("slurm:partition=cpu", "slow"))
+    require_capacity([TRAIN, MEASURE], options_of("slurm:partition=cpu", "slow"))
     with pytest.raises(InputError, match=r"kd \(.*cpus-per-task=64.*\): .*not available"):
-        require_room([Task("kd", "train", cpus=64)], options_of("slurm", None))
+        require_capacity([Task("kd", "train", cpus=64)], options_of("slurm", None))
     with pytest.raises(InputError, match="invalid partition specified: gpu"):
-        require_room([TRAIN], options_of("slurm:partition=gpu", None))
+        require_capacity([TRAIN], options_of("slurm:partition=gpu", None))
     with pytest.raises(InputError, match=r"measure kd \(.*constraint=pi5.*exclusive"):
-        require_room([MEASURE], options_of("slurm", "pi5"))
+        require_capacity([MEASURE], options_of("slurm", "pi5"))
     with pytest.raises(InputError) as error:
-        require_room([TRAIN, MEASURE], options_of("slurm", None))
+        require_capacity([TRAIN, MEASURE], options_of("slurm", None))
     assert "--measure-on" in error.value.hint
 
 

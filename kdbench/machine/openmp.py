@@ -37,7 +37,7 @@ class OpenMPSettings:
 
 
 @cache
-def settle_waiting() -> OpenMPSettings:
+def configure_openmp() -> OpenMPSettings:
     """Look once at the machine's other work, set OpenMP's variables in the environment, and return them.
 
     They have no effect in a process that has loaded torch, but in those that it starts. Variables that the user has
@@ -47,12 +47,12 @@ def settle_waiting() -> OpenMPSettings:
     if any(name in os.environ for name in _SET_BY_USER) or os.environ.get("OMP_NUM_THREADS") == "1" or len(cores) == 1:
         return OpenMPSettings()
     loaded = "torch" in sys.modules
-    waiting = choose_waiting(_busy_cores(cores), len(cores), quota_cores(), loaded=loaded)
+    waiting = choose_openmp_settings(_busy_cores(cores), len(cores), quota_cores(), loaded=loaded)
     os.environ.update(waiting.variables)
     return waiting
 
 
-def choose_waiting(others_cores: float, cores: int, quota: float | None, *, loaded: bool) -> OpenMPSettings:
+def choose_openmp_settings(others_cores: float, cores: int, quota: float | None, *, loaded: bool) -> OpenMPSettings:
     """Return how threads wait on `cores` cores of which others keep `others_cores` busy.
 
     `quota` is how many cores' time a control group grants, None without a limit: spinning would use it up. `loaded` is

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from kdbench.machine import waiting
-from kdbench.machine.waiting import OpenMPSettings, choose_waiting, settle_waiting
+from kdbench.machine import openmp as waiting
+from kdbench.machine.openmp import OpenMPSettings, choose_openmp_settings, configure_openmp
 
 SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 GIVEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
@@ -33,20 +33,20 @@ def machine(monkeypatch):
         return state.busy_percent
 
     monkeypatch.setattr(psutil, "cpu_percent", look)
-    settle_waiting.cache_clear()
+    configure_openmp.cache_clear()
     yield state
-    settle_waiting.cache_clear()
+    configure_openmp.cache_clear()
 
 
 @pytest.mark.parametrize("others", [0.5, 1.9, 4.0])
 def test_beside_other_work_threads_sleep_and_a_note_says_so(others):
-    chosen = choose_waiting(others, 4, None, loaded=False)
+    chosen = choose_openmp_settings(others, 4, None, loaded=False)
     assert chosen.variables == SLEEP
     assert f"{others:.1f} of 4 cores" in chosen.note
 
 
 def test_on_an_idle_machine_threads_spin_for_less_than_a_turn_on_the_core():
-    chosen = choose_waiting(0.4, 4, None, loaded=False)
+    chosen = choose_openmp_settings(0.4, 4, None, loaded=False)
     assert list(chosen.variables) == ["GOMP_SPINCOUNT"]
     assert 1_000 < int(chosen.variables["GOMP_SPINCOUNT"]) < 300_000  # libgomp's own spins for milliseconds
     assert not chosen.note
@@ -54,22 +54,22 @@ def test_on_an_idle_machine_threads_spin_for_less_than_a_turn_on_the_core():
 
 @pytest.mark.parametrize(("quota", "sleeps"), [(None, False), (1.5, True), (3.9, True), (4.0, False), (64.0, False)])
 def test_threads_sleep_where_spinning_would_use_up_a_quota(quota, sleeps):
-    chosen = choose_waiting(0.0, 4, quota, loaded=False)
+    chosen = choose_openmp_settings(0.0, 4, quota, loaded=False)
     assert (dict(chosen.variables) == SLEEP) is sleeps
     assert not chosen.note
 
 
 def test_only_the_cores_of_this_process_are_looked_at(machine):
     machine.busy_percent[4:] = [100.0] * 4
-    assert "GOMP_SPINCOUNT" in settle_waiting().variables
+    assert "GOMP_SPINCOUNT" in configure_openmp().variables
 
 
 def test_it_looks_once_and_sets_the_environment(machine):
     machine.busy_percent[:2] = [100.0, 50.0]
-    first = settle_waiting()
+    first = configure_openmp()
     assert machine.environ.items() >= SLEEP.items()
     machine.busy_percent = [0.0] * 8
-    assert settle_waiting() is first
+    assert configure_openmp() is first
     assert machine.looks == 1
 
 
@@ -81,19 +81,19 @@ def test_the_users_own_choice_stays(machine, name, value):
     machine.busy_percent = [100.0] * 8
     machine.environ[name] = value
     before = dict(machine.environ)
-    assert settle_waiting() == OpenMPSettings()
+    assert configure_openmp() == OpenMPSettings()
     assert (machine.environ, machine.looks) == (before, 0)
 
 
 def test_one_core_has_nobody_to_wait_for(machine, monkeypatch):
     monkeypatch.setattr(waiting, "available_cores", lambda: (3,))
-    assert (settle_waiting(), machine.looks) == (OpenMPSettings(), 0)
+    assert (configure_openmp(), machine.looks) == (OpenMPSettings(), 0)
 
 
 def test_where_torch_was_loaded_first_the_note_says_what_helps(machine):
     machine.busy_percent = [100.0] * 8
     waiting.sys.modules["torch"] = object()
-    chosen = settle_waiting()
+    chosen = configure_openmp()
     assert "OMP_WAIT_POLICY=passive" in chosen.note
     assert machine.environ.items() >= SLEEP.items()  # for the processes that this one starts
 
