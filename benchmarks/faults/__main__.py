@@ -17,7 +17,16 @@ from pathlib import Path
 from benchmarks.faults.page import Row, with_row
 from benchmarks.faults.trial import kind_of
 
-BLOCKS = {"names": 80, "doors": 80, "processes": 34, "input": 300, "options": 300, "resume": 80, "sweeps": 4}
+BLOCKS = {
+    "names": 80,
+    "doors": 80,
+    "processes": 34,
+    "input": 300,
+    "options": 300,
+    "resume": 80,
+    "devices": 200,
+    "sweeps": 4,
+}
 """The blocks and how many trials each makes."""
 
 

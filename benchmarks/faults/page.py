@@ -19,6 +19,8 @@ everywhere.
 - `processes`: signals at any stage, killed owners and workers, full and read-only disks, a folder claimed twice.
 - `input`: damaged and impossible records, recipes, models, weights and data. `options`: every numeric option and key.
 - `resume`: damaged files in the folder of a run that is resumed.
+- `devices`: damaged bundles that a device checks before it measures, and damaged results that a host merges.
+- `sweeps`: sweeps that are killed again and again until they are complete.
 
 The time limit of a trial is 60 s, 120 s if it waits for a silent process, and 300 s for `processes`. Time in which all
 processes were stopped does not count; while more threads want to run than there are cores, time counts in proportion.

@@ -119,7 +119,7 @@ def _bases(folder: Path) -> dict[str, Path]:
     for name, arguments in (("run", _RUN), ("training", _TRAIN)):
         ended = forked(arguments, bases[name], _DONE_S)
         assert ended.code == 0, ended
-    loop.SAVE_EVERY_S = 0.0  # also in the trials, which are forks of this process
+    loop.SAVE_INTERVAL_S = 0.0  # also in the trials, which are forks of this process
     unfinished = bases["interrupted"] / "out" / "checkpoints" / "student" / "unfinished" / "latest.ckpt"
     child = start(_TRAIN, bases["interrupted"])
     end = time.monotonic() + _DONE_S

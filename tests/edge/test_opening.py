@@ -1,6 +1,8 @@
 """What a device refuses to measure: a bundle of which any bit was changed."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +45,17 @@ def test_a_file_that_is_missing_is_named(bundle):
 def test_a_folder_without_a_bundle_is_none(tmp_path):
     with pytest.raises(InputError, match="holds no readable bundle"):
         open_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"def f(:\n", None])
+@pytest.mark.parametrize("name", ["kdbench/errors.py", "kdbench/edge/device/opening.py"])
+def test_damaged_code_does_not_run(bundle, name, content):
+    if content is None:
+        (bundle / name).unlink()
+    else:
+        (bundle / name).write_bytes(content)
+    ended = subprocess.run(
+        [sys.executable, "-P", "run.py"], cwd=bundle, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ended.returncode == 3
+    assert ended.stderr.startswith(f"error: {name} is not the file that the host packed\nhint: copy")

@@ -19,6 +19,7 @@ if sys.version_info < (3, 9):  # noqa: UP036 - users of an older Python read thi
     sys.exit("error: this needs Python 3.9 or later")
 
 import argparse
+import hashlib
 import shlex
 import signal
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from pathlib import Path
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 3, 130
 HERE = Path(__file__).resolve().parent
+COPY_AGAIN = "copy the bundle to the device again, and unpack it into a new folder"
 
 
 def main(arguments: Sequence[str] | None = None, bundle: Path = HERE) -> int:
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None, bundle: Path = HERE) -> int:
     for library in ("numpy", "onnxruntime"):
         if find_spec(library) is None:
             return refuse(f"{library} is not installed", f"{sys.executable} -m pip install {library}")
+    if name := damaged_code(bundle):
+        return refuse(f"{name} is not the file that the host packed", COPY_AGAIN)
     from kdbench.errors import KdbenchError
 
     try:
@@ -97,6 +101,25 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
     words = ("kdbench", "merge", plan.folder or "RUN", options.out.name)
     say(f"next: copy it to the host, and there: {' '.join(map(shlex.quote, words))}")
     return 0 if complete else EXIT_INTERRUPTED
+
+
+def damaged_code(bundle: Path) -> str:
+    """Return the first file of Python code that is missing or changed, before any of it runs; empty if none is.
+
+    Code that was cut off would end in a traceback. `open_bundle` checks the list itself, and all other files.
+    """
+    try:
+        listed = (bundle / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return "SHA256SUMS"
+    for line in listed:
+        digest, _, name = line.partition("  ")
+        try:
+            if name.endswith(".py") and hashlib.sha256((bundle / name).read_bytes()).hexdigest() != digest:
+                return name
+        except (OSError, ValueError):
+            return name
+    return ""
 
 
 def parse(arguments: Sequence[str] | None, bundle: Path) -> argparse.Namespace:
