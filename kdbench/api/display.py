@@ -9,7 +9,7 @@ from kdbench.report.figures import Drawing
 from kdbench.report.table import Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShownTable:
     """A table of the report. As text it is Markdown; a notebook displays it as HTML.
 
@@ -24,6 +24,8 @@ class ShownTable:
 
         return table(self.table)
 
+    __repr__ = __str__
+
     def _repr_markdown_(self) -> str:
         return str(self)
 
@@ -31,7 +33,7 @@ class ShownTable:
         return page([self.table], [])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShownFigure:
     """A figure of the report; a notebook displays it. `svg` is its text, `caption` says how to read it.
 
@@ -60,6 +62,9 @@ class ShownFigure:
         """
         storage.write_text(Path(path), self.svg)
         return Path(path)
+
+    def __repr__(self) -> str:
+        return f"<kdbench figure {self.drawing.name!r}: {self.drawing.title}>"
 
     def _repr_svg_(self) -> str:
         return self.svg

@@ -16,7 +16,7 @@ from kdbench.recipe import Recipe
 from kdbench.recipe.loading import overridden, read_content, recipe_from, recipe_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A study: teachers, students, data and training as a value. `recipe` is its validated form.
 
@@ -62,6 +62,10 @@ class Study:
         """
         content = overridden(self.content, values)
         return type(self)(content, recipe_from(content))
+
+    def __repr__(self) -> str:
+        models = [*self.recipe.teacher, *self.recipe.student]
+        return f"<kdbench.Study {self.recipe.name!r} of {', '.join(model.name for model in models)}>"
 
     def run(
         self,

@@ -16,7 +16,7 @@ from kdbench.progress import Progress
 from kdbench.recipe.loading import load_sweep
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SweepResults(Results):
     """What a sweep measured: the results of all its points as one run.
 
@@ -32,6 +32,9 @@ class SweepResults(Results):
     points: int
     completed: int
     failed: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"<kdbench.SweepResults: {self.completed} of {self.points} points completed, in {str(self.folder)!r}>"
 
 
 def sweep(

@@ -53,6 +53,19 @@ def test_a_cell_displays_summary_and_ratios(run):
     assert "teacher" in repr(run)
 
 
+def test_objects_print_in_a_few_words_and_tables_as_tables(run):
+    # A cell, a debugger and an interactive session print the `repr`.
+    study = kdbench.Study.from_toml("digits")
+    swept = kdbench.SweepResults(run.content, run.folder, 3, 2, {"student": "out of memory"})
+    for value in (run, run.record, run.plot("accuracy_size"), study, swept):
+        assert "\n" not in repr(value)
+        assert len(repr(value)) < 200 + len(str(run.folder))
+    assert "accuracy_size" in repr(run.plot("accuracy_size"))
+    assert "2 of 3 points" in repr(swept)
+    assert "student-kd" in repr(study)
+    assert repr(run.table()) == str(run.table())
+
+
 @pytest.mark.parametrize(
     ("call", "hint"),
     [

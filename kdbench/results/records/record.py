@@ -115,6 +115,12 @@ class RunRecord(StoredValue):
             raise ValueError(f"measured on devices that the record does not describe: {', '.join(sorted(unknown))}")
         return self
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.measurements)} measurements, {len(self.pairs)} pairs"
+        return f"<kdbench.RunRecord {self.name!r} of {', '.join(self.cards)}: {counts}>"
+
+    __str__ = __repr__  # a cell shows it; `to_json` has every field
+
     @cached_property
     def cards(self) -> dict[str, ModelCard]:
         """The models by id."""
