@@ -82,6 +82,7 @@ def test_reference_has_every_command_and_option(reference):
     for command in ("run", "train", "bench", "compress", "macs", "compare", "ready", "report", "history", "list"):
         assert f"\n## {command}\n" in text
     assert "`--budget" in text
+    assert "\nExample: `kdbench init mine.toml --data digits --teacher resnet20 --student resnet8`\n" in text
 
 
 def test_reference_has_every_key_of_a_recipe(reference):

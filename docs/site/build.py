@@ -126,6 +126,7 @@ def build(out: Path) -> list[str]:
         dead = stage(ROOT, project / "pages")
         for name, text in reference.pages().items():
             _write(project / "pages" / "reference" / name, text)
+        shutil.copyfile(ROOT / "docs" / "site" / "site.css", project / "pages" / "site.css")
         configuration = (ROOT / "docs" / "site" / "zensical.toml").read_text(encoding="utf-8")
         _write(project / "zensical.toml", configuration.replace("@ROOT@", ROOT.as_posix()))
         subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=project, check=True)

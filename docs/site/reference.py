@@ -77,7 +77,7 @@ def _command(name: str, command: Any) -> str:
     context = command.make_context(f"kdbench {name}", [], resilient_parsing=True)
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     rows = [row for parameter in command.params if (row := _parameter(parameter, context))]
-    text = inspect.cleandoc(command.help or "")
+    text = re.sub(r"^Example: (.+)$", r"Example: `\1`", inspect.cleandoc(command.help or ""), flags=re.MULTILINE)
     return "\n\n".join([f"## {name}", f"```\n{usage}\n```", text, _table(("", ""), rows)])
 
 

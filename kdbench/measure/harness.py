@@ -83,7 +83,7 @@ def measure(
         warnings=(
             *of_batches,
             *session_diagnostics(context.conditions),
-            *thread_diagnostics(max(config.threads), cores),
+            *(thread_diagnostics(max(config.threads), cores) if config.times else ()),
         ),
         protocol=condition_averages(context.conditions),
     )

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 import kdbench
 from kdbench import data, storage
 from kdbench.errors import DivergedError, InputError
+from kdbench.machine import fingerprint
 from kdbench.recipe import InputOptions, Measure
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Preprocessing
@@ -152,6 +153,16 @@ def test_the_card_beside_a_file_says_how_to_feed_it_unless_told_otherwise(classi
 
 def preprocessing(record):
     return record.models[0].preprocessing.model_copy(update={"sources": {}})
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_only_times_suffer_from_a_busy_machine(classifier, tmp_path, monkeypatch, times):
+    environment = fingerprint.fingerprint()
+    busy = environment.model_copy(update={"host": {**environment.host, "cores_busy": 1.5}})
+    monkeypatch.setattr(fingerprint, "fingerprint", lambda: busy)
+    measure = QUICK.model_copy(update={"times": times})
+    record, _ = run_bench([classifier("plain")], tmp_path, options=measure)
+    assert ("load" in {warning.code for warning in record.warnings}) is times
 
 
 def test_probabilities_are_noticed_and_the_loss_is_still_right(classifier, tmp_path):

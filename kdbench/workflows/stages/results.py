@@ -87,6 +87,8 @@ def assemble_record(
 
     The recipe is stored without its local folder and that of its data, because records are published.
     """
+    # Scores, sizes and MACs are the same on any machine.
+    of_machine = environment_diagnostics(environment) if measure.times else ()
     return RunRecord(
         kind=kind,
         name=name,
@@ -101,7 +103,7 @@ def assemble_record(
         measurements=findings.measurements,
         pairs=findings.pairs,
         layers=findings.layers,
-        warnings=(*environment_diagnostics(environment), *findings.warnings),
+        warnings=(*of_machine, *findings.warnings),
     )
 
 
