@@ -5,10 +5,11 @@
 
 `MODEL=DATA` names an ONNX file and the data set that it is fed from. Each repeat measures a model with kdbench's
 latency pass in one fresh process, and with the tool in another, on the same core, with one thread at batch 1; which of
-the two comes first alternates. The tools: OpenVINO's `benchmark_app`; LiteRT's `litert-benchmark`, and a bare loop with
-its interpreter; for onnxruntime-web a bare loop in a page of headless Chromium, and in Node.js. A runtime that is not
-installed, or has no file of a model, is left out with the reason. LiteRT's files are found or made as `kdbench bench`
-does it (docs/runtimes.md). `--mean` and `--std` are of models of colour images.
+the two comes first alternates. The tools: OpenVINO's `benchmark_app`, and a bare loop with its Python API; LiteRT's
+`litert-benchmark`, and a bare loop with its interpreter; for onnxruntime-web a bare loop in a page of headless
+Chromium, and in Node.js. A runtime that is not installed, or has no file of a model, is left out with the reason.
+LiteRT's files are found or made as `kdbench bench` does it (docs/runtimes.md). `--mean` and `--std` are of models of
+colour images.
 """
 
 import argparse

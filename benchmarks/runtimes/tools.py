@@ -189,6 +189,13 @@ TOOLS = {
         _classes_of_loop("bare_openvino.py"),
         _needs("openvino"),
     ),
+    "openvino-loop": Tool(
+        "openvino",
+        "a bare loop with OpenVINO's Python API",
+        _of_loop("bare_openvino.py"),
+        _classes_of_loop("bare_openvino.py"),
+        _needs("openvino"),
+    ),
     "litert-benchmark": Tool(
         "litert",
         "`litert-benchmark` of LiteRT gives a mean in steps of 10 µs, of CompiledModel in place of Interpreter",
