@@ -6,6 +6,7 @@ A trial may end in exit 3, which refuses the name. Otherwise what is written and
 import json
 import os
 import random
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from benchmarks.faults.models import linear
 from benchmarks.faults.more_doors import REPORT, UNTIMED, Commands, Setting
 from benchmarks.faults.small_record import small_record
 from benchmarks.faults.trial import Trial
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # what FORCE_COLOR asks for
 
 
 def trials(folder: Path, seed: int, count: int) -> Iterator[Trial]:
@@ -52,7 +55,10 @@ def one(door: str, text: str, place: Path) -> Trial:
         ended = forked(words, place, environment=settings)
         outcomes.append(ended.outcome)
         found += [f"{command[0]}: {one}" for one in ended.found]
-        found += [f"{command[0]}: the terminal: {one}" for one in unsafe(ended.output + ended.errors)]
+        shown_text = ended.output + ended.errors
+        if settings.get("FORCE_COLOR"):
+            shown_text = _COLOUR.sub("", shown_text)
+        found += [f"{command[0]}: the terminal: {one}" for one in unsafe(shown_text)]
         if ended.code == 3 and not settings:
             break
     for written in (place / "out", place / "written"):
