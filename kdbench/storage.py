@@ -270,10 +270,11 @@ def array_errors() -> tuple[type[Exception], ...]:
     return (*of_files, ValueError, SyntaxError, TokenError, LookupError, TypeError, RuntimeError, MemoryError)
 
 
-def require_unpackable(path: Path, members: Container[str] | None = None) -> None:
-    """Raise InputError for a zip archive whose `members` (None: all) declare far more content than the file can hold.
+def require_unpackable(path: Path, members: Container[str] | None = None) -> int:
+    """Return how many bytes the `members` (None: all) of a zip archive declare.
 
-    Small content is admitted whatever it is: zeros compress a thousandfold. Raises zipfile.BadZipFile, OSError.
+    Raises InputError for far more content than the file can hold, zipfile.BadZipFile and OSError. Small content is
+    admitted whatever it is: zeros compress a thousandfold.
     """
     import zipfile
 
@@ -283,6 +284,7 @@ def require_unpackable(path: Path, members: Container[str] | None = None) -> Non
     if declared > max(_SMALL_BYTES, _MAX_COMPRESSION * packed):
         message = f"{path} declares {declared:,} bytes of content in {packed:,} bytes"
         raise InputError(message, "the file may be malicious; if it is not, store it without compression")
+    return declared
 
 
 def sha256(path: Path) -> str:

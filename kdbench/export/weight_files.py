@@ -19,6 +19,7 @@ from torch import Tensor
 
 from kdbench import storage
 from kdbench.errors import InputError, first_line
+from kdbench.machine.memory import require_memory
 from kdbench.nearby import expected_at
 
 StateDict = dict[str, Tensor]
@@ -92,7 +93,8 @@ def _pickled(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-        storage.require_unpackable(path)
+        declared = storage.require_unpackable(path)
+        require_memory(declared, f"the content of {path}", "use a machine with more memory")
         if any(name.endswith("/constants.pkl") for name in names):
             hint = f"in the code that made it, {SAVE}; then --torch pkg.module:factory --weights weights.pth"
             raise InputError(f"{path} is a TorchScript archive, not a state dict", hint)

@@ -69,7 +69,7 @@ def require_memory(needed_bytes: int, subject: str, hint: str) -> None:
     """Raise InputError where `subject`, such as "the images", takes more than half of the memory that is available."""
     available = available_bytes()
     if 2 * needed_bytes > available:
-        sizes = f"{needed_bytes / 1e9:,.1f} GB of memory, and {available / 1e9:,.1f} GB are available"
+        sizes = f"{needed_bytes / 1e9:,.1f} GB of memory, more than half of the {available / 1e9:,.1f} GB available"
         raise InputError(f"{subject} would take {sizes}", hint)
 
 

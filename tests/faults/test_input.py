@@ -3,6 +3,7 @@
 import random
 import tokenize
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from kdbench.data import load
 from kdbench.distill.teaching.stored_logits import load_logits
 from kdbench.distill.training import fit
 from kdbench.errors import InputError
+from kdbench.export.weight_files import read_tables
+from kdbench.machine import memory
 from kdbench.results.samples import read_samples
 from kdbench.worker import timeouts
 
@@ -176,3 +179,22 @@ def test_no_option_of_inputs_and_measuring_takes_what_is_no_number(value, tmp_pa
         assert main(["bench", "m.onnx", "--no-accuracy", f"--{option}={value}"]) == 3, option
         assert "error: " in capsys.readouterr().err
     assert {f"--{name}={{}}" for name in numbers} <= {words[2] for words in options.options() if words[0] == "bench"}
+
+
+@pytest.mark.parametrize("kind", ["data", "logits", "weights"])
+def test_archives_that_do_not_fit_into_the_memory_are_refused_by_what_they_declare(tmp_path, monkeypatch, kind):
+    path = tmp_path / "archive.npz"
+    if kind == "weights":
+        torch.save({"w": torch.zeros(1_000_000)}, path)
+        read = partial(read_tables, path.rename(path.with_suffix(".pth")))
+    elif kind == "logits":
+        np.savez(path, logits=np.zeros((100_000, 10), np.float32), samples=np.arange(100_000))
+        read = partial(load_logits, path, np.arange(100_000), 10)
+    else:
+        np.savez(path, x_test=np.zeros((2000, 32, 32), np.uint8), y_test=np.zeros(2000, int))
+        read = partial(load, f"npz:{path}", parts=("test",))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 7_000_000)
+    with pytest.raises(InputError, match=r"would take 0\.0 GB of memory, more than half of the 0\.0 GB available"):
+        read()
+    monkeypatch.undo()
+    read()

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from kdbench.machine import openmp as waiting
+from kdbench.machine import openmp
 from kdbench.machine.openmp import OpenMPSettings, choose_openmp_settings, configure_openmp
 
 SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -21,11 +21,11 @@ def machine(monkeypatch):
     """A machine of four usable cores whose load is given, without torch; counts the looks at it."""
     for name in GIVEN:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(waiting.os, "environ", dict(os.environ))
-    monkeypatch.setattr(waiting, "sys", SimpleNamespace(modules={}))
-    monkeypatch.setattr(waiting, "available_cores", lambda: (0, 1, 2, 3))
-    monkeypatch.setattr(waiting, "quota_cores", lambda: None)
-    state = SimpleNamespace(busy_percent=[0.0] * 8, looks=0, environ=waiting.os.environ)
+    monkeypatch.setattr(openmp.os, "environ", dict(os.environ))
+    monkeypatch.setattr(openmp, "sys", SimpleNamespace(modules={}))
+    monkeypatch.setattr(openmp, "available_cores", lambda: (0, 1, 2, 3))
+    monkeypatch.setattr(openmp, "quota_cores", lambda: None)
+    state = SimpleNamespace(busy_percent=[0.0] * 8, looks=0, environ=openmp.os.environ)
 
     def look(seconds, *, percpu):
         assert percpu
@@ -86,13 +86,13 @@ def test_the_users_own_choice_stays(machine, name, value):
 
 
 def test_one_core_has_nobody_to_wait_for(machine, monkeypatch):
-    monkeypatch.setattr(waiting, "available_cores", lambda: (3,))
+    monkeypatch.setattr(openmp, "available_cores", lambda: (3,))
     assert (configure_openmp(), machine.looks) == (OpenMPSettings(), 0)
 
 
 def test_where_torch_was_loaded_first_the_note_says_what_helps(machine):
     machine.busy_percent = [100.0] * 8
-    waiting.sys.modules["torch"] = object()
+    openmp.sys.modules["torch"] = object()
     chosen = configure_openmp()
     assert "OMP_WAIT_POLICY=passive" in chosen.note
     assert machine.environ.items() >= SLEEP.items()  # for the processes that this one starts
@@ -102,8 +102,8 @@ PROBE = """
 import importlib.machinery, json, os, sys
 import psutil
 psutil.cpu_percent = lambda seconds, percpu: [100.0] * 64
-from kdbench.machine import waiting
-waiting.available_cores = lambda: (0, 1)
+from kdbench.machine import openmp
+openmp.available_cores = lambda: (0, 1)
 seen = {}
 class Watch:
     def find_spec(self, name, path=None, target=None):

@@ -13,6 +13,7 @@ from kdbench.data.batches import Batch
 from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.onnx_network import OpaqueNetwork
 from kdbench.errors import InputError
+from kdbench.machine.memory import require_memory
 
 _FORM = "save it with numpy.savez(FILE, logits=…, samples=…): logits (M, classes), and the set's sample numbers (M,)"
 _MAX_SHOWN = 5
@@ -91,7 +92,8 @@ def _read(path: Path) -> tuple[Any, Any]:
         if isinstance(content, np.ndarray):
             return content, None
         with content as archive:
-            storage.require_unpackable(path)
+            declared = storage.require_unpackable(path)
+            require_memory(declared, f"the content of {path}", "keep fewer samples in it")
             missing = {"logits", "samples"} - set(archive.files)
             if missing:
                 raise InputError(f"{path} has no array {min(missing)!r}; it has {', '.join(archive.files)}", _FORM)
