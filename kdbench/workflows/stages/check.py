@@ -66,7 +66,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
         distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
     tried: set[str] = set()
     teaching: dict[str, nn.Module] = {}
-    own: dict[str, nn.Module] = {}
+    networks_built: dict[str, nn.Module] = {}
     equal: dict[str, Recording] = {}
     for job in distinct.values():
         key = _checked_as(job, trained)
@@ -83,7 +83,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
         class_weights_of(job, run_data)
         with recording() as of_network:
             with recording() as of_building:
-                network = _built(job, form, run_data, tried, own)
+                network = _built(job, form, run_data, tried, networks_built)
             if not job.entry.is_ready:
                 require_known_paths(network, training_of(job), job.entry.name)
             exports = job.id in trained and set(sources_of(of_building)) <= set(trained[job.id])
@@ -178,21 +178,21 @@ def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | No
 
 
 def _built(
-    job: Job, form: TeacherForm | None, run_data: RunData, tried: set[str], own: dict[str, nn.Module]
+    job: Job, form: TeacherForm | None, run_data: RunData, tried: set[str], networks_built: dict[str, nn.Module]
 ) -> nn.Module:
     """Return a job's network; an ONNX file has to answer in a process of its own first, unless it is in `tried`.
 
-    kdbench's own networks are built once for equal entries, whatever their seeds: `own` keeps the last of them.
+    kdbench's own networks are built once for equal entries, whatever their seeds; `networks_built` keeps the last.
     """
     if form is None and job.weights is None and job.start is None and job.part is None:
         key = storage.content_hash(job.entry.model_dump(mode="json", include=_TRIED))
-        if key in own:
-            return own[key]
+        if key in networks_built:
+            return networks_built[key]
         network = networks.fresh(job, run_data.dataset)
         if is_standard(network):
-            own[key] = network
-            if len(own) > _MAX_NETWORKS:
-                del own[next(iter(own))]
+            networks_built[key] = network
+            if len(networks_built) > _MAX_NETWORKS:
+                del networks_built[next(iter(networks_built))]
         return network
     if form is None or form.facts is None:
         return networks.from_weights(job, run_data.dataset)[0]

@@ -19,7 +19,7 @@ _LISTED = 6
 class Outline:
     """A sweep before it starts.
 
-    `axes` are its values by key. Of `trainings`, `standing` are done already; `shared` are the models that several
+    `axes` are its values by key. Of `trainings`, `trained` are done already; `shared` are the models that several
     points have in common. `logit_tables` are computed at most, once for all the `distilled` trainings. `timed` and
     `scored` are parts: what is measured together. `at_once` trainings run side by side. `training_s` and `measuring_s`
     are estimates of what is left to do.
@@ -30,7 +30,7 @@ class Outline:
     seeds: Sequence[int]
     models: int
     trainings: int
-    standing: int
+    trained: int
     shared: Sequence[str]
     logit_tables: int
     distilled: int
@@ -51,7 +51,7 @@ class Outline:
         grid = " × ".join(f"{len(values)} {key}" for key, values in self.axes.items())
         seeds = f"{len(self.seeds)} {_plural('seed', len(self.seeds))}"
         yield f"sweep: {self.points:,} {_plural('point', self.points)}{f' ({grid})' if grid else ''}, {seeds}"
-        done = f", {self.standing:,} of them done" if self.standing else ""
+        done = f", {self.trained:,} of them done" if self.trained else ""
         yield f"trainings: {self.trainings:,}{done}; {self.at_once} at once"
         if self.shared:
             more = f" and {len(self.shared) - _LISTED} more" if len(self.shared) > _LISTED else ""
@@ -95,7 +95,7 @@ def outline(
         seeds=plan.recipe.seeds,
         models=sum(len(part.models) for part in plan.parts),
         trainings=len(plan.jobs),
-        standing=sum(task.kind == "train" and task.id in done for task in tasks),
+        trained=sum(task.kind == "train" and task.id in done for task in tasks),
         shared=[name for name, count in uses.items() if count > 1],
         logit_tables=len(tables),
         distilled=len(kept),

@@ -39,13 +39,13 @@ def call(perform: str, message: Message, progress: Progress) -> None:
 
 def stamps(folder: Path, names: Iterable[str]) -> dict[str, int]:
     """Return when each of the files `names` below `folder` was written, in nanoseconds; without those not there."""
-    found = {}
+    written_ns = {}
     for name in names:
         try:
-            found[name] = (folder / name).stat().st_mtime_ns
+            written_ns[name] = (folder / name).stat().st_mtime_ns
         except OSError:
             continue
-    return found
+    return written_ns
 
 
 def answer_of(fault: Fault | None, message: Message) -> dict[str, Any]:

@@ -41,21 +41,21 @@ def is_slurm(on: str) -> bool:
 
 def options_of(on: str, measure_on: str | None) -> Options:
     """Read `slurm` or `slurm:KEY=VALUE,…`, and where to measure; raises InputError for what they cannot mean."""
-    given: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for item in filter(None, on.partition(":")[2].split(",")):
         key, sign, value = item.partition("=")
         if not sign or key not in (*_PLACES, *_LIMITS) or (key in _PLACES and not _VALUE.fullmatch(value)):
             raise InputError(f"--on {on}: {item!r} is no option of a job", _KNOWN)
-        given[key] = value
+        texts[key] = value
     before = {key: os.environ.get(f"SBATCH_{key.upper()}", "") for key in _DEFAULTS}
-    places = {key: text for key in _PLACES if (text := given.get(key) or before.get(key))}
-    memory = given.get("mem")
+    places = {key: text for key in _PLACES if (text := texts.get(key) or before.get(key))}
+    memory = texts.get("mem")
     return Options(
         places=places,
         measuring={} if measure_on is None else {**places, **_measuring(measure_on)},
-        time_min=math.ceil(_quantity(on, "time", given.get("time", f"{_TIME_S:.0f}"), "s") / 60),
+        time_min=math.ceil(_quantity(on, "time", texts.get("time", f"{_TIME_S:.0f}"), "s") / 60),
         memory_mb=None if memory is None else math.ceil(_quantity(on, "mem", memory, "bytes") / 1e6),
-        jobs=_count(on, given.get("jobs", str(_JOBS))),
+        jobs=_count(on, texts.get("jobs", str(_JOBS))),
     )
 
 

@@ -21,15 +21,15 @@ Request = Mapping[str, Any]
 
 def request_of(task: Task, options: Options) -> Request:
     """Return what a task asks for. One that measures has its node, with all its cores and memory, to itself."""
-    asked: dict[str, Any] = {"time": options.time_min, "nodes": 1, "requeue": True}
+    directives: dict[str, Any] = {"time": options.time_min, "nodes": 1, "requeue": True}
     if task.kind == "measure":
-        return {**asked, **options.measuring, "exclusive": True, "mem": 0}
-    asked |= {**options.places, "cpus_per_task": task.cpus}
+        return {**directives, **options.measuring, "exclusive": True, "mem": 0}
+    directives |= {**options.places, "cpus_per_task": task.cpus}
     if task.gpus:
-        asked["gpus_per_node"] = task.gpus
+        directives["gpus_per_node"] = task.gpus
     if options.memory_mb is not None:
-        asked["mem"] = f"{options.memory_mb}M"
-    return asked
+        directives["mem"] = f"{options.memory_mb}M"
+    return directives
 
 
 def require_commands() -> None:
@@ -53,10 +53,10 @@ def require_capacity(tasks: Sequence[Task], options: Options) -> None:
             "or set measure.times = false"
         )
         raise InputError("--on slurm has to know which nodes measure", hint)
-    asked: dict[tuple[tuple[str, Any], ...], Task] = {}
+    kinds: dict[tuple[tuple[str, Any], ...], Task] = {}
     for task in tasks:
-        asked.setdefault(tuple(request_of(task, options).items()), task)
-    for request, task in asked.items():
+        kinds.setdefault(tuple(request_of(task, options).items()), task)
+    for request, task in kinds.items():
         if (refusal := _refusal(dict(request))) is not None:
             what = ", ".join(_flag(key, value) for key, value in request if key not in {"nodes", "requeue"})
             hint = "change --on slurm:…, --measure-on or training.threads; `sinfo` lists partitions and their limits"
