@@ -52,8 +52,8 @@ def test_a_training_of_another_key_makes_room(folder):
 
 def test_an_interrupted_renaming_goes_on(folder):
     one = folder(a="A")
-    (one.path / "checkpoints" / "a").rename_trainings(one.path / "checkpoints" / ".moving-b")
-    (one.path / "models" / "a.onnx").rename_trainings(one.path / "models" / ".moving-b.onnx")
+    (one.path / "checkpoints" / "a").rename(one.path / "checkpoints" / ".moving-b")
+    (one.path / "models" / "a.onnx").rename(one.path / "models" / ".moving-b.onnx")
     rename_trainings(former_names({"b": "A"}, one), one)
     assert held(one) == {"b": "A"}
 
