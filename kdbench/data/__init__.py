@@ -10,13 +10,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdbench import plugins
-from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Pick, Request, Split
+from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Pick, Request, SampleForm, Split
 from kdbench.data.reading.signatures import loaded
 from kdbench.errors import InputError
 from kdbench.registry import Registry
 from kdbench.results.preprocessing import Geometry
 
-__all__ = ["DATASETS", "PARTS", "Dataset", "Loader", "Part", "Pick", "Request", "Split", "check", "load"]
+__all__ = [
+    "DATASETS",
+    "PARTS",
+    "Dataset",
+    "Loader",
+    "Part",
+    "Pick",
+    "Request",
+    "SampleForm",
+    "Split",
+    "check",
+    "load",
+    "sample_form",
+]
 
 DATASETS: Registry[Loader] = Registry(
     "data set", package="kdbench.data", group="kdbench.datasets", imported=plugins.imported
@@ -66,6 +79,20 @@ def load(
     if pick is None or dataset.train is None:
         return dataset
     return replace(dataset, train=dataset.train.subset(pick(dataset.train.samples)))
+
+
+def sample_form(name: str) -> SampleForm:
+    """Return the form of the samples of `name`, from the headers of a folder's images, else from the test part.
+
+    Raises InputError for an unknown or unusable set, DataMissingError if its files are missing.
+    """
+    prefix, _, path = name.partition(":")
+    if prefix == "folder":
+        from kdbench.data.folder import form_of_images
+
+        return form_of_images(Path(path).expanduser())
+    dataset = load(name, parts=("test",))
+    return SampleForm(dataset.input_shape, dataset.outputs)
 
 
 def check(name: str, *, root: str | Path | None = None, download: bool = False, parts: Sequence[Part] = PARTS) -> None:

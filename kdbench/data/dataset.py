@@ -198,3 +198,15 @@ class Request:
 
 Loader = Callable[[Request], Any]
 """Returns a `Dataset`, or plain arrays in a form that `kdbench.data.reading.arrays.dataset_from_arrays` reads."""
+
+
+@dataclass(frozen=True)
+class SampleForm:
+    """What a network for a data set takes and returns: the shape of one sample, and the number of outputs.
+
+    Images that differ in size have the shape after resizing and cropping them to `square_pixels`.
+    """
+
+    input_shape: tuple[int, ...]
+    outputs: int
+    square_pixels: int | None = None

@@ -15,14 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from kdbench.data import DATASETS
-from kdbench.data.dataset import PARTS, Dataset, Indices, Labels, Part, Request, Split
-from kdbench.data.reading.images import EXTENSIONS, channel_statistics, common_form, read_images
+from kdbench.data.dataset import PARTS, Dataset, Indices, Labels, Part, Request, SampleForm, Split
+from kdbench.data.reading.images import EXTENSIONS, channel_statistics, common_form, image_sizes, read_images
 from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
 from kdbench.nearby import expected_at
+from kdbench.results.preprocessing import Geometry
 
 _TEST_SHARE = 0.2
 _TEST_SEED = 0  # fixed, so that the same files always make the same test part
+_LARGEST_SQUARE = 224  # pixels: what networks for photographs take
 _STATISTICS_IMAGES = 2048  # enough for constants accurate to about 0.005
 
 
@@ -71,6 +73,22 @@ def load_folder(request: Request) -> Dataset:
     skipped = sum(listings[part].skipped for part in request.parts)
     notes = (f"{skipped} files are not images and were left out; {len(paths)} images were read",) if skipped else ()
     return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), mean, std, source, notes=notes)
+
+
+def form_of_images(base: Path) -> SampleForm:
+    """Return the form of the images in `base`, from the headers of a sample of them.
+
+    Images of different sizes are to become squares of the median of their shorter sides, of 224 pixels at most.
+    Raises InputError as `load_folder`.
+    """
+    class_names, listings = find_images(base)
+    paths = [path for listing in listings.values() for path in listing.paths]
+    sample = [paths[i] for i in np.linspace(0, len(paths) - 1, min(len(paths), _STATISTICS_IMAGES)).astype(np.int64)]
+    sizes = image_sizes(sample)
+    square = None if len(set(sizes)) == 1 else min(int(np.median([min(size) for size in sizes])), _LARGEST_SQUARE)
+    geometry = Geometry() if square is None else Geometry(resize=square, crop=(square, square))
+    form = common_form(sample, geometry)
+    return SampleForm((form.channels, form.height, form.width), len(class_names), square)
 
 
 def find_images(base: Path, wanted: Sequence[Part] = PARTS) -> tuple[tuple[str, ...], dict[Part, Listing]]:

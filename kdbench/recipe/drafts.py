@@ -21,11 +21,19 @@ class Network:
 
 
 @dataclass(frozen=True)
+class DataSet:
+    """A data set by name, and the side of the squares that images of different sizes become."""
+
+    name: str
+    square_pixels: int | None = None
+
+
+@dataclass(frozen=True)
 class Draft:
     """The content of a new recipe. Paths are relative to its file."""
 
     name: str
-    data: str
+    data: DataSet
     teacher: Network
     student: Network
     method: str
@@ -66,7 +74,7 @@ def draft_text(draft: Draft) -> str:
 name = {_toml(draft.name)}
 
 [data]
-name = {_toml(draft.data)}
+{_data(draft.data)}
 validation = 0.1              # share of the training part that selects the best epoch; the test part is used at the end
 # download = true             # download a published set if it is missing
 # augment = "crop_flip"       # for images: none, flip, crop_flip, mixup, cutmix, mixup_cutmix
@@ -96,6 +104,14 @@ name = "distilled"
 terms = [{{ method = {_toml(draft.method)} }}]   # add its options after `method`, such as temperature = 4
 # ce_weight = 0.1             # weight of the labels (default: the method's usual weight)
 """
+
+
+def _data(data: DataSet) -> str:
+    lines = [f"name = {_toml(data.name)}"]
+    if data.square_pixels is not None:
+        lines.append(f"{f'resize = {data.square_pixels}':<30}# pixels of the shorter side: the images differ in size")
+        lines.append(f"{f'crop = {data.square_pixels}':<30}# pixels of the square in the middle")
+    return "\n".join(lines)
 
 
 def _network(network: Network) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,11 @@ from kdbench import extras
 from kdbench.cli import console
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import Json, counted, option
-from kdbench.errors import InputError
+from kdbench.errors import DataMissingError, InputError
+
+if TYPE_CHECKING:
+    from kdbench.data.dataset import SampleForm
+    from kdbench.recipe.drafts import DataSet
 
 _MAX_EPOCHS = 1_000_000
 _MAX_NAME = 60
@@ -131,22 +135,17 @@ def _checks(file: Path) -> Mapping[str, Callable[[str, str], Any]]:
 
     plugins.activate((), str(file.parent.absolute()))
     has_torch = not extras.missing("train")
+    form: SampleForm | None = None
 
-    def data(text: str, subject: str) -> str:
-        from kdbench.data import DATASETS
-
-        prefix, colon, path = text.partition(":")
-        if prefix in {"npz", "folder"} and colon:
-            return f"{prefix}:{_relative_to_recipe(file, path, subject)}"
-        DATASETS.get(text)
-        return text
+    def data(text: str, subject: str) -> "DataSet":
+        nonlocal form
+        named, form = _data_set(file, text, subject)
+        return named
 
     def teacher(text: str, subject: str) -> Network:
         network = network_of(text, subject)
         if network.model is not None and has_torch:
-            from kdbench.models import MODELS
-
-            MODELS.get(network.model)
+            _require_network(network.model, form)
         weights = None if network.weights is None else _relative_to_recipe(file, network.weights, subject)
         return Network(network.model, weights)
 
@@ -168,6 +167,33 @@ def _checks(file: Path) -> Mapping[str, Callable[[str, str], Any]]:
         return counted(subject, _MAX_EPOCHS)(text)
 
     return {"data": data, "teacher": teacher, "student": student, "method": method, "epochs": epochs}
+
+
+def _data_set(file: Path, text: str, subject: str) -> tuple["DataSet", "SampleForm | None"]:
+    """Return a data set as the recipe names it, and the form of its samples if they are there to look at."""
+    from kdbench.data import DATASETS, sample_form
+    from kdbench.recipe.drafts import DataSet
+
+    DATASETS.get(text)
+    prefix, colon, path = text.partition(":")
+    if prefix not in {"npz", "folder"} and colon:
+        return DataSet(text), None  # a user's function runs only when the recipe does
+    if colon:
+        named, form = f"{prefix}:{_relative_to_recipe(file, path, subject)}", sample_form(text)
+        return DataSet(named, form.square_pixels), form
+    try:
+        return DataSet(text), sample_form(text)
+    except DataMissingError:  # it can be downloaded later
+        return DataSet(text), None
+
+
+def _require_network(model: str, form: "SampleForm | None") -> None:
+    """Raise InputError for an unknown network, and for one that does not fit samples of this form."""
+    from kdbench.models import MODELS, build
+
+    MODELS.get(model)
+    if form is not None and ":" not in model:
+        build(model, form.input_shape, form.outputs)
 
 
 def _relative_to_recipe(file: Path, text: str, subject: str) -> str:

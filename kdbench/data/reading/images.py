@@ -78,6 +78,11 @@ def common_form(paths: Sequence[Path], geometry: Geometry, others: Sequence[Path
     return Form("L" if colour == "grey" else "RGB", *first[1])
 
 
+def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """Return the height and width of each image, from its header; raises InputError naming an unreadable file."""
+    return [(height, width) for _, height, width in _in_threads(_header, paths)]
+
+
 def read_images(paths: Sequence[Path], form: Form, geometry: Geometry) -> Images:
     """Return the images as (N, C, H, W) uint8 in `form`; raises InputError naming a file that cannot be read."""
     _require_space((len(paths), form.channels, form.height, form.width), 1)

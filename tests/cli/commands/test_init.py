@@ -5,9 +5,12 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from kdbench.recipe.drafts import Draft, Network, draft_text, network_of
+from kdbench import data
+from kdbench.recipe.drafts import DataSet, Draft, Network, draft_text, network_of
 from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.toml_files import parse
 
@@ -44,8 +47,9 @@ def test_options_become_a_recipe_for_one_teacher_and_a_student_with_and_without_
 
 
 def test_files_are_named_from_where_the_recipe_is(run_cli):
-    for name in ("big.onnx", "small.safetensors", "set.npz"):
+    for name in ("big.onnx", "small.safetensors"):
         Path(name).touch()
+    np.savez("set.npz", x_test=np.zeros((4, 3), np.float32), y_test=np.arange(4) % 2)
     Path("mine.py").write_text("def small(num_classes, in_channels):\n    raise NotImplementedError\n")
     Path("studies").mkdir()
     networks = ("--teacher", "big.onnx", "--student", "mine:small=small.safetensors")
@@ -55,6 +59,21 @@ def test_files_are_named_from_where_the_recipe_is(run_cli):
     assert recipe.teacher[0].weights == "../big.onnx"
     assert recipe.teacher[0].is_ready
     assert {(one.model.name, one.weights) for one in recipe.student} == {("mine:small", "../small.safetensors")}
+
+
+def test_images_of_several_sizes_become_squares_that_the_networks_fit(run_cli):
+    for number, (height, width) in enumerate([(40, 50), (60, 44), (48, 48)] * 2):
+        path = Path("photos") / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((height, width, 3), 40 * number, np.uint8)).save(path)
+    options = ("--data", "folder:photos", "--teacher", "5808-10-2", "--student", "5808-2")  # 3 x 44 x 44
+    assert run_cli("init", "mine.toml", *options).code == 0
+    data_options = load_recipe("mine.toml").data
+    assert (data_options.resize, data_options.crop) == (44, 44)
+    dataset = data.load("folder:photos", resize=data_options.resize, crop=data_options.crop)
+    assert dataset.input_shape == (3, 44, 44)
+    Path("photos/b/1.png").write_bytes(b"no image")
+    assert "1.png is not a readable image" in run_cli("init", "again.toml", *options).err
 
 
 def test_an_existing_file_stays_as_it_is(run_cli):
@@ -101,7 +120,11 @@ def test_answers_that_end_too_early_write_nothing(run_cli, monkeypatch):
     [
         (("--data", "digts"), "unknown data set 'digts'", "did you mean 'digits'?"),
         (("--data", "npz:gone.npz"), "there is no gone.npz", "name an existing"),
+        (("--data", "npz:broken.npz"), "broken.npz", "numpy.savez"),
+        (("--data", "folder:empty"), "empty", "a folder of its own"),
         (("--teacher", "resnett20"), "unknown model 'resnett20'", "did you mean"),
+        (("--teacher", "resnet21"), "6n+2 layers, not 21", "resnet20"),
+        (("--student", "784-10"), "does not fit inputs of 1x8x8", "64-10"),
         (("--teacher", "gone.onnx"), "there is no gone.onnx", "name an existing"),
         (("--teacher", "weights.pth"), "without their network", "MODEL=weights.pth"),
         (("--teacher", "big.pt2"), "a .pt2 file", ".onnx"),
@@ -113,6 +136,8 @@ def test_answers_that_end_too_early_write_nothing(run_cli, monkeypatch):
 )
 def test_what_cannot_be_used_writes_nothing(run_cli, changed, message, hint):
     Path("here.onnx").touch()
+    Path("broken.npz").touch()
+    Path("empty").mkdir()
     options = {**dict(zip(OPTIONS[::2], OPTIONS[1::2], strict=True)), changed[0]: changed[1]}
     ended = run_cli("init", "mine.toml", *(word for pair in options.items() for word in pair))
     assert ended.code == 3
@@ -128,7 +153,7 @@ def test_a_recipe_has_a_toml_file(run_cli):
 def test_any_name_is_written_as_it_is():
     odd = 'a "b" \\ #c\n.npz'
     network = Network("mine:Net", odd)
-    recipe = recipe_from(parse(draft_text(Draft("odd", f"npz:{odd}", network, network, "kd", 1)), "it"), "it")
+    recipe = recipe_from(parse(draft_text(Draft("odd", DataSet(f"npz:{odd}"), network, network, "kd", 1)), "it"), "it")
     assert recipe.data.name == f"npz:{odd}"
     assert recipe.teacher[0].weights == odd
 
