@@ -199,11 +199,11 @@ def load_of(configuration: TimedConfiguration) -> Load:
 class SelfTimed(Protocol):
     """The `run` of a bound model that times its own calls.
 
-    `together` is how many calls are timed at once, so that the steps of the clock there do not matter: each time is
-    then the mean of so many.
+    `calls_per_step` is how many calls are timed at once, so that the steps of the clock there do not matter: each time
+    is then the mean of so many.
     """
 
-    together: int
+    calls_per_step: int
 
     def __call__(self, *arguments: Any) -> object:
         """Call once, untimed."""
@@ -215,9 +215,9 @@ class SelfTimed(Protocol):
         """Return how often the system took a core from what makes the calls."""
 
 
-def together(run: object) -> int:
+def calls_per_step(run: object) -> int:
     """Return how many calls of `run` are timed at once."""
-    return run.together if isinstance(run, SelfTimed) else 1
+    return run.calls_per_step if isinstance(run, SelfTimed) else 1
 
 
 def preemptions(run: object) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.worker.loads import Calls, Clock, Load, Stream, Turn, preemptions, time_calls, together
+from kdbench.worker.loads import Calls, Clock, Load, Stream, Turn, calls_per_step, preemptions, time_calls
 
 _WINDOW_NS = 20_000_000
 _MAX_WINDOW = 1000
@@ -76,7 +76,7 @@ def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) ->
         time_calls(calls, window, clock)
         done = 2
     call_ns = float(window[0])
-    calls_in = _WINDOW_NS / max(call_ns, 1) / together(calls.run)
+    calls_in = _WINDOW_NS / max(call_ns, 1) / calls_per_step(calls.run)
     window = np.empty(int(np.clip(calls_in, 1, _MAX_WINDOW)), np.int64)
     before = None
     while clock() - begin < cap_ns:
@@ -105,7 +105,7 @@ def interleave(
     takes the core away during a block.
     """
     turns = [Turn(model.calls, model.call_ns, rng, clock) for model in ready]
-    lengths = [math.ceil(load.count(model.call_ns) / together(model.calls.run)) for model in ready]
+    lengths = [math.ceil(load.count(model.call_ns) / calls_per_step(model.calls.run)) for model in ready]
     blocks: list[list[NDArray[np.int64]]] = [[] for _ in ready]
     preempted: list[list[int]] = [[] for _ in ready]
     begin = clock()

@@ -22,7 +22,7 @@ from kdbench.worker.__main__ import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, prepare, sample_bytes
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
-from kdbench.worker.loads import Calls, load_of, time_calls, together
+from kdbench.worker.loads import Calls, calls_per_step, load_of, time_calls
 from kdbench.worker.runtimes import LoadedModel, runtime
 from kdbench.worker.timing import WARM_UP_SHARE, Timed, TurnError, WarmUp, interleave, warm_up
 
@@ -87,7 +87,7 @@ class Session:
             "errors": self._errors,
             "warm_up_calls": {self._models[m].id: r.warm_up_calls for m, r in ready.items()},
             "call_ns": {self._models[m].id: r.call_ns for m, r in ready.items()},
-            "together": {self._models[m].id: n for m, r in ready.items() if (n := together(r.calls.run)) > 1},
+            "together": {self._models[m].id: n for m, r in ready.items() if (n := calls_per_step(r.calls.run)) > 1},
         }
 
     def _working(self, models: Iterable[int], do: Callable[[int], T]) -> dict[int, T]:

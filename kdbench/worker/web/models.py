@@ -88,7 +88,7 @@ class BoundModel:
     def time(self, out: NDArray[np.int64], gap_ms: int = 0) -> None:
         """Time `calls_per_step` calls for each element of `out`, in ns a call, with `gap_ms` of idle time before each.
 
-        More calls are timed together once they turn out to be faster, never fewer.
+        More calls are timed at once where they turn out to be faster, never fewer.
         """
         calls_per_step = 1 if gap_ms else self.calls_per_step
         prime = not gap_ms and self._call_ns < PRIME_BELOW_NS

@@ -8,7 +8,7 @@ from kdbench.report.text.warning_titles import _TITLES, warning_title
 
 def test_every_warning_has_a_title():
     sources = (file.read_text() for file in Path(kdbench.__file__).parent.rglob("*.py"))
-    written = {code for text in sources for code in re.findall(r'(?:\bcode=|\bWarned\()"(\w+)"', text)}
+    written = {code for text in sources for code in re.findall(r'(?:\bcode=|\bPreflightWarning\()\s*"(\w+)"', text)}
     assert len(written) > 30
     assert written | {*_REMEDIES} == {*_TITLES}
 
