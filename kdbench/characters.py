@@ -40,6 +40,8 @@ def one_line(text: str) -> str:
 
 def escaped(json: str) -> str:
     r"""Return JSON with each unsafe character in its strings as an escape, `\\u001b`: the same value."""
+    if json.replace("\n", "").isprintable():  # much faster; no unsafe character is printable
+        return json
     return _BUT_LINE_FEEDS.sub(lambda match: _utf_16(match[0]), json)
 
 

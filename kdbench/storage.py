@@ -11,6 +11,7 @@ import stat
 import tempfile
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +32,7 @@ _LARGEST = 1e300  # number with decimals
 _SHOWN_DIGITS = 20
 _SMALL_BYTES = 1 << 30
 _MAX_TEXT = 1 << 29
+_PIECE = 1 << 14  # tokens of JSON that are in memory at a time
 _SHELL_PIPES = {Path("/dev/fd"), Path("/proc/self/fd")}
 _MAX_COMPRESSION = 20
 # Every digit as a zero, every byte that may precede a number as a space: text of one shape is found without a pattern,
@@ -159,13 +161,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path` atomically; its numbers must be finite."""
-    write_text(path, json_text(value) + "\n")
+    """Write `value` as JSON to `path` atomically, as `json_text` has it, piece by piece: records may be large."""
+    with writing(path) as stream:
+        for piece in _pieces(value):
+            stream.write(piece.encode())
+        stream.write(b"\n")
 
 
 def json_text(value: Any) -> str:
     """Return `value` as JSON to read: unsafe characters, which are in strings alone, as escapes; finite numbers."""
-    return escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    return "".join(_pieces(value))
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """Yield the JSON of a value; no string or number is split."""
+    tokens = json.JSONEncoder(indent=2, ensure_ascii=False, allow_nan=False).iterencode(value)
+    while some := "".join(islice(tokens, _PIECE)):
+        yield escaped(some)
 
 
 def read_text(path: Path) -> str:

@@ -28,6 +28,7 @@ def test_every_character_without_a_shape_is_unsafe_and_no_other() -> None:
         reserved = 0x2060 <= point <= 0x206F or 0xE0000 <= point <= 0xE007F
         expected = nothing or reserved or (unicodedata.category(character) in unsafe and character not in HARMLESS)
         assert is_plain(character) is not (expected and character != "\t"), f"U+{point:04X}"
+        assert not (expected and character.isprintable()), "escaped relies on it"
 
 
 @given(ANY)

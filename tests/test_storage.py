@@ -21,6 +21,16 @@ def test_what_was_written_is_read_back(tmp_path):
     assert storage.read_json(tmp_path / "a.json", "record") == value
 
 
+@pytest.mark.parametrize("tokens", [1, 7, 1 << 14])
+def test_json_is_the_same_in_pieces_of_any_size(tokens, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_PIECE", tokens)
+    value = {"a": ["\x1b[31m", "µ · 😀", "\ud800", {"x": [-1.5e-300, 10**20, True, None]}], "\u202e": {}, "b": []}
+    expected = json.dumps(value, indent=2, ensure_ascii=False).replace("\u202e", "\\u202e").replace("\ud800", "\\ud800")
+    assert storage.json_text(value) == expected
+    storage.write_json(tmp_path / "a.json", value)
+    assert (tmp_path / "a.json").read_text() == f"{expected}\n"
+
+
 def test_a_writer_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.json"
     storage.write_text(path, "old")

@@ -19,6 +19,10 @@ AUTO = "auto"
 _ADDRESS = re.compile(r"(?P<scheme>ray://)?(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
 _CONNECT_S = 10.0
 _START = "start one with `ray start --head`; on a node of a cluster --on auto finds it"
+_LOOK = (
+    "something answers there: see `ray status`; if `ray start` reported token authentication, set RAY_AUTH_MODE=token "
+    "here and on all nodes, with the same token"
+)
 
 EngineOf = Callable[[Sequence[Task]], Cluster]
 """Returns the engine for tasks; raises InputError where one of them could never run."""
@@ -79,11 +83,17 @@ def _join(ray: Any, on: str) -> None:
     try:
         ray.init(on, namespace="kdbench", log_to_driver=False, configure_logging=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
-        message = f"the Ray cluster at {on} cannot be joined: {first_line(error)}"
+        message = f"the Ray cluster at {on} cannot be joined: {_reason(error)}"
         if "ersion mismatch" in str(error):
             hint = "install the same versions of Python and Ray here and on the nodes"
             raise InputError(f"{message}: {' '.join(str(error).split())[:300]}", hint) from error
-        raise InputError(message, _START) from error
+        raise InputError(message, _START if on == AUTO else _LOOK) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # not Ray's, which undoes nothing that is kdbench's
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's first line, and the last one if that is a heading of what another process reports."""
+    first, *others = [line.strip() for line in str(error).splitlines() if line.strip()] or [first_line(error)]
+    return f"{first} {others[-1]}" if others and first.endswith(":") else first

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from kdbench.errors import InputError
@@ -21,6 +23,32 @@ def test_an_address_where_nobody_listens_is_told_at_once(scheme, monkeypatch):
         with connected(f"{scheme}127.0.0.1:1", None):
             pass
     assert "ray start" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("on", "told", "reason", "hint"),
+    [
+        (
+            "auto",
+            "Could not find any running Ray instance.\nSet it.",
+            "Could not find any running Ray instance.",
+            "--head",
+        ),
+        ("h:1", "Failed to connect to Ray cluster at h:1", "Failed to connect to Ray cluster at h:1", "RAY_AUTH_MODE"),
+        ("ray://h:1", "Failure from server:\nTraceback:\n  x\nE: why\n", "Failure from server: E: why", "ray status"),
+        ("h:1", "Version mismatch: there 2.1\nhere 2.2", "Version mismatch: there 2.1", "same versions"),
+        ("h:1", "", "ConnectionError", "ray status"),
+    ],
+)
+def test_why_a_cluster_cannot_be_joined_is_told(on, told, reason, hint):
+    def init(*_arguments, **_options):
+        raise ConnectionError(told)
+
+    ray = SimpleNamespace(init=init, exceptions=SimpleNamespace(RayError=OSError), _private=SimpleNamespace())
+    ray._private.worker = SimpleNamespace(print_to_stdstream=print)
+    with pytest.raises(InputError, match=f"{on} cannot be joined: {reason}") as error:
+        connecting._join(ray, on)
+    assert hint in error.value.hint
 
 
 def test_without_ray_the_extra_is_named(monkeypatch):
