@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import onnx
@@ -33,12 +34,15 @@ def perform(message, progress):
         note(log, {"killed": name})
         os.kill(os.getpid(), signal.SIGKILL)
     begin = time.time()
+    note(log, {"begun": name, "pid": os.getpid(), "node": node()})
+    note_overlaps(log, name)
     with pytest.MonkeyPatch.context() as patch:
         quicken(patch)
         patch.setattr(fit, "fit", noted(fit.fit, log, {"trained": name}))
         patch.setattr(tasks, "measure_all", noted(tasks.measure_all, log, {"measured": name}))
         tasks.perform({**message, "timed": [], "reference": None}, progress)
-    note(log, {"task": name, "kind": message["task"], "begin": begin, "end": time.time(), "node": node()})
+    done = {"task": name, "kind": message["task"], "begin": begin, "end": time.time()}
+    note(log, {**done, "node": node(), "pid": os.getpid()})
 
 
 def quicken(patch):
@@ -56,6 +60,28 @@ def noted(function, log, facts):
         return result
 
     return call
+
+
+def note_overlaps(log, name):
+    """Note the tasks that still run on this task's node, those of an earlier driver included; their end is not known.
+
+    A task notes its own begin first: of two that overlap, the later one sees the other.
+    """
+    noted = [json.loads(line) for line in log.read_text().splitlines()]
+    ended = Counter((line["task"], line["pid"]) for line in noted if "task" in line)
+    for line in noted:
+        if "begun" in line and line["node"] == node() and line["pid"] != os.getpid() and is_alive(line["pid"]):
+            ended[line["begun"], line["pid"]] -= 1
+            if ended[line["begun"], line["pid"]] < 0:
+                note(log, {"overlap": [line["begun"], name]})
+
+
+def is_alive(pid):
+    """Return whether a process of this machine runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def node():

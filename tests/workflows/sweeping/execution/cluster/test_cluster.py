@@ -182,6 +182,8 @@ def test_whatever_is_killed_every_point_lands_once_and_as_in_a_plain_run(
     for id_ in ids:  # each of them does one task at a time
         assert all(one["end"] <= other["begin"] for one, other in pairwise(t for t in tasks if t["node"] == id_))
 
+    assert not [line for line in noted if "overlap" in line], "tasks that were killed have no end in the log"
+
     plain = plain_run(recipe, tmp_path, monkeypatch)
     assert weights(out) == weights(plain.folder.path)
     assert numbers(done.record) == numbers(plain.record)
