@@ -35,7 +35,9 @@ exponent is the slope of log time over log n between the last two sizes; the goa
 
 `history` reads every record; `history again` finds all of them in the index from an earlier call. `plan of a recipe`
 is what `kdbench run` does before it trains: it expands a recipe's points, checks them and names their jobs. `plan of a
-sweep` is `kdbench sweep --dry-run` with as many points, which also times steps and divides the work. `plan of a bench`
+sweep` is `kdbench sweep --dry-run` with as many points, which also times steps and divides the work. `driver of a
+sweep` works them off with trainings and measurements that only write the files of a real one; its goal is 50 ms for
+each point. `record of a sweep` merges them to one record, `report of a sweep` writes its report. `plan of a bench`
 reads the files and lists every expected number.
 """
 _HEAD = "| Task | n | CPU time, s | exponent | memory | goal at the largest n |\n|---|---|---|---|---|---|"

@@ -8,7 +8,7 @@ from kdbench.measure.context import Context, all_passes
 from kdbench.measure.harness import with_missing
 from kdbench.measure.staging import stage
 from kdbench.recipe import InputOptions, Measure
-from kdbench.recipe.loading import load_sweep, recipe_of
+from kdbench.recipe.loading import SweptRecipe, load_sweep, recipe_of
 from kdbench.results.findings import Findings
 from kdbench.workflows.files.model_files import load_bench_model
 from kdbench.workflows.stages.start import checked_run
@@ -25,8 +25,12 @@ def recipe(points: int) -> Callable[[], object]:
 
 def sweep(points: int) -> Callable[[], object]:
     """Return what `kdbench sweep --dry-run` does with that many points: it also times steps and divides the work."""
-    swept_over = _axes(points, "student.0.")
-    return lambda: outline_sweep(load_sweep(_content({}), swept_over), Path(_NOWHERE))
+    return lambda: outline_sweep(swept(points), Path(_NOWHERE))
+
+
+def swept(points: int) -> SweptRecipe:
+    """Return a recipe over that many points, whose networks and data are small."""
+    return load_sweep(_content({}), _axes(points, "student.0."))
 
 
 def _axes(points: int, prefix: str) -> dict[str, list[float]]:

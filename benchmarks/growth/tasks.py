@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.growth import planning
+from benchmarks.growth import planning, sweeping
 from benchmarks.growth.records import Parts, synthetic_record
 from kdbench.judge.compare.records import compare
 from kdbench.judge.history import history
@@ -22,6 +22,7 @@ SMALL = Parts(classes=3, energy=False, offline=False, layers=False, seeds=False,
 MODELS, COMPARED, FILES = (25, 50, 100), (75, 150, 300), (10, 20, 40)
 RECORDS, POINTS = (500, 1000, 2000), (2500, 5000, 10_000)
 SECONDS = 10.0  # where the goal is "in seconds"
+DRIVER_S = 0.05  # of each point
 
 SetUp = Callable[[int], Callable[[], object]]
 """Prepares a task of a size, untimed, and returns the task."""
@@ -54,6 +55,9 @@ class Tasks:
         yield Task("compare", self._compared, COMPARED, 5.0)
         yield Task("plan of a recipe", planning.recipe, POINTS, SECONDS)
         yield Task("plan of a sweep", planning.sweep, POINTS, 15.0)
+        yield Task("driver of a sweep", partial(sweeping.drive, folder=self.root), POINTS, DRIVER_S * POINTS[-1])
+        yield Task("record of a sweep", partial(sweeping.record, folder=self.root), POINTS, 300.0)
+        yield Task("report of a sweep", partial(sweeping.write_report, folder=self.root), POINTS, 300.0)
         yield Task("plan of a bench", partial(planning.bench, folder=self.root / "files"), FILES, SECONDS)
         yield Task("history", self._over, RECORDS, 15.0)
         yield Task("history again", self._again, RECORDS, 15.0)
