@@ -24,7 +24,7 @@ from kdbench.workflows.sweeping.execution.cluster.engine import Cluster
 from kdbench.workflows.sweeping.execution.driver import Driver
 from kdbench.workflows.sweeping.execution.schedule import Schedule, Task
 from kdbench.workflows.sweeping.opening import planned_sweep
-from kdbench.workflows.sweeping.sweep_tasks import Work, tasks_of
+from kdbench.workflows.sweeping.sweep_tasks import SweepTasks, tasks_of
 
 GOAL, DRIVER_MS = 0.9, 50.0
 NETWORK = {"name": "dense", "hidden": [256, 256]}
@@ -65,7 +65,7 @@ def trained(ray, count, workers, most, epochs, folder):
     swept = load_sweep({**RECIPE, "training": {**RECIPE["training"], "epochs": epochs}}, axes)
     with planned_sweep(swept, None, on="inline", measure_on=None, resume=False) as (planned, _):
         tasks = [replace(task, cpus=most // workers) for task in tasks_of(planned) if task.kind == "train"]
-    work = Work(planned, RunFolder(folder), "", metered=False, schedule=Schedule(tasks))
+    work = SweepTasks(planned, RunFolder(folder), "", metered=False, schedule=Schedule(tasks))
     engine = Cluster(ray, tasks, None)
     with engine.open(folder):
         begin = time.perf_counter()

@@ -20,14 +20,14 @@ from kdbench.progress import Progress, Silent
 from kdbench.results.records import Interval, RunRecord, measured
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import correct_key, squared_error_key, write_samples
-from kdbench.workflows.stages.export import Written
+from kdbench.workflows.stages.export import WrittenModel
 from kdbench.workflows.sweeping.execution.driver import Driver
 from kdbench.workflows.sweeping.execution.engine import Inline
+from kdbench.workflows.sweeping.existing import PartFolder, write_export
 from kdbench.workflows.sweeping.merging import merged
 from kdbench.workflows.sweeping.opening import planned_sweep
 from kdbench.workflows.sweeping.relative import METRIC
-from kdbench.workflows.sweeping.standing import PartFolder, write_export
-from kdbench.workflows.sweeping.work import Planned, Work
+from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, SweepTasks
 
 PARTS = Parts(classes=3, energy=False, offline=False, layers=False, seeds=False, faults=False)
 _TESTED = 300  # samples
@@ -36,7 +36,7 @@ _TESTED = 300  # samples
 class Simulated:
     """Does the tasks of a plan without training or measuring anything."""
 
-    def __init__(self, planned: Planned, folder: RunFolder) -> None:
+    def __init__(self, planned: PlannedSweep, folder: RunFolder) -> None:
         self._planned, self._folder = planned, folder
         record = synthetic_record(2, parts=PARTS)
         teacher, student = (card.id for card in record.models)
@@ -67,7 +67,7 @@ class Simulated:
         content = {"key": key, "training": self._training}
         storage.write_json(checkpoint / fit.SUMMARY, {**content, "sha256": storage.content_hash(content)})
         storage.write_text(self._folder.model(id_), id_)  # each has its own hash
-        write_export(job, key, Written(Parity(max_abs=1e-6, tolerance=1e-3, samples=216), 10_000), self._folder)
+        write_export(job, key, WrittenModel(Parity(max_abs=1e-6, tolerance=1e-3, samples=216), 10_000), self._folder)
 
     def _measure(self, into: PartFolder, models: list[str]) -> None:
         storage.make_folder(into.path)
@@ -102,22 +102,22 @@ def write_report(points: int, folder: Path) -> Callable[[], object]:
     return run
 
 
-def _planned(points: int) -> Planned:
+def _planned(points: int) -> PlannedSweep:
     with planned_sweep(planning.swept(points), None, on="inline", measure_on=None, resume=False) as (planned, _):
         return planned
 
 
-def _work(points: int, folder: Path) -> Work:
+def _work(points: int, folder: Path) -> SweepTasks:
     """Return the work that is done in a folder, which is kept for another task of this size."""
     return _driven(_planned(points), RunFolder(folder / f"sweep-{points}"))
 
 
-def _driven(planned: Planned, folder: RunFolder) -> Work:
-    work = Work(planned, folder, "", metered=False)
+def _driven(planned: PlannedSweep, folder: RunFolder) -> SweepTasks:
+    work = SweepTasks(planned, folder, "", metered=False)
     Driver(work.schedule, Inline(Simulated(planned, folder).perform), work.prepare, Silent()).run()
     assert not work.failed, "a simulated task cannot fail"
     return work
 
 
-def _merged(work: Work) -> RunRecord:
+def _merged(work: SweepTasks) -> RunRecord:
     return merged(work.planned.plan, work.complete, {}, "")[0]

@@ -19,7 +19,7 @@ from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.relative import METRIC
 
 _OF_A_MACHINE = ("board", "cpu", "cores_logical", "memory_bytes")
-_MAX_SAME_CODE = 3  # warnings of one code that are kept, of all parts
+_MAX_SAME_CODE = 3  # warnings of one code and remedy that are kept, of all parts
 
 Measured = Sequence[tuple[Part, PartFolder]]
 """The parts with what was measured of them."""
@@ -34,7 +34,8 @@ class _Merged:
     pairs: list[Pair] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     warnings: dict[tuple[str, str, str | None], Diagnostic] = field(default_factory=dict)
-    more: Counter[str] = field(default_factory=Counter)
+    kept: Counter[tuple[str, str]] = field(default_factory=Counter)  # warnings of no model, by code and remedy
+    more: Counter[tuple[str, str]] = field(default_factory=Counter)
     samples: dict[str, Any] = field(default_factory=dict)
     drift: list[float] = field(default_factory=list)
     hosts: set[tuple[Any, ...]] = field(default_factory=set)
@@ -72,11 +73,12 @@ class _Merged:
             key = warning.code, warning.message, warning.model
             if key in self.warnings:
                 continue
-            same = sum(code == warning.code for code, _, model in self.warnings if model is None)
-            if warning.model is None and same >= _MAX_SAME_CODE:
-                self.more[warning.code] += 1
-            else:
-                self.warnings[key] = warning
+            kind = warning.code, warning.remedy
+            if warning.model is None and self.kept[kind] >= _MAX_SAME_CODE:
+                self.more[kind] += 1
+                continue
+            self.kept[kind] += warning.model is None
+            self.warnings[key] = warning
 
     def _sample(self, samples: Samples, of_part: set[str], ids: Mapping[str, str]) -> None:
         for old in of_part:
@@ -130,8 +132,9 @@ def _protocol(everything: _Merged, plan: SweepPlan, timed: int) -> dict[str, Any
 
 
 def _about_parts(everything: _Merged) -> Iterator[Diagnostic]:
-    for code, count in everything.more.items():
-        yield Diagnostic(code=code, message=f"and in {count} more parts of the sweep", remedy="see parts/*/record.json")
+    for (code, remedy), count in everything.more.items():  # reports group by both: it stands below those that are kept
+        message = f"{count} more such warnings are in parts/*/record.json"
+        yield Diagnostic(code=code, message=message, remedy=remedy)
     if len(everything.hosts) > 1:
         message = f"the parts of the sweep were measured on {len(everything.hosts)} machines"
         remedy = "compare times relative to the model that all parts share, or measure on one machine"
