@@ -37,6 +37,8 @@ _BAR = 0.38  # height of a bar, where students are 1 apart
 _DENSE_FROM = 24  # students, from which bars are as thin as their numbers
 _SPACIOUS, _DENSE = 0.24, 0.16  # inches of a bar
 _GAP = 0.14  # inches between students
+_WIDEST = 3.0  # the end of the scale, in times the largest speed-up: wider intervals would flatten all bars
+_MARGIN = 1.14  # of the scale, for the numbers
 
 _LAYERS = 5  # of each model
 _MODELS = 8
@@ -97,19 +99,20 @@ def speedup(record: RunRecord) -> Drawing | None:
     if not any(cell.value is not None for cells in series for cell in cells):
         return None
     count = len(configurations)
+    widest = _WIDEST * max(cell.value or 0.0 for cells in series for cell in cells)
     row = _GAP + _SPACIOUS * count if len(students) < _DENSE_FROM else _DENSE * (count + 0.3)
     with canvas(8, 1.3 + row * len(students)) as figure:
         axes = figure.subplots()
         for index, (at, cells) in enumerate(zip(configurations, series, strict=True)):
             colour, *_ = style_of(1 + index)
             axes.barh(0, 0, color=colour, label=one_line(format_axes(at)))  # for the legend
-            _bars(axes, cells, (index - (count - 1) / 2) * _BAR, colour)
+            _bars(axes, cells, (index - (count - 1) / 2) * _BAR, colour, widest)
         axes.axvline(1, color=GREY, lw=1, ls="--")
         axes.set_yticks(range(len(students)), [short(group.label) for group in students])
         axes.set_ylim(len(students) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
-        axes.margins(x=0.14)
-        axes.set_xlim(left=0)
+        axes.margins(x=_MARGIN - 1)
+        axes.set_xlim(0, min(axes.get_xlim()[1], widest * _MARGIN))
         axes.set_xlabel("speed-up: teacher time / student time, ×")
         figure.legend(loc="outside upper center", ncols=count)
     caption = (
@@ -159,8 +162,8 @@ def _quantiles(times: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
     return np.quantile(times, shares, method="inverted_cdf"), shares
 
 
-def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str) -> None:
-    """Draw one bar per student with its interval and its value as text; `n/a` without a number."""
+def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str, widest: float) -> None:
+    """Draw one bar per student with its interval and its value as text, at `widest` at most; `n/a` without a number."""
     known = {place + offset: cell for place, cell in enumerate(cells) if cell.value is not None}
     values = [cell.value or 0.0 for cell in known.values()]
     axes.barh(list(known), values, _BAR * 0.9, color=colour)
@@ -169,7 +172,7 @@ def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str) -> 
     for place, cell in enumerate(cells):
         y, end = place + offset, max(cell.value or 0.0, cell.interval.high if cell.interval else 0.0)
         text = cell.text if cell.value is not None else "n/a"
-        axes.annotate(text, (end, y), (5, 0), textcoords="offset points", va="center")
+        axes.annotate(text, (min(end, widest), y), (5, 0), textcoords="offset points", va="center")
 
 
 def _layer_panel(axes: "Axes", layers: list[Layer]) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kdbench.report import Content
-from kdbench.report.figures.latency import _quantiles, latency_distribution
+from kdbench.report.figures.latency import _quantiles, latency_distribution, speedup
+from kdbench.results.records import Interval
 
 RNG = np.random.default_rng(0)
 CALLS = {"teacher": 400, "student-kd": 30_000}
@@ -54,3 +55,12 @@ def test_without_samples_there_is_no_such_figure(sample, samples):
     names = [drawing.name for drawing in Content(sample, samples=samples).drawings]
     assert names.index("latency_distribution") == names.index("speedup") + 1
     assert not re.search("nan|inf", Content(sample, samples=samples).drawings[3].svg)
+
+
+def test_an_interval_without_an_end_does_not_flatten_the_bars_of_the_others(sample):
+    endless = Interval(low=0.001, high=300_000.0)
+    ratios = [pair for pair in sample.pairs if pair.metric == "latency_ratio" and pair.value is not None]
+    pairs = [pair.model_copy(update={"interval": endless}) if pair is ratios[0] else pair for pair in sample.pairs]
+    drawing = speedup(sample.model_copy(update={"pairs": tuple(pairs)}))
+    ticks = [float(text) for text in re.findall(r">(\d+(?:\.\d+)?)</text>", drawing.svg)]
+    assert max(ticks) <= 4 * max(pair.value for pair in ratios)
