@@ -52,7 +52,9 @@ def prune(network: nn.Module, example: Tensor, options: Prune, name: str) -> Pru
     if done.macs > goal * before:
         left = done.macs / before
         message = f"student {name!r}: prune.macs is {goal:g}, and {left:.2f} of the MACs remain"
-        hint = f"set prune.macs = {_up(left)} or more, or prune.round_to = 1"
+        remedies = [f"prune.macs = {_up(left)} or more"] if float(_up(left)) < 1 else []
+        remedies += ["prune.round_to = 1"] if options.round_to > 1 else []
+        hint = f"set {', or '.join(remedies)}" if remedies else "prune a network with wider layers"
         raise InputError(f"{message} even if every layer is pruned as far as possible", hint)
     return done
 

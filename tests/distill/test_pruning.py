@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -115,3 +116,24 @@ def test_without_the_library_the_hint_installs_it(monkeypatch):
     with pytest.raises(InputError) as error:
         prune(network(), example(), Prune(macs=0.5), "s")
     assert error.value.hint == install("prune")
+
+
+@pytest.mark.parametrize(
+    ("round_to", "hidden", "hint"),
+    [
+        (8, 12, r"^set prune\.macs = 0\.\d+ or more, or prune\.round_to = 1$"),
+        (16, 16, "^set prune.round_to = 1$"),
+        (1, 1, "^set prune.macs = 0"),
+    ],
+)
+def test_a_goal_out_of_reach_names_what_can_be_reached(round_to, hidden, hint):
+    with pytest.raises(InputError, match="as far as possible") as refused:
+        prune(network(hidden), example(), Prune(macs=0.001, round_to=round_to), "s")
+    assert re.search(hint, refused.value.hint)
+
+
+def test_a_network_without_removable_channels_is_told_so():
+    one = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 1), nn.ReLU(), nn.Linear(1, 10))
+    with pytest.raises(InputError, match=r"1\.00 of the MACs remain") as refused:
+        prune(one, example(), Prune(macs=0.5, round_to=1), "s")
+    assert refused.value.hint == "prune a network with wider layers"
