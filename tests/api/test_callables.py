@@ -44,7 +44,7 @@ def sampled():
 
 def test_times_and_ratio_are_those_of_the_functions(sampled):
     samples, clock = sampled(slow=2_000_000, fast=500_000)
-    times = _times(samples, 3, own="fast")
+    times = _times(samples, 3, timed="fast")
     assert times.median.model == "fast"
     assert times.median.value == pytest.approx(500_000, rel=0.02)
     assert times.find("latency_mean_ns", "slow").value == pytest.approx(2_000_000, rel=0.02)
@@ -57,7 +57,7 @@ def test_times_and_ratio_are_those_of_the_functions(sampled):
 
 def test_an_interval_allows_for_what_runs_differ_by(sampled):
     samples, _ = sampled(alone=1_000_000)
-    median = _times(samples, 3, own="alone").median
+    median = _times(samples, 3, timed="alone").median
     assert median.interval.low < median.within_run.low
     assert median.within_run.high < median.interval.high
 

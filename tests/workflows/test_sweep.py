@@ -138,7 +138,7 @@ class TestSweep:
         folder = shutil.copytree(done.folder.path, tmp_path / "out")
         more = {"student.kd.training.optimizer.lr": [0.01, 0.03, 0.1]}
         outline = outline_sweep(load_sweep(content, more, 2), folder, on="inline", resume=True)
-        assert (outline.trainings, outline.standing) == (2 * 5, 4)
+        assert (outline.trainings, outline.trained) == (2 * 5, 4)
         longer = sweep(content, folder, axes=more, seeds=2, on="inline", resume=True)
         assert sorted(counted.trained) == [
             "alone-seed1", "kd-lr0_01-seed1", "kd-lr0_03-seed1", "kd-lr0_1-seed0", "kd-lr0_1-seed1", "teacher-seed1",
