@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
 # Packed element types of less than a byte.
-_SUB_BYTE_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+SUB_BYTE_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 
 _COPY_AGAIN = "copy the model and its data again, or export it again"
 _SAVE_AGAIN = "save the model again with its data next to it (onnx.save, save_as_external_data=True)"
@@ -75,7 +75,7 @@ def tensor_bytes(tensor: "onnx.TensorProto") -> int:
     except (KeyError, ValueError):
         message = f"onnx {onnx.__version__} does not know the element type of {tensor.name!r} ({tensor.data_type})"
         raise InputError(message, "export the model again, or install a newer onnx") from None
-    bits = _SUB_BYTE_BITS.get(kind, 8 * itemsize)
+    bits = SUB_BYTE_BITS.get(kind, 8 * itemsize)
     return (elements * bits + 7) // 8
 
 

@@ -133,6 +133,7 @@ def read_facts(path: Path) -> ModelFacts:
     Raises InputError for a file that is missing, truncated or no ONNX model, or has no usable input.
     """
     model = read_model(path)
+    weights = weights_of(model, path)  # first: what follows reads constants
     image = _the_input(model, path)
     shape = declared_shape(image)
     if len(shape) < 2:
@@ -145,7 +146,6 @@ def read_facts(path: Path) -> ModelFacts:
     if dtype in TOKENS:
         layout = "array"
     outputs = outputs_of(model)
-    weights = weights_of(model, path)
     return ModelFacts(
         sha256=storage.sha256(path),
         size_bytes=path.stat().st_size + weights.external_bytes,

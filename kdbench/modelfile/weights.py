@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
-from kdbench.modelfile.external_data import external_files, tensor_bytes
+from kdbench.modelfile.external_data import SUB_BYTE_BITS, external_files, is_external, tensor_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,7 @@ _UNTRAINED: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (1, 2, 3, 4)),
 }
 
+_TYPED_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _COPY_AGAIN = "copy the model and its data again, or export it again"
 
 
@@ -70,9 +71,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     packed = dict(_packed(model))
     tensors = list(tensors_of(model))
     for name, tensor in tensors:
-        stored, needed = len(tensor.raw_data), tensor_bytes(tensor)
-        if tensor.HasField("raw_data") and stored != needed:
-            raise InputError(f"{path}: {name!r} holds {stored} bytes, and its shape needs {needed}", _COPY_AGAIN)
+        _require_content(tensor, f"{path}: {name!r}")
     # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
     in_attributes = [a for node in nodes_of(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
     trained = [(n, t) for n, t in tensors if n not in untrained and t.data_type not in untrained_types]
@@ -83,6 +82,25 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         + sum(4 * len(a.floats) + 8 * len(a.ints) for a in in_attributes),
         external_bytes=sum(file.stat().st_size for file in external_files((t for _, t in tensors), path)),
     )
+
+
+def _require_content(tensor: "onnx.TensorProto", what: str) -> None:
+    """Raise InputError unless a tensor that is stored in the model holds what its type and shape need."""
+    stored, needed = len(tensor.raw_data), tensor_bytes(tensor)
+    if tensor.HasField("raw_data"):
+        if stored != needed:
+            raise InputError(f"{what} holds {stored} bytes, and its shape needs {needed}", _COPY_AGAIN)
+        return
+    if is_external(tensor):
+        return
+    numbers, needed = max(len(getattr(tensor, field)) for field in _TYPED_FIELDS), math.prod(tensor.dims)
+    kind = type(tensor).DataType.Name(tensor.data_type)
+    if kind in SUB_BYTE_BITS:
+        fits = needed * SUB_BYTE_BITS[kind] / 8 <= numbers <= needed  # some writers pack them, others do not
+    else:
+        fits = numbers == needed * (2 if kind.startswith("COMPLEX") else 1)
+    if not fits:
+        raise InputError(f"{what} holds {numbers} numbers, and its shape needs {needed}", _COPY_AGAIN)
 
 
 def _scales_of_dynamic_ranges(model: "onnx.ModelProto") -> "Iterator[str]":

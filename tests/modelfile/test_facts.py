@@ -313,6 +313,8 @@ def test_bytes_of_every_width(tmp_path, kind, size):
     ("damage", "message"),
     [
         ({"raw_data": b"123"}, "'w' holds 3 bytes, and its shape needs 28"),
+        ({"raw_data": None}, "'w' holds 0 numbers, and its shape needs 7"),
+        ({"raw_data": None, "float_data": [1.0] * 6}, "'w' holds 6 numbers, and its shape needs 7"),
         ({"data_type": 77}, "element type of .w. .77."),
     ],
 )
