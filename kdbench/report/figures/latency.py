@@ -172,7 +172,9 @@ def _bars(axes: "Axes", cells: Sequence[Number], offset: float, colour: str, wid
     for place, cell in enumerate(cells):
         y, end = place + offset, max(cell.value or 0.0, cell.interval.high if cell.interval else 0.0)
         text = cell.text if cell.value is not None else "n/a"
-        axes.annotate(text, (min(end, widest), y), (5, 0), textcoords="offset points", va="center")
+        label = axes.annotate(text, (min(end, widest), y), (5, 0), textcoords="offset points", va="center")
+        if end > widest:  # the bar of the interval runs on behind the number
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
 
 
 def _layer_panel(axes: "Axes", layers: list[Layer]) -> None:
