@@ -1,5 +1,6 @@
 """Seeded damage to files: to bytes, to JSON, to the text of TOML, to safetensors and to archives of arrays."""
 
+import copy
 import io
 import json
 import random
@@ -51,10 +52,10 @@ def json_text(value: Any, dice: random.Random) -> bytes:
     text = json.dumps(value)
     if dice.random() < 0.25:
         return damaged(text.encode(), dice)
-    copy = json.loads(text)
+    changed = json.loads(text)
     for _ in range(dice.choice((1, 1, 2, 4))):
-        _change(copy, dice)
-    text = json.dumps(copy)
+        _change(changed, dice)
+    text = json.dumps(changed)
     numbers = {"NaN": "NaN", "1e999": "1e999", "digits": "9" * 5000, "deep": DEEP, "deep key": '{"a":' * 100_000 + "1"}
     if dice.random() < 0.2 and '"value": ' in text:
         text = text.replace('"value": ', f'"value": {dice.choice(list(numbers.values()))}, "value_": ', 1)
@@ -79,7 +80,7 @@ def _change(value: Any, dice: random.Random) -> None:
             case 2 if isinstance(value, dict):
                 value[dice.choice(("", "x" * 3000, "\ud800", "schema_version", "__class__"))] = value[key]
             case _:
-                value[key] = dice.choice(_VALUES)
+                value[key] = copy.deepcopy(dice.choice(_VALUES))  # later changes may walk into it
         return
 
 
