@@ -49,7 +49,8 @@ def _model(place: Path) -> Path:
 
 
 def _environment(text: str, place: Path) -> Commands:
-    text.encode("utf-8", "surrogateescape").index(b"\0") if "\0" in text else None  # no variable has a NUL
+    if "\0" in text:
+        raise ValueError("no variable has a NUL")
     _model(place)
     (place / "record.json").write_text(json.dumps(small_record()))
     variable = _VARIABLES[sum(map(ord, text)) % len(_VARIABLES)]
