@@ -1,5 +1,6 @@
 """An experiment of many repeats that can be killed at any time: one file per repeat; existing ones are kept."""
 
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -64,8 +65,10 @@ def watched() -> Iterator[Values]:
     seconds = time.monotonic() - began
     busy, stolen, ours, preemptions = (after - b for after, b in zip(_counters(), before, strict=True))
     machine["seconds"] = round(seconds, 3)
-    machine["others_cores"] = round(max(busy - ours, 0.0) / seconds, 3)
-    machine["stolen_cores"] = round(stolen / seconds, 3)
+    # The system counts in steps of 10 ms, which may be longer than a short block.
+    cores = os.cpu_count() or 1
+    machine["others_cores"] = round(min(max(busy - ours, 0.0) / seconds, cores), 3)
+    machine["stolen_cores"] = round(min(stolen / seconds, cores), 3)
     machine["preemptions_per_s"] = round(preemptions / seconds, 2)
 
 
