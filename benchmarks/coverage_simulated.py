@@ -11,7 +11,7 @@ import multiprocessing
 from itertools import product
 
 from coverage_bound import best_coverage
-from simulated_sessions import FIRST, MOST, PROCESSES, STATISTICS, Coverage, Process, coverage
+from simulated_sessions import FIRST_SESSIONS, MAX_SESSIONS, PROCESSES, STATISTICS, Coverage, Process, coverage
 
 SESSIONS = (5, 8, 12, None)
 WIDENING = 1.35  # of kdbench's interval for a median over Student's t, when sessions are independent
@@ -38,7 +38,7 @@ def main() -> None:
 
 def _row(process: Process, sessions: int | None, by_statistic: dict[str, Coverage]) -> str:
     texts = [f"{100 * c.held:.1f} ({100 * c.width:.1f})" if (c := by_statistic.get(s)) else "–" for s in STATISTICS]
-    return f"| {process.name} | {sessions or f'{FIRST} to {MOST}'} | {' | '.join(texts)} |"
+    return f"| {process.name} | {sessions or f'{FIRST_SESSIONS} to {MAX_SESSIONS}'} | {' | '.join(texts)} |"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kdbench import statistics
 
 BLOCKS, CALLS = 12, 4  # a session's rounds, and each model's calls in one
-FIRST, MOST = 8, 20  # sessions of a run that stops when its ratio is known
+FIRST_SESSIONS, MAX_SESSIONS = 8, 20  # sessions of a run that stops when its ratio is known
 SHARES = (0.5, 0.9, 0.95)
 STATISTICS = ("ratio", "p50", "p90", "p95", "mean")  # the rate is the mean's inverse, and so is its interval
 _MU = 10.0
@@ -110,13 +110,13 @@ def coverage(
 
     The truth comes from `truth_draws` runs: with a thousand, its own error is a thirtieth of a run's.
 
-    None: of FIRST sessions, and of more up to MOST until the ratio's interval is narrower than a precision that half
-    of the runs reach with seven sessions, where chance affects stopping most.
+    None: of FIRST_SESSIONS sessions, and of more up to MAX_SESSIONS until the ratio's interval is narrower than a
+    precision that half of the runs reach with seven sessions, where chance affects stopping most.
     """
     rng = np.random.default_rng([seed, sessions or 0])
-    truth = true_values(process.draw(rng, truth_draws, sessions or MOST))
-    runs = process.draw(rng, draws, sessions or MOST)
-    plan = statistics.Plan(FIRST if sessions is None else None, process.cores)
+    truth = true_values(process.draw(rng, truth_draws, sessions or MAX_SESSIONS))
+    runs = process.draw(rng, draws, sessions or MAX_SESSIONS)
+    plan = statistics.Plan(FIRST_SESSIONS if sessions is None else None, process.cores)
     if sessions is None:
         rounds = _rounds(runs)
         precision = float(np.median([statistics.relative_width(_ratio(run[:7], plan)) for run in rounds]))
@@ -177,5 +177,5 @@ def _ratio(rounds: NDArray[np.float64], plan: statistics.Plan) -> statistics.Est
 
 def _stop(rounds: NDArray[np.float64], precision: float, plan: statistics.Plan) -> int:
     """Return after how many sessions a run stops."""
-    widths = (statistics.relative_width(_ratio(rounds[:count], plan)) for count in range(FIRST, MOST))
-    return next((count for count, width in enumerate(widths, FIRST) if width < precision), MOST)
+    widths = (statistics.relative_width(_ratio(rounds[:count], plan)) for count in range(FIRST_SESSIONS, MAX_SESSIONS))
+    return next((count for count, width in enumerate(widths, FIRST_SESSIONS) if width < precision), MAX_SESSIONS)

@@ -21,7 +21,7 @@ from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Request
 from kdbench.data.reading.arrays import KEYS, NAMES, dataset_from_arrays
 from kdbench.errors import DataMissingError, InputError
-from kdbench.machine.memory import require_memory
+from kdbench.machine.loading import require_loadable
 from kdbench.nearby import expected_at
 
 _COPIES = 2  # of all arrays at once: as they are stored, and as models take them; grey images become three channels
@@ -41,13 +41,12 @@ def _read(path: Path) -> dict[str, Array]:
     used = {key for pairs in KEYS.values() for pair in pairs for key in pair} | NAMES
     try:
         storage.require_file(path)
+        members = {f"{key}.npy" for key in used}
+        require_loadable(path, "keep fewer samples in it, or images as uint8", members=members, copies=_COPIES)
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise InputError(f"{path} holds a single array", "save named arrays with numpy.savez")
         with loaded as archive:
-            declared = storage.require_unpackable(path, {f"{key}.npy" for key in used})
-            hint = "keep fewer samples in it, or images as uint8"
-            require_memory(_COPIES * declared, f"the arrays of {path}", hint)
             return {key: archive[key] for key in archive.files if key in used}
     except FileNotFoundError:
         hint = expected_at(path, "name an .npz file after npz:", lambda other: other.suffix == ".npz")

@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from kdbench import storage
 from kdbench.errors import InputError, first_line
-from kdbench.machine.memory import require_memory
+from kdbench.machine.loading import require_loadable
 from kdbench.modelfile.facts import require_model_file
 
 _EXPORT_AGAIN = (
@@ -68,8 +67,7 @@ def _parts(path: Path) -> dict[str, bytes]:
     """Return the parts of the archive by their names without its folder."""
     require_model_file(path)
     try:
-        declared = storage.require_unpackable(path)
-        require_memory(declared, f"the content of {path}", "use a machine with more memory")
+        require_loadable(path, "use a machine with more memory")
         with zipfile.ZipFile(path) as archive:
             parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
     except (zipfile.BadZipFile, OSError, EOFError) as error:

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench import storage
 from kdbench.errors import InputError, first_line
-from kdbench.machine.memory import require_memory
+from kdbench.machine.loading import require_loadable
 from kdbench.nearby import expected_at
 
 StateDict = dict[str, Tensor]
@@ -52,6 +51,7 @@ def read_tables(path: Path) -> dict[str, StateDict]:
         head = stream.read(64)
     if head.startswith(b"version https://git-lfs"):
         raise InputError(f"{path} is a Git LFS pointer, not the weights", "fetch them: git lfs pull")
+    require_loadable(path, "use a machine with more memory")
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     if not isinstance(content, Mapping):
         raise InputError(f"{path} holds {type(content).__name__}, not a state dict", SAVE)
@@ -90,18 +90,16 @@ def _safetensors(path: Path) -> StateDict:
 
 def _pickled(path: Path) -> Any:
     """Return the tensors and plain values in a file of torch.save; other objects are refused, never unpickled."""
-    if zipfile.is_zipfile(path):
+    try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-        declared = storage.require_unpackable(path)
-        require_memory(declared, f"the content of {path}", "use a machine with more memory")
-        if any(name.endswith("/constants.pkl") for name in names):
-            hint = f"in the code that made it, {SAVE}; then --torch pkg.module:factory --weights weights.pth"
-            raise InputError(f"{path} is a TorchScript archive, not a state dict", hint)
-        if any(name.endswith("/archive_format") for name in names):
-            raise InputError(
-                f"{path} is an exported program, not a state dict", "give it as a MODEL: kdbench bench m.pt2"
-            )
+    except zipfile.BadZipFile:  # written by an old torch, or damaged, which torch reports
+        names = []
+    if any(name.endswith("/constants.pkl") for name in names):
+        hint = f"in the code that made it, {SAVE}; then --torch pkg.module:factory --weights weights.pth"
+        raise InputError(f"{path} is a TorchScript archive, not a state dict", hint)
+    if any(name.endswith("/archive_format") for name in names):
+        raise InputError(f"{path} is an exported program, not a state dict", "give it as a MODEL: kdbench bench m.pt2")
     try:
         with torch.serialization.safe_globals(list(_HARMLESS)):
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -86,14 +86,14 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
 
 def _require_content(tensor: "onnx.TensorProto", what: str) -> None:
     """Raise InputError unless a tensor that is stored in the model holds what its type and shape need."""
-    stored, needed = len(tensor.raw_data), tensor_bytes(tensor)
+    needed_bytes, needed = tensor_bytes(tensor), math.prod(tensor.dims)
     if tensor.HasField("raw_data"):
-        if stored != needed:
-            raise InputError(f"{what} holds {stored} bytes, and its shape needs {needed}", _COPY_AGAIN)
+        if (stored := len(tensor.raw_data)) != needed_bytes:
+            raise InputError(f"{what} holds {stored} bytes, and its shape needs {needed_bytes}", _COPY_AGAIN)
         return
     if is_external(tensor):
         return
-    numbers, needed = max(len(getattr(tensor, field)) for field in _TYPED_FIELDS), math.prod(tensor.dims)
+    numbers = max(len(getattr(tensor, field)) for field in _TYPED_FIELDS)
     kind = type(tensor).DataType.Name(tensor.data_type)
     if kind in SUB_BYTE_BITS:
         fits = needed * SUB_BYTE_BITS[kind] / 8 <= numbers <= needed  # some writers pack them, others do not

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from benchmarks.faults import input as campaign
@@ -181,12 +182,20 @@ def test_no_option_of_inputs_and_measuring_takes_what_is_no_number(value, tmp_pa
     assert {f"--{name}={{}}" for name in numbers} <= {words[2] for words in options.options() if words[0] == "bench"}
 
 
-@pytest.mark.parametrize("kind", ["data", "logits", "weights"])
+@pytest.mark.parametrize("kind", ["data", "logits", "table", "weights", "safetensors"])
 def test_archives_that_do_not_fit_into_the_memory_are_refused_by_what_they_declare(tmp_path, monkeypatch, kind):
     path = tmp_path / "archive.npz"
     if kind == "weights":
         torch.save({"w": torch.zeros(1_000_000)}, path)
         read = partial(read_tables, path.rename(path.with_suffix(".pth")))
+    elif kind == "safetensors":
+        path = path.with_suffix(".safetensors")
+        save_file({"w": torch.zeros(1_000_000)}, path)
+        read = partial(read_tables, path)
+    elif kind == "table":
+        path = path.with_suffix(".npy")
+        np.save(path, np.zeros((100_000, 10), np.float32))
+        read = partial(load_logits, path, np.arange(100_000), 10, total=100_000)
     elif kind == "logits":
         np.savez(path, logits=np.zeros((100_000, 10), np.float32), samples=np.arange(100_000))
         read = partial(load_logits, path, np.arange(100_000), 10)
@@ -198,3 +207,11 @@ def test_archives_that_do_not_fit_into_the_memory_are_refused_by_what_they_decla
         read()
     monkeypatch.undo()
     read()
+
+
+def test_weights_whose_table_of_contents_is_damaged_are_refused(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"w": torch.zeros(3)}, path)
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"XXXX"))
+    with pytest.raises(InputError, match="not a state dict that torch can read"):
+        read_tables(path)

@@ -13,7 +13,7 @@ from kdbench.data.batches import Batch
 from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.onnx_network import OpaqueNetwork
 from kdbench.errors import InputError
-from kdbench.machine.memory import require_memory
+from kdbench.machine.loading import require_loadable
 
 _FORM = "save it with numpy.savez(FILE, logits=…, samples=…): logits (M, classes), and the set's sample numbers (M,)"
 _MAX_SHOWN = 5
@@ -88,12 +88,11 @@ def load_logits(path: Path, samples: Any, outputs: int, *, total: int | None = N
 def _read(path: Path) -> tuple[Any, Any]:
     try:
         storage.require_file(path)
+        require_loadable(path, "keep fewer samples in it")
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return content, None
         with content as archive:
-            declared = storage.require_unpackable(path)
-            require_memory(declared, f"the content of {path}", "keep fewer samples in it")
             missing = {"logits", "samples"} - set(archive.files)
             if missing:
                 raise InputError(f"{path} has no array {min(missing)!r}; it has {', '.join(archive.files)}", _FORM)
