@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -23,9 +24,12 @@ import reference
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "https://github.com/kdbench/kdbench"
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/*.md", "reports/**/*.md")
+SAMPLES = "reports/*/report.md"  # many pages that begin alike
 ASSETS = ("docs/*.ipynb", "docs/**/*.svg", "reports/**/*.svg", "reports/**/*.html", "reports/**/*.json")
+_NOT_FOUND = "---\nsearch:\n  exclude: true\n---\n\n"
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")
 _FENCE = re.compile(r"^\s*(```|~~~)")
+_CODE = re.compile(r"(`+)[^`].*?\1")
 
 
 def staged(path: str) -> str:
@@ -41,7 +45,7 @@ def stage(root: Path, folder: Path) -> list[str]:
     for page in sorted(pages):
         text, lost = relinked((root / page).read_text(encoding="utf-8"), page, root, pages | assets)
         dead += lost
-        _write(folder / staged(page), text)
+        _write(folder / staged(page), (_NOT_FOUND if fnmatch(page, SAMPLES) else "") + with_pipes(text))
     for asset in assets:
         (folder / asset).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / asset, folder / asset)
@@ -74,6 +78,16 @@ def relinked(text: str, page: str, root: Path, known: set[str]) -> tuple[str, li
         fenced ^= bool(_FENCE.match(line))
         lines.append(line if fenced else _LINK.sub(replaced, line))
     return "".join(lines), dead
+
+
+def with_pipes(text: str) -> str:
+    r"""Return Markdown whose code in tables has `|` in place of `\|`.
+
+    A code host needs the backslash there; Python-Markdown shows it.
+    """
+    lines = text.splitlines(keepends=True)
+    rows = (_CODE.sub(lambda code: code.group().replace("\\|", "|"), line) for line in lines)
+    return "".join(row if line.startswith("|") else line for line, row in zip(lines, rows, strict=True))
 
 
 def dead_links(site: Path) -> Iterator[str]:
@@ -125,8 +139,9 @@ def build(out: Path) -> list[str]:
         project = Path(temporary).resolve()
         dead = stage(ROOT, project / "pages")
         for name, text in reference.pages().items():
-            _write(project / "pages" / "reference" / name, text)
+            _write(project / "pages" / "reference" / name, with_pipes(text))
         shutil.copyfile(ROOT / "docs" / "site" / "site.css", project / "pages" / "site.css")
+        shutil.copytree(ROOT / "docs" / "site" / "theme", project / "theme")
         configuration = (ROOT / "docs" / "site" / "zensical.toml").read_text(encoding="utf-8")
         _write(project / "zensical.toml", configuration.replace("@ROOT@", ROOT.as_posix()))
         subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=project, check=True)

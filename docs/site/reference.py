@@ -3,8 +3,9 @@
 import inspect
 import json
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -85,7 +86,8 @@ def _parameter(parameter: Any, context: Any) -> tuple[str, str] | None:
     record = parameter.get_help_record(context)
     if record is None or _HIDDEN & {*parameter.opts}:
         return None
-    return f"`{record[0]}`", record[1]
+    name = re.sub(r" <.*>$", "", record[0]) if parameter.param_type_name == "argument" else record[0]
+    return f"`{name}`{{ .option }}", record[1]
 
 
 def _model(model: type[BaseModel]) -> str:
@@ -98,12 +100,24 @@ def _model(model: type[BaseModel]) -> str:
 
 
 def _type(annotation: Any) -> str:
-    """Return a type as a person would write it: without modules and the limits that a validator enforces."""
-    if get_origin(annotation) is Literal:
-        return " | ".join(map(_toml, get_args(annotation)))
-    text = annotation.__name__ if inspect.isclass(annotation) and not get_args(annotation) else str(annotation)
-    text = re.sub(r"typing\.Annotated\[([^,\[\]]+(?:\[[^\]]*\])?), .*?\)\]", r"\1", text)
-    return re.sub(r"\b(?:[A-Za-z_]+\.)+(?=[A-Z])|\btyping\.|collections\.abc\.|<class '|'>", "", text)
+    """Return a type as a value in TOML: without modules and the limits that a validator enforces.
+
+    TOML has no null: a key that may be None may be left out.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(map(_toml, arguments))
+    if origin is Annotated:
+        return _type(arguments[0])
+    if origin in {Union, UnionType}:
+        return " | ".join(_type(one) for one in arguments if one is not NoneType)
+    if origin is tuple and arguments[1:] == (...,):
+        return f"[{_type(arguments[0])}, …]"
+    if origin in {dict, Mapping}:
+        return f"{{ name = {_type(arguments[1])}, … }}"
+    if arguments:
+        return f"{origin.__name__}[{', '.join('...' if one is ... else _type(one) for one in arguments)}]"
+    return str(getattr(annotation, "__name__", annotation))
 
 
 def _default(default: Any, factory: Any) -> str:

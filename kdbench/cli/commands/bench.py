@@ -21,7 +21,7 @@ def bench(
     measure: "Measure",
     models: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="MODEL...", help="ONNX files and .pt2 programs; the first is the reference."),
+        typer.Argument(metavar="MODEL", help="ONNX files and .pt2 programs; the first is the reference."),
     ] = None,
     torch: Annotated[
         Texts, option("--torch", "[ID=]MODULE:FACTORY", "A torch network that a function or class returns; repeatable.")

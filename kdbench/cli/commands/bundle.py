@@ -25,7 +25,7 @@ def bundle(
     run: RunPath,
     inputs: "InputOptions",
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Model files that are not in the run's folder.")
+        list[Path] | None, typer.Argument(metavar="FILE", help="Model files that are not in the run's folder.")
     ] = None,
     target: Annotated[
         str | None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def history(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders of runs, searched to any depth.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders of runs, searched to any depth.")],
     metrics: Annotated[
         Texts, option("--metric", "ID", "Metric to follow; repeatable (default: the main ones).")
     ] = None,

@@ -37,7 +37,9 @@ DEFAULT_CLASSES = 10
 
 
 def macs(
-    model: Annotated[str, typer.Argument(help="A model's name (see `kdbench list models`) or an .onnx file.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model's name (see kdbench list models) or an .onnx file.")
+    ],
     input_shape: Annotated[
         str | None, option("--input", "CxHxW", "Input shape (default: 3x32x32, or the shape an .onnx file declares).")
     ] = None,

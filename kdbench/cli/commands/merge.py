@@ -14,7 +14,7 @@ from kdbench.errors import InputError
 def merge(
     run: RunPath,
     result: Annotated[
-        Path | None, typer.Argument(metavar="[RESULT]", help="The result.zip that run.py wrote on the device.")
+        Path | None, typer.Argument(metavar="RESULT", help="The result.zip that run.py wrote on the device.")
     ] = None,
     name: Annotated[
         str | None, option("--name", "NAME", "The device's name in the record (default: its target's, or its board's).")

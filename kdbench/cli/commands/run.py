@@ -21,7 +21,10 @@ from kdbench.cli.options import (
 from kdbench.cli.verdicts import Targets, load_targets, show_results
 
 RecipeName = Annotated[
-    str, typer.Argument(help="A shipped recipe's name or the path of a .toml file.", autocompletion=recipe_names)
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A shipped recipe's name or the path of a .toml file.", autocompletion=recipe_names
+    ),
 ]
 Overrides = Annotated[Texts, option("--set", "KEY=VALUE", "Override a key of the recipe; repeatable.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from what the folder already holds.")]
