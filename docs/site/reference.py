@@ -109,15 +109,16 @@ def _type(annotation: Any) -> str:
         return " | ".join(map(_toml, arguments))
     if origin is Annotated:
         return _type(arguments[0])
+    inner = [_type(one) for one in arguments if one not in {..., NoneType}]
     if origin in {Union, UnionType}:
-        return " | ".join(_type(one) for one in arguments if one is not NoneType)
-    if origin is tuple and arguments[1:] == (...,):
-        return f"[{_type(arguments[0])}, …]"
-    if origin in {dict, Mapping}:
-        return f"{{ name = {_type(arguments[1])}, … }}"
-    if arguments:
-        return f"{origin.__name__}[{', '.join('...' if one is ... else _type(one) for one in arguments)}]"
-    return str(getattr(annotation, "__name__", annotation))
+        text = " | ".join(inner)
+    elif origin is tuple:
+        text = f"[{', '.join(inner)}{', …' * (... in arguments)}]"
+    elif origin in {dict, Mapping}:
+        text = f"{{ name = {inner[1]}, … }}"
+    else:
+        text = str(getattr(annotation, "__name__", annotation))
+    return text
 
 
 def _default(default: Any, factory: Any) -> str:
