@@ -25,7 +25,7 @@ _UNSAFE = "".join(
 )
 _ANY_UNSAFE = re.compile(f"[{_UNSAFE}{_LINE_ENDS}]")
 _BUT_LINE_FEEDS = re.compile(f"[{_UNSAFE}{_LINE_ENDS.replace(chr(10), '')}]")
-_BREAK = re.compile(rf"[ \t]*[{_LINE_ENDS}][\s{_LINE_ENDS}]*|\t")
+_BREAK = re.compile(rf"(?<![ \t])[ \t]*[{_LINE_ENDS}][\s{_LINE_ENDS}]*|\t")
 
 
 def visible(text: str) -> str:

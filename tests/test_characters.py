@@ -65,3 +65,8 @@ def test_json_keeps_its_value(text: str) -> None:
     assert json.loads(written) == {text: [text]}
     assert all(is_plain(line) for line in written.split("\n"))
     written.encode()
+
+
+def test_a_line_of_a_million_blanks_takes_no_longer_than_other_lines() -> None:
+    blanks = " " * 1_000_000  # minutes, if every blank began a search for the line's end
+    assert one_line(f"a{blanks}b\t \nc") == f"a{blanks}b c"

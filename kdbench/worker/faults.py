@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 _MAX_CHARACTERS = 500  # the beginning and the end matter
+_MAX_READ = 4_000  # of a message: patterns take time by the square of its length, and a name may have any length
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _LOAD = re.compile(r"^(?:Exception during (?:initialization|loading): ?)?(?:Load model from .+? failed: ?)?")
-_PLACE = re.compile(r"\S*\.(?:cc|h|hpp|cpp|cu|cuh):\d+ (?=\S)")
+_PLACE = re.compile(r"(?<!\S)\S*\.(?:cc|h|hpp|cpp|cu|cuh):\d+ (?=\S)")
 _SIGNATURE = re.compile(r"[^().]*::[^()\s]*\(")  # a return type, then a name with its namespaces
 _END = re.compile(r">?(?: const)?(?: \[with [^\]]*\])? ")  # of a signature, behind its arguments
 _NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ?")
@@ -21,7 +22,7 @@ _CONDITION = re.compile(r"(?<!\S)[^\s.:'\"][^.:'\"]* was false\. (?=\S)")
 
 def describe(error: Exception) -> str:
     """Return what went wrong in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _shortened(" ".join(str(error).split()), _MAX_READ) or type(error).__name__
     if _PREFIX.match(text):
         text = _LOAD.sub("", _PREFIX.sub("", text))
         while (place := _PLACE.search(text)) is not None:
@@ -30,9 +31,12 @@ def describe(error: Exception) -> str:
         text = _CONDITION.sub("", text).strip() or type(error).__name__
     elif _OPENVINO.match(text):
         text = _OPENVINO.sub("", text).strip() or type(error).__name__
-    if len(text) > _MAX_CHARACTERS:
-        return f"{text[: _MAX_CHARACTERS // 2]} … {text[-_MAX_CHARACTERS // 2 :]}"
-    return text
+    return _shortened(text, _MAX_CHARACTERS)
+
+
+def _shortened(text: str, length: int) -> str:
+    """Return the first and the last half of `length` characters of a longer text."""
+    return text if len(text) <= length else f"{text[: length // 2]} … {text[-length // 2 :]}"
 
 
 def _without_signature(text: str) -> str:

@@ -61,6 +61,13 @@ def test_both_ends_of_a_long_text_stay():
     assert len(shown) < 510
 
 
+@pytest.mark.parametrize("name", ["x", "a ", "a::", "(", "x.cc:1 "])
+def test_a_message_of_a_million_characters_is_shortened_first(name):
+    shown = describe(RuntimeError(f"[ONNXRuntimeError] : 10 : INVALID_GRAPH : In Node {name * 1_000_000}, Error No Op"))
+    assert shown.endswith("Error No Op")
+    assert len(shown) < 510
+
+
 def load(opset=17, ir=8, domain=""):
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], domain=domain)], "g", values[:1], values[1:])

@@ -32,7 +32,7 @@ _OUTCOMES = {
 }
 _ONE = re.compile(r"\+?(1(?:\.0+)?|100\.00)(.*)")  # shares are written in per cent but have values from 0 to 1
 _COUNT = re.compile(r"\d+(\.\d+)?")
-_HYPHENATED = re.compile(r"(\w+(?:-\w+)+)")
+_HYPHENATED = re.compile(r"(?<!\w)(\w+(?:-\w+)+)")
 _LONG = 32  # characters from which a name may be broken
 
 

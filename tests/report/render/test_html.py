@@ -365,3 +365,8 @@ def test_an_outcome_has_a_word_and_a_class_for_its_symbol():
         "open",
         "",
     ]
+
+
+def test_heads_keep_hyphenated_words_together_and_words_of_any_length():
+    assert html.unbroken("Speed-up of x") == '<span class="word">Speed-up</span> of x'
+    assert html.unbroken("x" * 300_000) == "x" * 300_000
