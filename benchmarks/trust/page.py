@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.trust import coverage_table, decisions_table, peer_table
+from benchmarks.trust import commands_table, coverage_table, decisions_table, peer_table
 from benchmarks.trust.markdown import table
 from benchmarks.trust.repeats import Values
 from kdbench import storage
@@ -11,6 +11,7 @@ from kdbench import storage
 SECTIONS: dict[str, Callable[[Values], str]] = {
     "coverage.json": coverage_table.section,
     "decisions.json": decisions_table.section,
+    "commands.json": commands_table.section,
     "peer.json": peer_table.section,
 }
 NOTES = "notes.md"
