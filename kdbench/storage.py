@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import stat
 import tempfile
 from collections.abc import Container, Iterator
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 from kdbench.characters import escaped
 from kdbench.errors import InputError, KdbenchError, StorageError
+from kdbench.plain_json import plain_json
 from kdbench.processes import temporary
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is exhausted"}
@@ -28,18 +28,12 @@ _PROBE = bytes(1 << 16)
 
 _DAMAGED = "it may be truncated, or written by another tool"
 _BLOCK = 1 << 20
-_LARGEST = 1e300  # number with decimals
-_SHOWN_DIGITS = 20
 _SMALL_BYTES = 1 << 30
-_MAX_TEXT = 1 << 29
+_MAX_TEXT = 1 << 29  # bytes that any machine reads
+_SHARE_OF_MEMORY = 16  # a text's values take several times its size, so a larger part may not fit
 _PIECE = 1 << 14  # tokens of JSON that are in memory at a time
 _SHELL_PIPES = {Path("/dev/fd"), Path("/proc/self/fd")}
 _MAX_COMPRESSION = 20
-# Every digit as a zero, every byte that may precede a number as a space: text of one shape is found without a pattern,
-# ten times as fast.
-_SHAPE = bytes.maketrans(b"0123456789:[,-\t\n\rE", b"0" * 10 + b" " * 7 + b"e")
-_NINETEEN_DIGITS, _LARGE_EXPONENT = b" " + b"0" * 19, b"e000"
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -161,7 +155,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON to `path` atomically, as `json_text` has it, piece by piece: records may be large."""
+    """Write `value` as JSON to `path` atomically, as `json_text` has it, piece by piece: it may be large."""
     with writing(path) as stream:
         for piece in _pieces(value):
             stream.write(piece.encode())
@@ -192,9 +186,18 @@ def read_text(path: Path) -> str:
 def require_text(path: Path) -> None:
     """Raise OSError for what `require_file` refuses, and for a file that is too large to be read whole."""
     require_file(path)
-    size = path.stat().st_size
-    if size > _MAX_TEXT:
-        raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than {_MAX_TEXT:,}", str(path))
+    size, most = path.stat().st_size, _largest_text()
+    if size > most:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes; at most {most:,} are read on this machine", str(path))
+
+
+def _largest_text() -> int:
+    """Return how many bytes of text are read: what any machine reads, or a share of the memory of a larger one."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows, or a system that does not say
+        return _MAX_TEXT
+    return max(_MAX_TEXT, memory // _SHARE_OF_MEMORY)
 
 
 def followed(path: Path) -> Path:
@@ -219,57 +222,6 @@ def read_json(path: Path, what: str) -> Any:
         raise InputError(f"{path} is not a readable {what}: it is nested too deeply", _DAMAGED) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not a readable {what}: {error}", _DAMAGED) from error
-
-
-def plain_json(text: str) -> Any:
-    """Return the value of JSON text that can be written again.
-
-    Raises ValueError for text that is not JSON, for a number that is not finite or beyond 64 bits, and for half of a
-    surrogate pair, which no file can hold; RecursionError for text that is nested too deeply.
-    """
-    value = json.loads(text, parse_constant=_refused)
-    if is_suspicious(text.encode(errors="surrogatepass")):  # looking at each value would double the time
-        waiting = [value]
-        while waiting:
-            one = waiting.pop()
-            if isinstance(one, dict):
-                waiting += [*one, *one.values()]
-            elif isinstance(one, list):
-                waiting += one
-            elif isinstance(one, str):
-                one.encode()  # raises UnicodeEncodeError, a ValueError
-            elif isinstance(one, (int, float)) and not abs(one) < (_LARGEST if isinstance(one, float) else 2**63):
-                raise ValueError(f"a number is too large: {str(one)[:_SHOWN_DIGITS]}…")
-    return value
-
-
-def is_suspicious(text: bytes) -> bool:
-    """Return whether JSON text may hold something that `plain_json` refuses, NaN and infinities aside.
-
-    That is half of a surrogate pair, or a number of 19 digits or three digits of exponent.
-    """
-    if b"\\u" in text and _SURROGATE.search(text):
-        return True
-    shape = text.translate(_SHAPE, b"+")
-    if _NINETEEN_DIGITS in shape:
-        return True
-    place = -1
-    while (place := shape.find(_LARGE_EXPONENT, place + 1)) >= 0:
-        if _ends_number(shape, place - 1):
-            return True
-    return False
-
-
-def _ends_number(shape: bytes, place: int) -> bool:
-    """Return whether there are digits up to `place` that are a number's, and not part of a hash or a word."""
-    start = place
-    while start >= 0 and shape[start] in b"0.":
-        start -= 1
-    return start < place and (start < 0 or shape[start] in b" ")
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
 
 
 def array_errors() -> tuple[type[Exception], ...]:

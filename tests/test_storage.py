@@ -11,6 +11,7 @@ import pytest
 
 from kdbench import storage
 from kdbench.errors import InputError, StorageError
+from kdbench.plain_json import is_suspicious
 
 AS_ROOT = os.geteuid() == 0
 
@@ -118,6 +119,26 @@ def test_what_is_no_json_is_named_after_what_it_should_be(tmp_path, content):
 def test_a_missing_file_is_named_after_what_it_should_be(tmp_path):
     with pytest.raises(InputError, match="no record at"):
         storage.read_json(tmp_path / "record.json", "record")
+
+
+@pytest.mark.parametrize(
+    ("memory", "largest"), [(1 << 30, 1 << 29), (1 << 33, 1 << 29), (1 << 35, 1 << 31), (None, 1 << 29)]
+)
+def test_a_machine_with_more_memory_reads_larger_files(memory, largest, tmp_path, monkeypatch):
+    def known(name: str) -> int:
+        if memory is None:
+            raise ValueError(name)
+        return {"SC_PHYS_PAGES": memory >> 12, "SC_PAGE_SIZE": 1 << 12}[name]
+
+    monkeypatch.setattr(os, "sysconf", known)
+    (tmp_path / "a.json").touch()
+    for size in (largest, largest + 1):
+        os.truncate(tmp_path / "a.json", size)  # takes no space
+        if size <= largest:
+            storage.require_text(tmp_path / "a.json")
+        else:
+            with pytest.raises(OSError, match=f"at most {largest:,}"):
+                storage.require_text(tmp_path / "a.json")
 
 
 def test_sha256_is_hashlibs(tmp_path):
@@ -230,4 +251,4 @@ NUMBERS = [
 @pytest.mark.parametrize(("value", "suspicious"), NUMBERS)
 @pytest.mark.parametrize("around", ["[{}]", '{{"a":{}}}', '{{"a": 1,\n"b":\t{}}}', "[0,{},1]"])
 def test_text_is_looked_at_closely_where_a_value_may_be_one_that_cannot_be_written(value, suspicious, around):
-    assert storage.is_suspicious(around.format(value).encode()) == suspicious
+    assert is_suspicious(around.format(value).encode()) == suspicious

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter
 from pydantic_core import from_json
 
 from kdbench import storage
+from kdbench.plain_json import is_suspicious
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import SCHEMA_VERSION, Environment, Measurement, Pair, RunRecord
 from kdbench.results.records.devices import of_host
@@ -70,7 +71,7 @@ class Excerpt(Value):
             kept = excerpt.model_dump_json(exclude={"results"}), *excerpt.results.values()
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
-        return None if any(storage.is_suspicious(text.encode()) for text in kept) else excerpt
+        return None if any(is_suspicious(text.encode()) for text in kept) else excerpt
 
     @classmethod
     def _of_content(cls, content: dict[str, Any], metrics: Collection[str]) -> Self:

@@ -146,8 +146,8 @@ def test_a_device_is_no_text_file(tmp_path) -> None:
         storage.read_text(Path("/dev/zero"))
     (tmp_path / "large.json").touch()
     with (tmp_path / "large.json").open("r+b") as stream:
-        stream.truncate(1 << 31)  # takes no space
-    with pytest.raises(InputError, match="2,147,483,648 bytes"):
+        stream.truncate(1 << 43)  # takes no space
+    with pytest.raises(InputError, match="8,796,093,022,208 bytes"):
         storage.read_json(tmp_path / "large.json", "file")
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from kdbench import storage
 from kdbench.edge.bundles.stored_bundles import KnownBundle, known_bundle
 from kdbench.edge.device.archive import sha256
 from kdbench.edge.device.parity import Parity, parity
@@ -22,6 +21,7 @@ from kdbench.errors import InputError
 from kdbench.measure.energy.windows import MODES, runs_of
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.timed import outer_batches
+from kdbench.plain_json import plain_json
 from kdbench.results.run_folder import RunFolder
 from kdbench.validation import problem
 from kdbench.worker.jobs import decode
@@ -70,7 +70,7 @@ def read_result(path: Path, folder: RunFolder) -> Result:
 
 def _content(text: str, path: Path) -> ResultContent:
     try:
-        storage.plain_json(text)  # no NaN, no number beyond 64 bits, no half of a character
+        plain_json(text)  # no NaN, no number beyond 64 bits, no half of a character
         return ResultContent.model_validate_json(text, strict=True)
     except ValidationError as error:
         message = f"{path} is not a valid result: {problem(error).message}"

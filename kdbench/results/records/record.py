@@ -15,8 +15,10 @@ from pydantic import Field, model_validator
 from kdbench import storage
 from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
+from kdbench.plain_json import is_suspicious
 from kdbench.results.cards import ModelCard
 from kdbench.results.records.index import ResultIndex
+from kdbench.results.records.json_lines import write_lines
 from kdbench.results.records.measurement import Layer, Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import AnyTable, Id, StoredValue
@@ -177,6 +179,10 @@ class RunRecord(StoredValue):
         value: str = self.derived["hash"]
         return value
 
+    def write(self, path: str | Path) -> None:
+        """Write the record as JSON to `path` atomically, one model or result a line; raises StorageError."""
+        write_lines(self, Path(path))
+
     @classmethod
     @cycle_collection_paused()
     def read(cls, path: str | Path) -> Self:
@@ -205,7 +211,7 @@ class RunRecord(StoredValue):
         try:
             storage.require_text(path)
             text = path.read_bytes()
-            if storage.is_suspicious(text):
+            if is_suspicious(text):
                 return None
             record = cls.model_validate_json(text)
         except (OSError, ValueError):

@@ -90,6 +90,32 @@ def test_a_record_written_and_read_is_the_same(tmp_path) -> None:
     assert RunRecord.read(tmp_path) == record()  # a run's folder will do
 
 
+def test_a_record_is_written_with_a_line_for_each_model_and_result(tmp_path) -> None:
+    warning = Diagnostic(code="load", message="other\u202e work\x1b[31m\n", model="student")
+    unsafe, path = record(title="\u202eµ", warnings=(warning,), pairs=()), tmp_path / "record.json"
+    unsafe.write(path)
+    text = path.read_text()
+    assert json.loads(text) == unsafe.to_json()
+    assert text.isascii() or {*text} - {*map(chr, range(128))} == {"µ"}  # what is unsafe to display is escaped
+    for one in (*unsafe.models, *unsafe.measurements, *unsafe.warnings):
+        assert sum(json.loads(line.strip().rstrip(",")) == one.model_dump(mode="json") for line in _lines(text)) == 1
+    assert RunRecord.read(path) == unsafe
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("    {")]
+
+
+def test_results_share_the_names_of_their_given_fields_and_copies_do_not() -> None:
+    first, second = (measured("a", "top1", value, interval=Interval(low=0, high=1)) for value in (0.5, 0.6))
+    assert first.model_fields_set is second.model_fields_set
+    assert first.interval.model_fields_set is second.interval.model_fields_set
+    changed = first.model_copy(update={"hint": "x"})
+    assert changed.model_fields_set == first.model_fields_set | {"hint"}
+    assert "level" not in first.interval.model_fields_set
+    assert Interval(low=0, high=1, level=0.9).model_fields_set == {"low", "high", "level"}
+
+
 def test_a_record_is_valid_by_the_shipped_schema() -> None:
     schema = shipped_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
