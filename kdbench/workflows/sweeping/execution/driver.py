@@ -122,11 +122,14 @@ class Driver:
             self._left_s[one.kind] += one.cost_s
 
     def _show(self) -> None:
-        rows = []
+        rows, waiting = [], {id_ for id_ in self.engine.queued if id_ in self.schedule.running}
+        for id_ in waiting:
+            self._started_s[id_] = self.clock_s()  # what a task takes begins when it runs
         for kind in KINDS:
             counts = self.schedule.counts[kind]
             if not sum(counts.values()):
                 continue
+            queued = sum(self.schedule.tasks[id_].kind == kind for id_ in waiting)
             left = counts["queued"] + counts["running"]
             one = Task("", kind, cost_s=max(self._left_s[kind], 0.0) / max(left, 1))
             remaining_s = left * self._paces[kind].expected_s(one) / (1 if kind == "measure" else self.engine.slots)
@@ -134,14 +137,14 @@ class Driver:
             rows.append(
                 Row(
                     name=_NAMES[kind],
-                    queued=counts["queued"],
-                    running=counts["running"],
+                    queued=counts["queued"] + queued,
+                    running=counts["running"] - queued,
                     done=counts["done"],
                     failed=counts["failed"],
                     remaining_s=remaining_s if left and known else None,
                 )
             )
-        running = {id_: _text(self._details.get(id_)) for id_ in sorted(self.schedule.running)}
+        running = {id_: _text(self._details.get(id_)) for id_ in sorted(self.schedule.running - waiting)}
         self.progress.board(Board(tuple(rows), running))
 
 

@@ -2,7 +2,7 @@
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,11 @@ class Engine(ABC):
     def meters(self) -> bool:
         """Whether a meter's joules are those of one training: whether one at a time runs on this machine."""
         return self.slots == 1
+
+    @property
+    def queued(self) -> Collection[str]:
+        """The started tasks that a cluster's own queue holds: they do not run yet, or not at present."""
+        return ()
 
     @abstractmethod
     def accepts(self, task: Task) -> bool:

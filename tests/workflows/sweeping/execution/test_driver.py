@@ -116,6 +116,20 @@ def test_the_end_of_a_task_may_bring_further_ones():
     assert engine.started == ["a", "a+", "a++", "a+++"]
 
 
+def test_a_task_in_a_clusters_queue_is_queued_until_it_runs():
+    class Cluster(Fake):
+        @property
+        def queued(self):
+            return {*list(self.running)[1:], "of another sweep"}  # one at a time runs
+
+    clock = Clock()
+    _, watch = driven(Cluster(clock=clock), tasks=[Task(f"t{n}", "train") for n in range(2)], clock_s=clock)
+    rows = [board.rows[0] for board in watch.boards]
+    assert [(row.queued, row.running, row.done) for row in rows] == [(1, 1, 0), (0, 1, 1), (0, 0, 2)]
+    assert [[*board.running] for board in watch.boards] == [["t0"], ["t1"], []]
+    assert rows[1].remaining_s == 10 / 2, "a training takes ten seconds, without those in the queue"
+
+
 def test_what_remains_is_estimated_from_what_was_taken():
     clock = Clock()
     engine = Fake(clock=clock)

@@ -64,6 +64,12 @@ class Cluster(Engine):
         """False: a node's meter counts what else runs there."""
         return False
 
+    @property
+    def queued(self) -> Collection[str]:
+        """The tasks that wait for a node, here or in Ray's queue."""
+        waiting = {sent.task.id for sent in self._sent.values()} - self._node_of.keys()
+        return waiting | {task.id for task, _ in self._held}
+
     def prepare(self, folder: Path) -> None:
         """Ask every node whether it sees the folder and has this kdbench; raises InputError where one does not."""
         self._expected = remote.Expected.of(folder)
@@ -260,6 +266,7 @@ class Cluster(Engine):
                 case {"node": node}:
                     self._node_of[task] = node
                 case {"step": [done, total, detail]}:
+                    self._node_of.setdefault(task, "")  # the message that names it was lost
                     yield Event(task, done=done, total=total, detail=detail)
                 case {"note": text}:
                     yield Event(task, note=text)

@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from kdbench.workflows.sweeping.execution.slurm.job import ANSWER, PROGRESS, Job
 from kdbench.workflows.sweeping.execution.slurm.notes import Note, Notes
 from kdbench.workflows.sweeping.execution.slurm.options import Options
 from kdbench.workflows.sweeping.execution.slurm.requests import Request, outside_jobs, request_of
-from kdbench.workflows.sweeping.execution.slurm.states import fault_of_state, has_ended, may_go_on
+from kdbench.workflows.sweeping.execution.slurm.states import fault_of_state, has_ended, is_running, may_go_on
 
 PERFORM = "kdbench.workflows.sweeping.tasks:perform"
 _POLL_S = 1.0  # how often it looks for answers; Slurm is asked as rarely as submitit does, at first often
@@ -38,13 +38,14 @@ _MAX_NAME = 80
 
 @dataclass
 class _RunningTask:
-    """A task whose job is in Slurm's queue: when it was first seen to have ended, and what it has told."""
+    """A task whose job Slurm has: whether it runs, when it was first seen to have ended, and what it has told."""
 
     task: Task
     message: Message
     job: submitit.Job[None]
     folder: Path
     state: str = ""
+    runs: bool = False
     ended_s: float | None = None
     step: Any = None
     notes: int = 0
@@ -71,6 +72,12 @@ class Slurm(Engine):
     def meters(self) -> bool:
         """False: a node's meter counts what else runs there."""
         return False
+
+    @property
+    def queued(self) -> Collection[str]:
+        """The tasks whose jobs wait, for nodes or for being submitted."""
+        waiting = {id_ for id_, sent in self._sent.items() if not sent.runs}
+        return waiting | {task.id for task, _ in self._held}
 
     def prepare(self, folder: Path) -> None:
         """Find the jobs that an earlier driver left in the run's folder."""
@@ -195,6 +202,7 @@ class Slurm(Engine):
             self._events.append(Event(sent.task.id, note=text))
         sent.notes = max(sent.notes, len(answer["notes"]))
         if "step" in answer and answer["step"] != sent.step:
+            sent.runs = True  # which Slurm tells later
             done, total, detail = sent.step = answer["step"]
             self._events.append(Event(sent.task.id, done=done, total=total, detail=detail))
 
@@ -202,9 +210,10 @@ class Slurm(Engine):
         state = (str(sent.job.state).split() or ["UNKNOWN"])[0].rstrip("+").upper()
         if not has_ended(state):
             sent.ended_s = None
-            if state not in {sent.state, "RUNNING"}:
-                self._events.append(Event(sent.task.id, detail=f"job {sent.job.job_id} {state.lower()}"))
-            sent.state = state
+            if state not in {sent.state, "UNKNOWN"}:  # accounting may lag behind
+                sent.state, sent.runs = state, is_running(state)
+                if state != "RUNNING":
+                    self._events.append(Event(sent.task.id, detail=f"job {sent.job.job_id} {state.lower()}"))
             return
         if not self._is_overdue(sent):
             return

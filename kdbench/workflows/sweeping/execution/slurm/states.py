@@ -8,6 +8,7 @@ _ALIVE = frozenset({
     "PENDING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESIZING", "SUSPENDED", "STOPPED", "SIGNALING",
     "CONFIGURING", "COMPLETING", "SPECIAL_EXIT", "STAGE_OUT", "RESV_DEL_HOLD", "UNKNOWN",
 })  # fmt: skip
+_RUNNING = frozenset({"RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT"})
 _RESUMABLE = frozenset({"TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "REVOKED"})
 _LAST_LINES = 8
 
@@ -15,6 +16,11 @@ _LAST_LINES = 8
 def has_ended(state: str) -> bool:
     """Return whether a job of this state does nothing any more."""
     return state not in _ALIVE
+
+
+def is_running(state: str) -> bool:
+    """Return whether a job of this state works on a node; others wait, for nodes or for being resumed."""
+    return state in _RUNNING
 
 
 def may_go_on(state: str) -> bool:

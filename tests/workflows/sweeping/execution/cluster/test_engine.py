@@ -134,6 +134,19 @@ def test_as_many_run_as_all_nodes_have_room_for(cluster):
     assert ray.sent[0] == {"name": "0", "num_cpus": 1, "num_gpus": 0}
 
 
+def test_a_task_in_rays_queue_is_queued_until_its_process_says_where_it_runs(cluster, clock):
+    engine, ray = cluster(a=WORKER, b=WORKER)
+    started(engine, *(training(name) for name in "xyz"))
+    assert {*engine.queued} == {"x", "y", "z"}
+    ray.mail = [("x", {"node": "a"}), ("y", {"step": [1, 2, ""]})]
+    heard(engine, clock)
+    assert {*engine.queued} == {"z"}
+    ray.answers["x"] = NodeDiedError()
+    ray.offers.clear()
+    heard(engine, clock)
+    assert {*engine.queued} == {"x", "z"}, "it waits for another node"
+
+
 def test_the_end_of_a_task_makes_room(cluster, clock):
     engine, ray = cluster(a={"CPU": 1.0})
     started(engine, training("a"))

@@ -131,6 +131,21 @@ def test_no_more_jobs_are_in_the_queue_than_are_allowed(fake, run):
     assert states(fake) == ["CANCELLED"] * 3, "those that wait, too"
 
 
+def test_a_job_that_waits_for_a_node_is_not_counted_as_running(fake, run):
+    one, go = engine(), run / "go"
+    with one.open(run):
+        for name in ("a", "b"):
+            one.start(Task(name, "train", cpus=2), message(run, name, until=str(go)))  # the node has two cores
+        assert {*one.queued} == {"a", "b"}
+        wait_for(lambda _: {*one.queued} == {"b"} and (run / "a.json").exists(), one)
+        fake.end_as("1", "SUSPENDED")
+        wait_for(lambda _: {*one.queued} == {"a"} and (run / "b.json").exists(), one)
+        go.touch()
+        fake.end_as("1", "PENDING")
+        wait_for(lambda events: len(ended(events)) == 2, one)
+        assert not one.queued
+
+
 def test_a_preempted_job_goes_on_and_one_beyond_its_limit_gets_a_successor(fake, run):
     one, go = engine(), run / "go"
     with one.open(run):
