@@ -1,4 +1,8 @@
 import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +37,14 @@ BOUNDS = """
         kdbench.model("student.onnx", data="digits").latency_p50_ns.at_most("5 ns")
 """
 
+# The action is no npm package: a checkout of benchmark-action/github-action-benchmark, its branch v1.
+ACTION_BENCHMARK = os.environ.get("KDBENCH_ACTION_BENCHMARK", "")
+EXTRACT = """
+const { extractResult } = require(process.argv[1]);
+const config = { tool: "pytest", outputFilePath: process.argv[2] };
+extractResult(config).then((result) => console.log(JSON.stringify(result.benches)));
+"""
+
 
 @pytest.fixture
 def entries(pytester, run, measurements):
@@ -58,6 +70,24 @@ def test_they_are_what_github_action_benchmark_reads(entries):
         assert entry["fullname"].startswith("test_it.py::")
         assert all(entry["stats"][key] > 0 for key in ("ops", "mean", "rounds"))
         assert 0 <= entry["stats"]["stddev"] <= entry["stats"]["max"] - entry["stats"]["min"]
+
+
+def test_github_action_benchmark_itself_reads_them(pytester, run, measurements):
+    reader = Path(ACTION_BENCHMARK) / "dist/src/extract.js"
+    if not ACTION_BENCHMARK or not reader.exists():
+        pytest.skip("KDBENCH_ACTION_BENCHMARK names no checkout of github-action-benchmark with dist/src/extract.js")
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    run(BOUNDS, "--benchmark", "--benchmark-json=out.json")
+    (pytester.path / "event.json").write_text('{"head_commit": {"id": "c0ffee"}}')
+    environment = {**os.environ, "GITHUB_EVENT_PATH": str(pytester.path / "event.json")}
+    command = ["node", "-e", EXTRACT, str(reader), str(pytester.path / "out.json")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    benches = {bench["name"].partition("::")[2]: bench for bench in json.loads(done.stdout)}
+    assert benches["test_latency"]["value"] == pytest.approx(1 / 485e-6)
+    mean, rounds = benches["test_latency"]["extra"].splitlines()
+    assert float(mean.split()[1]) == pytest.approx(485.0)
+    assert (mean.split()[2], rounds) == ("usec", "rounds: 4")
 
 
 def test_a_pair_enters_the_student_in_the_group_of_its_mark(entries):
