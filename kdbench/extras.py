@@ -78,6 +78,18 @@ def installer() -> str:
     return "pip install"
 
 
+def replace(old: str, new: str) -> str:
+    """Return the line that uninstalls one distribution and installs another, which has the same files."""
+    command = installer()
+    uninstaller = command.replace("pip install", "pip uninstall")
+    return f"{uninstaller} {'' if command.startswith('uv') else '-y '}{old} && {command} '{new}'"
+
+
+def onnxruntime_for_cuda() -> str:
+    """Return the line that installs the onnxruntime that has CUDA."""
+    return replace("onnxruntime", "onnxruntime-gpu[cuda,cudnn]")
+
+
 def install(extra: str) -> str:
     """Return the line that installs an extra."""
     assert extra in EXTRAS, extra

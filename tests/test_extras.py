@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import EXIT_BAD_INPUT
-from kdbench.extras import EXTRAS, MissingExtraError, explained, install, missing, require
+from kdbench.extras import EXTRAS, MissingExtraError, explained, install, missing, replace, require
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 FOR_DEVELOPERS = {"dev", "docs", "bench"}
@@ -64,7 +64,12 @@ def test_the_line_installs_into_this_environment(tmp_path, monkeypatch, programs
     monkeypatch.setenv("PATH", f"{tmp_path}/env/bin:{tmp_path}/other")
     monkeypatch.setattr("sys.executable", f"{tmp_path}/env/bin/python")
     monkeypatch.setattr("kdbench.extras.find_spec", lambda name: has_pip or None)
-    assert install("train") == f"{command.format(env=tmp_path / 'env')} 'kdbench[train]'"
+    command = command.format(env=tmp_path / "env")
+    assert install("train") == f"{command} 'kdbench[train]'"
+    removal = command.replace("pip install", "pip uninstall") + ("" if command.startswith("uv") else " -y")
+    assert (
+        replace("onnxruntime", "onnxruntime-gpu[cuda]") == f"{removal} onnxruntime && {command} 'onnxruntime-gpu[cuda]'"
+    )
 
 
 @pytest.mark.parametrize(

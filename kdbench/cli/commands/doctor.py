@@ -118,9 +118,11 @@ def _extras(_: "Environment") -> Iterator[Finding]:
 def _providers(environment: "Environment") -> Iterator[Finding]:
     import onnxruntime
 
+    from kdbench.extras import onnxruntime_for_cuda
+
     available = onnxruntime.get_available_providers()
     lacking = environment.host.get("gpu") is not None and "CUDAExecutionProvider" not in available
-    remedy = "to measure on the GPU: pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    remedy = f"to measure on the GPU: {onnxruntime_for_cuda()}"
     yield Finding("providers", "warn" if lacking else "ok", ", ".join(available), remedy if lacking else "")
 
 

@@ -13,6 +13,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state
 
+from kdbench.extras import onnxruntime_for_cuda
+from kdbench.machine.nvidia import query
 from kdbench.worker.jobs import GRAPH_OPTIMIZATION, PROVIDERS, JobModel
 from kdbench.worker.runtimes import ProviderError, Runtime
 
@@ -20,7 +22,6 @@ from kdbench.worker.runtimes import ProviderError, Runtime
 _ERRORS = [e for e in vars(onnxruntime_pybind11_state).values() if isinstance(e, type) and issubclass(e, Exception)]
 FAULTS: tuple[type[Exception], ...] = (*_ERRORS, RuntimeError, ValueError, MemoryError, OSError)
 
-_HINT = "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'; or --runtime torch"
 # float32 is computed as float32, as in the other runtimes; the provider's own default is TF32.
 _SETTINGS: dict[str, dict[str, str]] = {"cpu": {}, "cuda": {"use_tf32": "0"}}
 _ELSEWHERE = "assigned to the default CPU EP"  # onnxruntime's message where nodes would run on the CPU instead
@@ -44,7 +45,7 @@ class LoadedModel:
     def __init__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> None:
         name = PROVIDERS[provider]
         if name not in onnxruntime.get_available_providers():
-            raise ProviderError(f"this onnxruntime has no {name}", _HINT)
+            raise ProviderError(f"this onnxruntime has no {name}", _hint())
         if provider == "cuda" and hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()  # CUDA and cuDNN from their Python packages, where the system has none
         options = session_options(threads, spinning=spinning, fallback=provider == "cpu")
@@ -56,10 +57,10 @@ class LoadedModel:
         except FAULTS as error:
             if _ELSEWHERE not in str(error):
                 raise
-            raise ProviderError(f"{name} cannot be loaded, or does not run every node of the model", _HINT) from error
+            raise ProviderError(f"{name} cannot be loaded, or does not run every node of the model", _hint()) from error
         used = self._session.get_providers()[0]
         if used != name:  # a provider whose library does not load is dropped, with only a line in the log
-            raise ProviderError(f"{name} cannot be loaded: {used} would run the model", _HINT)
+            raise ProviderError(f"{name} cannot be loaded: {used} would run the model", _hint())
         self._declared = self._session.get_inputs()
         self._names = [model.output]
         self._input = model.input
@@ -103,6 +104,13 @@ class LoadedModel:
     def _run_bound(self, binding: Any) -> None:
         self._session.run_with_iobinding(binding)
         binding.synchronize_outputs()
+
+
+def _hint() -> str:
+    remedy = f"{onnxruntime_for_cuda()}; or --runtime torch"
+    if query(lambda pynvml: pynvml.nvmlDeviceGetCount()):
+        return remedy
+    return f"NVML finds no NVIDIA GPU here: leave out --provider cuda. With a GPU: {remedy}"
 
 
 def feed(declared: Sequence[Any], name: str, inputs: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:

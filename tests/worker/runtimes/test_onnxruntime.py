@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from kdbench.extras import onnxruntime_for_cuda
 from kdbench.measure.staging import null_model, stage
 from kdbench.worker.faults import describe
 from kdbench.worker.loads import Calls, time_calls
@@ -37,6 +38,16 @@ def test_a_provider_that_is_not_there_is_an_error(model, monkeypatch):
     with pytest.raises(ProviderError, match="no CUDA") as caught:
         LoadedModel(model, provider="cuda", threads=1)
     assert "onnxruntime-gpu" in caught.value.hint
+
+
+@pytest.mark.parametrize(("boards", "begin"), [(None, "NVML finds no"), (0, "NVML finds no"), (1, "")])
+def test_the_hint_looks_for_a_gpu(model, monkeypatch, boards, begin):
+    monkeypatch.setattr("kdbench.worker.runtimes.onnxruntime.query", lambda _: boards)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ProviderError) as caught:
+        LoadedModel(model, provider="cuda", threads=1)
+    assert caught.value.hint.startswith(begin or onnxruntime_for_cuda())
+    assert onnxruntime_for_cuda() in caught.value.hint
 
 
 def test_a_provider_that_is_promised_and_not_there_is_an_error(model, monkeypatch, capfd):
