@@ -31,7 +31,7 @@ case "${0##*/}" in
   kdbench) while (( $# )); do [[ $1 == --markdown ]] && [[ -z $NO_COMMENT ]] && echo "a comment" > "$2"; shift; done
     exit "${COMPARE_CODE:-0}";;
   python) exit "${PYTEST_CODE:-0}";;
-  gh) exit "${GH_CODE:-0}";;
+  gh) if [[ "$*" == *--paginate* ]]; then cat "${COMMENTS:-/dev/null}"; fi; exit "${GH_CODE:-0}";;
 esac
 """
 
@@ -221,12 +221,36 @@ def test_a_comparison_that_is_wrong_input_leaves_no_comment_and_is_no_accident_o
     assert prepared.run("Verdict") == 3
 
 
-def test_the_comment_goes_to_the_pull_request_and_replaces_the_last_one(prepared):
+MARKER = "<!-- kdbench n -->\n"
+COMMENTS = [  # those of a pull request, oldest first: id, body, and who wrote it
+    (1, "The models look fine.", ["User", "MEMBER"]),
+    (2, None, ["Bot", "NONE"]),
+    (3, "<!-- kdbench other -->\nof another model", ["Bot", "NONE"]),
+    (4, MARKER + "a stranger's", ["User", "NONE"]),
+    (5, "quoted: " + MARKER, ["Bot", "NONE"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "method", "place"),
+    [
+        ([], "POST", "repos/owner/project/issues/7/comments"),
+        ([(6, MARKER + "of the workflow", ["Bot", "NONE"])], "PATCH", "repos/owner/project/issues/comments/6"),
+        ([(9, MARKER + "by a token", ["User", "OWNER"])], "PATCH", "repos/owner/project/issues/comments/9"),
+    ],
+    ids=["first", "workflow's", "own token's"],
+)
+def test_the_comment_replaces_that_of_an_earlier_run(prepared, tmp_path, earlier, method, place):
+    lines = [json.dumps(dict(zip(("id", "body", "by"), one, strict=True))) for one in [*COMMENTS, *earlier]]
+    (tmp_path / "comments.jsonl").write_text("\n".join(lines))
     prepared.run("Compare with the base branch", {"base": "b", "new": "n"})
-    assert prepared.run("Comment on the pull request") == 0
+    comments = str(tmp_path / "comments.jsonl")
+    assert prepared.run("Comment on the pull request", {"new": "n"}, COMMENTS=comments) == 0, prepared.log
     calls = prepared.called()
-    assert calls[calls.index("gh") :][:6] == ["gh", "pr", "comment", "7", "--edit-last", "--create-if-none"]
-    assert Path(after(calls, "--body-file")).read_text() == "a comment\n"
+    last = calls[len(calls) - calls[::-1].index("gh") :]
+    assert last == ["api", "--silent", "--method", method, place, "--field", last[-1]]
+    assert Path(last[-1].removeprefix("body=@")).read_text() == MARKER + "a comment\n"
+    assert not prepared.log
 
 
 def test_a_missing_permission_is_a_warning(prepared):
