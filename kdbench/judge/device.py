@@ -38,7 +38,8 @@ Minimum = Annotated[StrictFloat, Field(gt=0)]
 class Device(Value):
     """The `[device]` of a target: conditions that the machine's facts must all meet.
 
-    A text is a regular expression that must match part of the fact, in any case; a number is the minimum. `libraries`
+    A text is a part of the fact or a regular expression that matches one, in any case; a number is the minimum.
+    `Intel(R) Xeon(R)` is both, and as an expression it would not match itself. `libraries`
     are versions of installed libraries. `provider` and `runtime` are those that must have run the models.
     """
 
@@ -76,7 +77,8 @@ def _difference(name: str, fact: str | float | None, required: str | float) -> s
     if fact is None:
         return f"the record names no {name}"
     if isinstance(required, str):
-        return "" if re.search(required, str(fact), re.IGNORECASE) else f"{name} is '{fact}', not '{required}'"
+        is_met = required.casefold() in str(fact).casefold() or re.search(required, str(fact), re.IGNORECASE)
+        return "" if is_met else f"{name} is '{fact}', not '{required}'"
     if isinstance(fact, int | float) and fact >= required:
         return ""
     write = units.size if name.endswith(" bytes") else units.integer

@@ -230,6 +230,13 @@ def test_the_device_is_told_by_its_facts_its_libraries_and_what_ran_the_models(m
     assert says in check.reason
 
 
+@pytest.mark.parametrize("cpu", ["Intel(R) Xeon(R) Processor @ 2.50GHz", "intel(r) xeon(r)", "xeon.*GHz"])
+def test_a_text_with_special_characters_matches_itself(make_run, on_a_pi, cpu):
+    environment = Environment(host={"cpu": "Intel(R) Xeon(R) Processor @ 2.50GHz"}, libraries={})
+    verdict = judge(make_run(environment=environment), on_a_pi(ACCURATE, device={"cpu": cpu}))
+    assert device(verdict).outcome == "PASS"
+
+
 def test_without_a_device_any_machine_counts_and_is_named(make_run, on_a_pi):
     verdict = judge(make_run(environment=LAPTOP), on_a_pi(FAST, device={}))
     assert verdict.overall == "READY"
