@@ -12,6 +12,7 @@ kdbench[cluster].
 
 import argparse
 import os
+import secrets
 import tempfile
 import time
 from dataclasses import replace
@@ -91,6 +92,8 @@ def compare_trainings(ray, arguments, folder):
 def main(arguments):
     loopback_alone = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     os.environ.update(loopback_alone | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
+    # With a token of its own, Ray neither reads the user's ~/.ray/auth_token nor writes one.
+    os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
     root = str(Path(__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     import ray
