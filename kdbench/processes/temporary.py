@@ -25,6 +25,8 @@ _PART = ".part"
 _PREFIX = "kdbench-work-"
 _TRIES = 5
 _OLD_S = 86_400.0  # longer than any file takes to be written
+_LISTED = 100  # names in a folder for each file that is written there
+_skips: dict[Path, int] = {}  # how many files are written next without a look at a large folder
 
 
 @contextlib.contextmanager
@@ -104,11 +106,20 @@ def _explained() -> Iterator[None]:
 
 
 def _names(parent: Path, prefix: str) -> list[str]:
-    """Return the names of unfinished files in a folder that begin with `prefix`."""
+    """Return the names of unfinished files in a folder that begin with `prefix`.
+
+    It lists a folder of thousands of files only now and then, so that writing each of them takes the same time.
+    """
+    if skips := _skips.pop(parent, 0):
+        _skips[parent] = skips - 1
+        return []
     try:
-        return [name for name in os.listdir(parent) if name.startswith(prefix) and name.endswith(_PART)]  # noqa: PTH208 - names
+        names = os.listdir(parent)  # noqa: PTH208 - names
     except OSError:
         return []
+    if len(names) > _LISTED:
+        _skips[parent] = len(names) // _LISTED
+    return [name for name in names if name.startswith(prefix) and name.endswith(_PART)]
 
 
 @cache

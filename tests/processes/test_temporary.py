@@ -61,6 +61,24 @@ def test_writing_a_file_again_removes_what_a_killed_process_left_of_it(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.md.1.part", "comment.md"]
 
 
+def test_a_folder_of_many_files_is_not_listed_for_each_that_is_written(tmp_path, monkeypatch):
+    for number in range(950):
+        (tmp_path / f"{number}.json").touch()
+    listed, real = [], os.listdir
+    monkeypatch.setattr(temporary.os, "listdir", lambda path: listed.append(path) or real(path))
+    left = tmp_path / ".last.json.1.part"
+    left.touch()
+    for number in range(20):
+        with temporary.part_of(tmp_path / f"{number}.json"):
+            pass
+    assert len(listed) == 2
+    for _ in range(10):
+        with temporary.part_of(tmp_path / "last.json"):
+            pass
+    assert len(listed) == 3
+    assert not left.exists()
+
+
 def test_what_another_machine_writes_to_a_shared_folder_is_left_alone_until_it_is_old(tmp_path, monkeypatch):
     file = tmp_path / "table.npy"
     monkeypatch.setattr(temporary, "_host", lambda: "elsewhere")

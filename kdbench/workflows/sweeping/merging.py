@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kdbench import storage
+from kdbench.cycles import cycle_collection_paused
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Diagnostic, Layer, Measurement, Pair, RunRecord
 from kdbench.results.samples import Samples, correct_key, read_samples, squared_error_key
@@ -87,6 +88,7 @@ class _Merged:
                     self.samples[key(ids[old])] = samples[key(old)]
 
 
+@cycle_collection_paused()
 def merged(plan: SweepPlan, measured: Measured, failed: Mapping[str, str], command: str) -> tuple[RunRecord, Samples]:
     """Return the record of a sweep, and the samples behind its scores; `failed` maps models to why they are missing."""
     everything = _Merged()
