@@ -13,6 +13,7 @@ import numpy as np
 
 from kdbench import statistics, units
 from kdbench.api.progress import shown
+from kdbench.arguments import checked
 from kdbench.errors import InputError, first_line
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.latency.diagnosis import instability
@@ -59,6 +60,7 @@ class CallableTimes:
         """The median time of a call of the function."""
         return self.find("latency_p50_ns")
 
+    @checked
     def find(self, metric: str, function: str | None = None) -> Measurement:
         """Return a metric such as latency_p95_ns, of the function or of another by its name.
 
@@ -98,6 +100,7 @@ class _Config:
     precision: float
 
 
+@checked
 def time_callable(
     fn: Callable[..., object],
     inputs: Any = None,
@@ -250,10 +253,6 @@ def _failure(name: str, error: Exception) -> InputError:
 
 
 def _name(function: Callable[..., object]) -> str:
-    if not callable(function):
-        raise InputError(
-            f"a {type(function).__name__} cannot be called", "give a function, or an object that can be called"
-        )
     return str(getattr(function, "__name__", type(function).__name__))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench import storage
+from kdbench.arguments import checked
 from kdbench.report.figures import Drawing
 from kdbench.report.table import Table
 
@@ -54,6 +55,7 @@ class ShownFigure:
         """How to read it."""
         return self.drawing.caption
 
+    @checked
     def save(self, path: str | Path) -> Path:
         """Write the SVG file and return its path; raises StorageError.
 

@@ -7,6 +7,7 @@ from typing import Any
 from kdbench.api.decisions import Comparison, Verdict
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
+from kdbench.arguments import checked
 from kdbench.errors import InputError
 from kdbench.judge.compare.records import compare as compare_records
 from kdbench.judge.compare.thresholds import Thresholds
@@ -23,6 +24,7 @@ Run = Results | RunRecord | str | Path
 """Results, a record, or the path of a run's folder or record."""
 
 
+@checked
 def judge(run: Run, target: Target | str | Path, models: Sequence[str] | str | None = None) -> Verdict:
     """Return the verdict on a run's models: READY, NOT READY or INCONCLUSIVE for a device, and why.
 
@@ -37,6 +39,7 @@ def judge(run: Run, target: Target | str | Path, models: Sequence[str] | str | N
     return Verdict.of(judge_record(_record(run), target if isinstance(target, Target) else load_target(target), named))
 
 
+@checked
 def compare(
     base: Run,
     new: Run,

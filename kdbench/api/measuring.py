@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack
 from kdbench.api.finishing import finished, required
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
+from kdbench.arguments import check, checked
 from kdbench.judge.target import Target
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
@@ -48,6 +49,7 @@ class Inputs(TypedDict, total=False):
     torchvision: str | None
 
 
+@checked
 def bench(
     paths: str | Path | Sequence[str | Path] = (),
     *,
@@ -83,6 +85,7 @@ def bench(
     MeasurementError if a model could not be run, in which case the other results are in the folder.
     """
     fed: dict[str, Any] = dict(inputs)
+    check(fed, Inputs.__annotations__)
     if fed.get("data_root") is not None:
         fed["data_root"] = str(fed["data_root"])
     loggers = required(log)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from kdbench import extras
 from kdbench.api.decisions import Verdict
 from kdbench.api.display import ShownFigure, ShownTable, page
+from kdbench.arguments import checked
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.report import Content
@@ -46,6 +47,7 @@ class Results:
     folder: Path
 
     @classmethod
+    @checked
     def read(cls, run: str | Path) -> Self:
         """Return the results in a run's folder, or of its record.json; raises InputError without a valid record.
 
@@ -69,6 +71,7 @@ class Results:
         """The ids of the models."""
         return tuple(self.record.cards)
 
+    @checked
     def find(self, model: str, metric: str, **axes: str | int) -> Measurement:
         """Return a metric of a model, at the fewest axes besides the given ones: value, interval, unit, status.
 
@@ -86,6 +89,7 @@ class Results:
             raise InputError(f"the record has no {metric!r} of {model}{_at(axes)}", suggestion(metric, known))
         return measurement
 
+    @checked
     def ratio(self, student: str, metric: str = "latency_ratio", **axes: str | int) -> Pair:
         """Return a student's ratio to its teacher (teacher over student), or another metric of the pair.
 
@@ -105,6 +109,7 @@ class Results:
             )
         return pair
 
+    @checked
     def to_frame(self, kind: Literal["measurements", "pairs", "layers"] = "measurements") -> "pd.DataFrame":
         """Return all numbers of a kind as a pandas DataFrame: one row per number, one column per axis.
 
@@ -121,6 +126,7 @@ class Results:
             raise InputError(f"a record has no {kind!r}", "choose measurements, pairs or layers")
         return pd.DataFrame([_row(result.model_dump()) for result in getattr(self.record, kind)])
 
+    @checked
     def table(self, name: str = "summary") -> ShownTable:
         """Return one of the report's tables, such as summary, ratios, latency or fidelity; print it, or display it.
 
@@ -140,6 +146,7 @@ class Results:
             )
         return ShownTable(table)
 
+    @checked
     def plot(self, name: str = "accuracy_latency") -> ShownFigure:
         """Return one of the report's figures, such as accuracy_latency, speedup or latency_distribution.
 

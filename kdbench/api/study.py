@@ -9,6 +9,7 @@ from kdbench import extras
 from kdbench.api.finishing import finished, required
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
+from kdbench.arguments import checked
 from kdbench.judge.target import Target
 from kdbench.machine.openmp import configure_openmp
 from kdbench.progress import Progress
@@ -31,6 +32,7 @@ class Study:
     recipe: Recipe
 
     @classmethod
+    @checked
     def from_toml(cls, name_or_path: str | Path) -> Self:
         """Return the study in a TOML file, or the shipped recipe of that name; paths in a file are relative to it.
 
@@ -43,6 +45,7 @@ class Study:
         return cls(content, recipe_from(content, str(name_or_path)))
 
     @classmethod
+    @checked
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Return the study in a dictionary with the content of a TOML file; raises InputError.
 
@@ -52,6 +55,7 @@ class Study:
         """
         return cls(content, recipe_from(content))
 
+    @checked
     def override(self, values: Mapping[str, Any]) -> Self:
         """Return the study with other values; keys are those of `--set`, such as "student.*.training.epochs".
 
@@ -67,6 +71,7 @@ class Study:
         models = [*self.recipe.teacher, *self.recipe.student]
         return f"<kdbench.Study {self.recipe.name!r} of {', '.join(model.name for model in models)}>"
 
+    @checked
     def run(
         self,
         out: str | Path | None = None,
@@ -87,6 +92,7 @@ class Study:
         """
         return run(self, out, resume=resume, targets=targets, log=log, progress=progress)
 
+    @checked
     def train(self, out: str | Path | None = None, *, resume: bool = False, progress: Progress | None = None) -> Path:
         """Train the networks without measuring them, and return the folder; `run` with `resume` continues from it.
 
@@ -101,6 +107,7 @@ Recipes = Study | Recipe | Mapping[str, Any] | str | Path
 """A study, a recipe, a dictionary, a shipped recipe's name, or the path of a TOML file."""
 
 
+@checked
 def run(
     recipe: Recipes = "digits",
     out: str | Path | None = None,
@@ -130,6 +137,7 @@ def run(
         return finished(results, loggers, displayed)
 
 
+@checked
 def train(
     recipe: Recipes, out: str | Path | None = None, *, resume: bool = False, progress: Progress | None = None
 ) -> Path:

@@ -10,6 +10,7 @@ from kdbench.api.finishing import logged, required
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
 from kdbench.api.study import Recipes, Study
+from kdbench.arguments import checked
 from kdbench.judge.target import Target
 from kdbench.machine.openmp import configure_openmp
 from kdbench.progress import Progress
@@ -37,6 +38,7 @@ class SweepResults(Results):
         return f"<kdbench.SweepResults: {self.completed} of {self.points} points completed, in {str(self.folder)!r}>"
 
 
+@checked
 def sweep(
     recipe: Recipes = "digits",
     out: str | Path | None = None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import toml_files
+from kdbench.arguments import checked
 from kdbench.characters import one_line
 from kdbench.errors import InputError
 from kdbench.recipe import Recipe
@@ -27,6 +28,7 @@ def shipped_recipes() -> dict[str, str]:
     return toml_files.shipped(resources.files("kdbench.recipe") / "shipped")
 
 
+@checked
 def load_recipe(name_or_path: str | Path = "digits", overrides: Sequence[str] = ()) -> Recipe:
     """Return the shipped recipe of that name, or the one in the TOML file at that path, with overrides applied.
 

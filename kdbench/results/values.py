@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, ValidationError
 
 from kdbench import storage
+from kdbench.arguments import checked
 from kdbench.characters import is_plain, one_line
 from kdbench.errors import InputError
 from kdbench.validation import Value, WrongValueError, problem
@@ -71,6 +72,7 @@ class StoredValue(Value):
         """
         return self.model_dump(mode="json", by_alias=True)
 
+    @checked
     def write(self, path: str | Path) -> None:
         """Write the value as JSON to `path` atomically; raises StorageError.
 
@@ -79,6 +81,7 @@ class StoredValue(Value):
         storage.write_json(Path(path), self.to_json())
 
     @classmethod
+    @checked
     def read(cls, path: str | Path) -> Self:
         """Read the value; raises InputError if the file is missing or not valid.
 

@@ -105,7 +105,7 @@ async def waiting():
         (broken, {"inputs": 1}, "broken failed: ZeroDivisionError: by zero"),
         (waiting, {}, "coroutine"),
         (OnDevice, {}, "on a device"),
-        (3, {}, "a int cannot be called"),
+        (3, {}, "fn cannot be 3"),
         (len, {"inputs": []}, "empty list"),
         (len, {"inputs": "x", "budget_s": 0}, "budget_s is 0"),
         (len, {"inputs": "x", "sessions": 1}, "sessions is 1"),

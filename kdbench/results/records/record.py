@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from kdbench import storage
+from kdbench.arguments import checked
 from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
 from kdbench.plain_json import is_suspicious
@@ -179,11 +180,16 @@ class RunRecord(StoredValue):
         value: str = self.derived["hash"]
         return value
 
+    @checked
     def write(self, path: str | Path) -> None:
-        """Write the record as JSON to `path` atomically, one model or result a line; raises StorageError."""
+        """Write the record as JSON to `path` atomically, one model or result a line; raises StorageError.
+
+        >>> kdbench.RunRecord.read("runs/digits").write("runs/copy.json")
+        """
         write_lines(self, Path(path))
 
     @classmethod
+    @checked
     @cycle_collection_paused()
     def read(cls, path: str | Path) -> Self:
         """Read the record of a run: `path` is its folder, its record or one of its reports, as for `RunFolder.of`.
