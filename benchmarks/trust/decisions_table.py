@@ -25,14 +25,14 @@ Decide = Callable[[Values, str, Side, float], str]
 
 def section(result: Values) -> str:
     """Return the tables of every condition in `result`, what reports/trust/decisions.json holds."""
-    repeats, settings = result["repeats"], result["settings"]
+    repeats, settings, host = result["repeats"], result["settings"], result["environment"]["host"]
     count = max(len([r for r in repeats if r["condition"] == c]) for c in CONDITIONS)
     about = f"""{count} repeats on an idle machine, with one core kept busy, and with bursts of work on every core,
         spread over {settings["hours"]:g} h, at {commits(repeats)}; kdbench was given {settings["budget_s"]:g} s.
         {_ABOUT.format(margin=percent(MARGIN - 1), more=MARGIN)}"""
     command = "python -m benchmarks.trust.decisions"
     parts = [
-        "## Verdicts: how often they are right",
+        f"## Verdicts: how often they are right ({host['cpu']}, {host['cores_usable']} cores)",
         f"    {command} --repeats {count} --budget {settings['budget_s']:g} --hours {settings['hours']:g}",
         paragraph(about),
     ]

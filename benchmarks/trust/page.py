@@ -8,11 +8,11 @@ from benchmarks.trust.markdown import table
 from benchmarks.trust.repeats import Values
 from kdbench import storage
 
-SECTIONS: dict[str, Callable[[Values], str]] = {
-    "coverage.json": coverage_table.section,
-    "decisions.json": decisions_table.section,
-    "commands.json": commands_table.section,
-    "peer.json": peer_table.section,
+SECTIONS: dict[str, Callable[[Values], str]] = {  # by the stem of a result's file
+    "coverage": coverage_table.section,
+    "decisions": decisions_table.section,
+    "commands": commands_table.section,
+    "peer": peer_table.section,
 }
 NOTES = "notes.md"
 _HOST = {
@@ -34,14 +34,23 @@ this folder. Requirements: `pip install -e .[dev,bench]`, Linux, and an idle mac
 
 def write(folder: Path) -> Path:
     """Write the page from the results in `folder`; what `notes.md` there says of them stands at the end."""
-    results = {name: storage.read_json(folder / name, "result") for name in SECTIONS if (folder / name).exists()}
-    parts = [_TOP, *(SECTIONS[name](result) for name, result in results.items())]
+    results = {path.name: storage.read_json(path, "result") for stem in SECTIONS for path in _files(folder, stem)}
+    parts = [_TOP, *(SECTIONS[_stem(name)](result) for name, result in results.items())]
     parts += [f"## The machine of {name}\n\n{_machine(result)}" for name, result in results.items()]
     if (folder / NOTES).exists():
         parts.append((folder / NOTES).read_text(encoding="utf-8").strip())
     page = storage.make_folder(folder) / "README.md"
     storage.write_text(page, "\n\n".join(parts) + "\n")
     return page
+
+
+def _files(folder: Path, stem: str) -> list[Path]:
+    """Return the results of an experiment: `decisions.json`, then those of other machines, `decisions-NAME.json`."""
+    return [path for path in (folder / f"{stem}.json", *sorted(folder.glob(f"{stem}-*.json"))) if path.exists()]
+
+
+def _stem(name: str) -> str:
+    return name.partition(".")[0].partition("-")[0]
 
 
 def _machine(result: Values) -> str:

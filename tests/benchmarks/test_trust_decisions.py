@@ -27,7 +27,8 @@ def repeat(condition, number, half, mean=1.0):
 
 
 def section(*repeats):
-    return decisions_table.section({"repeats": repeats, "settings": {"budget_s": 10.0, "hours": 2.0}})
+    settings, host = {"budget_s": 10.0, "hours": 2.0}, {"cpu": "a processor", "cores_usable": 2}
+    return decisions_table.section({"repeats": repeats, "settings": settings, "environment": {"host": host}})
 
 
 def cells(text, name):

@@ -95,3 +95,13 @@ def test_what_others_did_is_told(results):
 def test_a_table_says_what_is_a_number():
     assert table(["a", "b"], [["x", "1"]]) == "| a | b |\n| :--- | ---: |\n| x | 1 |"
     assert percent(None) == "n/a"
+
+
+def test_results_of_another_machine_follow_with_its_name(results):
+    other = json.loads((results / "coverage.json").read_text())
+    other["environment"]["host"]["cpu"] = "another processor"
+    (results / "coverage-other.json").write_text(json.dumps(other))
+    text = page.write(results).read_text()
+    assert text.count("## Coverage") == 2
+    assert text.index("## The machine of coverage.json") < text.index("## The machine of coverage-other.json")
+    assert "| processor | another processor |" in text

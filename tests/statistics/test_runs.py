@@ -33,6 +33,41 @@ def test_runs_that_their_own_intervals_explain_narrow_the_presumption():
     assert spread.deviation == pytest.approx(0.04 * math.sqrt(4 / 5))
 
 
+def test_a_run_whose_sessions_disagree_is_no_further_off_than_runs_like_it_are():
+    logs = [0.0, 0.02, -0.02, 0.01, -0.01, 0.0]
+    earlier = [estimate(log) for log in logs]
+    wide = across_runs(estimate(0.03, 0.4), run_spread([*earlier, estimate(0.03, 0.4)], 0.04))
+    variance = (4 * 0.04**2 + 5 * np.var(logs, ddof=1)) / 9
+    half = stats.t.ppf(0.975, 9) * math.sqrt(variance * (1 + 1 / 6))
+    assert math.log(wide.high / wide.value) == pytest.approx(half)
+    assert math.log(wide.value / wide.low) == pytest.approx(half)
+
+
+def test_a_run_unlike_the_earlier_ones_or_with_few_before_it_keeps_its_own_interval():
+    unlike, like = estimate(0.3, 0.4), estimate(0.0, 0.4)
+    for runs in ([*(estimate(0.01 * k) for k in range(6)), unlike], [*(estimate(0.01 * k) for k in range(4)), like]):
+        spread = run_spread(runs, 0.04)
+        assert spread.widest is None
+        assert math.log(across_runs(runs[-1], spread).high / runs[-1].value) >= 0.4
+
+
+def test_intervals_hold_on_a_machine_whose_neighbour_slows_some_sessions():
+    """A tenth of runs have slow sessions: mostly too few to move the median by much, and then the interval is wide."""
+    rng, held, narrow = np.random.default_rng(2), [], []
+    for _ in range(60):
+        earlier = []
+        for number in range(40):
+            slowed = rng.random() < 0.1
+            log = 0.02 * rng.standard_normal() + (0.4 if slowed and rng.random() < 0.2 else 0.0)
+            earlier.append(estimate(log, 0.4 if slowed else 0.01))
+            wide = across_runs(earlier[-1], run_spread(earlier, 0.04))
+            held.append(wide.low <= 1 <= wide.high)
+            if slowed and log < 0.2 and number > 5:
+                narrow.append(math.log(wide.high / wide.value) < 0.3)
+    assert np.mean(held) > 0.93
+    assert np.mean(narrow) > 0.9
+
+
 def test_half_widths_add_in_quadrature_on_each_side():
     narrow = Estimate(1.0, math.exp(-0.03), math.exp(0.05), 7)
     wide = across_runs(narrow, RunSpread(0.04))
