@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kdbench.results.records import RunRecord
+from kdbench.results.records.index import once_per_record
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ ERROR = Score(
 )
 
 
+@once_per_record
 def score_of(record: RunRecord) -> Score:
     """Return the score of the models in a record, which are of one task."""
     return ERROR if any(card.targets for card in record.models) else ACCURACY

@@ -20,12 +20,13 @@ def paragraph(record: RunRecord) -> str:
     groups = model_groups(record)
     teachers = {group.label: teacher for group in groups if (teacher := teacher_of(record, group))}
     students = [group for group in groups if group.label in teachers]
-    several = len(set(teachers.values())) > 1
+    named = set(teachers.values())
+    several = len(named) > 1
     if several:
-        sentences = [_counts(groups, students, len(set(teachers.values())))]
+        sentences = [_counts(groups, students, len(named))]
     else:
-        reference = [group for group in groups if group not in students]
-        compared = [group for group in reference if group.label in teachers.values()] or reference
+        reference = [group for group in groups if group.label not in teachers]
+        compared = [group for group in reference if group.label in named] or reference
         sentences = [_reference(record, group) for group in compared[:1]]
         if len(students) > 2:
             sentences.append(f"{len(students)} students are compared with it.")

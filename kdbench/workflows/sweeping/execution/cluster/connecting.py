@@ -23,6 +23,11 @@ _LOOK = (
     "something answers there: see `ray status`; if `ray start` reported token authentication, set RAY_AUTH_MODE=token "
     "here and on all nodes, with the same token"
 )
+_SLOW = ("client server failed", "Proxy failed to Connect")  # Ray's words for a process that did not start in time
+_AGAIN = (
+    "the head started no process for this connection within Ray's half minute: try again when it is less busy, or look "
+    "into ray_client_server*.err in its /tmp/ray/session_latest/logs"
+)
 
 EngineOf = Callable[[Sequence[Task]], Cluster]
 """Returns the engine for tasks; raises InputError where one of them could never run."""
@@ -87,7 +92,9 @@ def _join(ray: Any, on: str) -> None:
         if "ersion mismatch" in str(error):
             hint = "install the same versions of Python and Ray here and on the nodes"
             raise InputError(f"{message}: {' '.join(str(error).split())[:300]}", hint) from error
-        raise InputError(message, _START if on == AUTO else _LOOK) from error
+        slow = any(words in str(error) for words in _SLOW)
+        hint = _AGAIN if slow else _START if on == AUTO else _LOOK
+        raise InputError(message, hint) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # not Ray's, which undoes nothing that is kdbench's

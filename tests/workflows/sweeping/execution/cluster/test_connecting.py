@@ -36,6 +36,7 @@ def test_an_address_where_nobody_listens_is_told_at_once(scheme, monkeypatch):
         ),
         ("h:1", "Failed to connect to Ray cluster at h:1", "Failed to connect to Ray cluster at h:1", "RAY_AUTH_MODE"),
         ("ray://h:1", "Failure from server:\nTraceback:\n  x\nE: why\n", "Failure from server: E: why", "ray status"),
+        ("ray://h:1", "from server: Starting Ray client server failed.", "from server: Starting Ray", "try again"),
         ("h:1", "Version mismatch: there 2.1\nhere 2.2", "Version mismatch: there 2.1", "same versions"),
         ("h:1", "", "ConnectionError", "ray status"),
     ],
