@@ -13,6 +13,7 @@ kdbench[cluster].
 import argparse
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from dataclasses import replace
@@ -40,21 +41,28 @@ RECIPE = {
 
 
 def sleep(message, progress):
-    """Do as a training that takes its seconds and no core."""
+    """Do as a training that takes its seconds and no core, once as many as `together` have begun."""
     progress.step(1, 2, "asleep")
+    begun = Path(message["folder"]) / "begun"
+    begun.mkdir(exist_ok=True)
+    (begun / f"{os.getpid()}").touch()
+    while len(list(begun.iterdir())) < message["together"]:
+        time.sleep(0.05)
     time.sleep(message["seconds"])
 
 
 def driven(ray, tasks, seconds, folder):
     """Work tasks off; return the seconds that passed, and those of the driver's CPU."""
     engine = Cluster(ray, tasks, None, "benchmarks.cluster:sleep")
-    prepare = lambda _: {"folder": str(folder), "seconds": seconds}  # noqa: E731
+    shutil.rmtree(folder / "begun", ignore_errors=True)
+    warm_up = {"folder": str(folder), "seconds": 1.0, "together": engine.slots}
     with engine.open(folder):
-        warm = [Task(f"warm {number}", "train") for number in range(engine.slots)]
-        Driver(Schedule(warm), engine, lambda _: {"folder": str(folder), "seconds": 1.0}, Silent()).run()
+        # Each waits for the others, or a worker that starts first would do all of them.
+        warm = [Task(f"warm {number}", "train", cpus=tasks[0].cpus) for number in range(engine.slots)]
+        Driver(Schedule(warm), engine, lambda _: warm_up, Silent()).run()
         schedule = Schedule(tasks)
         begin, used = time.perf_counter(), time.process_time()
-        Driver(schedule, engine, prepare, Silent()).run()
+        Driver(schedule, engine, lambda _: {**warm_up, "seconds": seconds}, Silent()).run()
         took_s, used_s = time.perf_counter() - begin, time.process_time() - used
     assert len(schedule.done) == len(tasks), schedule.faults
     return took_s, used_s
