@@ -3,9 +3,7 @@
 from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any
 
 from kdbench import extras, storage
 from kdbench.errors import InputError
@@ -24,7 +22,6 @@ from kdbench.results.claim import claimed
 from kdbench.results.findings import Findings
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_no_results, require_unused
 from kdbench.results.values import require_id
-from kdbench.validation import validated
 from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
 from kdbench.workflows.files.torch_networks import (
     PROGRAM,
@@ -35,7 +32,7 @@ from kdbench.workflows.files.torch_networks import (
     torch_networks,
     unweighted,
 )
-from kdbench.workflows.stages.results import RunResults, assemble_record, record_and_folder, write_results
+from kdbench.workflows.stages.results import RunResults, assemble_record, write_results
 
 
 def bench_models(
@@ -66,7 +63,7 @@ def bench_models(
     `timed` (all, none, or all but the ids given) only what does not depend on the machine is measured: accuracy,
     fidelity, size and MACs. `cards` gives the files other ids than their names, in their order, and other cards than
     those beside them, where one is given; `name` is the record's. Raises InputError for files, data and options that do
-    not fit. `bench` is its form in the Python API.
+    not fit. `kdbench.bench` is its form in the Python API.
     """
     progress, out, judged = progress or Silent(), folder_of(out), targets_of(targets)
     named = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
@@ -156,30 +153,6 @@ def _kernels(models: Sequence[BenchModel], options: Measure) -> Findings:
     from kdbench.workflows.files.kernels import kernel_findings  # loads onnx and onnxruntime
 
     return kernel_findings(models, options)
-
-
-def _bench(paths: Sequence[str | Path] | str | Path = (), **keywords: Any) -> RunResults:
-    """Measure ONNX files side by side; return the record and the folder with the record and the report.
-
-    The keywords are the fields of `InputOptions` (`data`, `mean`, `std`, …) and the other parameters of `bench_models`.
-    Raises InputError for files, data and options that do not fit, MeasurementError if a model could not be run.
-    """
-    inputs = {name: keywords.pop(name) for name in InputOptions.model_fields if name in keywords}
-    return bench_models(paths, inputs=validated(InputOptions, inputs), **keywords)
-
-
-def _signature() -> Signature:
-    """Return the parameters of `bench_models` with the fields of `InputOptions` in place of `inputs`."""
-    paths, *others = signature(bench_models).parameters.values()
-    fields = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.annotation)
-        for name, field in InputOptions.model_fields.items()
-    ]
-    return Signature([paths, *fields, *(other for other in others if other.name != "inputs")])
-
-
-_bench.__signature__ = _signature()  # type: ignore[attr-defined]
-bench = record_and_folder(_bench, "bench")
 
 
 def model_ids(paths: Sequence[Path], networks: Sequence[TorchNetwork] = ()) -> list[str]:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kdbench.api import study as api
 from kdbench.models import MODELS, build
 from kdbench.plugins import activate, search
-from kdbench.recipe.loading import load_recipe
+from kdbench.recipe.loading import load_recipe, recipe_of
 from kdbench.registry import Registry
 from kdbench.results.records import RunRecord
-from kdbench.workflows import run as workflow
 from kdbench.workflows.stages import measure as stage
 from kdbench.workflows.train import train
 
@@ -97,8 +97,7 @@ def _trained_again(study, change):
 def test_the_notebook(study, monkeypatch):
     monkeypatch.chdir(study)
     cheap = load_recipe("digits").measure.model_copy(update={"energy": "off"})
-    read = workflow.recipe_of
-    monkeypatch.setattr(workflow, "recipe_of", lambda recipe: read(recipe).model_copy(update={"measure": cheap}))
+    monkeypatch.setattr(api, "recipe_of", lambda recipe: recipe_of(recipe).model_copy(update={"measure": cheap}))
     cells, namespace = blocks("In a notebook", "python"), {"__name__": "__main__"}
     for number, cell in enumerate([cells[0], *cells[:-1]]):  # the first cell runs twice
         run_cell(cell, number, namespace)

@@ -5,9 +5,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from file_runs import bench
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from kdbench.api.study import run
 from kdbench.data.selection import stratified
 from kdbench.errors import InputError
 from kdbench.export.onnx import export_onnx
@@ -17,9 +19,7 @@ from kdbench.recipe import InputOptions
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.worker.inputs import prepare
-from kdbench.workflows.bench import bench
 from kdbench.workflows.files.model_files import TestImages, load_bench_model
-from kdbench.workflows.run import run
 from kdbench.workflows.stages.check import check
 from kdbench.workflows.study.networks import teaching
 from kdbench.workflows.study.plan import plan

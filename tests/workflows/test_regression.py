@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
+from file_runs import bench
 from safetensors.numpy import load_file
 from short_runs import shorten
 
 from kdbench import data
+from kdbench.api.study import run
 from kdbench.distill.training import fit
 from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.recipe.tables.measure import Measure
-from kdbench.workflows.bench import bench
-from kdbench.workflows.run import run
 from kdbench.workflows.stages import export_ahead
 
 NAME = "noisy_linear:features=6,samples=100,test=80,targets=2"

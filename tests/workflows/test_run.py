@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdbench import data
+from kdbench.api.study import run
 from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, StorageError
 from kdbench.export.onnx import Parity
@@ -16,7 +17,6 @@ from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.records import RunRecord
 from kdbench.worker.jobs import Network
-from kdbench.workflows.run import run
 from kdbench.workflows.stages import export
 from kdbench.workflows.train import train
 

@@ -13,7 +13,7 @@ from kdbench import storage
 from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.export.onnx import Parity
-from kdbench.recipe.loading import load_sweep
+from kdbench.recipe.loading import load_sweep, recipe_from
 from kdbench.results.records import Environment, RunRecord, measured
 from kdbench.workflows.run import run_recipe
 from kdbench.workflows.stages import results
@@ -114,7 +114,7 @@ def numbers(record):
 class TestSweep:
     @pytest.mark.usefixtures("short_run")
     def test_it_ends_with_the_weights_and_numbers_of_a_plain_run(self, content, done, tmp_path):
-        plain = run_recipe({**content, "sweep": {"axes": RATES}}, tmp_path / "plain")
+        plain = run_recipe(recipe_from({**content, "sweep": {"axes": RATES}}), tmp_path / "plain")
         assert weights(done.folder.path) == weights(tmp_path / "plain")
         assert numbers(done.record) == numbers(plain.record)
         assert [card.id for card in done.record.models] == [card.id for card in plain.record.models]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from file_runs import bench
 from safetensors.torch import save_file
 from torch import nn
 
@@ -17,7 +18,6 @@ from kdbench.export.programs import load_program
 from kdbench.export.state_dicts import load_weights
 from kdbench.recipe import Measure
 from kdbench.results.cards import ModelCard
-from kdbench.workflows.bench import bench
 from kdbench.workflows.files import torch_networks as stage
 
 pytestmark = pytest.mark.usefixtures("short_run")

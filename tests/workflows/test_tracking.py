@@ -2,13 +2,13 @@
 
 import pytest
 
+from kdbench.api.study import run
 from kdbench.distill import tracker
 from kdbench.distill.training import loop
 from kdbench.errors import InputError
 from kdbench.extras import install
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
-from kdbench.workflows.run import run
 from kdbench.workflows.train import train
 
 pytestmark = pytest.mark.usefixtures("short_run")

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from file_runs import bench
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench import data
@@ -13,7 +14,6 @@ from kdbench.judge.target import Target
 from kdbench.recipe import Measure
 from kdbench.results.preprocessing import InputSpec
 from kdbench.results.records import RunRecord
-from kdbench.workflows.bench import bench
 
 pytestmark = pytest.mark.usefixtures("short_run")
 

@@ -92,7 +92,8 @@ class ExportAhead:
 @contextmanager
 def export_ahead(recipe: Recipe) -> Iterator[ExportAhead]:
     """Start the process where it costs nothing, and end it with the context."""
-    ahead = ExportAhead(_start() if is_safe_ahead(recipe) else None)
+    process = _start() if is_safe_ahead(recipe) else None
+    ahead = ExportAhead(process)
     try:
         yield ahead
     finally:

@@ -1,12 +1,9 @@
 """The end of a workflow: findings become a record, and record, samples, verdicts and reports are written."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import wraps
-from pathlib import Path
-from typing import Any, Literal, ParamSpec
+from typing import Any, Literal
 
 from kdbench import report
 from kdbench.errors import DivergedError, KdbenchError, MeasurementError
@@ -20,8 +17,6 @@ from kdbench.results.records import Environment, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, write_samples
 from kdbench.results.verdicts import Verdict, write_verdicts
-
-P = ParamSpec("P")
 
 _SCORES = {"top1": "accuracy", "mse": "error"}
 """The metrics without which a model failed on its data: of a classification, and of a regression."""
@@ -116,21 +111,3 @@ def write_results(record: RunRecord, samples: Samples, folder: RunFolder, target
     write_verdicts(verdicts, folder)
     report.write(report.Content(record, verdicts, samples), folder.path, ("md", "html"))
     return RunResults(folder, record, samples, verdicts)
-
-
-def record_and_folder(workflow: Callable[P, RunResults], name: str) -> Callable[P, tuple[RunRecord, Path]]:
-    """Return a workflow's form in the Python API, called `name`.
-
-    It returns the record and the run's folder, and raises if a model could not be run.
-    """
-
-    @wraps(workflow)
-    def call(*args: P.args, **kwargs: P.kwargs) -> tuple[RunRecord, Path]:
-        results = workflow(*args, **kwargs)
-        results.raise_on_failed_models()
-        return results.record, results.folder.path
-
-    call.__name__ = call.__qualname__ = name
-    signature = inspect.signature(workflow).replace(return_annotation=tuple[RunRecord, Path])
-    call.__signature__ = signature  # type: ignore[attr-defined]
-    return call

@@ -12,7 +12,6 @@ from kdbench.distill.training import fit
 from kdbench.distill.training.devices import check_devices
 from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import InputError, KdbenchError
-from kdbench.measure.energy.rounds import require_estimator
 from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
@@ -69,7 +68,6 @@ def checked_run(recipe: Recipe, out: Path | None, *, resume: bool) -> CheckedRun
     with report_on_rank_zero():
         load_plugins(recipe)
         require_trackers(recipe.track, TRACKERS)
-        require_estimator(recipe.measure)
         jobs = plan(recipe)
         for job in jobs:
             check_devices(training_of(job))

@@ -114,7 +114,7 @@ def test_without_a_process_nothing_is_exported_ahead(tmp_path):
 
 
 def test_the_process_writes_the_file_and_says_how_far_it_is_from_the_network(monkeypatch, tmp_path, capsys):
-    folder = RunFolder(train(content(epochs=1), tmp_path / "out"))
+    folder = RunFolder(train(recipe_of(content(epochs=1)), tmp_path / "out"))
     monkeypatch.setattr(export_worker, "_load_exporter", lambda: None)
     storage.make_folder(folder.path / "models")
     requests = [{"folder": str(folder.path)}, {"job": "student"}, {"job": "nobody"}]

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import tomli_w
 import torch
+from file_runs import bench
 from safetensors.torch import save_file
 
 from kdbench import models
+from kdbench.api.study import run
 from kdbench.errors import InputError
 from kdbench.export.onnx import export_onnx
 from kdbench.progress import Silent
 from kdbench.recipe import Measure
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.bench import bench
-from kdbench.workflows.run import run
 from kdbench.workflows.stages.export import export_all
 from kdbench.workflows.study.model_sources import external_files, file_hash
 from kdbench.workflows.study.networks import teaching

@@ -7,7 +7,7 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.plugins import Recording, Source, search
-from kdbench.recipe.loading import recipe_from
+from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.registry import Lookup, Registry
 from kdbench.results.run_folder import RunFolder
 from kdbench.storage import sha256
@@ -161,11 +161,11 @@ def test_a_resumed_run_trains_again_what_uses_changed_code_or_files(study, tmp_p
 
     def trained():
         before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/checkpoints/*/training.json")}
-        train(study / "tiny.toml", tmp_path / "out", resume=True)
+        train(load_recipe(study / "tiny.toml"), tmp_path / "out", resume=True)
         after = tmp_path.glob("out/checkpoints/*/training.json")
         return {path.parent.name for path in after if path.stat().st_mtime_ns != before.get(path)}
 
-    train(study / "tiny.toml", tmp_path / "out")
+    train(load_recipe(study / "tiny.toml"), tmp_path / "out")
     assert trained() == set()
     torch.save(torch.nn.Linear(64, 10).state_dict(), study / "b.pth")
     assert trained() == {"student"}
