@@ -3,8 +3,8 @@
     python -m benchmarks.faults                     every block, some minutes each
     python -m benchmarks.faults names --seed 7      one block with other random trials
 
-A block is one file with `trials(folder, seed, count)`. With --page the counts become rows of a table, in place of an
-earlier row of the same block and seed. The exit code is 1 if anything was found.
+A block is one file of `blocks/` with `trials(folder, seed, count)`. With --page the counts become rows of a table, in
+place of an earlier row of the same block and seed. The exit code is 1 if anything was found.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def _run(block: str, seed: int, count: int) -> Row:
     found: Counter[str] = Counter()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        for trial in import_module(f"benchmarks.faults.{block}").trials(Path(folder), seed, count):
+        for trial in import_module(f"benchmarks.faults.blocks.{block}").trials(Path(folder), seed, count):
             outcomes["found" if trial.found else trial.outcome] += 1
             found.update({kind_of(one) for one in trial.found})
             for one in trial.found:

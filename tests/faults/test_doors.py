@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.faults import doors
+from benchmarks.faults.blocks import doors
 from benchmarks.faults.inspection import problems, unsafe
 from kdbench.cli.main import main
 

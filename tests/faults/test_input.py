@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from benchmarks.faults import input as campaign
-from benchmarks.faults import options
+from benchmarks.faults.blocks import input as campaign
+from benchmarks.faults.blocks import options
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.models import endless, linear
 from kdbench import storage

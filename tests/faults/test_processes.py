@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from benchmarks.faults import kills, surroundings
+from benchmarks.faults.blocks import kills, surroundings
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from benchmarks.faults import resume
+from benchmarks.faults.blocks import resume
 from kdbench.cli.main import main
 
 

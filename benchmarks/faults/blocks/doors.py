@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
-from benchmarks.faults import more_doors
+from benchmarks.faults.blocks import more_doors
+from benchmarks.faults.blocks.more_doors import REPORT, UNTIMED, Commands, Setting
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.forking import forked, load
 from benchmarks.faults.hostile import texts
 from benchmarks.faults.inspection import problems, unsafe
 from benchmarks.faults.models import linear
-from benchmarks.faults.more_doors import REPORT, UNTIMED, Commands, Setting
 from benchmarks.faults.small_record import small_record
 from benchmarks.faults.trial import Trial
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.faults.blocks.input import UNTIMED, is_at_work, outcome_of
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.forking import forked, load
-from benchmarks.faults.input import UNTIMED, is_at_work, outcome_of
 from benchmarks.faults.models import linear
 from benchmarks.faults.small_record import small_record
 from benchmarks.faults.trial import Trial

@@ -17,9 +17,9 @@ from typing import Any
 
 import psutil
 
+from benchmarks.faults.blocks.resume import results
 from benchmarks.faults.commands import descendants, last_words, leftovers, new_place, run, start
 from benchmarks.faults.noting import LOG, NOTING, Work, overlaps, works
-from benchmarks.faults.resume import results
 from benchmarks.faults.trial import Trial
 from kdbench.results.metrics import METRICS
 

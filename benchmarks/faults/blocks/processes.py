@@ -8,10 +8,17 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.faults.blocks.disks import full_disk, full_file, read_only, read_only_folder
+from benchmarks.faults.blocks.kills import claimed_twice, ended_worker, killed, killed_owner, stopped_owner
+from benchmarks.faults.blocks.surroundings import (
+    homeless,
+    limited,
+    planted_lock,
+    second_user,
+    shadowed,
+    unwritable_output,
+)
 from benchmarks.faults.commands import new_place
-from benchmarks.faults.disks import full_disk, full_file, read_only, read_only_folder
-from benchmarks.faults.kills import claimed_twice, ended_worker, killed, killed_owner, stopped_owner
-from benchmarks.faults.surroundings import homeless, limited, planted_lock, second_user, shadowed, unwritable_output
 from benchmarks.faults.trial import Trial
 
 
