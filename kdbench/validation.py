@@ -5,12 +5,17 @@ Base layer: imports pydantic, the registry's suggestions and nothing else of kdb
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)  # pydantic exports it under no public name
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument", "multiple_argument_values"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
@@ -21,6 +26,22 @@ class Value(BaseModel):
     """A frozen value that refuses unknown keys, and numbers that JSON cannot carry."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+class _Named(ModelMetaclass):
+    def __call__(self, *args: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            hint = f"help(kdbench.{self.__name__}) explains its keys"
+            raise problem(error, list(self.model_fields)).as_error(self.__name__, hint) from None
+
+
+class PublicValue(Value, metaclass=_Named):
+    """A value that users create by name: a wrong argument is an InputError, with a hint.
+
+    `model_validate`, and a value that holds this one, raise pydantic's error as for any other.
+    """
 
 
 _given: dict[frozenset[str], set[str]] = {}
@@ -105,7 +126,7 @@ def problem(
 def validated(kind: type[V], values: Mapping[str, Any], hint: str = "") -> V:
     """Return `values` as a `kind`; raises InputError, with `hint` for a problem that has none."""
     try:
-        return kind(**values)
+        return kind.model_validate(values)
     except ValidationError as error:
         wrong = problem(error, kind)
         raise InputError(wrong.message, wrong.hint or hint) from None

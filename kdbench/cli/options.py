@@ -126,7 +126,7 @@ def _read(kind: "type[V]", table: Mapping[str, Option], typed: Mapping[str, Any]
                 raise InputError(f"--{option.name} is given twice", "give it once for each model: MODEL=VALUE")
             target[field] = option.read(value, f"--{option.name}") if option.flag is None else option.flag
     try:
-        return kind(**values, **({"models": models} if models else {}))
+        return kind.model_validate({**values, **({"models": models} if models else {})})
     except ValidationError as error:
         wrong = problem(error, place=lambda key: f"--{table[_field(key)].name}")
         message = wrong.message

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kdbench.results.preprocessing import InputSpec
-from kdbench.validation import Value, added_later
+from kdbench.validation import PublicValue, Value, added_later
 
 Mode = Literal["stream", "paced", "offline", "server"]
 # kdbench.results.runtimes.RUNTIMES
@@ -22,7 +22,7 @@ Runtime = Literal[
 MIN_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statistics.few_sessions.RESOLUTION)
 
 
-class Measure(Value):
+class Measure(PublicValue):
     """What to measure, how precisely and for how long. `kdbench.options.MEASURE` declares an option for each field.
 
     Latency is measured in at least `sessions` fresh processes, until the interval of every headline speed-up is
