@@ -5,7 +5,7 @@ Base layer: imports pydantic, the registry's suggestions and nothing else of kdb
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,7 +34,7 @@ class _Named(ModelMetaclass):
             return super().__call__(*args, **values)
         except ValidationError as error:
             hint = f"help(kdbench.{self.__name__}) explains its keys"
-            raise problem(error, list(self.model_fields)).as_error(self.__name__, hint) from None
+            raise problem(error, cast("type[BaseModel]", self)).as_error(self.__name__, hint) from None
 
 
 class PublicValue(Value, metaclass=_Named):
