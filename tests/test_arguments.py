@@ -1,6 +1,7 @@
 """Arguments of a wrong type: the message names the argument, the hint what it may be."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +36,11 @@ def call(
     return "called"
 
 
+def _id(value):
+    """Return a test's name without the addresses of objects, which differ between the processes of pytest-xdist."""
+    return re.sub(r" at 0x\w+", "", str(value))
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -55,7 +61,7 @@ def call(
         {"anything": object()},
         {"batch": 1, "device": "x"},
     ],
-    ids=str,
+    ids=_id,
 )
 def test_what_fits_is_accepted(given):
     assert call(**given) == "called"
@@ -86,7 +92,7 @@ def test_what_fits_is_accepted(given):
         ({"resume": "no"}, "resume cannot be 'no' (str)", "resume may be True or False"),
         ({"batch": [1]}, "batch cannot be [1] (list)", "batch may be text or an integer"),
     ],
-    ids=str,
+    ids=_id,
 )
 def test_what_does_not_fit_is_named(given, message, hint):
     with pytest.raises(InputError) as caught:
