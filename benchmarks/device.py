@@ -10,6 +10,8 @@ this machine. Figures are kept in NAME.json in --results, from which the page is
 
 import argparse
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,17 +21,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import ROOT, run_command
 from benchmarks.trust.markdown import paragraph, percent, table
 from benchmarks.trust.options import run_script
 from kdbench import storage, units
-from kdbench.errors import MeasurementError
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import load_target
 from kdbench.machine.host import processor
 from kdbench.results.records import RunRecord
 from kdbench.workflows.merge import merge
 
-ROOT = Path(__file__).resolve().parents[1]
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
 _TARGET = """name = "here"
 title = "this machine"
@@ -78,9 +79,19 @@ def main() -> None:
             _bench(folder / f"host-{number}", args)
             _run_bundle(folder, folder / f"device-{number}.zip", args)
         storage.make_folder(args.results)
-        storage.write_json(args.results / f"{args.name}.json", compared(folder, args.repeats))
+        storage.write_json(
+            args.results / f"{args.name}.json", {"command": _command(args), **compared(folder, args.repeats)}
+        )
     results = {path.stem: storage.read_json(path, "result") for path in sorted(args.results.glob("*.json"))}
     storage.write_text(args.results / "README.md", page(results))
+
+
+def _command(args: argparse.Namespace) -> str:
+    """Return the command without this machine's folders."""
+    data = args.data and re.sub(r":.*/", ":", args.data)
+    words = [args.name, "--python", args.python.name, *(path.name for path in args.models)]
+    options = [*(["--data", data] if data else []), "--budget", args.budget, "--repeats", str(args.repeats)]
+    return shlex.join(["python", "-m", "benchmarks.device", *words, *options])
 
 
 def _bench(out: Path, args: argparse.Namespace) -> None:
@@ -105,17 +116,11 @@ def _run_bundle(folder: Path, result: Path, args: argparse.Namespace) -> None:
         _kdbench("bundle", folder / "host-0", *data, *options, "--out", folder / "bundle.zip")
         with zipfile.ZipFile(folder / "bundle.zip") as archive:
             archive.extractall(bundle)
-    _run(args.python, "-s", bundle / "run.py", "--fresh", "--out", result)
+    run_command("run.py", [args.python, "-s", bundle / "run.py", "--fresh", "--out", result])
 
 
 def _kdbench(*arguments: str | Path) -> None:
-    _run(sys.executable, "-m", "kdbench", *arguments)
-
-
-def _run(*command: str | Path) -> None:
-    ended = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise MeasurementError(f"{command[1:4]} ended with exit code {ended.returncode}: {ended.stderr[-500:]}")
+    run_command(f"kdbench {arguments[0]}", [sys.executable, "-m", "kdbench", *arguments])
 
 
 def compared(folder: Path, repeats: int) -> Values:
@@ -156,7 +161,7 @@ def page(results: dict[str, Values]) -> str:
         versions = " and ".join(_versions(side, result["versions"][side]) for side in ("host", "device"))
         about = f"{result['cpu']}, {result['repeats']} runs of each side, {versions}. Verdict: {result['verdict']}."
         heads = ["", "host (median)", "device (median)", "difference", "device within host's", "host within device's"]
-        parts += [f"## {name}", paragraph(about), table(heads, [*_rows(result["rows"])])]
+        parts += [f"## {name}", f"    {result['command']}", paragraph(about), table(heads, [*_rows(result["rows"])])]
     return "\n\n".join(parts) + "\n"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
+from kdbench.characters import shortened
 from kdbench.errors import InputError
 
 P = ParamSpec("P")
@@ -57,8 +58,7 @@ def check(given: Mapping[str, Any], annotations: Mapping[str, Any]) -> None:
     for name, value in given.items():
         annotation = annotations.get(name, Any)
         if not _fits(value, annotation):
-            text = " ".join(repr(value).split())
-            text = text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}…"
+            text = shortened(" ".join(repr(value).split()), _MAX_VALUE)
             kind = type(value).__name__
             raise InputError(f"{name} cannot be {text} ({kind})", f"{name} may be {_described(annotation)}")
 

@@ -38,6 +38,11 @@ def one_line(text: str) -> str:
     return _ANY_UNSAFE.sub(_code, _BREAK.sub(" ", text))
 
 
+def shortened(text: str, length: int) -> str:
+    """Return the first `length` characters of a longer text and an ellipsis: `abc…`."""
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 def escaped(json: str) -> str:
     r"""Return JSON with each unsafe character in its strings as an escape, `\\u001b`: the same value."""
     if json.replace("\n", "").isprintable():  # much faster; no unsafe character is printable

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import storage, units
+from kdbench.characters import shortened
 from kdbench.errors import InputError
 
 CALIBRATION_COUNT = 256
@@ -180,8 +181,7 @@ def shape(text: str) -> tuple[int, ...]:
 
 
 def _wrong(text: str, expected: str) -> ValueError:
-    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return ValueError(f"{shown!r} is not {expected}")
+    return ValueError(f"{shortened(text, _SHOWN)!r} is not {expected}")
 
 
 MEASURE: Mapping[str, Option] = {

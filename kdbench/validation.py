@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kdbench.characters import shortened
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 
@@ -116,8 +117,7 @@ def problem(
     raised = first.get("ctx", {}).get("error")
     message = first["msg"].removeprefix("Value error, ")
     if raised is None:
-        value = repr(first["input"])
-        value = value if len(value) <= _MAX_VALUE else f"{value[:_MAX_VALUE]}…"
+        value = shortened(repr(first["input"]), _MAX_VALUE)
         expected = message.removeprefix("Input ")
         message = f"{value} {expected}" if expected != message else f"{message} (given: {value})"
     return Problem(f"{place(key)}: {message}" if key else message, getattr(raised, "hint", ""))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.characters import escaped, is_plain, one_line, visible
+from kdbench.characters import escaped, is_plain, one_line, shortened, visible
 
 ANY = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 # Formatting characters of a script or of one letter, which do nothing to the text around them.
@@ -65,6 +65,11 @@ def test_json_keeps_its_value(text: str) -> None:
     assert json.loads(written) == {text: [text]}
     assert all(is_plain(line) for line in written.split("\n"))
     written.encode()
+
+
+def test_a_text_is_cut_where_it_is_longer() -> None:
+    assert shortened("abc", 3) == "abc"
+    assert shortened("abcd", 3) == "abc…"
 
 
 def test_a_line_of_a_million_blanks_takes_no_longer_than_other_lines() -> None:

@@ -19,13 +19,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command import ROOT, run_command
 from benchmarks.trust import page
 from benchmarks.trust.commands_table import TARGET
 from benchmarks.trust.neighbours import CONDITIONS, neighbours
 from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, kept, repeat
 from kdbench import storage
-from kdbench.errors import MeasurementError
 
 UNREACHABLE = """name = "unreachable"
 title = "a limit that no model meets"
@@ -99,18 +99,11 @@ def _kdbench(
     The experiment holds the machine's measuring lock, so the command takes one of its own.
     """
     own = {"KDBENCH_CACHE": str(folder / "cache"), "KDBENCH_LOCK_DIR": str(folder / "locks")}
-    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]))
-    ended = subprocess.run(
-        [sys.executable, "-m", "kdbench", *arguments],
-        cwd=folder,
-        env={**os.environ, **own, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "kdbench", *arguments]
+    return run_command(
+        f"kdbench {arguments[0]}", command, folder=folder, variables={**own, "PYTHONPATH": path}, allowed=allowed
     )
-    if ended.returncode not in allowed:
-        raise MeasurementError(f"kdbench {arguments[0]} ended with exit code {ended.returncode}: {ended.stderr[-500:]}")
-    return ended
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ Minimum = Annotated[StrictFloat, Field(gt=0)]
 class Device(Value):
     """The `[device]` of a target: conditions that the machine's facts must all meet.
 
-    A text is a part of the fact or a regular expression that matches one, in any case; a number is the minimum.
-    `Intel(R) Xeon(R)` is both, and as an expression it would not match itself. `libraries`
-    are versions of installed libraries. `provider` and `runtime` are those that must have run the models.
+    A text is a part of the fact, such as `Intel(R) Xeon(R)`, or a regular expression that matches a part, in any case.
+    A number is the minimum. `libraries` are versions of installed libraries. `provider` and `runtime` are those that
+    must have run the models.
     """
 
     board: Expression | None = None

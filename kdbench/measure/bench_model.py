@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from kdbench.characters import shortened
 from kdbench.evaluate.class_map import ClassMap
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.results.cards import ModelCard
@@ -77,9 +78,8 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     assert card.outputs is not None
     weights = _inside(_run_folder(card, path), card.weights)
     if weights is None:
-        shown = card.weights if len(card.weights) < _MAX_SHOWN else f"{card.weights[:_MAX_SHOWN]}…"
         return Refusal(
-            f"its weights are not at {shown!r} in its run's folder",
+            f"its weights are not at {shortened(card.weights, _MAX_SHOWN)!r} in its run's folder",
             "measure it in the run's folder where it was exported",
         )
     return Network(_BUILDER, (card.architecture, card.input_shape, card.outputs), card.options, str(weights))

@@ -35,14 +35,14 @@ MIN_EARLIER_RUNS = 5
 class RunSpread:
     """The standard deviation between runs (of a logarithm), its degrees of freedom, and the earlier runs behind it.
 
-    `widest` is the half-width that the values of the earlier runs alone give; None where they are too few, or where
-    this run's value is not among theirs.
+    `max_half_width` is what the values of the earlier runs alone give; None where they are too few, or where this run's
+    value is not among theirs.
     """
 
     deviation: float
     degrees: float = PRESUMED_DEGREES
     runs: int = 0
-    widest: float | None = None
+    max_half_width: float | None = None
 
     @property
     def half_width(self) -> float:
@@ -64,14 +64,14 @@ def run_spread(estimates: Sequence[Estimate], presumed: float) -> RunSpread:
     within = np.array([math.log(high / low) / (2 * 1.96) for _, low, high in known])
     between = max(float(np.var(logs, ddof=1)) - float(np.mean(within**2)), 0.0)
     pooled = _pooled(presumed, between, degrees)
-    return RunSpread(math.sqrt(pooled), PRESUMED_DEGREES + degrees, degrees, _widest(logs, presumed))
+    return RunSpread(math.sqrt(pooled), PRESUMED_DEGREES + degrees, degrees, _max_half_width(logs, presumed))
 
 
 def _pooled(presumed: float, variance: float, degrees: float) -> float:
     return (PRESUMED_DEGREES * presumed**2 + degrees * variance) / (PRESUMED_DEGREES + degrees)
 
 
-def _widest(logs: NDArray[np.float64], presumed: float) -> float | None:
+def _max_half_width(logs: NDArray[np.float64], presumed: float) -> float | None:
     """Return the half-width of a prediction interval for one more run, the last one, if it contains that run.
 
     A run whose value the earlier ones predict is as far from the long-run value as theirs are.
@@ -86,14 +86,14 @@ def _widest(logs: NDArray[np.float64], presumed: float) -> float | None:
 
 
 def across_runs(estimate: Estimate, spread: RunSpread) -> Estimate:
-    """Return the estimate with an interval for the long-run value: half-widths add in quadrature, up to the `widest`.
+    """Return the estimate with an interval for the long-run value: half-widths add in quadrature, up to the largest.
 
     An estimate without an interval stays as it is.
     """
     if estimate.low is None or estimate.high is None:
         return estimate
     below, above = (
-        min(math.hypot(math.log(ratio), spread.half_width), spread.widest or math.inf)
+        min(math.hypot(math.log(ratio), spread.half_width), spread.max_half_width or math.inf)
         for ratio in (estimate.value / estimate.low, estimate.high / estimate.value)
     )
     return Estimate(estimate.value, estimate.value * math.exp(-below), estimate.value * math.exp(above), estimate.n)

@@ -10,11 +10,19 @@ def row(metric, host, devices):
 
 
 def cells(*rows):
-    result = {"cpu": "a processor", "repeats": 2, "versions": VERSIONS, "verdict": "READY", "rows": rows}
+    result = {
+        "command": "python -m benchmarks.device digits",
+        "cpu": "a processor",
+        "repeats": 2,
+        "versions": VERSIONS,
+        "verdict": "READY",
+        "rows": rows,
+    }
     text = device.page({"digits": result})
     assert "the host with onnxruntime 1.31.1, python 3.11 and the device with onnxruntime 1.19.2. Verdict: READY." in (
         " ".join(text.split())
     )
+    assert "    python -m benchmarks.device digits" in text.splitlines()
     return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| student")]
 
 

@@ -47,7 +47,7 @@ def test_a_run_unlike_the_earlier_ones_or_with_few_before_it_keeps_its_own_inter
     unlike, like = estimate(0.3, 0.4), estimate(0.0, 0.4)
     for runs in ([*(estimate(0.01 * k) for k in range(6)), unlike], [*(estimate(0.01 * k) for k in range(4)), like]):
         spread = run_spread(runs, 0.04)
-        assert spread.widest is None
+        assert spread.max_half_width is None
         assert math.log(across_runs(runs[-1], spread).high / runs[-1].value) >= 0.4
 
 

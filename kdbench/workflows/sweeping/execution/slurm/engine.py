@@ -38,7 +38,7 @@ _MAX_NAME = 80
 
 @dataclass
 class _RunningTask:
-    """A task whose job Slurm has: whether it runs, when it was first seen to have ended, and what it has told."""
+    """A task whose job Slurm has: whether it runs, when it was first seen to have ended, and what it has reported."""
 
     task: Task
     message: Message
@@ -182,7 +182,7 @@ class Slurm(Engine):
         return submitit.SlurmJob(note.folder, note.job)
 
     def _poll(self) -> None:
-        """Note what jobs told and how they ended."""
+        """Note what jobs report and how they ended."""
         for sent in list(self._sent.values()):
             answer = _read(sent.folder / ANSWER)
             self._report_progress(sent, answer or _read(sent.folder / PROGRESS))
