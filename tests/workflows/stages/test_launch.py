@@ -17,7 +17,7 @@ from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.export.onnx import export_onnx
 from kdbench.plugins import search
 from kdbench.progress import Silent
-from kdbench.recipe.loading import recipe_from
+from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.registry import Registry
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import launch, start
@@ -224,7 +224,7 @@ def alone(study, tmp_path_factory):
     """The curve of the training in one process."""
     on_one = study.with_name("alone.toml")
     on_one.write_text(STUDY.replace("devices = 2", "devices = 1"))
-    return curve(train(on_one, tmp_path_factory.mktemp("alone") / "out"))
+    return curve(train(load_recipe(on_one), tmp_path_factory.mktemp("alone") / "out"))
 
 
 @pytest.mark.slow
@@ -232,13 +232,13 @@ def alone(study, tmp_path_factory):
 class TestForReal:
     def test_two_devices_have_the_curve_of_one(self, study, alone, tmp_path):
         watch = Watch()
-        folder = train(study, tmp_path / "out", progress=watch)
+        folder = train(load_recipe(study), tmp_path / "out", progress=watch)
         assert curve(folder) == [pytest.approx(row, rel=1e-4) for row in alone]
         assert watch.steps[-1][2].startswith("epoch 2/2, loss")
         card = json.loads((folder / "checkpoints" / "student" / fit.SUMMARY).read_text())["training"]
         assert card["unmetered"] == "a training on several devices is not metered"
         resumed = Watch()
-        train(study, folder, resume=True, progress=resumed)
+        train(load_recipe(study), folder, resume=True, progress=resumed)
         assert resumed.notes == ["student: already trained"]
 
     def test_processes_that_somebody_else_started_speak_with_one_voice(self, study, alone, tmp_path):
