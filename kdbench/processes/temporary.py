@@ -8,6 +8,7 @@ alone until they are a day old.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -61,12 +62,8 @@ def folder() -> Iterator[Path]:
     with _explained():
         parent = Path(tempfile.gettempdir())
         _sweep_folders(parent)
-        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        path, lock = _locked_folder(parent)
     with cleanup.undo_at_end(lambda: remove(path)):
-        try:
-            lock = locks.lock_folder(path)
-        except OSError:
-            lock = None  # this file system has no locks
         try:
             yield path
         finally:
@@ -140,6 +137,24 @@ def _remove_if_dead(part: Path) -> None:
         if lock is not None:
             part.unlink(missing_ok=True)
             locks.release(lock)
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int | None]:
+    """Return a new folder in `parent` and its lock; None where the file system has no locks. Raises OSError.
+
+    Another process that sweeps may remove a folder before it is locked: then it is made again.
+    """
+    for _ in range(_TRIES):
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        try:
+            lock = locks.lock_folder(path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return path, None
+        if lock is not None:
+            return path, lock
+    raise OSError(errno.EBUSY, "other processes remove new folders there", str(parent))
 
 
 def _sweep_folders(parent: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from kdbench import storage
 from kdbench.errors import StorageError
-from kdbench.processes import cleanup, temporary
+from kdbench.processes import cleanup, locks, temporary
 
 
 @contextmanager
@@ -123,6 +123,27 @@ with temporary.folder() as f:
         with temporary.folder() as ours:
             assert {path.name for path in place.iterdir()} == {"kdbench-results", ours.name}
     assert [path.name for path in place.iterdir()] == ["kdbench-results"]
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["removed", "being removed"])
+def test_a_folder_that_another_process_sweeps_before_it_is_locked_is_made_again(tmp_path, monkeypatch, half):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mkdtemp, made = tempfile.mkdtemp, []
+
+    def swept_at_first(**options):
+        made.append(mkdtemp(**options))
+        if len(made) == 1 and half:
+            locks.lock_folder(Path(made[0]))
+        elif len(made) == 1:
+            temporary._sweep_folders(tmp_path)
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", swept_at_first)
+    with temporary.folder() as folder:
+        assert str(folder) == made[1]
+        (folder / "kept").touch()
+        temporary._sweep_folders(tmp_path)
+        assert (folder / "kept").exists()
 
 
 def test_an_end_in_the_middle_undoes_what_is_pending_the_latest_first(place):
