@@ -101,7 +101,7 @@ def test_sessions_that_agree_entirely_leave_what_runs_differ_by():
     shared = statistics.Plan(resolution=few_sessions.SHARED_RESOLUTION)
     beside_neighbours = statistics.paired_ratio([np.full(10, 0.7)] * 12, plan=shared)
     assert np.log([beside_neighbours.low, beside_neighbours.high]) == pytest.approx(
-        [0.7 - 0.0245, 0.7 + 0.0245], rel=1e-4
+        [0.7 - 0.0294, 0.7 + 0.0294], rel=1e-4
     )
     assert statistics.relative_width(beside_neighbours) == pytest.approx(shared.least_width, rel=1e-3)
 

@@ -1,6 +1,7 @@
 """Samples of known distribution in, measurements out; no model is run."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -154,6 +155,14 @@ def test_a_budget_that_ended_first_is_a_warning(pair):
     assert (warning.code, warning.remedy.startswith("give it a longer --budget")) == ("precision_missed", True)
     assert "20.0 % wide" in warning.message
     assert imprecision(0.05, CONFIG, Plan()) == ()
+
+
+def test_what_no_budget_lowers_is_no_warning(pair):
+    neighbours = Plan(resolution=0.015)
+    assert neighbours.least_width > CONFIG.precision
+    assert imprecision(neighbours.least_width, CONFIG, neighbours) == ()
+    by_sessions = math.hypot(neighbours.least_width, 1.01 * CONFIG.precision)
+    assert len(imprecision(by_sessions, CONFIG, neighbours)) == len(imprecision(math.inf, CONFIG, neighbours)) == 1
 
 
 def test_sessions_that_never_ran_have_a_fixed_protocol(pair):
