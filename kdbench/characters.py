@@ -6,7 +6,7 @@ alike, and half of a surrogate pair cannot be encoded. Each is shown as its code
 
 Every format escapes text in one place, which uses this one: `report.text.markdown` for Markdown, `report.render.html`
 for HTML, `report.render.spreadsheet` for CSV, `report.render.junit` for XML, `report.figures.drawing` for figures,
-`cli.console` for the terminal, and `storage.json_text` for JSON.
+`cli.console` for the terminal and logs, and `storage.json_text` for JSON.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _UNSAFE = "".join(
 )
 _ANY_UNSAFE = re.compile(f"[{_UNSAFE}{_LINE_ENDS}]")
 _BUT_LINE_FEEDS = re.compile(f"[{_UNSAFE}{_LINE_ENDS.replace(chr(10), '')}]")
+# What a CI system that reads a log takes for a command: a line of GitHub's begins with `::name`, perhaps after blanks;
+# its older form `##[name]`, Azure's `##vso[name]` and TeamCity's `##teamcity[name` may be anywhere.
+_COMMAND = re.compile(r"^[^\S\n]*(:)(?=:[^\n]*::)|(#)(?=#\w*\[)", re.MULTILINE)
 _BREAK = re.compile(rf"(?<![ \t])[ \t]*[{_LINE_ENDS}][\s{_LINE_ENDS}]*|\t")
 
 
@@ -36,6 +39,18 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     r"""Return `visible` text on one line: each line break with the blanks around it, and each tab, as one space."""
     return _ANY_UNSAFE.sub(_code, _BREAK.sub(" ", text))
+
+
+def for_log(text: str) -> str:
+    r"""Return `visible` text in which CI systems that read it find no command: `\x3a:error::a` for `::error::a`."""
+    return without_commands(visible(text))
+
+
+def without_commands(text: str, code: str = r"\x{:02x}") -> str:
+    r"""Return text with the first character of each command to a CI system as its `code`: `\x3a:error::a`."""
+    if "::" not in text and "##" not in text:
+        return text
+    return _COMMAND.sub(lambda match: match[0][:-1] + code.format(ord(match[0][-1])), text)
 
 
 def shortened(text: str, length: int) -> str:

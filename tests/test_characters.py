@@ -1,6 +1,7 @@
 """Characters that act on what shows them; the properties hold for every text that Python can hold."""
 
 import json
+import re
 import sys
 import unicodedata
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.characters import escaped, is_plain, one_line, shortened, visible
+from kdbench.characters import escaped, for_log, is_plain, one_line, shortened, visible, without_commands
 
 ANY = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 # Formatting characters of a script or of one letter, which do nothing to the text around them.
@@ -67,6 +68,40 @@ def test_json_keeps_its_value(text: str) -> None:
     written.encode()
 
 
+def command(line: str) -> bool:
+    """Return whether a CI system obeys a line, as the sources of GitHub's runner and Azure's agent read it."""
+    words = line.lstrip()
+    mark, bracket = line.find("##"), re.search(r"##\w*\[", line)
+    return (words.startswith("::") and words.find("::", 2) >= 0) or (mark >= 0 and bracket is not None)
+
+
+PIECES = ("::", "##", "[", "error", "vso", "#", ":", " ", "\n", "\r", "\u3000", "x", "]")
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join) | ANY)
+def test_no_line_of_a_log_is_a_command_to_a_ci_system(text: str) -> None:
+    assert not any(map(command, re.split(r"[\n\r]", for_log(text))))
+    written = json.dumps({text: text}, ensure_ascii=False, indent=2)
+    quoted = without_commands(escaped(written), r"\u{:04x}")
+    assert not any(map(command, quoted.split("\n")))
+    assert json.loads(quoted) == {text: text}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("::error::x", r"\x3a:error::x"),
+        ("a\n  ::add-mask::b", "a\n  \\x3a:add-mask::b"),
+        ("a ##vso[task.setvariable variable=PATH]b", r"a \x23#vso[task.setvariable variable=PATH]b"),
+        ("###[error]", r"#\x23#[error]"),
+        ("a::b::c", "a::b::c"),
+        ("## head [1]", "## head [1]"),
+    ],
+)
+def test_commands_to_ci_systems_are_shown(text: str, expected: str) -> None:
+    assert for_log(text) == expected
+
+
 def test_a_text_is_cut_where_it_is_longer() -> None:
     assert shortened("abc", 3) == "abc"
     assert shortened("abcd", 3) == "abc…"
@@ -75,3 +110,5 @@ def test_a_text_is_cut_where_it_is_longer() -> None:
 def test_a_line_of_a_million_blanks_takes_no_longer_than_other_lines() -> None:
     blanks = " " * 1_000_000  # minutes, if every blank began a search for the line's end
     assert one_line(f"a{blanks}b\t \nc") == f"a{blanks}b c"
+    for long in (blanks, "#" * 1_000_000, "##w" * 300_000, "::" + ":" * 1_000_000, "\n" * 1_000_000 + "::a::"):
+        assert len(for_log(f"::##{long}")) >= len(long)

@@ -1,6 +1,7 @@
 """Where text goes: results to standard output, everything else to standard error.
 
-Text from files cannot act on the terminal: unsafe characters are shown as their codes.
+Text from files acts neither on the terminal nor on a CI system that reads the log: unsafe characters, and what begins
+such a system's commands, are shown as codes.
 """
 
 import contextlib
@@ -8,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
-from kdbench.characters import visible
+from kdbench.characters import for_log, visible, without_commands
 from kdbench.errors import StorageError
 
 if TYPE_CHECKING:
@@ -36,14 +37,14 @@ def is_rank_zero() -> bool:
 
 def result(text: str) -> None:
     """Write a result to standard output; a reader that closes it early, such as `head`, is not an error."""
-    _write_result(visible(text))
+    _write_result(for_log(text))
 
 
 def result_json(value: Any) -> None:
     """Write a machine-readable result to standard output."""
     from kdbench.storage import json_text
 
-    _write_result(json_text(value))
+    _write_result(without_commands(json_text(value), r"\u{:04x}"))  # in strings alone: the value is the same
 
 
 def result_drawn(renderable: Any) -> None:
@@ -54,7 +55,7 @@ def result_drawn(renderable: Any) -> None:
     parts = [Segment(visible(part.text), part.style, part.control) for part in console.render(renderable)]
     with console.capture() as captured:
         console.print(Segments(parts))
-    _write_result("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    _write_result(without_commands("\n".join(line.rstrip() for line in captured.get().splitlines())))
 
 
 def drawing_console(stream: TextIO) -> "Console":
@@ -83,7 +84,7 @@ def say(text: str) -> None:
     Work and its exit code do not depend on whether somebody reads the output.
     """
     try:
-        sys.stderr.write(_encodable(visible(text), sys.stderr) + "\n")
+        sys.stderr.write(_encodable(for_log(text), sys.stderr) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # a full disk, a closed pipe; a closed stream
         _discard(sys.stderr)

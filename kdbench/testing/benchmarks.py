@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kdbench.characters import for_log
 from kdbench.errors import KdbenchError
 from kdbench.progress import Silent
 from kdbench.testing.settings import benchmarking
@@ -80,7 +81,7 @@ class TerminalNotes(Silent):
             return
         with self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext():
             self._terminal.ensure_newline()
-            self._terminal.write_line(f"kdbench: {text}")
+            self._terminal.write_line(for_log(f"kdbench: {text}"))
             self._terminal.flush()
 
 

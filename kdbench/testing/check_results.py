@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from kdbench.characters import one_line
+from kdbench.characters import for_log, one_line
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -61,10 +61,10 @@ class CheckResult:
 
     @property
     def message(self) -> str:
-        """What a failed test says: the line, the reason unless the line has it, and the remedy."""
+        """What a failed test says: the line, the reason unless the line has it, and the remedy; safe to display."""
         reason = "" if self.reason in self.observed else self.reason
         hint = f"hint: {self.remedy}" if self.remedy else ""
-        return "\n".join(line for line in (self.sentence, reason, hint) if line)
+        return for_log("\n".join(line for line in (self.sentence, reason, hint) if line))
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values: the numbers, and the words of the other fields."""
@@ -144,12 +144,12 @@ class Summary:
         if judged := lines(self._results):
             terminalreporter.section("kdbench")
             for colour, line in judged:
-                terminalreporter.write_line(line, **{colour: True})
+                terminalreporter.write_line(for_log(line), **{colour: True})
             settings = Settings.of(config)
             if settings.session.is_dir():
                 terminalreporter.write_line(f"records and reports: {settings.shown_session}")
         if self._problem:
-            terminalreporter.write_line(f"warning: {self._problem}", yellow=True)
+            terminalreporter.write_line(for_log(f"warning: {self._problem}"), yellow=True)
 
 
 class _Mark(NamedTuple):

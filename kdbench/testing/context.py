@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 
+from kdbench.characters import for_log
 from kdbench.errors import InputError, KdbenchError
 from kdbench.nearby import nearest_path
 from kdbench.results.records import Measurement, Pair
@@ -120,7 +121,7 @@ def fails_test(work: Callable[_P, _T]) -> Callable[_P, _T]:
             return work(*arguments, **options)
         except KdbenchError as error:
             message = f"{error.message}\nhint: {as_test_options(error.hint)}" if error.hint else error.message
-        pytest.fail(message, pytrace=False)  # outside the handler: pytest would show the handled error
+        pytest.fail(for_log(message), pytrace=False)  # outside the handler: pytest would show the handled error
 
     return guarded
 

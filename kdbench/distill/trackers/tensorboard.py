@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdbench import storage
+from kdbench.characters import one_line
 from kdbench.distill.tracker import TrackedModel, Tracker
 from kdbench.distill.trackers import TRACKERS
 from kdbench.distill.trackers.event_files import EventWriter
@@ -40,8 +41,9 @@ class TensorBoard(Tracker):
         if continued:
             self._writer.purge(curve[-1].epoch + 1)
         else:
-            table = "\n".join(f"| {key} | {value} |" for key, value in self.model.parameters.items())
-            self._writer.text("recipe", f"| key | value |\n|---|---|\n{table}")
+            # A block of code, because TensorBoard renders Markdown: in a table, a value could be a link or a picture.
+            lines = (f"    {one_line(f'{key} = {value}')}" for key, value in self.model.parameters.items())
+            self._writer.text("recipe", "\n".join(lines))
             for row in curve:
                 self._add(row)
         self._writer.flush()

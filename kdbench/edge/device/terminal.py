@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from kdbench.characters import for_log, one_line
 from kdbench.progress import Progress
 
 
 def say(text: str) -> None:
-    """Write a line to the device's terminal; ignore that it cannot be written."""
+    """Write a line to the device's terminal, with unsafe characters as codes; ignore that it cannot be written."""
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{for_log(text)}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
@@ -34,7 +35,7 @@ class TerminalProgress(Progress):
 
     def stage(self, title: str, number: int, total: int) -> None:
         """Begin a stage."""
-        self._title, self._last = f"[{number}/{total}] {title}", -1
+        self._title, self._last = one_line(f"[{number}/{total}] {title}"), -1
         say(self._title)
 
     def step(self, done: float, total: float, detail: str = "") -> None:
@@ -42,7 +43,7 @@ class TerminalProgress(Progress):
         percent = int(100 * done / total) if total else 0
         if self._moves and percent != self._last:
             self._last = percent
-            sys.stderr.write(f"\r{self._title}  {percent:3d} %  {detail[:40]:40}\r")
+            sys.stderr.write(f"\r{self._title}  {percent:3d} %  {one_line(detail)[:40]:40}\r")
             sys.stderr.flush()
 
     def waiting(self, detail: str) -> None:

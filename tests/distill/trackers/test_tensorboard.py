@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from markdown_it import MarkdownIt
 from tracked import track_training
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -33,8 +34,19 @@ def test_the_recipes_keys_are_text_and_hyperparameters(tracked, curve_of):
     reader = event_accumulator.EventAccumulator(str(tracked().folder / "m"))
     reader.Reload()
     (text,) = (event.tensor_proto.string_val[0].decode() for event in reader.Tensors("recipe/text_summary"))
-    assert "| training.optimizer.lr | 0.1 |" in text
+    assert "    training.optimizer.lr = 0.1\n" in text
     assert "_hparams_/session_start_info" in reader.summary_metadata
+
+
+def test_no_value_is_markup_in_the_text(tracked, curve_of):
+    hostile = {"path": "![x](https://evil.example/a.png) <img src=y> | a", "note": "one\n\n# two\x1b[31m"}
+    track(tracked(parameters=hostile), curve_of(1))
+    reader = event_accumulator.EventAccumulator(str(tracked().folder / "m"))
+    reader.Reload()
+    (text,) = (event.tensor_proto.string_val[0].decode() for event in reader.Tensors("recipe/text_summary"))
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    assert [token.type for token in tokens] == ["code_block"]
+    assert tokens[0].content.replace("\n", "").isprintable()
 
 
 def test_a_resumed_training_replaces_what_it_repeats(tracked, curve_of):
