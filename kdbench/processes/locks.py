@@ -31,15 +31,18 @@ def shared() -> tuple[int, ...]:
     return tuple(sorted(_shared))
 
 
-def acquire(path: Path, *, mode: int | None = None, wait: bool = False, share: bool = False) -> int | None:
+def acquire(
+    path: Path, *, mode: int | None = None, wait: bool = False, share: bool = False, make: bool = True
+) -> int | None:
     """Lock the file at `path` and return its descriptor; None while somebody else holds it, unless this shall `wait`.
 
     A file that is not there is made with permissions `mode`, regardless of the umask; without one, the umask applies.
+    Unless it shall `make` one, it raises FileNotFoundError, which may also mean that its owner removed it meanwhile.
     An existing file is opened as it is: no link is followed, and neither its content nor its permissions change.
     Children that `children` starts inherit a lock to `share`. Raises OSError for what cannot be opened or locked.
     """
     while True:
-        descriptor = _opened(path, mode)
+        descriptor = _opened(path, mode, make=make)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if _is_at(descriptor, path):
@@ -98,10 +101,10 @@ def lock_folder(path: Path) -> int | None:
     return None
 
 
-def _opened(path: Path, mode: int | None) -> int:
+def _opened(path: Path, mode: int | None, *, make: bool) -> int:
     for left in reversed(range(_TRIES)):
         try:
-            descriptor = _open_or_make(path, mode)
+            descriptor = _open_or_make(path, mode, make=make)
             break
         except (FileExistsError, PermissionError):
             # Somebody makes it at this moment: it may be there already, and not yet have its permissions.
@@ -114,11 +117,13 @@ def _opened(path: Path, mode: int | None) -> int:
     return descriptor
 
 
-def _open_or_make(path: Path, mode: int | None) -> int:
+def _open_or_make(path: Path, mode: int | None, *, make: bool) -> int:
     try:
         # Never O_CREAT for a file that exists: Linux refuses that for another user's file in a shared folder.
         return os.open(path, os.O_RDWR | _OPEN)
     except FileNotFoundError:
+        if not make:
+            raise
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, _DEFAULT if mode is None else mode)
         if mode is not None:
             os.fchmod(descriptor, mode)  # it is new, and ours

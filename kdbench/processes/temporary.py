@@ -25,6 +25,7 @@ from kdbench.processes import cleanup, locks
 _PART = ".part"
 _PREFIX = "kdbench-work-"
 _TRIES = 5
+_LOCK_TRIES, _PAUSE_S = 250, 0.02  # others hold a file's lock for a moment only
 _OLD_S = 86_400.0  # longer than any file takes to be written
 _LISTED = 100  # names in a folder for each file that is written there
 _skips: dict[Path, int] = {}  # how many files are written next without a look at a large folder
@@ -39,12 +40,7 @@ def part_of(path: Path) -> Iterator[Path]:
     for name in _names(path.parent, f".{path.name}."):
         _remove_if_dead(path.parent / name)
     part = path.with_name(f".{path.name}.{_host()}-{os.getpid()}{_PART}")
-    try:
-        lock = locks.acquire(part)
-    except OSError as error:
-        if error.errno not in locks.NO_LOCKS:
-            raise
-        lock = None
+    lock = _locked(part)
     try:
         with cleanup.undo_at_end(lambda: part.unlink(missing_ok=True)):
             yield part
@@ -102,6 +98,25 @@ def _explained() -> Iterator[None]:
         raise StorageError(message, "set TMPDIR to a folder that you may write to") from error
 
 
+def _locked(part: Path) -> int | None:
+    """Make a new file and return its lock; None where the file system has no locks. Raises OSError.
+
+    Another process that sweeps may hold a file that is not locked yet, and remove it: then it is made again.
+    """
+    for left in reversed(range(_LOCK_TRIES)):
+        try:
+            lock = locks.acquire(part)
+        except OSError as error:
+            if error.errno not in locks.NO_LOCKS:
+                raise
+            return None
+        if lock is not None:
+            return lock
+        if left:
+            time.sleep(_PAUSE_S)
+    raise OSError(errno.EBUSY, "another process holds it", str(part))
+
+
 def _names(parent: Path, prefix: str) -> list[str]:
     """Return the names of unfinished files in a folder that begin with `prefix`.
 
@@ -133,7 +148,7 @@ def _remove_if_dead(part: Path) -> None:
         host, elsewhere, _ = part.name.removesuffix(_PART).rpartition(".")[2].partition("-")
         if elsewhere and host != _host() and time.time() - part.stat().st_mtime < _OLD_S:
             return  # its lock says nothing here
-        lock = locks.acquire(part)
+        lock = locks.acquire(part, make=False)
         if lock is not None:
             part.unlink(missing_ok=True)
             locks.release(lock)

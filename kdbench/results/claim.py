@@ -53,9 +53,9 @@ def require_free(folder: Path) -> None:
     try:
         if not file.is_file():
             return
-        lock = locks.acquire(file)
+        lock = locks.acquire(file, make=False)
     except OSError:
-        return  # `claimed` reports the error
+        return  # its owner is done; or `claimed` reports the error
     if lock is None:
         raise _in_use(folder)
     locks.release(lock)

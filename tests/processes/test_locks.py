@@ -103,8 +103,8 @@ def test_a_file_that_its_last_owner_removed_is_no_lock(tmp_path, monkeypatch):
     """Between opening and locking, the owner removes the file and somebody else makes a new one."""
     file, opened, real = tmp_path / "lock", [], locks._opened
 
-    def open_and_lose(path, mode):
-        descriptor = real(path, mode)
+    def open_and_lose(path, mode, **options):
+        descriptor = real(path, mode, **options)
         if not opened:
             path.unlink()
             path.write_text("")

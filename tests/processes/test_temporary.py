@@ -94,6 +94,34 @@ def test_what_another_machine_writes_to_a_shared_folder_is_left_alone_until_it_i
     assert [path.name for path in tmp_path.iterdir()] == ["table.npy"]
 
 
+def test_a_file_that_a_sweep_finds_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    real, sweeper = locks.acquire, []
+
+    def acquire(path, **options):
+        if not sweeper:
+            sweeper.append(real(path))  # another process is faster
+        elif sweeper[0] is not None:
+            path.unlink()
+            locks.release(sweeper[0])
+            sweeper[0] = None
+        return real(path, **options)
+
+    monkeypatch.setattr(temporary.locks, "acquire", acquire)
+    with storage.writing(tmp_path / "file") as stream:
+        stream.write(b"whole")
+        (part,) = tmp_path.iterdir()
+        assert real(part) is None, "it is not locked"
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_a_sweep_makes_no_file_of_one_that_its_owner_renamed(tmp_path, monkeypatch):
+    names = [".file.1.part"]
+    monkeypatch.setattr(temporary.os, "walk", lambda path: [(str(path), [], names)])
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: pytest.fail(f"{path} was made"))
+    temporary.sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
     (tmp_path / "plain").write_text("")
     storage.write_text(tmp_path / "ours", "")

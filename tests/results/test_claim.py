@@ -5,6 +5,7 @@ import platform
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,12 @@ def test_a_dead_process_s_claim_is_taken_over_and_its_leftovers_swept(holder):
 
 def test_a_folder_that_does_not_exist_is_free_and_not_made(tmp_path):
     require_free(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_asking_makes_no_claim_of_one_that_ends_at_that_moment(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_file", lambda _: True)  # it was there
+    require_free(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
