@@ -3,8 +3,9 @@
     python -m benchmarks.faults                     every block, some minutes each
     python -m benchmarks.faults names --seed 7      one block with other random trials
 
-A block is one file of `blocks/` with `trials(folder, seed, count)`. With --page the counts become rows of a table, in
-place of an earlier row of the same block and seed. The exit code is 1 if anything was found.
+A block is one file of `blocks/` with `trials(folder, seed, count)`; `situations/` holds what some of them try in turn,
+`material/` what they damage, and how. With --page the counts become rows of a table, in place of an earlier row of the
+same block and seed. The exit code is 1 if anything was found.
 """
 
 import argparse
@@ -20,11 +21,13 @@ from benchmarks.faults.trial import kind_of
 BLOCKS = {
     "names": 80,
     "doors": 80,
-    "processes": 34,
+    "processes": 36,
     "input": 300,
     "options": 300,
     "resume": 80,
     "devices": 200,
+    "files": 120,
+    "endings": 80,
     "sweeps": 4,
 }
 """The blocks and how many trials each makes."""

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -68,9 +68,16 @@ def environment_of(place: Path, **variables: str) -> dict[str, str]:
 
 
 def start(
-    place: Path, *arguments: str, log: str = "log", command: tuple[str, ...] = COMMAND, **variables: str
+    place: Path,
+    *arguments: str,
+    log: str = "log",
+    command: tuple[str, ...] = COMMAND,
+    paths: Sequence[Path] = (),
+    **variables: str,
 ) -> subprocess.Popen[bytes]:
-    """Start kdbench, its output in the file `log`."""
+    """Start kdbench, its output in the file `log`; Python looks for modules in `paths` first."""
+    if paths:
+        variables["PYTHONPATH"] = os.pathsep.join([*map(str, paths), os.environ.get("PYTHONPATH", "")])
     with (place / log).open("wb") as stream:
         return subprocess.Popen(
             [*command, *arguments],

@@ -21,7 +21,6 @@ _LOADED = (
 )
 _MAX_BYTES = 16 << 30  # of address space: a library that asks for more fails, and the machine does not
 _POLL_S = 0.01
-_OUT, _ERR = ".stdout", ".stderr"
 
 
 def load() -> None:
@@ -37,20 +36,34 @@ def forked(
     environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run kdbench in `folder`, in a forked process with a group of its own; end the group beyond the limit."""
-    out, err = folder / _OUT, folder / _ERR
-    code, peak = _waited(start(arguments, folder, environment), limit_s)
+    return ended(start(arguments, folder, environment), folder, limit_s)
+
+
+def start(
+    arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None, log: str = ""
+) -> int:
+    """Start kdbench in `folder` as `forked` does; return the process, which leads a group of its own.
+
+    Commands that run in one folder at the same time need a `log` each, a name for what they write.
+    """
+    child = os.fork()
+    if child == 0:
+        _become_kdbench([str(word) for word in arguments], folder, *_logs(folder, log), environment or {})
+    return child
+
+
+def ended(child: int, folder: Path, limit_s: float = LIMIT_S, log: str = "") -> Ended:
+    """Wait for a process that `start` started, end its group beyond the limit, and return how it ended."""
+    code, peak = _waited(child, limit_s)
+    out, err = _logs(folder, log)
     texts = [path.read_bytes().decode(errors="surrogateescape") if path.exists() else "" for path in (out, err)]
     for path in (out, err):
         path.unlink(missing_ok=True)
     return Ended(code, *texts, peak)
 
 
-def start(arguments: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> int:
-    """Start kdbench in `folder` as `forked` does; return the process, which leads a group of its own."""
-    child = os.fork()
-    if child == 0:
-        _become_kdbench([str(word) for word in arguments], folder, folder / _OUT, folder / _ERR, environment or {})
-    return child
+def _logs(folder: Path, log: str) -> tuple[Path, Path]:
+    return folder / f".{log}stdout", folder / f".{log}stderr"
 
 
 def _waited(child: int, limit_s: float) -> tuple[int | None, int]:

@@ -17,6 +17,8 @@ _GITHUB = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 _OWN_HTML = re.compile(r"</?details>|<summary>[^<>]*(<code>[^<>]*</code>[^<>]*)*</summary>|\s")
 _TURNED = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _ACTIVE = re.compile(r"(?<!\w)@\w|\w@\w+\.\w|://|www\.|(?<!\w)#\d")
+# GitHub's runner, Azure's agent and TeamCity, in the order of the alternatives, as their sources read a line.
+_COMMAND = re.compile(r"\s*::.*::|.*##\[|.*##vso\[|.*##teamcity\[")
 _BINARY = {".onnx", ".npz", ".npy", ".safetensors"}
 _KEPT = 60  # characters of what is wrong
 
@@ -36,6 +38,12 @@ def unsafe(text: str) -> list[str]:
     """Return the characters that act on what shows them."""
     acting = {c for c in text if c not in "\n\t" and (unicodedata.category(c) in {"Cc", "Cs"} or c in _TURNED)}
     return [f"U+{ord(character):04X} is in it" for character in sorted(acting)]
+
+
+def unsafe_in_log(text: str) -> list[str]:
+    """Return what acts on the terminal that shows a text, or on a CI system that reads it as a log."""
+    commands = (line for line in text.split("\n") if _COMMAND.match(line))
+    return [*unsafe(text), *(f"a command to CI: {line.strip()[:_KEPT]!r}" for line in commands)]
 
 
 def _markdown(text: str) -> Iterator[str]:

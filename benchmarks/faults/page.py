@@ -16,13 +16,18 @@ everywhere.
 
 - `names`: names in a record, in all pages and formats. `doors`: names of files, folders, models, labels, recipes, and
   texts in variables of the environment, metadata, other programs' files, options, axes and verdicts.
-- `processes`: signals at any stage, killed owners and workers, full and read-only disks, a folder claimed twice.
+- `processes`: signals at any stage, killed owners and workers, full and read-only disks, a folder claimed twice, eight
+  benches at once.
+- `endings`: every command that is ended by a signal at a random moment, whose disk fills up, or that runs beside
+  another one in the same folder; then the same command again.
 - `input`: damaged and impossible records, recipes, models, weights and data. `options`: every numeric option and key.
-- `resume`: damaged files in the folder of a run that is resumed.
+- `resume`: damaged files in the folder of a run that is resumed. `files`: any file that a command reads, damaged or
+  replaced by a pipe, a device, a link, a folder, or an archive that unpacks to 3 GB.
 - `devices`: damaged bundles that a device checks before it measures, and damaged results that a host merges.
 - `sweeps`: sweeps that are killed again and again until they are complete.
 
-The time limit of a trial is 60 s, 120 s if it waits for a silent process, and 300 s for `processes`. Time in which all
+The time limit of a trial is 60 s, 120 s for `endings` and where it waits for a silent process, 240 s for `files` that
+train or measure, and 300 s for `processes`. Time in which all
 processes were stopped does not count; while more threads want to run than there are cores, time counts in proportion.
 
     python -m benchmarks.faults BLOCK --seed N --page reports/faults/README.md

@@ -23,7 +23,8 @@ KINDS = {
     "leftovers": ("left ", "workers alive"),
     "overlaps": ("both measured",),
     "injections": ("is in it", "HTML:", "html_inline", "link_open", "a link", "an image", "scripts", "a formula",
-                   "a row is broken", "not XML", "ran ", "a foreign file was changed", "foreign lines"),
+                   "a row is broken", "not XML", "ran ", "a foreign file was changed", "foreign lines",
+                   "a command to CI"),
 }  # fmt: skip
 OTHER = "other"
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.faults.models import linear
+from benchmarks.faults.material.models import linear
 from kdbench.measure.context import Context, all_passes
 from kdbench.measure.harness import with_missing
 from kdbench.measure.staging import stage

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.faults.blocks import doors
-from benchmarks.faults.inspection import problems, unsafe
+from benchmarks.faults.inspection import problems, unsafe_in_log
 from kdbench.cli.main import main
 
 TEXT = "=cmd|' <b>@octocat</b> ``<img src=x>` [a](https://evil.example) \x1b[31m\u202e"
@@ -17,7 +17,7 @@ def test_names_are_text_by_whatever_door_they_come(door, tmp_path, monkeypatch, 
         code = main([str(word) for word in command])
         shown = capsys.readouterr()
         assert code in {0, 1, 2, 3}
-        assert unsafe(shown.out + shown.err) == []
+        assert unsafe_in_log(shown.out + shown.err) == []
         if code == 3:
             assert "error: " in shown.err
             break

@@ -15,7 +15,7 @@ from torch import nn
 from benchmarks.faults.blocks import input as campaign
 from benchmarks.faults.blocks import options
 from benchmarks.faults.commands import RECIPE
-from benchmarks.faults.models import endless, linear
+from benchmarks.faults.material.models import endless, linear
 from kdbench import storage
 from kdbench.cli.main import main
 from kdbench.data import load

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from benchmarks.faults.inspection import problems, unsafe
-from benchmarks.faults.small_record import PLACES, WORDS, with_text
+from benchmarks.faults.inspection import problems, unsafe_in_log
+from benchmarks.faults.material.small_record import PLACES, WORDS, with_text
 from kdbench.cli.main import main
 
-EVERYTHING = "<img src=x> a|b `` \r\n# @octocat https://evil.example \x1b[31m\x9b\u202e\x00\ufffe ](x) $x$"
+EVERYTHING = (
+    "::error::##vso[a.b]<img src=x> a|b `` \r\n# @octocat https://evil.example \x1b[31m\x9b\u202e\x00\ufffe ](x) $x$"
+)
 IDS_TOO = "=cmd|' <b>@octocat</b> ``<img src=x>` [a](https://evil.example)"
 
 
@@ -32,7 +34,7 @@ def rendered(tmp_path, capsys):
         shown = capsys.readouterr()
         texts = [path.read_text() for path in out.iterdir() if path.is_file() and path.name != "h.md"]
         assert all("octocat" in text for text in [*texts, shown.out])
-        return [*problems(out), *unsafe(shown.out + shown.err)]
+        return [*problems(out), *unsafe_in_log(shown.out + shown.err)]
 
     return render
 

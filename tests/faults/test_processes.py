@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from benchmarks.faults.blocks import kills, surroundings
+from benchmarks.faults.situations import kills, surroundings, together
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -24,3 +24,9 @@ def test_users_take_turns_at_the_lock(tmp_path, seed):
 @pytest.mark.slow
 def test_two_benches_in_one_folder_do_not_meet(tmp_path):
     assert kills.claimed_twice(random.Random(0), tmp_path)[1] == ""
+
+
+@pytest.mark.slow
+def test_benches_that_begin_at_once_measure_one_after_the_other(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    assert together.benches_at_once(random.Random(0), tmp_path, 2)[1] == ""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import mutations
-from benchmarks.faults.small_record import small_record
+from benchmarks.faults.material import mutations
+from benchmarks.faults.material.small_record import small_record
 from kdbench.errors import InputError
 from kdbench.judge.excerpts import MAIN, Excerpt
 from kdbench.judge.located_records import locate_records

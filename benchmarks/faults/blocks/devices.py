@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults import mutations
 from benchmarks.faults.forking import forked, load
+from benchmarks.faults.material import mutations
 from benchmarks.faults.trial import Ended, Trial, run
 
 _TARGET = 'name = "here"\n[[criterion]]\nmetric = "latency_p50_ns"\nmax = "10 s"\n'

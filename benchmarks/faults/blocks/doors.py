@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
-from benchmarks.faults.blocks import more_doors
-from benchmarks.faults.blocks.more_doors import REPORT, UNTIMED, Commands, Setting
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.forking import forked, load
-from benchmarks.faults.hostile import texts
-from benchmarks.faults.inspection import problems, unsafe
-from benchmarks.faults.models import linear
-from benchmarks.faults.small_record import small_record
+from benchmarks.faults.inspection import problems, unsafe_in_log
+from benchmarks.faults.material.hostile import texts
+from benchmarks.faults.material.models import linear
+from benchmarks.faults.material.small_record import small_record
+from benchmarks.faults.situations import more_doors
+from benchmarks.faults.situations.more_doors import REPORT, UNTIMED, Commands, Setting
 from benchmarks.faults.trial import Trial
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # what FORCE_COLOR asks for
@@ -58,7 +58,7 @@ def one(door: str, text: str, place: Path) -> Trial:
         shown_text = ended.output + ended.errors
         if settings.get("FORCE_COLOR"):
             shown_text = _COLOUR.sub("", shown_text)
-        found += [f"{command[0]}: the terminal: {one}" for one in unsafe(shown_text)]
+        found += [f"{command[0]}: the terminal: {one}" for one in unsafe_in_log(shown_text)]
         if ended.code == 3 and not settings:
             break
     for written in (place / "out", place / "written"):

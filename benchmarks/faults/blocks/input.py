@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from benchmarks.faults import mutations
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.forking import forked, load
-from benchmarks.faults.models import endless, hostile_model, linear
-from benchmarks.faults.small_record import small_record
+from benchmarks.faults.material import mutations
+from benchmarks.faults.material.models import endless, hostile_model, linear
+from benchmarks.faults.material.small_record import small_record
 from benchmarks.faults.trial import Ended, Trial
 from kdbench.report import FORMATS
 

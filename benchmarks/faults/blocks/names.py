@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.faults.forking import forked, load
-from benchmarks.faults.hostile import texts
-from benchmarks.faults.inspection import problems, unsafe
-from benchmarks.faults.small_record import PLACES, WORDS, with_text
+from benchmarks.faults.inspection import problems, unsafe_in_log
+from benchmarks.faults.material.hostile import texts
+from benchmarks.faults.material.small_record import PLACES, WORDS, with_text
 from benchmarks.faults.trial import Trial
 from kdbench.report import FORMATS
 
@@ -48,7 +48,7 @@ def one(text: str, places: Sequence[str], folder: Path) -> Trial:
         ended = forked(command, folder)
         outcomes.add(ended.outcome)
         found += [f"{command[0]}: {one}" for one in ended.found]
-        found += [f"{command[0]}: the terminal: {one}" for one in unsafe(ended.output + ended.errors)]
+        found += [f"{command[0]}: the terminal: {one}" for one in unsafe_in_log(ended.output + ended.errors)]
     found += problems(out)
     where = places[0] if len(places) == 1 else f"{len(places)} places"
     return Trial("names", f"{text[:40]!r} at {where}", ", ".join(sorted(outcomes)), tuple(dict.fromkeys(found)))

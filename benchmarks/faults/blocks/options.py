@@ -14,8 +14,8 @@ from typing import Any
 from benchmarks.faults.blocks.input import UNTIMED, is_at_work, outcome_of
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.forking import forked, load
-from benchmarks.faults.models import linear
-from benchmarks.faults.small_record import small_record
+from benchmarks.faults.material.models import linear
+from benchmarks.faults.material.small_record import small_record
 from benchmarks.faults.trial import Trial
 
 VALUES = ("nan", "inf", "-inf", "-1", "0", "1e400", "9" * 5000, "", "1" + "0" * 18, "1e-320", "16384", "x")

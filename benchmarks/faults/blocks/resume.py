@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults import mutations
 from benchmarks.faults.forking import forked, load, start
+from benchmarks.faults.material import mutations
 from benchmarks.faults.trial import Trial
 
 RECIPE = """

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from onnx import ModelProto, TensorProto, helper
 
-from benchmarks.faults.mutations import damaged
+from benchmarks.faults.material.mutations import damaged
 
 _FLOAT = TensorProto.FLOAT
 _SIZES = (0, -1, -(2**63), 2**31, 2**62, 10**9, 100_000)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_SOURCE = Path(__file__).parents[2] / "tests" / "records" / "digits.json"
+_SOURCE = Path(__file__).parents[3] / "tests" / "records" / "digits.json"
 
 Record = dict[str, Any]
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.forking import forked
-from benchmarks.faults.models import linear
-from benchmarks.faults.small_record import small_record
+from benchmarks.faults.material.models import linear
+from benchmarks.faults.material.small_record import small_record
 from kdbench.report import FORMATS
 
 

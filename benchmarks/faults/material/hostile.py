@@ -58,6 +58,8 @@ TEXTS = (
     "\U0001f600 \u2603 \u4e2d\u6587",
     "{{ 7 * 7 }} {% x %} ${x} %s {0}",
     "::error::x",
+    "##[error]x",
+    "##vso[task.setvariable variable=PATH]x",
 )
 _PIECES = "`*_~<>[]()!#@&;:/\\|$=+-.,'\"\t\n\r\x1b\x00\x9b\u202e\u200b\u2028\ufffeaZ1 \u00e9\u4e2d\U0001f600"
 
