@@ -45,7 +45,7 @@ SECONDS = 2.0  # of either side
 
 
 def measure(name: str, models: dict[str, tuple[BenchModel, TestSet]], cores: Sequence[int]) -> Values:
-    """Measure the model and the tool that `name` says, MODEL,TOOL,NUMBER: medians in ns, and once answers."""
+    """Measure the model and the tool that `name` says, MODEL,TOOL,NUMBER: times in ns, and once answers."""
     model_name, tool_name, number = name.split(",")
     tool, seed = TOOLS[tool_name], int(number)
     core = rotate_cores(cores, 1, seed)
@@ -58,18 +58,22 @@ def measure(name: str, models: dict[str, tuple[BenchModel, TestSet]], cores: Seq
         task = Task(job, folder, SECONDS, core)
         how = ours.one_session(SECONDS, core).model_copy(update={"runtime": (tool.runtime,)})
         sides = {
-            "kdbench": lambda: ours.p50_ns(one, {one.id: job}, how, folder, seed),
-            tool_name: lambda: tool.median_ns(task),
+            "kdbench": lambda: ours.sampled([one], {one.id: job}, how, folder, seed).samples[one.id, 0].values,
+            tool_name: lambda: tool.read(task),
         }
         order = sorted(sides, reverse=seed % 2 == 1)
-        p50_ns = {side: sides[side]() for side in order}
+        found = {side: sides[side]() for side in order}
+        calls_ns, reading = found["kdbench"], found[tool_name]
         facts = {"model": model_name, "runtime": tool.runtime, "tool": tool_name, "about": tool.about, "order": order}
+        facts["p50_ns"] = {"kdbench": float(np.median(calls_ns)), tool_name: reading.p50_ns}
+        if tool.defined_ns:
+            facts["defined_ns"] = {"kdbench": tool.defined_ns(task, calls_ns), tool_name: reading.defined_ns}
         if seed:
-            return {**facts, "p50_ns": p50_ns}
+            return facts
         answers = {"kdbench": classes(job, tool.runtime, folder), tool_name: tool.classes(task)}
-    correct = {side: int((found == test.labels).sum()) for side, found in answers.items()}
+    correct = {side: int((given == test.labels).sum()) for side, given in answers.items()}
     changed = int((answers["kdbench"] != answers[tool_name]).sum())
-    return {**facts, "p50_ns": p50_ns, "samples": len(test.labels), "correct": correct, "changed": changed}
+    return {**facts, "samples": len(test.labels), "correct": correct, "changed": changed}
 
 
 def loaded(path: Path, inputs: InputOptions) -> tuple[BenchModel, TestSet]:

@@ -9,12 +9,14 @@ export async function measure(ort, job, model, inputs) {
     ({ [job.input]: new ort.Tensor('float32', inputs.slice(n * size, (n + 1) * size), job.dims) }));
   let next = 0;
   const call = () => session.run(feeds[next++ % feeds.length]);
-  for (let n = 0; n < 100; n++) await call();
+  // Engines compile busy code again for a while; the calls before the clock take as long as those that count.
+  let end = performance.now() + job.seconds * 1000;
+  do await call(); while (performance.now() < end);
   let begin = performance.now();
   for (let n = 0; n < 100; n++) await call();
   const together = Math.max(Math.ceil((BLOCK_MS * 100) / (performance.now() - begin)), 1);
   const times = [];
-  const end = performance.now() + job.seconds * 1000;
+  end = performance.now() + job.seconds * 1000;
   while (performance.now() < end) {
     begin = performance.now();
     for (let n = 0; n < together; n++) await call();

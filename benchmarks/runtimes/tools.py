@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,18 +39,31 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What a tool says: its median time of a call, and where it defines the time otherwise than kdbench, that time."""
+
+    p50_ns: float
+    defined_ns: float | None = None
+
+
+@dataclass(frozen=True)
 class Tool:
-    """How to measure `runtime` without kdbench: the median of a call in ns, and the class of each input."""
+    """How to measure `runtime` without kdbench: the time of a call, and the class of each input.
+
+    Where the tool's time is another one than kdbench's, `defined_ns` returns the tool's from kdbench's calls in ns, so
+    that like is compared with like.
+    """
 
     runtime: str
     about: str
-    median_ns: Callable[[Task], float]
+    read: Callable[[Task], Reading]
     classes: Callable[[Task], np.ndarray]
     require: Callable[[], object]
     form: str = ""
+    defined_ns: Callable[[Task, np.ndarray], float] | None = None
 
 
-def benchmark_app(task: Task) -> float:
+def benchmark_app(task: Task) -> Reading:
     """Return the median of OpenVINO's tool, which has two decimals, of µs below a millisecond."""
     shape = ",".join(map(str, (1, *task.model.shape)))
     how = ["-hint", "none", "-nstreams", "1", "-nthreads", "1", "-infer_precision", "f32", "-api", "sync"]
@@ -58,21 +72,41 @@ def benchmark_app(task: Task) -> float:
     found = re.search(r"Median:\s+([\d.]+) (ms|us)", shown)
     if found is None:
         raise MeasurementError(f"benchmark_app shows no median: {shown[-_TAIL:]}")
-    return float(found[1]) * {"ms": 1e6, "us": 1e3}[found[2]]
+    request_ns = float(found[1]) * {"ms": 1e6, "us": 1e3}[found[2]]
+    return Reading(request_ns, request_ns)
 
 
-def litert_benchmark(task: Task) -> float:
-    """Return the mean of LiteRT's tool, which gives no median; it calls the file with inputs of its own."""
+def openvino_loop(task: Task) -> Reading:
+    """Return the median of a bare loop, and that of its requests' own times."""
+    shown = _loop("bare_openvino.py", task)
+    return Reading(shown["p50_ns"], shown["request_ns"])
+
+
+def of_request(task: Task, calls_ns: np.ndarray) -> float:
+    """Return kdbench's median without the call from Python, which a loop of kdbench's own calls measures."""
+    job = task.folder / "model.json"
+    job.write_text(json.dumps(asdict(task.model)))
+    command = [sys.executable, "-m", "benchmarks.runtimes.own_openvino", str(job), str(task.folder / "inputs.npy")]
+    cost_ns = json.loads(_output([*command, str(task.seconds)], task))["call_ns"]
+    return float(np.median(calls_ns)) - cost_ns
+
+
+def litert_benchmark(task: Task) -> Reading:
+    """Return the median of LiteRT's tool, and its mean; it calls the file with inputs of its own.
+
+    It writes times in steps of 10 µs, and its throughput, which is the input's size by the mean, in finer ones.
+    """
     result = task.folder / "litert.json"
-    bare = _loop("bare_litert.py", task)["p50_ns"]
-    runs = str(max(int(task.seconds * 1e9 / bare), 100))
+    runs = str(max(int(task.seconds * 1e9 / _loop("bare_litert.py", task)["p50_ns"]), 100))
     tool = str(Path(sys.executable).with_name("litert-benchmark"))
     counts = ["--num_runs", runs, "--warmup_runs", "100", "--num_threads", "1"]
     _output([tool, "--model", task.model.files[TFLITE], *counts, "--result_json", str(result)], task)
-    return float(json.loads(result.read_text())["latency"]["avg_ms"]) * 1e6
+    shown = json.loads(result.read_text())
+    size_mb = np.load(task.folder / "inputs.npy", mmap_mode="r")[0].nbytes / (1 << 20)
+    return Reading(shown["latency"]["median_ms"] * 1e6, size_mb / shown["throughput_mb_s"] * 1e9)
 
 
-def _loop(script: str, task: Task) -> dict[str, object]:
+def _loop(script: str, task: Task) -> dict[str, Any]:
     """Return what a bare loop in Python prints."""
     path = task.model.files.get(TFLITE, task.model.path)
     return json.loads(
@@ -80,15 +114,15 @@ def _loop(script: str, task: Task) -> dict[str, object]:
     )
 
 
-def _of_loop(script: str) -> Callable[[Task], float]:
-    return lambda task: float(_loop(script, task)["p50_ns"])  # type: ignore[arg-type]
+def _of_loop(script: str) -> Callable[[Task], Reading]:
+    return lambda task: Reading(_loop(script, task)["p50_ns"])
 
 
 def _classes_of_loop(script: str) -> Callable[[Task], np.ndarray]:
     return lambda task: np.array(_loop(script, Task(task.model, task.folder, 0.0, task.cores))["classes"])
 
 
-def in_node(task: Task) -> dict[str, object]:
+def in_node(task: Task) -> dict[str, Any]:
     """Return what the bare loop in Node.js prints."""
     _web_files(task)
     ort = installed.package() / "dist" / "ort.node.min.mjs"
@@ -96,7 +130,7 @@ def in_node(task: Task) -> dict[str, object]:
     return json.loads(_output(command, task).splitlines()[-1])
 
 
-def in_page(task: Task) -> dict[str, object]:
+def in_page(task: Task) -> dict[str, Any]:
     """Return what the bare loop in an isolated page of headless Chromium sends."""
     _web_files(task)
     for name in ("bare.mjs", "bare.html"):
@@ -138,7 +172,7 @@ def in_page(task: Task) -> dict[str, object]:
         browser.terminate()
         browser.wait()
         server.shutdown()
-    answer: dict[str, object] = json.loads(answers[0])
+    answer: dict[str, Any] = json.loads(answers[0])
     if "error" in answer:
         raise MeasurementError(f"the page failed: {answer['error']}")
     return answer
@@ -173,36 +207,41 @@ def _needs(module: str) -> Callable[[], None]:
     return require
 
 
-def _of_web(run: Callable[[Task], dict[str, object]]) -> tuple[Callable[[Task], float], Callable[[Task], np.ndarray]]:
+def _of_web(run: Callable[[Task], dict[str, Any]]) -> tuple[Callable[[Task], Reading], Callable[[Task], np.ndarray]]:
     def classes(task: Task) -> np.ndarray:
         return np.array(run(Task(task.model, task.folder, 0.0, task.cores))["classes"])
 
-    return lambda task: float(run(task)["p50_ns"]), classes  # type: ignore[arg-type]
+    return lambda task: Reading(run(task)["p50_ns"]), classes
 
 
 TOOLS = {
     "benchmark_app": Tool(
         "openvino",
-        "`benchmark_app` of OpenVINO reports the request's own time, and kdbench's holds the call from Python, about "
-        "10 µs more; answers are those of a loop with the Python API",
+        "`benchmark_app` of OpenVINO reports the request's own time; like for like is kdbench's time without the call "
+        "from Python; answers are those of a loop with the Python API",
         benchmark_app,
         _classes_of_loop("bare_openvino.py"),
         _needs("openvino"),
+        defined_ns=of_request,
     ),
     "openvino-loop": Tool(
         "openvino",
-        "a bare loop with OpenVINO's Python API",
-        _of_loop("bare_openvino.py"),
+        "a bare loop with OpenVINO's Python API, which converts arguments in Python; like for like are the requests' "
+        "own times",
+        openvino_loop,
         _classes_of_loop("bare_openvino.py"),
         _needs("openvino"),
+        defined_ns=of_request,
     ),
     "litert-benchmark": Tool(
         "litert",
-        "`litert-benchmark` of LiteRT gives a mean in steps of 10 µs, of CompiledModel in place of Interpreter",
+        "`litert-benchmark` of LiteRT times its CompiledModel in place of Interpreter, and gives the median in steps "
+        "of 10 µs; like for like are the means, the tool's from its throughput, which has finer steps",
         litert_benchmark,
         _classes_of_loop("bare_litert.py"),
         _needs("ai_edge_litert"),
         TFLITE,
+        lambda _, calls_ns: float(calls_ns.mean()),
     ),
     "litert-loop": Tool(
         "litert",
