@@ -1,15 +1,18 @@
 """The work on a record grows with its size and no faster, counted in calls and in results looked at, never timed."""
 
+import os
 import sys
 from collections import Counter
 from typing import ClassVar
 
 import pytest
 
+from benchmarks.growth import planning, sweeping
 from benchmarks.growth.records import Parts, synthetic_record
 from kdbench.judge.compare.records import compare
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import load_target, shipped_targets
+from kdbench.processes import temporary
 from kdbench.report import Content
 from kdbench.report.render.html import render as html
 from kdbench.report.render.markdown import render as markdown
@@ -18,6 +21,8 @@ from kdbench.report.text.comparison import markdown as comment
 from kdbench.results.records import RunRecord
 
 FEW, MANY = 14, 42
+FEW_POINTS, MANY_POINTS = 20, 80
+OFTEN = 5  # calls of a function for each point, from which its growth is looked at
 PARTS = Parts(classes=3)
 
 
@@ -89,3 +94,57 @@ def test_synthetic_records_are_valid_and_the_same_for_a_seed():
     assert {card.role for card in record.models} == {"teacher", "student"}
     assert len(record.models) == FEW
     assert {m.status for m in record.measurements} == {"ok", "unstable", "error", "unavailable"}
+
+
+class Listed(Counter):
+    """How many entries of folders were listed; other names of the module `os` stay as they are."""
+
+    def __init__(self, patch):
+        super().__init__()
+        for name in ("listdir", "scandir"):
+            patch.setattr(os, name, self._counting(name, getattr(os, name)))
+
+    def _counting(self, name, listing):
+        names = os.listdir
+
+        def counting(path="."):
+            if not isinstance(path, int):  # an open folder, which is removed
+                self["entries"] += len(names(path))
+            return listing(path)
+
+        return counting
+
+
+def calls_by_function(compute):
+    """Return how often each Python function is called while `compute` runs; a generator once for each value."""
+    calls = Counter()
+
+    def count(frame, event, argument):
+        if event == "call":
+            calls[frame.f_code] += 1
+
+    sys.setprofile(count)
+    try:
+        compute()
+    finally:
+        sys.setprofile(None)
+    return Counter({f"{code.co_filename}:{code.co_qualname}": n for code, n in calls.items()})
+
+
+SWEEP_TASKS = {"plan": lambda points, _: planning.sweep(points), "driver": sweeping.drive, "record": sweeping.record}
+
+
+@pytest.mark.parametrize("task", SWEEP_TASKS)
+def test_every_function_s_work_for_a_sweep_grows_no_faster_than_the_points(task, tmp_path, monkeypatch):
+    few, many = (SWEEP_TASKS[task](points, tmp_path / str(points)) for points in (FEW_POINTS, MANY_POINTS))
+    counts = []
+    for compute in (few, many):
+        with monkeypatch.context() as patch:
+            patch.setattr(temporary, "_LISTED", 4)  # so that these folders are large
+            listed = Listed(patch)
+            counts.append(calls_by_function(compute) + Counter({"entries of folders": listed["entries"]}))
+    less, more = counts
+    limit = (MANY_POINTS / FEW_POINTS) ** 1.2
+    often = {name: n for name, n in more.items() if n > OFTEN * MANY_POINTS}
+    assert often
+    assert not {name: (less[name], n) for name, n in often.items() if n > limit * max(less[name], FEW_POINTS)}
