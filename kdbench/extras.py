@@ -6,7 +6,7 @@ The plain installation works on existing files. pyproject.toml declares the same
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,10 +90,10 @@ def onnxruntime_for_cuda() -> str:
     return replace("onnxruntime", "onnxruntime-gpu[cuda,cudnn]")
 
 
-def install(extra: str) -> str:
-    """Return the line that installs an extra."""
-    assert extra in EXTRAS, extra
-    return f"{installer()} 'kdbench[{extra}]'"
+def install(*extras: str) -> str:
+    """Return the line that installs extras."""
+    assert EXTRAS.keys() >= {*extras}, extras
+    return f"{installer()} 'kdbench[{','.join(extras)}]'"
 
 
 def missing(extra: str) -> list[str]:
@@ -103,8 +103,14 @@ def missing(extra: str) -> list[str]:
 
 def require(extra: str, subject: str) -> None:
     """Raise MissingExtraError, with the line that installs it, unless the extra that `subject` needs is installed."""
-    if absent := missing(extra):
-        raise _error(subject, absent, extra)
+    require_all([extra], subject)
+
+
+def require_all(extras: Iterable[str], subject: str) -> None:
+    """Raise MissingExtraError, with the one line that installs them, unless all the extras are installed."""
+    absent = {extra: names for extra in dict.fromkeys(extras) if (names := missing(extra))}
+    if absent:
+        raise _error(subject, [name for names in absent.values() for name in names], list(absent))
 
 
 def explained(error: BaseException, subject: str) -> MissingExtraError | None:
@@ -112,7 +118,7 @@ def explained(error: BaseException, subject: str) -> MissingExtraError | None:
     module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     for name, extra in EXTRAS.items():
         if module in extra.libraries:
-            return _error(subject, missing(name) or [extra.libraries[module]], name)
+            return _error(subject, missing(name) or [extra.libraries[module]], [name])
     return None
 
 
@@ -120,6 +126,6 @@ def _installed(module: str) -> bool:
     return sys.modules[module] is not None if module in sys.modules else find_spec(module) is not None
 
 
-def _error(subject: str, absent: list[str], extra: str) -> MissingExtraError:
+def _error(subject: str, absent: Sequence[str], extras: Sequence[str]) -> MissingExtraError:
     are = "is" if len(absent) == 1 else "are"
-    return MissingExtraError(f"{subject} needs {', '.join(absent)}, which {are} not installed", install(extra))
+    return MissingExtraError(f"{subject} needs {', '.join(absent)}, which {are} not installed", install(*extras))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import EXIT_BAD_INPUT
-from kdbench.extras import EXTRAS, MissingExtraError, explained, install, missing, replace, require
+from kdbench.extras import EXTRAS, MissingExtraError, explained, install, missing, replace, require, require_all
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 FOR_DEVELOPERS = {"dev", "docs", "bench"}
@@ -45,6 +45,15 @@ def test_a_missing_library_is_the_users_to_install(monkeypatch):
     assert error.value.hint == install("train")
     assert error.value.exit_code == EXIT_BAD_INPUT
     require("estimate", "--estimate-energy")
+
+
+def test_all_missing_extras_are_installed_by_one_line(monkeypatch):
+    monkeypatch.setattr("kdbench.extras._installed", lambda module: module not in {"torch", "optuna"})
+    with pytest.raises(MissingExtraError) as error:
+        require_all(["train", "estimate", "search", "train"], "kdbench sweep")
+    assert error.value.message == "kdbench sweep needs torch, optuna, which are not installed"
+    assert error.value.hint == install("train", "search")
+    require_all(["estimate"], "--estimate-energy")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from kdbench.judge.target import Target
 from kdbench.machine.openmp import configure_openmp
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
+from kdbench.recipe.extras import extras_of
 from kdbench.recipe.loading import overridden, read_content, recipe_from, recipe_of
 
 
@@ -149,16 +150,16 @@ def train(
     Where torchrun or srun started several processes, all of them call this; only rank zero reports and writes. It needs
     the extra `train`.
     """
-    loaded = _loaded(recipe, "kdbench.train")
+    loaded = _loaded(recipe, "kdbench.train", measures=False)
     from kdbench.workflows.train import train as train_recipe
 
     with shown(progress) as displayed:
         return train_recipe(loaded, out, resume=resume, progress=displayed)
 
 
-def _loaded(recipe: Recipes, subject: str) -> Recipe:
+def _loaded(recipe: Recipes, subject: str, *, measures: bool = True) -> Recipe:
     """Return a validated recipe, with everything ready for torch; raises InputError, MissingExtraError."""
     loaded = recipe.recipe if isinstance(recipe, Study) else recipe_of(recipe)
-    extras.require("train", subject)
+    extras.require_all(extras_of(loaded, measures=measures), subject)
     configure_openmp()  # before torch is loaded, which then reads how its threads are to wait
     return loaded

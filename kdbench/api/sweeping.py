@@ -15,6 +15,7 @@ from kdbench.judge.target import Target
 from kdbench.machine.openmp import configure_openmp
 from kdbench.progress import Progress
 from kdbench.recipe.loading import load_sweep
+from kdbench.workflows.sweeping.needs import extras_of_sweep
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,7 +72,7 @@ def sweep(
     """
     searched = {key: value for key, value in {"goal": goal, "trials": trials}.items() if value is not None}
     swept = load_sweep(recipe.content if isinstance(recipe, Study) else recipe, axes, seeds, search=searched)
-    extras.require("train", "kdbench.sweep")
+    extras.require_all(extras_of_sweep(swept, on), "kdbench.sweep")
     loggers = required(log, swept.recipe.track)
     configure_openmp()  # before torch is loaded, which then reads how its threads are to wait
     if swept.table.search is not None:

@@ -66,12 +66,19 @@ def require_trackers(names: Sequence[str], trackers: Registry[type[Tracker]], pl
 
     `place` is what stands before the name where the user wrote it.
     """
-    for name in names:
-        tracker = trackers.get(name)
-        missing = [module for module in tracker.modules if find_spec(module) is None]
-        if missing:
-            hint = f"{installer()} 'kdbench[{tracker.extra}]'" if tracker.extra else f"install {missing[0]}"
-            raise InputError(f"{place}{name!r} needs {missing[0]}, which is not installed", hint)
+    known = {name: trackers.get(name) for name in names}
+    absent = {
+        name: missing[0]
+        for name, tracker in known.items()
+        if (missing := [module for module in tracker.modules if find_spec(module) is None])
+    }
+    if not absent:
+        return
+    extras = [extra for name in absent if (extra := known[name].extra)]
+    hints = [f"{installer()} 'kdbench[{','.join(extras)}]'"] if extras else []
+    hints += [f"install {module}" for name, module in absent.items() if not known[name].extra]
+    needed = ", ".join(f"{place}{name!r} needs {module}" for name, module in absent.items())
+    raise InputError(f"{needed}, which {'is' if len(absent) == 1 else 'are'} not installed", "; ".join(hints))
 
 
 @dataclass(eq=False)

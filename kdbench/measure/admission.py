@@ -47,9 +47,10 @@ def require_runtimes(config: Measure, progress: Progress) -> None:
 
     If that takes processes, wait while another kdbench measures.
     """
-    for kind in (RUNTIMES[name] for name in config.runtime):
-        if kind.extra:
-            extras.require(kind.extra, f"the runtime {kind.name}")
+    kinds = [RUNTIMES[name] for name in config.runtime]
+    absent = [kind for kind in kinds if kind.extra and extras.missing(kind.extra)]
+    extras.require_all([kind.extra for kind in absent], f"measuring in {', '.join(kind.name for kind in absent)}")
+    for kind in kinds:
         if kind.program:
             web.require(kind.program)
     if _uncertain([ONNXRUNTIME, *config.runtime], config):

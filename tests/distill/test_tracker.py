@@ -99,3 +99,6 @@ def test_a_tracker_is_named_and_installed_before_anything_trains(monkeypatch):
             require_trackers([name], TRACKERS)
         assert caught.value.hint == install(name)
         assert caught.value.exit_code == 3
+    with pytest.raises(InputError) as caught:
+        require_trackers(["wandb", "tensorboard"], TRACKERS)
+    assert caught.value.hint == install("wandb", "tensorboard")

@@ -5,6 +5,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,10 @@ REFUSED = {
     "run": "train",
     "run digits --out other": "train",
     "train digits": "train",
+    "run digits --set measure.runtime=openvino --out other": "train,openvino",
     "sweep digits --axis training.epochs=1,2 --out other": "train",
+    "sweep digits --axis training.epochs=1..9 --search optuna --goal 'max top1' --on auto": "train,search,cluster",
+    "sweep digits --axis training.epochs=1,2 --on slurm --out other": "train,slurm",
     "macs resnet20": "train",
     "list models": "train",
     "list methods": "train",
@@ -63,11 +67,11 @@ REFUSED = {
     "bench a.onnx --no-accuracy --runtime torch": "train",
     "bench a.onnx --no-accuracy --runtime onnxruntime,torch-compiled": "train",
     "bench a.onnx --no-accuracy --runtime openvino": "openvino",
-    "bench a.onnx --no-accuracy --runtime litert": "litert",
+    "bench a.onnx --no-accuracy --runtime litert,openvino": "litert,openvino",
     "bench a.onnx --no-accuracy --country DEU": "estimate",
     "bench a.onnx --no-accuracy --estimate-energy": "estimate",
     "bench a.onnx --no-accuracy --log wandb": "wandb",
-    "bench a.onnx --no-accuracy --log tensorboard,mlflow": "tensorboard",
+    "bench a.onnx --no-accuracy --log tensorboard,mlflow": "tensorboard,mlflow",
     "report run --format hub-card": "hub",
     "report run --format cyclonedx": "bom",
 }
@@ -111,7 +115,7 @@ def results(tmp_path_factory, weights):
         )
     (folder / "program.pt2").write_bytes(b"")
     absent = sorted(module for extra in OPTIONAL.values() for module in extra.libraries)
-    given = json.dumps([absent, [line.split() for line in (*WORKING.values(), *REFUSED)]])
+    given = json.dumps([absent, [shlex.split(line) for line in (*WORKING.values(), *REFUSED)]])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         input=given, capture_output=True, text=True, cwd=folder, check=False,
@@ -177,7 +181,7 @@ def test_a_command_that_lacks_its_extra_names_the_line_that_installs_it(results,
     code, out, err = results[line]
     assert code == 3, err
     assert not out
-    assert err.endswith(f"hint: {install(REFUSED[line])}\n")
+    assert err.endswith(f"hint: {install(*REFUSED[line].split(','))}\n")
     assert len(re.findall(r"^error: ", err, re.MULTILINE)) == 1
     assert not (results.folder / "other").exists()
 

@@ -55,8 +55,10 @@ def run(
 
     Example: kdbench run digits --set training.epochs=5 --out runs/first
     """
+    from kdbench import extras
     from kdbench.cli.progress import watching
     from kdbench.machine.openmp import configure_openmp
+    from kdbench.recipe.extras import extras_of
     from kdbench.recipe.loading import load_recipe
     from kdbench.results.run_folder import require_unused
 
@@ -64,6 +66,7 @@ def run(
     invocation.resumable = True
     loaded_targets = load_targets(targets)
     loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
+    extras.require_all(extras_of(loaded), "kdbench run")
     trackers = [name for name in several_names(log) if name not in loaded.track]  # those log the results anyway
     if trackers:
         from kdbench.workflows.stages.log import require_loggers
@@ -103,13 +106,16 @@ def train(
 
     Example: kdbench train mnist_dense --out runs/dense
     """
+    from kdbench import extras
     from kdbench.cli.progress import watching
     from kdbench.machine.openmp import configure_openmp
+    from kdbench.recipe.extras import extras_of
     from kdbench.recipe.loading import load_recipe
 
     invocation = Invocation.of(ctx)
     invocation.resumable = True
     loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
+    extras.require_all(extras_of(loaded, measures=False), "kdbench train")
     with watching(invocation, quiet=quiet, title=title) as progress:
         configure_openmp()  # before torch is loaded
         from kdbench.workflows.train import train as train_recipe

@@ -94,17 +94,20 @@ def sweep(
 
     Example: kdbench sweep digits --axis terms.0.temperature=1,4,10 --seeds 3 --out runs/temperature
     """
+    from kdbench import extras
     from kdbench.cli.progress import watching
     from kdbench.machine.openmp import configure_openmp
     from kdbench.recipe.loading import load_sweep
     from kdbench.recipe.sweeps.sweep import axes_of
     from kdbench.results.run_folder import require_unused
+    from kdbench.workflows.sweeping.needs import extras_of_sweep
 
     invocation = Invocation.of(ctx)
     invocation.resumable = True
     loaded_targets = load_targets(targets)
     content = all_overrides(overrides, estimate_energy=estimate_energy)
     swept = load_sweep(recipe, axes_of(axes or ()), seeds, content, _searched(search, trials, goal))
+    extras.require_all(extras_of_sweep(swept, on), "kdbench sweep")
     require_unused(out, resume=resume)
     with watching(invocation, quiet=quiet, title=title) as progress:
         configure_openmp()  # before torch is loaded

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from kdbench.errors import InputError
 from kdbench.recipe.sweeps.assigning import assign
 from kdbench.recipe.sweeps.expanding import axis_labels, expanded, named, plain
+from kdbench.recipe.sweeps.goal import EXAMPLE
 from kdbench.recipe.sweeps.sweep import Sweep, paths_of
 from kdbench.validation import WrongValueError, problem
 
@@ -93,7 +94,10 @@ def _read(table: Any) -> Sweep:
     try:
         return Sweep.model_validate(table)
     except ValidationError as error:
-        raise problem(error, Sweep).as_error("sweep", 'for example axes = { "training.epochs" = [2, 5] }') from error
+        lacks_goal = any(complaint["loc"] == ("search", "goal") for complaint in error.errors())
+        goal = f"give the search a --goal, or [sweep.search] a goal, for example {EXAMPLE!r}"
+        hint = goal if lacks_goal else 'for example axes = { "training.epochs" = [2, 5] }'
+        raise problem(error, Sweep).as_error("sweep", hint) from error
 
 
 @dataclass(frozen=True)

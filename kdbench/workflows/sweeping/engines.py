@@ -11,13 +11,13 @@ from kdbench.extras import require
 from kdbench.machine.cores import available_cores
 from kdbench.machine.system_files import quota_cores
 from kdbench.workflows.sweeping.execution.engine import Engine, Inline
+from kdbench.workflows.sweeping.execution.names import LOCAL, is_slurm
 from kdbench.workflows.sweeping.execution.processes import Processes
-from kdbench.workflows.sweeping.execution.slurm.options import is_slurm, options_of
+from kdbench.workflows.sweeping.execution.slurm.options import options_of
 from kdbench.workflows.sweeping.execution.slurm.requests import require_capacity, require_commands
 from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, tasks_of
 from kdbench.workflows.sweeping.tasks import perform
 
-_LOCAL_ENGINES = ("local", "inline")
 _PROCESS_BYTES, _COPIES = 1_000_000_000, 4  # of a training process: its libraries, and copies of the data
 
 EngineOf = Callable[[PlannedSweep], Engine]
@@ -35,7 +35,7 @@ def connected(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
     if is_slurm(on):
         yield _slurm(on, measure_on)
         return
-    if on not in _LOCAL_ENGINES:
+    if on not in LOCAL:
         from kdbench.workflows.sweeping.execution.cluster import connecting
 
         with connecting.connected(on, measure_on) as engine_of:

@@ -88,3 +88,9 @@ def test_many_axes_make_a_name_that_is_short_enough_and_its_own():
 def test_what_cannot_be_searched_is_refused(axes, search, words):
     with pytest.raises(InputError, match=words):
         load_sweep(CONTENT, axes_of(axes), search=search)
+
+
+def test_a_search_without_a_goal_is_told_how_to_give_one():
+    with pytest.raises(InputError) as error:
+        load_sweep(CONTENT, axes_of(["terms.0.temperature=1..10"]), search={"trials": 5})
+    assert "--goal" in error.value.hint

@@ -1,7 +1,6 @@
 """Reaching a Ray cluster by its address."""
 
 import logging
-import re
 import signal
 import socket
 import threading
@@ -13,10 +12,9 @@ from kdbench.errors import InputError, first_line
 from kdbench.extras import require
 from kdbench.workflows.sweeping.execution.cluster.engine import Cluster
 from kdbench.workflows.sweeping.execution.cluster.nodes import living, require_capacity
+from kdbench.workflows.sweeping.execution.names import AUTO, address_of
 from kdbench.workflows.sweeping.execution.schedule import Task
 
-AUTO = "auto"
-_ADDRESS = re.compile(r"(?P<scheme>ray://)?(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})")
 _CONNECT_S = 10.0
 _START = "start one with `ray start --head`; on a node of a cluster --on auto finds it"
 _LOOK = (
@@ -40,7 +38,7 @@ def connected(on: str, label: str | None) -> Iterator[EngineOf]:
     `on` is `auto` (the cluster of this machine), HOST:PORT of its head, or ray://HOST:PORT of Ray's client server, for
     a machine that is no node of it. Raises InputError where none answers.
     """
-    where = _place(on)
+    where = address_of(on)
     require("cluster", f"--on {on}")
     if where is not None:
         _try_connection(on, *where)
@@ -60,17 +58,6 @@ def connected(on: str, label: str | None) -> Iterator[EngineOf]:
 def _engine(ray: Any, tasks: Sequence[Task], label: str | None) -> Cluster:
     require_capacity(tasks, living(ray.nodes()), label)
     return Cluster(ray, tasks, label)
-
-
-def _place(on: str) -> tuple[str, int] | None:
-    """Return host and port of an address, None for `auto`; raises InputError for what is no address."""
-    if on == AUTO:
-        return None
-    match = _ADDRESS.fullmatch(on)
-    if match is None or not 0 < int(match["port"]) < 1 << 16:
-        known = "local (processes of this machine), auto, HOST:PORT or ray://HOST:PORT (a Ray cluster), slurm"
-        raise InputError(f"there is no engine {on!r}", f"known: {known}")
-    return match["host"].strip("[]"), int(match["port"])
 
 
 def _try_connection(on: str, host: str, port: int) -> None:

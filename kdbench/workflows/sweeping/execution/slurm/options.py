@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from kdbench import units
 from kdbench.errors import InputError
 
-NAME = "slurm"
 _PLACES = ("partition", "account", "qos", "constraint")
 _LIMITS = ("time", "mem", "jobs")
 _KNOWN = f"known: {', '.join((*_PLACES, *_LIMITS))}, as in --on slurm:partition=cpu,time=4h,mem=8GB"
@@ -32,11 +31,6 @@ class Options:
     time_min: int = int(_TIME_S / 60)
     memory_mb: int | None = None
     jobs: int = _JOBS
-
-
-def is_slurm(on: str) -> bool:
-    """Return whether `--on` names Slurm."""
-    return on.partition(":")[0] == NAME
 
 
 def options_of(on: str, measure_on: str | None) -> Options:

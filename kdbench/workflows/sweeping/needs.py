@@ -1,0 +1,16 @@
+"""Which extras of the installation a sweep needs. It loads neither torch nor what they install."""
+
+from collections.abc import Iterator
+
+from kdbench.recipe.extras import extras_of
+from kdbench.recipe.loading import SweptRecipe
+from kdbench.workflows.sweeping.execution.names import extra_of
+
+
+def extras_of_sweep(swept: SweptRecipe, on: str) -> Iterator[str]:
+    """Yield the extras that a recipe, its search and its engine need; raises InputError where `on` names none."""
+    yield from extras_of(swept.recipe)
+    if swept.table.search is not None:
+        yield "search"
+    if (extra := extra_of(on)) is not None:
+        yield extra
