@@ -24,7 +24,8 @@ from typing import Any
 from benchmarks.command import ROOT, run_command
 from benchmarks.trust.markdown import paragraph, percent, table
 from benchmarks.trust.options import run_script
-from kdbench import storage, units
+from kdbench import units
+from kdbench.files import storage
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import load_target
 from kdbench.machine.host import processor

@@ -6,7 +6,7 @@ alike, and half of a surrogate pair cannot be encoded. Each is shown as its code
 
 Every format escapes text in one place, which uses this one: `report.text.markdown` for Markdown, `report.render.html`
 for HTML, `report.render.spreadsheet` for CSV, `report.render.junit` for XML, `report.figures.drawing` for figures,
-`cli.console` for the terminal and logs, and `storage.json_text` for JSON.
+`cli.console` for the terminal and logs, and `files.storage.json_text` for JSON.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from typing import Any
 
 from kdbench.recipe import InputOptions
 from kdbench.results.records import RunRecord
-from kdbench.validation import validated
+from kdbench.user_input.validation import validated
 from kdbench.workflows.bench import bench_models
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.trust.markdown import met, paragraph, percent, signed, table
-from kdbench import storage, units
+from kdbench import units
 from kdbench.errors import InputError
+from kdbench.files import storage
 
 _WITHIN = 0.01
 

@@ -32,8 +32,8 @@ import numpy as np
 
 from benchmarks.energy import page
 from benchmarks.trust.models import CIFAR, CLASSES, Net, bench_model, exported
-from kdbench import storage
 from kdbench.errors import KdbenchError
+from kdbench.files import storage
 from kdbench.machine import fingerprint
 from kdbench.machine.nvidia import first_visible
 from kdbench.measure.energy.account import MeterProfile, accounts, gross

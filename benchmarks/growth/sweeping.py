@@ -13,9 +13,10 @@ import numpy as np
 
 from benchmarks.growth import planning
 from benchmarks.growth.records import Parts, synthetic_record
-from kdbench import report, storage
+from kdbench import report
 from kdbench.distill.training import fit
 from kdbench.export.onnx import Parity
+from kdbench.files import storage
 from kdbench.progress import Progress, Silent
 from kdbench.results.records import Interval, RunRecord, measured
 from kdbench.results.run_folder import RunFolder

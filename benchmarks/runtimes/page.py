@@ -8,7 +8,8 @@ import numpy as np
 from benchmarks.runtimes.tools import TOOLS
 from benchmarks.trust.markdown import commits, met, others, paragraph, percent, signed, table
 from benchmarks.trust.repeats import Values
-from kdbench import storage, units
+from kdbench import units
+from kdbench.files import storage
 
 GOAL = 0.05  # of a latency
 

@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from kdbench import storage
+from kdbench.files import storage
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.errors import MeasurementError
+from kdbench.files import storage
 
 ROOT = Path(__file__).resolve().parents[2]
 _OUTPUT_TAIL = 2000  # characters of a failed process's output

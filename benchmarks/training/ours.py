@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks.training import workload as common
 from benchmarks.training.stopwatch import seconds_once, seconds_per_step, timed
 from benchmarks.training.workload import CE_WEIGHT, KD_WEIGHT, OPTIMIZER, PAD, TEMPERATURE, Workload
-from kdbench import models, storage
+from kdbench import models
 from kdbench.data.batches import Batch, Batches
 from kdbench.data.dataset import Dataset
 from kdbench.distill.method import MethodContext
@@ -20,6 +20,7 @@ from kdbench.distill.objective import student_objective, student_terms
 from kdbench.distill.teaching.teachers import CachedTeacher, LiveTeacher, Teacher, cached_teacher
 from kdbench.distill.training.devices import resolved
 from kdbench.distill.training.fit import fit
+from kdbench.files import storage
 from kdbench.progress import Silent
 from kdbench.recipe import Augment, Model, Student, Training
 

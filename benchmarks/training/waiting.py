@@ -25,8 +25,9 @@ import numpy as np
 from benchmarks.training.contestants import ROOT
 from benchmarks.trust.markdown import paragraph, table
 from benchmarks.trust.options import run_script
-from kdbench import storage, units
+from kdbench import units
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.machine.cores import available_cores
 from kdbench.machine.openmp import choose_openmp_settings
 

@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kdbench import data, models, storage
+from kdbench import data, models
 from kdbench.data.batches import Batches
 from kdbench.data.dataset import Dataset
+from kdbench.files import storage
 
 DATASET = "cifar100"
 PAIRS = {"resnet56-resnet20": ("resnet56", "resnet20"), "vgg16_bn-vgg11_bn": ("vgg16_bn", "vgg11_bn")}

@@ -25,7 +25,7 @@ from benchmarks.trust.commands_table import TARGET
 from benchmarks.trust.neighbours import CONDITIONS, neighbours
 from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, kept, repeat
-from kdbench import storage
+from kdbench.files import storage
 
 UNREACHABLE = """name = "unreachable"
 title = "a limit that no model meets"

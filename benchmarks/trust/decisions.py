@@ -24,7 +24,7 @@ from benchmarks.trust.neighbours import CONDITIONS, neighbours
 from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, kept, repeat
 from benchmarks.trust.rivals import naive_medians_and_means, pytest_benchmark_stats
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.machine.cores import rotate_cores
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.earlier_runs import EarlierRuns

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.trust.repeats import Values
-from kdbench import storage
 from kdbench.errors import KdbenchError
+from kdbench.files import storage
 from kdbench.machine import fingerprint
 from kdbench.machine.cores import choose_cores
-from kdbench.options import cores
+from kdbench.user_input.options import cores
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/trust"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.trust import commands_table, coverage_table, decisions_table, peer_table
 from benchmarks.trust.markdown import table
 from benchmarks.trust.repeats import Values
-from kdbench import storage
+from kdbench.files import storage
 
 SECTIONS: dict[str, Callable[[Values], str]] = {  # by the stem of a result's file
     "coverage": coverage_table.section,

@@ -10,8 +10,9 @@ from typing import Any
 
 import psutil
 
-from kdbench import storage, units
+from kdbench import units
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.machine import fingerprint
 from kdbench.machine.lock import machine_lock
 from kdbench.progress import Silent

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from kdbench import storage
 from kdbench.errors import MeasurementError
+from kdbench.files import storage
 from kdbench.worker.jobs import JobModel
 
 ROOT = Path(__file__).resolve().parents[2]

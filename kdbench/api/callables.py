@@ -13,7 +13,6 @@ import numpy as np
 
 from kdbench import statistics, units
 from kdbench.api.progress import shown
-from kdbench.arguments import checked
 from kdbench.errors import InputError, first_line
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.latency.diagnosis import instability
@@ -25,6 +24,7 @@ from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Measurement, Pair
 from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import Clustered, Estimate, RunSpread
+from kdbench.user_input.arguments import checked
 from kdbench.worker.loads import Calls, Clock
 from kdbench.worker.timing import WARM_UP_SHARE, TurnError, WarmUp, interleave, warm_up
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench import storage
-from kdbench.arguments import checked
+from kdbench.files import storage
 from kdbench.report.figures import Drawing
 from kdbench.report.table import Table
+from kdbench.user_input.arguments import checked
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,7 +7,6 @@ from typing import Any
 from kdbench.api.decisions import Comparison, Verdict
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
-from kdbench.arguments import checked
 from kdbench.errors import InputError
 from kdbench.judge.compare.records import compare as compare_records
 from kdbench.judge.compare.thresholds import Thresholds
@@ -18,7 +17,8 @@ from kdbench.recipe import InputOptions, Measure
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, read_samples
-from kdbench.validation import validated
+from kdbench.user_input.arguments import checked
+from kdbench.user_input.validation import validated
 
 Run = Results | RunRecord | str | Path
 """Results, a record, or the path of a run's folder or record."""

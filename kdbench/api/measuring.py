@@ -8,12 +8,12 @@ from typing import Any, TypedDict, Unpack
 from kdbench.api.finishing import finished, required
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
-from kdbench.arguments import check, checked
 from kdbench.judge.target import Target
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
 from kdbench.results.preprocessing import InputSpec
-from kdbench.validation import validated
+from kdbench.user_input.arguments import check, checked
+from kdbench.user_input.validation import validated
 from kdbench.workflows.bench import bench_models
 
 

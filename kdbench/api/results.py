@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from kdbench import extras
 from kdbench.api.decisions import Verdict
 from kdbench.api.display import ShownFigure, ShownTable, page
-from kdbench.arguments import checked
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.report import Content
@@ -17,6 +16,7 @@ from kdbench.report.figures import FIGURES
 from kdbench.report.tables import TABLES
 from kdbench.results.records import Measurement, Pair, RunRecord
 from kdbench.results.run_folder import RunFolder
+from kdbench.user_input.arguments import checked
 
 if TYPE_CHECKING:
     import pandas as pd

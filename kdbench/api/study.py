@@ -9,13 +9,13 @@ from kdbench import extras
 from kdbench.api.finishing import finished, required
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
-from kdbench.arguments import checked
 from kdbench.judge.target import Target
 from kdbench.machine.openmp import configure_openmp
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.extras import extras_of
 from kdbench.recipe.loading import overridden, read_content, recipe_from, recipe_of
+from kdbench.user_input.arguments import checked
 
 
 @dataclass(frozen=True, repr=False)

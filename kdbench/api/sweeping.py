@@ -10,11 +10,11 @@ from kdbench.api.finishing import logged, required
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
 from kdbench.api.study import Recipes, Study
-from kdbench.arguments import checked
 from kdbench.judge.target import Target
 from kdbench.machine.openmp import configure_openmp
 from kdbench.progress import Progress
 from kdbench.recipe.loading import load_sweep
+from kdbench.user_input.arguments import checked
 from kdbench.workflows.sweeping.needs import extras_of_sweep
 
 

@@ -42,7 +42,7 @@ def result(text: str) -> None:
 
 def result_json(value: Any) -> None:
     """Write a machine-readable result to standard output."""
-    from kdbench.storage import json_text
+    from kdbench.files.storage import json_text
 
     _write_result(without_commands(json_text(value), r"\u{:04x}"))  # in strings alone: the value is the same
 

@@ -106,7 +106,7 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, KdbenchError):
         return error.message, error.hint, error.exit_code
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        from kdbench.storage import storage_error
+        from kdbench.files.storage import storage_error
 
         return _explained(storage_error(error, Path(error.filename or "a file")))
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

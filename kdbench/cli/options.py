@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from kdbench.errors import InputError
-from kdbench.options import INPUTS, MEASURE, Option, count, names
 from kdbench.registry import suggestion
+from kdbench.user_input.options import INPUTS, MEASURE, Option, count, names
 
 if TYPE_CHECKING:
     from kdbench.recipe import InputOptions, Measure
-    from kdbench.validation import Value
+    from kdbench.user_input.validation import Value
 
     V = TypeVar("V", bound=Value)
 
@@ -111,7 +111,7 @@ def _read(kind: "type[V]", table: Mapping[str, Option], typed: Mapping[str, Any]
     """Return the options that were typed as a value; raises InputError for one that is not possible."""
     from pydantic import ValidationError
 
-    from kdbench.validation import problem
+    from kdbench.user_input.validation import problem
 
     values: dict[str, Any] = {}
     models: dict[str, dict[str, Any]] = {}
@@ -185,7 +185,7 @@ def create_parent(file: Path, option: str) -> None:
 
     Raises InputError for a path that is a folder, StorageError for a folder that cannot be made or written to.
     """
-    from kdbench import storage
+    from kdbench.files import storage
 
     if file.is_dir():
         raise InputError(f"{option}: {str(file)!r} is a folder, not a file", "name the file in it")
@@ -194,6 +194,6 @@ def create_parent(file: Path, option: str) -> None:
 
 def assignments(texts: Sequence[str], option: str, example: str = "width=0.5") -> dict[str, Any]:
     """Read `key=value` pairs; values are TOML, or else plain text."""
-    from kdbench import toml_files
+    from kdbench.user_input import toml_files
 
     return dict(toml_files.assignment(text, f"{option}: {text!r}", f"{option} {example}") for text in texts)

@@ -11,7 +11,7 @@ import typer
 
 from kdbench.cli import console
 from kdbench.errors import InputError
-from kdbench.options import names as split_names
+from kdbench.user_input.options import names as split_names
 
 if TYPE_CHECKING:
     from kdbench.judge.target import Target

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from kdbench.data.dataset import Indices, Labels, Pick, Split
 from kdbench.data.selection import key_of, words
 from kdbench.errors import InputError
-from kdbench.options import CALIBRATION_COUNT
 from kdbench.results.cards import CalibrationSet
-from kdbench.validation import Value, WrongValueError
+from kdbench.user_input.options import CALIBRATION_COUNT
+from kdbench.user_input.validation import Value, WrongValueError
 
 _STREAM = 0x63616C69  # of random words: no other choice of samples shares it
 

@@ -10,7 +10,7 @@ from pydantic import ValidationInfo, field_validator
 from kdbench.compress.calibration import Calibration
 from kdbench.compress.held_out import HeldOut
 from kdbench.modelfile.facts import ModelFacts
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 
 @dataclass(frozen=True, eq=False)

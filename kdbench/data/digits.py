@@ -17,7 +17,7 @@ from kdbench.data.dataset import Dataset, Request, Split
 from kdbench.data.reading.images import channel_statistics, fit_images
 from kdbench.data.reading.name_options import options_in_name
 from kdbench.data.selection import stratified
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 _SEED = 0  # part of the data set's definition: a share gives the same test part in every run
 _SOURCE = (

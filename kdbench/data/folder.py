@@ -19,7 +19,7 @@ from kdbench.data.dataset import PARTS, Dataset, Indices, Labels, Part, Request,
 from kdbench.data.reading.images import EXTENSIONS, channel_statistics, common_form, image_sizes, read_images
 from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
-from kdbench.nearby import expected_at
+from kdbench.files.nearby import expected_at
 from kdbench.results.preprocessing import Geometry
 
 _TEST_SHARE = 0.2

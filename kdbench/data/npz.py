@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kdbench import storage
 from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Request
 from kdbench.data.reading.arrays import KEYS, NAMES, dataset_from_arrays
 from kdbench.errors import DataMissingError, InputError
+from kdbench.files import storage
+from kdbench.files.nearby import expected_at
 from kdbench.machine.loading import require_loadable
-from kdbench.nearby import expected_at
 
 _COPIES = 2  # of all arrays at once: as they are stored, and as models take them; grey images become three channels
 

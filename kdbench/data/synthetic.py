@@ -19,7 +19,7 @@ from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Inputs, Request, Split
 from kdbench.data.reading.name_options import options_in_name
 from kdbench.data.selection import key_of, normals
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 _FEATURES, _COEFFICIENTS, _NOISE = 0x66656174, 0x636F6566, 0x6E6F6973  # separate keys
 _MAX_NUMBERS = 50_000_000

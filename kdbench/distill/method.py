@@ -20,7 +20,7 @@ from kdbench.models.features.tapped import TappedNetwork, require_gradients
 from kdbench.models.taps import require_layer
 from kdbench.recipe import Model
 from kdbench.registry import is_shipped
-from kdbench.validation import problem
+from kdbench.user_input.validation import problem
 
 
 class MethodOptions(BaseModel):

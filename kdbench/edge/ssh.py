@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.errors import InputError, MeasurementError
+from kdbench.files import storage
 from kdbench.progress import Progress
 
 COMMAND_VARIABLE = "KDBENCH_SSH"

@@ -21,9 +21,9 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from kdbench import storage
 from kdbench.errors import KdbenchError
 from kdbench.export.integers import fold_batch_norm
+from kdbench.files import storage
 from kdbench.results.metrics import parity_tolerance
 
 INPUT, OUTPUT = "input", "logits"

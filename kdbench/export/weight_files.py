@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import InputError, first_line
+from kdbench.files.nearby import expected_at
 from kdbench.machine.loading import require_loadable
-from kdbench.nearby import expected_at
 
 StateDict = dict[str, Tensor]
 

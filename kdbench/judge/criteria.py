@@ -15,7 +15,7 @@ from kdbench.results.cards import Evidence
 from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric, pair_of
 from kdbench.results.metrics import metric as declared
 from kdbench.results.verdicts import Rule
-from kdbench.validation import Value, WrongValueError
+from kdbench.user_input.validation import Value, WrongValueError
 
 SIDES: dict[Rule, Side] = {
     "max": "max",

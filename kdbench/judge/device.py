@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictFloat
 from kdbench import units
 from kdbench.results.records import RunRecord
 from kdbench.results.runtimes import USUAL_RUNTIME
-from kdbench.validation import Value, WrongValueError
+from kdbench.user_input.validation import Value, WrongValueError
 
 
 def _expression(text: str) -> str:

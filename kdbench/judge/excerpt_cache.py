@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.installation import __version__
 from kdbench.judge.excerpts import Excerpt
 

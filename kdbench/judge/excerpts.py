@@ -7,13 +7,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, TypeAdapter
 from pydantic_core import from_json
 
-from kdbench import storage
-from kdbench.plain_json import is_suspicious
+from kdbench.files import storage
+from kdbench.files.plain_json import is_suspicious
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import SCHEMA_VERSION, Environment, Measurement, Pair, RunRecord
 from kdbench.results.records.devices import of_host
 from kdbench.results.run_folder import RunFolder
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 Finding = Measurement | Pair
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
+from kdbench.files.cycles import cycle_collection_paused
 from kdbench.judge.excerpts import MAIN, Excerpt, Finding
 from kdbench.judge.limits import RELIABLE
 from kdbench.judge.located_records import LocatedRecord

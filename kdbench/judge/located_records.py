@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kdbench import storage
-from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
+from kdbench.files import storage
+from kdbench.files.cycles import cycle_collection_paused
+from kdbench.files.nearby import expected_at
 from kdbench.judge.excerpt_cache import ExcerptCache, excerpt_cache
 from kdbench.judge.excerpts import MAIN, Excerpt, Finding
-from kdbench.nearby import expected_at
 from kdbench.results.comparisons import REMEASURED
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RECORD

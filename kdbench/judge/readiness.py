@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
+from kdbench.files.cycles import cycle_collection_paused
 from kdbench.judge.criteria import Limit
 from kdbench.judge.device import Device, differences, machine_description, machine_name
 from kdbench.judge.limits import LimitCheck, Reading, check_limit, reliability_problem

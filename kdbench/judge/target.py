@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench import toml_files
 from kdbench.judge.criteria import Criterion, Limit, declared_metric
 from kdbench.judge.device import Device
-from kdbench.validation import Value, WrongValueError
+from kdbench.user_input import toml_files
+from kdbench.user_input.validation import Value, WrongValueError
 
 
 class Target(Value):

@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Container
 from pathlib import Path
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.machine.memory import require_memory
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.errors import KdbenchError
+from kdbench.files import storage
 from kdbench.machine.cores import available_cores
 from kdbench.machine.host import libraries, processor, virtualization
 from kdbench.results.metrics import metric

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.installation import package_folder
 from kdbench.measure.bench_model import BenchModel, Refusal
 from kdbench.processes import children, temporary

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.machine.memory import require_memory
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import ModelFacts

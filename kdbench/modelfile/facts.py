@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
+from kdbench.files.nearby import expected_at
 from kdbench.modelfile.external_data import external_files, read_small
 from kdbench.modelfile.graph import graph_sha256, values_behind
 from kdbench.modelfile.inputs import input_quantization, scales_pixels
@@ -16,7 +17,6 @@ from kdbench.modelfile.layouts import CHANNELS, TOKENS, Layout, is_flat, layout_
 from kdbench.modelfile.ort_format import is_ort, read_ort
 from kdbench.modelfile.outputs import Output, Shape, choose_numbers, choose_output, declared_shape, outputs_of
 from kdbench.modelfile.weights import nodes_of, tensors_of, weights_of
-from kdbench.nearby import expected_at
 
 if TYPE_CHECKING:
     import onnx

@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage, toml_files
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.results.preprocessing import GEOMETRY_KEYS, InputSpec
-from kdbench.validation import validated
+from kdbench.user_input import toml_files
+from kdbench.user_input.validation import validated
 
 Reader = Callable[[Path, ModelFacts], InputSpec | None]
 
@@ -214,7 +215,7 @@ def _spec(values: Mapping[str, Any], path: Path, where: str) -> InputSpec:
     """Return the values that are known as a spec; `labels` may be the path of a file, relative to that at `path`."""
     known = {key: value for key, value in values.items() if value is not None}
     if isinstance(file := known.get("labels"), str):
-        from kdbench.options import labels
+        from kdbench.user_input.options import labels
 
         try:
             known["labels"] = labels(str(path.parent / file))

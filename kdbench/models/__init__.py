@@ -21,7 +21,7 @@ from kdbench.models import signatures
 from kdbench.models.memory_limit import within_memory
 from kdbench.plugins.wrappers import unwrapped
 from kdbench.registry import Registry, is_shipped
-from kdbench.validation import problem
+from kdbench.user_input.validation import problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 
 A name such as `mynets:MyNet` is an import path: a module, and what to take from it. Modules are searched in the
 recipe's folder, then in the folders of its plug-in files, then in the working directory, then where Python searches.
-The code runs with the user's rights. Imports the standard library, `errors`, `registry` and `storage` only;
+The code runs with the user's rights. Imports the standard library, `errors`, `registry` and `files.storage` only;
 `data`, `models`, `distill`, `export` and `workflows` import it.
 """
 

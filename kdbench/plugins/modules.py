@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.plugins import search
 from kdbench.plugins.calling import describe_failure
 from kdbench.plugins.local_imports import local_files

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kdbench.files.storage import followed
 from kdbench.plugins.search import is_local, is_shipped_file, source_file
-from kdbench.storage import followed
 
 State = tuple[int, int] | None  # of a file that may be written: size and time of the last change
 

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.plugins import search
 from kdbench.plugins.local_imports import literals, local_files
 from kdbench.plugins.modules import opened_by

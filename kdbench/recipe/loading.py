@@ -8,8 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from kdbench import toml_files
-from kdbench.arguments import checked
 from kdbench.characters import one_line
 from kdbench.errors import InputError
 from kdbench.recipe import Recipe
@@ -18,6 +16,8 @@ from kdbench.recipe.sweeps.assigning import assign
 from kdbench.recipe.sweeps.points import Point, swept
 from kdbench.recipe.sweeps.search import Range
 from kdbench.recipe.sweeps.sweep import Sweep
+from kdbench.user_input import toml_files
+from kdbench.user_input.arguments import checked
 
 _MAX_PATH = 20  # parts of a key
 _DOT = re.compile(r'\.(?=(?:[^"]*"[^"]*")*[^"]*$)')  # outside of quotes

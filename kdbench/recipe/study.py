@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.recipe.paths import located
 from kdbench.recipe.sweeps.points import with_points
 from kdbench.recipe.tables.data import Data
@@ -19,7 +19,7 @@ from kdbench.recipe.tables.reported import Reported
 from kdbench.recipe.tables.training import Training
 from kdbench.recipe.tables.variants import Variant, in_order
 from kdbench.registry import suggestion
-from kdbench.validation import Value, added_later
+from kdbench.user_input.validation import Value, added_later
 
 MAX_SEEDS = 1000
 MAX_TRAININGS = 100_000

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from kdbench import storage
-from kdbench.cycles import cycle_collection_paused
+from kdbench.files import storage
+from kdbench.files.cycles import cycle_collection_paused
 from kdbench.registry import Registry
 from kdbench.report.figures import Drawing, draw
 from kdbench.report.styles import Layout, lay_out

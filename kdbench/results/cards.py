@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.results.preprocessing import DataLayout, Preprocessing
 from kdbench.results.values import AnyTable, Id, StoredValue
-from kdbench.validation import Value, added_later
+from kdbench.user_input.validation import Value, added_later
 
 Role = Literal["teacher", "student", "variant"]
 Evidence = Literal["measured", "modelled", "estimated"]  # how a number was obtained

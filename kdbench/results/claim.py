@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.errors import InputError, StorageError
+from kdbench.files import storage
 from kdbench.processes import cleanup, locks, temporary
 
 CLAIM = ".in-use"

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kdbench.results.records import Interval
 from kdbench.results.values import StoredValue
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 Change = Literal["regressed", "improved", "same", "inconclusive"]
 """Of one number. A change counts when it is both significant and large; `same`: at worst within the threshold."""

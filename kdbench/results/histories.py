@@ -7,7 +7,7 @@ from pydantic import Field
 
 from kdbench.results.records import Interval
 from kdbench.results.values import StoredValue
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 
 class Point(Value):

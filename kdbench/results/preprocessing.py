@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from kdbench.errors import InputError
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 ResizeMode = Literal["shorter", "squash", "letterbox"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from kdbench import storage
 from kdbench.errors import InputError
-from kdbench.nearby import nearest_path
+from kdbench.files import storage
+from kdbench.files.nearby import nearest_path
 from kdbench.results.claim import require_free
 
 DEFAULT_PARENT = Path("runs")

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

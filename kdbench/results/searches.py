@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import Interval, RunRecord
 from kdbench.results.verdicts import Outcome
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 KEY = "search"
 

@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from kdbench.results.records import DeviceRun
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 
 class Slice(Value):

@@ -6,11 +6,11 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, ValidationError
 
-from kdbench import storage
-from kdbench.arguments import checked
 from kdbench.characters import is_plain, one_line
 from kdbench.errors import InputError
-from kdbench.validation import Value, WrongValueError, problem
+from kdbench.files import storage
+from kdbench.user_input.arguments import checked
+from kdbench.user_input.validation import Value, WrongValueError, problem
 
 _DEEPEST = 40  # levels of tables and lists
 

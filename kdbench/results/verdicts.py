@@ -6,12 +6,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.results.cards import Evidence
 from kdbench.results.records import Interval
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import StoredValue
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 Outcome = Literal["PASS", "FAIL", "MARGINAL", "UNKNOWN"]
 """Of one criterion. MARGINAL: the interval straddles the limit. UNKNOWN: there is no reliable number."""

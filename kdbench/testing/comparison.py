@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kdbench import storage, units
+from kdbench import units
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.judge.compare.records import compare
 from kdbench.judge.compare.thresholds import Thresholds, comparable
 from kdbench.results.comparisons import Comparison

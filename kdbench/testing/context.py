@@ -11,7 +11,7 @@ import pytest
 
 from kdbench.characters import for_log
 from kdbench.errors import InputError, KdbenchError
-from kdbench.nearby import nearest_path
+from kdbench.files.nearby import nearest_path
 from kdbench.results.records import Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.testing.benchmarks import TerminalNotes, call_times

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kdbench import storage
 from kdbench.errors import DataMissingError, InputError, KdbenchError, MeasurementError
+from kdbench.files import storage
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.known_inputs import sidecar_files
@@ -27,7 +27,7 @@ from kdbench.registry import suggestion
 from kdbench.results.metrics import Metric, metric
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
-from kdbench.validation import validated
+from kdbench.user_input.validation import validated
 from kdbench.worker.faults import describe, remedy
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel

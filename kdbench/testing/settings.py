@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.options import MEASURE, Option
+from kdbench.user_input.options import MEASURE, Option
 
 SESSION = "kdbench_session"  # the key under which xdist's workers get the name of the session's folder
 _DEFAULT_OUT = ".benchmarks/kdbench"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from kdbench import storage
 from kdbench.errors import MeasurementError
+from kdbench.files import storage
 from kdbench.processes import children
 from kdbench.progress import Progress
 from kdbench.worker.jobs import Job, to_json

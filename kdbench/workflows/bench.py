@@ -5,9 +5,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from kdbench import extras, storage
+from kdbench import extras
 from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Analyses
+from kdbench.files import storage
 from kdbench.judge.target import Target, targets_of
 from kdbench.machine import fingerprint
 from kdbench.measure.bench_model import BenchModel

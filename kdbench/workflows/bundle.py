@@ -10,7 +10,6 @@ from typing import Any
 
 import tomli_w
 
-from kdbench import storage, toml_files
 from kdbench.edge.bundles.bundle import SAMPLES, Bundle, Packed, make_bundle, write_bundle
 from kdbench.edge.bundles.checks import (
     Limits,
@@ -25,6 +24,7 @@ from kdbench.edge.bundles.lowering import lowered
 from kdbench.edge.bundles.stored_bundles import keep_bundle
 from kdbench.edge.device.plan import ALL_CORES, Settings
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of
 from kdbench.judge.target import Target, load_target, shipped_targets, target_from
@@ -35,6 +35,7 @@ from kdbench.recipe import InputOptions, Measure
 from kdbench.results.cards import ModelCard, teacher_behind
 from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.run_folder import RunFolder
+from kdbench.user_input import toml_files
 from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
 
 _BUDGET_S = 60.0  # of a device, which is slower than a host; at each of two thread counts

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from kdbench import storage
 from kdbench.compress import COMPRESSORS, Calibration, Compressor, Source
 from kdbench.compress.calibration import CalibrationChoice
 from kdbench.compress.held_out import HeldOut
 from kdbench.compress.preparing import require_float32
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.measure.admission import require_answer
 from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import read_facts, require_model_file

@@ -6,10 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench import report, storage
+from kdbench import report
 from kdbench.edge.results.merging import device_name, device_run, environment_of, findings_of
 from kdbench.edge.results.result import Result, read_result
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.judge.device import differences
 from kdbench.judge.target import load_target
 from kdbench.processes import temporary

@@ -16,13 +16,13 @@ from benchmarks.faults.blocks import input as campaign
 from benchmarks.faults.blocks import options
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.material.models import endless, linear
-from kdbench import storage
 from kdbench.cli.main import main
 from kdbench.data import load
 from kdbench.distill.teaching.stored_logits import load_logits
 from kdbench.distill.training import fit
 from kdbench.errors import InputError
 from kdbench.export.weight_files import read_tables
+from kdbench.files import storage
 from kdbench.machine import memory
 from kdbench.results.samples import read_samples
 from kdbench.worker import timeouts

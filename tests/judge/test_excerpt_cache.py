@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.judge import excerpt_cache as cache_module
 from kdbench.judge.excerpts import MAIN, Excerpt
 from kdbench.judge.history import history

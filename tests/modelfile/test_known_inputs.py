@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import read_facts
 from kdbench.modelfile.known_inputs import known_inputs
-from kdbench.options import INPUTS
 from kdbench.results.preprocessing import InputSpec, geometry_of, merged
+from kdbench.user_input.options import INPUTS
 
 
 @pytest.fixture

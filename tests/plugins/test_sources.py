@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from kdbench.files.storage import sha256
 from kdbench.models import MODELS
 from kdbench.plugins import Source, activate, located_sources, recording, sources_of
 from kdbench.registry import Registry
-from kdbench.storage import sha256
 
 NETS = """
     from pathlib import Path

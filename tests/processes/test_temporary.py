@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from kdbench import storage
 from kdbench.errors import StorageError
+from kdbench.files import storage
 from kdbench.processes import cleanup, locks, temporary
 
 
 @contextmanager
 def other_process(code):
     """A process that says what it made, and can be killed while it holds it."""
-    imports = "from pathlib import Path; from kdbench import storage; from kdbench.processes import temporary"
+    imports = "from pathlib import Path; from kdbench.files import storage; from kdbench.processes import temporary"
     head = f"import sys; {imports}\n"
     process = subprocess.Popen([sys.executable, "-c", head + code], stdout=subprocess.PIPE, text=True)
     try:

@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from kdbench import storage
 from kdbench.data import DATASETS
+from kdbench.files import storage
 from kdbench.report import FORMATS
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, Interval, Pair, RunRecord, measured, missing

@@ -233,7 +233,7 @@ def test_paths_start_beside_the_test(pytester, run, measurements):
     run("", "--benchmark").assert_outcomes(passed=1)
     assert len(measurements) == 2
     (record,) = pytester.path.glob(".benchmarks/kdbench/*/student-*/record.json")
-    from kdbench import storage
+    from kdbench.files import storage
     from kdbench.results.records import RunRecord
 
     assert RunRecord.read(record).models[0].sha256 == storage.sha256(tests / "student.onnx")

@@ -149,7 +149,7 @@ def test_a_killed_workers_folder_is_replaced(pytester, run, gate, monkeypatch):
     left.mkdir(parents=True)
     (left / "record.json").write_text("")
     monkeypatch.setattr("kdbench.testing.settings.session_name", lambda _: "session")
-    monkeypatch.setattr("kdbench.storage.content_hash", lambda _: "0" * 64)
+    monkeypatch.setattr("kdbench.files.storage.content_hash", lambda _: "0" * 64)
     tests = BOTH.format(names='"teacher.onnx", "student.onnx"', arguments="")
     run(tests, "--benchmark", "--kdbench-out=kept").assert_outcomes(passed=1)
     assert [path.name for path in left.iterdir()] == ["comparison.json"]

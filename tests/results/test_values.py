@@ -6,7 +6,7 @@ from kdbench.results.comparisons import Comparison
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import checked_id, checked_table
 from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict, write_verdicts
-from kdbench.validation import WrongValueError
+from kdbench.user_input.validation import WrongValueError
 
 CARD = ModelCard(
     id="m", name="m", role="student", file="m.onnx", sha256="0" * 64, input_shape=(1, 8, 8), classes=10, parameters=1

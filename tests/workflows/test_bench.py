@@ -8,8 +8,9 @@ from file_runs import bench
 from onnx import TensorProto, helper, numpy_helper
 
 import kdbench
-from kdbench import data, storage
+from kdbench import data
 from kdbench.errors import DivergedError, InputError
+from kdbench.files import storage
 from kdbench.machine import fingerprint
 from kdbench.recipe import InputOptions, Measure
 from kdbench.results.cards import ModelCard

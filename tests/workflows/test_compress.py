@@ -7,11 +7,11 @@ import onnx
 import pytest
 from compress.networks import convolutional
 
-from kdbench import storage
 from kdbench.compress import COMPRESSORS, Compressor, Outcome
 from kdbench.compress.calibration import CalibrationChoice, labelled_sha256, samples_sha256
 from kdbench.data import load
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.recipe import InputOptions
 from kdbench.results.cards import ModelCard
 from kdbench.results.run_folder import card_path

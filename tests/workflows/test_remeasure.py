@@ -7,8 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from kdbench import data, storage
+from kdbench import data
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.judge.compare.thresholds import Thresholds
 from kdbench.recipe import InputOptions, Measure
 from kdbench.results.cards import ModelCard

@@ -7,10 +7,10 @@ import numpy as np
 import onnx
 import pytest
 
-from kdbench import storage
 from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.export.onnx import Parity
+from kdbench.files import storage
 from kdbench.recipe.loading import load_sweep
 from kdbench.recipe.sweeps.search import Range
 from kdbench.results.records import Environment, RunRecord, measured

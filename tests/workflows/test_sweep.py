@@ -9,10 +9,10 @@ import onnx
 import pytest
 from short_runs import shorten
 
-from kdbench import storage
 from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.export.onnx import Parity
+from kdbench.files import storage
 from kdbench.recipe.loading import load_sweep, recipe_from
 from kdbench.results.records import Environment, RunRecord, measured
 from kdbench.workflows.run import run_recipe

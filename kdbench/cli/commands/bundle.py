@@ -11,7 +11,7 @@ from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import Json, QuietProgress, RunPath, Texts, Title, measuring, option
 from kdbench.cli.verdicts import target_names
 from kdbench.errors import InputError
-from kdbench.options import MEASURE, count
+from kdbench.user_input.options import MEASURE, count
 
 if TYPE_CHECKING:
     from kdbench.recipe import InputOptions

@@ -130,7 +130,7 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
 
 
 def _write(comparison: "Comparison", markdown: Path | None, junit: Path | None) -> None:
-    from kdbench import storage
+    from kdbench.files import storage
 
     if markdown is not None and markdown != _STDOUT:
         from kdbench.report.text.comparison import markdown as as_markdown

@@ -21,7 +21,7 @@ from kdbench.cli.options import (
     typed_arguments,
 )
 from kdbench.errors import InputError
-from kdbench.options import CALIBRATION_COUNT
+from kdbench.user_input.options import CALIBRATION_COUNT
 
 if TYPE_CHECKING:
     from kdbench.recipe import InputOptions
@@ -65,7 +65,7 @@ def compress(
     """
     from kdbench.cli.progress import watching
     from kdbench.compress.calibration import CalibrationChoice
-    from kdbench.validation import validated
+    from kdbench.user_input.validation import validated
 
     invocation = Invocation.of(ctx)
     invocation.after_interruption = "finished files are kept; run the same command again"

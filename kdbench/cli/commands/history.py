@@ -40,7 +40,7 @@ def history(
     from kdbench.judge.excerpts import MAIN
     from kdbench.judge.history import history as over_records
     from kdbench.judge.located_records import locate_records
-    from kdbench.options import names
+    from kdbench.user_input.options import names
 
     if markdown is not None:
         create_parent(markdown, "--markdown")
@@ -69,7 +69,7 @@ def history(
 
 def _write(history: "History", out: Path | None, markdown: Path | None) -> list[Path]:
     """Write the files that the options name and return their paths."""
-    from kdbench import storage
+    from kdbench.files import storage
     from kdbench.report.text.history import render
 
     files: dict[Path, str] = {}

@@ -71,9 +71,10 @@ def init(
 
     Example: kdbench init mine.toml --data digits --teacher resnet20 --student resnet8
     """
-    from kdbench import storage, toml_files
+    from kdbench.files import storage
     from kdbench.recipe.drafts import draft_text
     from kdbench.recipe.loading import recipe_from
+    from kdbench.user_input import toml_files
 
     Invocation.of(ctx).after_interruption = "no recipe was written; run the same command again"
     _require_new(file)
@@ -198,7 +199,7 @@ def _require_network(model: str, form: "SampleForm | None") -> None:
 
 def _relative_to_recipe(file: Path, text: str, subject: str) -> str:
     """Return a path that the user typed as the recipe has it: relative to its file, unless it is absolute."""
-    from kdbench.nearby import expected_at
+    from kdbench.files.nearby import expected_at
 
     path = Path(text).expanduser()
     if not text or not path.exists():

@@ -10,7 +10,7 @@ from kdbench import units
 from kdbench.cli import console
 from kdbench.cli.options import Json, Texts, assignments, counted, one_of, option
 from kdbench.errors import InputError
-from kdbench.options import Option, shape
+from kdbench.user_input.options import Option, shape
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

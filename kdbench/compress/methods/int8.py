@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
-from kdbench import storage
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.activations import activations, refused
 from kdbench.compress.graph_index import LAYERS, GraphIndex
@@ -28,8 +27,9 @@ from kdbench.compress.quantization.goals import drop_goal, layers_to_keep, loss_
 from kdbench.compress.quantization.ranges import Range, ranges_of
 from kdbench.compress.quantization.sensitivity import answer_snr_db, layer_noise
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.processes import temporary
-from kdbench.validation import WrongValueError, added_later
+from kdbench.user_input.validation import WrongValueError, added_later
 
 if TYPE_CHECKING:
     import onnx

@@ -18,7 +18,7 @@ from kdbench.compress.observing import time_ratio
 from kdbench.compress.preparing import name_nodes, require_finite, require_float32, require_nodes
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import compressed_bytes
-from kdbench.validation import WrongValueError
+from kdbench.user_input.validation import WrongValueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

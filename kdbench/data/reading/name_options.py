@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from kdbench.errors import InputError
-from kdbench.validation import Value, problem
+from kdbench.user_input.validation import Value, problem
 
 T = TypeVar("T", bound=Value)
 

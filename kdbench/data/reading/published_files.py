@@ -21,8 +21,8 @@ from typing import IO, Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from kdbench import storage
 from kdbench.data.dataset import Images, Labels, Part
+from kdbench.files import storage
 from kdbench.processes import temporary
 
 _CHUNK = 1 << 20

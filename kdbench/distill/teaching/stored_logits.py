@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench import storage
 from kdbench.data.batches import Batch
 from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.onnx_network import OpaqueNetwork
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.machine.loading import require_loadable
 
 _FORM = "save it with numpy.savez(FILE, logits=…, samples=…): logits (M, classes), and the set's sample numbers (M,)"

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kdbench import storage, units
+from kdbench import units
 from kdbench.data.batches import Batch, Batches
 from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.stored_logits import ArrayTeacher
 from kdbench.distill.training.devices import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
+from kdbench.files import storage
 from kdbench.models.features.tapped import TappedNetwork
 from kdbench.processes.locks import locked
 from kdbench.progress import Progress

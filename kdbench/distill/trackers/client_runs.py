@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.distill.tracker import TrackedModel
+from kdbench.files import storage
 
 _FILE = "runs.json"
 

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdbench import storage
 from kdbench.characters import one_line
 from kdbench.distill.tracker import TrackedModel, Tracker
 from kdbench.distill.trackers import TRACKERS
 from kdbench.distill.trackers.event_files import EventWriter
+from kdbench.files import storage
 from kdbench.results.cards import Epoch
 
 _KEY = "key.json"

@@ -5,10 +5,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdbench import storage
 from kdbench.distill.tracker import TrackedModel, Tracker
 from kdbench.distill.trackers import TRACKERS
 from kdbench.distill.trackers.client_runs import TrackerRun, known_run, remember_run
+from kdbench.files import storage
 from kdbench.results.cards import Epoch
 
 

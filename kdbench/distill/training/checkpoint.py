@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 
 STATE = "latest.ckpt"
 _KEY = "key.json"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.results.cards import Epoch
 
 

@@ -16,7 +16,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kdbench import storage
 from kdbench.data.batches import Batches
 from kdbench.distill.objective import Objective
 from kdbench.distill.training import checkpoint
@@ -26,6 +25,7 @@ from kdbench.distill.training.loop import TrainingLoop, TrainingState
 from kdbench.distill.training.metering import NO_METER, EnergyMeter, EpochEnergy
 from kdbench.distill.training.processes import process_group
 from kdbench.errors import InputError, first_line
+from kdbench.files import storage
 from kdbench.machine.cores import available_cores
 from kdbench.progress import Progress
 from kdbench.recipe import Training

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage
 from kdbench.edge.bundles.closure import closure, modules_in
 from kdbench.edge.bundles.tolerances import tolerance_of
 from kdbench.edge.device.archive import Content, sha256, write_archive
 from kdbench.edge.device.plan import MANIFEST, SCHEMA, BundledModel, Plan, Settings
 from kdbench.errors import MeasurementError
+from kdbench.files import storage
 from kdbench.installation import __version__
 from kdbench.machine.cores import available_cores
 from kdbench.measure.bench_model import BenchModel, TestSet

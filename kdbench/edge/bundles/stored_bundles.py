@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage
 from kdbench.edge.bundles.bundle import TARGET, Bundle
 from kdbench.edge.device.archive import sha256
 from kdbench.edge.device.plan import MANIFEST, Plan, plan_of
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import read_samples, write_samples
 

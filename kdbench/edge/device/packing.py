@@ -11,10 +11,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.edge.device.archive import Content, write_archive
 from kdbench.edge.device.plan import Plan, Settings
 from kdbench.edge.device.store import SessionStore, Store, read_lines
+from kdbench.files import storage
 
 RESULT = "result.json"
 STEPS = ("parity", "kernels", "latency", "cold_start", "memory", "energy")

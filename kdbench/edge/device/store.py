@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.machine.system_monitor import Conditions
 from kdbench.measure.latency.sessions import Session
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kdbench.edge.results.bounds import Bytes, Core, Cores, Count, Positive, Text
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 
 class State(Value):

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from kdbench import storage
 from kdbench.edge.device.archive import SUMS, sums_of, write_archive
 from kdbench.edge.device.packing import RESULT
 from kdbench.edge.device.plan import MANIFEST
 from kdbench.errors import InputError
-from kdbench.nearby import expected_at
+from kdbench.files import storage
+from kdbench.files.nearby import expected_at
 
 _COPY_AGAIN = "copy it from the device again"
 _LARGEST_BYTES = 2_000_000_000

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 
 _ARRAYS = ("ns", "block", "preempted")
 _MAX_NS = 10**13  # of one call: hours

@@ -18,12 +18,12 @@ from kdbench.edge.results.raw_samples import ResultChecker, array_of, check_samp
 from kdbench.edge.results.step_values import Metered, Unmetered, Windows
 from kdbench.edge.results.values import ResultContent, StoredSession
 from kdbench.errors import InputError
+from kdbench.files.plain_json import plain_json
 from kdbench.measure.energy.windows import MODES, runs_of
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.timed import outer_batches
-from kdbench.plain_json import plain_json
 from kdbench.results.run_folder import RunFolder
-from kdbench.validation import problem
+from kdbench.user_input.validation import problem
 from kdbench.worker.jobs import decode
 
 _ROUNDING = 1e-9

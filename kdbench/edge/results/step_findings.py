@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import statistics, storage
+from kdbench import statistics
 from kdbench.edge.device.plan import BundledModel
 from kdbench.edge.results.result import Result
 from kdbench.edge.results.step_values import Metered, Unmetered
 from kdbench.errors import MeasurementError
+from kdbench.files import storage
 from kdbench.machine.diagnostics import condition_averages, session_diagnostics
 from kdbench.machine.system_monitor import Conditions, ThrottlingEvent
 from kdbench.measure.bench_model import Refusal

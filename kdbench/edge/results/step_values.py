@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kdbench.edge.results.bounds import Bytes, Core, Count, Positive, Seconds, Text, Time
 from kdbench.results.values import Id
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 
 class Outcome(Value):

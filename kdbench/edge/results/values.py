@@ -8,7 +8,7 @@ from kdbench.edge.results.bounds import Count, Positive, Seconds, Sha256, Text, 
 from kdbench.edge.results.device_values import ChosenSettings, Facts
 from kdbench.edge.results.step_values import Block, Steps
 from kdbench.results.values import Id
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 
 class Configuration(Value):

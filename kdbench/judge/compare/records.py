@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kdbench import units
-from kdbench.cycles import cycle_collection_paused
+from kdbench.files.cycles import cycle_collection_paused
 from kdbench.judge.compare.deltas import Delta, NotComparable, classify, uncertainty
 from kdbench.judge.compare.matching import (
     RUNTIMES,

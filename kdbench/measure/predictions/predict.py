@@ -7,10 +7,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage, units
+from kdbench import units
 from kdbench.errors import InputError
 from kdbench.evaluate.errors import PredictedNumbers
 from kdbench.evaluate.predictions import Analyses, Predictions, TrainingImages, not_finite
+from kdbench.files import storage
 from kdbench.machine.cores import available_cores
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.context import Context

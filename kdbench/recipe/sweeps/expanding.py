@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.recipe.tables.data import AUGMENT_LEVELS, Examples
 from kdbench.recipe.tables.models import is_onnx
 from kdbench.recipe.tables.variants import with_name

@@ -18,7 +18,7 @@ from kdbench.recipe.sweeps.assigning import assign
 from kdbench.recipe.sweeps.expanding import axis_labels, expanded, named, plain
 from kdbench.recipe.sweeps.goal import EXAMPLE
 from kdbench.recipe.sweeps.sweep import Sweep, paths_of
-from kdbench.validation import WrongValueError, problem
+from kdbench.user_input.validation import WrongValueError, problem
 
 ROLES = ("teacher", "student", "variant")
 _PROBES = 3  # values of an axis that show which models it changes

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kdbench.errors import InputError
 from kdbench.recipe.sweeps.goal import goal_of
-from kdbench.validation import Value, problem
+from kdbench.user_input.validation import Value, problem
 
 MAX_TRIALS = 5000  # the optimiser's own time grows with their square
 DIGITS = 4  # significant ones of a value that a search chooses

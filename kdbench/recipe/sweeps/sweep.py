@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from kdbench import toml_files
 from kdbench.characters import one_line
 from kdbench.errors import InputError
 from kdbench.recipe.sweeps.expanding import is_index
@@ -17,7 +16,8 @@ from kdbench.recipe.sweeps.search import Choices, Range, Search, probes, range_o
 from kdbench.recipe.tables.data import Data, Examples
 from kdbench.recipe.tables.models import Student
 from kdbench.registry import suggestion
-from kdbench.validation import Value, WrongValueError, problem
+from kdbench.user_input import toml_files
+from kdbench.user_input.validation import Value, WrongValueError, problem
 
 MAX_POINTS = 20_000
 _EXAMPLE = "--axis terms.0.temperature=1,4,10"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kdbench.recipe.tables.named import WithOptions
-from kdbench.validation import Value, added_later
+from kdbench.user_input.validation import Value, added_later
 
 # The levels of augmentation, weakest first, as in Stanton et al. 2021.
 AUGMENT_LEVELS: dict[str, dict[str, Any]] = {

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kdbench.results.preprocessing import InputSpec
-from kdbench.validation import PublicValue, Value, added_later
+from kdbench.user_input.validation import PublicValue, Value, added_later
 
 Mode = Literal["stream", "paced", "offline", "server"]
 # kdbench.results.runtimes.RUNTIMES
@@ -23,7 +23,7 @@ MIN_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statisti
 
 
 class Measure(PublicValue):
-    """What to measure, how precisely and for how long. `kdbench.options.MEASURE` declares an option for each field.
+    """What to measure, how precisely and for how long. `options.MEASURE` declares an option for each field.
 
     Latency is measured in at least `sessions` fresh processes, until the interval of every headline speed-up is
     narrower than `precision` (a share of the speed-up) or `budget_s` is spent. `batch` lists the batched runs
@@ -90,7 +90,7 @@ class Analysis(Value):
 
 
 class InputOptions(InputSpec):
-    """The data to score models on, and how its images become inputs. `kdbench.options.INPUTS` declares their options.
+    """The data to score models on, and how its images become inputs. `options.INPUTS` declares their options.
 
     `data` is the name of a set, folder:PATH or npz:PATH. Without `accuracy` inputs are noise and no data is needed.
     `models` holds what applies to one model, by its id. The other keys apply to every model that does not know them

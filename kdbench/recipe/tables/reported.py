@@ -9,7 +9,7 @@ from kdbench import units
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
 from kdbench.results.metrics import metric
-from kdbench.validation import Value
+from kdbench.user_input.validation import Value
 
 
 class Reported(Value):

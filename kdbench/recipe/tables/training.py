@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench.validation import Value, added_later
+from kdbench.user_input.validation import Value, added_later
 
 MAX_COUNT = 1_000_000  # epochs, samples of a batch, batches of an update
 MAX_THREADS = 4096

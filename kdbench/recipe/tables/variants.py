@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import Field
 
-from kdbench.options import CALIBRATION_COUNT
 from kdbench.recipe.tables.named import WithOptions
 from kdbench.registry import suggestion
+from kdbench.user_input.options import CALIBRATION_COUNT
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # no dots: they separate the keys of an override
 

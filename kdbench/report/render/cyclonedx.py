@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from kdbench import extras, storage
+from kdbench import extras
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import portable
 from kdbench.report.model_groups import dataset

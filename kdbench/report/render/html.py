@@ -8,8 +8,8 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from kdbench import storage
 from kdbench.characters import one_line
+from kdbench.files import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import Cell, Number, Text, portable, sentence
 from kdbench.report.render import parts, render_template, template_text

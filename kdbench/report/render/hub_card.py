@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from kdbench import extras, storage
+from kdbench import extras
 from kdbench.characters import one_line
+from kdbench.files import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import portable
 from kdbench.report.model_groups import ModelGroup, dataset, is_distilled, model_groups, network, number, teacher_of

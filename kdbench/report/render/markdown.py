@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.render import parts, render_template
 from kdbench.report.text import markdown

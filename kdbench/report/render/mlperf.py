@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import portable
 from kdbench.report.model_groups import dataset

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import Cell, Number
 from kdbench.report.render.spreadsheet import field

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kdbench import units
-from kdbench.cycles import cycle_collection_paused
+from kdbench.files.cycles import cycle_collection_paused
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.table import Column, Row, Table, finished, words

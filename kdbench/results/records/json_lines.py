@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from kdbench import storage
 from kdbench.characters import escaped
+from kdbench.files import storage
 
 
 def write_lines(value: BaseModel, path: Path) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from kdbench.results.cards import Evidence
 from kdbench.results.metrics import METRICS, PAIR_METRICS
-from kdbench.validation import Value, added_later, share_given_names
+from kdbench.user_input.validation import Value, added_later, share_given_names
 
 _NEVER_BEYOND = {"ns", "bytes", "share"}  # units of which not even rounding leaves the range of a metric
 

@@ -12,18 +12,18 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdbench import storage
-from kdbench.arguments import checked
-from kdbench.cycles import cycle_collection_paused
 from kdbench.errors import InputError
-from kdbench.plain_json import is_suspicious
+from kdbench.files import storage
+from kdbench.files.cycles import cycle_collection_paused
+from kdbench.files.plain_json import is_suspicious
 from kdbench.results.cards import ModelCard
 from kdbench.results.records.index import ResultIndex
 from kdbench.results.records.json_lines import write_lines
 from kdbench.results.records.measurement import Layer, Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import AnyTable, Id, StoredValue
-from kdbench.validation import Value, added_later
+from kdbench.user_input.arguments import checked
+from kdbench.user_input.validation import Value, added_later
 
 # A reader accepts its own version only; a change that old readers would misread raises the number.
 #   1  first version

@@ -8,8 +8,8 @@ import shlex
 import shutil
 from pathlib import Path
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 
 PACKAGE = "onnxruntime-web"
 PACKAGE_VARIABLE = "KDBENCH_ONNXRUNTIME_WEB"

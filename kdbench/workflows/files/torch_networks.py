@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdbench import storage
 from kdbench.errors import InputError, KdbenchError, first_line
+from kdbench.files import storage
 from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import ModelFacts, read_facts
 from kdbench.modelfile.outputs import Output

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage
 from kdbench.compress import COMPRESSORS, Calibration, Compressor, Outcome, Source
 from kdbench.compress.calibration import CalibrationChoice, labelled_sha256
 from kdbench.compress.held_out import HeldOut, Run
 from kdbench.data.reading.images import fit_images
 from kdbench.errors import InputError
 from kdbench.evaluate.predictions import label_ranks, not_finite
+from kdbench.files import storage
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import read_facts
@@ -22,7 +22,7 @@ from kdbench.processes import temporary
 from kdbench.results.cards import CalibrationSet, ModelCard, Variant
 from kdbench.results.preprocessing import Geometry
 from kdbench.results.run_folder import card_path
-from kdbench.validation import validated
+from kdbench.user_input.validation import validated
 from kdbench.worker.inputs import Inputs, prepare
 from kdbench.worker.jobs import JobModel
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdbench import models, storage
+from kdbench import models
 from kdbench.data.augment import require_images
 from kdbench.distill.initial_weights import require_same_shape
 from kdbench.distill.module_paths import require_known_paths
@@ -16,6 +16,7 @@ from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.tasks import require_task
 from kdbench.distill.training.devices import device_of
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.measure.admission import require_answer
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.models.features.modes import evaluation_mode

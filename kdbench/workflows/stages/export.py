@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.distill.quantize import deployed, rounding_sensitivity
 from kdbench.distill.training import fit
 from kdbench.export.onnx import Parity, check_parity, export_onnx
+from kdbench.files import storage
 from kdbench.modelfile.facts import ModelFacts, inspect
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Student

@@ -5,13 +5,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench import storage
 from kdbench.distill.tracker import require_trackers
 from kdbench.distill.trackers import TRACKERS
 from kdbench.distill.training import fit
 from kdbench.distill.training.devices import check_devices
 from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import InputError, KdbenchError
+from kdbench.files import storage
 from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe

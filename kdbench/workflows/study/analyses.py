@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import storage
 from kdbench.data.reading.images import fit_images
 from kdbench.data.selection import stratified
 from kdbench.evaluate.predictions import Analyses, TrainingImages
+from kdbench.files import storage
 from kdbench.recipe import Recipe, Student
 from kdbench.results.preprocessing import Geometry
 from kdbench.workflows.study.plan import Job

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import nn
 
-from kdbench import storage
 from kdbench.errors import InputError
 from kdbench.export.state_dicts import Candidate, SeveralWeightsError, chosen_weights
+from kdbench.files import storage
+from kdbench.files.nearby import expected_at
 from kdbench.modelfile.known_inputs import sidecar_files
-from kdbench.nearby import expected_at
 from kdbench.recipe.tables.models import ONNX
 from kdbench.results.run_folder import card_path
 

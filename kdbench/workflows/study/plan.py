@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.data.selection import key_of
 from kdbench.errors import InputError
-from kdbench.options import labels
+from kdbench.files import storage
 from kdbench.plugins import Source
 from kdbench.recipe import Recipe, Student, Teacher, Trained, Training
+from kdbench.user_input.options import labels
 from kdbench.workflows.study.model_sources import file_hash, neighbours_hash
 
 

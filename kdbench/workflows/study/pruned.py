@@ -7,17 +7,17 @@ from pathlib import Path
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench import storage
 from kdbench.distill import pruning
 from kdbench.distill.training.processes import process_group
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.plugins import describe_failure
 from kdbench.progress import Progress
 from kdbench.recipe import Measure, Prune, Recipe, Student
 from kdbench.results.cards import PrunedLatency, Pruning
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import StoredValue
-from kdbench.validation import added_later
+from kdbench.user_input.validation import added_later
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned_latency import search
 from kdbench.workflows.study.run_data import RunData

@@ -11,13 +11,14 @@ import numpy as np
 import tomli_w
 from torch import Tensor, nn
 
-from kdbench import data, storage
+from kdbench import data
 from kdbench.data.dataset import Dataset, Images
 from kdbench.data.reading.images import fitted_size, scaled_size
 from kdbench.distill.teaching.onnx_network import OnnxNetwork, require_logits
 from kdbench.distill.teaching.teacher_inputs import FILTERS, Normalisation, TeacherInputs, adapt
 from kdbench.errors import InputError
 from kdbench.evaluate.class_map import ClassMap, class_map
+from kdbench.files import storage
 from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import ModelFacts, output_of, read_facts
 from kdbench.modelfile.layouts import layout_for, require_type

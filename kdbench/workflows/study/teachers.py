@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from kdbench import storage
 from kdbench.data.augment import slot_count
 from kdbench.data.batches import Batches
 from kdbench.distill.objective import ScheduledTerm
@@ -15,6 +14,7 @@ from kdbench.distill.teaching.stored_logits import ArrayTeacher, load_logits
 from kdbench.distill.teaching.teachers import LiveTeacher, Teacher, cached_teacher
 from kdbench.distill.training import fit
 from kdbench.errors import InputError, StorageError
+from kdbench.files import storage
 from kdbench.progress import Progress
 from kdbench.recipe import Student, Trained, Training
 from kdbench.results.run_folder import RunFolder

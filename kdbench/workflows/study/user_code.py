@@ -6,17 +6,18 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from kdbench import plugins, storage
+from kdbench import plugins
 from kdbench.distill.training.devices import processes_of
 from kdbench.distill.training.processes import world_size
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.plugins import Recording, Source, located_sources
 from kdbench.plugins.modules import is_imported_by, names_file
 from kdbench.recipe import Recipe, Student, Trained
 from kdbench.recipe.paths import located
 from kdbench.registry import Lookup
 from kdbench.results.run_folder import RunFolder
-from kdbench.validation import problem
+from kdbench.user_input.validation import problem
 from kdbench.workflows.study.plan import Job, plan, training_of
 
 _SOURCES = TypeAdapter(dict[str, list[tuple[str, str, str | None]]])

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import torch
 
-from kdbench import storage
 from kdbench.data.augment import slot_count
 from kdbench.distill.methods import METHODS
 from kdbench.distill.training.devices import device_of, processes_of
+from kdbench.files import storage
 from kdbench.machine.cores import available_cores
 from kdbench.meters.choice import choose
 from kdbench.meters.meter import Unavailable

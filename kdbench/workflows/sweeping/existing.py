@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage
 from kdbench.distill.training import fit
 from kdbench.errors import KdbenchError
+from kdbench.files import storage
 from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.export import WrittenModel, written_from
 from kdbench.workflows.study.model_sources import file_hash

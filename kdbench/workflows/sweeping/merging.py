@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from kdbench import storage
-from kdbench.cycles import cycle_collection_paused
+from kdbench.files import storage
+from kdbench.files.cycles import cycle_collection_paused
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Diagnostic, Layer, Measurement, Pair, RunRecord
 from kdbench.results.samples import Samples, correct_key, read_samples, squared_error_key

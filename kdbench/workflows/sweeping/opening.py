@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from kdbench import storage
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.measure.harness import check_config
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe

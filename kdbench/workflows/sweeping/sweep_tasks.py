@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kdbench import storage
 from kdbench.distill.training import fit
 from kdbench.distill.training.devices import device_of, processes_of
+from kdbench.files import storage
 from kdbench.recipe import Recipe
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.start import CheckedRun

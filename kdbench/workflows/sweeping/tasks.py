@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from kdbench import storage
 from kdbench.distill.training import fit
 from kdbench.distill.training.devices import device_of, processes_of
 from kdbench.distill.training.metering import NO_METER, EnergyMeter, Unmetered
 from kdbench.errors import InputError, KdbenchError
+from kdbench.files import storage
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.processes.locks import locked
 from kdbench.progress import Progress

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from torch import nn
 
-from kdbench import storage
 from kdbench.export.onnx import export_onnx
+from kdbench.files import storage
 from kdbench.processes import temporary
 from kdbench.processes.parent import end_with_parent
 from kdbench.recipe import Recipe

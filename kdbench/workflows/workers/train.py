@@ -11,9 +11,9 @@ from pathlib import Path
 
 from torch import distributed
 
-from kdbench import storage
 from kdbench.distill.training.processes import process_group
 from kdbench.errors import InputError, KdbenchError
+from kdbench.files import storage
 from kdbench.processes.parent import end_with_parent
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from

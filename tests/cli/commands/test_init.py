@@ -12,7 +12,7 @@ from PIL import Image
 from kdbench import data
 from kdbench.recipe.drafts import DataSet, Draft, Network, draft_text, network_of
 from kdbench.recipe.loading import load_recipe, recipe_from
-from kdbench.toml_files import parse
+from kdbench.user_input.toml_files import parse
 
 OPTIONS = ("--data", "digits", "--teacher", "resnet20", "--student", "resnet8")
 

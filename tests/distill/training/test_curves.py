@@ -4,9 +4,9 @@ import pytest
 from networks import tiny
 from students import TRAIN, VALIDATION, Stops, batches, training
 
-from kdbench import storage
 from kdbench.distill.objective import Objective
 from kdbench.distill.training import fit, loop
+from kdbench.files import storage
 from kdbench.progress import Silent
 
 

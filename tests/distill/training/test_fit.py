@@ -6,10 +6,10 @@ import torch
 from networks import batches, tiny
 from students import TRAIN, VALIDATION, Stops, objective_of, same_weights, student, training
 
-from kdbench import storage
 from kdbench.distill.objective import Objective
 from kdbench.distill.training import checkpoint, fit, loop
 from kdbench.errors import DivergedError, InputError
+from kdbench.files import storage
 from kdbench.progress import Silent
 
 

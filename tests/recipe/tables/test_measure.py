@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from kdbench.errors import InputError
-from kdbench.options import INPUTS
 from kdbench.recipe import InputOptions, Measure, Recipe
+from kdbench.user_input.options import INPUTS
 
 
 def test_every_setting_has_an_option():

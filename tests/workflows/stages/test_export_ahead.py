@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.recipe.loading import recipe_of
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import export_ahead as ahead_module

@@ -6,11 +6,11 @@ from textwrap import dedent
 import pytest
 
 from kdbench.errors import InputError
+from kdbench.files.storage import sha256
 from kdbench.plugins import Recording, Source, search
 from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.registry import Lookup, Registry
 from kdbench.results.run_folder import RunFolder
-from kdbench.storage import sha256
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.user_code import planned_job, read_code, require_known_everywhere, write_code
 from kdbench.workflows.train import train

@@ -12,8 +12,8 @@ from typing import Any
 
 import submitit
 
-from kdbench import storage
 from kdbench.errors import InputError, KdbenchError, first_line
+from kdbench.files import storage
 from kdbench.installation import __version__
 from kdbench.processes import children, cleanup
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench import storage
+from kdbench.files import storage
 from kdbench.progress import Progress, Silent
 from kdbench.workflows.sweeping.execution.engine import Message, fault_of
 from kdbench.workflows.sweeping.execution.on_nodes import answer_of, call, hide_gpus, require_version

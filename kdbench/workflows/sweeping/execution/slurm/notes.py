@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench import storage
 from kdbench.errors import KdbenchError
+from kdbench.files import storage
 
 FOLDER, _NOTE = "slurm", "job.json"
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench import data, storage
+from kdbench import data
+from kdbench.files import storage
 from kdbench.recipe.loading import load_sweep
 from kdbench.workflows.sweep import sweep_recipe
 

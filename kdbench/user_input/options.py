@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench import storage, units
+from kdbench import units
 from kdbench.characters import shortened
 from kdbench.errors import InputError
+from kdbench.files import storage
 
 CALIBRATION_COUNT = 256
 """How many training samples ranges are calibrated on by default, in a command and in a recipe."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench import storage
 from kdbench.errors import InputError, StorageError
-from kdbench.plain_json import is_suspicious
+from kdbench.files import storage
+from kdbench.files.plain_json import is_suspicious
 
 AS_ROOT = os.geteuid() == 0
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from kdbench.characters import escaped
 from kdbench.errors import InputError, KdbenchError, StorageError
-from kdbench.plain_json import plain_json
+from kdbench.files.plain_json import plain_json
 from kdbench.processes import temporary
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is exhausted"}

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from kdbench.cycles import cycle_collection_paused
+from kdbench.files.cycles import cycle_collection_paused
 
 
 @pytest.fixture(autouse=True)

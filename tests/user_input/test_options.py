@@ -1,9 +1,9 @@
 import pytest
 
-from kdbench import options
 from kdbench.errors import InputError
-from kdbench.options import INPUTS, MEASURE, Option
 from kdbench.recipe import Measure
+from kdbench.user_input import options
+from kdbench.user_input.options import INPUTS, MEASURE, Option
 
 
 def test_every_setting_of_a_measurement_has_an_option():

@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from kdbench.validation import Problem, Value, WrongValueError, problem
+from kdbench.user_input.validation import Problem, Value, WrongValueError, problem
 
 
 def _even(value: int) -> int:

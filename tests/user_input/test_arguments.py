@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from kdbench.arguments import checked
 from kdbench.errors import InputError
+from kdbench.user_input.arguments import checked
 
 
 class Results:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.nearby import expected_at, nearest_path
+from kdbench.files.nearby import expected_at, nearest_path
 
 
 def is_model(path: Path) -> bool:

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from kdbench import storage
 from kdbench.characters import one_line
 from kdbench.errors import InputError
-from kdbench.nearby import expected_at
+from kdbench.files import storage
+from kdbench.files.nearby import expected_at
 from kdbench.registry import suggestion
-from kdbench.validation import problem
+from kdbench.user_input.validation import problem
 
 V = TypeVar("V", bound=BaseModel)
 
