@@ -2,5 +2,6 @@
 
 `device/` and everything that it imports runs on the device, with numpy, onnxruntime and the standard library alone, on
 Python 3.9: `bundles.closure` finds these files, and a bundle takes them along as they are. `bundles/` and `results/`
-run on the host. May import `measure` and everything below; `workflows` and `cli` import it.
+run on the host; `exchange/` has what both sides read. May import `measure` and everything below; `workflows` and `cli`
+import it.
 """

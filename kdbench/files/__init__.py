@@ -1,5 +1,5 @@
-"""Files on disk: complete or absent, read as untrusted input, and suggested where a path is mistyped.
+"""Files on disk: complete or absent, in a folder that one process claims, and suggested where a path is mistyped.
 
-`cycles` makes reading large ones faster. Imports the standard library, `errors`, `characters`, `registry` and
-`processes` only; a device measures with it too, so it runs with Python 3.9.
+They are read as untrusted input; `cycles` makes reading large ones faster. Imports the standard library, `errors`,
+`characters`, `registry` and `processes` only. A device takes `storage` and `plain_json` along.
 """

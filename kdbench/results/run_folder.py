@@ -20,8 +20,8 @@ from typing import Self
 
 from kdbench.errors import InputError
 from kdbench.files import storage
+from kdbench.files.claim import require_free
 from kdbench.files.nearby import nearest_path
-from kdbench.results.claim import require_free
 
 DEFAULT_PARENT = Path("runs")
 RECORD = "record.json"

@@ -9,6 +9,7 @@ from kdbench import extras
 from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Analyses
 from kdbench.files import storage
+from kdbench.files.claim import claimed
 from kdbench.judge.target import Target, targets_of
 from kdbench.machine import fingerprint
 from kdbench.measure.bench_model import BenchModel
@@ -19,7 +20,6 @@ from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, teacher_behind
-from kdbench.results.claim import claimed
 from kdbench.results.findings import Findings
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_no_results, require_unused
 from kdbench.results.values import require_id

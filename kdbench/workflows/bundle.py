@@ -22,7 +22,7 @@ from kdbench.edge.bundles.checks import (
 )
 from kdbench.edge.bundles.lowering import lowered
 from kdbench.edge.bundles.stored_bundles import keep_bundle
-from kdbench.edge.device.plan import ALL_CORES, Settings
+from kdbench.edge.exchange.plan import ALL_CORES, Settings
 from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.judge.readiness import candidates

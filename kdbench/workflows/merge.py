@@ -11,10 +11,10 @@ from kdbench.edge.results.merging import device_name, device_run, environment_of
 from kdbench.edge.results.result import Result, read_result
 from kdbench.errors import InputError
 from kdbench.files import storage
+from kdbench.files.claim import claimed
 from kdbench.judge.device import differences
 from kdbench.judge.target import load_target
 from kdbench.processes import temporary
-from kdbench.results.claim import claimed
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import device_called, with_device, without_device
 from kdbench.results.run_folder import RECORD, RunFolder

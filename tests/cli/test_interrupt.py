@@ -126,7 +126,7 @@ def test_every_signal_to_end_undoes_what_is_unfinished_and_ends_stopped_children
     wait = "time.sleep(60)" if place == "in Python" else 'hashlib.pbkdf2_hmac("sha256", b"", b"", 500_000_000)'
     work = f"""
 from kdbench.processes import temporary
-from kdbench.results.claim import claimed
+from kdbench.files.claim import claimed
 def work():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     child.send_signal(signal.SIGSTOP)

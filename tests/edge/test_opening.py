@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench.edge.device.archive import SUMS
 from kdbench.edge.device.opening import open_bundle
-from kdbench.edge.device.plan import MANIFEST
+from kdbench.edge.exchange.archive import SUMS
+from kdbench.edge.exchange.plan import MANIFEST
 from kdbench.errors import InputError
 
 

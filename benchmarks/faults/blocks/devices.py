@@ -138,7 +138,7 @@ def _members(whole: bytes) -> dict[str, bytes]:
 
 def _packed(members: dict[str, bytes]) -> bytes:
     """Return the archive as `run.py` packs it, with hashes that are right for what it holds."""
-    from kdbench.edge.device.archive import write_archive
+    from kdbench.edge.exchange.archive import write_archive
 
     stream = io.BytesIO()
     write_archive(stream, members)

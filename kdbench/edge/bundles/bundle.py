@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from kdbench.edge.bundles.closure import closure, modules_in
 from kdbench.edge.bundles.tolerances import tolerance_of
-from kdbench.edge.device.archive import Content, sha256, write_archive
-from kdbench.edge.device.plan import MANIFEST, SCHEMA, BundledModel, Plan, Settings
+from kdbench.edge.exchange.archive import Content, sha256, write_archive
+from kdbench.edge.exchange.plan import MANIFEST, SCHEMA, BundledModel, Plan, Settings
 from kdbench.errors import MeasurementError
 from kdbench.files import storage
 from kdbench.installation import __version__

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.edge.bundles.bundle import TARGET, Bundle
-from kdbench.edge.device.archive import sha256
-from kdbench.edge.device.plan import MANIFEST, Plan, plan_of
+from kdbench.edge.exchange.archive import sha256
+from kdbench.edge.exchange.plan import MANIFEST, Plan, plan_of
 from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.results.run_folder import RunFolder

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.edge.device.plan import Tolerance
+from kdbench.edge.exchange.plan import Tolerance
 from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.weights import nodes_of, tensors_of
 from kdbench.worker.inputs import prepare

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.edge.device.parity import parity
-from kdbench.edge.device.plan import BundledModel, Plan, Settings
 from kdbench.edge.device.store import SessionStore, Store
+from kdbench.edge.exchange.parity import parity
+from kdbench.edge.exchange.plan import BundledModel, Plan, Settings
 from kdbench.errors import MeasurementError
 from kdbench.machine.cores import available_cores
 from kdbench.machine.system_monitor import Conditions

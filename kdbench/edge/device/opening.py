@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdbench.edge.device.archive import SUMS, sha256
-from kdbench.edge.device.plan import MANIFEST, Plan, plan_of
+from kdbench.edge.exchange.archive import SUMS, sha256
+from kdbench.edge.exchange.plan import MANIFEST, Plan, plan_of
 from kdbench.errors import InputError
 
 _COPY_AGAIN = "copy the bundle to the device again, and unpack it into a new folder"

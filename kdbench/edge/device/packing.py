@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from kdbench.edge.device.archive import Content, write_archive
-from kdbench.edge.device.plan import Plan, Settings
 from kdbench.edge.device.store import SessionStore, Store, read_lines
+from kdbench.edge.exchange.archive import Content, write_archive
+from kdbench.edge.exchange.plan import Plan, Settings
 from kdbench.files import storage
 
 RESULT = "result.json"

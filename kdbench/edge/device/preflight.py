@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench.edge.device.plan import Plan
+from kdbench.edge.exchange.plan import Plan
 from kdbench.machine.host import host_facts, libraries
 from kdbench.machine.memory import MemoryUnknownError, available_bytes
 from kdbench.machine.system_files import ROOT, clock_khz, fields, temperature_c

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from kdbench import units
-from kdbench.edge.device.plan import Plan, Settings
+from kdbench.edge.exchange.plan import Plan, Settings
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores, siblings
 

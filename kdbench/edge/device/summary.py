@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from kdbench import statistics, units
 from kdbench.edge.device.measuring import Measurement
-from kdbench.edge.device.phases import (
+from kdbench.edge.device.store import SessionStore, read_lines
+from kdbench.edge.exchange.phases import (
     AT_S,
     CLOCK_KHZ,
     MEDIAN_NS,
@@ -21,7 +22,6 @@ from kdbench.edge.device.phases import (
     mean,
     phases,
 )
-from kdbench.edge.device.store import SessionStore, read_lines
 from kdbench.measure.latency.ratios import ratio
 from kdbench.measure.latency.sessions import Collector, SessionSamples
 from kdbench.measure.timed import SEED, students

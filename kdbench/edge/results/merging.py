@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kdbench.compress.kernels import INTEGER_KERNELS, LAYER_KERNELS
-from kdbench.edge.device.plan import BundledModel
+from kdbench.edge.exchange.plan import BundledModel
 from kdbench.edge.results.result import Result
 from kdbench.edge.results.step_findings import (
     LATENCIES,

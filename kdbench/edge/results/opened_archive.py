@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from kdbench.edge.device.archive import SUMS, sums_of, write_archive
 from kdbench.edge.device.packing import RESULT
-from kdbench.edge.device.plan import MANIFEST
+from kdbench.edge.exchange.archive import SUMS, sums_of, write_archive
+from kdbench.edge.exchange.plan import MANIFEST
 from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.files.nearby import expected_at

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kdbench.edge.bundles.stored_bundles import KnownBundle, known_bundle
-from kdbench.edge.device.archive import sha256
-from kdbench.edge.device.parity import Parity, parity
-from kdbench.edge.device.plan import BundledModel, Settings
+from kdbench.edge.exchange.archive import sha256
+from kdbench.edge.exchange.parity import Parity, parity
+from kdbench.edge.exchange.plan import BundledModel, Settings
 from kdbench.edge.results.opened_archive import open_result, text_of
 from kdbench.edge.results.raw_samples import ResultChecker, array_of, check_samples
 from kdbench.edge.results.step_values import Metered, Unmetered, Windows

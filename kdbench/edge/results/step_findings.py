@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import statistics
-from kdbench.edge.device.plan import BundledModel
+from kdbench.edge.exchange.plan import BundledModel
 from kdbench.edge.results.result import Result
 from kdbench.edge.results.step_values import Metered, Unmetered
 from kdbench.errors import MeasurementError

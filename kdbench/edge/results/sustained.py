@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
-from kdbench.edge.device.phases import (
+from kdbench.edge.exchange.phases import (
     AT_S,
     CLOCK_KHZ,
     MEDIAN_NS,

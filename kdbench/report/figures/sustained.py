@@ -8,8 +8,8 @@ from kdbench.report.figures.drawing import GREY, Drawing, canvas, legend_below, 
 from kdbench.report.figures.selection import curves_of, drawn_order
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import of_device
+from kdbench.results.records.sustained import Course, Slice, course_of
 from kdbench.results.samples import STEADY_FROM
-from kdbench.results.sustained import Course, Slice, course_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from kdbench.report.model_groups import model_groups, number
 from kdbench.report.table import DASH, Column, Row, Table, column, finished, words
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import of_device
+from kdbench.results.records.sustained import Course, Slice, course_of
 from kdbench.results.samples import FIRST, STEADY
-from kdbench.results.sustained import Course, Slice, course_of
 
 _METRIC = "latency_p50_ns"
 _NOTE = (

@@ -12,11 +12,11 @@ from kdbench.distill.training.devices import check_devices
 from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import InputError, KdbenchError
 from kdbench.files import storage
+from kdbench.files.claim import claimed
 from kdbench.plugins import Recording, recording
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
-from kdbench.results.claim import claimed
 from kdbench.results.run_folder import RunFolder, choose_folder, require_no_results, require_unused
 from kdbench.workflows.stages.check import Trainings, check, require_reachable_latency
 from kdbench.workflows.stages.compress import compression_plan

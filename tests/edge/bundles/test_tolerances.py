@@ -7,8 +7,8 @@ from model_files import _build
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.edge.bundles.tolerances import tolerance_of
-from kdbench.edge.device.parity import parity
-from kdbench.edge.device.plan import Tolerance
+from kdbench.edge.exchange.parity import parity
+from kdbench.edge.exchange.plan import Tolerance
 from kdbench.worker.jobs import JobModel
 
 OUTPUTS = np.array([[10.0, -4.0], [2.0, 20.0]], np.float32)

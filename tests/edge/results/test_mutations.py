@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.cli.main import main
-from kdbench.edge.device.archive import SUMS, sums_of, write_archive
+from kdbench.edge.exchange.archive import SUMS, sums_of, write_archive
 from kdbench.edge.results.result import read_result
 from kdbench.errors import InputError
 from kdbench.results.run_folder import RunFolder

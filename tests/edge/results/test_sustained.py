@@ -170,7 +170,7 @@ def test_ctrl_c_during_sustained_load_keeps_its_blocks_and_another_length_begins
 
 
 def _forged_blocks_are_refused(file: Path, run: Path, folder: Path) -> None:
-    from kdbench.edge.device.archive import SUMS, write_archive
+    from kdbench.edge.exchange.archive import SUMS, write_archive
 
     with zipfile.ZipFile(file) as archive:
         members = {name: archive.read(name) for name in archive.namelist() if name != SUMS}

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import InputError
+from kdbench.files.claim import CLAIM
 from kdbench.installation import __version__
 from kdbench.progress import Progress, Silent
-from kdbench.results.claim import CLAIM
 from kdbench.workflows.sweeping.execution.engine import Message, fault_of
 from kdbench.workflows.sweeping.execution.on_nodes import answer_of, call, hide_gpus, require_version
 

@@ -1,8 +1,8 @@
 import pytest
 
 from kdbench.errors import InputError
+from kdbench.files.claim import claimed
 from kdbench.progress import Silent
-from kdbench.results.claim import claimed
 from kdbench.workflows.sweeping.execution.cluster import remote
 from kdbench.workflows.sweeping.execution.cluster.outcomes import outcome
 from kdbench.workflows.sweeping.execution.cluster.remote import Expected, Mailbox

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.edge.device.plan import Tolerance
+from kdbench.edge.exchange.plan import Tolerance
 
 
 @dataclass(frozen=True)

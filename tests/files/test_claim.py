@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.results.claim import CLAIM, claimed, require_free
+from kdbench.files.claim import CLAIM, claimed, require_free
 from kdbench.results.run_folder import choose_folder, require_unused
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from kdbench.results.claim import claimed
+from kdbench.files.claim import claimed
 with claimed(Path(sys.argv[1])):
     (Path(sys.argv[1]) / ".samples.npz.1.part").touch()
     print("claimed", flush=True)

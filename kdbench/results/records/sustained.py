@@ -1,8 +1,8 @@
-"""What a record says of a device's sustained load: how times, temperature and clock went."""
+"""A device's sustained load, as a record holds it: how times, temperature and clock went."""
 
 from pydantic import ValidationError
 
-from kdbench.results.records import DeviceRun
+from kdbench.results.records.record import DeviceRun
 from kdbench.user_input.validation import Value
 
 
