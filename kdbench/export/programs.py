@@ -6,7 +6,6 @@ So the parts of the archive are checked first, and only those that are checked a
 
 import io
 import json
-import pickle
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
+from kdbench import storage
 from kdbench.errors import InputError, first_line
 from kdbench.machine.loading import require_loadable
 from kdbench.modelfile.facts import require_model_file
@@ -23,12 +23,17 @@ from kdbench.modelfile.facts import require_model_file
 _EXPORT_AGAIN = (
     "load it where you trust it and export it to ONNX: torch.onnx.export(program, f='model.onnx', dynamo=True)"
 )
+_CUT = "is it cut short?"
 _SYMBOL = re.compile(r"Symbol\('[a-z]+\d+'(, [a-z_]+=(True|False))*\)")
 _OPERATORS = re.compile(
     r"torch\.ops\.(aten|prims|torchvision|quantized_decomposed)\.\w+(\.\w+)?"
     r"|torch\.sym_(int|float|max|min|not|sqrt|sum)"
     r"|_operator\.(getitem|add|sub|mul|floordiv|truediv|mod|neg|pos|pow|eq|ne|lt|le|gt|ge|and_|or_)"
     r"|math\.(ceil|floor|trunc|sqrt)"
+)
+_MAX_SIZE, _MAX_POWERS = 10_000, 2  # of a size, in characters; sympy would work out 9**9**9**9
+_POWER = re.compile(
+    r"\*\*\s*-?\d{1,2}(?!\w|\.|\s*\*\*)|\bPow\((?:[^(),]|\([^()]*\))*,\s*(?:Integer\()?-?\d{1,2}\)"  # of a small number
 )
 _FUNCTIONS = {
     *("s", "True", "False", "Integer", "Rational", "Float", "Add", "Mul", "Pow", "Max", "Min", "Mod", "Abs"),
@@ -44,8 +49,12 @@ def load_program(path: Path) -> ExportedProgram:
     Raises InputError for another file, and for a program that could run more than tensor operators when it is loaded.
     """
     parts = _parts(path)
-    description = json.loads(parts["models/model.json"])
-    for fault in _unsafe_content(description, parts):
+    try:
+        description = json.loads(parts["models/model.json"])
+        faults = list(_unsafe_content(description, parts))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a readable exported program: {error}", _CUT) from error
+    for fault in faults:
         message = f"{path}: {fault}, which torch would run or unpickle while loading it"
         raise InputError(f"{message}; kdbench does not do that with files", _EXPORT_AGAIN)
     description["guards_code"] = []  # conditions on the input as Python code
@@ -70,8 +79,8 @@ def _parts(path: Path) -> dict[str, bytes]:
         require_loadable(path, "use a machine with more memory")
         with zipfile.ZipFile(path) as archive:
             parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise InputError(f"{path} is not a readable exported program: {error}", "is it cut short?") from error
+    except storage.archive_errors() as error:
+        raise InputError(f"{path} is not a readable exported program: {error}", _CUT) from error
     if "constants.pkl" in parts:
         hint = "give its network and weights: --torch pkg.module:factory --weights weights.pth"
         raise InputError(f"{path} is a TorchScript archive, not an exported program", hint)
@@ -99,7 +108,7 @@ def _unsafe_content(description: Any, parts: Mapping[str, bytes]) -> Iterator[st
         if name.endswith(".pt"):
             try:
                 torch.load(io.BytesIO(content), weights_only=True)
-            except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+            except Exception:  # noqa: BLE001 - a damaged pickle may lead torch anywhere
                 yield f"{name} holds pickled objects"
 
 
@@ -123,12 +132,16 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_size(text: Any) -> bool:
-    """Return whether a text is an expression of numbers and symbols that sympy may evaluate."""
+    """Return whether a text is an expression of numbers and symbols that sympy may evaluate, and soon has."""
     plain = _SYMBOL.sub("s", str(text))
     words = re.findall(r"[A-Za-z_]\w*", plain)
     symbols = re.compile(r"[a-z]+\d+")
+    powers = re.findall(r"\*\*|\bPow\b", plain)
     return (
-        re.fullmatch(r"[\w +\-*/(),=<>.]*", plain) is not None
+        len(plain) <= _MAX_SIZE
+        and len(powers) <= _MAX_POWERS
+        and len(powers) == len(_POWER.findall(plain))
+        and re.fullmatch(r"[\w +\-*/(),=<>.]*", plain) is not None
         and all(word in _FUNCTIONS or symbols.fullmatch(word) or word == "evaluate" for word in words)
         and not re.search(r"[A-Za-z_)]\s*\.|\.\s*[A-Za-z_]", plain)
     )

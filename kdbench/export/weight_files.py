@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdbench import storage
 from kdbench.errors import InputError, first_line
 from kdbench.files.nearby import expected_at
 from kdbench.machine.loading import require_loadable
@@ -93,7 +94,7 @@ def _pickled(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:  # written by an old torch, or damaged, which torch reports
+    except storage.archive_errors():  # written by an old torch, or damaged, which torch reports
         names = []
     if any(name.endswith("/constants.pkl") for name in names):
         hint = f"in the code that made it, {SAVE}; then --torch pkg.module:factory --weights weights.pth"
@@ -109,7 +110,7 @@ def _pickled(path: Path) -> Any:
             raise InputError(f"{path} is not a state dict that torch can read", f"is it cut short? {SAVE}") from error
         message = f"{path} holds Python objects ({kind[1]}), not weights alone; kdbench does not unpickle them"
         raise InputError(message, f"where it was trained, {SAVE}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except Exception as error:  # a damaged pickle may lead torch anywhere
         reason = first_line(error)
         raise InputError(
             f"{path} is not a state dict that torch can read: {reason}", f"is it cut short? {SAVE}"

@@ -224,14 +224,22 @@ def read_json(path: Path, what: str) -> Any:
         raise InputError(f"{path} is not a readable {what}: {error}", _DAMAGED) from error
 
 
-def array_errors() -> tuple[type[Exception], ...]:
-    """Return what numpy, zipfile and zlib raise for arrays that are cut short, scrambled, encrypted or pickled."""
+def archive_errors() -> tuple[type[Exception], ...]:
+    """Return what zipfile and the decompressors raise for archives that are cut short, scrambled or encrypted."""
+    import lzma
+    import struct
     import zlib
-    from tokenize import TokenError  # numpy reads the headers of old arrays with Python's own tokenizer
     from zipfile import BadZipFile
 
-    of_files = (OSError, EOFError, BadZipFile, zlib.error)
-    return (*of_files, ValueError, SyntaxError, TokenError, LookupError, TypeError, RuntimeError, MemoryError)
+    of_content = (BadZipFile, zlib.error, lzma.LZMAError, struct.error)
+    return (*of_content, OSError, EOFError, ValueError, LookupError, RuntimeError, MemoryError)
+
+
+def array_errors() -> tuple[type[Exception], ...]:
+    """Return what numpy raises for arrays, alone or in archives, that are cut short, scrambled or pickled."""
+    from tokenize import TokenError  # numpy reads the headers of old arrays with Python's own tokenizer
+
+    return (*archive_errors(), SyntaxError, TokenError, TypeError)
 
 
 def require_unpackable(path: Path, members: Container[str] | None = None) -> int:

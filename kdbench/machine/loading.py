@@ -1,6 +1,5 @@
 """Whether the content of a file fits into the memory, before it is read."""
 
-import zipfile
 from collections.abc import Container
 from pathlib import Path
 
@@ -17,6 +16,8 @@ def require_loadable(path: Path, hint: str, *, members: Container[str] | None = 
     """
     try:
         size = storage.require_unpackable(path, members)
-    except zipfile.BadZipFile:  # or no archive
+    except OSError:
+        raise
+    except storage.archive_errors():  # damaged, or no archive
         size = path.stat().st_size
     require_memory(copies * size, f"the content of {path}", hint)

@@ -14,6 +14,7 @@ from kdbench.modelfile.graph import graph_sha256, values_behind
 from kdbench.modelfile.inputs import input_quantization, scales_pixels
 from kdbench.modelfile.kinds import foreign, unreadable
 from kdbench.modelfile.layouts import CHANNELS, TOKENS, Layout, is_flat, layout_for, shape_text
+from kdbench.modelfile.operands import require_operands
 from kdbench.modelfile.ort_format import is_ort, read_ort
 from kdbench.modelfile.outputs import Output, Shape, choose_numbers, choose_output, declared_shape, outputs_of
 from kdbench.modelfile.weights import nodes_of, tensors_of, weights_of
@@ -180,9 +181,9 @@ def _vocabulary(model: "onnx.ModelProto", name: str) -> int | None:
     rows = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 2}
     ids, tables = {name}, []
     for node in model.graph.node:
-        if node.op_type in _PASSED_ON and node.input[0] in ids:
+        if node.op_type in _PASSED_ON and ids.intersection(node.input[:1]):
             ids.update(node.output)
-        elif node.op_type == "Gather" and node.input[1] in ids and node.input[0] in rows:
+        elif node.op_type == "Gather" and ids.intersection(node.input[1:2]) and node.input[0] in rows:
             tables.append(int(rows[node.input[0]]))
     return min(tables, default=None)
 
@@ -210,6 +211,7 @@ def read_model(path: Path) -> "onnx.ModelProto":
             raise InputError(f"{path} {what}", "give the path of an .onnx file; is it cut short?")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
+    require_operands(model, path)
     read_small((tensor for _, tensor in tensors_of(model)), path)
     return model
 

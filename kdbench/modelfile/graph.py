@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kdbench.modelfile.external_data import is_external
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # What leaves the order of the values as it is, so that the answer is read behind it.
 PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear", "Clip"}
+_PASSING_ROUNDED = {*PASSING, "QuantizeLinear"}
 # The position of the output's scale among the inputs; its zero point follows.
 OUTPUT_SCALE = {
     "QuantizeLinear": 1,
@@ -63,16 +64,29 @@ def node_behind(
     """
     quantization: tuple[float, int] | None = None
     dequantized = rounded = False
-    while (node := producers.get(name)) is not None:
+    for node in passed_through(name, producers, _PASSING_ROUNDED):
         position = OUTPUT_SCALE.get(node.op_type)
         rounded = rounded or position is not None
         if position is not None and quantization is None and not dequantized:
             quantization = scale_of(node, position, constants)
-        if node.op_type not in PASSING and node.op_type != "QuantizeLinear":
-            break
+        if node.op_type not in _PASSING_ROUNDED:
+            return node, quantization, rounded
         dequantized = dequantized or node.op_type == "DequantizeLinear"
+    return None, quantization, rounded
+
+
+def passed_through(name: str, producers: "Producers", passing: Container[str]) -> "Iterator[onnx.NodeProto]":
+    """Yield the node that computes a value, and on through those that pass their first input on, each once.
+
+    The nodes of a damaged graph may go round, or lack the input.
+    """
+    seen: set[str] = set()
+    while (node := producers.get(name)) is not None and name not in seen:
+        seen.add(name)
+        yield node
+        if node.op_type not in passing or not node.input:
+            return
         name = node.input[0]
-    return node, quantization, rounded
 
 
 def selected_column(
@@ -81,7 +95,7 @@ def selected_column(
     """Return the node out of whose values `node` takes one a sample, and its place; None for what is unknown."""
     from onnx import numpy_helper
 
-    if node.op_type not in {"Gather", "Slice"}:
+    if node.op_type not in {"Gather", "Slice"} or not node.input:
         return None, None
     places = list(attribute_of(node, "starts", ()))  # before opset 10
     if len(node.input) > 1 and node.input[1] in constants and not is_external(constants[node.input[1]]):
@@ -127,19 +141,15 @@ def constants_of(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
     """Return the stored tensors of a graph, initializers and constants, by the names of their values."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+        if node.op_type == "Constant" and node.output and node.attribute and node.attribute[0].name == "value":
             constants[node.output[0]] = node.attribute[0].t
     return constants
 
 
 def leads_to(name: str, end: str, producers: "Producers") -> bool:
     """Return whether the value `name` is `end`, passed on."""
-    while name != end:
-        node = producers.get(name)
-        if node is None or node.op_type not in PASSING:
-            return False
-        name = node.input[0]
-    return True
+    passing = (node for node in passed_through(name, producers, PASSING) if node.op_type in PASSING)
+    return name == end or any(end in node.input[:1] for node in passing)
 
 
 def attribute_of(node: "onnx.NodeProto", name: str, default: Any) -> Any:

@@ -6,7 +6,7 @@ from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.graph import attribute_of, constants_of, scale_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     import onnx
@@ -36,8 +36,7 @@ def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
 
     constants = constants_of(model)
     factor, offset = np.ones(1), np.zeros(1)  # the value is input * factor + offset
-    while (node := _only_reader(model, name)) is not None:
-        name = node.output[0]
+    for node in _read_alone(model, name):
         if node.op_type in _MOVED:
             continue
         step = _normalised(node, constants)
@@ -53,9 +52,17 @@ def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
     return bool((_STD[0] <= stds).all() and (stds <= _STD[1]).all()) or bool(_MEAN[0] <= means.max() <= _MEAN[1])
 
 
-def _only_reader(model: "onnx.ModelProto", name: str) -> "onnx.NodeProto | None":
-    readers = [node for node in model.graph.node if name in node.input]
-    return readers[0] if len(readers) == 1 else None
+def _read_alone(model: "onnx.ModelProto", name: str) -> "Iterator[onnx.NodeProto]":
+    """Yield the node that alone reads a value, then the one that alone reads its first output, and on, each once."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for read in {*node.input}:
+            readers.setdefault(read, []).append(node)
+    while len(found := readers.pop(name, [])) == 1:  # a damaged graph may go round
+        yield found[0]
+        if not found[0].output:
+            return
+        name = found[0].output[0]
 
 
 def _normalised(

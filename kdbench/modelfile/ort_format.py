@@ -5,7 +5,7 @@ The tables and their fields, by number, are those of onnxruntime's schema `ort.f
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +22,7 @@ _ATTRIBUTE_TYPES = (
     *("FLOATS", "INTS", "STRINGS", "TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS"),
 )
 _DEEPEST = 32  # graphs within graphs
+_TIMES_READ = 8  # of a file's content; a whole file needs half of that
 
 
 def is_ort(path: Path) -> bool:
@@ -34,7 +35,7 @@ def read_ort(path: Path) -> "onnx.ModelProto":
     """Return the model in the .ort file at `path`; raises InputError for one that is damaged."""
     import onnx
 
-    data = path.read_bytes()
+    data = _Buffer(path.read_bytes())
     try:
         session = _Table(data, _u32(data, 0))
         stored = session.table(1)
@@ -80,15 +81,27 @@ def _read_graph(stored: "_Table", graph: "onnx.GraphProto", depth: int) -> None:
 
 
 def _in_order(nodes: "list[onnx.NodeProto]", needs: list[set[str]]) -> Iterator[int]:
-    """Yield the positions of nodes, each after the nodes that compute the tensors which it needs."""
-    waiting = {name for node in nodes for name in node.output}
-    left = list(range(len(nodes)))
-    while left:
-        ready = [position for position in left if not waiting & needs[position]] or left  # or there is a cycle
+    """Yield the positions of nodes, each after the nodes that compute the tensors which it needs; last, of cycles."""
+    computed = {name for node in nodes for name in node.output}
+    readers: dict[str, list[int]] = {}
+    missing = []
+    for position, names in enumerate(needs):
+        waiting = computed & names
+        missing.append(len(waiting))
+        for name in waiting:
+            readers.setdefault(name, []).append(position)
+    ready = [position for position, count in enumerate(missing) if not count]
+    while ready:
         yield from ready
-        waiting.difference_update(name for position in ready for name in nodes[position].output)
-        done = set(ready)
-        left = [position for position in left if position not in done]
+        following = []
+        for position in ready:
+            for name in nodes[position].output:
+                for reader in readers.pop(name, ()):
+                    missing[reader] -= 1
+                    if not missing[reader]:
+                        following.append(reader)
+        ready = sorted(following)
+    yield from (position for position, count in enumerate(missing) if count)
 
 
 def _read_node(stored: "_Table", depth: int) -> "onnx.NodeProto":
@@ -116,7 +129,7 @@ def _read_attribute(stored: "_Table", attribute: "onnx.AttributeProto", depth: i
         _read_tensor(value, attribute.t)
     elif kind == "GRAPH" and (body := stored.table(7)) is not None:
         _read_graph(body, attribute.g, depth + 1)
-    attribute.floats.extend(stored.vector(8, 4, lambda at: struct.unpack_from("<f", stored.data, at)[0]))
+    attribute.floats.extend(stored.vector(8, 4, lambda at: struct.unpack_from("<f", stored.data.content, at)[0]))
     attribute.ints.extend(stored.integers(9))
     attribute.strings.extend(text.encode() for text in stored.texts(10))
     for tensor in stored.tables(11):
@@ -162,24 +175,44 @@ def _read_value(name: str, stored: "_Table | None", value: "onnx.ValueInfoProto"
             target.dim_param = name
 
 
-def _u32(data: bytes, at: int) -> int:
-    return int(struct.unpack_from("<I", data, at)[0])
+@dataclass
+class _Buffer:
+    """The bytes of a file, and how many more of its content's may be read.
+
+    Tables may share content, and hold tables: a file of some kilobytes could hold any number of nodes.
+    """
+
+    content: bytes
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = _TIMES_READ * len(self.content)
+
+    def take(self, at: int, size: int) -> None:
+        """Count bytes that are read; raises ValueError for those beyond the end, or far more than there are."""
+        self.left -= size
+        if at + size > len(self.content) or self.left < 0:
+            raise ValueError("content beyond the end, or shared too often")
+
+
+def _u32(data: _Buffer, at: int) -> int:
+    return int(struct.unpack_from("<I", data.content, at)[0])
 
 
 @dataclass(frozen=True)
 class _Table:
     """A table of a FlatBuffer at position `at`; fields are numbered from 0, absent ones are 0 or empty."""
 
-    data: bytes
+    data: _Buffer
     at: int
 
     def _position(self, field: int) -> int:
         """Return where a field stands; 0 if it is absent."""
-        directory = self.at - int(struct.unpack_from("<i", self.data, self.at)[0])
+        directory = self.at - int(struct.unpack_from("<i", self.data.content, self.at)[0])
         entry = 4 + 2 * field
-        if entry >= struct.unpack_from("<H", self.data, directory)[0]:
+        if entry >= struct.unpack_from("<H", self.data.content, directory)[0]:
             return 0
-        offset = struct.unpack_from("<H", self.data, directory + entry)[0]
+        offset = struct.unpack_from("<H", self.data.content, directory + entry)[0]
         return self.at + int(offset) if offset else 0
 
     def _target(self, field: int) -> int:
@@ -189,12 +222,12 @@ class _Table:
     def integer(self, field: int, form: str = "<q") -> int:
         """Return a number: int64, or of another `form`."""
         at = self._position(field)
-        return int(struct.unpack_from(form, self.data, at)[0]) if at else 0
+        return int(struct.unpack_from(form, self.data.content, at)[0]) if at else 0
 
     def number(self, field: int) -> float:
         """Return a float32."""
         at = self._position(field)
-        return float(struct.unpack_from("<f", self.data, at)[0]) if at else 0.0
+        return float(struct.unpack_from("<f", self.data.content, at)[0]) if at else 0.0
 
     def text(self, field: int) -> str:
         """Return a string."""
@@ -210,8 +243,7 @@ class _Table:
         """Return the elements of a vector, of `size` bytes each, each read at its position."""
         at = self._target(field)
         count = _u32(self.data, at) if at else 0
-        if at + 4 + count * size > len(self.data):
-            raise ValueError("a vector beyond the end")
+        self.data.take(at + 4, count * size)
         return [read(at + 4 + size * index) for index in range(count)]
 
     def tables(self, field: int) -> "list[_Table]":
@@ -224,7 +256,7 @@ class _Table:
 
     def integers(self, field: int) -> list[int]:
         """Return a vector of int64."""
-        return self.vector(field, 8, lambda at: int(struct.unpack_from("<q", self.data, at)[0]))
+        return self.vector(field, 8, lambda at: int(struct.unpack_from("<q", self.data.content, at)[0]))
 
     def content(self, field: int) -> bytes:
         """Return a vector of bytes."""
@@ -233,9 +265,8 @@ class _Table:
 
     def _bytes_at(self, at: int) -> bytes:
         length = _u32(self.data, at)
-        if at + 4 + length > len(self.data):
-            raise ValueError("content beyond the end")
-        return self.data[at + 4 : at + 4 + length]
+        self.data.take(at + 4, length)
+        return self.data.content[at + 4 : at + 4 + length]
 
     def _text_at(self, at: int) -> str:
         return self._bytes_at(at).decode()

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.modelfile.facts import read_model
-from kdbench.modelfile.graph import OUTPUT_SCALE, PASSING, constants_of, scale_of
+from kdbench.modelfile.graph import OUTPUT_SCALE, PASSING, constants_of, passed_through, scale_of
 from kdbench.modelfile.weights import nodes_of
 
 if TYPE_CHECKING:
@@ -29,11 +29,8 @@ def output_step(path: Path, output: str, span: float) -> float | None:
 def _step(model: "onnx.ModelProto", name: str) -> float | None:
     """Return the scale of the integers that the value `name` is read from; None if it was not rounded."""
     producers = {output: node for node in model.graph.node for output in node.output}
-    while (node := producers.get(name)) is not None:
+    for node in passed_through(name, producers, PASSING):
         if (position := OUTPUT_SCALE.get(node.op_type)) is not None:
             scale = scale_of(node, position, constants_of(model))
             return None if scale is None else scale[0]
-        if node.op_type not in PASSING:
-            return None
-        name = node.input[0]
     return None

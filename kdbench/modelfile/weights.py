@@ -10,7 +10,7 @@ from kdbench.errors import InputError
 from kdbench.modelfile.external_data import SUB_BYTE_BITS, external_files, is_external, tensor_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import onnx
 
@@ -157,7 +157,12 @@ def subgraphs(node: "onnx.NodeProto") -> "Iterator[onnx.GraphProto]":
 
 def nodes_of(model: "onnx.ModelProto") -> "Iterator[onnx.NodeProto]":
     """Yield the nodes of `model`, of its local functions, and of all their subgraphs."""
-    pending = [*model.graph.node, *itertools.chain.from_iterable(function.node for function in model.functions)]
+    return nodes_within([*model.graph.node, *itertools.chain.from_iterable(f.node for f in model.functions)])
+
+
+def nodes_within(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.NodeProto]":
+    """Yield nodes and those of all their subgraphs."""
+    pending = [*nodes]
     while pending:
         node = pending.pop()
         pending += [inner for graph in subgraphs(node) for inner in graph.node]

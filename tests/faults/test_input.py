@@ -1,5 +1,6 @@
 """Impossible options and damaged files: exit 3 before anything is expanded, loaded or unpacked."""
 
+import io
 import random
 import tokenize
 import zipfile
@@ -15,6 +16,7 @@ from torch import nn
 from benchmarks.faults.blocks import input as campaign
 from benchmarks.faults.blocks import options
 from benchmarks.faults.commands import RECIPE
+from benchmarks.faults.material import mutations
 from benchmarks.faults.material.models import endless, linear
 from kdbench.cli.main import main
 from kdbench.data import load
@@ -215,3 +217,28 @@ def test_weights_whose_table_of_contents_is_damaged_are_refused(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"XXXX"))
     with pytest.raises(InputError, match="not a state dict that torch can read"):
         read_tables(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_damaged_pickle_of_weights_is_refused_wherever_torch_fails(zipped, tmp_path):
+    path, dice = tmp_path / "w.pth", random.Random(3)
+    torch.save({"w": torch.zeros(3)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(60):
+        content = mutations.damaged(whole, dice)
+        if zipped:
+            with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+                members = {name: archive.read(name) for name in archive.namelist()}
+            members["w/data.pkl"] = mutations.damaged(members["w/data.pkl"], dice)
+            stream = io.BytesIO()
+            with zipfile.ZipFile(stream, "w") as archive:
+                for name, member in members.items():
+                    archive.writestr(name, member)
+            content = stream.getvalue()
+        path.write_bytes(content)
+        try:
+            read_tables(path)
+        except InputError:
+            refused += 1
+    assert refused > 30

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import flatbuffers
 import numpy as np
 import onnx
 import onnxruntime
@@ -11,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from kdbench.errors import InputError
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.modelfile.facts import read_facts, read_model
+from kdbench.modelfile.ort_format import _in_order, read_ort
+from kdbench.modelfile.weights import nodes_of
 
 
 @pytest.fixture
@@ -82,3 +85,47 @@ def test_a_damaged_file_is_an_input_error_or_reads_whole(tiny, converted):
         path.write_bytes(bytes(damaged))
         with suppress(InputError):
             read_facts(path)
+
+
+def nested(levels, width):
+    """Return a file of `levels` graphs within graphs, each with `width` nodes that are all the same one."""
+    builder = flatbuffers.Builder()
+
+    def table(place, offset, kind=None):
+        builder.StartObject(14)
+        builder.PrependUOffsetTRelativeSlot(place, offset, 0)
+        if kind is not None:
+            builder.PrependInt32Slot(2, kind, 0)
+        return builder.EndObject()
+
+    def vector(offset, count):
+        builder.StartVector(4, count, 4)
+        for _ in range(count):
+            builder.PrependUOffsetTRelative(offset)
+        return builder.EndVector()
+
+    graph = table(5, vector(builder.CreateString("z"), 1))
+    for _ in range(levels):
+        attribute = table(7, graph, 5)
+        graph = table(2, vector(table(10, vector(attribute, 1)), width))
+    builder.Finish(table(1, table(7, graph)), file_identifier=b"ORTM")
+    return bytes(builder.Output())
+
+
+def test_a_file_whose_parts_are_shared_without_end_is_refused(tmp_path):
+    path = tmp_path / "m.ort"
+    path.write_bytes(nested(3, 2))
+    model = read_ort(path)
+    assert len(list(nodes_of(model))) == 2 + 4 + 8
+    path.write_bytes(nested(30, 2))  # 2^31 nodes in two kilobytes
+    with pytest.raises(InputError, match="damaged"):
+        read_ort(path)
+
+
+def test_nodes_in_any_order_are_sorted_in_linear_time(tmp_path):
+    count = 20_000
+    nodes = [helper.make_node("Relu", [f"v{number}"], [f"v{number + 1}"]) for number in range(count)][::-1]
+    order = list(_in_order(nodes, [{*node.input} for node in nodes]))  # minutes, if each was looked for
+    assert order == list(range(count))[::-1]
+    loop = [helper.make_node("Relu", ["b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
+    assert list(_in_order(loop, [{"b"}, {"a"}])) == [0, 1]

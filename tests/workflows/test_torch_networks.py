@@ -312,10 +312,19 @@ def test_a_program_that_would_run_code_is_refused(tmp_path):
         replaced("data/weights/model_weights_config.json", b'"use_pickle": false', b'"use_pickle": true'),
         replaced("data/weights/model_weights_config.json", b'"weight_0"', b'"opaque_obj_0"'),
         lambda name, content: b"\x80\x04cos\nsystem\n(S'true'\ntR." if name.endswith("model.pt") else content,
+        *(replaced("models/model.json", symbol, power) for power in (b"9**9**9**9", b"Pow(99, Pow(99, 99))")),
     ]
     for number, change in enumerate(changes):
         with pytest.raises(InputError, match="would run or unpickle"):
             load_program(changed(path, tmp_path / f"{number}.pt2", change))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff", b""])
+def test_a_program_whose_description_is_damaged_is_refused(content, tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
+        archive.writestr("m/models/model.json", content)
+    with pytest.raises(InputError, match="not a readable exported program"):
+        load_program(tmp_path / "m.pt2")
 
 
 def test_other_archives_are_no_programs(tmp_path):

@@ -9,12 +9,15 @@ import json
 import os
 import random
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
+import torch
 
 from benchmarks.faults.commands import RECIPE
 from benchmarks.faults.forking import forked, load
@@ -122,6 +125,47 @@ def _weights(dice: random.Random, place: Path) -> Command:
     return "bench", "--torch", "m=nets:make", "--weights", "m=w.safetensors", *UNTIMED
 
 
+def _torch_weights(dice: random.Random, place: Path) -> Command:
+    (place / "nets.py").write_text(_NETWORK)
+    stream, zipped = io.BytesIO(), dice.random() < 0.6
+    tensors = {"1.weight": torch.zeros(10, 64), "1.bias": torch.zeros(10)}
+    torch.save(tensors, stream, _use_new_zipfile_serialization=zipped)
+    content = stream.getvalue()
+    (place / "w.pth").write_bytes(_with_damaged_member(content, dice) if zipped else mutations.damaged(content, dice))
+    return "bench", "--torch", "m=nets:make", "--weights", "m=w.pth", *UNTIMED
+
+
+def _program(dice: random.Random, place: Path) -> Command:
+    (place / "m.pt2").write_bytes(_with_damaged_member(_exported(), dice))
+    return "bench", "m.pt2", *UNTIMED
+
+
+@cache
+def _exported() -> bytes:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    stream = io.BytesIO()
+    torch.export.save(torch.export.export(network, (torch.zeros(2, 1, 8, 8),)), stream)
+    return stream.getvalue()
+
+
+def _with_damaged_member(content: bytes, dice: random.Random) -> bytes:
+    """Return an archive that torch wrote with one of its parts changed, stored as torch stores it, or its own bytes."""
+    if dice.random() < 0.2:
+        return mutations.damaged(content, dice)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = dice.choice([name for name in members if members[name]])
+    if name.endswith(".json"):
+        members[name] = mutations.json_text(json.loads(members[name]), dice)
+    else:
+        members[name] = mutations.damaged(members[name], dice)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for each, part in members.items():
+            archive.writestr(each, part)
+    return stream.getvalue()
+
+
 def _data(dice: random.Random, place: Path) -> Command:
     (place / "m.onnx").write_bytes(linear().SerializeToString())
     (place / "d.npz").write_bytes(mutations.archive(_arrays(), dice))
@@ -163,6 +207,8 @@ KINDS: dict[str, Kind] = {
     "override": _override,
     "beside a model": _beside,
     "weights": _weights,
+    "torch weights": _torch_weights,
+    "program": _program,
     "recipe": _recipe,
     "data": _data,
 }

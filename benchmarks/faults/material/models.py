@@ -9,6 +9,11 @@ from benchmarks.faults.material.mutations import damaged
 
 _FLOAT = TensorProto.FLOAT
 _SIZES = (0, -1, -(2**63), 2**31, 2**62, 10**9, 100_000)
+_OPERATORS = (
+    *("Identity", "Cast", "Reshape", "Flatten", "Transpose", "Gather", "Slice", "Constant", "TopK", "Softmax", "Add"),
+    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "MatMulNBits", "Conv", "MatMul"),
+    *("Gemm", "Mul", "BatchNormalization", "If", "Loop", "Scan", "Shape", "Concat", "Split", "LSTM", "Einsum"),
+)
 _PLACES = ("/etc/passwd", "../../../etc/passwd", "/dev/zero", ".", "", "a\0b", "x" * 5000, "model.onnx", "missing.bin")
 
 
@@ -78,6 +83,24 @@ def _cycle(dice: random.Random) -> ModelProto:
     return model
 
 
+def _connected(dice: random.Random) -> ModelProto:
+    """Return a model of nodes with any number of operands, connected anyhow."""
+    values = ["x", "a", "b", "z", "", "w"]
+    own = dice.choice(("", "", "own", "com.microsoft"))
+    nodes = [
+        helper.make_node(
+            dice.choice(_OPERATORS),
+            dice.choices(values, k=dice.choice((0, 1, 1, 2, 3, 9))),
+            dice.choices(values[1:5], k=dice.choice((0, 1, 1, 1, 2))),
+            domain=own,
+        )
+        for _ in range(dice.choice((1, 2, 4, 20)))
+    ]
+    model = _model(nodes, [helper.make_tensor("w", _FLOAT, [64, 10], bytes(4 * 640), raw=True)])
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    return model
+
+
 def _large(dice: random.Random) -> ModelProto:
     """Return a small file whose answer needs any amount of memory."""
     sizes = helper.make_tensor("s", TensorProto.INT64, [2], [dice.choice(_SIZES), 64])
@@ -119,7 +142,7 @@ def _words(dice: random.Random) -> ModelProto:
 
 
 _KINDS: tuple[Callable[[random.Random], ModelProto], ...] = (
-    _input, _output, _tensor, _external, _cycle, _large, _attributes, _words,
+    _input, _output, _tensor, _external, _cycle, _connected, _large, _attributes, _words,
 )  # fmt: skip
 
 
