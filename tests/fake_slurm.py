@@ -90,13 +90,15 @@ class Slurm:
                 os.killpg(pid, signal.SIGKILL)
         self.schedule()
 
-    def refusal(self, asked):
+    def refusal(self, requested):
         """Return why a job would never run; None if it could."""
         partitions = {node["partition"] for node in self.nodes}
-        if asked.get("partition", self.nodes[0]["partition"]) not in partitions:
-            return f"invalid partition specified: {asked['partition']}"
+        if requested.get("partition", self.nodes[0]["partition"]) not in partitions:
+            return f"invalid partition specified: {requested['partition']}"
         return (
-            None if any(fits(node, asked) for node in self.nodes) else "Requested node configuration is not available"
+            None
+            if any(fits(node, requested) for node in self.nodes)
+            else "Requested node configuration is not available"
         )
 
     def schedule(self):
@@ -143,14 +145,14 @@ class Slurm:
         self.schedule()
 
 
-def fits(node, asked):
+def fits(node, requested):
     """Return whether a job could run on a node if nothing else did."""
     return (
-        asked.get("partition", node["partition"]) == node["partition"]
-        and asked.get("constraint") in {None, *node["features"]}
-        and asked.get("nodelist") in {None, node["name"]}
-        and int(asked.get("cpus-per-task", 1)) <= node["cpus"]
-        and int(asked.get("gpus-per-node", 0)) == 0
+        requested.get("partition", node["partition"]) == node["partition"]
+        and requested.get("constraint") in {None, *node["features"]}
+        and requested.get("nodelist") in {None, node["name"]}
+        and int(requested.get("cpus-per-task", 1)) <= node["cpus"]
+        and int(requested.get("gpus-per-node", 0)) == 0
     )
 
 
@@ -162,7 +164,7 @@ def has_room(node, job, running):
     return sum(int(one["asked"].get("cpus-per-task", 1)) for one in [*there, job]) <= node["cpus"]
 
 
-def asked_of(arguments):
+def options_of(arguments):
     """Return the options --KEY=VALUE among some words."""
     pairs = (word[2:].partition("=") for word in arguments if word.startswith("--"))
     return {key: value or True for key, _, value in pairs}
@@ -171,22 +173,22 @@ def asked_of(arguments):
 def sbatch(slurm, arguments):
     """Queue a job, or tell whether it could run."""
     if "--test-only" in arguments:
-        reason = slurm.refusal(asked_of(arguments))
+        reason = slurm.refusal(options_of(arguments))
         sys.stderr.write(f"allocation failure: {reason}\n" if reason else "sbatch: Job 1 to start at now\n")
         return 1 if reason else 0
     script = Path(arguments[-1])
     lines = [shlex.split(line)[1:] for line in script.read_text().splitlines() if line.startswith("#SBATCH ")]
-    asked = asked_of([word for line in lines for word in line])
+    requested = options_of([word for line in lines for word in line])
     with slurm.locked():
         jobs = slurm.jobs()
         queued = sum(job["state"] in {"PENDING", "RUNNING"} for job in jobs)
-        if reason := slurm.refusal(asked) or (queued >= slurm.limits.get("most_jobs", 1000) and "job submit limit"):
+        if reason := slurm.refusal(requested) or (queued >= slurm.limits.get("most_jobs", 1000) and "job submit limit"):
             sys.stderr.write(f"sbatch: error: Batch job submission failed: {reason}\n")
             return 1
         id_ = str(len(jobs) + 1)
         copy = slurm.folder / "jobs" / f"script-{id_}.sh"  # as Slurm keeps one
         copy.write_text(script.read_text())
-        slurm.write({"id": id_, "state": "PENDING", "asked": asked, "script": str(copy), "pid": None, "times": []})
+        slurm.write({"id": id_, "state": "PENDING", "asked": requested, "script": str(copy), "pid": None, "times": []})
     slurm.schedule()
     sys.stdout.write(f"Submitted batch job {id_}\n")
     return 0

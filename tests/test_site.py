@@ -127,8 +127,8 @@ def test_code_in_tables_shows_its_pipes(build):
 
 
 def test_every_report_has_a_place():
-    found = (page for name in ("report.md", "README.md") for page in ROOT.glob(f"reports/*/{name}"))
-    pages = {page.relative_to(ROOT).as_posix() for page in found}
+    files = (page for name in ("report.md", "README.md") for page in ROOT.glob(f"reports/*/{name}"))
+    pages = {page.relative_to(ROOT).as_posix() for page in files}
     assert pages <= set(re.findall(r'= "([^"]+\.md)"', (SITE / "zensical.toml").read_text()))
 
 

@@ -71,10 +71,10 @@ def test_sessions_are_added_until_the_budget_is_spent(sampled):
 
 def test_arguments_are_taken_in_turn():
     seen = set()
-    kdbench.time_callable(lambda *given: seen.add(given), [1, (2, 3)], budget_s=0.1, sessions=2)
+    kdbench.time_callable(lambda *arguments: seen.add(arguments), [1, (2, 3)], budget_s=0.1, sessions=2)
     assert seen == {(1,), (2, 3)}
     array = np.arange(3)
-    kdbench.time_callable(lambda given: seen.add(given is array), array, budget_s=0.1, sessions=2)
+    kdbench.time_callable(lambda arguments: seen.add(arguments is array), array, budget_s=0.1, sessions=2)
     assert True in seen
 
 

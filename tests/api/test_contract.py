@@ -127,9 +127,9 @@ def test_examples_run(name, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     test = example(name)
     assert test.examples, f"{name} has no example"
-    said = []
-    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append)
-    assert not said, "".join(said)
+    warnings = []
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=warnings.append)
+    assert not warnings, "".join(warnings)
 
 
 def test_the_example_of_a_class_uses_every_property():

@@ -45,10 +45,10 @@ def member(owner, name):
     declared = {**getattr(owner.of, "__dataclass_fields__", {}), **getattr(owner.of, "model_fields", {})}
     if name in declared:
         return instance(typing.get_type_hints(owner.of)[name], owner.of)
-    found = inspect.getattr_static(owner.of, name)
-    if isinstance(found, property):
-        return instance(typing.get_type_hints(found.fget)["return"], owner.of)
-    return found.__get__(object.__new__(owner.of), owner.of)
+    attribute = inspect.getattr_static(owner.of, name)
+    if isinstance(attribute, property):
+        return instance(typing.get_type_hints(attribute.fget)["return"], owner.of)
+    return attribute.__get__(object.__new__(owner.of), owner.of)
 
 
 def called(function, args, kwargs):

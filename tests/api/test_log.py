@@ -46,9 +46,9 @@ def values(run):
 def test_mlflow_has_a_run_of_each_model(run, values):
     mlflow = pytest.importorskip("mlflow")
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run.folder / 'tracking/mlflow/mlflow.db'}")
-    found = client.search_runs([client.get_experiment_by_name("bench").experiment_id])
-    assert {one.info.run_name: one.data.metrics for one in found} == values
-    for one in found:
+    runs = client.search_runs([client.get_experiment_by_name("bench").experiment_id])
+    assert {one.info.run_name: one.data.metrics for one in runs} == values
+    for one in runs:
         facts = facts_of(run.record, run.record.cards[one.info.run_name])
         assert one.data.params == {key: str(value) for key, value in facts.items()}
         assert one.info.status == "FINISHED"
@@ -61,8 +61,8 @@ def test_tensorboard_has_the_final_values(run, values):
     for model, expected in values.items():
         reader = EventAccumulator(str(run.folder / "tracking" / "tensorboard" / model))
         reader.Reload()
-        found = {tag: reader.Scalars(tag)[-1].value for tag in reader.Tags()["scalars"]}
-        assert found == {f"final/{name}": pytest.approx(value) for name, value in expected.items()}
+        scalars = {tag: reader.Scalars(tag)[-1].value for tag in reader.Tags()["scalars"]}
+        assert scalars == {f"final/{name}": pytest.approx(value) for name, value in expected.items()}
 
 
 def test_wandb_has_them_in_the_summary_of_an_offline_run(run, values):

@@ -22,9 +22,9 @@ def test_a_notebook_is_recognised(monkeypatch):
 def test_progress_is_silent_elsewhere_and_the_users_own_where_given():
     with shown(None) as silent:
         assert isinstance(silent, Silent)
-    own = Progress()
-    with shown(own) as given:
-        assert given is own
+    progress = Progress()
+    with shown(progress) as displayed:
+        assert displayed is progress
 
 
 def test_a_cell_shows_the_stage_at_most_twice_a_second_and_where_the_results_are():

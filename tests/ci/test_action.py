@@ -55,8 +55,8 @@ class Runner:
             name = match[1]
             if name.startswith("inputs."):
                 return inputs[name.removeprefix("inputs.")]
-            if found := re.fullmatch(r"steps\.(\w+)\.outputs\.(\w+)", name):
-                return self.outputs.get(found[1], {}).get(found[2], "")
+            if output := re.fullmatch(r"steps\.(\w+)\.outputs\.(\w+)", name):
+                return self.outputs.get(output[1], {}).get(output[2], "")
             return {**GITHUB, "github.event.pull_request.number": "7"}[name]
 
         return EXPRESSION.sub(value, text)

@@ -30,8 +30,8 @@ BANDS, CLASSES = 13, 3
 def blocks(title, language):
     """Return the code blocks below a heading, with a smaller network of timm's."""
     (section,) = (part for part in re.split(r"^##+ ", TEXT, flags=re.MULTILINE) if part.startswith(f"{title}\n"))
-    found = re.findall(rf"^```{language}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    return [block.replace("timm/resnet18", "timm/test_resnet") for block in found]
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    return [block.replace("timm/resnet18", "timm/test_resnet") for block in blocks]
 
 
 @pytest.fixture

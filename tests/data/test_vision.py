@@ -43,14 +43,14 @@ def tiny_mnist(tmp_path):
 @pytest.fixture
 def no_network(monkeypatch):
     """The addresses that are asked for; none answers."""
-    asked = []
+    requests = []
 
     def refuse(request, **_):
-        asked.append(request.full_url)
+        requests.append(request.full_url)
         raise OSError("no route to host")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    return asked
+    return requests
 
 
 class Python2Pickler(pickle._Pickler):

@@ -65,9 +65,9 @@ def test_a_measurement_that_is_complete_is_not_repeated(measured, tmp_path, monk
     again = tmp_path / "again.zip"
     monkeypatch.chdir(tmp_path)
     assert on_device(["--out", str(again)], bundle=measured / "bundle") == 0
-    said = capsys.readouterr().err
-    assert "result: again.zip\n" in said  # from where its user stands
-    assert f"kdbench merge {measured / 'run'} again.zip\n" in said  # the host's run
+    errors = capsys.readouterr().err
+    assert "result: again.zip\n" in errors  # from where its user stands
+    assert f"kdbench merge {measured / 'run'} again.zip\n" in errors  # the host's run
     first = json.loads((measured / "bundle" / "work" / "plan.json").read_text())
     assert first["bundle"]
     assert again.stat().st_size == (measured / "bundle" / "result.zip").stat().st_size

@@ -77,9 +77,9 @@ def test_each_target_has_errors_of_its_own():
             "target_r2": sklearn.r2_score(truth, predicted),
         }
         for metric, value in expected.items():
-            found = values[metric, name]
-            assert found.value == pytest.approx(value)
-            assert found.interval.low < found.value < found.interval.high
+            measured = values[metric, name]
+            assert measured.value == pytest.approx(value)
+            assert measured.interval.low < measured.value < measured.interval.high
     one = PredictedNumbers(STUDENT.card, STUDENT.values[:, :1])
     assert target_measurements(one, TARGETS[:, :1]) == ()
 

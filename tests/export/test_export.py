@@ -113,11 +113,11 @@ def test_large_weights_go_into_a_second_file_that_the_first_refers_to(tmp_path, 
 
 def test_torch_finds_its_composite_operators_once_for_a_file_also_if_that_fails(network, tmp_path, monkeypatch):
     utilities = importlib.import_module("torch._export.utils")
-    found, find = [], utilities._materialize_cpp_cia_ops
-    monkeypatch.setattr(utilities, "_materialize_cpp_cia_ops", lambda: found.append(find()))
+    matches, find = [], utilities._materialize_cpp_cia_ops
+    monkeypatch.setattr(utilities, "_materialize_cpp_cia_ops", lambda: matches.append(find()))
     counted = utilities._materialize_cpp_cia_ops
     export_onnx(network, SHAPE, tmp_path / "net.onnx")
-    assert len(found) == 1
+    assert len(matches) == 1
     with pytest.raises(ExportError):
         export_onnx(nn.Linear(3, 3), SHAPE, tmp_path / "other.onnx")
     assert utilities._materialize_cpp_cia_ops is counted

@@ -34,11 +34,11 @@ def test_nothing_is_left_however_a_command_ends(place, ending, delay_s, monkeypa
         processes.append(start(folder, *command, log=".stderr"))
         return processes[-1].pid
 
-    done, found = endings.signalled(start_in, REPORT, place, ending, delay_s)
+    done, faults = endings.signalled(start_in, REPORT, place, ending, delay_s)
     if ending.startswith("SIGINT") and done.code not in {0, 130}:
         assert "KeyboardInterrupt" in done.errors  # Python's own end, before kdbench watches
-        found = []
-    assert found == []
+        faults = []
+    assert faults == []
     monkeypatch.chdir(place)
     assert main([*REPORT]) == 0
     assert leftovers(place) == ""

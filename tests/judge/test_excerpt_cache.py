@@ -138,8 +138,8 @@ def test_a_cache_that_cannot_be_written_changes_nothing(runs, reads):
 def test_results_that_are_none_are_read_from_the_record(runs):
     (located, *_) = locate_records([runs])[0]
     wrong = located.record.model_copy(update={"results": {"latency_p50_ns": '[{"metric": 1}]'}})
-    asked = LocatedRecord(located.run, located.created, wrong, located.file)
-    assert asked.findings("latency_p50_ns") == located.findings("latency_p50_ns")
+    requested = LocatedRecord(located.run, located.created, wrong, located.file)
+    assert requested.findings("latency_p50_ns") == located.findings("latency_p50_ns")
 
 
 def test_what_was_not_used_for_long_is_dropped(runs, monkeypatch, tmp_path):
@@ -159,8 +159,8 @@ def test_metrics_that_an_excerpt_lacks_are_read_and_kept_beside_the_others(runs,
     record(0, latency(1.0), measured("small", "ece", 0.1)).write(runs / "0" / "record.json")
     locate_records([runs])
     assert len(reads) == COUNT
-    for asked in (["ece"], ["ece"], [*MAIN]):
-        located = locate_records([runs], asked)[0]
+    for metrics in (["ece"], ["ece"], [*MAIN]):
+        located = locate_records([runs], metrics)[0]
     assert len(reads) == COUNT + 1  # only one of them has that metric
     assert located[0].findings("ece")[0].value == 0.1
     assert len(reads) == COUNT + 1

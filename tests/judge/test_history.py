@@ -174,11 +174,12 @@ def test_what_is_missing_without_an_interval_or_estimated_is_a_gap_with_its_reas
 
 
 def test_an_unstable_number_with_an_interval_counts_with_what_its_run_shows():
-    wide, own = Interval(low=700.0, high=1400.0), Interval(low=980.0, high=1020.0)
-    shaky = measured("small", "latency_p50_ns", 1000.0, axes=AXES, interval=wide, within_run=own, unstable="restless")
+    wide, narrow = Interval(low=700.0, high=1400.0), Interval(low=980.0, high=1020.0)
+    spread = {"interval": wide, "within_run": narrow, "unstable": "restless"}
+    shaky = measured("small", "latency_p50_ns", 1000.0, axes=AXES, **spread)
     (series,) = history(located(record(0, shaky), record(1, latency(1000.0))), ["latency_p50_ns"]).series
     assert series.counted == 2
-    assert series.points[0].interval == own
+    assert series.points[0].interval == narrow
 
 
 def test_gaps_do_not_move_the_place_of_a_change():

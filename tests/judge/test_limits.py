@@ -90,8 +90,8 @@ def test_an_unstable_number_without_an_interval_meets_no_limit_however_well_its_
 
 
 def test_what_settles_a_limit_that_only_other_runs_could_reach_is_another_run():
-    wide, own = Interval(low=0.8, high=1.2), Interval(low=0.99, high=1.01)
-    near = measured("m", "latency_p50_ns", 1.0, axes=AXES, interval=wide, within_run=own)
+    wide, narrow = Interval(low=0.8, high=1.2), Interval(low=0.99, high=1.01)
+    near = measured("m", "latency_p50_ns", 1.0, axes=AXES, interval=wide, within_run=narrow)
     assert "again" in check_limit(near, "max", 1.1).remedy
     assert "--budget" in check_limit(near, "max", 1.005).remedy
 

@@ -115,10 +115,10 @@ def results(tmp_path_factory, weights):
         )
     (folder / "program.pt2").write_bytes(b"")
     absent = sorted(module for extra in OPTIONAL.values() for module in extra.libraries)
-    given = json.dumps([absent, [shlex.split(line) for line in (*WORKING.values(), *REFUSED)]])
+    parameters = json.dumps([absent, [shlex.split(line) for line in (*WORKING.values(), *REFUSED)]])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        input=given, capture_output=True, text=True, cwd=folder, check=False,
+        input=parameters, capture_output=True, text=True, cwd=folder, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return Results(folder, *json.loads(done.stdout.splitlines()[-1]))

@@ -13,13 +13,13 @@ from kdbench.machine import openmp
 from kdbench.machine.openmp import OpenMPSettings, choose_openmp_settings, configure_openmp
 
 SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
-GIVEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
+VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """A machine of four usable cores whose load is given, without torch; counts the looks at it."""
-    for name in GIVEN:
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(openmp.os, "environ", dict(os.environ))
     monkeypatch.setattr(openmp, "sys", SimpleNamespace(modules={}))
@@ -132,7 +132,7 @@ print(json.dumps(seen))
     ],
 )
 def test_it_is_settled_when_torch_is_loaded_however_training_is_started(start, tmp_path):
-    environment = {name: value for name, value in os.environ.items() if name not in GIVEN}
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     script = PROBE.replace("START", start.replace("OUT", repr(str(tmp_path / "out"))))
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert json.loads(done.stdout.splitlines()[-1]) == {"policy": "PASSIVE"}, done.stderr

@@ -38,12 +38,12 @@ def record(tmp_path):
 
 
 def test_accuracy_and_memory_decide_and_no_time_is_invented(record, tmp_path):
-    found = {m.metric: m for m in record.measurements if m.axes.get("runtime") == "tflite-micro"}
-    assert found["deployed_bytes"].value == (tmp_path / "m.tflite").stat().st_size
-    assert found["arena_bytes"].value > 60 * 4
-    assert found["answers_changed"].value == 0
-    assert found["top1"].value == 1
-    assert not [metric for metric in found if metric.endswith("_ns")]
+    measurements = {m.metric: m for m in record.measurements if m.axes.get("runtime") == "tflite-micro"}
+    assert measurements["deployed_bytes"].value == (tmp_path / "m.tflite").stat().st_size
+    assert measurements["arena_bytes"].value > 60 * 4
+    assert measurements["answers_changed"].value == 0
+    assert measurements["top1"].value == 1
+    assert not [metric for metric in measurements if metric.endswith("_ns")]
     assert record.find("m", "latency_p50_ns", batch=1).value  # onnxruntime's
 
     def verdict(arena):

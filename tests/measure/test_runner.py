@@ -101,10 +101,10 @@ def test_a_process_that_dies_without_one_of_its_models_to_blame(survivors):
 
 
 def test_nothing_waits_again_for_a_model_whose_process_did_not_answer(monkeypatch, tmp_path, watcher):
-    asked = []
+    requests = []
 
     def silent(job, folder, progress, **options):
-        asked.append(job)
+        requests.append(job)
         raise WorkerError("silent", "", "m", silent=True)
 
     monkeypatch.setattr(runner, "run_job", silent)
@@ -113,7 +113,7 @@ def test_nothing_waits_again_for_a_model_whose_process_did_not_answer(monkeypatc
     one = Runner(Measure(), tmp_path)
     results = one.run_in_turns({"first": job, "second": job}, 2, watcher)
     assert results.failed == {"first": "silent", "second": "silent"}
-    assert len(asked) == 1
+    assert len(requests) == 1
     with pytest.raises(WorkerError, match="silent"):
         Runner(Measure(), tmp_path, silent=one.silent).run(job, watcher)
-    assert len(asked) == 1
+    assert len(requests) == 1

@@ -47,7 +47,7 @@ def board(fake_nvml, monkeypatch, tmp_path):
         return lambda: pause(CALL_S)
 
     monkeypatch.setattr(validate, "call_of", call_of)
-    monkeypatch.setattr(validate, "validated", lambda *given: real_validated(*given, clock, pause))
+    monkeypatch.setattr(validate, "validated", lambda *arguments: real_validated(*arguments, clock, pause))
     fake_nvml.board.trace = [(0.0, WATTS)]
     fake_nvml.board.update_s = 0.02
     return fake_nvml.board

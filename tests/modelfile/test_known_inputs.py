@@ -123,8 +123,8 @@ def test_what_kdbench_cannot_do_is_refused_with_a_hint_that_works(model, tmp_pat
     shown = re.search(r'(resize_mode = "\w+") and (size = .+?) in (\S+) next to it', caught.value.hint)
     options = re.search(r"--resize-mode student=(\w+) --size student=(\S+)$", caught.value.hint)
     mode, text = options.groups()
-    given = InputSpec(resize_mode=mode, size=INPUTS["size"].parse(text))
-    by_options = merged([("options", given), *known_inputs(path, read_facts(path), given.known)])[0]
+    spec = InputSpec(resize_mode=mode, size=INPUTS["size"].parse(text))
+    by_options = merged([("options", spec), *known_inputs(path, read_facts(path), spec.known)])[0]
     (tmp_path / shown[3]).write_text(f"{shown[1]}\n{shown[2]}\n")
     by_sidecar, sources = known(path)
     assert by_options == by_sidecar

@@ -27,5 +27,5 @@ OF_WEIGHTS = [("DequantizeLinear", ["i", "s"], ["w"], {}), ("MatMul", ["x", "w"]
 def test_the_step_of_an_output(tmp_path, nodes, weights, step):
     path = tmp_path / "m.onnx"
     onnx.save(model_of(nodes, weights, INPUT), path)
-    found = output_step(path, "y", 10.2)
-    assert found is None if step is None else found == pytest.approx(step)
+    result = output_step(path, "y", 10.2)
+    assert result is None if step is None else result == pytest.approx(step)

@@ -26,7 +26,7 @@ def test_positional_and_open_parameters():
 
 class Net:
     def __init__(self, classes, channels, width=8):
-        self.given = (classes, channels, width)
+        self.arguments = (classes, channels, width)
 
 
 class PassesAll(Net):
@@ -46,7 +46,7 @@ class SetsSome(PassesAll):
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "given"),
+    ("kind", "options", "arguments"),
     [
         (PassesAll, {}, (10, 13, 8)),
         (PassesAll, {"width": 4}, (10, 13, 4)),
@@ -54,8 +54,8 @@ class SetsSome(PassesAll):
         (SetsSome, {}, (5, 13, 3)),
     ],
 )
-def test_a_class_that_passes_keywords_on_gets_those_of_its_base(kind, options, given):
-    assert called(kind, {"classes": 10, "channels": 13, "other": 1}, options, "f").given == given
+def test_a_class_that_passes_keywords_on_gets_those_of_its_base(kind, options, arguments):
+    assert called(kind, {"classes": 10, "channels": 13, "other": 1}, options, "f").arguments == arguments
 
 
 def test_unknown_options_of_a_base_class_are_refused_and_what_a_class_sets_cannot_be_set_again():

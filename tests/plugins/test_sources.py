@@ -49,11 +49,11 @@ def sources(folder, options=()):
 
 
 def test_sources_are_the_code_its_imports_and_what_it_reads(project):
-    found = sources(project, [{"file": "option.npy", "nested": [{"also": "./other.npy"}]}])
+    located = sources(project, [{"file": "option.npy", "nested": [{"also": "./other.npy"}]}])
     code = {"mynets.py", "layers.py", "deeper.py", "late.py"}
     data = {"table.npy", "at_build.npy", "option.npy", "other.npy", "head.safetensors"}
-    assert {source.name for source in found} == code | data
-    assert all(source.sha256 == sha256(project / source.name) for source in found)
+    assert {source.name for source in located} == code | data
+    assert all(source.sha256 == sha256(project / source.name) for source in located)
 
 
 @pytest.mark.parametrize(

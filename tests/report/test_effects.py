@@ -35,12 +35,12 @@ def levels(record):
 
 
 def test_on_a_complete_grid_they_are_the_means(swept):
-    found = levels(swept({(1, 2): [0.5], (1, 5): [0.7], (4, 2): [0.6], (4, 5): [0.9]}))
-    assert {key: round(level.mean, 6) for key, level in found.items()} == {
+    effects = levels(swept({(1, 2): [0.5], (1, 5): [0.7], (4, 2): [0.6], (4, 5): [0.9]}))
+    assert {key: round(level.mean, 6) for key, level in effects.items()} == {
         ("t", 1): 0.6, ("t", 4): 0.75, ("e", 2): 0.55, ("e", 5): 0.8,
     }  # fmt: skip
-    assert found["e", 5].effect == pytest.approx(0.125)
-    assert (found["t", 1].points, found["t", 1].mean_interval) == (2, None)
+    assert effects["e", 5].effect == pytest.approx(0.125)
+    assert (effects["t", 1].points, effects["t", 1].mean_interval) == (2, None)
 
 
 def test_the_shares_of_the_variation_are_those_of_an_analysis_of_variance(swept):
@@ -52,10 +52,10 @@ def test_the_shares_of_the_variation_are_those_of_an_analysis_of_variance(swept)
 
 def test_a_seed_that_is_better_everywhere_widens_means_and_not_effects(swept):
     shift = np.array([0.0, 0.1, 0.2])
-    found = levels(
+    effects = levels(
         swept({(t, e): list(0.3 + 0.1 * (t == 4) + 0.05 * (e == 5) + shift) for t in (1, 4) for e in (2, 5)})
     )
-    level = found["t", 4]
+    level = effects["t", 4]
     assert level.effect == pytest.approx(0.05)
     assert level.effect_interval.low == pytest.approx(0.05)
     half = 4.302653 * np.std(shift, ddof=1) / np.sqrt(3)  # Student's t of 2 degrees of freedom, 97.5 %
@@ -68,9 +68,9 @@ def test_where_points_are_missing_an_additive_score_is_found_again(swept):
         (t, e): [0.5 + effect[t] + 0.02 * e] for t in effect for e in (1, 2, 3) if (t, e) not in {(1, 1), (10, 3)}
     }
     record = swept(scores)
-    found = levels(record)
-    assert {t: round(found["t", t].effect, 6) for t in effect} == effect
-    assert found["e", 3].mean == pytest.approx(0.5 + 0.06)
+    effects = levels(record)
+    assert {t: round(effects["t", t].effect, 6) for t in effect} == effect
+    assert effects["e", 3].mean == pytest.approx(0.5 + 0.06)
     assert all(axis.share is None for axis in main_effects(record)[0].axes)
 
 

@@ -21,8 +21,8 @@ def test_a_single_run_has_the_presumed_deviation_with_the_degrees_of_five_runs()
 
 def test_several_runs_are_pooled_with_the_presumption_less_what_their_own_intervals_explain():
     logs, half = [0.0, 0.1, 0.05, -0.02], 0.02
-    own = (half / 1.96) ** 2
-    between = np.var(logs, ddof=1) - own
+    within = (half / 1.96) ** 2
+    between = np.var(logs, ddof=1) - within
     spread = run_spread([estimate(log, half) for log in logs], 0.04)
     assert spread.deviation == pytest.approx(math.sqrt((4 * 0.04**2 + 3 * between) / 7))
     assert (spread.degrees, spread.runs) == (7, 3)

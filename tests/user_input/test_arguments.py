@@ -42,7 +42,7 @@ def _id(value):
 
 
 @pytest.mark.parametrize(
-    "given",
+    "arguments",
     [
         {"run": Path("x")},
         {"run": Results()},
@@ -63,12 +63,12 @@ def _id(value):
     ],
     ids=_id,
 )
-def test_what_fits_is_accepted(given):
-    assert call(**given) == "called"
+def test_what_fits_is_accepted(arguments):
+    assert call(**arguments) == "called"
 
 
 @pytest.mark.parametrize(
-    ("given", "message", "hint"),
+    ("arguments", "message", "hint"),
     [
         ({"run": 5}, "run cannot be 5 (int)", "run may be a Results, text or a path"),
         ({"run": None}, "run cannot be None (NoneType)", "run may be a Results, text or a path"),
@@ -94,9 +94,9 @@ def test_what_fits_is_accepted(given):
     ],
     ids=_id,
 )
-def test_what_does_not_fit_is_named(given, message, hint):
+def test_what_does_not_fit_is_named(arguments, message, hint):
     with pytest.raises(InputError) as caught:
-        call(**given)
+        call(**arguments)
     assert (caught.value.message, caught.value.hint) == (message, hint)
 
 

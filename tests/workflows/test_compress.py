@@ -171,10 +171,10 @@ def test_a_card_that_changed_is_written_again_or_refused(model, tmp_path):
 
 def test_what_a_user_should_know_is_told_again_of_files_that_are_kept(model, tmp_path):
     methods = {"int8": {"activations": "int8", "max_drop": 50, "held_out_count": 50}, "fp16": {}, "sparse": {}}
-    told, again = (compress(model, tmp_path / "out", methods) for _ in range(2))
+    first, again = (compress(model, tmp_path / "out", methods) for _ in range(2))
     assert all(made.kept for made in again)
     without_times = [
-        [[re.sub(r"[\d.]+ times", "", line) for line in made.warnings] for made in each] for each in (told, again)
+        [[re.sub(r"[\d.]+ times", "", line) for line in variant.warnings] for variant in run] for run in (first, again)
     ]
     assert without_times[0] == without_times[1]
     assert sum(map(bool, without_times[0])) >= 2

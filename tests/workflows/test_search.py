@@ -127,10 +127,10 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(content, work, tmp_p
 
 def test_points_within_the_limits_come_first(content, work, tmp_path):
     done = search(content, tmp_path / "out", prune=False)
-    found = search_of(done.record)
-    outcomes = [point.outcome for point in found.points]
+    searched = search_of(done.record)
+    outcomes = [point.outcome for point in searched.points]
     assert outcomes == sorted(outcomes, reverse=True), "PASS before FAIL"
-    for point in found.points:
+    for point in searched.points:
         card = done.record.cards[point.model]
         assert card.axes["temperature"] == point.values["terms.0.temperature"]
         assert card.options["hidden"] == point.values["model.hidden"]
@@ -138,31 +138,31 @@ def test_points_within_the_limits_come_first(content, work, tmp_path):
         assert (point.outcome == "PASS") == (point.limits[0].value <= 10_000)
         best = max(row.validation_top1 for row in card.training.curve)
         assert point.score.value == pytest.approx(best)
-    assert len(found.points) == found.trials == TRIALS
-    within = [point.score.value for point in found.points if point.outcome == "PASS"]
+    assert len(searched.points) == searched.trials == TRIALS
+    within = [point.score.value for point in searched.points if point.outcome == "PASS"]
     assert within == sorted(within, reverse=True)
 
 
 def test_pruned_trials_are_no_points_and_stay_pruned(content, work, tmp_path):
     options = {"goal": "min loss", "min_epochs": 1, "reduction": 2}
-    found = search_of(search(content, tmp_path / "out", **options).record)
-    assert len(found.points) + found.pruned == found.trials == TRIALS
+    searched = search_of(search(content, tmp_path / "out", **options).record)
+    assert len(searched.points) + searched.pruned == searched.trials == TRIALS
     trials = [json.loads(path.read_text()) for path in sorted((tmp_path / "out" / "trials").glob("*.json"))]
-    assert found.pruned == sum(trial["pruned"] is not None for trial in trials) > 0
+    assert searched.pruned == sum(trial["pruned"] is not None for trial in trials) > 0
     for trial in trials:
         if trial["pruned"] is not None:
             curve = (tmp_path / "out" / "checkpoints" / trial["trainings"][0] / "curve.csv").read_text()
             assert len(curve.splitlines()) == 1 + trial["pruned"]
     work.trained = []
-    assert search_of(search(content, tmp_path / "out", resume=True, **options).record) == found
+    assert search_of(search(content, tmp_path / "out", resume=True, **options).record) == searched
     assert work.trained == []
 
 
 def test_a_trial_that_fails_ends_no_other_one_and_stays_failed(content, work, tmp_path):
     work.failing = (3,)
     done = search(content, tmp_path / "out", trials=4, prune=False)
-    found = search_of(done.record)
-    assert (found.trials, found.failed, len(found.points), done.exit_code) == (4, 1, 3, 0)
+    searched = search_of(done.record)
+    assert (searched.trials, searched.failed, len(searched.points), done.exit_code) == (4, 1, 3, 0)
     work.trained, work.failing = [], ()
     search(content, tmp_path / "out", trials=4, prune=False, resume=True)
     assert work.trained == []

@@ -101,13 +101,13 @@ def weights(folder):
 
 
 def numbers(record):
-    found = {}
+    values = {}
     for m in record.measurements:
         if m.metric not in NEVER_EQUAL:
-            found[m.model, m.metric, tuple(sorted(m.axes.items()))] = (m.value, m.interval, m.status)
+            values[m.model, m.metric, tuple(sorted(m.axes.items()))] = (m.value, m.interval, m.status)
     for pair in record.pairs:
-        found[pair.student, pair.metric, tuple(sorted(pair.axes.items())), pair.teacher] = (pair.value, pair.interval)
-    return found
+        values[pair.student, pair.metric, tuple(sorted(pair.axes.items())), pair.teacher] = (pair.value, pair.interval)
+    return values
 
 
 @pytest.mark.slow

@@ -135,20 +135,20 @@ NORMALISED = {"data": "digits", "mean": (0.5,), "std": (0.25,)}  # of other mode
 
 
 @pytest.mark.parametrize(
-    "given", [{"data": "digits"}, NORMALISED, {"data": "digits", "models": {"m": InputSpec(scale=255.0)}}]
+    "inputs", [{"data": "digits"}, NORMALISED, {"data": "digits", "models": {"m": InputSpec(scale=255.0)}}]
 )
 def test_a_graph_that_scales_pixels_is_fed_pixels_unless_its_own_options_say_otherwise(
-    given, weights, digits, tmp_path
+    inputs, weights, digits, tmp_path
 ):
     nodes = [node("Div", ["x", "k"], ["d"]), node("Flatten", ["d"], ["f"]), node("Gemm", ["f", "w", "b"], ["y"])]
     bias = np.linspace(-1, 1, 10, dtype=np.float32)  # otherwise the scale would not change what is predicted
     path = save(tmp_path / "m.onnx", nodes, k=np.float32(255), w=weights, b=bias)
-    record, _ = bench([path], options=FEW, timed=False, out=tmp_path / "out", **given)
+    record, _ = bench([path], options=FEW, timed=False, out=tmp_path / "out", **inputs)
     images, labels = digits
-    divisor = 255 * 255 if "models" in given else 255
+    divisor = 255 * 255 if "models" in inputs else 255
     outputs = images.reshape(len(images), -1) / divisor @ weights.astype(np.float64) + bias
     assert record.find("m", "top1").value == (outputs.argmax(axis=1) == labels).mean()
-    assert [w.code for w in record.warnings if w.code == "preprocessing"] == ["preprocessing"] * ("mean" in given)
+    assert [w.code for w in record.warnings if w.code == "preprocessing"] == ["preprocessing"] * ("mean" in inputs)
 
 
 def test_floats_from_0_to_1_become_pixels_for_a_graph_that_scales_them(weights, digits, tmp_path):

@@ -52,14 +52,14 @@ def shifts(floating, small, layers=LAYERS):
 @pytest.mark.parametrize("model", [network(), network(biases=False), network(shared=True)], ids=["own", "no", "shared"])
 def test_means_of_all_channels_are_those_of_the_float_model(model, per_channel, tmp_path):
     small = quantized(model, tmp_path, per_channel=per_channel)
-    corrected, told = correct_biases(model, small, Samples(X))
+    corrected, messages = correct_biases(model, small, Samples(X))
     before, after = shifts(model, small), shifts(model, corrected)
     for one, other, (_, name, _) in zip(before, after, LAYERS, strict=True):
         step = stored(corrected, f"{name}/corrected_bias_scale")
         assert (np.abs(other) <= 0.51 * step + 1e-5).all()  # a bias is an integer
         assert np.abs(one).max() > 3 * np.abs(other).max()
-    assert [entry.name for entry in told] == ["Conv_0", "Conv_2", "Gemm_6"]
-    assert told[0].largest_shift == pytest.approx(np.abs(before[0]).max(), rel=1e-3)
+    assert [entry.name for entry in messages] == ["Conv_0", "Conv_2", "Gemm_6"]
+    assert messages[0].largest_shift == pytest.approx(np.abs(before[0]).max(), rel=1e-3)
 
 
 def test_the_layers_still_run_as_integer_kernels(tmp_path):

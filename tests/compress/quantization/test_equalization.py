@@ -222,8 +222,8 @@ def test_equalization_restores_a_network_whose_channels_were_rescaled(resnet20, 
     rescaled = replaced(model, **arrays)
     even = equalize(rescaled)
     for pair in find_pairs(even):
-        own, next_ = magnitudes(even, pair.first.input[1], 0), magnitudes(even, pair.second.input[1], 1)
-        np.testing.assert_allclose(own, next_, rtol=2e-3)  # of channels that training switched off too
+        outgoing, incoming = magnitudes(even, pair.first.input[1], 0), magnitudes(even, pair.second.input[1], 1)
+        np.testing.assert_allclose(outgoing, incoming, rtol=2e-3)  # of channels that training switched off too
     logits = run(model, input=images[:50])
     for changed in (rescaled, even):
         np.testing.assert_allclose(run(changed, input=images[:50]), logits, atol=2e-3)

@@ -124,14 +124,14 @@ def test_snr():
 
 
 def test_the_fewest_layers_are_kept_that_meet_the_goal():
-    asked = []
+    trials = []
 
     def holds(kept):
-        asked.append(kept)
+        trials.append(kept)
         return len(kept) >= 2
 
     assert keep_in_float(["worst", "bad", "good"], holds) == ("worst", "bad")
-    assert asked == [(), ("worst",), ("worst", "bad")]
+    assert trials == [(), ("worst",), ("worst", "bad")]
     assert keep_in_float(["worst"], lambda _: True) == ()
     with pytest.raises(InputError, match="all 1 layers"):
         keep_in_float(["worst"], lambda _: False)

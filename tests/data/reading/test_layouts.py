@@ -199,14 +199,14 @@ def test_pixels_in_a_layout_are_normalised_by_the_training_part_alone():
     arrays = {"x_train": x, "y_train": np.arange(60) % 3, "x_test": x[:9], "y_test": np.arange(9) % 3}
     dataset = dataset_from_arrays(arrays, Request("bands", layout="NHWC"))
     training = dataset.train.subset(range(7, 60))
-    found = _preprocessing(dataset, training, Data(name="bands", layout="NHWC"))
+    fitted = _preprocessing(dataset, training, Data(name="bands", layout="NHWC"))
     expected = training.inputs.astype(np.float64) / 255
-    np.testing.assert_allclose(found.mean, expected.mean(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(fitted.mean, expected.mean(axis=(0, 2, 3)), rtol=1e-12)
     std = expected.std(axis=(0, 2, 3))
     std[4] = 1
-    np.testing.assert_allclose(found.std, std, rtol=1e-9)
-    given = _preprocessing(dataset, training, Data(name="bands", layout="NHWC", mean=(0.5,) * 13))
-    assert (given.mean, given.std) == ((0.5,) * 13, found.std)
+    np.testing.assert_allclose(fitted.std, std, rtol=1e-9)
+    from_recipe = _preprocessing(dataset, training, Data(name="bands", layout="NHWC", mean=(0.5,) * 13))
+    assert (from_recipe.mean, from_recipe.std) == ((0.5,) * 13, fitted.std)
 
 
 @pytest.mark.parametrize(

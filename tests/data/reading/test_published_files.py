@@ -25,16 +25,16 @@ def idx(array):
 @pytest.fixture
 def served(monkeypatch):
     """What each address answers with, and in order which were asked for."""
-    answers, asked = {}, []
+    answers, requests = {}, []
 
     def answer(request, **_):
-        asked.append(request.full_url)
+        requests.append(request.full_url)
         if request.full_url not in answers:
             raise OSError("404")
         return io.BytesIO(answers[request.full_url])
 
     monkeypatch.setattr("urllib.request.urlopen", answer)
-    return answers, asked
+    return answers, requests
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_pickle_names_nothing_but_arrays(named):
 
 
 def test_packed_files_are_downloaded_by_their_checksum_and_unpacked(tmp_path, served):
-    answers, asked = served
+    answers, requests = served
     contents = {"t10k-images-x": idx(np.ones((2, 3, 3), np.uint8)), "t10k-labels-x": idx(np.array([1, 0], np.uint8))}
     packed = {name: gzip.compress(content, mtime=0) for name, content in contents.items()}
     md5 = {name: md5_of(content) for name, content in packed.items()} | {"train-images-x": "", "train-labels-x": ""}
@@ -75,7 +75,7 @@ def test_packed_files_are_downloaded_by_their_checksum_and_unpacked(tmp_path, se
     answers |= {f"https://second/{name}.gz": content for name, content in packed.items()}
     answers["https://first/t10k-images-x.gz"] = gzip.compress(b"something else")
     files.download(tmp_path, "test")
-    assert asked == [f"https://{at}/{name}.gz" for name in contents for at in ("first", "second")]
+    assert requests == [f"https://{at}/{name}.gz" for name in contents for at in ("first", "second")]
     assert {file.name: file.read_bytes() for file in (tmp_path / "SET/raw").iterdir()} == contents
     images, labels, _ = files.read(tmp_path, "test")
     assert (images.shape, labels.tolist()) == ((2, 1, 3, 3), [1, 0])
@@ -83,12 +83,12 @@ def test_packed_files_are_downloaded_by_their_checksum_and_unpacked(tmp_path, se
     (tmp_path / "SET/raw/t10k-labels-x").rename(tmp_path / "SET/raw/other")
     (tmp_path / "SET/raw/t10k-labels-x.gz").write_bytes(packed["t10k-labels-x"])
     files.download(tmp_path, "test")
-    assert len(asked) == 4
+    assert len(requests) == 4
     assert (tmp_path / "SET/raw/t10k-labels-x").read_bytes() == contents["t10k-labels-x"]
 
 
 def test_an_archive_brings_the_files_of_all_parts_and_nothing_else(tmp_path, served):
-    answers, asked = served
+    answers, requests = served
     contents = {name: name.encode() for name in ("train", "test", "meta", "extra")}
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
@@ -104,7 +104,7 @@ def test_an_archive_brings_the_files_of_all_parts_and_nothing_else(tmp_path, ser
     files.download(tmp_path, "test")
     assert {file.name for file in (tmp_path / "SET").iterdir()} == {"train", "test", "meta"}
     files.download(tmp_path, "train")
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 def test_another_file_than_the_published_one_is_refused(served):

@@ -28,8 +28,8 @@ def by_request(request):
     return Dataset(request.name, ("a", "b"), split, split.subset(range(4)), (0.5,), (0.5,), "made up")
 
 
-def by_position(asked):
-    return by_request(asked)
+def by_position(requested):
+    return by_request(requested)
 
 
 def with_option(scale=2):

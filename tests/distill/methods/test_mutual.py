@@ -121,7 +121,7 @@ def test_the_students_smoothing_is_the_peers_too():
     loss, logits = objective(learner, BATCH, epoch=0)
     with torch.no_grad():
         everyone = [logits, *(peer(EXAMPLE) for peer in objective.terms[0].method.peers)]
-    expected = sum(cross_entropy(each, BATCH.labels, label_smoothing=0.3) for each in everyone)
+    expected = sum(cross_entropy(outputs, BATCH.labels, label_smoothing=0.3) for outputs in everyone)
     assert loss.item() == pytest.approx(expected.item())
 
 

@@ -45,18 +45,18 @@ def test_images_are_brought_to_a_size_as_pillow_does(geometry):
 
 
 def test_the_teachers_normalisation_and_order_replace_the_students():
-    own = Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), 255.0)
-    inputs = TeacherInputs(STUDENTS, own, Preprocessing(channel_order="BGR"), layout="NHWC")
+    teachers = Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), 255.0)
+    inputs = TeacherInputs(STUDENTS, teachers, Preprocessing(channel_order="BGR"), layout="NHWC")
     reversed_ = PIXELS[:, ::-1].astype(np.float32)
-    mean, std = (np.array(values, np.float32)[:, None, None] for values in (own.mean, own.std))
+    mean, std = (np.array(values, np.float32)[:, None, None] for values in (teachers.mean, teachers.std))
     expected = np.moveaxis((reversed_ / 255 - mean) / std, 1, -1)
     np.testing.assert_allclose(inputs(normalised(PIXELS)).numpy(), expected, atol=1e-5)
 
 
 def test_rows_of_a_table_are_normalised_by_column():
-    students, own = Normalisation((1.0, 2.0), (2.0, 4.0), 1.0), Normalisation((5.0, 6.0), (10.0, 20.0), 1.0)
+    students, teachers = Normalisation((1.0, 2.0), (2.0, 4.0), 1.0), Normalisation((5.0, 6.0), (10.0, 20.0), 1.0)
     rows = torch.tensor([[3.0, 10.0], [5.0, -2.0]])
-    inputs = TeacherInputs(students, own, Preprocessing(), levels=False)
+    inputs = TeacherInputs(students, teachers, Preprocessing(), levels=False)
     stored = (rows - torch.tensor([1.0, 2.0])) / torch.tensor([2.0, 4.0])
     expected = (rows - torch.tensor([5.0, 6.0])) / torch.tensor([10.0, 20.0])
     torch.testing.assert_close(inputs(stored), expected)
@@ -76,11 +76,11 @@ def test_classes_are_chosen_and_absent_ones_are_impossible():
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 1000.0])
 def test_a_class_that_the_teacher_lacks_has_no_part_in_a_divergence(temperature):
     """At every temperature, on which a very small logit would depend: sums over the teacher's classes alone."""
-    student, own = 3 * torch.randn(2, 5, 4, dtype=torch.float64)
+    student, logits = 3 * torch.randn(2, 5, 4, dtype=torch.float64)
     columns, known = (2, -1, 0, 1), [0, 2, 3]
-    teacher = arranged(own[:, :3], columns)
+    teacher = arranged(logits[:, :3], columns)
     of_student = log_softmax(student.numpy() / temperature, axis=1)[:, known]
-    of_teacher = log_softmax(own[:, [2, 0, 1]].numpy() / temperature, axis=1)
+    of_teacher = log_softmax(logits[:, [2, 0, 1]].numpy() / temperature, axis=1)
     expected = (np.exp(of_teacher) * (of_teacher - of_student)).sum(axis=1).mean() * temperature**2
     student.requires_grad_()
     loss = softened_kl(student, teacher, temperature)
@@ -96,9 +96,9 @@ def test_a_class_that_the_teacher_lacks_has_no_part_in_a_divergence(temperature)
 
 def test_an_adapted_network_keeps_the_paths_of_its_layers():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 10, 5))
-    own = Normalisation((0.0,), (1.0,), 255.0)
+    teachers = Normalisation((0.0,), (1.0,), 255.0)
     expected = network(torch.from_numpy(PIXELS.astype(np.float32) / 255))[:, [4, 0]]
-    adapt(network, TeacherInputs(STUDENTS, own, Preprocessing()), (4, 0))
+    adapt(network, TeacherInputs(STUDENTS, teachers, Preprocessing()), (4, 0))
     with Taps(network, ["1"]) as taps:
         logits = network(normalised(PIXELS))
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)

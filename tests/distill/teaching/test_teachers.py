@@ -56,9 +56,9 @@ def test_being_asked_changes_nothing_of_it():
 
 def test_without_logits_it_is_run_no_further_than_the_last_layer_that_is_asked_for():
     """After the first time, which shows how often each layer is called; of networks whose own code decides nothing."""
-    own, reached = tiny().eval(), []
-    parts = {"first": own.first, "second": own.second, "pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}
-    network = nn.Sequential(OrderedDict(parts, head=own.head))
+    whole, reached = tiny().eval(), []
+    parts = {"first": whole.first, "second": whole.second, "pool": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}
+    network = nn.Sequential(OrderedDict(parts, head=whole.head))
     for name in ("first", "second", "head"):
         network.get_submodule(name).register_forward_hook(lambda *_, name=name: reached.append(name))
     teacher = LiveTeacher(network)

@@ -22,11 +22,11 @@ track = partial(track_training, "tensorboard")
 def test_every_column_is_a_scalar_and_results_are_final(tracked, curve_of):
     curve = curve_of(3)
     track(tracked(), curve, results={"top1": 0.75, "latency_p50_ns/threads-1": 1500.0})
-    found = scalars(tracked().folder / "m")
-    assert found.pop("final/top1") == [(0, 0.75)]
-    assert found.pop("final/latency_p50_ns/threads-1") == [(0, 1500.0)]
-    assert found.keys() == {name for name in curve[0].columns if name != "epoch"}
-    assert found["validation_loss"] == [(row.epoch, pytest.approx(row.validation_loss)) for row in curve]
+    logged = scalars(tracked().folder / "m")
+    assert logged.pop("final/top1") == [(0, 0.75)]
+    assert logged.pop("final/latency_p50_ns/threads-1") == [(0, 1500.0)]
+    assert logged.keys() == {name for name in curve[0].columns if name != "epoch"}
+    assert logged["validation_loss"] == [(row.epoch, pytest.approx(row.validation_loss)) for row in curve]
 
 
 def test_the_recipes_keys_are_text_and_hyperparameters(tracked, curve_of):

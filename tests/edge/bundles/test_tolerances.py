@@ -50,32 +50,32 @@ def quantized(path, *, output_scale=None):
 
 
 def test_integers_are_tolerated_in_steps_of_the_output(tmp_path, job):
-    found = tolerance_of(quantized(tmp_path / "q.onnx", output_scale=0.25), job("q.onnx"), OUTPUTS)
-    assert (found.kind, found.step, found.max_abs) == ("int8", 0.25, 1.0)
+    tolerance = tolerance_of(quantized(tmp_path / "q.onnx", output_scale=0.25), job("q.onnx"), OUTPUTS)
+    assert (tolerance.kind, tolerance.step, tolerance.max_abs) == ("int8", 0.25, 1.0)
 
 
 def test_where_the_output_is_float_a_step_is_that_of_the_last_layers_inputs(tmp_path, job):
-    found = tolerance_of(quantized(tmp_path / "q.onnx"), job("q.onnx"), OUTPUTS)
-    assert found.step == pytest.approx(0.5 * 0.1 * (1 + 4 + 4) ** 0.5)  # scale x norm of the heavier column
+    tolerance = tolerance_of(quantized(tmp_path / "q.onnx"), job("q.onnx"), OUTPUTS)
+    assert tolerance.step == pytest.approx(0.5 * 0.1 * (1 + 4 + 4) ** 0.5)  # scale x norm of the heavier column
 
 
 def test_floats_are_tolerated_relative_to_the_largest_output(tmp_path, job):
     path = _build(tmp_path / "f.onnx", shape=(4,), classes=2)
-    found = tolerance_of(path, job("nothing.onnx"), OUTPUTS)
-    assert (found.kind, found.step) == ("float32", None)
-    assert found.max_abs == pytest.approx(1e-5 * 20)
+    tolerance = tolerance_of(path, job("nothing.onnx"), OUTPUTS)
+    assert (tolerance.kind, tolerance.step) == ("float32", None)
+    assert tolerance.max_abs == pytest.approx(1e-5 * 20)
 
 
 @pytest.mark.parametrize(("off", "failed"), [(0.9, False), (1.1, True), (np.nan, True)])
 def test_outputs_within_the_tolerance_pass(off, failed):
     outputs = OUTPUTS.copy()
     outputs[0, 0] += off
-    found = parity(outputs, OUTPUTS, Tolerance("int8", 1.0, "four steps", 0.25))
-    assert bool(found.failed) == failed
-    assert found.changed == 0
+    checked = parity(outputs, OUTPUTS, Tolerance("int8", 1.0, "four steps", 0.25))
+    assert bool(checked.failed) == failed
+    assert checked.changed == 0
 
 
 def test_answers_that_changed_are_counted():
-    found = parity(OUTPUTS[:, ::-1], OUTPUTS, Tolerance("float32", 100.0, ""))
-    assert (found.changed, found.samples, found.failed) == (2, 2, "")
+    checked = parity(OUTPUTS[:, ::-1], OUTPUTS, Tolerance("float32", 100.0, ""))
+    assert (checked.changed, checked.samples, checked.failed) == (2, 2, "")
     assert parity(OUTPUTS[:1], OUTPUTS, Tolerance("float32", 100.0, "")).failed

@@ -48,10 +48,10 @@ def heated(slow_after_s=300.0, length_s=600, failed="") -> SimpleNamespace:
 
 def test_the_steady_state_stands_beside_the_first_minute():
     findings = sustained_findings(heated(), MODELS)
-    found = {(m.model, m.axes["mode"]): m.value for m in findings.measurements}
-    assert found["student", "first-minute"] == pytest.approx(1e6, rel=0.002)
-    assert found["student", "sustained"] == pytest.approx(1.5e6, rel=0.002)
-    assert found["teacher", "sustained"] == pytest.approx(6e6, rel=0.002)
+    values = {(m.model, m.axes["mode"]): m.value for m in findings.measurements}
+    assert values["student", "first-minute"] == pytest.approx(1e6, rel=0.002)
+    assert values["student", "sustained"] == pytest.approx(1.5e6, rel=0.002)
+    assert values["teacher", "sustained"] == pytest.approx(6e6, rel=0.002)
     assert {m.axes["threads"] for m in findings.measurements} == {4}
     assert [pair.value for pair in findings.pairs] == pytest.approx([4, 4])  # both share the heat
     course = findings.protocol["sustained"]["slices"]
@@ -152,9 +152,9 @@ def test_ctrl_c_during_sustained_load_keeps_its_blocks_and_another_length_begins
         while process.poll() is None and (not lines.exists() or lines.read_bytes().count(b"\n") < 6):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "result so far" in said
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "result so far" in errors
     content = read_result(file, RunFolder.of(run)).content
     assert len(content.blocks) >= 6
     assert (content.complete, content.steps.sustained.complete) == (False, False)

@@ -41,13 +41,13 @@ def test_drift_from_session_to_session_cancels(model):
     base, other = next(paired_configurations(cells, CONFIG))
     drift = np.array([1.0, 1.4, 0.8, 1.2, 2.0, 1.0, 1.6, 0.9])
     samples = {("m", base.number): calls([*(1000 * drift)]), ("m", other.number): calls([*(400 * drift)])}
-    found = {m.axes["batch"]: m for m in runtime_ratios([model], cells, samples, Plan(), CONFIG)}
-    assert found[1].axes == {"provider": "cpu", "threads": 1, "batch": 1, "beside": "openvino"}
-    assert found[1].value == pytest.approx(2.5, rel=0.02)
-    assert found[1].interval.low <= 2.5 <= found[1].interval.high
-    assert found[1].interval.high / found[1].interval.low < 1.1
-    assert found[1].n == 8
-    assert (found[8].value, found[8].status) == (None, "unavailable")
+    ratios = {m.axes["batch"]: m for m in runtime_ratios([model], cells, samples, Plan(), CONFIG)}
+    assert ratios[1].axes == {"provider": "cpu", "threads": 1, "batch": 1, "beside": "openvino"}
+    assert ratios[1].value == pytest.approx(2.5, rel=0.02)
+    assert ratios[1].interval.low <= 2.5 <= ratios[1].interval.high
+    assert ratios[1].interval.high / ratios[1].interval.low < 1.1
+    assert ratios[1].n == 8
+    assert (ratios[8].value, ratios[8].status) == (None, "unavailable")
 
 
 def test_a_model_that_the_first_runtime_refuses_has_the_reason(model):
@@ -55,6 +55,6 @@ def test_a_model_that_the_first_runtime_refuses_has_the_reason(model):
     cells = configurations([refused], CONFIG)
     only = [c for c in cells if c.runtime == "onnxruntime" and c.mode == "stream"]
     assert all(0 in c.models for c in only)
-    found = list(runtime_ratios([refused], cells, {}, Plan(), CONFIG))
-    assert [m.value for m in found] == [None] * len(found)
-    assert all("no kernel for Foo" in str(m.reason) for m in found)
+    ratios = list(runtime_ratios([refused], cells, {}, Plan(), CONFIG))
+    assert [m.value for m in ratios] == [None] * len(ratios)
+    assert all("no kernel for Foo" in str(m.reason) for m in ratios)

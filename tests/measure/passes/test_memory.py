@@ -136,8 +136,8 @@ def test_models_that_differ_in_their_weights_alone_share_the_processes(tiny, ben
     alone, first, second = (at(results, id_, "peak_memory_bytes") for id_ in ("t", "s1", "s2"))
     assert started.count(("t", 1)) == 3
     assert all(started.count((f"s{seed}", batch)) == 1 for seed in (1, 2, 3) for batch in (1, 8))
-    own = [100 + number for number, key in enumerate(started, 1) if key[0] != "t" and key[1] == 1]
-    assert first[1].value == second[1].value == np.median(own)
+    above_floor = [100 + number for number, key in enumerate(started, 1) if key[0] != "t" and key[1] == 1]
+    assert first[1].value == second[1].value == np.median(above_floor)
     assert (first[1].n, alone[1].n) == (3, 3)
     assert first[1].source.endswith("shared with s2, s3 of the same graph")
     assert "shared" not in alone[1].source

@@ -32,18 +32,18 @@ def test_answers_are_counted_against_onnxruntimes(two, context, test_set, monkey
     usual = predict(made, two, test_set)
     changed = np.array(usual["s"].logits)
     changed[:3] = -changed[:3]  # another class in three samples
-    asked = []
+    requested = []
 
     def elsewhere(context, models, test, runtime):
-        asked.append((runtime, [model.id for model in models]))
+        requested.append((runtime, [model.id for model in models]))
         return {"t": usual["t"], "s": dataclasses.replace(usual["s"], logits=changed)}
 
     monkeypatch.setattr(other_runtimes, "predict", elsewhere)
-    found = findings_by_runtime(made, test_set, usual)
-    shares = {m.model: m.value for m in found.measurements if m.metric == "answers_changed"}
+    findings = findings_by_runtime(made, test_set, usual)
+    shares = {m.model: m.value for m in findings.measurements if m.metric == "answers_changed"}
     assert shares == {"t": 0.0, "s": 3 / len(test_set.labels)}
-    assert {m.axes["runtime"] for m in found.measurements} == {"openvino"}
-    assert asked == [("openvino", ["t", "s"])]
+    assert {m.axes["runtime"] for m in findings.measurements} == {"openvino"}
+    assert requested == [("openvino", ["t", "s"])]
 
 
 def test_a_model_that_failed_or_was_refused_is_not_asked_again(two, context, test_set, monkeypatch):

@@ -202,8 +202,8 @@ def in_pairs(tokens):
 def test_steps_of_a_sequence_in_another_order_are_known(orders, layer, reordered, ids):
     torch.manual_seed(0)
     inputs = torch.randint(20, (2, 6)) if ids else torch.randn(2, 6, 5)
-    found = layout(Steps(**orders, ids=ids).eval(), layer, inputs)
-    assert (found.in_order, found.reordered) == (not reordered, reordered)
+    result = layout(Steps(**orders, ids=ids).eval(), layer, inputs)
+    assert (result.in_order, result.reordered) == (not reordered, reordered)
     assert layout(Steps(**orders, ids=ids).eval(), layer, inputs, stated="NLC").in_order
 
 
@@ -216,8 +216,8 @@ def test_class_tokens_of_sequences_are_left_out(ids, last):
 
     torch.manual_seed(0)
     network = Steps(then=with_token, ids=ids).eval()
-    found = layout(network, "mix", torch.randint(20, (2, 6)) if ids else torch.randn(2, 6, 5))
-    assert (found.before, found.after, found.in_order) == (int(not last), int(last), True)
+    result = layout(network, "mix", torch.randint(20, (2, 6)) if ids else torch.randn(2, 6, 5))
+    assert (result.before, result.after, result.in_order) == (int(not last), int(last), True)
 
 
 class Pooling(nn.Module):

@@ -103,21 +103,21 @@ def test_variants_starts_and_prunings_follow_their_models():
 
 
 def test_an_axis_for_all_models_leaves_out_those_with_a_value_of_their_own():
-    own = content()
-    own["student"][0]["training"] = {"epochs": 7}
-    expanded = recipe_from({**own, "sweep": {"axes": {"training.epochs": [2, 5]}}})
+    base = content()
+    base["student"][0]["training"] = {"epochs": 7}
+    expanded = recipe_from({**base, "sweep": {"axes": {"training.epochs": [2, 5]}}})
     assert [name for name in models(expanded) if name.startswith(("t", "alone"))] == ["t-epochs2", "t-epochs5", "alone"]
     assert {entry.training.epochs for entry in expanded.teacher} == {2, 5}
 
 
 def test_sweeps_and_generations_of_an_entry_are_crossed_with_those_of_the_recipe():
-    own = content(
+    base = content(
         student=[
             {"name": "s", "model": "mlp", "terms": [KD], "sweep": {"ce_weight": [0, 1]}},
             {"name": "born", "model": "mlp", "terms": [{"method": "born_again"}], "generations": 2},
         ]
     )
-    expanded = recipe_from({**own, "sweep": {"axes": {"training.epochs": [2, 5]}}})
+    expanded = recipe_from({**base, "sweep": {"axes": {"training.epochs": [2, 5]}}})
     assert models(expanded)["s-ce_weight0-epochs5"] == {"ce_weight": 0, "epochs": 5}
     assert expanded.entry("born-2-epochs5").teacher == ("born-1-epochs5",)
 
@@ -194,10 +194,10 @@ def test_an_axis_that_is_not_possible_is_refused(axes, words, hint):
 
 
 def test_an_axis_that_changes_no_model_is_refused():
-    own = content(student=[])
-    own["teacher"][0]["training"] = {"epochs": 7}
+    base = content(student=[])
+    base["teacher"][0]["training"] = {"epochs": 7}
     with pytest.raises(InputError, match="changes no model"):
-        recipe_from({**own, "sweep": {"axes": {"training.epochs": [2, 5]}}})
+        recipe_from({**base, "sweep": {"axes": {"training.epochs": [2, 5]}}})
 
 
 @pytest.mark.parametrize("table", [5, [], {"axis": {}}, {"axes": 3}, {"seeds": 0}, {"axes": {"training.epochs": 3}}])

@@ -28,7 +28,7 @@ def with_load(record, *names, course=HALF_AN_HOUR):
         facts = {"target": "t", "created": "2026-11-28", "bundle": "0" * 64, "result": "1" * 64, "complete": True}
         device = DeviceRun(name=name, environment=host, protocol=protocol, **facts)
         axes = {"provider": "cpu", "threads": 4, "batch": 1}
-        found = [
+        measurements = [
             measured(
                 "student-kd",
                 "latency_p50_ns",
@@ -38,8 +38,8 @@ def with_load(record, *names, course=HALF_AN_HOUR):
             )
             for mode, value in PHASES.items()
         ]
-        found.append(measured("student-kd", "latency_p50_ns", 0.9e6, axes=axes))
-        record = with_device(record, device, found, ())
+        measurements.append(measured("student-kd", "latency_p50_ns", 0.9e6, axes=axes))
+        record = with_device(record, device, measurements, ())
     return record
 
 
@@ -50,9 +50,9 @@ def test_both_phases_stand_side_by_side(sample):
     named = dict(zip((column.head for column in table.columns), row.cells, strict=True))
     assert named["Change"].value == pytest.approx(1.5)
     assert named["Change"].interval.low == pytest.approx(1.5 * 0.9 / 1.1)
-    texts = {head: cell.text for head, cell in named.items()}
-    assert (texts["Threads"], texts["Lasted"]) == ("4", "30 min 00 s")
-    assert (texts["Temperature"], texts["Clock"]) == ("50 → 109 °C", "2,400 → 1,810 MHz")
+    measurements = {head: cell.text for head, cell in named.items()}
+    assert (measurements["Threads"], measurements["Lasted"]) == ("4", "30 min 00 s")
+    assert (measurements["Temperature"], measurements["Clock"]) == ("50 → 109 °C", "2,400 → 1,810 MHz")
     shown = [cell.text for row in latency_by_device(record).rows for cell in row.cells]
     assert not any("sustained" in text for text in shown)  # once is enough
 

@@ -150,8 +150,8 @@ def test_mlperfs_scenarios_are_by_mode(sample):
         ),
         measured("teacher", "latency_p90_ns", 7e6, axes={"provider": "cpu", "threads": 1, "batch": 1, "mode": "paced"}),
     )
-    found = {row["Scenario"]: row for row in rows(sample.model_copy(update={"measurements": more}))}
-    assert {s: (float(r["Result"]), r["Units"]) for s, r in found.items()} == {
+    by_scenario = {row["Scenario"]: row for row in rows(sample.model_copy(update={"measurements": more}))}
+    assert {s: (float(r["Result"]), r["Units"]) for s, r in by_scenario.items()} == {
         "Offline": (900.0, "Samples/s"),
         "Server": (5e6, "Latency (ns)"),
     }

@@ -68,8 +68,8 @@ def test_timed_calls_take_each_input_in_turn_at_their_batch(model):
     loaded, different = load(model()), [inputs_of(4), inputs_of(4)]
     run, arguments = loaded.bind(different)
     place = loaded._interpreters[4].get_output_details()[0]["index"]
-    for x, each in zip(different, arguments, strict=True):
-        run(*each)
+    for x, feed in zip(different, arguments, strict=True):
+        run(*feed)
         assert loaded._interpreters[4].get_tensor(place) == pytest.approx(last(x).reshape(4, -1) @ WEIGHTS.T, abs=1e-3)
 
 

@@ -62,7 +62,7 @@ def test_timed_calls_take_each_input_in_turn_through_one_request(convolution):
     loaded = openvino.LoadedModel(convolution(), provider="cpu", threads=1)
     different = [inputs_of(2), inputs_of(2)]
     run, arguments = loaded.bind(different)
-    answers = [answer_of(run(*each)) for each in arguments]
+    answers = [answer_of(run(*feeds)) for feeds in arguments]
     assert answers[0] == pytest.approx(loaded(different[0]))
     assert answers[1] == pytest.approx(loaded(different[1]))
     assert run.__self__ is loaded.bind(different)[0].__self__  # one request

@@ -133,17 +133,17 @@ class Elsewhere:
     calls_per_step = 10
 
     def __init__(self):
-        self.asked = []
+        self.requests = []
 
     def __call__(self, *arguments):
         raise AssertionError("it is asked to time, never to call")
 
     def time(self, out, gap_ms=0):
-        self.asked.append((len(out), gap_ms))
+        self.requests.append((len(out), gap_ms))
         out[:] = 1000
 
     def preemptions(self):
-        return 7 * len(self.asked)
+        return 7 * len(self.requests)
 
 
 def test_calls_that_are_timed_elsewhere_have_shorter_blocks_and_their_own_preemptions():
@@ -151,10 +151,10 @@ def test_calls_that_are_timed_elsewhere_have_shorter_blocks_and_their_own_preemp
     ready = [warm_up(Calls(run, [()]), cap_ns=10**9) for run in runs]
     assert [model.call_ns for model in ready] == [1000, 1000]
     for run in runs:
-        run.asked.clear()
+        run.requests.clear()
     timed = interleave(ready, 0, rng, lambda: None)
     length = BLOCK_NS // 1000 // 10
-    assert [run.asked for run in runs] == [[(length, 0)] * MIN_ROUNDS] * 2
+    assert [run.requests for run in runs] == [[(length, 0)] * MIN_ROUNDS] * 2
     assert [set(one.preempted) for one in timed] == [{7}, {7}]
 
 
@@ -162,6 +162,6 @@ def test_a_gap_before_calls_elsewhere_is_waited_for_there():
     run = Elsewhere()
     turn = Turn(Calls(run, [()]), 1000, np.random.default_rng(0))
     Paced(5_000_000, sleep=pytest.fail).time(turn, np.empty(3, np.int64))
-    assert run.asked == [(3, 5)]
+    assert run.requests == [(3, 5)]
     with pytest.raises(RuntimeError, match="random arrivals"):
         Server(10.0).time(turn, np.empty(3, np.int64))

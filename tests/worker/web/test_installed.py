@@ -54,10 +54,10 @@ def test_a_program_is_the_named_one_or_that_on_the_path(program, variable, packa
         installed.require(program)
     assert "apt install" in refused.value.hint
     assert variable in refused.value.hint
-    own = tmp_path / "own"
-    own.write_text("#!/bin/sh\n")
-    monkeypatch.setenv(variable, str(own))
+    explicit = tmp_path / "explicit"
+    explicit.write_text("#!/bin/sh\n")
+    monkeypatch.setenv(variable, str(explicit))
     with pytest.raises(InputError, match="which is not a program"):
         installed.program_path(program)
-    own.chmod(0o755)
-    assert installed.program_path(program) == str(own)
+    explicit.chmod(0o755)
+    assert installed.program_path(program) == str(explicit)

@@ -18,26 +18,26 @@ def tried(values):
 
 
 def searched(trials, axes=AXES):
-    found = []
+    past = []
     for number in range(trials):
-        found.append(tried(suggest_values(axes, GOAL, found, number, 0)))
-    return found
+        past.append(tried(suggest_values(axes, GOAL, past, number, 0)))
+    return past
 
 
 def test_it_learns_the_goal_and_the_limit():
-    found = searched(30)
-    later = found[15:]
+    trials = searched(30)
+    later = trials[15:]
     assert sum(trial.excess[0] <= 0 for trial in later) > 0.6 * len(later), "a third of the widths is too large"
-    best = max((trial for trial in found if trial.excess[0] <= 0), key=lambda trial: trial.score)
+    best = max((trial for trial in trials if trial.excess[0] <= 0), key=lambda trial: trial.score)
     assert best.values["widths"] == [16]
     assert abs(best.values["x"] - 7) < 1
-    assert all(1e-4 <= trial.values["lr"] <= 1e-1 for trial in found)
+    assert all(1e-4 <= trial.values["lr"] <= 1e-1 for trial in trials)
 
 
 def test_the_same_trials_give_the_same_values():
-    found = searched(12)
+    trials = searched(12)
     running = [
-        *found,
+        *trials,
         PastTrial({"x": 1.0, "lr": 0.01, "widths": [8]}),
         PastTrial({"x": 2.0, "lr": 0.01, "widths": [8]}, failed=True),
     ]
@@ -48,12 +48,12 @@ def test_the_same_trials_give_the_same_values():
 
 def test_every_point_of_a_small_space_comes_once():
     axes = {"a": (1, 2), "b": Range(low=1, high=2)}
-    found = []
-    while (values := suggest_values(axes, goal_of("max top1"), found, len(found), 0)) is not None:
-        found.append(PastTrial(values, score=0.5))
-    assert sorted((trial.values["a"], trial.values["b"]) for trial in found) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    trials = []
+    while (values := suggest_values(axes, goal_of("max top1"), trials, len(trials), 0)) is not None:
+        trials.append(PastTrial(values, score=0.5))
+    assert sorted((trial.values["a"], trial.values["b"]) for trial in trials) == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
 def test_values_of_an_earlier_wider_range_are_left_out():
-    found = [PastTrial({"x": 50.0, "lr": 0.01, "widths": [64]}, score=1.0, excess=[0])]
-    assert 0 <= suggest_values(AXES, GOAL, found, 1, 0)["x"] <= 10
+    trials = [PastTrial({"x": 50.0, "lr": 0.01, "widths": [64]}, score=1.0, excess=[0])]
+    assert 0 <= suggest_values(AXES, GOAL, trials, 1, 0)["x"] <= 10

@@ -106,7 +106,7 @@ def test_a_token_that_the_network_does_not_know_is_found_in_any_part(monkeypatch
     labels = np.arange(60, dtype=np.int64) % 3
     tokens = [np.ones((60, 5), np.int64) for _ in range(2)]
     tokens[part][50, 2] = 8  # not among the first samples
-    dataset = Dataset("words", ("a", "b", "c"), *(Split(each, labels) for each in tokens), (), (), "made up")
+    dataset = Dataset("words", ("a", "b", "c"), *(Split(images, labels) for images in tokens), (), (), "made up")
     monkeypatch.setattr(run_data.data, "load", lambda *_, **__: dataset)
 
     def run(rows):

@@ -100,11 +100,11 @@ os.kill(os.getpid(), 11)
 
 
 def test_waiting_in_vain_for_the_others_is_no_fault_of_kdbench():
-    said = train_worker.timeout_message(
+    message = train_worker.timeout_message(
         RuntimeError("[gloo] Timed out waiting 1800000ms for recv operation to complete")
     )
-    assert said is not None
-    assert "30 min" in said
+    assert message is not None
+    assert "30 min" in message
     assert train_worker.timeout_message(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
 
 

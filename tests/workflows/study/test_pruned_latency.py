@@ -34,13 +34,13 @@ PASSED = [Pruned((), 1000, macs) for macs in range(1000, 90, -10)]
 @pytest.mark.parametrize("goal", [0.2, 0.33, 0.75, 0.99, "3 ms", "1.2 ms"])
 def test_the_largest_network_that_is_fast_enough_is_found_in_few_timings(goal):
     timings = Timings()
-    found = largest_within(PASSED, timings, Prune(latency=goal), "s")
+    largest = largest_within(PASSED, timings, Prune(latency=goal), "s")
     most = goal if isinstance(goal, float) else float(goal.split()[0]) / 4
     shares = [0.1 + 0.9 * one.macs / 1000 for one in PASSED]
     expected = next(one for one, share in zip(PASSED, shares, strict=True) if share <= most)
-    assert found.pruned == expected
-    assert found.times == Timings()(expected)
-    assert found.tried == len(timings.timed) <= 8
+    assert largest.pruned == expected
+    assert largest.times == Timings()(expected)
+    assert largest.tried == len(timings.timed) <= 8
 
 
 @pytest.mark.parametrize("goal", [0.15, "0.5 ms"])

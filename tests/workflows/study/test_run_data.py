@@ -19,7 +19,7 @@ SAMPLES, CLASSES = 200, 10
 # The number of a sample can be read off any crop of its image, and a table holds what belongs to it.
 IMAGES = np.broadcast_to(np.arange(SAMPLES, dtype=np.uint8)[:, None, None, None], (SAMPLES, 1, 8, 8)).copy()
 LABELS = np.random.default_rng(0).integers(0, CLASSES, SAMPLES)
-GIVEN = torch.randn(SAMPLES, CLASSES, generator=torch.Generator().manual_seed(0))
+LOGITS = torch.randn(SAMPLES, CLASSES, generator=torch.Generator().manual_seed(0))
 
 
 def numbers_in(images):
@@ -48,14 +48,14 @@ class StoredLogits(Method):
 
     def forward(self, step):
         shown = numbers_in(step.inputs)
-        assert torch.equal(GIVEN[step.index], GIVEN[shown])
+        assert torch.equal(LOGITS[step.index], LOGITS[shown])
         assert torch.equal(torch.from_numpy(self.part.split.samples)[step.position], shown)
         assert torch.equal(self.context.labels[step.position], step.labels)
         wrong = set(self.part.split.samples[self.part.flipped].tolist())
         kept = torch.tensor([number not in wrong for number in step.index.tolist()])
         assert torch.equal(step.labels[kept], torch.from_numpy(LABELS)[step.index][kept])
         self.seen += step.index.tolist()
-        return (step.student_logits - GIVEN[step.index]).square().mean()
+        return (step.student_logits - LOGITS[step.index]).square().mean()
 
     def formula(self) -> str:
         return "MSE(stored)"

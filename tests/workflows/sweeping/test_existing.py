@@ -31,9 +31,9 @@ def held(folder):
 
 def test_a_training_keeps_its_results_under_another_name(folder):
     one = folder(student="A", teacher="T")
-    found = former_names({"student-seed0": "A", "student-seed1": "B", "teacher": "T"}, one)
-    assert found == {"student-seed0": "student"}
-    rename_trainings(found, one)
+    names = former_names({"student-seed0": "A", "student-seed1": "B", "teacher": "T"}, one)
+    assert names == {"student-seed0": "student"}
+    rename_trainings(names, one)
     assert held(one) == {"student-seed0": "A", "teacher": "T"}
     assert not former_names({"student-seed0": "A", "student-seed1": "B", "teacher": "T"}, one)
 

@@ -21,14 +21,14 @@ def record(*models, axes=AT):
 
 def calls(**speeds):
     """Calls of models in 6 sessions of 40 rounds of 5 calls, on a machine that drifts within and between sessions."""
-    rng, found = np.random.default_rng(0), {}
+    rng, samples = np.random.default_rng(0), {}
     drift = np.repeat(np.exp(np.cumsum(rng.normal(0, 0.02, 6 * 40))), 5)
     for model, speed in speeds.items():
         key = f"{model}/cpu-t1-b1"
-        found[f"{key}/ns"] = (1e4 * speed * drift * np.exp(rng.normal(0, 0.01, len(drift)))).astype(np.int64)
-        found[f"{key}/session"] = np.repeat(np.arange(6), 200)
-        found[f"{key}/block"] = np.tile(np.repeat(np.arange(40), 5), 6)
-    return found
+        samples[f"{key}/ns"] = (1e4 * speed * drift * np.exp(rng.normal(0, 0.01, len(drift)))).astype(np.int64)
+        samples[f"{key}/session"] = np.repeat(np.arange(6), 200)
+        samples[f"{key}/block"] = np.tile(np.repeat(np.arange(40), 5), 6)
+    return samples
 
 
 def test_the_drift_that_both_share_cancels():
@@ -43,5 +43,5 @@ def test_the_drift_that_both_share_cancels():
 
 @pytest.mark.parametrize(("samples", "axes"), [(calls(ref=1), AT), (calls(ref=1, fast=1), {**AT, "mode": "server"})])
 def test_without_calls_in_turns_there_is_no_ratio(samples, axes):
-    found = relative_latencies(record("ref", "fast", axes=axes), samples, "ref", Measure())
-    assert "fast" not in [m.model for m in found]
+    latencies = relative_latencies(record("ref", "fast", axes=axes), samples, "ref", Measure())
+    assert "fast" not in [m.model for m in latencies]

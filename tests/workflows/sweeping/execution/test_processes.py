@@ -49,22 +49,22 @@ def engine(tmp_path):
 
 def ends(engine, count=1):
     """Wait for tasks to end; return their events, and what was said on the way by task."""
-    ended, said, deadline = [], {}, time.monotonic() + 60
+    ended, details, deadline = [], {}, time.monotonic() + 60
     while len(ended) < count:
         assert time.monotonic() < deadline
         for event in engine.wait(1):
             if event.ended:
                 ended.append(event)
             elif event.detail:
-                said[event.task] = event.detail
-    return ended, said
+                details[event.task] = event.detail
+    return ended, details
 
 
-def said_by(engine, *tasks):
-    said = {}
-    while said.keys() < {*tasks}:
-        said |= {event.task: event.detail for event in engine.wait(1) if event.detail}
-    return said
+def details_of(engine, *tasks):
+    details = {}
+    while details.keys() < {*tasks}:
+        details |= {event.task: event.detail for event in engine.wait(1) if event.detail}
+    return details
 
 
 def test_a_process_does_one_task_after_the_other(engine):
@@ -72,9 +72,9 @@ def test_a_process_does_one_task_after_the_other(engine):
     pids = set()
     for id_ in ("a", "b"):
         one.start(Task(id_, "train"), engine.go)
-        (event,), said = ends(one)
+        (event,), details = ends(one)
         assert event.fault is None
-        pids.add(said[id_])
+        pids.add(details[id_])
     assert len(pids) == 1
 
 
@@ -105,8 +105,8 @@ def test_each_process_has_gpus_of_its_own(engine):
         one.start(Task(id_, "train", gpus=1), engine.wait)
     assert not one.accepts(Task("c", "train", gpus=1))
     assert one.accepts(Task("d", "train"))
-    said = said_by(one, "a", "b")
-    assert sorted(text.split()[1] for text in said.values()) == ["0", "1"]
+    details = details_of(one, "a", "b")
+    assert sorted(text.split()[1] for text in details.values()) == ["0", "1"]
 
 
 def test_no_process_starts_that_memory_has_no_room_for(engine, monkeypatch):
@@ -144,8 +144,8 @@ def test_after_a_kill_fewer_run_at_once(engine):
     one = engine(cpus=4)
     for id_ in ("a", "b"):
         one.start(Task(id_, "train"), engine.wait)
-    said = said_by(one, "a", "b")
-    os.kill(int(said["a"].split()[0]), signal.SIGKILL)
+    details = details_of(one, "a", "b")
+    os.kill(int(details["a"].split()[0]), signal.SIGKILL)
     (event,), _ = ends(one)
     assert (event.task, event.fault.lost) == ("a", True)
     assert "killed" in event.fault.message

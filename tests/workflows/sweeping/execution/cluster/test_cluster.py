@@ -129,11 +129,11 @@ def weights(folder):
 
 
 def numbers(record):
-    found = {}
+    values = {}
     for m in record.measurements:
         if m.metric not in NEVER_EQUAL:
-            found[m.model, m.metric, tuple(sorted(m.axes.items()))] = (m.value, m.interval, m.status)
-    return found
+            values[m.model, m.metric, tuple(sorted(m.axes.items()))] = (m.value, m.interval, m.status)
+    return values
 
 
 def done_once(noted, done, kind):

@@ -26,7 +26,7 @@ def test_an_address_where_nobody_listens_is_told_at_once(scheme, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("on", "told", "reason", "hint"),
+    ("on", "message", "reason", "hint"),
     [
         (
             "auto",
@@ -41,9 +41,9 @@ def test_an_address_where_nobody_listens_is_told_at_once(scheme, monkeypatch):
         ("h:1", "", "ConnectionError", "ray status"),
     ],
 )
-def test_why_a_cluster_cannot_be_joined_is_told(on, told, reason, hint):
+def test_why_a_cluster_cannot_be_joined_is_shown(on, message, reason, hint):
     def init(*_arguments, **_options):
-        raise ConnectionError(told)
+        raise ConnectionError(message)
 
     ray = SimpleNamespace(init=init, exceptions=SimpleNamespace(RayError=OSError), _private=SimpleNamespace())
     ray._private.worker = SimpleNamespace(print_to_stdstream=print)

@@ -168,8 +168,9 @@ def test_a_training_that_takes_a_gpu_has_a_process_of_its_own_kind(cluster):
 def test_a_measurement_takes_all_of_a_node_that_measures(cluster):
     engine, ray = cluster(a=WORKER, b=MIXED)
     started(engine, MEASUREMENT)
-    taken = {"num_cpus": 2.0, "num_gpus": 0.0, "resources": {MEASURE: 1.0}, "scheduling_strategy": ("at", "b", False)}
-    assert ray.sent == [{"name": "m", **taken}]
+    at = ("at", "b", False)
+    resources = {"num_cpus": 2.0, "num_gpus": 0.0, "resources": {MEASURE: 1.0}, "scheduling_strategy": at}
+    assert ray.sent == [{"name": "m", **resources}]
     assert not engine.accepts(Task("n", "measure")), "one at a time on a node"
 
 

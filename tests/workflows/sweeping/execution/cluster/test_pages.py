@@ -25,8 +25,8 @@ TASKS = [Task("student", "train", cpus=2), Task("measure", "measure")]
 
 @pytest.fixture
 def of_ray():
-    (found,) = (block for block in BLOCKS if "cluster_name" in block)
-    return found
+    (block_of_cluster,) = (block for block in BLOCKS if "cluster_name" in block)
+    return block_of_cluster
 
 
 @pytest.fixture

@@ -50,17 +50,17 @@ class Notes(Silent):
     ("niceness", "permitted", "set_to", "noted"), [(0, True, [], 0), (15, True, [0], 0), (15, False, [], 1)]
 )
 def test_a_measurement_has_the_priority_of_others(monkeypatch, niceness, permitted, set_to, noted):
-    given, progress = [], Notes()
+    messages, progress = [], Notes()
 
     def set_priority(which, who, value):
         if not permitted:
             raise PermissionError
-        given.append(value)
+        messages.append(value)
 
     monkeypatch.setattr(remote.os, "nice", lambda _: niceness)
     monkeypatch.setattr(remote.os, "setpriority", set_priority)
     remote.reset_priority(progress)
-    assert (given, len(progress.notes)) == (set_to, noted)
+    assert (messages, len(progress.notes)) == (set_to, noted)
     assert all("RAY_worker_niceness=0" in note for note in progress.notes)
 
 
