@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from kdbench import storage
 from kdbench.errors import InputError, first_line
+from kdbench.files import storage
 from kdbench.machine.loading import require_loadable
 from kdbench.modelfile.facts import require_model_file
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdbench import storage
 from kdbench.errors import InputError, first_line
+from kdbench.files import storage
 from kdbench.files.nearby import expected_at
 from kdbench.machine.loading import require_loadable
 
