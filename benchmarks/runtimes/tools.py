@@ -92,18 +92,13 @@ def of_request(task: Task, calls_ns: np.ndarray) -> float:
 
 
 def litert_benchmark(task: Task) -> Reading:
-    """Return the median of LiteRT's tool, and its mean; it calls the file with inputs of its own.
-
-    It writes times in steps of 10 µs, and its throughput, which is the input's size by the mean, in finer ones.
-    """
+    """Return the median of LiteRT's tool, before it rounds to 10 µs; it calls the file with inputs of its own."""
     result = task.folder / "litert.json"
     runs = str(max(int(task.seconds * 1e9 / _loop("bare_litert.py", task)["p50_ns"]), 100))
-    tool = str(Path(sys.executable).with_name("litert-benchmark"))
+    tool = [sys.executable, str(HERE / "fine_litert.py"), "--model", task.model.files[TFLITE]]
     counts = ["--num_runs", runs, "--warmup_runs", "100", "--num_threads", "1"]
-    _output([tool, "--model", task.model.files[TFLITE], *counts, "--result_json", str(result)], task)
-    shown = json.loads(result.read_text())
-    size_mb = np.load(task.folder / "inputs.npy", mmap_mode="r")[0].nbytes / (1 << 20)
-    return Reading(shown["latency"]["median_ms"] * 1e6, size_mb / shown["throughput_mb_s"] * 1e9)
+    _output([*tool, *counts, "--result_json", str(result)], task)
+    return Reading(float(json.loads(result.read_text())["latency"]["median_ms"]) * 1e6)
 
 
 def _loop(script: str, task: Task) -> dict[str, Any]:
@@ -235,13 +230,12 @@ TOOLS = {
     ),
     "litert-benchmark": Tool(
         "litert",
-        "`litert-benchmark` of LiteRT times its CompiledModel in place of Interpreter, and gives the median in steps "
-        "of 10 µs; like for like are the means, the tool's from its throughput, which has finer steps",
+        "`litert-benchmark` of LiteRT times its CompiledModel in place of Interpreter; its median is read before it "
+        "rounds to 10 µs",
         litert_benchmark,
         _classes_of_loop("bare_litert.py"),
         _needs("ai_edge_litert"),
         TFLITE,
-        lambda _, calls_ns: float(calls_ns.mean()),
     ),
     "litert-loop": Tool(
         "litert",
