@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import ROOT, run_command
-from benchmarks.trust.markdown import paragraph, percent, table
 from benchmarks.trust.options import run_script
+from benchmarks.trust.tables.markdown import paragraph, percent, table
 from kdbench import units
 from kdbench.files import storage
 from kdbench.judge.readiness import judge

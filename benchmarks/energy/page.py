@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.trust.markdown import met, paragraph, percent, signed, table
+from benchmarks.trust.tables.markdown import met, paragraph, percent, signed, table
 from kdbench import units
 from kdbench.errors import InputError
 from kdbench.files import storage

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.runtimes import page
 from benchmarks.runtimes.tools import TOOLS, Task
-from benchmarks.trust import ours
+from benchmarks.trust.methods import ours
 from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, repeat
 from kdbench.edge.bundles.bundle import subset

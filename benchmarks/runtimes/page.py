@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.runtimes.tools import TOOLS
-from benchmarks.trust.markdown import commits, met, others, paragraph, percent, signed, table
 from benchmarks.trust.repeats import Values
+from benchmarks.trust.tables.markdown import commits, met, others, paragraph, percent, signed, table
 from kdbench import units
 from kdbench.files import storage
 

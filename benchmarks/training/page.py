@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.training.calm import LIMIT_CORES
 from benchmarks.training.contestants import CONTESTANTS, VIEWS
 from benchmarks.training.goals import GOALS, Goal, Repeat, epochs_to_pay, images_per_s, once_s, ratio, spread
-from benchmarks.trust.markdown import commits, met, paragraph, table
+from benchmarks.trust.tables.markdown import commits, met, paragraph, table
 from kdbench import units
 from kdbench.files import storage
 from kdbench.statistics import Estimate

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.training.contestants import ROOT
-from benchmarks.trust.markdown import paragraph, table
 from benchmarks.trust.options import run_script
+from benchmarks.trust.tables.markdown import paragraph, table
 from kdbench import units
 from kdbench.errors import InputError
 from kdbench.files import storage

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.command import ROOT, run_command
-from benchmarks.trust import page
-from benchmarks.trust.commands_table import TARGET
 from benchmarks.trust.neighbours import CONDITIONS, neighbours
 from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, kept, repeat
+from benchmarks.trust.tables import page
+from benchmarks.trust.tables.commands_table import TARGET
 from kdbench.files import storage
 
 UNREACHABLE = """name = "unreachable"

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.trust import ours, page
+from benchmarks.trust.methods import ours
+from benchmarks.trust.methods.rivals import RIVALS
 from benchmarks.trust.models import PAIRS, Pair, bench_models
 from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, repeat
 from benchmarks.trust.replay import answer, plan_on, replayed
-from benchmarks.trust.rivals import RIVALS
+from benchmarks.trust.tables import page
 from kdbench.machine.cores import rotate_cores
 from kdbench.measure.staging import stage
 

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.trust import ours, page
+from benchmarks.trust.methods import ours
+from benchmarks.trust.methods.rivals import naive_medians_and_means, pytest_benchmark_stats
 from benchmarks.trust.models import PAIRS, bench_models
 from benchmarks.trust.neighbours import CONDITIONS, neighbours
 from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, kept, repeat
-from benchmarks.trust.rivals import naive_medians_and_means, pytest_benchmark_stats
+from benchmarks.trust.tables import page
 from kdbench.files import storage
 from kdbench.machine.cores import rotate_cores
 from kdbench.measure.bench_model import BenchModel

@@ -13,11 +13,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.trust import ours, page
+from benchmarks.trust.methods import ours
+from benchmarks.trust.methods.rivals import SECONDS, loadgen
 from benchmarks.trust.models import PEERS, bench_model, exported
 from benchmarks.trust.options import common, run_script, write_result
 from benchmarks.trust.repeats import Values, repeat
-from benchmarks.trust.rivals import SECONDS, loadgen
+from benchmarks.trust.tables import page
 from kdbench.machine.cores import rotate_cores
 from kdbench.measure.staging import null_model, stage
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.trust import commands, commands_table
+from benchmarks.trust import commands
+from benchmarks.trust.tables import commands_table
 from kdbench.errors import MeasurementError
 from kdbench.judge.target import load_target
 

@@ -2,7 +2,7 @@
 
 import math
 
-from benchmarks.trust import decisions_table
+from benchmarks.trust.tables import decisions_table
 
 TEACHER, STUDENT = "resnet56", "resnet20"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.trust.peer_table import agreement
 from benchmarks.trust.replay import PRECISIONS, replayed
 from benchmarks.trust.summary import Answer, coverage, scatter
+from benchmarks.trust.tables.peer_table import agreement
 from kdbench import statistics
 
 

@@ -10,8 +10,9 @@ from kdbench.statistics.clustered import MIN_SESSIONS
 
 pytest.importorskip("mlperf_loadgen", reason="pip install -e .[bench] brings MLPerf LoadGen")
 
-from benchmarks.trust import coverage, peer, rivals
-from benchmarks.trust.loadgen import reported
+from benchmarks.trust import coverage, peer
+from benchmarks.trust.methods import rivals
+from benchmarks.trust.methods.loadgen import reported
 from benchmarks.trust.models import Net, Pair
 from kdbench.machine.cores import available_cores
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from benchmarks.trust import page
-from benchmarks.trust.markdown import percent, table
+from benchmarks.trust.tables import page
+from benchmarks.trust.tables.markdown import percent, table
 
 ENVIRONMENT = {"host": {"cpu": "a processor", "cores_usable": 4, "governor": None}, "libraries": {"kdbench": "9.9"}}
 MACHINE = {"seconds": 30.0, "others_cores": 0.25, "stolen_cores": 0.0, "preemptions_per_s": 1.5}

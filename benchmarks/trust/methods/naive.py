@@ -1,6 +1,6 @@
 """A naive timing script: a few calls to warm up, then one model's calls, then the other's, and medians.
 
-`python -m benchmarks.trust.naive JOB.json` prints each model's median and mean in ns, as JSON.
+`python -m benchmarks.trust.methods.naive JOB.json` prints each model's median and mean in ns, as JSON.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.trust.loaded import loaded, opened
+from benchmarks.trust.methods.loaded import loaded, opened
 from kdbench.worker.loads import Calls
 
 _WARM_UP_CALLS = 10

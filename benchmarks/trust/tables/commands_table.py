@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.trust.markdown import commits, met, others, paragraph, percent, table
 from benchmarks.trust.neighbours import CONDITIONS
 from benchmarks.trust.repeats import Values
 from benchmarks.trust.summary import Answer, coverage, scatter
+from benchmarks.trust.tables.markdown import commits, met, others, paragraph, percent, table
 from kdbench import units
 
 TARGET = "server-cpu"

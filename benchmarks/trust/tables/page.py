@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.trust import commands_table, coverage_table, decisions_table, peer_table
-from benchmarks.trust.markdown import table
 from benchmarks.trust.repeats import Values
+from benchmarks.trust.tables import commands_table, coverage_table, decisions_table, peer_table
+from benchmarks.trust.tables.markdown import table
 from kdbench.files import storage
 
 SECTIONS: dict[str, Callable[[Values], str]] = {  # by the stem of a result's file

@@ -16,7 +16,7 @@ from kdbench.errors import MeasurementError
 from kdbench.files import storage
 from kdbench.worker.jobs import JobModel
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 Rival = Callable[[Sequence[JobModel], Sequence[int], Path], list[float]]
 """(models, cores, a folder to work in) -> the median of each model in ns."""
@@ -34,13 +34,13 @@ def naive_medians_and_means(
     models: Sequence[JobModel], cores: Sequence[int], folder: Path
 ) -> list[tuple[float, float]]:
     """Time one model, then the other, in one process; return each model's median and mean in ns."""
-    output = _run("benchmarks.trust.naive", models, cores, folder, SECONDS / len(models))
+    output = _run("benchmarks.trust.methods.naive", models, cores, folder, SECONDS / len(models))
     return [(float(median), float(mean)) for median, mean in json.loads(output.splitlines()[-1])]
 
 
 def loadgen(models: Sequence[JobModel], cores: Sequence[int], folder: Path) -> list[float]:
     """Let MLPerf LoadGen time one model, then the other, each in a process of its own."""
-    outputs = [_run("benchmarks.trust.loadgen", [model], cores, folder, SECONDS) for model in models]
+    outputs = [_run("benchmarks.trust.methods.loadgen", [model], cores, folder, SECONDS) for model in models]
     return [float(json.loads(output.splitlines()[-1])[0]) for output in outputs]
 
 
@@ -53,7 +53,7 @@ def pytest_benchmark_stats(models: Sequence[JobModel], cores: Sequence[int], fol
     """Let pytest-benchmark time both; return its statistics of each model, in seconds."""
     result = folder / "pytest-benchmark.json"
     result.unlink(missing_ok=True)
-    test = str(ROOT / "benchmarks/trust/pair_pytest.py")
+    test = str(ROOT / "benchmarks/trust/methods/pair_pytest.py")
     job = _job(models, cores, folder, 0)
     _process(["pytest", test, "-q", "-p", "no:cacheprovider", "--benchmark-json", str(result)], job)
     benchmarks = storage.read_json(result, "result of pytest-benchmark")["benchmarks"]

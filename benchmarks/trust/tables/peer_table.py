@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.trust.markdown import commits, met, others, paragraph, percent, signed, table
 from benchmarks.trust.models import PEERS
 from benchmarks.trust.repeats import Values
+from benchmarks.trust.tables.markdown import commits, met, others, paragraph, percent, signed, table
 from kdbench import statistics, units
 from kdbench.statistics import Estimate
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.trust.markdown import commits, met, others, paragraph, percent, signed, table
 from benchmarks.trust.models import PAIRS, Pair
 from benchmarks.trust.repeats import Values
 from benchmarks.trust.summary import Answer, Coverage, coverage, scatter
+from benchmarks.trust.tables.markdown import commits, met, others, paragraph, percent, signed, table
 from kdbench import units
 
 SHARE_GOAL = 0.9  # 36 of 40

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchmarks.trust.markdown import commits, met, paragraph, percent, table
 from benchmarks.trust.models import PAIRS
 from benchmarks.trust.neighbours import CONDITIONS
 from benchmarks.trust.repeats import Values
+from benchmarks.trust.tables.markdown import commits, met, paragraph, percent, table
 from kdbench import units
 from kdbench.judge.limits import Side, check_limit
 from kdbench.results.records import Interval, Pair, measured

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.trust.loaded import loaded, opened
+from benchmarks.trust.methods.loaded import loaded, opened
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """MLPerf LoadGen in its SingleStream scenario on one model: the next query is issued when the last one is answered.
 
-`python -m benchmarks.trust.loadgen JOB.json` prints LoadGen's own median, as JSON: `[p50_ns]`. The query is answered
-in the thread that issues it, so that nothing but the call and LoadGen's own work is on its clock. That thread alone is
-kept to the job's cores: LoadGen's logging thread would take the core from the model several times a second.
+`python -m benchmarks.trust.methods.loadgen JOB.json` prints LoadGen's own median, as JSON: `[p50_ns]`. The query is
+answered in the thread that issues it, so that nothing but the call and LoadGen's own work is on its clock. That thread
+alone is kept to the job's cores: LoadGen's logging thread would take the core from the model several times a second.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 import mlperf_loadgen
 
-from benchmarks.trust.loaded import loaded
+from benchmarks.trust.methods.loaded import loaded
 from kdbench.errors import MeasurementError
 from kdbench.machine.cores import pin
 from kdbench.worker.loads import Calls
