@@ -52,7 +52,8 @@ _ABOUT = """The same models, measured by `kdbench bench` and by a bundle's `run.
 and onnxruntime alone, in turns on one core of one machine. The last two columns count over all pairs of a host's and a
 device's run: how often the device's value lies within the host's interval, and the host's within the device's. The
 verdict is for a target that describes this machine, after every device result was merged. Where the versions of
-onnxruntime differ, so may the latencies."""
+onnxruntime differ, so may the latencies: `digits-py311` has the host's version, `digits-py311-old` and `digits-py39`
+an older one, whose calls of small models are shorter."""
 
 Values = dict[str, Any]
 
@@ -160,7 +161,8 @@ def page(results: dict[str, Values]) -> str:
     parts = ["# A device's numbers beside the host's", paragraph(_ABOUT)]
     for name, result in results.items():
         versions = " and ".join(_versions(side, result["versions"][side]) for side in ("host", "device"))
-        about = f"{result['cpu']}, {result['repeats']} runs of each side, {versions}. Verdict: {result['verdict']}."
+        runs = f"{result['repeats']} run{'s' if result['repeats'] > 1 else ''} of each side"
+        about = f"{result['cpu']}, {runs}, {versions}. Verdict: {result['verdict']}."
         heads = ["", "host (median)", "device (median)", "difference", "device within host's", "host within device's"]
         parts += [f"## {name}", f"    {result['command']}", paragraph(about), table(heads, [*_rows(result["rows"])])]
     return "\n\n".join(parts) + "\n"
