@@ -93,8 +93,8 @@ def compare_trainings(ray, arguments, folder):
         times[workers] = took_s
         rate = times[min(times)] * min(times) / took_s
         met = "met" if rate >= GOAL * workers else "MISSED"
-        each = f"{arguments.trainings} trainings in {took_s:.1f} s"
-        print(f"{workers} workers: {each}, {rate:.2f} times the rate, {rate / workers:.3f} k ({met})", flush=True)
+        trainings = f"{arguments.trainings} trainings in {took_s:.1f} s"
+        print(f"{workers} workers: {trainings}, {rate:.2f} times the rate, {rate / workers:.3f} k ({met})", flush=True)
 
 
 def main(arguments):

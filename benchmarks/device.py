@@ -111,8 +111,8 @@ def _run_bundle(folder: Path, result: Path, args: argparse.Namespace) -> None:
         return
     if not bundle.exists():
         storage.write_text(target, _TARGET.format(cpu=processor()))
-        asked = [args.python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-        version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        command = [args.python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         data = ["--data", args.data] if args.data else []
         options = ["--target", target, "--python", version, "--lower", "--threads", "1", "--budget", args.budget]
         _kdbench("bundle", folder / "host-0", *data, *options, "--out", folder / "bundle.zip")

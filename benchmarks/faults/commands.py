@@ -174,6 +174,6 @@ def alive_after(processes: list[psutil.Process], seconds: float) -> list[psutil.
 def leftovers(place: Path) -> str:
     """Return what work that ended left behind."""
     names = (".measuring", ".in-use")
-    found = [path for path in place.rglob("*") if path.name in names or path.name.endswith(".part")]
-    found += [path for path in (place / "tmp").glob("*kdbench*") if path.suffix != ".log"]
-    return f"left {', '.join(str(path.relative_to(place)) for path in found)}" if found else ""
+    remaining = [path for path in place.rglob("*") if path.name in names or path.name.endswith(".part")]
+    remaining += [path for path in (place / "tmp").glob("*kdbench*") if path.suffix != ".log"]
+    return f"left {', '.join(str(path.relative_to(place)) for path in remaining)}" if remaining else ""

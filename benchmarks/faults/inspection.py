@@ -26,12 +26,12 @@ _KEPT = 60  # characters of what is wrong
 def problems(folder: Path) -> list[str]:
     """Return what is wrong with each file below `folder`."""
     by_suffix = {".md": _markdown, ".html": _html, ".csv": _csv, ".svg": _xml, ".xml": _xml, ".json": _json}
-    found = []
+    faults = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in _BINARY):
         text = path.read_bytes().decode()
-        found += [f"{path.name}: {one}" for one in unsafe(text)]
-        found += [f"{path.name}: {one}" for one in by_suffix.get(path.suffix, lambda _: iter(()))(text)]
-    return found
+        faults += [f"{path.name}: {one}" for one in unsafe(text)]
+        faults += [f"{path.name}: {one}" for one in by_suffix.get(path.suffix, lambda _: iter(()))(text)]
+    return faults
 
 
 def unsafe(text: str) -> list[str]:

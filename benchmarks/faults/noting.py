@@ -75,22 +75,24 @@ def _note(facts: Mapping[str, Any]) -> None:
 
 def works(log: Path) -> list[Work]:
     """Return what the processes noted, in the order in which it began."""
-    found: dict[tuple[int, float], Work] = {}
+    noted: dict[tuple[int, float], Work] = {}
     for line in log.read_text().splitlines() if log.exists() else ():
         one = json.loads(line)
         ended_s = one["at"] if one.get("ended") else None
-        found[one["pid"], one["began"]] = Work(one["pid"], one["task"], one["kind"], one["began"], one["at"], ended_s)
-    return sorted(found.values(), key=lambda work: work.began_s)
+        noted[one["pid"], one["began"]] = Work(one["pid"], one["task"], one["kind"], one["began"], one["at"], ended_s)
+    return sorted(noted.values(), key=lambda work: work.began_s)
 
 
 def overlaps(done: list[Work]) -> list[str]:
     """Return which tasks ran while a measurement did; one that was killed ran until its last sign of life."""
-    found, last = [], None
+    overlapping, last = [], None
     for before, work in pairwise(sorted(done, key=lambda one: one.began_s)):
         last = before if last is None or before.lived_s > last.lived_s else last
         if last.lived_s > work.began_s and "measure" in {last.kind, work.kind}:
-            found.append(f"both measured: {last.task} and {work.task} overlap by {last.lived_s - work.began_s:.3f} s")
-    return found
+            overlapping.append(
+                f"both measured: {last.task} and {work.task} overlap by {last.lived_s - work.began_s:.3f} s"
+            )
+    return overlapping
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ KINDS = {
 OTHER = "other"
 
 
-def kind_of(found: str) -> str:
+def kind_of(description: str) -> str:
     """Return which kind of fault a description is about."""
-    return next((kind for kind, words in KINDS.items() if any(word in found for word in words)), OTHER)
+    return next((kind for kind, words in KINDS.items() if any(word in description for word in words)), OTHER)
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def measure(name: str, models: dict[str, tuple[BenchModel, TestSet]], cores: Seq
             tool_name: lambda: tool.read(task),
         }
         order = sorted(sides, reverse=seed % 2 == 1)
-        found = {side: sides[side]() for side in order}
-        calls_ns, reading = found["kdbench"], found[tool_name]
+        results = {side: sides[side]() for side in order}
+        calls_ns, reading = results["kdbench"], results[tool_name]
         facts = {"model": model_name, "runtime": tool.runtime, "tool": tool_name, "about": tool.about, "order": order}
         facts["p50_ns"] = {"kdbench": float(np.median(calls_ns)), tool_name: reading.p50_ns}
         if tool.defined_ns:
@@ -71,7 +71,7 @@ def measure(name: str, models: dict[str, tuple[BenchModel, TestSet]], cores: Seq
         if seed:
             return facts
         answers = {"kdbench": classes(job, tool.runtime, folder), tool_name: tool.classes(task)}
-    correct = {side: int((given == test.labels).sum()) for side, given in answers.items()}
+    correct = {side: int((predicted == test.labels).sum()) for side, predicted in answers.items()}
     changed = int((answers["kdbench"] != answers[tool_name]).sum())
     return {**facts, "samples": len(test.labels), "correct": correct, "changed": changed}
 
@@ -139,10 +139,12 @@ def main() -> None:
         named = dict(one.rsplit("=", 1) for one in args.models if "=" in one)
         if not named or len(named) < len(args.models):
             parser.error("name models with their data: resnet20.onnx=cifar10")
-        given = {key: value for key in ("mean", "std") if (value := getattr(args, key)) is not None}
-        models = {Path(path).stem: loaded(Path(path), inputs_of(path, data, given)) for path, data in named.items()}
+        preparation = {key: value for key in ("mean", "std") if (value := getattr(args, key)) is not None}
+        models = {
+            Path(path).stem: loaded(Path(path), inputs_of(path, data, preparation)) for path, data in named.items()
+        }
         words = [*(Path(path).name + "=" + data for path, data in named.items())]
-        words += [f"--{key} {','.join(map(str, values))}" for key, values in given.items()]
+        words += [f"--{key} {','.join(map(str, values))}" for key, values in preparation.items()]
         settings = {"seconds": SECONDS, "cores": [*args.cores], "samples": SAMPLES, "arguments": " ".join(words)}
         pairs = list(usable(models))
         names = [f"{model},{tool},{number}" for number in range(args.repeats) for model, tool in pairs]

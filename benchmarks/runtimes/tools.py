@@ -69,10 +69,10 @@ def benchmark_app(task: Task) -> Reading:
     how = ["-hint", "none", "-nstreams", "1", "-nthreads", "1", "-infer_precision", "f32", "-api", "sync"]
     app = str(Path(sys.executable).with_name("benchmark_app"))
     shown = _output([app, "-m", task.model.path, *how, "-shape", f"[{shape}]", "-t", f"{task.seconds:.0f}"], task)
-    found = re.search(r"Median:\s+([\d.]+) (ms|us)", shown)
-    if found is None:
+    match = re.search(r"Median:\s+([\d.]+) (ms|us)", shown)
+    if match is None:
         raise MeasurementError(f"benchmark_app shows no median: {shown[-_TAIL:]}")
-    request_ns = float(found[1]) * {"ms": 1e6, "us": 1e3}[found[2]]
+    request_ns = float(match[1]) * {"ms": 1e6, "us": 1e3}[match[2]]
     return Reading(request_ns, request_ns)
 
 

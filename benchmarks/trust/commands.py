@@ -98,11 +98,15 @@ def _kdbench(
 
     The experiment holds the machine's measuring lock, so the command takes one of its own.
     """
-    own = {"KDBENCH_CACHE": str(folder / "cache"), "KDBENCH_LOCK_DIR": str(folder / "locks")}
+    environment = {"KDBENCH_CACHE": str(folder / "cache"), "KDBENCH_LOCK_DIR": str(folder / "locks")}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "kdbench", *arguments]
     return run_command(
-        f"kdbench {arguments[0]}", command, folder=folder, variables={**own, "PYTHONPATH": path}, allowed=allowed
+        f"kdbench {arguments[0]}",
+        command,
+        folder=folder,
+        variables={**environment, "PYTHONPATH": path},
+        allowed=allowed,
     )
 
 

@@ -88,9 +88,9 @@ def _result(place: Path, dice: random.Random) -> Trial:
     file.write_bytes(content)
     before = _state(place)
     ended = forked(("merge", "run", file.name), place, _LIMIT_S)
-    found = [] if content == whole else _found(ended, before, _state(place))
+    faults = [] if content == whole else _faults(ended, before, _state(place))
     file.unlink()
-    return Trial("devices", f"result: {name}", ended.outcome, tuple(found))
+    return Trial("devices", f"result: {name}", ended.outcome, tuple(faults))
 
 
 def _bundle(place: Path, dice: random.Random) -> Trial:
@@ -110,12 +110,12 @@ def _bundle(place: Path, dice: random.Random) -> Trial:
         file.write_bytes(content)
     before = _state(place)
     ended = run(_CHECK, place / "bundle", _LIMIT_S)
-    found = _found(ended, before, _state(place))
+    faults = _faults(ended, before, _state(place))
     file.write_bytes(whole)
-    return Trial("devices", f"bundle: {file.relative_to(place / 'bundle')} {how}", ended.outcome, tuple(found))
+    return Trial("devices", f"bundle: {file.relative_to(place / 'bundle')} {how}", ended.outcome, tuple(faults))
 
 
-def _found(ended: Ended, before: dict[str, str], after: dict[str, str]) -> list[str]:
+def _faults(ended: Ended, before: dict[str, str], after: dict[str, str]) -> list[str]:
     wrong = [] if ended.code in {3, None} else [f"accepted: exit code {ended.code}"]
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     return [*ended.found, *wrong, *(f"left {name}" for name in changed)]

@@ -47,23 +47,23 @@ def one(door: str, text: str, place: Path) -> Trial:
         commands = DOORS[door](text, place)
     except (OSError, ValueError) as error:  # no file can have this name
         return Trial("doors", shown, f"impossible: {type(error).__name__}")
-    found: list[str] = []
+    faults: list[str] = []
     outcomes = []
     for command in commands:
         words = [word for word in command if not isinstance(word, Setting)]
         settings = dict(word.split("=", 1) for word in command if isinstance(word, Setting))
         ended = forked(words, place, environment=settings)
         outcomes.append(ended.outcome)
-        found += [f"{command[0]}: {one}" for one in ended.found]
+        faults += [f"{command[0]}: {one}" for one in ended.found]
         shown_text = ended.output + ended.errors
         if settings.get("FORCE_COLOR"):
             shown_text = _COLOUR.sub("", shown_text)
-        found += [f"{command[0]}: the terminal: {one}" for one in unsafe_in_log(shown_text)]
+        faults += [f"{command[0]}: the terminal: {one}" for one in unsafe_in_log(shown_text)]
         if ended.code == 3 and not settings:
             break
     for written in (place / "out", place / "written"):
-        found += problems(written) if written.is_dir() else []
-    return Trial("doors", shown, ", ".join(dict.fromkeys(outcomes)), tuple(dict.fromkeys(found)))
+        faults += problems(written) if written.is_dir() else []
+    return Trial("doors", shown, ", ".join(dict.fromkeys(outcomes)), tuple(dict.fromkeys(faults)))
 
 
 def _model(text: str, place: Path) -> Commands:

@@ -116,9 +116,9 @@ def _signalled(name: str, dice: random.Random, place: Path, seconds: float) -> T
     """Send a signal to the command at a moment of its time, and run it again."""
     _clear(name, place)
     ending, delay_s = dice.choice(ENDINGS), dice.random() * seconds
-    done, found = signalled(_start, _command(name), place, ending, delay_s)
-    found += _again(name, place)
-    return Trial("endings", f"{name}: {ending} {delay_s:.2f} of {seconds:.2f} s in", done.outcome, tuple(found))
+    done, faults = signalled(_start, _command(name), place, ending, delay_s)
+    faults += _again(name, place)
+    return Trial("endings", f"{name}: {ending} {delay_s:.2f} of {seconds:.2f} s in", done.outcome, tuple(faults))
 
 
 def signalled(start_in: Starter, command: Command, place: Path, ending: str, delay_s: float) -> tuple[Ended, list[str]]:
@@ -141,16 +141,16 @@ def signalled(start_in: Starter, command: Command, place: Path, ending: str, del
         time.sleep(0.1)
         _kill(child, signal.SIGCONT)
     done = ended(child, place, _LIMIT_S)
-    found = ["did not end"] if done.code is None else []
+    faults = ["did not end"] if done.code is None else []
     # A signal that comes before kdbench watches for it ends the process as it ends any.
     early = done.code == -number or (name == "SIGINT" and "uncaught KeyboardInterrupt" in done.errors)
     if done.code not in {None, 0, 1, 2, _CODES[name]} and not early:
-        found.append(f"exit code {done.code}: {done.errors.strip()[-300:]}")
+        faults.append(f"exit code {done.code}: {done.errors.strip()[-300:]}")
     if alive := alive_after(below, 1.0):
-        found.append(f"{len(alive)} workers alive")
+        faults.append(f"{len(alive)} workers alive")
     if name != "SIGKILL" and (left := leftovers(place)):
-        found.append(left)
-    return done, found
+        faults.append(left)
+    return done, faults
 
 
 def _kill(process: int, number: int) -> None:
@@ -178,15 +178,15 @@ def _filled(name: str, dice: random.Random, place: Path, needed: int) -> Trial:
         if kept.exists():
             shutil.copytree(kept, output, dirs_exist_ok=True)
         done = forked(_command(name), place, _LIMIT_S, _environment(place))
-        found = list(done.found)
+        faults = list(done.found)
         if done.code == 3 and not any(words in done.errors for words in DISK_WORDS):
-            found.append(f"other words: {done.errors.strip()[-300:]}")
-        found += [left] if (left := leftovers(place)) else []
+            faults.append(f"other words: {done.errors.strip()[-300:]}")
+        faults += [left] if (left := leftovers(place)) else []
         subprocess.run(["mount", "-o", f"remount,size={_SPACE}", str(output)], check=True)
-        found += _again(name, place)
+        faults += _again(name, place)
     finally:
         subprocess.run(["umount", "-l", str(output)], check=True)
-    return Trial("endings", f"{name}: a disk of {size} of {needed} bytes", done.outcome, tuple(found))
+    return Trial("endings", f"{name}: a disk of {size} of {needed} bytes", done.outcome, tuple(faults))
 
 
 def _together(first: str, second: str, dice: random.Random, place: Path) -> Trial:
@@ -200,18 +200,18 @@ def _together(first: str, second: str, dice: random.Random, place: Path) -> Tria
         time.sleep(delay_s * turn)
         resumed = ("--resume",) if name in _RESUMED and first != second else ()
         children.append(start((*_command(name), *resumed), place, _environment(place), log=f"{turn}-"))
-    found, outcomes = [], []
+    faults, outcomes = [], []
     for turn, (name, child) in enumerate(zip((first, second), children, strict=True)):
         done = ended(child, place, _LIMIT_S, log=f"{turn}-")
         outcomes.append(done.outcome)
-        found += [f"{name}: {one}" for one in done.found]
+        faults += [f"{name}: {one}" for one in done.found]
         if done.code == 3 and name != _READ and not any(words in done.errors for words in ("in use by", "already")):
-            found.append(f"{name}: other words: {done.errors.strip()[-300:]}")
-    found += [left] if (left := leftovers(place)) else []
+            faults.append(f"{name}: other words: {done.errors.strip()[-300:]}")
+    faults += [left] if (left := leftovers(place)) else []
     for name in dict.fromkeys((first, second)):
-        found += _again(name, place)
+        faults += _again(name, place)
     what = f"{first} and {second}, {delay_s:.2f} s apart"
-    return Trial("endings", what, ", ".join(outcomes), tuple(found))
+    return Trial("endings", what, ", ".join(outcomes), tuple(faults))
 
 
 def _again(name: str, place: Path) -> list[str]:
@@ -221,5 +221,5 @@ def _again(name: str, place: Path) -> list[str]:
         command = (*command, *(() if "--resume" in command else ("--resume",)))
     done = forked(command, place, _LIMIT_S, _environment(place))
     proper = done.code in {0, 1, 2} or (done.code == 3 and "already" in done.errors)
-    found = [] if proper else [f"again: {done.outcome}: {done.errors.strip()[-300:]}"]
-    return [*found, *([f"again: {left}"] if (left := leftovers(place)) else [])]
+    faults = [] if proper else [f"again: {done.outcome}: {done.errors.strip()[-300:]}"]
+    return [*faults, *([f"again: {left}"] if (left := leftovers(place)) else [])]

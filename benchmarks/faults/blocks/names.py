@@ -42,13 +42,13 @@ def one(text: str, places: Sequence[str], folder: Path) -> Trial:
         ["history", folder, "--out", out / "history"],
         ["history", folder, "--json"],
     )
-    found: list[str] = []
+    faults: list[str] = []
     outcomes = set()
     for command in commands:
         ended = forked(command, folder)
         outcomes.add(ended.outcome)
-        found += [f"{command[0]}: {one}" for one in ended.found]
-        found += [f"{command[0]}: the terminal: {one}" for one in unsafe_in_log(ended.output + ended.errors)]
-    found += problems(out)
+        faults += [f"{command[0]}: {one}" for one in ended.found]
+        faults += [f"{command[0]}: the terminal: {one}" for one in unsafe_in_log(ended.output + ended.errors)]
+    faults += problems(out)
     where = places[0] if len(places) == 1 else f"{len(places)} places"
-    return Trial("names", f"{text[:40]!r} at {where}", ", ".join(sorted(outcomes)), tuple(dict.fromkeys(found)))
+    return Trial("names", f"{text[:40]!r} at {where}", ", ".join(sorted(outcomes)), tuple(dict.fromkeys(faults)))

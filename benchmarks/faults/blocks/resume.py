@@ -71,13 +71,13 @@ def one(name: str, dice: random.Random, place: Path, expected: dict[str, Any]) -
     file = dice.choice(files)
     how, before = damage(file, dice), _unfinished(place)
     ended = forked((*(_RUN if name == "run" else _TRAIN), "--resume"), place, 120.0)
-    found = list(ended.found)
+    faults = list(ended.found)
     if ended.code == 0:
-        found += [f"{key} differs" for key, one in results(place / "out").items() if expected.get(key) != one]
+        faults += [f"{key} differs" for key, one in results(place / "out").items() if expected.get(key) != one]
     if (place / "PICKLE-RAN").exists():
-        found.append("ran a pickle")
-    found += [f"left {name}" for name in sorted(_unfinished(place) - before)]
-    return Trial("resume", f"{name}: {file.relative_to(place / 'out')} {how}", ended.outcome, tuple(found))
+        faults.append("ran a pickle")
+    faults += [f"left {name}" for name in sorted(_unfinished(place) - before)]
+    return Trial("resume", f"{name}: {file.relative_to(place / 'out')} {how}", ended.outcome, tuple(faults))
 
 
 def _unfinished(place: Path) -> set[str]:
@@ -133,21 +133,21 @@ def _bases(folder: Path) -> dict[str, Path]:
 
 def results(out: Path) -> dict[str, Any]:
     """Return what does not depend on the time of a run: weights, curves and measured numbers."""
-    found: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     for path in sorted((out / "checkpoints").rglob("*.safetensors")):
-        found[str(path.relative_to(out))] = path.read_bytes()
+        contents[str(path.relative_to(out))] = path.read_bytes()
     for path in sorted((out / "checkpoints").rglob("training.json")):
-        found[str(path.relative_to(out))] = _lasting(json.loads(path.read_text()))
+        contents[str(path.relative_to(out))] = _lasting(json.loads(path.read_text()))
     record = out / "record.json"
     if record.exists():
         content = json.loads(record.read_text())
-        found["models"] = _lasting(content["models"])
-        found["measurements"] = [
+        contents["models"] = _lasting(content["models"])
+        contents["measurements"] = [
             (one["model"], one["metric"], one["axes"], one["value"])
             for one in content["measurements"]
             if one["metric"] not in {"training_s", "training_j"}
         ]
-    return found
+    return contents
 
 
 def _lasting(value: Any) -> Any:

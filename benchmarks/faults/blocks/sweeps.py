@@ -119,8 +119,8 @@ def _end(process: Any, *, with_workers: bool) -> None:
 
 def _end_worker(rng: random.Random, begun: list[Work], kind: str, driver: Any) -> bool:
     """Kill a process that does a task of a kind now; return whether there is one."""
-    own = {process.pid for process in descendants(driver)}
-    now = [work.pid for work in begun if work.kind == kind and work.ended_s is None and work.pid in own]
+    children = {process.pid for process in descendants(driver)}
+    now = [work.pid for work in begun if work.kind == kind and work.ended_s is None and work.pid in children]
     if not now:
         return False
     with suppress(ProcessLookupError):
@@ -144,30 +144,32 @@ def _extended(place: Path) -> Trial:
 def _failing(place: Path, expected: dict[str, Any]) -> Trial:
     """Let the trainings with one rate diverge: those with the others complete, and the exit code is 3."""
     code, text = _sweep(place, "failing", (TEMPERATURES, (*RATES, DIVERGING)))
-    found = _lasting(place / "failing")
+    contents = _lasting(place / "failing")
     faults = [] if code == 3 else [f"exit {code}: {text}"]
-    faults += [f"{key} differs" for key in expected if str(key).endswith("tensors") and found.get(key) != expected[key]]
-    faults += [f"{key[0]} completed" for key in found if isinstance(key, tuple) and "1e_30" in key[0]]
+    faults += [
+        f"{key} differs" for key in expected if str(key).endswith("tensors") and contents.get(key) != expected[key]
+    ]
+    faults += [f"{key[0]} completed" for key in contents if isinstance(key, tuple) and "1e_30" in key[0]]
     return Trial("sweeps", "a rate at which trainings diverge", "exit 3", tuple(faults))
 
 
 def _lasting(out: Path) -> dict[Any, Any]:
     """Return weights and curves by file, and by model, metric and axes the numbers that no time changes."""
-    found: dict[Any, Any] = {}
+    contents: dict[Any, Any] = {}
     for key, value in results(out).items():
         if key == "measurements":
-            found |= {
+            contents |= {
                 (model, metric, str(sorted(axes.items()))): number
                 for model, metric, axes, number in value
                 if not METRICS[metric].hardware_dependent
             }
         elif key != "models":
-            found[key] = value
-    return found
+            contents[key] = value
+    return contents
 
 
-def _differences(found: dict[Any, Any], expected: dict[Any, Any]) -> list[str]:
-    return [f"{key} differs" for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)][:5]
+def _differences(actual: dict[Any, Any], expected: dict[Any, Any]) -> list[str]:
+    return [f"{key} differs" for key in actual.keys() | expected.keys() if actual.get(key) != expected.get(key)][:5]
 
 
 def _marks(out: Path) -> Marks:

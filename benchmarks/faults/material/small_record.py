@@ -38,15 +38,15 @@ def _class(record: Record, text: str) -> None:
 
 
 def _reason(record: Record, text: str) -> None:
-    for each in record["measurements"]:
-        if each["metric"] == "peak_memory_bytes":
-            each |= {"value": None, "status": "unavailable", "reason": text or "-", "hint": text, "interval": None}
+    for entry in record["measurements"]:
+        if entry["metric"] == "peak_memory_bytes":
+            entry |= {"value": None, "status": "unavailable", "reason": text or "-", "hint": text, "interval": None}
 
 
 def _provider(record: Record, text: str) -> None:
-    for each in (*record["measurements"], *record["pairs"]):
-        if "provider" in each.get("axes", {}):
-            each["axes"]["provider"] = text
+    for entry in (*record["measurements"], *record["pairs"]):
+        if "provider" in entry.get("axes", {}):
+            entry["axes"]["provider"] = text
 
 
 def _layer(record: Record, text: str) -> None:

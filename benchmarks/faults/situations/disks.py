@@ -49,8 +49,8 @@ def _after_disk(place: Path, code: int, text: str, arguments: tuple[str, ...]) -
 def read_only(rng: random.Random, place: Path) -> tuple[str, str]:
     """/tmp and the current folder cannot be written: it measures elsewhere, or says so."""
     fixed = [f"mount --bind {d} {d}; mount -o remount,ro,bind {d}" for d in ("/tmp", "/var/tmp", "/dev/shm")]
-    own = f"mount --bind {place} {place}; mount -o remount,rw,bind {place}"  # what is below /tmp, too
-    mounts = "; ".join([*fixed, own])
+    mount = f"mount --bind {place} {place}; mount -o remount,rw,bind {place}"  # what is below /tmp, too
+    mounts = "; ".join([*fixed, mount])
     named = rng.random() < 0.5
     out = place / "out"
     inside = f'{mounts}; cd /tmp; exec "$@"'

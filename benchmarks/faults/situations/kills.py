@@ -140,7 +140,7 @@ def claimed_twice(rng: random.Random, place: Path) -> tuple[str, str]:
     codes = sorted((ended(process, LIMIT_S) for process in (first, second)), key=str)
     text = last_words(place, "first") + last_words(place, "second")
     pids = (first.pid, second.pid)
-    told = any(f"in use by process {pid} on " in text for pid in pids) or "already holds" in text
+    refused = any(f"in use by process {pid} on " in text for pid in pids) or "already holds" in text
     faults = [f"exit codes {codes}: {text}"] if codes != [0, 3] else []
-    faults += [] if told else [f"not told who: {text}"]
+    faults += [] if refused else [f"not told who: {text}"]
     return f"two benches {delay_s:.2f} s apart", "; ".join(filter(None, [*faults, leftovers(place)]))

@@ -34,7 +34,7 @@ _VARIABLES = (
     "TERM", "LANG", "LC_ALL", "FORCE_COLOR", "XDG_CACHE_HOME", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "BROWSER",
     "SLURM_PROCID", "RANK", "MASTER_ADDR", "PYTHONWARNINGS", "MPLCONFIGDIR", "HOSTNAME", "TZ",
 )  # fmt: skip
-_SAID = frozenset({"title", "note", "message", "remedy", "reason", "hint", "text"})
+_TEXTS = frozenset({"title", "note", "message", "remedy", "reason", "hint", "text"})
 
 
 def _untimed_recipe() -> dict[str, object]:
@@ -161,14 +161,14 @@ def _verdict(text: str, place: Path) -> Commands:
     ended = forked(("ready", "out", "--target", "server-cpu"), place)
     assert ended.code in {0, 1, 2}, ended
     (stored,) = (out / "verdicts").glob("*.json")
-    stored.write_text(json.dumps(_said(json.loads(stored.read_text()), text)))
+    stored.write_text(json.dumps(_visible(json.loads(stored.read_text()), text)))
     return ("show", "out"), REPORT
 
 
-def _said(value: Any, text: str) -> Any:
+def _visible(value: Any, text: str) -> Any:
     if isinstance(value, dict):
-        return {key: text if key in _SAID and inner else _said(inner, text) for key, inner in value.items()}
-    return [_said(inner, text) for inner in value] if isinstance(value, list) else value
+        return {key: text if key in _TEXTS and inner else _visible(inner, text) for key, inner in value.items()}
+    return [_visible(inner, text) for inner in value] if isinstance(value, list) else value
 
 
 DOORS: dict[str, Door] = {

@@ -25,12 +25,12 @@ def planted_lock(rng: random.Random, place: Path) -> tuple[str, str]:
     lock.parent.mkdir(exist_ok=True)
     victim.write_text("precious")
     victim.chmod(0o600)
-    made = place / "made"
+    absent = place / "absent"
     match what:
         case "link":
             lock.symlink_to(victim)
         case "dangling link":
-            lock.symlink_to(made)
+            lock.symlink_to(absent)
         case "pipe":
             os.mkfifo(lock)
         case "folder":
@@ -40,7 +40,7 @@ def planted_lock(rng: random.Random, place: Path) -> tuple[str, str]:
     code, text = run(place, *bench(place), "--out", str(place / "out"))
     expected = 0 if what == "file" else 3
     faults = [f"exit {code}: {text}"] if code != expected else []
-    if victim.read_text() != "precious" or victim.stat().st_mode & 0o777 != 0o600 or made.exists():
+    if victim.read_text() != "precious" or victim.stat().st_mode & 0o777 != 0o600 or absent.exists():
         faults.append("a foreign file was changed")
     return f"a {what} in the lock's place", "; ".join(faults)
 
@@ -89,8 +89,8 @@ def homeless(rng: random.Random, place: Path) -> tuple[str, str]:
     (place / "file").write_text("")
     arguments = ("--estimate-energy", "--energy", "quick", "--out", str(place / "out"))
     code, text = run(place, *bench(place), *arguments, HOME=home, whole=True)
-    own = re.compile(r"\[\d/\d\] |      |warning: |  |hint: |report: | |$|¹|²|³|\*|Summary")
-    foreign = [line for line in text.splitlines() if not own.match(line)]
+    known = re.compile(r"\[\d/\d\] |      |warning: |  |hint: |report: | |$|¹|²|³|\*|Summary")
+    foreign = [line for line in text.splitlines() if not known.match(line)]
     faults = [f"foreign lines: {foreign[:2]}"] if foreign else []
     return f"HOME={home}", "; ".join([*faults, *([f"exit {code}"] if code else [])])
 

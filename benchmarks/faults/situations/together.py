@@ -51,20 +51,20 @@ def _record(place: Path, number: int) -> Path:
 
 def _lives(log: Path) -> tuple[list[tuple[int, int, int]], set[int]]:
     """Return when each measuring process began and ended, in ns, with the process that it belongs to."""
-    found: dict[tuple[int, int], dict[str, int]] = {}
+    events: dict[tuple[int, int], dict[str, int]] = {}
     for line in log.read_text().splitlines() if log.exists() else ():
         owner, process, event, at = line.split()
-        found.setdefault((int(owner), int(process)), {})[event] = int(at)
-    lives = [(life["begin"], life.get("end", life["begin"]), owner) for (owner, _), life in found.items()]
-    return sorted(lives), {owner for owner, _ in found}
+        events.setdefault((int(owner), int(process)), {})[event] = int(at)
+    lives = [(life["begin"], life.get("end", life["begin"]), owner) for (owner, _), life in events.items()]
+    return sorted(lives), {owner for owner, _ in events}
 
 
 def _overlaps(lives: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
     """Return where a process of one owner began before the last one of another had ended."""
-    found, last = [], lives[0] if lives else None
+    overlapping, last = [], lives[0] if lives else None
     for life in lives:
         assert last is not None
         if life[2] != last[2] and life[0] < last[1]:
-            found.append((last[1], life[0]))
+            overlapping.append((last[1], life[0]))
         last = max(last, life, key=lambda one: one[1])
-    return found
+    return overlapping
