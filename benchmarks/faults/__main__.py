@@ -26,8 +26,8 @@ BLOCKS = {
     "options": 300,
     "resume": 80,
     "devices": 200,
-    "files": 120,
-    "endings": 80,
+    "files": 60,
+    "endings": 40,
     "sweeps": 4,
 }
 """The blocks and how many trials each makes."""

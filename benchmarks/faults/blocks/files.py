@@ -27,7 +27,7 @@ _READ = {
     "bench": ("out/models/*", "d.npz", "labels.txt"),
     "images": ("out/models/student.*", "photos/*/1*"),
     "compress": ("out/models/student.*", "d.npz"),
-    "sweep": ("swept/**/*", "s.toml"),
+    "sweep": ("swept/**/*", "r.toml"),
     "bundle": (*_RECORD, "out/models/*", "out/recipe.json"),
     "compare": (*_RECORD, "benched/record.json", "benched/samples.npz"),
     "history": ("out/record.json", "benched/record.json"),

@@ -15,7 +15,10 @@ from benchmarks.faults.forking import forked
 Command = Sequence[str]
 
 _DONE_S = 600.0
-SMALL = RECIPE.replace("epochs = 3", "epochs = 1").replace('"digits", ', '"digits", subset = { random = 300 }, ')
+_SHORT = RECIPE.replace("epochs = 3", "epochs = 1").replace('"digits", ', '"digits", subset = { random = 300 }, ')
+_SMALL = "\n".join(  # the benches take times
+    "measure = { times = false }" if line.startswith("measure") else line for line in _SHORT.splitlines()
+)
 _UNTIMED = ("--no-times", "--energy", "off")
 _IMAGES = ("--data", "folder:photos", "--colour", "grey", "--resize-mode", "squash")
 COMMANDS: Mapping[str, Command] = {
@@ -28,7 +31,7 @@ COMMANDS: Mapping[str, Command] = {
     "images": ("bench", "out/models/student.onnx", *_IMAGES, *_UNTIMED, "--out", "pictured"),
     "compress": ("compress", "out/models/student.onnx", "--method", "int8,fp16", "--calibration-count", "20",
                  "--data", "npz:d.npz", "--out", "small"),
-    "sweep": ("sweep", "s.toml", "--axis", "training.batch=32,64", "--out", "swept"),
+    "sweep": ("sweep", "r.toml", "--axis", "training.batch=32,64", "--out", "swept"),
     "bundle": ("bundle", "out", "--data", "digits", "--budget", "0.1s", "--sessions", "2", "--target", "server-cpu",
                "--out", "bundle.zip"),
     "compare": ("compare", "benched", "out", "--markdown", "c.md", "--junit", "c.xml"),
@@ -63,12 +66,9 @@ def build(place: Path) -> None:
 
 
 def inputs(place: Path) -> None:
-    """Write recipes, arrays, images and names of classes into the new folder `place`."""
+    """Write a recipe, arrays, images and names of classes into the new folder `place`."""
     place.mkdir(parents=True)
-    (place / "r.toml").write_text(SMALL)
-    untimed = "measure = { times = false }"
-    lines = (untimed if line.startswith("measure") else line for line in SMALL.splitlines())
-    (place / "s.toml").write_text("\n".join(lines))
+    (place / "r.toml").write_text(_SMALL)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (40, 1, 8, 8)).astype(np.uint8)
     classes = np.arange(40) % 10
