@@ -6,12 +6,21 @@ objects take several times as much as its text. Readers of JSON see no differenc
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import IO, Any, TypeVar, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from kdbench.characters import escaped
 from kdbench.files import storage
+from kdbench.files.plain_json import is_suspicious
+
+V = TypeVar("V", bound=BaseModel)
+
+_BATCH = 4096  # lines that are parsed at a time
+_INDENT = b"    {"
+_Elements = dict[str, list[Any]]
 
 
 def write_lines(value: BaseModel, path: Path) -> None:
@@ -43,3 +52,73 @@ def _lines(elements: tuple[BaseModel, ...]) -> Iterator[str]:
         yield f"{begin}\n    {escaped(element.model_dump_json(by_alias=True))}"
         begin = ","
     yield "\n  ]"
+
+
+def read_lines(kind: type[V], path: Path) -> V | None:
+    """Return a value that `write_lines` wrote, with some lines of its file in memory at a time.
+
+    None for a file in any other form, valid or not, and for one with text that `plain_json` may refuse. Raises
+    ValidationError for a value that is not valid, and OSError.
+    """
+    elements: _Elements = {}
+    with path.open("rb") as stream:
+        rest = _read_elements(stream, _adapters(kind), elements)
+    if rest is None or is_suspicious(rest):
+        return None
+    others = kind.model_validate_json(rest)
+    values = {name: getattr(others, name) for name in others.model_fields_set}
+    return kind.model_validate({**values, **{name: tuple(listed) for name, listed in elements.items()}})
+
+
+@cache
+def _adapters(kind: type[BaseModel]) -> dict[bytes, tuple[str, TypeAdapter[Any]]]:
+    """Return the fields that are lists, with what reads them, by the line that begins each."""
+    return {
+        f"  {json.dumps(field.alias or name)}: [\n".encode(): (name, TypeAdapter(field.annotation))
+        for name, field in kind.model_fields.items()
+        if field.annotation is not None and get_origin(field.annotation) is tuple
+    }
+
+
+def _read_elements(
+    stream: IO[bytes], adapters: dict[bytes, tuple[str, TypeAdapter[Any]]], into: _Elements
+) -> bytes | None:
+    """Read the elements of lists and return all else; None for what is not in the form of `write_lines`."""
+    if stream.read(2) != b"{\n":
+        return None
+    rest = [b"{"]
+    for line in stream:
+        rest.append(line)
+        if line in adapters:
+            name, adapter = adapters[line]
+            end = _read_list(stream, adapter, into.setdefault(name, [])) if name not in into else None
+            if end is None:
+                return None
+            rest.append(end)
+    return b"".join(rest)
+
+
+def _read_list(stream: IO[bytes], adapter: TypeAdapter[Any], into: list[Any]) -> bytes | None:
+    """Read the elements of one list and return the line that ends it; None for another form."""
+    batch: list[bytes] = []
+    goes_on = True
+    for line in stream:
+        if line in {b"  ],\n", b"  ]\n"}:
+            return line if not goes_on and _parse(batch, adapter, into) else None
+        if not goes_on or not line.startswith(_INDENT):
+            return None
+        goes_on = line.endswith(b"},\n")
+        batch.append(line[:-2] if goes_on else line)
+        if len(batch) == _BATCH:
+            if not _parse(batch, adapter, into):
+                return None
+            batch = []
+    return None
+
+
+def _parse(batch: list[bytes], adapter: TypeAdapter[Any], into: list[Any]) -> bool:
+    text = b"[%b]" % b",\n".join(batch)
+    if is_suspicious(text):
+        return False
+    into += adapter.validate_json(text)
+    return True

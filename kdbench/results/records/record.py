@@ -18,7 +18,7 @@ from kdbench.files.cycles import cycle_collection_paused
 from kdbench.files.plain_json import is_suspicious
 from kdbench.results.cards import ModelCard
 from kdbench.results.records.index import ResultIndex
-from kdbench.results.records.json_lines import write_lines
+from kdbench.results.records.json_lines import read_lines, write_lines
 from kdbench.results.records.measurement import Layer, Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import AnyTable, Id, StoredValue
@@ -28,6 +28,7 @@ from kdbench.user_input.validation import Value, added_later
 # A reader accepts its own version only; a change that old readers would misread raises the number.
 #   1  first version
 SCHEMA_VERSION: Literal[1] = 1
+_LARGE = 1 << 22  # bytes of a file that is read line by line
 
 
 class Environment(Value):
@@ -216,6 +217,8 @@ class RunRecord(StoredValue):
         """Return a valid record, parsed and checked in one pass; None where `read` has to say what is wrong."""
         try:
             storage.require_text(path)
+            if path.stat().st_size > _LARGE and (record := read_lines(cls, path)) is not None:
+                return record if "schema_version" in record.model_fields_set else None
             text = path.read_bytes()
             if is_suspicious(text):
                 return None
