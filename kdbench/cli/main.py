@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _work(invocation: Invocation) -> int | None:
-    """Answer for `kdbench` itself, or run the command that is named."""
+    """Show help or the version of `kdbench` itself, or run the command."""
     first = invocation.arguments[0] if invocation.arguments else "--help"
     if "_KDBENCH_COMPLETE" not in os.environ:
         if first in {"-h", "--help"}:

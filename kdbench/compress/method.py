@@ -75,7 +75,7 @@ class Compressor(Value):
     @field_validator("*", mode="before")
     @classmethod
     def _one_name(cls, value: Any, info: ValidationInfo) -> Any:
-        """Take a text as the only name, where a setting is a list of names."""
+        """Accept a single name where a setting is a list of names."""
         is_list = info.field_name is not None and cls.model_fields[info.field_name].annotation == tuple[str, ...]
         return (value,) if is_list and isinstance(value, str) else value
 

@@ -128,7 +128,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files anywhere below `folder`, through links too, but not through one that leads back."""
+    """Yield the files anywhere below `folder`, through links too, but not through a link to a parent folder."""
     above: dict[str, frozenset[tuple[int, int]]] = {str(folder): frozenset()}
     for place, folders, names in os.walk(folder, followlinks=True):
         here = above.pop(place) | {_identity(Path(place))}

@@ -123,7 +123,7 @@ def _checked(done: "subprocess.CompletedProcess[bytes]", remote: Remote) -> None
 
 
 def _follow(remote: Remote, script: str, progress: Progress) -> tuple[int, str]:
-    """Run a script there and pass its lines on; return its exit code and its last lines."""
+    """Run a script on the device and pass its lines on; return its exit code and its last lines."""
     lines: list[str] = []
     with subprocess.Popen(
         remote.ssh(script), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -103,7 +103,7 @@ def _excerpt(file: Path, cache: ExcerptCache, metrics: Collection[str]) -> Excer
 
 
 def _same(one: LocatedRecord, file: Path, excerpt: Excerpt) -> bool:
-    """Return whether two records are equal, which their whole files say."""
+    """Return whether two records are equal; reads both files completely."""
     if one.record.metrics != excerpt.metrics or one.file is None:
         return False
     try:

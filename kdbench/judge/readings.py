@@ -88,7 +88,7 @@ def _select(findings: list[F], metric: str, limit: Limit, device: Device) -> Rea
 
 
 def _answering(findings: Iterable[Measurement | Pair], device: Device) -> dict[str, str]:
-    """Return the axis of answers in the device's runtime, where they were scored there; else the file's own count."""
+    """Return the axis `runtime` if predictions were scored in the device's runtime; else no axis."""
     scored = device.runtime is not None and any(f.axes.get("runtime") == device.runtime for f in findings)
     return {"runtime": device.runtime or ""} if scored else {}
 

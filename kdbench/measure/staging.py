@@ -111,7 +111,7 @@ def _on_numbers(model: BenchModel, shape: tuple[int, ...], folder: Path, seed: i
 
 
 def _noise_images(model: BenchModel, shape: tuple[int, ...]) -> int:
-    """Return how many samples of noise to make; raises InputError where one call's do not fit in memory."""
+    """Return how many samples of noise to make; raises InputError if those of one call do not fit in memory."""
     numbers, batch = math.prod(shape), model.facts.fixed_batch or 1
     subject = f"{model.card.name}: inputs of {'x'.join(map(str, (batch, *shape)))}"
     require_memory(8 * batch * numbers, subject, "give a smaller --size, or export it for smaller inputs")

@@ -77,7 +77,7 @@ def t_quantile(degrees: float, share: float) -> float:
 
 
 def _betainc(a: float, b: float, x: float) -> float:
-    """Return I_x(a, b) of one number: numpy's cost for each would be a hundredfold."""
+    """Return I_x(a, b) of one number: calling numpy for a single number would take a hundred times as long."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):

@@ -104,7 +104,7 @@ def _overlapped(images: Images, model: JobModel, size: int) -> Iterator[NDArray[
 def _input_values(
     pixels: NDArray[Any], mean: float | NDArray[Any], std: float | NDArray[Any], model: JobModel
 ) -> NDArray[np.generic]:
-    """Return what the values of one channel, or of all if mean and std are arrays, are in the model's input."""
+    """Return the model's input for the values of one channel, or of all if mean and std are arrays."""
     dtype = np.dtype(model.dtype)
     is_integer = np.issubdtype(dtype, np.integer)
     if is_integer and model.quantization is None:

@@ -42,7 +42,7 @@ def models_of(job: Job) -> list[JobModel]:
 
 
 def _batches(job: Job) -> Iterator[int]:
-    """Yield the batches that the job names, unless its process says them when it gets there."""
+    """Yield the batches that the job names, unless its process reports each when it begins it."""
     yield from (model.fixed_batch for model in models_of(job) if model.fixed_batch)
     yield getattr(job, "batch", 1)
     yield from (batch for _, batch in getattr(job, "runs", ()))

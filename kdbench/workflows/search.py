@@ -98,7 +98,7 @@ def _search(swept: SweptRecipe) -> Search:
 
 
 def _with_trials(swept: SweptRecipe, out: Path | None, *, resume: bool) -> tuple[SweptRecipe, list[Trial]]:
-    """Return the recipe at the trials that a folder has, and these; the recipe as it is if there are none."""
+    """Return the recipe with the trials in a folder as its points, and the trials; without trials, it is unchanged."""
     if not resume:
         return swept, []
     folder = RunFolder(choose_folder(swept.recipe.name, out, resume=True))

@@ -124,7 +124,7 @@ def sweep(
 
 
 def _workflows(*, is_search: bool) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return what outlines and what does a sweep or a search."""
+    """Return the functions that outline and that run a sweep or a search."""
     if is_search:
         from kdbench.workflows.search import outline_search, search_recipe
 
@@ -150,13 +150,13 @@ def _show_outline(outline: "Outline | SearchOutline", *, json: bool) -> None:
 
 
 def _counts(results: "SweepResults") -> dict[str, Any]:
-    """Return what `--json` says of the points."""
+    """Return the counts of points for `--json`."""
     failed = {id_: {"message": fault.message, "hint": fault.hint} for id_, fault in results.failed.items()}
     return {"points": results.points, "completed": results.completed, "failed": failed}
 
 
 def _print_search(results: "SweepResults", *, json: bool) -> None:
-    """Write what a search came to."""
+    """Write the result of a search."""
     from kdbench.report.tables.search import search_sentence
 
     if not json and (sentence := search_sentence(results.record)):

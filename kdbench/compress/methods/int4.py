@@ -81,7 +81,7 @@ def split_gemm(model: "onnx.ModelProto", kept: tuple[str, ...] = ()) -> None:
 
 
 def _other_types(model: "onnx.ModelProto") -> tuple[str, ...]:
-    """Return the names of products whose weights are no float32: they have no 4-bit kernel."""
+    """Return the names of products whose weights are not float32: they have no 4-bit kernel."""
     import onnx
 
     stored = GraphIndex.of(model.graph).stored

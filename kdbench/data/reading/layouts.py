@@ -144,7 +144,7 @@ def _square(shape: tuple[int, ...]) -> str | None:
 
 
 def _beyond_pixels(arrays: Sequence[Array]) -> bool:
-    """Return whether any number is outside 0–1; NaN is none."""
+    """Return whether any number is outside 0–1; NaN does not count."""
     return any(bool((array < 0).any() or (array > 1).any()) for array in arrays)  # type: ignore[operator]
 
 

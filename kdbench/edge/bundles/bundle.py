@@ -184,7 +184,7 @@ def subset(test: TestSet, samples: int) -> TestSet:
 
 
 def _outputs(jobs: Mapping[str, JobModel], folder: Path, progress: Progress) -> dict[str, NDArray[np.generic]]:
-    """Return what the host's CPU computes of each model's inputs, in one measuring process."""
+    """Return each model's outputs on the host's CPU, computed in one measuring process."""
     models = tuple(jobs.values())
     files = {job.id: folder / f"outputs-{number}.npy" for number, job in enumerate(models)}
     job = LogitsJob(

@@ -52,7 +52,7 @@ def lowered(path: Path, folder: Path, limits: Limits) -> tuple[Path, str]:
 
 
 def _require_same(path: Path, target: Path) -> None:
-    """Raise InputError unless both files compute the same of random inputs."""
+    """Raise InputError unless both files compute the same outputs for random inputs."""
     import onnxruntime
 
     from kdbench.worker.runtimes.onnxruntime import FAULTS, feed, session_options

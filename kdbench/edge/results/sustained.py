@@ -73,7 +73,7 @@ def sustained_findings(result: Result, models: Sequence[TimedModel]) -> Findings
 
 
 def _median(model: TimedModel, blocks: NDArray[np.float64], axes: dict[str, str | int], plan: Plan) -> Measurement:
-    """Return the median of the blocks' medians, without a value of too few."""
+    """Return the median of the blocks' medians, without a value if there are too few."""
     if len(blocks) < MIN_BLOCKS:
         return missing(model.id, _METRIC, f"only {len(blocks)} blocks of calls: sustain it for longer", axes=axes)
     piece = np.concatenate([np.full(len(p), n) for n, p in enumerate(np.array_split(blocks, _PIECES))])
@@ -85,7 +85,7 @@ def _median(model: TimedModel, blocks: NDArray[np.float64], axes: dict[str, str 
 
 
 def _course(blocks: NDArray[np.float64], models: Sequence[TimedModel], seconds: float) -> dict[str, Any]:
-    """Return the whole in slices of equal time: temperature, clock, and the median of each model's blocks."""
+    """Return the whole load in slices of equal time: temperature, clock, and the median of each model's blocks."""
     end_s = float(blocks[-1, AT_S])
     slices = []
     for number in range(_SLICES):

@@ -139,7 +139,7 @@ def training_parts(models: Sequence[BenchModel], analyses: Analyses) -> list[tup
 
 
 def _outcome(model: BenchModel, outputs: NDArray[np.generic], test: TestSet, source: str) -> Outcome:
-    """Return the predictions that a model's outputs (N, values) are, or why they are none."""
+    """Return a model's outputs (N, values) as predictions, or why they are invalid."""
     if test.task == "regression":
         targets = test.labels.shape[1]
         if outputs.shape[1] != targets:

@@ -78,7 +78,7 @@ def _noisy(group: ModelGroup) -> Iterator[Row]:
 
 
 def _number(facts: Mapping[str, Any], key: str) -> float | None:
-    """Return a number that a card tells; the drop of held-out samples is one level deeper."""
+    """Return a number from a card; the drop of held-out samples is one level deeper."""
     value = facts.get(key)
     if key == "held_out" and isinstance(value, Mapping):
         value = value.get("drop_points")

@@ -89,7 +89,7 @@ def _accuracy(drop: Number) -> tuple[str, str]:
 
 
 def _error(ratio: Number) -> tuple[str, str]:
-    """Return the same of the RMSE of a regression."""
+    """Return the same as `_accuracy` for the RMSE of a regression."""
     if ratio.value is None:
         return "", f"its RMSE was not compared ({shortened(ratio.reason)})"
     if ratio.interval is None:

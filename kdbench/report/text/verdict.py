@@ -187,7 +187,7 @@ def _why(criterion: Criterion) -> str:
 
 
 def _brief_reason(criterion: Criterion) -> str:
-    """Return the same within a sentence."""
+    """Return why a criterion did not pass, for use within a sentence."""
     if criterion.outcome != "UNKNOWN" or not criterion.remedy:
         return criterion.remedy or criterion.reason
     return f"{criterion.remedy} ({criterion.reason})"

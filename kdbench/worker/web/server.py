@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: standard error is for failures."""
 
     def _name(self) -> str | None:
-        """Return what the request asks for; None for one that does not know the secret."""
+        """Return the name that the request asks for; None for a request without the secret."""
         prefix = self.server.owner.prefix
         return self.path[len(prefix) :] if self.path.startswith(prefix) else None
 

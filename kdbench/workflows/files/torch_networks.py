@@ -207,7 +207,7 @@ def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | No
 
 
 def _answered(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | None]:
-    """Return what a network answers, or None and why it fails."""
+    """Return a network's output, or None and why it fails."""
     import torch
 
     try:

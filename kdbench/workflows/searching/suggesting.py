@@ -91,7 +91,7 @@ def _add_trial(
     distributions: "dict[str, BaseDistribution]",
     excess: dict[int, Sequence[float]],
 ) -> None:
-    """Tell the study of a trial; one that runs stays open, which keeps others away from its values."""
+    """Add a trial to the study; a running one stays open, so that others avoid its values."""
     import optuna
 
     study.enqueue_trial({key: space[key].param(value) for key, value in trial.values.items()})
@@ -145,7 +145,7 @@ class _Axis:
 
 
 def _points(axes: Mapping[str, Choices]) -> Iterator[dict[str, Any]]:
-    """Yield every point of a space that can be counted."""
+    """Yield every point of a finite space."""
     values = []
     for choices in axes.values():
         if isinstance(choices, Range):

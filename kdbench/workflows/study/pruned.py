@@ -94,7 +94,7 @@ def prune_once(
 def _chosen(
     network: nn.Module, example: Tensor, options: Prune, name: str, key: str, timing: Timing
 ) -> RemovedChannels:
-    """Return what `network` has to lose, which it may lose here."""
+    """Choose the channels that `network` loses, remove them and return them."""
     latency = None
     if options.latency is None:
         done = pruning.prune(network, example, options, name)
@@ -131,7 +131,7 @@ def pruning_of(job: Job, folder: RunFolder) -> Pruning | None:
 
 
 def _read(file: Path) -> RemovedChannels:
-    """Return what a file holds; an error's hint is the same for a missing, a damaged and an invalid one."""
+    """Read a file; the hint is the same whether it is missing, damaged or invalid."""
     try:
         return RemovedChannels.read(file)
     except InputError as error:

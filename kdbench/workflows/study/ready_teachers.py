@@ -240,7 +240,7 @@ def _fitting(facts: ModelFacts, spec: InputSpec, shape: tuple[int, ...], dataset
 
 
 def _classes(job: Job, run_data: RunData, outputs: int, labels: tuple[str, ...] | None) -> ClassMap | None:
-    """Return which of a teacher's outputs are the data's classes; None where they are as they are."""
+    """Return which of a teacher's outputs are the data's classes; None where both have the same order."""
     dataset = run_data.dataset
     if dataset.task == "regression":
         if outputs != dataset.outputs:

@@ -61,7 +61,7 @@ def keeps_logits(job: Job) -> bool:
 
 
 def _sample_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
-    """Return the seconds of one training step of a job's network, per sample; `steps` keeps what was timed."""
+    """Return the seconds of one training step of a job's network, per sample; `steps` caches the times."""
     training = training_of(job)
     model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students", "weights"})
     key = storage.content_hash([model, job.part is not None, bool(job.parts), training.batch, training.threads])

@@ -226,7 +226,7 @@ class SweepPlan:
 
 
 def _chain(variants: Iterable[Compressed], known: Mapping[str, Compressed]) -> list[Compressed]:
-    """Return the variants that some are made of, beyond themselves, each after the one it comes from."""
+    """Return the variants that these are made of, without these, each after its source."""
     ids = {one.id for one in variants}
     sources: dict[str, Compressed] = {}
     for one in variants:
@@ -245,7 +245,7 @@ def reference_of(jobs: Sequence[Job]) -> str:
 
 
 def _title(key: tuple[bool, int, Place], *, timed: bool) -> str:
-    """Return what a part is called: no model's id, which has no spaces."""
+    """Return the title of a part; it has spaces, so that it equals no model's id."""
     other_seed, seed, place = key
     where = ", ".join(f"{axis} {value}" for axis, value in place) or "what all points share"
     return f"{'measure' if timed else 'score'} {where}{f', seed {seed}' if other_seed else ''}"

@@ -219,6 +219,6 @@ def _shown(values: Mapping[str, Any]) -> str:
 
 
 def _code_by_entry(swept: SweptRecipe, code: Code) -> dict[str, Mapping[Any, Any]]:
-    """Return the user code of each entry of a recipe, by what the recipe calls it."""
+    """Return the user code of each entry of a recipe, by its name in the recipe."""
     pairs = ((m, e) for point in swept.points for m, e in zip(point.models, point.entries, strict=True))
     return {entry: code[model] for model, entry in pairs if model in code}

@@ -97,7 +97,7 @@ def _answer(network: nn.Module, inputs: Tensor, *, training: bool) -> Tensor:
 
 
 def _comparable(value: Tensor) -> Tensor:
-    """Return a tensor in which a number that is none equals itself."""
+    """Return a tensor in which NaN equals itself."""
     return value.nan_to_num() if value.is_floating_point() else value
 
 

@@ -22,7 +22,7 @@ Ended = Callable[[Task, Fault | None], Iterable[Task]]
 
 @dataclass
 class _Pace:
-    """How estimates compare with what tasks take."""
+    """How estimates compare with the time that tasks take."""
 
     estimated_s: float = 0.0
     measured_s: float = 0.0

@@ -88,6 +88,6 @@ def _join(ray: Any, on: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return an error's first line, and the last one if that is a heading of what another process reports."""
+    """Return an error's first line, and its last line if the first is only a heading of another process's report."""
     first, *others = [line.strip() for line in str(error).splitlines() if line.strip()] or [first_line(error)]
     return f"{first} {others[-1]}" if others and first.endswith(":") else first

@@ -152,7 +152,7 @@ class Cluster(Engine):
         return self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=soft)
 
     def _measuring_node(self) -> Node | None:
-        """Return a node that measures and does not yet, one without other tasks first."""
+        """Return an idle measuring node, preferably one without other tasks."""
         reserved = self._reserved()
         free = [node for node in self._alive() if node.measures(self._label) and node.id not in reserved]
         return min(free, key=lambda node: node.cpus, default=None)
@@ -234,7 +234,7 @@ class Cluster(Engine):
         self._held.append((sent.task, sent.message))
 
     def _check_files(self) -> None:
-        """End the tasks whose files have come: another node's may take a while to be seen."""
+        """End the tasks whose files are visible here: files of another node may take a while to appear."""
         later = []
         for sent, left, since_s in self._arriving:
             if are_visible(left, sent.message):

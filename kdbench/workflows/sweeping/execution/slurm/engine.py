@@ -154,7 +154,7 @@ class Slurm(Engine):
         self._events += [Event(task.id, ended=True, fault=fault) for task, _ in held]
 
     def _adopted(self, task: Task, message: Message) -> _RunningTask | None:
-        """Return the job that an earlier driver submitted for the same; cancel one that is for something else."""
+        """Return the job that an earlier driver submitted for the same task; cancel one for another task."""
         assert self._notes is not None, "prepared"
         note = self._notes.claim(task.id)
         if note is None:
@@ -228,7 +228,7 @@ class Slurm(Engine):
         self._end(sent, fault_of_state(sent.job.job_id, state, sent.job.paths.stderr))
 
     def _is_overdue(self, sent: _RunningTask) -> bool:
-        """Return whether a job ended so long ago that what it wrote would be seen."""
+        """Return whether a job ended so long ago that its files should be visible."""
         if sent.ended_s is None:
             sent.ended_s = time.monotonic()
         return time.monotonic() - sent.ended_s >= VISIBLE_S
@@ -252,7 +252,7 @@ def _cancel(job: submitit.Job[None]) -> None:
 
 
 def _read(file: Path) -> Any:
-    """Return what a job noted; None where it has not."""
+    """Return a job's notes; None if it has not written any."""
     try:
         return storage.read_json(file, "note of a job")
     except KdbenchError:
@@ -260,7 +260,7 @@ def _read(file: Path) -> Any:
 
 
 def _parameters(task: Task, request: Request) -> dict[str, Any]:
-    """Return a request in submitit's words.
+    """Return a request as submitit's parameters.
 
     Jobs start their process themselves: srun would give it one core of those that a measurement has for itself, and
     since Slurm 22.05 of those that a training asked for.
