@@ -18,17 +18,17 @@ _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:)[^)]*\)")
 
 def cells(page: str) -> list[dict[str, Any]]:
     """Return the cells of a page in order, in nbformat 4.5. Links to other pages keep their text alone."""
-    found, begin = [], 0
+    parts, begin = [], 0
     for block in _BLOCK.finditer(page):
-        found.append(("markdown", page[begin : block.start()]))
+        parts.append(("markdown", page[begin : block.start()]))
         if block.group(1) == "python":
-            found.append(("code", block.group(2)))
+            parts.append(("code", block.group(2)))
         elif block.group(1):
-            found.append(("markdown", block.group()))
+            parts.append(("markdown", block.group()))
         begin = block.end()
-    found.append(("markdown", page[begin:]))
-    kept = [(kind, text.strip("\n")) for kind, text in found]
-    return [_cell(number, kind, text) for number, (kind, text) in enumerate(part for part in kept if part[1])]
+    parts.append(("markdown", page[begin:]))
+    stripped = [(kind, text.strip("\n")) for kind, text in parts]
+    return [_cell(number, kind, text) for number, (kind, text) in enumerate(part for part in stripped if part[1])]
 
 
 def _cell(number: int, kind: str, text: str) -> dict[str, Any]:

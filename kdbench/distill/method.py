@@ -170,7 +170,7 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def _foreign(cls, name: str, admitted: MethodOptions, context: MethodContext) -> "Method":
-        """Build a user method; raises InputError for whatever it raises."""
+        """Build a user's method; any error that it raises becomes an InputError."""
         subject, give = f"method {name!r}", "__init__ gets the options and the context: see docs/distillation.md"
         built: Method = plugins.called(lambda: cls(admitted, context), {}, {}, subject, give=give)
         return built

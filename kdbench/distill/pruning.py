@@ -164,7 +164,7 @@ def _output_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Raise InputError for a network that torch-pruning cannot prune: it raises whatever its operations raise."""
+    """Raise InputError for a network that torch-pruning cannot prune, whatever its operations raise."""
     try:
         with _quietly():
             yield

@@ -132,7 +132,7 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_size(text: Any) -> bool:
-    """Return whether a text is an expression of numbers and symbols that sympy may evaluate, and soon has."""
+    """Return whether a text is an expression of numbers and symbols that sympy can evaluate safely and quickly."""
     plain = _SYMBOL.sub("s", str(text))
     words = re.findall(r"[A-Za-z_]\w*", plain)
     symbols = re.compile(r"[a-z]+\d+")

@@ -204,7 +204,7 @@ def _compared(candidate: Candidate, network: nn.Module, expected: StateDict, out
 
 
 def _converts(value: Tensor, to: Tensor) -> bool:
-    """Return whether a file's tensor may become one of the network's: integers are no weights."""
+    """Return whether a file's tensor may become one of the network's: integers are not weights."""
     return value.is_floating_point() or not to.is_floating_point()
 
 

@@ -38,7 +38,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class _Layers:
-    """The nodes of the original graph with the origin that each is: its name and MACs.
+    """The nodes of the original graph, each with its name and MACs.
 
     producer: the index of the node that computes a tensor.
     outputs: the outputs of the node with a name.

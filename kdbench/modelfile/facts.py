@@ -217,7 +217,7 @@ def read_model(path: Path) -> "onnx.ModelProto":
 
 
 def _read_onnx(path: Path) -> "onnx.ModelProto | None":
-    """Read an ONNX file; None if it is no such message."""
+    """Read an ONNX file; None if it is not one."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # installed with onnx, without stubs
 

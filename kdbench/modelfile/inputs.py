@@ -58,11 +58,11 @@ def _read_alone(model: "onnx.ModelProto", name: str) -> "Iterator[onnx.NodeProto
     for node in model.graph.node:
         for read in {*node.input}:
             readers.setdefault(read, []).append(node)
-    while len(found := readers.pop(name, [])) == 1:  # a damaged graph may go round
-        yield found[0]
-        if not found[0].output:
+    while len(reading := readers.pop(name, [])) == 1:  # a damaged graph may go round
+        yield reading[0]
+        if not reading[0].output:
             return
-        name = found[0].output[0]
+        name = reading[0].output[0]
 
 
 def _normalised(

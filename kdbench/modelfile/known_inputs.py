@@ -152,7 +152,7 @@ def _hugging_face_size(config: Mapping[str, Any], interpolation: str) -> dict[st
 
 
 def _hugging_face_labels(path: Path, _: ModelFacts) -> InputSpec | None:
-    """Read the classes of a model's config.json; LABEL_0, LABEL_1, … are no names."""
+    """Read the classes of a model's config.json; LABEL_0, LABEL_1, … are not names."""
     names = _json(path.with_name("config.json")).get("id2label")
     return None if not isinstance(names, dict) else _spec({"labels": _in_order(names)}, path, "config.json")
 
@@ -252,7 +252,7 @@ def _toml(file: Path) -> dict[str, Any]:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; empty if there is none: other programs' files may be anything."""
+    """Return the JSON object in a file; empty if there is none, because other programs' files may hold anything."""
     value = storage.read_json(file, "configuration") if file.is_file() else {}
     return value if isinstance(value, dict) else {}
 

@@ -174,7 +174,7 @@ def _output(
 
 
 def _no_tensor(value: "onnx.ValueInfoProto", producers: "Mapping[str, onnx.NodeProto]") -> str:
-    """Return what an output is that is no tensor, and what to do."""
+    """Describe an output that is not a tensor, and what to do."""
     kind = value.type.WhichOneof("value")
     producer = producers.get(value.name)
     if kind is None:

@@ -42,20 +42,20 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checking(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            given = dict(signature.bind(*args, **kwargs).arguments)
+            values = dict(signature.bind(*args, **kwargs).arguments)
         except TypeError:
             return function(*args, **kwargs)  # Python's own error names the missing or unknown argument
-        further = given.pop(various, {})
-        check(given, annotations)
+        further = values.pop(various, {})
+        check(values, annotations)
         check(further, dict.fromkeys(further, annotations.get(various, Any)))
         return function(*args, **kwargs)
 
     return checking
 
 
-def check(given: Mapping[str, Any], annotations: Mapping[str, Any]) -> None:
+def check(values: Mapping[str, Any], annotations: Mapping[str, Any]) -> None:
     """Raise InputError for the first argument whose value is not of its annotation's type."""
-    for name, value in given.items():
+    for name, value in values.items():
         annotation = annotations.get(name, Any)
         if not _fits(value, annotation):
             text = shortened(" ".join(repr(value).split()), _MAX_VALUE)

@@ -45,16 +45,16 @@ class PublicValue(Value, metaclass=_Named):
     """
 
 
-_given: dict[frozenset[str], set[str]] = {}
+_field_sets: dict[frozenset[str], set[str]] = {}
 
 
-def share_given_names(value: Value) -> None:
-    """Let validated values share the set of the fields that were given: it takes more memory than their numbers do.
+def share_field_sets(value: Value) -> None:
+    """Let validated values share the sets of the names of their fields, which take more memory than the numbers.
 
     For values of which there are hundreds of thousands. pydantic copies a value's set before it changes it.
     """
-    given = value.__pydantic_fields_set__
-    object.__setattr__(value, "__pydantic_fields_set__", _given.setdefault(frozenset(given), given))
+    fields = value.__pydantic_fields_set__
+    object.__setattr__(value, "__pydantic_fields_set__", _field_sets.setdefault(frozenset(fields), fields))
 
 
 V = TypeVar("V", bound=BaseModel)

@@ -62,11 +62,11 @@ def one(name: str, dice: random.Random, place: Path) -> Trial:
     how = damage(file, dice)
     environment = {"TMPDIR": str(place / "tmp")}
     ended = forked(AGAIN[name], place, _SLOW_S if name in _SLOW else LIMIT_S, environment)
-    found = list(ended.found)
-    found += ["ran a pickle"] if (place / "PICKLE-RAN").exists() else []
-    found += [f"left {path.name} outside" for path in sorted(place.parent.iterdir()) if path != place]
-    found += [left] if (left := leftovers(place)) else []
-    return Trial("files", f"{name}: {file.relative_to(place)} {how}", ended.outcome, tuple(found))
+    faults = list(ended.found)
+    faults += ["ran a pickle"] if (place / "PICKLE-RAN").exists() else []
+    faults += [f"left {path.name} outside" for path in sorted(place.parent.iterdir()) if path != place]
+    faults += [left] if (left := leftovers(place)) else []
+    return Trial("files", f"{name}: {file.relative_to(place)} {how}", ended.outcome, tuple(faults))
 
 
 def damage(file: Path, dice: random.Random) -> str:

@@ -37,7 +37,7 @@ def device_of(training: Training) -> torch.device:
 
 @cache
 def _answer_of(question: Callable[[], bool]) -> bool:
-    """Return what a function returns, asked once: it does not change, and sweeps ask for each of their points."""
+    """Return a function's result and cache it: it does not change, and sweeps need it for each of their points."""
     return question()
 
 

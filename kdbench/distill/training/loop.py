@@ -230,7 +230,7 @@ class TrainingLoop:
         return self.training.optimizer.lr * self._factor((epoch * updates + update) / updates) * self._reduced
 
     def _plateau(self) -> float:
-        """Return the factor on the learning rate of the next epoch that the curve so far gives."""
+        """Return the factor on the next epoch's learning rate, from the curve so far."""
         schedule = self.training.schedule
         if schedule.name != "plateau":
             return 1.0

@@ -60,7 +60,7 @@ def latency_warnings(
         data = sampled.undisturbed((id_, number))
         # A model that does not keep up with the arrivals has no latency.
         if not (call_ns and saturation(configuration, call_ns)):
-            for code, reason in _doubts(configuration, data, floor_ns, step_ns):
+            for code, reason in _problems(configuration, data, floor_ns, step_ns):
                 reasons[id_, code].append((configuration, reason))
     for id_, code in product(dict.fromkeys(id_ for id_, _ in sampled.samples), _REMEDIES):
         if of_code := reasons.get((id_, code)):
@@ -127,7 +127,7 @@ def _medians(data: Clustered, *, block_by_block: bool) -> NDArray[np.float64]:
     return np.array([np.median(part) for part in parts])
 
 
-def _doubts(
+def _problems(
     configuration: Configuration, data: Clustered, floor_ns: float, step_ns: float
 ) -> Iterator[tuple[str, str]]:
     """Yield a diagnostic's code and the reason, for everything that is wrong with a model's samples."""

@@ -65,7 +65,7 @@ def layouts_of(
 def _with_places(
     network: nn.Module, layer: str, layout: Layout, probe: Probe, feature: Tensor, stated: LayoutName | None, side: str
 ) -> Layout:
-    """Return the layout of a layer's `feature` with what its places are, where their axes are known."""
+    """Return the layout of a layer's `feature`, with the kind of its places if their axes are known."""
     of_images = probe.inputs.dim() == 4
     if feature.dim() == 4 and of_images and stated is None:
         same = _same(probe.calls, feature)

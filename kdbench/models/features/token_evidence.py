@@ -204,7 +204,7 @@ def _changed_at(inputs: Tensor, steps: Sequence[int], axis: int) -> Tensor:
 
 
 def _is_reordered(previous: Tensor, changes: Tensor) -> bool:
-    """Return whether the changes (cells, tokens) are the `previous` ones in another order: no other operation is so."""
+    """Return whether the changes (cells, tokens) are the `previous` ones in another order."""
     return not _alike(previous, changes) and _alike(previous.sort(dim=1).values, changes.sort(dim=1).values)
 
 

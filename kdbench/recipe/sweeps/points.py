@@ -180,7 +180,7 @@ class _Entry:
 
 
 def _entries(content: Mapping[str, Any]) -> list[_Entry]:
-    """Return the models of a recipe's content, expanded; validation reports what is no table, and unknown names."""
+    """Return the models of a recipe's content, expanded; validation reports other items and unknown names."""
     full = expanded(content)
     tables = {role: [e for e in _listed(full.get(role)) if isinstance(e.get("name"), str)] for role in ROLES}
     by_name = {entry["name"]: (role, entry) for role in ROLES for entry in tables[role]}

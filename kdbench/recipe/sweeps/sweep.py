@@ -135,7 +135,7 @@ def _range(key: str, table: Mapping[str, Any]) -> Range:
 
 
 def _canonical(value: Any) -> str:
-    """Return a value as text, equal for equal values: 1 and 1.0 are, true and 1 are not."""
+    """Return a value as text, the same for equal values: 1 equals 1.0, but not true."""
     return json.dumps(value, sort_keys=True, default=str).removesuffix(".0")
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from kdbench.results.cards import Evidence
 from kdbench.results.metrics import METRICS, PAIR_METRICS
-from kdbench.user_input.validation import Value, added_later, share_given_names
+from kdbench.user_input.validation import Value, added_later, share_field_sets
 
 _NEVER_BEYOND = {"ns", "bytes", "share"}  # units of which not even rounding leaves the range of a metric
 
@@ -27,7 +27,7 @@ class Interval(Value):
     def _ordered(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"the interval's bounds are swapped: {self.low} > {self.high}")
-        share_given_names(self)
+        share_field_sets(self)
         return self
 
 
@@ -52,7 +52,7 @@ class _Result(Value):
             raise ValueError(f"{self.metric}: status {self.status!r} with value {self.value!r}")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"{self.metric}: status {self.status!r} needs a reason")
-        share_given_names(self)
+        share_field_sets(self)
         return self
 
 

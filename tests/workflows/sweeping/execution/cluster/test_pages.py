@@ -31,8 +31,8 @@ def of_ray():
 
 @pytest.fixture
 def of_kubernetes():
-    (found,) = (block for block in BLOCKS if block.get("kind") == "RayJob")
-    return found
+    (block_of_job,) = (block for block in BLOCKS if block.get("kind") == "RayJob")
+    return block_of_job
 
 
 def test_the_cluster_of_ray_up_has_rays_schema(of_ray):
