@@ -22,6 +22,7 @@ from kdbench.user_input.validation import WrongValueError, problem
 
 ROLES = ("teacher", "student", "variant")
 _PROBES = 3  # values of an axis that show which models it changes
+_NO_SETTINGS = {"name", "family", "axes", "teacher", "of"}
 
 Values = Mapping[str, Any]
 """The value of each axis at a point, by its key."""
@@ -193,9 +194,7 @@ def _entries(content: Mapping[str, Any]) -> list[_Entry]:
         if name not in texts:
             texts[name] = "itself"  # while it is computed: a model that needs itself
             role, entry = by_name[name]
-            settings = {
-                key: value for key, value in entry.items() if key not in {"name", "family", "axes", "teacher", "of"}
-            }
+            settings = {key: value for key, value in entry.items() if key not in _NO_SETTINGS}
             needed = [text(other) for other in _needed(role, entry, first)]
             texts[name] = json.dumps([settings, needed], sort_keys=True, default=str)
         return texts[name]
@@ -290,8 +289,7 @@ def _renamed(entry: _Entry, names: Mapping[str, str], axes: Mapping[str, Any], f
             listed = teachers if isinstance(teachers, list | tuple) else [teachers]
             table["teacher"] = [names.get(str(name), name) for name in listed]
         for key, part in (("start", "model"), ("prune", "of")):
-            inner = table.get(key)
-            if isinstance(inner, dict) and inner.get(part) is not None:
+            if isinstance(inner := table.get(key), dict) and inner.get(part) is not None:
                 table[key] = {**inner, part: names.get(str(inner[part]), inner[part])}
     return table
 
