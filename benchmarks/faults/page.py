@@ -27,8 +27,8 @@ everywhere.
 - `sweeps`: sweeps that are killed again and again until they are complete.
 
 The time limit of a trial is 60 s, 120 s for `endings` and where it waits for a silent process, 240 s for `files` that
-train or measure, and 300 s for `processes`. Time in which all
-processes were stopped does not count; while more threads want to run than there are cores, time counts in proportion.
+train or measure, and 300 s for `processes`. Time in which all processes were stopped does not count; while more threads
+want to run than there are cores, time counts in proportion.
 
     python -m benchmarks.faults BLOCK --seed N --page reports/faults/README.md
 """
@@ -53,13 +53,16 @@ class Row:
 
 
 def with_row(page: Path, row: Row) -> None:
-    """Write the row into the page's table, in place of the one of the same block and seed."""
+    """Write the row into the page's table, in place of the one of the same block and seed; what follows it stays."""
     lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
     head = [_line(*_COLUMNS), _line(*("---" for _ in _COLUMNS))]
     rows = {_key(line): line for line in lines if line.startswith("| ") and line not in head}
     rows[_key(row.text)] = row.text
+    end = max((number for number, line in enumerate(lines, 1) if line.startswith("| ")), default=len(lines))
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text("\n".join([_TEXT, *head, *(rows[key] for key in sorted(rows))]) + "\n", encoding="utf-8")
+    page.write_text(
+        "\n".join([_TEXT, *head, *(rows[key] for key in sorted(rows)), *lines[end:]]) + "\n", encoding="utf-8"
+    )
 
 
 def _key(line: str) -> tuple[str, int]:
