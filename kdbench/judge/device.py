@@ -60,16 +60,37 @@ class Device(Value):
 
 def differences(record: RunRecord, device: Device) -> list[str]:
     """Return a clause for each condition of the device that the record's machine does not meet."""
+    unused = [
+        f"{name} is {' and '.join(sorted(used)) or 'unknown'}, not {required}"
+        for name, required, used in _unused(record, device)
+    ]
+    return [*_other_facts(record, device), *unused]
+
+
+def remedy(record: RunRecord, device: Device, description: str) -> str:
+    """Return how to measure what meets the conditions of the device, whose name is `description`.
+
+    Where only the provider or the runtime differs, this machine will do.
+    """
+    options = [f"--{name} {required}" for name, required, _ in _unused(record, device)]
+    place = [f"on {description}"] if _other_facts(record, device) or not options else []
+    return " ".join(["measure", *place, *(["with", *options] if options else [])])
+
+
+def _other_facts(record: RunRecord, device: Device) -> list[str]:
     host, libraries = record.environment.host, record.environment.libraries
     facts: dict[str, Any] = device.model_dump(exclude={"libraries", "provider", "runtime"}, exclude_none=True)
     clauses = [
         *(_difference(fact.replace("_", " "), host.get(fact), value) for fact, value in facts.items()),
         *(_difference(library, libraries.get(library), version) for library, version in device.libraries.items()),
     ]
-    for name, required, used_by in (("provider", device.provider, _providers), ("runtime", device.runtime, _runtimes)):
-        if required is not None and required not in (used := used_by(record)):
-            clauses.append(f"{name} is {' and '.join(sorted(used)) or 'unknown'}, not {required}")
     return [clause for clause in clauses if clause]
+
+
+def _unused(record: RunRecord, device: Device) -> list[tuple[str, str, set[str]]]:
+    """Return the options whose required value the record was not measured with: name, value, values used instead."""
+    options = (("provider", device.provider, _providers(record)), ("runtime", device.runtime, _runtimes(record)))
+    return [(name, required, used) for name, required, used in options if required is not None and required not in used]
 
 
 def _difference(name: str, fact: str | float | None, required: str | float) -> str:

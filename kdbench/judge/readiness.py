@@ -13,7 +13,7 @@ from functools import cached_property
 from kdbench.errors import InputError
 from kdbench.files.cycles import cycle_collection_paused
 from kdbench.judge.criteria import Limit
-from kdbench.judge.device import Device, differences, machine_description, machine_name
+from kdbench.judge.device import Device, differences, machine_description, machine_name, remedy
 from kdbench.judge.limits import LimitCheck, Reading, check_limit, reliability_problem
 from kdbench.judge.readings import read
 from kdbench.judge.target import Target
@@ -108,7 +108,9 @@ class _Case:
         if not differences(self.record, self.target.device):
             return None
         here, there = machine_name(self.record), self.target.description
-        return LimitCheck("UNKNOWN", f"measured on {here}, not on {there}", f"measure on {there}")
+        return LimitCheck(
+            "UNKNOWN", f"measured on {here}, not on {there}", remedy(self.record, self.target.device, there)
+        )
 
     def judge_model(self, card: ModelCard) -> ModelVerdict:
         criteria = (self._device_criterion, *(self._criterion(card, limit) for limit in self._limits))
