@@ -146,10 +146,10 @@ def send(process: subprocess.Popen[bytes], name: str) -> None:
             process.send_signal(signal.SIGINT)
 
 
-def descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def descendants(pid: int) -> list[psutil.Process]:
     """Return the processes that a process started, and theirs."""
     with suppress(psutil.Error):
-        return psutil.Process(process.pid).children(recursive=True)
+        return psutil.Process(pid).children(recursive=True)
     return []
 
 

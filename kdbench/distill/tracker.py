@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kdbench.errors import InputError, KdbenchError, first_line
-from kdbench.extras import installer
+from kdbench.extras import install
 from kdbench.progress import Progress
 from kdbench.registry import Registry
 from kdbench.results.cards import Epoch
@@ -75,7 +75,7 @@ def require_trackers(names: Sequence[str], trackers: Registry[type[Tracker]], pl
     if not absent:
         return
     extras = [extra for name in absent if (extra := known[name].extra)]
-    hints = [f"{installer()} 'kdbench[{','.join(extras)}]'"] if extras else []
+    hints = [install(*extras)] if extras else []
     hints += [f"install {module}" for name, module in absent.items() if not known[name].extra]
     needed = ", ".join(f"{place}{name!r} needs {module}" for name, module in absent.items())
     raise InputError(f"{needed}, which {'is' if len(absent) == 1 else 'are'} not installed", "; ".join(hints))

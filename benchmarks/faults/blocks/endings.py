@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
-from benchmarks.faults.commands import alive_after, leftovers
+from benchmarks.faults.commands import alive_after, descendants, leftovers
 from benchmarks.faults.forking import ended, forked, load, start
 from benchmarks.faults.material.finished import AGAIN, COMMANDS, Command, build
 from benchmarks.faults.situations.disks import DISK_WORDS
@@ -130,7 +128,7 @@ def signalled(start_in: Starter, command: Command, place: Path, ending: str, del
     number = getattr(signal, name)
     child = start_in(command, place)
     time.sleep(delay_s)
-    below = _descendants(child)
+    below = descendants(child)
     for process in {"stopped": [child], "workers-stopped": [one.pid for one in below]}.get(way, ()):
         _kill(process, signal.SIGSTOP)
     _kill(child, number)
@@ -156,12 +154,6 @@ def signalled(start_in: Starter, command: Command, place: Path, ending: str, del
 def _kill(process: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(process, number)
-
-
-def _descendants(child: int) -> list[psutil.Process]:
-    with suppress(psutil.Error):
-        return psutil.Process(child).children(recursive=True)
-    return []
 
 
 def _filled(name: str, dice: random.Random, place: Path, needed: int) -> Trial:

@@ -110,7 +110,7 @@ def _killed(rng: random.Random, place: Path, out: str, took_s: float, expected: 
 
 
 def _end(process: Any, *, with_workers: bool) -> None:
-    workers = descendants(process)
+    workers = descendants(process.pid)
     process.kill()  # the workers notice that their parent is gone
     for worker in workers if with_workers else ():
         with suppress(psutil.Error):
@@ -120,7 +120,7 @@ def _end(process: Any, *, with_workers: bool) -> None:
 
 def _end_worker(rng: random.Random, begun: list[Work], kind: str, driver: Any) -> bool:
     """Kill a process that does a task of a kind now; return whether there is one."""
-    children = {process.pid for process in descendants(driver)}
+    children = {process.pid for process in descendants(driver.pid)}
     now = [work.pid for work in begun if work.kind == kind and work.ended_s is None and work.pid in children]
     if not now:
         return False

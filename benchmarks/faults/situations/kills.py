@@ -38,7 +38,7 @@ def killed(rng: random.Random, place: Path) -> tuple[str, str]:
     if not says(owner, STAGES[stage]):
         return trial, f"never reached the stage: {last_words(place)}"
     time.sleep(delay_s)
-    workers = descendants(owner)
+    workers = descendants(owner.pid)
     for process in {"worker": workers, "parent": [psutil.Process(owner.pid)]}.get(stopped, ()):
         with suppress(psutil.Error):
             process.suspend()
@@ -70,7 +70,7 @@ def killed_owner(rng: random.Random, place: Path) -> tuple[str, str]:
     second = start(place, *bench(place), "--out", str(place / "b"), log="second")
     says(second, "waiting for it to finish", log=place / "second")
     time.sleep(rng.random())
-    workers = descendants(first)
+    workers = descendants(first.pid)
     if stopped:
         for worker in workers:
             with suppress(psutil.Error):
@@ -79,7 +79,7 @@ def killed_owner(rng: random.Random, place: Path) -> tuple[str, str]:
     overlap, patience = False, Patience(LIMIT_S)
     while second.poll() is None and patience.lasts():
         theirs = [worker for worker in workers if is_alive(worker)]
-        overlap |= bool(theirs and descendants(second) and any(map(is_alive, theirs)))
+        overlap |= bool(theirs and descendants(second.pid) and any(map(is_alive, theirs)))
         if not theirs:
             break
         time.sleep(0.002)
@@ -97,7 +97,7 @@ def ended_worker(rng: random.Random, place: Path) -> tuple[str, str]:
     patience = Patience(LIMIT_S)
     delay_s = rng.random() * 3
     time.sleep(delay_s)
-    while not (workers := descendants(owner)) and owner.poll() is None and patience.lasts():
+    while not (workers := descendants(owner.pid)) and owner.poll() is None and patience.lasts():
         time.sleep(0.005)
     for worker in workers:
         with suppress(psutil.Error):
@@ -117,12 +117,12 @@ def stopped_owner(rng: random.Random, place: Path) -> tuple[str, str]:
     if not says(first, STAGES["measuring"], log=place / "first"):
         return "owner stopped", f"never measured: {last_words(place, 'first')}"
     time.sleep(rng.random())
-    workers = descendants(first)
+    workers = descendants(first.pid)
     first.send_signal(signal.SIGSTOP)
     second = start(place, *bench(place), "--out", str(place / "b"), log="second")
     says(second, "waiting for it to finish", log=place / "second")
     time.sleep(rng.random() * 2)
-    overlap = any(map(is_alive, workers)) and any(map(is_alive, descendants(second)))
+    overlap = any(map(is_alive, workers)) and any(map(is_alive, descendants(second.pid)))
     first.kill()
     first.wait()
     faults = ["both measured"] if overlap else []
