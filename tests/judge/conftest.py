@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from judge.on_a_pi import SINGLE, criteria
 
+from kdbench.judge.readiness import judge
 from kdbench.judge.target import Target, target_from
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, Interval, Measurement, Pair, RunRecord, measured
 
-SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 PI = {"board": "Raspberry Pi 5 Model B Rev 1.0", "cpu": "Cortex-A76", "cores_usable": 4, "memory_bytes": 8_200_000_000}
 
 
@@ -100,3 +101,14 @@ def on_a_pi() -> Callable[..., Target]:
         return target_from({"name": "pi", "title": "a Pi", "device": device, "criterion": list(criteria), **keys})
 
     return make
+
+
+@pytest.fixture
+def one(make_run, on_a_pi):
+    """Return the only criterion of the student, judged by one criterion of a target."""
+
+    def judged(record=None, **criterion):
+        (check,) = criteria(judge(record or make_run(), on_a_pi(criterion)))
+        return check
+
+    return judged

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from judge.dated_runs import latency, record
 
 from kdbench.files import storage
 from kdbench.judge import excerpt_cache as cache_module
@@ -15,7 +16,6 @@ from kdbench.judge.excerpts import MAIN, Excerpt
 from kdbench.judge.history import history
 from kdbench.judge.located_records import LocatedRecord, locate_records
 from kdbench.results.records import RunRecord, measured
-from tests.judge.test_history import latency, record
 
 COUNT = 4
 

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
+from judge.dated_runs import latency, record
 
 from benchmarks.faults.material import mutations
 from benchmarks.faults.material.small_record import small_record
@@ -14,7 +15,6 @@ from kdbench.judge.located_records import locate_records
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import DeviceRun, Environment, RunRecord
 from kdbench.results.records.devices import with_device
-from tests.judge.test_history import latency, record
 
 RECORDS = Path(__file__).parents[1] / "records"
 EVERY = {*METRICS, *PAIR_METRICS}

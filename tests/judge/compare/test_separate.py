@@ -1,0 +1,88 @@
+"""Numbers compared without a model that both records share: counted, stored times, memory."""
+
+import math
+
+import numpy as np
+import pytest
+from judge.compare.small_runs import AT, around, both, card, latency, only, record
+
+from kdbench.judge.compare.records import compare
+from kdbench.results.records import measured
+
+
+@pytest.mark.parametrize(
+    ("new", "outcome"),
+    [(1000, "same"), (995, "same"), (1009, "same"), (1010, "same"), (1011, "regressed"), (980, "improved")],
+)
+def test_what_is_counted_has_no_uncertainty(new, outcome):
+    base, after = (record(measured("student", "size_bytes", size)) for size in (1000, new))
+    row = only(compare(base, after), "size_bytes")
+    assert (row.outcome, row.way, row.interval) == (outcome, "exact", None)
+    assert row.change == new / 1000
+
+
+def test_machines_that_do_not_say_what_they_are_may_be_two():
+    base, new = (record(latency("student", 1000.0), host={}) for _ in range(2))
+    row = only(compare(base, new))
+    assert (row.outcome, row.reason) == ("inconclusive", "measured on another machine: the processor is not known")
+
+
+@pytest.mark.parametrize(("new", "outcome"), [(1000, "inconclusive"), (1080, "inconclusive"), (1200, "regressed")])
+def test_stored_times_are_as_uncertain_as_the_machine_moves_between_runs(new, outcome):
+    base, after = (
+        record(latency("student", ns), models=(card("student", sha),)) for ns, sha in ((1000, "1"), (new, "2"))
+    )
+    row = only(compare(base, after))
+    assert (row.outcome, row.way) == (outcome, "separate")
+    half = math.hypot(math.log(1.005), math.log(1.005), 1.959964 * 0.04, 1.959964 * 0.04)
+    assert row.interval.high == pytest.approx(row.change * math.exp(half))
+    if outcome == "inconclusive":
+        assert "--remeasure" in row.remedy
+
+
+@pytest.mark.parametrize(("new", "outcome"), [(5.1e7, "same"), (5.3e7, "regressed"), (5.2e7, "inconclusive")])
+def test_memory_repeats_within_a_per_cent(new, outcome):
+    base, after = (
+        record(measured("student", "peak_memory_bytes", value, axes=AT, n=3), models=(card("student", sha),))
+        for value, sha in ((5e7, "1"), (new + 1.5e6 * (outcome == "regressed"), "2"))
+    )
+    row = only(compare(base, after), "peak_memory_bytes")
+    assert row.outcome == outcome
+    assert row.interval.high == pytest.approx(row.change * 1.01 / 0.99)
+
+
+def test_unstable_numbers_and_ratios_are_compared_by_their_intervals():
+    shaky = {"status": "unstable", "reason": "sessions differ by 31 %"}
+    base, new = both(1000.0, 2000.0, 5.0, 2.5)
+    unsure = new.model_copy(
+        update={
+            "measurements": tuple(m.model_copy(update=shaky) for m in new.measurements),
+            "pairs": tuple(pair.model_copy(update=shaky) for pair in new.pairs),
+        }
+    )
+    assert only(compare(base, unsure)) == only(compare(base, new))
+
+
+def test_what_runs_differ_by_is_counted_once():
+    """Widened intervals need no more; those of one run get the metric's `run_to_run`, of two runs each."""
+    narrow, wide = around(1000.0, 0.001), around(1000.0, 0.3)
+    plain, widened = (
+        record(measured("student", "latency_p50_ns", 1000.0, axes=AT, interval=interval, within_run=within))
+        for interval, within in ((narrow, None), (wide, narrow))
+    )
+    row = only(compare(plain, plain.model_copy(update={"models": (card("student", "1"),)})))
+    assert math.log(row.interval.high) == pytest.approx(1.96 * math.sqrt(2) * 0.04, rel=0.02)
+    row = only(compare(widened, widened.model_copy(update={"models": (card("student", "1"),)})))
+    assert math.log(row.interval.high) == pytest.approx(math.log(1.3) * math.sqrt(2), rel=0.3)
+
+
+def test_stored_times_alone_seldom_raise_a_false_alarm():
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(1000):
+        base, new = (
+            record(latency("student", 1000 * math.exp(rng.normal(0, 0.04))), models=(card("student", sha),))
+            for sha in ("1", "2")
+        )
+        alarms += compare(base, new).overall == "regressed"
+    assert alarms <= 0.04 * 1000
