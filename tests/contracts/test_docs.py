@@ -20,7 +20,7 @@ from kdbench.report.render.terminal import one_table, summary
 from kdbench.report.text.verdict import verdict_sentence, verdict_table
 from kdbench.results.records import RunRecord
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SHOWN = {"", "sh", "text", "yaml"}  # the languages of blocks with commands; in YAML behind `run:` and `entry:`
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
 SECTIONS = [
