@@ -1,0 +1,167 @@
+"""What counts as a parameter, and the bytes of all weights."""
+
+import numpy as np
+import onnx
+import pytest
+from modelfile.graphs import graph_of, value
+from onnx import TensorProto, helper, numpy_helper
+
+from kdbench.errors import InputError
+from kdbench.modelfile.facts import inspect
+
+
+def test_external_weights_count_and_must_be_there(tmp_path):
+    path = tmp_path / "m.onnx"
+    stored = numpy_helper.from_array(np.ones((400, 10), np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = graph_of([value("x", ["n", 400])], [value("y", ["n", 10])], nodes, [stored])
+    onnx.save(model, path, save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    facts = inspect(path)
+    assert facts.weight_bytes == 16_000
+    assert facts.size_bytes == path.stat().st_size + (tmp_path / "m.onnx.data").stat().st_size > 16_000
+    (tmp_path / "m.onnx.data").unlink()
+    with pytest.raises(InputError, match=r"m\.onnx\.data"):
+        inspect(path)
+
+
+@pytest.mark.parametrize("tensors", [1, 2])
+def test_external_weights_that_are_cut_short(tmp_path, tensors):
+    path, beside = tmp_path / "m.onnx", tmp_path / "m.onnx.data"
+    names = [f"w{number}" for number in range(tensors)]
+    stored = [numpy_helper.from_array(np.ones((400, 10), np.float32), name) for name in names]
+    nodes = [helper.make_node("MatMul", ["x", "w0"], ["y"])]
+    model = graph_of([value("x", ["n", 400])], [value("y", ["n", 10])], nodes, stored)
+    onnx.save(model, path, save_as_external_data=True, location=beside.name, size_threshold=0)
+    whole = beside.read_bytes()
+    for length in (0, 100, len(whole) - 1):
+        beside.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=rf"m\.onnx\.data, which is cut short: {length} of at least {len(whole)}"):
+            inspect(path)
+    beside.write_bytes(whole)
+    assert inspect(path).size_bytes == path.stat().st_size + len(whole)
+
+
+def test_external_weights_whose_place_is_no_number(tmp_path):
+    path = tmp_path / "m.onnx"
+    stored = numpy_helper.from_array(np.ones((400, 10), np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    model = graph_of([value("x", ["n", 400])], [value("y", ["n", 10])], nodes, [stored])
+    onnx.save(model, path, save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    model = onnx.load(path, load_external_data=False)
+    entries = model.graph.initializer[0].external_data
+    next(entry for entry in entries if entry.key == "length").value = "all"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="'w'"):
+        inspect(path)
+
+
+def test_statistics_scales_and_shapes_are_no_parameters(tmp_path):
+    path = tmp_path / "m.onnx"
+    arrays = {
+        "q": np.ones((5, 2), np.int8),
+        "scale": np.float32(0.1),
+        "zero": np.int8(0),
+        "gamma": np.ones(2, np.float32),
+        "beta": np.ones(2, np.float32),
+        "mean": np.ones(2, np.float32),
+        "var": np.ones(2, np.float32),
+        "shape": np.array([-1, 2], np.int64),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["w"]),
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("BatchNormalization", ["h", "gamma", "beta", "mean", "var"], ["z"]),
+        helper.make_node("Reshape", ["z", "shape"], ["y"]),
+    ]
+    stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+    onnx.save(graph_of([value("x", ["n", 5])], [value("y", ["n", 2])], nodes, stored), path)
+    facts = inspect(path)
+    assert facts.parameters == 10 + 2 + 2
+    assert facts.weight_bytes == sum(np.asarray(array).nbytes for array in arrays.values())
+
+
+def test_weights_of_branches_count_and_sparse_ones_by_their_values(tmp_path):
+    path = tmp_path / "m.onnx"
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node("MatMul", ["x", f"{name}_w"], [name])],
+            name,
+            [],
+            [value(name, ["n", 2])],
+            [numpy_helper.from_array(np.ones((4, 2), np.float32), f"{name}_w")],
+        )
+        for name in ("then", "else")
+    }
+    nodes = [
+        helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
+        helper.make_node("If", ["yes"], ["h"], **branches),
+        helper.make_node("MatMul", ["h", "s"], ["y"]),
+    ]
+    model = graph_of([value("x", ["n", 4])], [value("y", ["n", 2])], nodes)
+    values, places = (numpy_helper.from_array(np.array([1, 3], kind), "s") for kind in (np.float32, np.int64))
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [2, 2]))
+    onnx.save(model, path)
+    facts = inspect(path)
+    assert facts.parameters == 2 * 8 + 2
+    assert facts.weight_bytes == 1 + 2 * 8 * 4 + 2 * 4 + 2 * 8
+
+
+def test_scales_and_zero_points_of_quantized_operators_are_no_parameters(tmp_path):
+    path = tmp_path / "m.onnx"
+    scalars = {name: np.float32(1) for name in ("xs", "ws", "ys")} | {name: np.uint8(0) for name in ("xz", "wz", "yz")}
+    stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in scalars.items()]
+    stored += [numpy_helper.from_array(np.ones((4, 2, 1, 1), np.uint8), "w")]
+    stored += [numpy_helper.from_array(np.ones(4, np.int32), "b")]
+    inputs = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"]
+    nodes = [helper.make_node("QLinearConv", inputs, ["y"])]
+    images = value("x", ["n", 2, 3, 3], TensorProto.UINT8)
+    onnx.save(graph_of([images], [value("y", ["n", 4, 3, 3], TensorProto.UINT8)], nodes, stored), path)
+    assert inspect(path).parameters == 4 * 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("INT4", 4), ("UINT4", 4), ("FLOAT4E2M1", 4), ("INT8", 7), ("BFLOAT16", 14), ("DOUBLE", 56)]
+)
+def test_bytes_of_every_width(tmp_path, kind, size):
+    path = tmp_path / "m.onnx"
+    stored = TensorProto(name="w", data_type=TensorProto.DataType.Value(kind), dims=[7], raw_data=bytes(size))
+    onnx.save(graph_of([value("x", ["n", 7])], [value("y", ["n", 7])], stored=[stored]), path)
+    assert inspect(path).weight_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"raw_data": b"123"}, "'w' holds 3 bytes, and its shape needs 28"),
+        ({"raw_data": None}, "'w' holds 0 numbers, and its shape needs 7"),
+        ({"raw_data": None, "float_data": [1.0] * 6}, "'w' holds 6 numbers, and its shape needs 7"),
+        ({"data_type": 77}, "element type of .w. .77."),
+    ],
+)
+def test_a_tensor_that_is_not_what_it_says(tmp_path, damage, message):
+    path = tmp_path / "m.onnx"
+    whole = {"name": "w", "data_type": TensorProto.FLOAT, "dims": [7], "raw_data": bytes(28)}
+    onnx.save(graph_of([value("x", ["n", 7])], [value("y", ["n", 7])], stored=[TensorProto(**whole | damage)]), path)
+    with pytest.raises(InputError, match=message):
+        inspect(path)
+
+
+def test_weights_in_attributes_count(tmp_path):
+    """A linear model as scikit-learn's converter writes it: coefficients and intercepts are lists of attributes."""
+    node = helper.make_node(
+        "LinearClassifier", ["x"], ["label", "y"], domain="ai.onnx.ml",
+        coefficients=[0.5] * 30, intercepts=[0.1] * 3, classlabels_ints=[0, 1, 2],
+    )  # fmt: skip
+    outputs = [value("label", ["n"], TensorProto.INT64), value("y", ["n", 3])]
+    onnx.save(graph_of([value("x", ["n", 10])], outputs, [node]), tmp_path / "m.onnx")
+    facts = inspect(tmp_path / "m.onnx", classes=3)
+    assert (facts.output.name, facts.parameters, facts.weight_bytes) == ("y", 33, 4 * 33 + 8 * 3)
+
+
+def test_a_constant_list_of_floats_counts(tmp_path):
+    nodes = [
+        helper.make_node("Constant", [], ["b"], value_floats=[1.0, 2.0]),
+        helper.make_node("Add", ["x", "b"], ["y"]),
+    ]
+    onnx.save(graph_of([value("x", ["n", 2])], [value("y", ["n", 2])], nodes), tmp_path / "m.onnx")
+    assert inspect(tmp_path / "m.onnx").parameters == 2
