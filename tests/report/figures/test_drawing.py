@@ -1,6 +1,7 @@
+"""Figures: their labels, legends and points, drawn the same each time."""
+
 import itertools
 import re
-import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
+from report.figures.svg_words import words, words_in_order
 
 from kdbench.report.figures import draw
 from kdbench.report.figures.drawing import COLOURS, canvas, legend_below, log_ticks, short, style_of, to_svg
@@ -24,14 +26,6 @@ def test_front_has_no_dominated_point(points: list[tuple[int, int]]) -> None:
         return any(x <= point[0] and y >= point[1] and (x, y) != point for x, y in points)
 
     assert pareto_front(points) == sorted({point for point in points if not beaten(point)})
-
-
-def words_in_order(svg: str) -> list[str]:
-    return ["".join(node.itertext()).strip() for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
-
-
-def words(svg: str) -> set[str]:
-    return set(words_in_order(svg))
 
 
 def test_figures_have_labels_with_units(sample) -> None:

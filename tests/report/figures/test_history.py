@@ -1,11 +1,11 @@
 """A figure of a series: one artist of each kind, however many points, gaps and changes there are."""
 
 from matplotlib.axes import Axes
+from report.figures.svg_words import words
 
 from kdbench.report.figures.history import draw_series
 from kdbench.results.histories import Change, Level, Point, Series
 from kdbench.results.records import Interval
-from tests.report.figures.test_drawing import words
 
 
 def series(points: int, changes: int) -> Series:

@@ -1,6 +1,7 @@
 """Figures of many models show as many as can be told apart, and say so."""
 
 import pytest
+from report.figures.svg_words import words
 
 from benchmarks.growth.records import Parts, synthetic_record
 from kdbench.report.figures.latency import speedup
@@ -17,7 +18,6 @@ from kdbench.report.figures.selection import (
 from kdbench.report.figures.tradeoff import accuracy_latency
 from kdbench.report.model_groups import model_groups
 from kdbench.results.records import RunRecord
-from tests.report.figures.test_drawing import words
 
 PARTS = Parts(classes=0, energy=False, offline=False, layers=False, seeds=False, faults=False)
 

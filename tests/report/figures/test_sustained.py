@@ -1,6 +1,7 @@
 """Sustained load on devices: the table of both phases, and the figure of the whole time."""
 
 import pytest
+from report.figures.svg_words import words
 
 from kdbench.report.figures import draw
 from kdbench.report.figures.sustained import sustained_load
@@ -8,7 +9,6 @@ from kdbench.report.tables.devices import latency_by_device
 from kdbench.report.tables.sustained import sustained_load as table_of
 from kdbench.results.records import DeviceRun, Environment, Interval, measured
 from kdbench.results.records.devices import with_device
-from tests.report.figures.test_drawing import words
 
 PHASES = {"first-minute": 1e6, "sustained": 1.5e6}
 SLICES = [

@@ -1,83 +1,24 @@
-"""`report.html` as a document: whole, safe, offline, accessible, and telling what the Markdown tells."""
+"""`report.html` as a document: whole, safe, offline and accessible, with everything that the Markdown says."""
 
 import base64
 import hashlib
 import re
 from html import unescape
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from report.render.outline import Outline, squeezed
 
-from kdbench import report, units
+from kdbench import report
 from kdbench.report import Content
-from kdbench.report.cells import Number, Text
 from kdbench.report.figures.drawing import short
-from kdbench.report.render import html
 from kdbench.report.render.html import render
 from kdbench.report.render.markdown import render as render_md
-from kdbench.report.table import Column, Row, finished
 from kdbench.report.text import markdown
-from kdbench.results.records import Interval
 from kdbench.results.verdicts import Criterion, ModelVerdict, Verdict
 
-VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 HOSTILE = """<script>alert("x")</script> & 'quotes' `tick"""
 KINDS = ["sample", "seeded", "swept", "refused", "metered", "metered_gpu", "estimated"]
-
-
-class Outline(HTMLParser):
-    """The elements of a page in order, each with its attributes, its text, and what it stands in."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[dict] = []
-        self._open: list[dict] = []
-        self.feed(page)
-        self.close()
-        assert not self._open, f"never closed: {[element['tag'] for element in self._open]}"
-
-    def handle_starttag(self, tag, attributes):
-        names = [name for name, _ in attributes]
-        assert len(names) == len(set(names)), f"<{tag}> has an attribute twice: {names}"
-        inside = [element["tag"] for element in self._open]
-        element = {"tag": tag, **{name: value or "" for name, value in attributes}, "text": "", "inside": inside}
-        self.elements.append(element)
-        if tag not in VOID:
-            self._open.append(element)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        if tag not in VOID:
-            self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open, f"</{tag}> ends nothing"
-        assert self._open[-1]["tag"] == tag, f"</{tag}> ends <{self._open[-1]['tag']}>"
-        self._open.pop()
-
-    def handle_data(self, data):
-        for element in self._open:
-            element["text"] += data
-
-    def all(self, *tags):
-        return [element for element in self.elements if element["tag"] in tags]
-
-    def tables(self):
-        """Return the rows of each table as texts, by the table's caption."""
-        tables_by_title, rows = {}, []
-        for element in self.all("caption", "tr", "th", "td"):
-            if element["tag"] == "caption":
-                rows = tables_by_title[squeezed(element["text"])] = []
-            elif element["tag"] == "tr":
-                rows.append([])
-            else:
-                rows[-1].append(squeezed(element["text"]))
-        return tables_by_title
-
-
-def squeezed(text):
-    return " ".join(text.split())
 
 
 def verdict_on(record, outcome="PASS", **changes):
@@ -309,64 +250,3 @@ def test_style_has_a_separate_page(sample, tmp_path):
 @pytest.mark.usefixtures("drawn_anew")
 def test_page_is_deterministic(sample):
     assert render(Content(sample)) == render(Content(sample))
-
-
-def test_a_column_of_several_units_tells_texts_alone():
-    rows = [
-        Row((Text("a"), Number(units.time, 5.0))),
-        Row((Text("b"), Number(units.size, 7.0, Interval(low=6, high=8)))),
-    ]
-    table = finished("T", [Column("Model", numeric=False), Column("Measured")], rows)
-    assert html.unit(table, 1) == ""
-    assert not any("data-" in cell for row in html.rows(table, "t") for cell in row)
-
-
-def test_a_footnote_leads_to_its_number_and_back():
-    lost = Number(units.time, reason="a reason that is too long to stand in the cell itself", hint="try again")
-    rows = [Row((Text("a"), lost)), Row((Text("b"), lost))]
-    first, second = html.rows(finished("T", [Column("Model", numeric=False), Column("X")], rows), "t")
-    assert 'id="t-ref-1" href="#t-note-1"' in first[1]
-    assert "id=" not in second[1]
-    assert 'href="#t-note-1"' in second[1]
-
-
-def test_a_long_name_may_be_broken_and_a_short_one_not():
-    rows = [Row((Text(name, code=True),)) for name in ("student", "s" * 40)]
-    (brief,), (lengthy,) = html.rows(finished("T", [Column("Model", numeric=False)], rows), "t")
-    assert 'class="long"' in lengthy
-    assert "class" not in brief
-
-
-def test_a_head_is_not_broken_at_its_hyphens():
-    assert html.unbroken("Top-1 drop <b>") == '<span class="word">Top-1</span> drop &lt;b&gt;'
-
-
-def test_anchors_are_legible_and_unique():
-    assert html.anchors(["Student against teacher", "KL, Test!", "Warnings", "¿?"], ["warnings"]) == {
-        "Student against teacher": "student-against-teacher",
-        "KL, Test!": "kl-test",
-        "Warnings": "warnings-2",
-        "¿?": "table",
-    }
-
-
-def test_backticks_become_code_and_other_text_is_escaped():
-    assert html.prose("run `a<b` & see /home/me/x.toml") == "run <code>a&lt;b</code> &amp; see x.toml"
-
-
-def test_an_outcome_has_a_word_and_a_class_for_its_symbol():
-    table = finished(
-        "T", [Column("Model", numeric=False), Column("Outcome", numeric=False)], [Row((Text("a"), Text("FAIL")))]
-    )
-    assert '<span class="outcome bad">FAIL</span>' in html.rows(table, "t")[0][1]
-    assert [html.outcome(text) for text in ("READY for a board", "NOT READY", "INCONCLUSIVE", "other")] == [
-        "good",
-        "bad",
-        "open",
-        "",
-    ]
-
-
-def test_heads_keep_hyphenated_words_together_and_words_of_any_length():
-    assert html.unbroken("Speed-up of x") == '<span class="word">Speed-up</span> of x'
-    assert html.unbroken("x" * 300_000) == "x" * 300_000
