@@ -112,6 +112,14 @@ CHECKPOINTS = {
 }
 
 
+def test_all_that_does_not_fit_is_in_one_message(tmp_path):
+    last = next(reversed(STATE))
+    weights = {name: value for name, value in STATE.items() if name != last}
+    torch.save(weights | {"extra": torch.zeros(2), FIRST: torch.zeros(5, 1, 3, 3)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=rf"1 of another shape \({FIRST}.*1 missing \({last}\).*\(extra\)"):
+        load_weights(network(), tmp_path / "w.pth")
+
+
 @pytest.mark.parametrize("kind", CHECKPOINTS)
 def test_the_weights_in_a_trainers_checkpoint_are_found(kind, tmp_path):
     torch.save(CHECKPOINTS[kind], tmp_path / "w.pth")
@@ -206,3 +214,35 @@ def test_safetensors_of_another_precision_are_converted(dtype, tmp_path):
     load_weights(loaded, tmp_path / "w.safetensors")
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, state[name].to(value.dtype)), name
+
+
+def test_what_is_no_state_dict_is_refused_and_never_unpickled(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pathlib.Path.touch, (tmp_path / "sprung",))
+
+    def written(name, save):
+        save(tmp_path / name)
+        return tmp_path / name
+
+    net = network().eval()
+    script = torch.jit.trace(net, torch.zeros(1, 1, 8, 8))
+    weights = {"model": STATE}
+    twice = weights | {"model_ema": STATE}
+    save, lfs = "torch.save(network.state_dict(), 'weights.pth')", "version https://git-lfs.github.com/spec/v1\n"
+    files = {
+        written("whole.pth", lambda path: torch.save(net, path)): ("holds Python objects", save),
+        written("trap.pth", lambda path: torch.save(weights | {"a": Trap()}, path)): ("holds Python objects", save),
+        written("script.pt", lambda path: torch.jit.save(script, path)): ("TorchScript", save),
+        written("two.pth", lambda path: torch.save(twice, path)): ("weights: model, model_ema", "checkpoint['model']"),
+        written("none.pth", lambda path: torch.save({"epoch": 3}, path)): ("holds no weights", save),
+        written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): ("not a readable safetensors", "cut short"),
+        written("text.pth", lambda path: path.write_text("hello")): ("not a state dict", save),
+        written("lfs.pth", lambda path: path.write_text(lfs)): ("Git LFS", "git lfs pull"),
+        tmp_path / "missing.pth": ("no weights at", "name a file of weights"),
+    }
+    for path, (message, hint) in files.items():
+        with pytest.raises(InputError, match=message) as refused:
+            load_weights(net, path)
+        assert hint in refused.value.hint
+    assert not (tmp_path / "sprung").exists()

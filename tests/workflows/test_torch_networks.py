@@ -1,26 +1,21 @@
 """Torch networks and exported programs, measured by the files that they are exported to."""
 
-import json
 import sys
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from file_runs import bench
 from safetensors.torch import save_file
-from torch import nn
 
 from kdbench import data
 from kdbench.errors import DataMissingError, InputError, KdbenchError
-from kdbench.export.programs import load_program
-from kdbench.export.state_dicts import load_weights
 from kdbench.recipe import Measure
 from kdbench.results.cards import ModelCard
 from kdbench.workflows.files import torch_networks as stage
 
 pytestmark = pytest.mark.usefixtures("short_run")
+
 
 FEW = Measure(energy="off", budget_s=0.2, batch=(16,), sessions=2)
 MODULE = """
@@ -229,107 +224,3 @@ def test_weights_without_one_network_are_refused(factories, weights, hint):
     with pytest.raises(InputError) as refused:
         stage.torch_networks(factories, weights)
     assert hint in refused.value.hint
-
-
-def test_checkpoints_are_unwrapped(network, tmp_path):
-    from kdbench.export.state_dicts import load_weights
-
-    wrapped = {"epoch": 3, "state_dict": {f"module.{name}": value for name, value in network.state_dict().items()}}
-    torch.save(wrapped, tmp_path / "w.pth")
-    other = type(network)().eval()
-    load_weights(other, tmp_path / "w.pth")
-    assert all(torch.equal(other.state_dict()[name], value) for name, value in network.state_dict().items())
-
-
-def test_weights_of_another_network_are_listed(network, tmp_path):
-    from kdbench.export.state_dicts import load_weights
-
-    weights = dict(network.state_dict()) | {"extra": torch.zeros(2), "conv.weight": torch.zeros(5, 1, 3, 3)}
-    del weights["fc.bias"]
-    torch.save(weights, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"1 of another shape \(conv.weight.*1 missing \(fc.bias\).*\(extra\)"):
-        load_weights(network, tmp_path / "w.pth")
-
-
-def test_what_is_no_state_dict_is_refused_and_never_unpickled(network, tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "sprung",))
-
-    def written(name, save):
-        save(tmp_path / name)
-        return tmp_path / name
-
-    script = torch.jit.trace(network, torch.zeros(1, 1, 8, 8))
-    weights = {"model": network.state_dict()}
-    twice = weights | {"model_ema": network.state_dict()}
-    save, lfs = "torch.save(network.state_dict(), 'weights.pth')", "version https://git-lfs.github.com/spec/v1\n"
-    files = {
-        written("whole.pth", lambda path: torch.save(network, path)): ("holds Python objects", save),
-        written("trap.pth", lambda path: torch.save(weights | {"a": Trap()}, path)): ("holds Python objects", save),
-        written("script.pt", lambda path: torch.jit.save(script, path)): ("TorchScript", save),
-        written("two.pth", lambda path: torch.save(twice, path)): ("weights: model, model_ema", "checkpoint['model']"),
-        written("none.pth", lambda path: torch.save({"epoch": 3}, path)): ("holds no weights", save),
-        written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): ("not a readable safetensors", "cut short"),
-        written("text.pth", lambda path: path.write_text("hello")): ("not a state dict", save),
-        written("lfs.pth", lambda path: path.write_text(lfs)): ("Git LFS", "git lfs pull"),
-        tmp_path / "missing.pth": ("no weights at", "name a file of weights"),
-    }
-    for path, (message, hint) in files.items():
-        with pytest.raises(InputError, match=message) as refused:
-            load_weights(network, path)
-        assert hint in refused.value.hint
-    assert not (tmp_path / "sprung").exists()
-
-
-def changed(path, to, change):
-    """Copy a program with one of its parts changed by `change(name, content)`."""
-    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(to, "w") as copy:
-        for name in archive.namelist():
-            copy.writestr(name, change(name.partition("/")[2], archive.read(name)))
-    return to
-
-
-def test_a_program_that_would_run_code_is_refused(tmp_path):
-    free = {"dynamic_shapes": ({0: torch.export.Dim("n")},)}
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
-    path = program(network, tmp_path / "m.pt2", **free)
-    assert load_program(path).module(check_guards=False)(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
-    evil = "__import__('os').system('touch sprung')"
-
-    def replaced(part, old, new):
-        def change(name, content):
-            assert name != part or old in content
-            return content.replace(old, new) if name == part else content
-
-        return change
-
-    size = json.loads(zipfile.ZipFile(path).read("m/models/model.json"))["range_constraints"]
-    symbol = f"Symbol('{next(iter(size))}', positive=True, integer=True)".encode()
-    changes = [
-        replaced("models/model.json", symbol, evil.encode()),
-        replaced("models/model.json", b"torch.ops.aten.linear.default", b"torch.os.system"),
-        replaced("data/weights/model_weights_config.json", b'"use_pickle": false', b'"use_pickle": true'),
-        replaced("data/weights/model_weights_config.json", b'"weight_0"', b'"opaque_obj_0"'),
-        lambda name, content: b"\x80\x04cos\nsystem\n(S'true'\ntR." if name.endswith("model.pt") else content,
-        *(replaced("models/model.json", symbol, power) for power in (b"9**9**9**9", b"Pow(99, Pow(99, 99))")),
-    ]
-    for number, change in enumerate(changes):
-        with pytest.raises(InputError, match="would run or unpickle"):
-            load_program(changed(path, tmp_path / f"{number}.pt2", change))
-
-
-@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff", b""])
-def test_a_program_whose_description_is_damaged_is_refused(content, tmp_path):
-    with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
-        archive.writestr("m/models/model.json", content)
-    with pytest.raises(InputError, match="not a readable exported program"):
-        load_program(tmp_path / "m.pt2")
-
-
-def test_other_archives_are_no_programs(tmp_path):
-    torch.save({"a": torch.zeros(1)}, tmp_path / "weights.pt2")
-    (tmp_path / "cut.pt2").write_bytes(b"PK\x03\x04")
-    for name in ("weights", "cut", "missing"):
-        with pytest.raises(InputError):
-            load_program(tmp_path / f"{name}.pt2")
