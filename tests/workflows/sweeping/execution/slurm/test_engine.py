@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import submitit
-from fake_slurm import Slurm as Fake
+from workflows.sweeping.execution.slurm.fake_slurm import Slurm as Fake
 
 from kdbench.progress import Silent
 from kdbench.workflows.sweeping.execution.driver import Driver

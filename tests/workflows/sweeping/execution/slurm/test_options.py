@@ -1,7 +1,7 @@
 """What `--on slurm:…` says, and what Slurm is asked before anything starts."""
 
 import pytest
-from fake_slurm import Slurm as Fake
+from workflows.sweeping.execution.slurm.fake_slurm import Slurm as Fake
 
 from kdbench.errors import InputError
 from kdbench.workflows.sweeping.engines import connected
