@@ -26,12 +26,12 @@ def test_what_the_device_measured_becomes_numbers_of_the_device_and_can_be_taken
     assert merged.record == record
     assert [device.name for device in record.devices] == ["here"]
     median = record.find("small", "latency_p50_ns", device="here", threads=1, batch=1)
-    assert median.value > 0
-    assert median.interval.low < median.value < median.interval.high
+    assert 0 < median.interval.low < median.value < median.interval.high
     assert record.find("small", "device_max_abs", device="here").value == 0  # the same machine
     assert record.find("small", "peak_memory_bytes", device="here").value > 1_000_000
     assert record.find("small", "energy_j", device="here").reason  # a value, or why there is none
-    assert record.find_pair("small", "latency_ratio", device="here").value > 0
+    ratio = record.find_pair("small", "latency_ratio", device="here")
+    assert 0 < ratio.interval.low < ratio.value < ratio.interval.high
 
     view = of_device(record, "here")
     assert view.find("small", "latency_p50_ns", batch=1).value == median.value

@@ -80,7 +80,8 @@ def test_files_are_measured_side_by_side_against_the_first(classifier, templates
         *"0123456789"
     ]
     assert record.find("big", "macs").value == 640
-    assert record.find_pair("small", "latency_ratio", batch=1).interval is not None
+    ratio = record.find_pair("small", "latency_ratio", batch=1)
+    assert 0 < ratio.interval.low < ratio.value < ratio.interval.high
     assert record.find("small", "latency_p50_ns", batch=4).status == "unavailable"
     assert [card.role for card in record.models] == ["teacher", "student"]
     assert RunRecord.read(folder) == record
