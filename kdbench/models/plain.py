@@ -1,4 +1,4 @@
-"""Plain networks: dense, convolutional ones small enough for 8×8 digits, the two of the Keras tutorial, and VGGs.
+"""Plain networks: dense, convolutional for 8×8 digits, LeNet-5, the two of the Keras tutorial, and VGGs.
 
 `784-1200-1200-10` is the teacher of Hinton et al. 2015 (arXiv:1503.02531).
 
@@ -23,6 +23,7 @@ from kdbench.models.staged import Staged, conv_bn_relu, pooled_linear, scaled
 
 _DIGITS = 9  # of a size in a name
 _SHOWN = 60  # characters of a name
+_LENET_PIXELS = 12  # after which one cell is left
 
 
 @MODELS.register("dense")
@@ -88,6 +89,27 @@ def convnet(
     sizes = zip((input_shape[0], *widths), widths, strides, strict=False)
     blocks = [conv_bn_relu(before, after, 3, stride) for before, after, stride in sizes]
     return Staged(nn.Identity(), blocks, pooled_linear(widths[-1], classes))
+
+
+@MODELS.register("lenet5")
+def lenet5(_name: str, input_shape: InputShape, classes: PositiveInt, /) -> nn.Module:
+    """Build LeNet-5 with ReLU and max pooling: LeCun et al. 1998, figure 2.
+
+    The first convolution pads images by 2, so that MNIST's 28×28 pixels fit; with 10 classes it has 61 706 parameters
+    and 416 520 MACs. The original has learned pooling, a sparse second convolution and tanh.
+    """
+    channels, height, width = input_shape
+    if min(height, width) < _LENET_PIXELS:
+        message = f"lenet5: images of {height}×{width} are too small"
+        raise InputError(message, f'use images of {_LENET_PIXELS}×{_LENET_PIXELS} or more, or model = "convnet"')
+    sizes = ((channels, 6, 2), (6, 16, 0))
+    blocks = [
+        nn.Sequential(nn.Conv2d(before, after, 5, padding=padding), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+        for before, after, padding in sizes
+    ]
+    cells = ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
+    hidden = (nn.Linear(16 * cells, 120), nn.ReLU(inplace=True), nn.Linear(120, 84), nn.ReLU(inplace=True))
+    return Staged(nn.Identity(), blocks, nn.Sequential(nn.Flatten(), *hidden, nn.Linear(84, classes)))
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

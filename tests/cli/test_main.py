@@ -110,7 +110,7 @@ def test_a_reader_that_went_away_is_silent():
     [
         ("kdbench ", list(COMMANDS)),
         ("kdbench re", ["ready", "report"]),
-        ("kdbench run mnist_", ["mnist_compression", "mnist_dense", "mnist_keras", "mnist_noise"]),
+        ("kdbench run mnist_", ["mnist_compression", "mnist_dense", "mnist_fidelity", "mnist_keras", "mnist_noise"]),
         ("kdbench train digi", ["digits", "digits_methods"]),
         ("kdbench list da", ["datasets"]),
         ("kdbench macs --convention th", ["thop"]),

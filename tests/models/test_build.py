@@ -12,6 +12,7 @@ FAMILIES = [
     ("dense", {"hidden": [32]}, (1, 8, 8)),
     ("keras_teacher", {}, (1, 28, 28)),
     ("keras_student", {}, (3, 9, 7)),
+    ("lenet5", {}, (1, 28, 28)),
     ("convnet", {"widths": [8, 16]}, (1, 8, 8)),
     ("vgg8_bn", {"width": 0.25}, (1, 28, 28)),
     ("resnet8", {"shortcut": "pad"}, (3, 15, 15)),
