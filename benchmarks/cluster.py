@@ -1,13 +1,11 @@
 """How many trainings k workers of a Ray cluster do, and what a point costs the driver.
 
     python -m benchmarks.cluster [--workers 1 2 4 8] [--seconds 5] [--rounds 4] [--points 500]
-    python -m benchmarks.cluster --trainings 8 --workers 1 2
 
-Trainings sleep, so that the cores of this machine do not limit them. All of a round end at the same moment and start
-their successors one after the other; the longer a training, the smaller the share of that. With --trainings that many
-real ones take the place of those that sleep. In both cases the workers have loaded their libraries before the clock
-starts. The goals are 0.9 of k times the rate of one worker, and at most 50 ms of the driver for each point. Needs
-kdbench[cluster].
+Trainings sleep, so that the cores of this machine do not limit them; `benchmarks.cluster_trainings` has real ones. All
+of a round end at the same moment and start their successors one after the other; the longer a training, the smaller the
+share of that. The workers' processes run before the clock starts. The goals are 0.9 of k times the rate of one worker,
+and at most 50 ms of the driver for each point. Needs kdbench[cluster].
 """
 
 import argparse
@@ -16,28 +14,15 @@ import secrets
 import shutil
 import tempfile
 import time
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 
 from kdbench.progress import Silent
-from kdbench.recipe.loading import load_sweep
-from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.sweeping.execution.cluster.engine import Cluster
 from kdbench.workflows.sweeping.execution.driver import Driver
 from kdbench.workflows.sweeping.execution.schedule import Schedule, Task
-from kdbench.workflows.sweeping.opening import planned_sweep
-from kdbench.workflows.sweeping.sweep_tasks import SweepTasks, tasks_of
 
 GOAL, DRIVER_MS = 0.9, 50.0
-NETWORK = {"name": "dense", "hidden": [256, 256]}
-RECIPE = {
-    "name": "rate",
-    "data": {"name": "digits", "validation": 0.2},
-    "training": {"batch": 32, "threads": 1},
-    "measure": {"times": False, "energy": "off"},
-    "teacher": [{"name": "teacher", "model": NETWORK}],
-    "student": [{"name": "alone", "model": NETWORK}],
-}
 
 
 def sleep(message, progress):
@@ -68,36 +53,9 @@ def driven(ray, tasks, seconds, folder):
     return took_s, used_s
 
 
-def trained(ray, count, workers, most, epochs, folder):
-    """Do real trainings of equal networks on `workers` of the machine's cores; return the seconds that passed."""
-    axes = {"student.alone.training.optimizer.lr": [0.001 * step for step in range(1, count)]}
-    swept = load_sweep({**RECIPE, "training": {**RECIPE["training"], "epochs": epochs}}, axes)
-    with planned_sweep(swept, None, on="inline", measure_on=None, resume=False) as (planned, _):
-        tasks = [replace(task, cpus=most // workers) for task in tasks_of(planned) if task.kind == "train"]
-    work = SweepTasks(planned, RunFolder(folder), "", metered=False, schedule=Schedule(tasks))
-    engine = Cluster(ray, tasks, None)
-    with engine.open(folder):
-        begin = time.perf_counter()
-        Driver(work.schedule, engine, work.prepare, Silent()).run()
-        took_s = time.perf_counter() - begin
-    assert len(work.schedule.done) == count, work.schedule.faults
-    return took_s
-
-
-def compare_trainings(ray, arguments, folder):
-    """Print how many times the rate of one worker several have."""
-    most, times = max(arguments.workers), {}
-    for workers in arguments.workers:
-        trained(ray, 2 * workers, workers, most, 1, folder / f"warm-{workers}")
-        took_s = trained(ray, arguments.trainings, workers, most, arguments.epochs, folder / f"{workers}")
-        times[workers] = took_s
-        rate = times[min(times)] * min(times) / took_s
-        met = "met" if rate >= GOAL * workers else "MISSED"
-        trainings = f"{arguments.trainings} trainings in {took_s:.1f} s"
-        print(f"{workers} workers: {trainings}, {rate:.2f} times the rate, {rate / workers:.3f} k ({met})", flush=True)
-
-
-def main(arguments):
+@contextmanager
+def local_ray(cpus):
+    """Start a Ray of this machine alone with as many CPUs; stop it at the end."""
     loopback_alone = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     os.environ.update(loopback_alone | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
     # With a token of its own, Ray neither reads the user's ~/.ray/auth_token nor writes one.
@@ -108,13 +66,16 @@ def main(arguments):
     from ray.util import scheduling_strategies  # noqa: F401 - not loaded with ray
 
     options = {"include_dashboard": False, "log_to_driver": False, "object_store_memory": 80_000_000}
-    with tempfile.TemporaryDirectory() as folder:
-        ray.init(num_cpus=max(arguments.workers), namespace="kdbench", **options)
-        if arguments.trainings:
-            compare_trainings(ray, arguments, Path(folder))
-            ray.shutdown()
-            return
-        most = max(arguments.workers)
+    ray.init(num_cpus=cpus, namespace="kdbench", **options)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def main(arguments):
+    most = max(arguments.workers)
+    with tempfile.TemporaryDirectory() as folder, local_ray(most) as ray:
         for workers in arguments.workers:
             tasks = [Task(f"{n}", "train", cpus=most // workers) for n in range(workers * arguments.rounds)]
             took_s, _ = driven(ray, tasks, arguments.seconds, Path(folder))
@@ -128,7 +89,6 @@ def main(arguments):
         each_ms, used_ms = 1e3 * took_s / len(tasks), 1e3 * used_s / len(tasks)
         met = "met" if each_ms <= DRIVER_MS else "MISSED"
         print(f"{len(tasks)} empty points: {each_ms:.1f} ms each, {used_ms:.1f} ms of it the driver's CPU ({met})")
-        ray.shutdown()
 
 
 if __name__ == "__main__":
@@ -136,7 +96,5 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--trainings", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--points", type=int, default=500)
     main(parser.parse_args())

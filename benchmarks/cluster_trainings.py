@@ -1,0 +1,136 @@
+"""How many real trainings k workers of a Ray cluster do on the cores of this machine.
+
+    python -m benchmarks.cluster_trainings [--workers 1 2] [--rounds 4] [--trainings 2] [--epochs 200]
+
+In each round k workers do equal trainings, and k bare PyTorch loops take the same steps, for one k after the other. The
+loops show how many times the work of one the cores can do: other virtual machines take time from them, and processes
+share their caches. Workers have trained once before the clock starts. The page shows the medians over the rounds. The
+goal is 0.9 of what the loops show. Run it on an idle machine. Needs kdbench[cluster].
+"""
+
+import argparse
+import itertools
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.cluster import GOAL, local_ray
+from kdbench.progress import Silent
+from kdbench.recipe.loading import load_sweep
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.sweeping.execution.cluster.engine import Cluster
+from kdbench.workflows.sweeping.execution.driver import Driver
+from kdbench.workflows.sweeping.execution.schedule import Schedule
+from kdbench.workflows.sweeping.opening import planned_sweep
+from kdbench.workflows.sweeping.sweep_tasks import SweepTasks, tasks_of
+
+BATCH, HIDDEN, LOOP_S = 32, [256, 256], 20.0
+NETWORK = {"name": "dense", "hidden": HIDDEN}
+RECIPE = {
+    "name": "rate",
+    "data": {"name": "digits", "validation": 0.2},
+    "training": {"batch": BATCH, "threads": 1},
+    "measure": {"times": False, "energy": "off"},
+    "teacher": [{"name": "teacher", "model": NETWORK}],
+    "student": [{"name": "alone", "model": NETWORK}],
+}
+
+
+@contextmanager
+def planned_trainings(count, cpus, epochs, folder):
+    """Plan as many equal trainings, which take `cpus` each, into the folder."""
+    axes = {"student.alone.training.optimizer.lr": [0.001 * step for step in range(1, count)]}
+    swept = load_sweep({**RECIPE, "training": {**RECIPE["training"], "epochs": epochs}}, axes)
+    with planned_sweep(swept, None, on="inline", measure_on=None, resume=False) as (planned, _):
+        tasks = [replace(task, cpus=cpus) for task in tasks_of(planned) if task.kind == "train"]
+        assert len(tasks) == count
+        yield SweepTasks(planned, RunFolder(folder), "", metered=False, schedule=Schedule(tasks))
+
+
+def trainings_per_s(ray, workers, cpus, arguments, folder):
+    """Return how many trainings a second as many workers do, once each has trained."""
+    with planned_trainings(2 * workers, cpus, 1, folder / "first") as first:
+        engine = Cluster(ray, list(first.schedule.tasks.values()), None)
+        with engine.open(folder / "first"):
+            Driver(first.schedule, engine, first.prepare, Silent()).run()
+            with planned_trainings(arguments.trainings * workers, cpus, arguments.epochs, folder / "timed") as timed:
+                begin = time.perf_counter()
+                Driver(timed.schedule, engine, timed.prepare, Silent()).run()
+                took_s = time.perf_counter() - begin
+    assert len(timed.schedule.done) == arguments.trainings * workers, timed.schedule.faults
+    return len(timed.schedule.done) / took_s
+
+
+def bare_loop(begin_s):
+    """Train for LOOP_S from the moment `begin_s` of the clock; print the steps per second."""
+    import torch
+
+    torch.set_num_threads(1)
+    sizes = [64, *HIDDEN, 10]
+    layers = [layer for pair in itertools.pairwise(sizes) for layer in (torch.nn.Linear(*pair), torch.nn.ReLU())]
+    network = torch.nn.Sequential(*layers[:-1])
+    inputs, labels = torch.randn(BATCH, 64), torch.randint(0, 10, (BATCH,))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(inputs), labels).backward()
+        optimizer.step()
+
+    while time.time() < begin_s:
+        step()
+    steps = 0
+    while time.time() < begin_s + LOOP_S:
+        step()
+        steps += 1
+    print(steps / LOOP_S)
+
+
+def steps_per_s(workers):
+    """Return the steps per second of as many bare loops side by side."""
+    command = [sys.executable, "-m", "benchmarks.cluster_trainings", "--bare-loop-from", str(time.time() + 8.0)]
+    loops = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(workers)]
+    return sum(float(loop.communicate()[0]) for loop in loops)
+
+
+def main(arguments):
+    """Compare workers and loops in alternation; print each round, then the medians."""
+    fewest, most = min(arguments.workers), max(arguments.workers)
+    ratios = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder, local_ray(most) as ray:
+        for number in range(arguments.rounds):
+            of_workers, of_loops = {}, {}
+            for workers in arguments.workers:
+                into = Path(folder) / f"{number}-{workers}"
+                of_workers[workers] = trainings_per_s(ray, workers, most // workers, arguments, into)
+                of_loops[workers] = steps_per_s(workers)
+            for workers in set(arguments.workers) - {fewest}:
+                pair = of_workers[workers] / of_workers[fewest], of_loops[workers] / of_loops[fewest]
+                ratios[workers].append(pair)
+                text = f"{pair[0]:.2f} times the trainings of {fewest}, the bare loops {pair[1]:.2f} times the steps"
+                print(f"round {number + 1}, {workers} workers: {text}", flush=True)
+    for workers, pairs in sorted(ratios.items()):
+        reached, possible = (statistics.median(column) for column in zip(*pairs, strict=True))
+        met = "met" if reached >= GOAL * possible else "MISSED"
+        text = f"{reached:.2f} times the rate of {fewest}, where bare loops reach {possible:.2f}"
+        print(f"{workers} workers: {text}: {reached / possible:.2f} of it ({met})")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--trainings", type=int, default=2, help="of each worker in a round, two or more")
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--bare-loop-from", type=float, help=argparse.SUPPRESS)
+    parsed = parser.parse_args()
+    if parsed.bare_loop_from is not None:
+        bare_loop(parsed.bare_loop_from)
+    else:
+        main(parsed)
