@@ -270,5 +270,9 @@ def sha256(path: Path) -> str:
 
 def content_hash(value: Any) -> str:
     """Return the SHA-256 of a JSON value in canonical form: equal content, equal hash."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """Return a JSON value as text that is the same for equal content."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -9,12 +9,14 @@ A report format is one file in `kdbench/report/render/` that registers a `Writer
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from kdbench.files import storage
 from kdbench.files.cycles import cycle_collection_paused
 from kdbench.registry import Registry
 from kdbench.report.figures import Drawing, draw
+from kdbench.report.shortening import shortened
 from kdbench.report.styles import Layout, lay_out
 from kdbench.report.table import Table
 from kdbench.report.tables import build_tables
@@ -58,10 +60,14 @@ class Content:
 
     @cached_property
     def tables(self) -> list[Table]:
-        """The tables with something to show, in reading order; raises InputError as `layout` does."""
+        """The tables for people with something to show, in reading order; raises InputError as `layout` does.
+
+        Of long ones (`shortening`), they have a part of the rows; `layout` has all.
+        """
         if self.layout is not None:
-            return list(self.layout.tables)
-        return [*build_tables(self.host), *device_tables(self.record)]
+            return [shortened(table, self.host) for table in self.layout.tables]
+        built = chain(build_tables(self.host), device_tables(self.record))
+        return [shortened(table, self.host) for table in built]  # a long table is gone when the next one is built
 
     @cached_property
     def drawings(self) -> list[Drawing]:

@@ -5,7 +5,7 @@ A cell knows its text. A format decides only how to set it: bold, code, a footno
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -14,6 +14,7 @@ from kdbench.results.cards import Evidence
 from kdbench.results.records import Interval, Status
 
 SHORT = 32  # longest reason, in characters, that a cell shows in full
+_MAX_NAMES, _FEW_NAMES = 40, 12  # in one sentence
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _NUMBER_AND_UNIT = re.compile(r"([+-]?[\d,]*\.?\d+(?:e[+-]?\d+)?)(\D*)")
 
@@ -155,6 +156,13 @@ def quotient(above: Cell, below: Cell) -> Number | None:
         low, high = above.interval.low / below.interval.high, above.interval.high / below.interval.low
         bounds = Interval(low=low, high=high)
     return Number(units.ratio, above.value / below.value, bounds, comparable=False)
+
+
+def listed(labels: Iterable[str]) -> str:
+    """Return the names of models in a sentence, or the first of many and how many more there are."""
+    names = [f"`{label}`" for label in labels]
+    more = len(names) - _FEW_NAMES if len(names) > _MAX_NAMES else 0
+    return f"{', '.join(names[:_FEW_NAMES])} and {more:,} more" if more else ", ".join(names)
 
 
 def shortened(reason: str) -> str:

@@ -40,7 +40,7 @@ class Row:
 class Table:
     """A table with the text below it: `notes` on the whole table, `footnotes` on marked cells, numbered from 1.
 
-    A table without columns is a section of text, its notes.
+    A table without columns is a section of text, its notes. `left_out` counts the rows that are not shown.
     """
 
     title: str
@@ -48,6 +48,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     footnotes: tuple[str, ...] = ()
+    left_out: int = 0
 
     def __post_init__(self) -> None:
         assert all(len(row.cells) == len(self.columns) for row in self.rows), self.title
@@ -144,13 +145,21 @@ def finished(title: str, columns: Sequence[Column], rows: Iterable[Row], notes: 
     for index, column in enumerate(columns):
         for places in competitors.values():
             _flag_best(body, index, column, places)
+    done, footnotes = numbered(Row(tuple(cells), row.ranking) for cells, row in zip(body, listed, strict=True))
+    return Table(title, tuple(columns), done, tuple(filter(None, notes)), footnotes)
+
+
+def numbered(rows: Iterable[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Return rows whose cells have the numbers of their footnotes, and the footnotes, each once."""
     footnotes: dict[str, int] = {}
-    for cells in body:
-        for index, cell in enumerate(cells):
-            if isinstance(cell, Number) and cell.footnote:
-                cells[index] = replace(cell, mark=footnotes.setdefault(cell.footnote, len(footnotes) + 1))
-    done = tuple(Row(tuple(cells), row.ranking) for cells, row in zip(body, listed, strict=True))
-    return Table(title, tuple(columns), done, tuple(filter(None, notes)), tuple(footnotes))
+
+    def marked(cell: Cell) -> Cell:
+        if not isinstance(cell, Number) or not (text := cell.footnote):
+            return cell
+        return replace(cell, mark=footnotes.setdefault(text, len(footnotes) + 1))
+
+    done = tuple(replace(row, cells=tuple(map(marked, row.cells))) for row in rows)
+    return done, tuple(footnotes)
 
 
 def _flag_best(body: list[list[Cell]], index: int, column: Column, competitors: Sequence[int]) -> None:

@@ -10,13 +10,13 @@ from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.results.preprocessing import DataLayout, Preprocessing
 from kdbench.results.values import AnyTable, Id, StoredValue
-from kdbench.user_input.validation import Value, added_later
+from kdbench.user_input.validation import SmallValue, Value, added_later
 
 Role = Literal["teacher", "student", "variant"]
 Evidence = Literal["measured", "modelled", "estimated"]  # how a number was obtained
 
 
-class Epoch(Value):
+class Epoch(SmallValue):
     """One row of a training curve: losses, scores, the learning rate at the epoch's start.
 
     A classification has losses in nats and accuracies as shares; a regression mean squared errors as losses, and their

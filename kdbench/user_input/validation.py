@@ -5,9 +5,10 @@ Base layer: imports pydantic, the registry's suggestions and nothing else of kdb
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdbench.characters import shortened
 from kdbench.errors import InputError
@@ -48,13 +49,38 @@ class PublicValue(Value, metaclass=_Named):
 _field_sets: dict[frozenset[str], set[str]] = {}
 
 
-def share_field_sets(value: Value) -> None:
-    """Let validated values share the sets of the names of their fields, which take more memory than the numbers.
+class SmallValue(Value):
+    """A value of which there may be millions: what pydantic keeps beside each takes more memory than the numbers.
 
-    For values of which there are hundreds of thousands. pydantic copies a value's set before it changes it.
+    Values share the sets of the names of their fields, which pydantic copies before it changes one. As with Python's
+    own objects, the attributes of all values of a class share one table of names.
     """
-    fields = value.__pydantic_fields_set__
+
+    @model_validator(mode="after")
+    def _share(self) -> Self:
+        share_memory(self)
+        return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with changed fields, as pydantic does."""
+        copied = super().model_copy(update=update, deep=deep)
+        share_memory(copied)
+        return copied
+
+
+def share_memory(value: SmallValue) -> None:
+    """Let a value share with the others of its class what is the same for all."""
+    fields, attributes = value.__pydantic_fields_set__, _attributes_of(type(value))()
+    for name, content in value.__dict__.items():
+        setattr(attributes, name, content)
+    object.__setattr__(value, "__dict__", attributes.__dict__)
     object.__setattr__(value, "__pydantic_fields_set__", _field_sets.setdefault(frozenset(fields), fields))
+
+
+@cache
+def _attributes_of(kind: type[SmallValue]) -> type:
+    """Return a class without slots, whose instances' dictionaries have their keys in common."""
+    return type(kind.__name__, (), {})
 
 
 V = TypeVar("V", bound=BaseModel)

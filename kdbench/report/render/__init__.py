@@ -11,6 +11,7 @@ from typing import Any
 from kdbench.characters import visible
 from kdbench.report import Content
 from kdbench.report.cells import portable, sentence
+from kdbench.report.shortening import MAX_ROWS, shortened
 from kdbench.report.text import method
 from kdbench.report.text.paragraph import paragraph
 
@@ -48,9 +49,8 @@ def template_text(name: str) -> str:
 
 def parts(content: Content) -> dict[str, Any]:
     """Return what the templates of every format share, by the names that they use; figures are not included."""
-    import tomli_w
-
     record = content.host
+    long = len(record.models) > MAX_ROWS  # a recipe has a table for each point of a sweep
     return {
         "record": record,
         "layout": content.layout,
@@ -61,10 +61,18 @@ def parts(content: Content) -> dict[str, Any]:
         "notes": method.notes(record),
         "glossary": method.glossary(record),
         "environment": method.environment(record),
-        "files": method.model_files(record),
+        "files": shortened(method.model_files(record), record),
         "command": portable(record.command),
-        "recipe": tomli_w.dumps(portable_recipe(record.recipe)).strip() if record.recipe else "",
+        "recipe": recipe_text(record.recipe) if record.recipe and not long else "",
+        "long_recipe": long,
     }
+
+
+def recipe_text(recipe: Mapping[str, Any]) -> str:
+    """Return a resolved recipe as TOML, without machine-specific values."""
+    import tomli_w
+
+    return tomli_w.dumps(portable_recipe(recipe)).strip()
 
 
 def portable_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:

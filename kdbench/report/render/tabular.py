@@ -7,9 +7,9 @@ value, low and high of each number. `report.json` is the record, `report-STYLE.j
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from kdbench.files import storage
 from kdbench.report import FORMATS, Content
@@ -24,35 +24,40 @@ _AFTER = ("value", "unit", "low", "high", "level", "status", "n", "evidence", "s
 _COMMON_AXES = ("provider", "threads", "batch")  # always present, so that files of different records can be joined
 _LAYER = ("run", "model", "position", "layer", "operator", "macs", "time_ns", "time_share", "reason")
 
+Rows = Iterator[Sequence[object]]
+"""The rows of a CSV file, the heads first."""
+
 
 @FORMATS.register("csv")
 def write_csv(content: Content, folder: Path) -> list[Path]:
     """Write `report.csv`, and `layers.csv` if layers were profiled, or the tables of the style."""
     record = content.record
-    if content.style is None:
-        texts = {"report.csv": record_csv(record), **({"layers.csv": layers_csv(record)} if record.layers else {})}
+    if content.layout is None:
+        files = {"report.csv": record_rows(record), **({"layers.csv": layer_rows(record)} if record.layers else {})}
     else:
-        suffixes = ("", *(f"-{place}" for place in range(2, len(content.tables) + 1)))
-        tables = zip(suffixes, content.tables, strict=True)
-        texts = {f"{content.stem}{suffix}.csv": table_csv(table) for suffix, table in tables}
-    for name, text in texts.items():
-        storage.write_text(folder / name, text)
-    return [folder / name for name in texts]
+        suffixes = ("", *(f"-{place}" for place in range(2, len(content.layout.tables) + 1)))
+        tables = zip(suffixes, content.layout.tables, strict=True)
+        files = {f"{content.stem}{suffix}.csv": table_rows(table) for suffix, table in tables}
+    for name, rows in files.items():
+        with storage.writing(folder / name) as stream:
+            _write(rows, stream)
+    return [folder / name for name in files]
 
 
 @FORMATS.register("json")
 def write_json(content: Content, folder: Path) -> list[Path]:
     """Write the record as `report.json`, or the tables of a style as `report-STYLE.json`."""
     path = folder / f"{content.stem}.json"
-    if content.style is None:
+    if content.layout is None:
         content.record.write(path)
     else:
-        storage.write_json(path, {"style": content.style, "tables": [table_json(table) for table in content.tables]})
+        tables = [table_json(table) for table in content.layout.tables]
+        storage.write_json(path, {"style": content.style, "tables": tables})
     return [path]
 
 
-def record_csv(record: RunRecord) -> str:
-    """Return measurements and pairs as CSV; an absent value is an empty field, its reason in `reason`.
+def record_rows(record: RunRecord) -> Rows:
+    """Yield measurements and pairs as rows of CSV; an absent value is an empty field, its reason in `reason`.
 
     Columns: run, model, name, role, seed, teacher (of a pair), metric, one per axis, value, unit, low, high,
     level, status, n, evidence, source, reason, hint.
@@ -60,26 +65,29 @@ def record_csv(record: RunRecord) -> str:
     results: list[Measurement | Pair] = [*record.measurements, *record.pairs]
     others = sorted({axis for result in results for axis in result.axes} - set(_COMMON_AXES))
     axes = (*_COMMON_AXES, *others)
-    return _csv_of([*_BEFORE, *axes, *_AFTER], (_result_fields(record, result, axes) for result in results))
+    return _rows_of([*_BEFORE, *axes, *_AFTER], (_result_fields(record, result, axes) for result in results))
 
 
-def layers_csv(record: RunRecord) -> str:
-    """Return every layer as CSV, in the order in which they run; an absent value is an empty field.
+def layer_rows(record: RunRecord) -> Rows:
+    """Yield every layer as a row of CSV, in the order in which they run; an absent value is an empty field.
 
     Columns: run, model, position (from 1), layer, operator, macs (of one sample), time_ns (of one call), time_share,
     reason, and one per axis.
     """
-    rows: list[dict[str, object]] = []
+    heads = [*_LAYER, *dict.fromkeys(axis for layer in record.layers for axis in layer.axes)]
+    return _rows_of(heads, _layer_fields(record))
+
+
+def _layer_fields(record: RunRecord) -> Iterator[Mapping[str, object]]:
     positions: dict[str, int] = {}
     for layer in record.layers:
         positions[layer.model] = positions.get(layer.model, 0) + 1
         first = {"run": record.name, "position": positions[layer.model], "layer": layer.name}
-        rows.append({**first, **layer.model_dump(exclude={"name", "axes"}), **layer.axes})
-    return _csv_of([*_LAYER, *dict.fromkeys(axis for layer in record.layers for axis in layer.axes)], rows)
+        yield {**first, **layer.model_dump(exclude={"name", "axes"}), **layer.axes}
 
 
-def table_csv(table: Table) -> str:
-    """Return a table as CSV: value, low and high of a column with numbers, in the unit of its head.
+def table_rows(table: Table) -> Rows:
+    """Yield a table as rows of CSV: value, low and high of a column with numbers, in the unit of its head.
 
     A unit that the head does not state is added to it: `Avg. Latency [ns]`. A missing value is an empty field; the
     reasons are in a column of their own if there are any.
@@ -87,11 +95,11 @@ def table_csv(table: Table) -> str:
     numbers = [any(isinstance(row.cells[index], Number) for row in table.rows) for index in range(len(table.columns))]
     reasons = [_reasons(table, row.cells) for row in table.rows]
     heads = [head for column, numeric in zip(table.columns, numbers, strict=True) for head in _heads(column, numeric)]
-    rows: list[list[object]] = [[*heads, *(["missing"] if any(reasons) else [])]]
+    missing = any(reasons)
+    yield [*heads, *(["missing"] if missing else [])]
     for row, reason in zip(table.rows, reasons, strict=True):
         fields = [field for cell, numeric in zip(row.cells, numbers, strict=True) for field in _fields(cell, numeric)]
-        rows.append([*fields, *([reason] if any(reasons) else [])])
-    return _csv(rows)
+        yield [*fields, *([reason] if missing else [])]
 
 
 def table_json(table: Table) -> dict[str, Any]:
@@ -105,14 +113,16 @@ def table_json(table: Table) -> dict[str, Any]:
     }
 
 
-def _csv(rows: Iterable[Iterable[object]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(map(field, row) for row in rows)
-    return stream.getvalue()
+def _write(rows: Rows, stream: IO[bytes]) -> None:
+    """Write rows, one of which is in memory at a time."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    csv.writer(text, lineterminator="\n").writerows(map(field, row) for row in rows)
+    text.detach()  # flushes, and leaves the stream open
 
 
-def _csv_of(heads: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
-    return _csv([heads, *([row.get(head) for head in heads] for row in rows)])
+def _rows_of(heads: Sequence[str], rows: Iterable[Mapping[str, object]]) -> Rows:
+    yield heads
+    yield from ([row.get(head) for head in heads] for row in rows)
 
 
 def _result_fields(record: RunRecord, result: Measurement | Pair, axes: tuple[str, ...]) -> dict[str, object]:

@@ -7,6 +7,7 @@ from kdbench.characters import one_line
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.render.column_widths import column_widths, shown_text
+from kdbench.report.shortening import shortened
 from kdbench.report.table import Table
 from kdbench.report.tables.energy import energies, run_batch
 from kdbench.report.tables.latency import offline, time_by_layer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.table import Table as RichTable
 
+_MAX_ROWS, _FEW_ROWS = 120, 40  # of a table that is printed whole, and of a longer one
 _BEST = "*"  # marks the best on terminals without bold
 
 
@@ -53,7 +55,8 @@ class _Tables:
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
         bare = console.color_system is None
-        for table, intervals in self.tables:
+        for whole, intervals in self.tables:
+            table = whole if self.record is None else shortened(whole, self.record, _MAX_ROWS, _FEW_ROWS)
             if table.rows:
                 yield _drawn(table, intervals=intervals, bare=bare, width=options.max_width)
                 yield from _below(table, bare=bare)
@@ -143,7 +146,11 @@ def _below(table: Table, *, bare: bool) -> "Iterator[RenderableType]":
 
     marks = [f"{Number(str, mark=number).superscript} {_plain(text)}" for number, text in enumerate(table.footnotes, 1)]
     starred = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
-    lines = [*marks, *([f"{_BEST} best of the students"] if bare and starred else [])]
+    lines = [
+        *([f"{table.left_out:,} more rows are not shown; record.json has all numbers"] if table.left_out else []),
+        *marks,
+        *([f"{_BEST} best of the students"] if bare and starred else []),
+    ]
     if lines:
         yield RichText("\n".join(lines), style="dim")
         yield RichText()

@@ -4,7 +4,7 @@ A new table is one function and one entry in `TABLES`. Tables hold numbers and s
 They read records and nothing else; `figures`, `text`, `styles` and `render` import them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from kdbench.report.table import Table
 from kdbench.report.tables.accuracy import calibration, label_noise, per_class
@@ -66,6 +66,6 @@ TABLES: tuple[Callable[[RunRecord], Table], ...] = (
 )
 
 
-def build_tables(record: RunRecord) -> list[Table]:
-    """Return the tables that have something to show, in reading order."""
-    return [table for build in TABLES if (table := build(record)).shown]
+def build_tables(record: RunRecord) -> Iterator[Table]:
+    """Yield the tables that have something to show, in reading order, each as it is built."""
+    return (table for build in TABLES if (table := build(record)).shown)

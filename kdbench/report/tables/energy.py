@@ -7,7 +7,7 @@ from typing import Any
 
 from kdbench import units
 from kdbench.report.axes import axes_columns, common_axes, format_axes, protocol_batch, unique
-from kdbench.report.cells import Cell, Number, sentence
+from kdbench.report.cells import Cell, Number, listed, sentence
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Field, Table, axes_table, column, metric_field
 from kdbench.results.records import Axes, Measurement, RunRecord
@@ -252,6 +252,5 @@ def _refusal_notes(record: RunRecord, valued: set[str]) -> Iterator[str]:
         if reasons and valued.isdisjoint(group.ids):
             labels_by_reason.setdefault(tuple(dict.fromkeys(reasons)), []).append(group.label)
     for whys, labels in labels_by_reason.items():
-        names = ", ".join(f"`{label}`" for label in labels)
-        models = "No energy was measured" if len(labels) == len(groups) else f"No energy of {names}"
+        models = "No energy was measured" if len(labels) == len(groups) else f"No energy of {listed(labels)}"
         yield " ".join(f"{sentence(f'{models}: {reason}')} {sentence(hint)}".rstrip() for reason, hint in whys)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from kdbench import units
 from kdbench.report.axes import axes_columns, common_axes, configurations, format_axes, headlines, unique
-from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.cells import Cell, Number, Text, listed
 from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Column, Field, Row, Table, axes_table, column, finished, metric_field, words
 from kdbench.results.records import Axes, Diagnostic, Layer, Measurement, RunRecord
@@ -154,9 +154,9 @@ def _refusals(record: RunRecord, measured: Sequence[Axes]) -> _Refusals:
 def _refusal_notes(refusals: _Refusals) -> Iterator[str]:
     by_reason: dict[tuple[str, tuple[str, str]], list[str]] = {}
     for (runtime, label), why in refusals.items():
-        by_reason.setdefault((runtime, why), []).append(f"`{label}`")
+        by_reason.setdefault((runtime, why), []).append(label)
     for (runtime, why), labels in by_reason.items():
-        yield f"Not measured with {runtime}: {', '.join(labels)} ({'; '.join(filter(None, why))})."
+        yield f"Not measured with {runtime}: {listed(labels)} ({'; '.join(filter(None, why))})."
 
 
 def _largest(record: RunRecord, group: ModelGroup, axes: Axes) -> Number:

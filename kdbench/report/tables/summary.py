@@ -5,7 +5,7 @@ from functools import partial
 
 from kdbench import units
 from kdbench.report.axes import batched_axes, format_axes, headline, protocol_batch
-from kdbench.report.cells import Number
+from kdbench.report.cells import Number, listed
 from kdbench.report.model_groups import (
     ModelGroup,
     group_of,
@@ -135,7 +135,7 @@ def _seed_note(record: RunRecord) -> str:
         return ""
     counts = sorted({len(group.cards) for group in several})
     n = units.count(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    models = "All models" if len(several) == len(groups) else ", ".join(f"`{group.label}`" for group in several)
+    models = "All models" if len(several) == len(groups) else listed(group.label for group in several)
     return (
         f"{models}: {score_of(record).noun}, loss, fidelity and all other metrics of the predictions are means over "
         f"{n} seeds, with a Student-t interval over the seeds; all other metrics are of the first seed."

@@ -15,6 +15,8 @@ from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import RunRecord
 
 _UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_w": "W", "_per_kwh": "per kWh"}  # key suffixes
+_MAX_REASONS, _FEW_REASONS = 100, 20  # of one warning
+_MAX_TEXT = 2000  # characters of a value in the table of the environment
 _ENERGY = (
     "Energy is read from the meter named with it and covers only that part of the machine. Models take turns in "
     "windows of many calls; the value for a model is the median of its windows. `±` is half of a 95 % interval. It "
@@ -39,11 +41,22 @@ class WarningGroup:
 
 
 def grouped_warnings(record: RunRecord) -> list[WarningGroup]:
-    """Return the record's warnings grouped by code and remedy, in the order of their first occurrence."""
+    """Return the record's warnings grouped by code and remedy, in the order of their first occurrence.
+
+    Of a warning that hundreds of models share, the first models are named, and the others counted.
+    """
     groups: dict[tuple[str, str], list[tuple[str | None, str]]] = {}
     for warning in record.warnings:
         groups.setdefault((warning.code, warning.remedy), []).append((warning.model, warning.message))
-    return [WarningGroup(code, remedy, tuple(reasons)) for (code, remedy), reasons in groups.items()]
+    return [WarningGroup(code, remedy, _fewer(reasons)) for (code, remedy), reasons in groups.items()]
+
+
+def _fewer(reasons: list[tuple[str | None, str]]) -> tuple[tuple[str | None, str], ...]:
+    """Return all reasons, or the first of many and how many more there are."""
+    if len(reasons) <= _MAX_REASONS:
+        return tuple(reasons)
+    left = len(reasons) - _FEW_REASONS
+    return (*reasons[:_FEW_REASONS], (None, f"{left:,} more such warnings are in `record.json`"))
 
 
 def notes(record: RunRecord) -> list[str]:
@@ -97,7 +110,7 @@ def environment(record: RunRecord) -> Table:
         *known.libraries.items(),
         ("git commit", git),
         *(
-            (f"protocol: {_name(key)}", _value(key, value, verbatim=record.cards))
+            (f"protocol: {_name(key)}", _cut(_value(key, value, verbatim=record.cards)))
             for key, value in record.protocol.items()
             if value is not None  # not requested
         ),
@@ -169,6 +182,10 @@ def _value(key: str, value: Any, verbatim: Container[str] = ()) -> str:
         names = {inner: inner if inner in verbatim else _name(str(inner)) for inner in value}
         return ", ".join(f"{names[inner]} {_value(str(inner), item, verbatim)}" for inner, item in value.items())
     return _quantity(key, value) if isinstance(value, int | float) else portable(str(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}… (`record.json` has all)"
 
 
 def _quantity(key: str, value: float) -> str:

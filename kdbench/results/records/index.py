@@ -1,9 +1,9 @@
 """A record's results by model, metric and axes, found without a search, and values computed once per record."""
 
+from array import array
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from functools import cached_property, wraps
+from functools import wraps
 from heapq import merge
-from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeVar
 
 
@@ -24,34 +24,29 @@ _Kind = TypeVar("_Kind", bound=_Result)
 _R = TypeVar("_R", bound=_Record)
 _T = TypeVar("_T")
 
+_RECENT = 1000  # models whose results are sorted out at a time
+_FEW = 16  # results of a metric among which a search is quicker than a dictionary
+
 
 class ResultIndex(Generic[_Kind]):
     """Measurements or pairs by the model that `model_of` names, metric and axes, in the order of `results`.
 
-    It is built in one pass over `results` and never changes; a second pass waits until somebody asks for exact axes.
+    It is built in one pass over `results` and never changes. Of a million results it keeps little more than references:
+    what a model has of each metric is sorted out when somebody asks, and forgotten when many others were asked for.
     """
 
     def __init__(self, results: Iterable[_Kind], model_of: Callable[[_Kind], str]) -> None:
-        self._by_metric: dict[str, list[tuple[int, _Kind]]] = {}
+        self._results = tuple(results)
+        self._by_metric: dict[str, array[int]] = {}
         self._by_model: dict[str, list[_Kind]] = {}
-        self._of: dict[tuple[str, str], list[_Kind]] = {}
-        for place, result in enumerate(results):
-            model, metric = model_of(result), result.metric
-            self._by_metric.setdefault(metric, []).append((place, result))
-            self._by_model.setdefault(model, []).append(result)
-            self._of.setdefault((model, metric), []).append(result)
-
-    @cached_property
-    def _at(self) -> dict[tuple[str, str, frozenset[tuple[str, str | int]]], _Kind]:
-        index: dict[tuple[str, str, frozenset[tuple[str, str | int]]], _Kind] = {}
-        for key, results in self._of.items():
-            for result in results:
-                index.setdefault((*key, frozenset(result.axes.items())), result)
-        return index
+        self._recent: dict[str, _OfModel[_Kind]] = {}
+        for place, result in enumerate(self._results):
+            self._by_metric.setdefault(result.metric, array("L")).append(place)
+            self._by_model.setdefault(model_of(result), []).append(result)
 
     def of(self, model: str, metric: str) -> tuple[_Kind, ...]:
         """Return the results of one metric of one model, at any axes."""
-        return tuple(self._of.get((model, metric), ()))
+        return tuple(self._of(model).by_metric.get(metric, ()))
 
     def of_model(self, model: str) -> tuple[_Kind, ...]:
         """Return all results of one model."""
@@ -60,7 +55,7 @@ class ResultIndex(Generic[_Kind]):
     def having(self, *metrics: str) -> list[_Kind]:
         """Return the results of any of `metrics`, of all models."""
         known = [self._by_metric[metric] for metric in dict.fromkeys(metrics) if metric in self._by_metric]
-        return [result for _, result in merge(*known, key=itemgetter(0))]
+        return [self._results[place] for place in merge(*known)]
 
     def has(self, *metrics: str) -> bool:
         """Return whether there is any result of any of `metrics`."""
@@ -73,14 +68,42 @@ class ResultIndex(Generic[_Kind]):
 
         Of pairs, only those with one of `teachers` count, where these are named.
         """
+        of_model = self._of(model)
         if teachers is None:
-            exact = self._at.get((model, metric, frozenset(axes.items())))
+            exact = of_model.exact(metric, axes)
             if exact is not None:
                 return exact
-        results = self._of.get((model, metric), ())
+        results = of_model.by_metric.get(metric, ())
         of_teacher = (r for r in results if teachers is None or getattr(r, "teacher", None) in teachers)
         matches = (result for result in of_teacher if axes.items() <= result.axes.items())
         return min(matches, key=lambda result: len(result.axes), default=None)
+
+    def _of(self, model: str) -> "_OfModel[_Kind]":
+        known = self._recent.get(model)
+        if known is None:
+            if len(self._recent) >= _RECENT:
+                self._recent.clear()
+            known = self._recent[model] = _OfModel(self._by_model.get(model, ()))
+        return known
+
+
+class _OfModel(Generic[_Kind]):
+    """The results of one model by metric, and of metrics with many results by axes too."""
+
+    def __init__(self, results: Iterable[_Kind]) -> None:
+        self.by_metric: dict[str, list[_Kind]] = {}
+        self._at: dict[str, dict[frozenset[tuple[str, str | int]], _Kind]] = {}
+        for result in results:
+            self.by_metric.setdefault(result.metric, []).append(result)
+
+    def exact(self, metric: str, axes: Mapping[str, str | int]) -> _Kind | None:
+        """Return the first result of a metric at exactly these axes; None without any."""
+        results = self.by_metric.get(metric, ())
+        if len(results) <= _FEW:
+            return next((result for result in results if result.axes == axes), None)
+        if metric not in self._at:
+            self._at[metric] = {frozenset(result.axes.items()): result for result in reversed(results)}
+        return self._at[metric].get(frozenset(axes.items()))
 
 
 def once_per_record(compute: Callable[[_R], _T]) -> Callable[[_R], _T]:

@@ -4,6 +4,7 @@ Indented, the record of a sweep would be half as large again. One line is in mem
 objects take several times as much as its text. Readers of JSON see no difference.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from functools import cache
@@ -54,6 +55,33 @@ def _lines(elements: tuple[BaseModel, ...]) -> Iterator[str]:
     yield "\n  ]"
 
 
+def content_hash(value: BaseModel) -> str:
+    """Return the `storage.content_hash` of the JSON values of `value`, one element of which is in memory at a time."""
+    digest, begin = hashlib.sha256(), "{"
+    names = {field.alias or name: name for name, field in type(value).model_fields.items()}
+    for key in sorted(names):
+        name, member = names[key], getattr(value, names[key])
+        exclude_if = type(value).model_fields[name].exclude_if
+        if exclude_if is not None and exclude_if(member):
+            continue
+        digest.update(f"{begin}{json.dumps(key)}:".encode())
+        begin = ","
+        for piece in _canonical_pieces(value, name, key, member):
+            digest.update(piece.encode())
+    digest.update(b"}")
+    return digest.hexdigest()
+
+
+def _canonical_pieces(value: BaseModel, name: str, key: str, member: Any) -> Iterator[str]:
+    if not isinstance(member, tuple):
+        yield storage.canonical_json(value.model_dump(mode="json", by_alias=True, include={name})[key])
+        return
+    yield "["
+    for place, element in enumerate(member):
+        yield f"{',' if place else ''}{storage.canonical_json(element.model_dump(mode='json', by_alias=True))}"
+    yield "]"
+
+
 def read_lines(kind: type[V], path: Path) -> V | None:
     """Return a value that `write_lines` wrote, with some lines of its file in memory at a time.
 
@@ -68,6 +96,20 @@ def read_lines(kind: type[V], path: Path) -> V | None:
     others = kind.model_validate_json(rest)
     values = {name: getattr(others, name) for name in others.model_fields_set}
     return kind.model_validate({**values, **{name: tuple(listed) for name, listed in elements.items()}})
+
+
+def read_list(kind: type[BaseModel], name: str, path: Path) -> list[Any] | None:
+    """Return one list of a value that `write_lines` wrote; its file is read no further than the end of the list.
+
+    None for a file in any other form, or with text that `plain_json` may refuse. Raises ValidationError and OSError.
+    """
+    elements: list[Any] = []
+    with path.open("rb") as stream:
+        for line in stream:
+            known, adapter = _adapters(kind).get(line, ("", None))
+            if adapter is not None and known == name:
+                return elements if _read_list(stream, adapter, elements) is not None else None
+    return None
 
 
 @cache

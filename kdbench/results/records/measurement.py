@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from kdbench.results.cards import Evidence
 from kdbench.results.metrics import METRICS, PAIR_METRICS
-from kdbench.user_input.validation import Value, added_later, share_field_sets
+from kdbench.user_input.validation import SmallValue, added_later
 
 _NEVER_BEYOND = {"ns", "bytes", "share"}  # units of which not even rounding leaves the range of a metric
 
@@ -16,7 +17,7 @@ Status = Literal["ok", "unavailable", "below_resolution", "unstable", "invalid",
 Axes = Mapping[str, str | int]
 
 
-class Interval(Value):
+class Interval(SmallValue):
     """A confidence interval `[low, high]` at `level`."""
 
     low: float
@@ -27,11 +28,10 @@ class Interval(Value):
     def _ordered(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"the interval's bounds are swapped: {self.low} > {self.high}")
-        share_field_sets(self)
         return self
 
 
-class _Result(Value):
+class _Result(SmallValue):
     """The common part of measurements and pairs: a number, or the reason why it is missing.
 
     `evidence` is how the number was obtained; estimates are never ranked or gated against measurements.
@@ -52,7 +52,7 @@ class _Result(Value):
             raise ValueError(f"{self.metric}: status {self.status!r} with value {self.value!r}")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"{self.metric}: status {self.status!r} needs a reason")
-        share_field_sets(self)
+        self.__dict__["axes"] = _equal_axes(tuple(self.axes.items()))
         return self
 
 
@@ -102,7 +102,7 @@ class Pair(_Result):
         return self
 
 
-class Layer(Value):
+class Layer(SmallValue):
     """One node that the runtime ran, and the layer of the model file that it implements.
 
     `name` is the layer's name (of fused layers, the one with the most MACs), `operator` the operator that ran. `macs`
@@ -124,6 +124,12 @@ class Layer(Value):
         if self.macs is None and not self.reason:
             raise ValueError(f"layer {self.name!r} has neither MACs nor a reason why")
         return self
+
+
+@lru_cache(maxsize=1 << 16)
+def _equal_axes(items: tuple[tuple[str, str | int], ...]) -> dict[str, str | int]:
+    """Return one dictionary for equal axes, which the results of all models have."""
+    return dict(items)
 
 
 def measured(

@@ -18,7 +18,7 @@ from kdbench.files.cycles import cycle_collection_paused
 from kdbench.files.plain_json import is_suspicious
 from kdbench.results.cards import ModelCard
 from kdbench.results.records.index import ResultIndex
-from kdbench.results.records.json_lines import read_lines, write_lines
+from kdbench.results.records.json_lines import content_hash, read_lines, read_list, write_lines
 from kdbench.results.records.measurement import Layer, Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import AnyTable, Id, StoredValue
@@ -177,7 +177,7 @@ class RunRecord(StoredValue):
         64
         """
         if "hash" not in self.derived:
-            self.derived["hash"] = storage.content_hash(self.to_json())
+            self.derived["hash"] = content_hash(self)
         value: str = self.derived["hash"]
         return value
 
@@ -226,6 +226,16 @@ class RunRecord(StoredValue):
         except (OSError, ValueError):
             return None
         return record if "schema_version" in record.model_fields_set else None
+
+
+def read_model_ids(path: Path) -> set[str]:
+    """Return the ids of the models in a record, without reading its results; raises InputError as `RunRecord.read`."""
+    try:
+        if (cards := read_list(RunRecord, "models", path)) is not None:
+            return {card.id for card in cards}
+    except (OSError, ValueError):
+        pass  # `read` says what is wrong
+    return {card.id for card in RunRecord.read(path).models}
 
 
 def record_schema() -> dict[str, Any]:

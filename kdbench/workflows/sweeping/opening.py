@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from kdbench.errors import InputError
-from kdbench.files import storage
 from kdbench.measure.harness import check_config
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import SweptRecipe
+from kdbench.results.records.record import read_model_ids
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.start import CheckedRun, checked_run, opened_folder
 from kdbench.workflows.study.plan import plan
@@ -92,7 +92,7 @@ def _loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> b
     recipe, data = checked.recipe, checked.run_data.content
     if earlier.hash() == recipe.hash():
         return False
-    completed = {card.get("id") for card in storage.read_json(folder.record, "record").get("models", [])}
+    completed = read_model_ids(folder.record)
     keys = {job.key(recipe, data) for job in plan(recipe)}
     lost = [job.id for job in plan(earlier) if job.id in completed and job.key(earlier, data) not in keys]
     if lost:

@@ -4,7 +4,7 @@ import pytest
 
 from kdbench.report import tables
 from kdbench.report.model_groups import model_groups, number
-from kdbench.report.render.tabular import record_csv
+from kdbench.report.render.tabular import record_rows
 from kdbench.report.tables.flips import flips
 from kdbench.results.records import Interval, Pair
 
@@ -85,8 +85,8 @@ def test_a_record_without_them_says_so(sample):
 
 
 def test_csv_has_a_row_for_each_with_the_class(flipped):
-    head, *rows = (line.split(",") for line in record_csv(flipped).splitlines())
+    head, *rows = record_rows(flipped)
     (worst,) = (row for row in rows if row[head.index("metric")] == "worst_class_drop")
     named = dict(zip(head, worst, strict=True))
-    assert (named["class"], named["value"], named["unit"], named["n"]) == ("cat", "4.2", "points", "36")
+    assert (named["class"], named["value"], named["unit"], named["n"]) == ("cat", 4.2, "points", 36)
     assert (named["teacher"], named["model"]) == ("teacher", "student-kd")

@@ -9,7 +9,7 @@ from kdbench import report
 from kdbench.report import tables
 from kdbench.report.axes import configurations
 from kdbench.report.figures.scaling import throughput
-from kdbench.report.render.tabular import layers_csv
+from kdbench.report.render.tabular import layer_rows
 from kdbench.report.tables import build_tables
 from kdbench.report.tables.latency import LEADING, offline, time_by_layer, time_by_operator
 from kdbench.results.records import Layer, RunRecord, measured
@@ -130,7 +130,7 @@ def test_every_format_has_the_layers(profiled, tmp_path):
         ("2", "layer1", "100", "1"),
     ]
     assert len(rows) == LEADING + 3
-    assert paths["layers.csv"] == layers_csv(profiled)
+    assert list(rows[0]) == next(layer_rows(profiled))
     profiled.write(tmp_path / "record.json")
     assert RunRecord.read(tmp_path).layers == profiled.layers
 

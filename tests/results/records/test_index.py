@@ -45,6 +45,19 @@ def test_results_of_several_metrics_keep_the_records_order(run):
     assert (index.has("loss"), index.has("loss", "top1")) == (False, True)
 
 
+def test_among_many_axes_the_first_result_at_exactly_these_is_found():
+    classes = [measured("a", "class_top1", place / 100, axes={"class": place}) for place in (*range(40), 7)]
+    run = record(*classes, measured("a", "class_top1", 0.99, axes={"class": 50, "part": "train"}))
+    assert [run.find("a", "class_top1", **{"class": place}).value for place in (7, 39)] == [0.07, 0.39]
+    assert run.find("a", "class_top1", **{"class": 50}).value == 0.99
+    assert run.find("a", "class_top1", **{"class": 41}) is None
+
+
+def test_a_model_is_found_again_after_many_others(run, monkeypatch):
+    monkeypatch.setattr("kdbench.results.records.index._RECENT", 1)
+    assert [run.find(model, "top1").value for model in "abab"] == [0.5, 0.6, 0.5, 0.6]
+
+
 def test_of_two_results_at_the_same_axes_the_first_is_found():
     run = record(measured("a", "top1", 0.5), measured("a", "top1", 0.7))
     assert run.find("a", "top1").value == 0.5

@@ -7,8 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from kdbench.errors import InputError
+from kdbench.files import storage
 from kdbench.results.records import RunRecord, record
-from kdbench.results.records.json_lines import read_lines
+from kdbench.results.records.json_lines import content_hash, read_lines
+from kdbench.results.records.record import read_model_ids
 
 WHOLE = Path(__file__).parents[2] / "records" / "digits.json"
 
@@ -28,6 +30,24 @@ def test_lines_give_the_same_value_as_the_whole_text(written, monkeypatch):
         assert read == whole
         assert read.model_fields_set == whole.model_fields_set
         assert read.to_json() == whole.to_json()
+
+
+def test_the_models_are_read_without_the_results(written, monkeypatch):
+    ids = set(RunRecord.read(WHOLE).cards)
+    assert read_model_ids(WHOLE) == ids  # in another form
+    text = written.read_text()
+    written.write_text(text[: text.index('"measurements"')])
+    monkeypatch.setattr("kdbench.results.records.json_lines._BATCH", 1)
+    assert read_model_ids(written) == ids
+    written.write_text(text[: text.index('"architecture"')])
+    with pytest.raises(InputError, match="not a readable record"):
+        read_model_ids(written)
+
+
+@pytest.mark.parametrize("changes", [{}, {"pairs": ()}, {"recipe": None}])
+def test_the_hash_is_that_of_the_whole_content(changes):
+    value = RunRecord.read(WHOLE).model_copy(update=changes)
+    assert content_hash(value) == storage.content_hash(value.to_json())
 
 
 @pytest.mark.parametrize(
