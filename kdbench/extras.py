@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def installer() -> str:
     pip = shutil.which("pip")
     if pip is not None and Path(pip).parent == python.parent:
         return "pip install"
-    if find_spec("pip") is not None:
+    # `find_spec` would ask setuptools too, which takes the question for pip itself and steps back in this process:
+    # torch.compile fails after that.
+    if PathFinder.find_spec("pip") is not None:
         return f"{shlex.quote(str(python))} -m pip install"
     if shutil.which("uv") is not None:  # whose environments have no pip
         return f"uv pip install --python {shlex.quote(str(python))}"

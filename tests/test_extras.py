@@ -4,6 +4,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,13 +73,22 @@ def test_the_line_installs_into_this_environment(tmp_path, monkeypatch, programs
         (tmp_path / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/env/bin:{tmp_path}/other")
     monkeypatch.setattr("sys.executable", f"{tmp_path}/env/bin/python")
-    monkeypatch.setattr("kdbench.extras.find_spec", lambda name: has_pip or None)
+    monkeypatch.setattr("kdbench.extras.PathFinder", SimpleNamespace(find_spec=lambda _: has_pip or None))
     command = command.format(env=tmp_path / "env")
     assert install("train") == f"{command} 'kdbench[train]'"
     removal = command.replace("pip install", "pip uninstall") + ("" if command.startswith("uv") else " -y")
     assert (
         replace("onnxruntime", "onnxruntime-gpu[cuda]") == f"{removal} onnxruntime && {command} 'onnxruntime-gpu[cuda]'"
     )
+
+
+def test_the_search_for_pip_does_not_reach_setuptools(monkeypatch):
+    names = []
+    finder = SimpleNamespace(find_spec=lambda name, *_: names.append(name))
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    monkeypatch.setenv("PATH", "")
+    install("train")
+    assert "pip" not in names
 
 
 @pytest.mark.parametrize(
