@@ -22,6 +22,10 @@ def messages(path):
 
 
 def runs_of(folder):
+    """Return the messages of each run, the oldest first, once Weights & Biases' process has written them."""
+    import wandb
+
+    wandb.teardown()
     return [list(messages(path)) for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb"))]
 
 
