@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from networks import batches, context, stripes, tiny
-from students import objective_of, student
+from distill.networks import batches, context, stripes, tiny
+from distill.students import objective_of, student
 from torch import Tensor, nn
 
 from kdbench.data.batches import Batches

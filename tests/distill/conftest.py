@@ -1,11 +1,6 @@
-"""Make the tests' own networks importable by their plain name; trainings so short are saved after every epoch."""
-
-import sys
-from pathlib import Path
+"""Trainings so short are saved after every epoch."""
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

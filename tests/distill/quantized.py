@@ -1,7 +1,7 @@
 """Small networks that are quantized, with and without ranges."""
 
 import torch
-from networks import TinyNet, tiny
+from distill.networks import TinyNet, tiny
 from torch import nn
 
 from kdbench.distill.quantize import with_fake_quantization

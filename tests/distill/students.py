@@ -1,6 +1,6 @@
 """A student of a recipe, its loss and its training, without the rest of the recipe."""
 
-from networks import batches, context, stripes
+from distill.networks import batches, context, stripes
 
 from kdbench.distill.objective import Objective, student_objective, student_terms
 from kdbench.distill.tasks import TASKS

@@ -1,14 +1,14 @@
 """Class weights: against scikit-learn's, torch's loss, and a bare loop over whole updates."""
 
-import cases
 import numpy as np
 import pytest
 import torch
-from cases import TRAIN, VALIDATION, plain
-from networks import batches, context
+from distill import cases
+from distill.cases import TRAIN, VALIDATION, plain
+from distill.networks import batches, context
+from distill.students import training
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
-from students import training
 from torch.nn import functional
 
 from kdbench.distill.class_weights import class_weights

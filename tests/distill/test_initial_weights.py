@@ -1,6 +1,6 @@
 import pytest
 import torch
-from networks import batches, stripes, tiny
+from distill.networks import batches, stripes, tiny
 from torch import nn
 
 from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights, re_estimate

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from cases import TRAIN, VALIDATION
-from networks import batches, tiny
-from students import objective_of, student, training
+from distill.cases import TRAIN, VALIDATION
+from distill.networks import batches, tiny
+from distill.students import objective_of, student, training
 from torch import nn
 
 from kdbench.distill.module_paths import frozen_modules, longest_match, matches, require_paths

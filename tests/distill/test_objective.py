@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from networks import EXAMPLE, context, tiny
+from distill.networks import EXAMPLE, context, tiny
+from distill.students import objective_of, student
 from scipy.special import softmax
 from scipy.stats import entropy
-from students import objective_of, student
 from torch.nn.functional import cross_entropy
 
 from kdbench.data.batches import Batch

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from networks import tiny
-from quantized import SHAPE, after_batches, options, quantized
+from distill.networks import tiny
+from distill.quantized import SHAPE, after_batches, options, quantized
+from distill.students import Stops, objective_of, run_fit, same_weights, student, training
 from safetensors.torch import load_file
-from students import Stops, objective_of, run_fit, same_weights, student, training
 from torch import nn
 from torch.nn import functional
 

@@ -7,9 +7,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from networks import batches, tiny
-from quantized import SHAPE, after_batches, options, quantized
-from students import VALIDATION, run_fit, training
+from distill.networks import batches, tiny
+from distill.quantized import SHAPE, after_batches, options, quantized
+from distill.students import VALIDATION, run_fit, training
 
 from kdbench.distill.objective import Objective
 from kdbench.distill.quantize import deployed, rounding_sensitivity, weight_on_grid, weight_scale

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from networks import batches, context, stripes, tiny
-from students import objective_of, student, training
+from distill.networks import batches, context, stripes, tiny
+from distill.students import objective_of, student, training
 from torch import nn
 
 from kdbench.data.dataset import Split

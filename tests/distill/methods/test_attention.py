@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import context, step, tiny
+from distill.networks import context, step, tiny
 from torch import nn
 
 from kdbench.distill.methods.attention import Attention, _spread

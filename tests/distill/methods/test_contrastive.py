@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from networks import context, step, tiny
+from distill.networks import context, step, tiny
 from scipy.stats import chisquare
 from torch import nn
 

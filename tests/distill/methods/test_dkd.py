@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from networks import context, random_logits, step
+from distill.networks import context, random_logits, step
 from scipy.special import softmax
 from scipy.stats import entropy
 

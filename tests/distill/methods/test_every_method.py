@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from networks import EXAMPLE, stripes, tiny
+from distill.networks import EXAMPLE, stripes, tiny
+from distill.students import Stops, objective_of, run_fit, same_weights, student, training
 from safetensors.torch import load_file
-from students import Stops, objective_of, run_fit, same_weights, student, training
 
 from kdbench.data.batches import Batch
 from kdbench.distill.methods import METHODS

@@ -2,8 +2,8 @@ import copy
 
 import pytest
 import torch
-from networks import EXAMPLE, batches, context, step, tiny
-from students import TRAIN, objective_of, run_fit, student, training
+from distill.networks import EXAMPLE, batches, context, step, tiny
+from distill.students import TRAIN, objective_of, run_fit, student, training
 from torch import Tensor, nn
 
 from kdbench.distill.methods.hint import Hint, Regressor

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from networks import batches, context, random_logits, step, stripes, tiny
+from distill.networks import batches, context, random_logits, step, stripes, tiny
+from distill.students import objective_of, student
 from scipy.special import softmax
 from scipy.stats import entropy
-from students import objective_of, student
 
 from kdbench.distill.methods import METHODS
 from kdbench.distill.methods.kd import BornAgain, FunctionMatching, Kd

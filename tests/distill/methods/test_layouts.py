@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 import torch
-from networks import context, tiny
-from students import objective_of, student
+from distill.networks import context, tiny
+from distill.students import objective_of, student
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import SwinTransformer, VisionTransformer

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from networks import context, random_logits, step, tiny
-from students import objective_of, student
+from distill.networks import context, random_logits, step, tiny
+from distill.students import objective_of, student
 
 from kdbench.data.batches import Batch
 from kdbench.distill.methods import METHODS

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from networks import EXAMPLE, context, random_logits, step, tiny
+from distill.networks import EXAMPLE, context, random_logits, step, tiny
+from distill.students import objective_of, student
 from scipy.special import softmax
 from scipy.stats import entropy
-from students import objective_of, student
 
 from kdbench.data.batches import Batch
 from kdbench.distill.methods.multi_teacher import MultiTeacher

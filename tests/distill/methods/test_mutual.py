@@ -1,9 +1,9 @@
 import pytest
 import torch
-from networks import EXAMPLE, context, random_logits, step, tiny
+from distill.networks import EXAMPLE, context, random_logits, step, tiny
+from distill.students import objective_of, run_fit, student, training
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
-from students import objective_of, run_fit, student, training
 from torch.nn.functional import cross_entropy
 
 from kdbench.data.batches import Batch

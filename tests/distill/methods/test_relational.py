@@ -3,9 +3,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from networks import context, step
+from distill.networks import context, step
+from distill.students import student
 from scipy.spatial.distance import cdist
-from students import student
 from torch import nn
 
 from kdbench.distill.methods.relational import Relational

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from networks import EXAMPLE, batches, stripes, tiny
+from distill.networks import EXAMPLE, batches, stripes, tiny
 from torch import nn
 
 from kdbench.data.batches import Batch

@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from tracked import track_training
+from distill.trackers.tracked import track_training
 
 mlflow = pytest.importorskip("mlflow")
 pytest.importorskip("alembic")

@@ -3,8 +3,8 @@
 from functools import partial
 
 import pytest
+from distill.trackers.tracked import track_training
 from markdown_it import MarkdownIt
-from tracked import track_training
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 

@@ -1,7 +1,7 @@
 """What Weights & Biases' own messages say in the files of offline runs."""
 
 import pytest
-from tracked import track_training
+from distill.trackers.tracked import track_training
 from wandb_files import named, runs_of, started, summary_of
 
 wandb = pytest.importorskip("wandb")

@@ -2,12 +2,12 @@
 
 import math
 
-import cases
 import pytest
 import torch
-from cases import TRAIN, VALIDATION, plain
-from networks import batches
-from students import training
+from distill import cases
+from distill.cases import TRAIN, VALIDATION, plain
+from distill.networks import batches
+from distill.students import training
 from torch.nn import functional
 
 from kdbench.data.batches import BatchPart, part_of

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from cases import TRAIN, VALIDATION
-from networks import batches, tiny
-from students import same_weights, training
+from distill.cases import TRAIN, VALIDATION
+from distill.networks import batches, tiny
+from distill.students import same_weights, training
 from torch.nn import functional
 
 from kdbench.distill.objective import Objective

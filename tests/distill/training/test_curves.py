@@ -1,8 +1,8 @@
 import csv
 
 import pytest
-from networks import tiny
-from students import TRAIN, VALIDATION, Stops, batches, training
+from distill.networks import tiny
+from distill.students import TRAIN, VALIDATION, Stops, batches, training
 
 from kdbench.distill.objective import Objective
 from kdbench.distill.training import fit, loop

@@ -1,7 +1,7 @@
-import cases
 import pytest
 import torch
-from networks import tiny
+from distill import cases
+from distill.networks import tiny
 from torch import nn
 from torch._inductor import cpp_builder
 from torch._inductor.exc import InvalidCxxCompiler

@@ -3,8 +3,8 @@ import zipfile
 
 import pytest
 import torch
-from networks import batches, tiny
-from students import TRAIN, VALIDATION, Stops, objective_of, same_weights, student, training
+from distill.networks import batches, tiny
+from distill.students import TRAIN, VALIDATION, Stops, objective_of, same_weights, student, training
 
 from kdbench.distill.objective import Objective
 from kdbench.distill.training import checkpoint, fit, loop

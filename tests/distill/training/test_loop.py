@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from networks import batches, context, tiny
-from students import TRAIN, objective_of, run_fit, student, training
+from distill.networks import batches, context, tiny
+from distill.students import TRAIN, objective_of, run_fit, student, training
 from torch import nn
 from torch.nn import functional
 

@@ -3,8 +3,8 @@
 from itertools import count
 
 import pytest
-from networks import batches, stripes, tiny
-from students import Stops
+from distill.networks import batches, stripes, tiny
+from distill.students import Stops
 
 from kdbench.distill.objective import Objective
 from kdbench.distill.training import fit

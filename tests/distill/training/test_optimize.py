@@ -2,9 +2,9 @@ import random
 
 import pytest
 import torch
-from cases import plain
-from networks import batches, tiny
-from students import TRAIN, run_fit, training
+from distill.cases import plain
+from distill.networks import batches, tiny
+from distill.students import TRAIN, run_fit, training
 from torch import nn
 
 from kdbench.distill.objective import Objective

@@ -7,10 +7,10 @@ import signal
 from itertools import count
 from pathlib import Path
 
-import cases
 import pytest
 import torch
-from students import same_weights
+from distill import cases
+from distill.students import same_weights
 
 from kdbench.distill.training import fit, loop
 from kdbench.distill.training.devices import missing_compiler

@@ -5,10 +5,10 @@ import os
 from itertools import count
 from pathlib import Path
 
-import cases
 import pytest
 import torch
-from students import same_weights
+from distill import cases
+from distill.students import same_weights
 from torch.distributed import TCPStore
 
 from kdbench.distill.training import fit, loop

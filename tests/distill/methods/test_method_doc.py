@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import context, tiny
+from distill.networks import context, tiny
 
 from kdbench.distill.method import MethodContext, Step, TeacherOutput
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
 from kdbench.registry import Registry
 
-TEXT = (Path(__file__).parents[2] / "docs" / "distillation.md").read_text()
+TEXT = (Path(__file__).parents[3] / "docs" / "distillation.md").read_text()
 SECTION = TEXT.partition("## Writing a method\n")[2]
 
 
