@@ -106,13 +106,21 @@ class _Package(ModuleType):
 
 class _CallablePackage(ModuleType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return __getattr__(self.__name__.rpartition(".")[2])(*args, **kwargs)
+        return self._function(*args, **kwargs)
+
+    @property
+    def __doc__(self) -> Any:  # type: ignore[override]  # for help() and a notebook's `?`
+        return self._function.__doc__
 
     @property
     def __signature__(self) -> Any:
         from inspect import signature
 
-        return signature(__getattr__(self.__name__.rpartition(".")[2]))
+        return signature(self._function)
+
+    @property
+    def _function(self) -> Any:
+        return __getattr__(self.__name__.rpartition(".")[2])
 
 
 sys.modules[__name__].__class__ = _Package
