@@ -29,6 +29,7 @@ BLOCKS = {
     "files": 60,
     "endings": 40,
     "sweeps": 4,
+    "clusters": 4,
 }
 """The blocks and how many trials each makes."""
 

@@ -36,6 +36,7 @@ class Work:
     began_s: float
     lived_s: float
     ended_s: float | None
+    node: str = ""
 
 
 def note_tasks() -> None:
@@ -51,15 +52,23 @@ def perform(message: Mapping[str, Any], progress: Any) -> None:
     from kdbench.workflows.sweeping import tasks
 
     name = message.get("job") or message["part"]
-    facts = {"pid": os.getpid(), "task": name, "kind": message["task"], "began": time.time()}
+    facts = {"pid": os.getpid(), "task": name, "kind": message["task"], "node": _node(), "began": time.time()}
     ended = Event()
     _note({**facts, "at": time.time()})
-    Thread(target=_live, args=(facts, ended), daemon=True).start()
+    living = Thread(target=_live, args=(facts, ended), daemon=True)
+    living.start()
     try:
         tasks.perform(message, progress)
     finally:
         ended.set()
+        living.join()  # or it may note a sign of life after the end
         _note({**facts, "at": time.time(), "ended": True})
+
+
+def _node() -> str:
+    """Return the id of the Ray node that this process is on; empty where there is none."""
+    ray = sys.modules.get("ray")
+    return str(ray.get_runtime_context().get_node_id()) if ray is not None and ray.is_initialized() else ""
 
 
 def _live(facts: Mapping[str, Any], ended: Event) -> None:
@@ -79,12 +88,18 @@ def works(log: Path) -> list[Work]:
     for line in log.read_text().splitlines() if log.exists() else ():
         one = json.loads(line)
         ended_s = one["at"] if one.get("ended") else None
-        noted[one["pid"], one["began"]] = Work(one["pid"], one["task"], one["kind"], one["began"], one["at"], ended_s)
+        times = one["began"], one["at"], ended_s
+        noted[one["pid"], one["began"]] = Work(one["pid"], one["task"], one["kind"], *times, one.get("node", ""))
     return sorted(noted.values(), key=lambda work: work.began_s)
 
 
 def overlaps(done: list[Work]) -> list[str]:
-    """Return which tasks ran while a measurement did; one that was killed ran until its last sign of life."""
+    """Return which tasks ran on a node while a measurement did; one that was killed ran until its last sign of life."""
+    nodes = dict.fromkeys(work.node for work in done)
+    return [one for node in nodes for one in _overlaps([work for work in done if work.node == node])]
+
+
+def _overlaps(done: list[Work]) -> list[str]:
     overlapping, last = [], None
     for before, work in pairwise(sorted(done, key=lambda one: one.began_s)):
         last = before if last is None or before.lived_s > last.lived_s else last

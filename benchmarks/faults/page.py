@@ -24,7 +24,8 @@ everywhere.
 - `resume`: damaged files in the folder of a run that is resumed. `files`: any file that a command reads, damaged or
   replaced by a pipe, a device, a link, a folder, or an archive that unpacks to 3 GB.
 - `devices`: damaged bundles that a device checks before it measures, and damaged results that a host merges.
-- `sweeps`: sweeps that are killed again and again until they are complete.
+- `sweeps`: sweeps that are killed again and again until they are complete. `clusters`: the same on a local Ray cluster
+  of a head and two workers: a process that trains or measures, a worker node, or the driver is killed.
 
 The time limit of a trial is 60 s, 120 s for `endings` and where it waits for a silent process, 240 s for `files` that
 train or measure, and 300 s for `processes`. Time in which all processes were stopped does not count; while more threads

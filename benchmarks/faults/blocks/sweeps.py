@@ -17,11 +17,10 @@ from typing import Any
 
 import psutil
 
-from benchmarks.faults.blocks.resume import results
 from benchmarks.faults.commands import descendants, last_words, leftovers, new_place, run, start
+from benchmarks.faults.lasting import differences, done_again, lasting, marks
 from benchmarks.faults.noting import LOG, NOTING, Work, overlaps, works
 from benchmarks.faults.trial import Trial
-from kdbench.results.metrics import METRICS
 
 RECIPE = """
 name = "faults"
@@ -42,9 +41,6 @@ _KILLS = 5  # of a sweep
 _VICTIMS = ("driver", "driver and workers", "train", "measure", "measure")
 _LIMIT_S = 3600
 
-Marks = dict[str, tuple[int, int]]
-"""Inode and time of files: one that is written again has others."""
-
 
 def trials(_folder: Path, seed: int, count: int) -> Iterator[Trial]:
     """Kill processes of `count` sweeps, five times each; then extend one, and let a point of another fail."""
@@ -54,7 +50,7 @@ def trials(_folder: Path, seed: int, count: int) -> Iterator[Trial]:
         began = time.monotonic()
         code, text = _sweep(place, "whole")
         assert code == 0, text
-        took_s, expected = time.monotonic() - began, _lasting(place / "whole")
+        took_s, expected = time.monotonic() - began, lasting(place / "whole")
         yield Trial("sweeps", "a sweep and a plain run", "compared", tuple(_plain(place, expected)))
         for number in range(count):
             yield _killed(rng, place, f"killed-{number}", took_s, expected)
@@ -78,14 +74,14 @@ def _plain(place: Path, expected: dict[str, Any]) -> list[str]:
     axes = ", ".join(f'"{key}" = {list(values)}' for key, values in zip(KEYS, (TEMPERATURES, RATES), strict=True))
     (place / "plain.toml").write_text(f"{RECIPE}\n[sweep]\naxes = {{ {axes} }}\n")
     code, text = run(place, "run", "plain.toml", "--out", "plain", limit_s=_LIMIT_S)
-    return [f"plain run: exit {code}: {text}"] if code else _differences(_lasting(place / "plain"), expected)
+    return [f"plain run: exit {code}: {text}"] if code else differences(lasting(place / "plain"), expected)
 
 
 def _killed(rng: random.Random, place: Path, out: str, took_s: float, expected: dict[str, Any]) -> Trial:
     """Kill something of a sweep several times; resume it wherever it ended, and let it end."""
     log, arguments, faults, kills = place / f"{out}.tasks", _arguments(out, (TEMPERATURES, RATES), 1), [], []
     options: dict[str, Any] = {"log": f"{out}.log", "command": NOTING, LOG: str(log)}
-    process, standing = start(place, *arguments, **options), _marks(place / out)
+    process, standing = start(place, *arguments, **options), marks(place / out)
     while len(kills) < _KILLS:
         time.sleep(rng.uniform(0.05, 0.3) * took_s)
         if process.poll() is not None:  # it completed, or gave up a task that was killed three times
@@ -93,17 +89,17 @@ def _killed(rng: random.Random, place: Path, out: str, took_s: float, expected: 
         victim = rng.choice(_VICTIMS)
         if victim.startswith("driver"):
             _end(process, with_workers=victim != "driver")
-            standing = _marks(place / out)
+            standing = marks(place / out)
             process = start(place, *arguments, "--resume", **options)
         elif not _end_worker(rng, works(log), victim, process):
             continue
         kills.append(victim)
-        faults += _done_again(standing, place / out)
+        faults += done_again(standing, place / out)
     process.wait()
     code, text = _sweep(place, out, resume=True)
     faults += [f"resume: exit {code}: {text}"] if code else []
-    faults += _done_again(standing, place / out)
-    faults += _differences(_lasting(place / out), expected) if not code else [last_words(place, f"{out}.log")]
+    faults += done_again(standing, place / out)
+    faults += differences(lasting(place / out), expected) if not code else [last_words(place, f"{out}.log")]
     faults += overlaps(works(log))
     faults += [left] if (left := leftovers(place)) else []
     return Trial("sweeps", f"SIGKILL of {', '.join(kills)}", "survived", tuple(faults))
@@ -132,59 +128,24 @@ def _end_worker(rng: random.Random, begun: list[Work], kind: str, driver: Any) -
 
 def _extended(place: Path) -> Trial:
     """Add a value and a seed to a finished sweep: what was there stays, and the rest is that of one sweep."""
-    standing, longer = _marks(place / "whole"), (LONGER_TEMPERATURES, RATES)
+    standing, longer = marks(place / "whole"), (LONGER_TEMPERATURES, RATES)
     code, text = _sweep(place, "whole", longer, 2, resume=True)
-    faults = [f"exit {code}: {text}"] if code else _done_again(standing, place / "whole", names=False)
+    faults = [f"exit {code}: {text}"] if code else done_again(standing, place / "whole", names=False)
     once, _ = _sweep(place, "longer", longer, 2)
     faults += [f"in one go: exit {once}"] if once else []
     if not faults:
-        faults = _differences(_lasting(place / "whole"), _lasting(place / "longer"))
+        faults = differences(lasting(place / "whole"), lasting(place / "longer"))
     return Trial("sweeps", f"a value and a seed more, {len(standing)} results stood", "extended", tuple(faults))
 
 
 def _failing(place: Path, expected: dict[str, Any]) -> Trial:
     """Let the trainings with one rate diverge: those with the others complete, and the exit code is 3."""
     code, text = _sweep(place, "failing", (TEMPERATURES, (*RATES, DIVERGING)))
-    contents = _lasting(place / "failing")
+    contents = lasting(place / "failing")
     faults = [] if code == 3 else [f"exit {code}: {text}"]
     faults += [
         f"{key} differs" for key in expected if str(key).endswith("tensors") and contents.get(key) != expected[key]
     ]
-    measured, known = ({key[0] for key in lasting if isinstance(key, tuple)} for lasting in (contents, expected))
+    measured, known = ({key[0] for key in one if isinstance(key, tuple)} for one in (contents, expected))
     faults += [f"{model} completed" for model in sorted(measured - known)]
     return Trial("sweeps", "a rate at which trainings diverge", "exit 3", tuple(faults))
-
-
-def _lasting(out: Path) -> dict[Any, Any]:
-    """Return weights and curves by file, and by model, metric and axes the numbers that no time changes."""
-    contents: dict[Any, Any] = {}
-    for key, value in results(out).items():
-        if key == "measurements":
-            contents |= {
-                (model, metric, str(sorted(axes.items()))): number
-                for model, metric, axes, number in value
-                if not METRICS[metric].hardware_dependent
-            }
-        elif key != "models":
-            contents[key] = value
-    return contents
-
-
-def _differences(actual: dict[Any, Any], expected: dict[Any, Any]) -> list[str]:
-    return [f"{key} differs" for key in actual.keys() | expected.keys() if actual.get(key) != expected.get(key)][:5]
-
-
-def _marks(out: Path) -> Marks:
-    """Return the marks of the trainings, exports and measurements that are complete."""
-    patterns = ("checkpoints/*/training.json", "checkpoints/*/export.json", "parts/*/part.json")
-    stats = {str(path.relative_to(out)): path.stat() for pattern in patterns for path in out.glob(pattern)}
-    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
-
-
-def _done_again(standing: Marks, out: Path, *, names: bool = True) -> list[str]:
-    """Return what was written again; without `names` also under another name."""
-    now = _marks(out)
-    if names:
-        return [f"{name} was done again" for name, mark in standing.items() if now.get(name) != mark]
-    present = {*now.values()}
-    return [f"{name} was done again" for name, mark in standing.items() if mark not in present]
