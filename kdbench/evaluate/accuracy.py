@@ -17,7 +17,7 @@ BINS = 15
 
 
 def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes: Axes | None = None) -> Findings:
-    """Return top-1, top-5, loss and calibration error, at `axes`; results on the test set have none.
+    """Return top-1, top-5, loss and calibration error at `axes`; results on the test set have no axes.
 
     The calibration error has no interval: it is biased upwards, most where there are few samples.
     """
@@ -51,7 +51,10 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
 def class_accuracies(
     predictions: Predictions, labels: NDArray[np.int64], analyses: Analyses
 ) -> tuple[Measurement, ...]:
-    """Return the balanced accuracy, and that on each class that has samples, at axis `class`: its name, or number."""
+    """Return the balanced accuracy, and the accuracy on each class that has samples.
+
+    The accuracy on a class has the axis `class`: the name of the class, or its number if names are unknown.
+    """
     totals = np.bincount(labels)
     hits = np.bincount(labels[predictions.correct], minlength=len(totals))
     shares = {int(c): statistics.binomial_share(int(hits[c]), int(totals[c])) for c in np.flatnonzero(totals)}
@@ -67,7 +70,7 @@ def class_accuracies(
 def expected_calibration_error(
     log_probabilities: NDArray[np.float64], labels: NDArray[np.int64], bins: int = BINS
 ) -> float:
-    """Return ECE = sum_m |B_m| / N |accuracy(B_m) - confidence(B_m)| of log p (N, C).
+    """Return ECE = sum_m |B_m| / N |accuracy(B_m) - confidence(B_m)| of log p (N, C) and `labels` (N,).
 
     A sample's confidence is its largest probability; bin m of equal width holds those in ((m - 1) / M, m / M].
     Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3, with their 15 bins.
@@ -86,9 +89,9 @@ NOISE = metrics_in("label noise")
 def noise_outcomes(
     predicted: NDArray[np.int64], labels: NDArray[np.int64], true_labels: NDArray[np.int64]
 ) -> tuple[int, int, int]:
-    """Return how many `predicted` classes (N,) of images with a wrong label are right, how many wrong, and of how many.
+    """Count images with a wrong label: predicted as their true class, predicted as the wrong label, and all of them.
 
-    Wrong means the wrong label: the model has memorised it.
+    All three arrays are (N,). A prediction of the wrong label shows that the model has memorised it.
     """
     flipped = labels != true_labels
     right, wrong = flipped & (predicted == true_labels), flipped & (predicted == labels)

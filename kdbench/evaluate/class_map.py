@@ -1,4 +1,4 @@
-"""Which of a model's outputs stands for which class of the data, by the classes' names."""
+"""The mapping from a model's outputs to the classes of the data, by the names of the classes."""
 
 import re
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from kdbench.errors import InputError
 
-ABSENT = -1  # the output of a class that no sample has and the model does not know
-FAR_BELOW = 100.0  # below a row's smallest logit: its probability is 0 for all purposes
+ABSENT = -1  # in place of an output: the model has none for this class, and no sample has the class
+FAR_BELOW = 100.0  # below a row's smallest logit, so that the probability is practically 0
 _MAX_SHOWN = 5  # names in a message
 _MAX_NUMBERS = 1 << 62  # larger than any class's number
 _HINT = "give the names of the model's outputs in their order, one a line: --labels FILE, or --labels MODEL=FILE"
@@ -18,7 +18,7 @@ _HINT = "give the names of the model's outputs in their order, one a line: --lab
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The outputs of a model in the order of the data's classes: `columns`, then those of no class, `others`.
+    """The numbers of a model's outputs: `columns` for the classes of the data, in their order, then all `others`.
 
     A column is ABSENT where a class of the data has no output. `other_names` are the names of `others`, if known.
     """
@@ -35,14 +35,15 @@ class ClassMap:
 
     @property
     def is_identity(self) -> bool:
-        """Whether the outputs are in the order of the data's classes already."""
+        """Whether the outputs already are in the order of the data's classes."""
         order = (*self.columns, *self.others)
         return order == tuple(range(len(order)))
 
     def arranged(self, logits: NDArray[np.generic], form: str) -> NDArray[np.generic]:
         """Return `logits` (N, outputs) as (N, classes of the data + others); `form` is that of `Predictions`."""
         known = {*self.columns, *self.others}
-        # Scores of numbers of classes: the last known ones were never named, or unknown ones were.
+        # A model that returns class numbers has columns up to the largest number that it returned: the last known
+        # classes may have no column, and unknown classes may have one.
         unknown = [output for output in range(logits.shape[1]) if output not in known]
         order = np.array([*self.columns, *self.others, *unknown])
         if logits.shape[1] <= order.max():
@@ -70,16 +71,16 @@ def class_map(
 
     The model has `outputs` (None: unknown) with the names `labels` (None: unknown). The data's classes are called
     `class_names`; those numbered `occurring` have samples. Names that are `inferred` only number the labels. Raises
-    InputError for classes that cannot be told apart or mapped.
+    InputError for classes that cannot be distinguished or mapped.
     """
     if labels is not None and outputs is not None and len(labels) != outputs:
         raise InputError(f"{model} has {outputs} outputs, but {len(labels)} labels are given for them", _HINT)
-    if labels is not None and not (inferred and _are_by_position(labels)):
+    if labels is not None and not (inferred and _are_numbered(labels)):
         return _by_name(model, labels, class_names, occurring)
     classes = len(class_names)
     numbers = [int(name) for name in class_names] if all(map(_is_number, class_names)) else []
     numbered = not inferred and numbers not in ([], list(range(classes)))
-    if outputs is None and numbered:  # a model that names the number of a class
+    if outputs is None and numbered:  # a model that returns class numbers
         return ClassMap(tuple(numbers))
     if outputs is None or outputs == classes or (inferred and outputs > classes):
         return ClassMap(tuple(range(classes)), tuple(range(classes, outputs or classes)))
@@ -93,10 +94,10 @@ def class_map(
     raise InputError(message, f"choose the data set that the model was made for, or {_HINT}")
 
 
-def _are_by_position(labels: Sequence[str]) -> bool:
-    """Return whether labels say nothing of classes that are numbers: some have words, and numbers are in their places.
+def _are_numbered(labels: Sequence[str]) -> bool:
+    """Return whether labels agree with numbering: some are words, and those that are numbers equal their positions.
 
-    "0", "1", …, "9", "A", … are in the order of the data's classes; "2", "0", "other", "1" are not.
+    True for "0", "1", …, "9", "A", …, which are in the order of the data's classes; False for "2", "0", "other", "1".
     """
     words = not all(map(_is_number, labels))
     return words and all(int(label) == place for place, label in enumerate(labels) if _is_number(label))
@@ -124,7 +125,7 @@ def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occu
         known = ", ".join(map(repr, labels[:_MAX_SHOWN])) + (" …" if len(labels) > _MAX_SHOWN else "")
         message = f"{model} has no output for the classes {shown} of the data; its outputs are {known}"
         raise InputError(message, f"rename the classes, or {_HINT}")
-    return _with_others(columns, sorted(range(len(labels)), key=lambda number: _in_order(labels[number])), labels)
+    return _with_others(columns, sorted(range(len(labels)), key=lambda number: _sort_key(labels[number])), labels)
 
 
 def _with_others(columns: Sequence[int], outputs: Sequence[int], labels: Sequence[str] = ()) -> ClassMap:
@@ -132,18 +133,18 @@ def _with_others(columns: Sequence[int], outputs: Sequence[int], labels: Sequenc
     return ClassMap(tuple(columns), others, tuple(_plain(labels[number]) for number in others) if labels else ())
 
 
-def _in_order(name: str) -> tuple[int, str]:
+def _sort_key(name: str) -> tuple[int, str]:
     """Return the key that sorts names: numbers by their size, before other names."""
     return (int(name), "") if _is_number(name) else (_MAX_NUMBERS, _plain(name))
 
 
 def _aliases(name: str) -> list[str]:
-    """Return how a class of the data may be called: "0 - zero" is also "0", and "zero"."""
+    """Return the names that a class of the data may have: "0 - zero" may also be "0" or "zero"."""
     return [_plain(part) for part in (name, *name.split(" - "))]
 
 
 def _plain(name: str) -> str:
-    """Return a name without what files and people spell differently: case, spaces, underscores, hyphens."""
+    """Return a name without differences of spelling: case, spaces, underscores, hyphens, leading zeros."""
     return str(int(name)) if _is_number(name) else re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 

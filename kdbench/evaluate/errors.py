@@ -50,14 +50,14 @@ def absolute_errors(values: Numbers, others: NDArray[np.floating]) -> Numbers:
 def error_measurements(
     predictions: PredictedNumbers, targets: NDArray[np.floating], axes: Axes | None = None
 ) -> tuple[Measurement, ...]:
-    """Return MSE, RMSE, MAE and R² against `targets` (N, D), at `axes`; results on the test set have none."""
+    """Return MSE, RMSE, MAE and R² against `targets` (N, D) at `axes`; results on the test set have no axes."""
     where = dict[str, Any](axes=axes, source=predictions.source)
     squared = statistics.positive_mean(squared_errors(predictions.values, targets))
     return (estimated(predictions.id, "mse", squared, **where), *_errors(predictions, targets, "", where))
 
 
 def target_measurements(predictions: PredictedNumbers, targets: NDArray[np.floating]) -> tuple[Measurement, ...]:
-    """Return RMSE, MAE and R² of each of several components of `targets` (N, D), at the axis `target`, its name."""
+    """Return RMSE, MAE and R² of each component of `targets` (N, D), if D > 1; the axis `target` is its name."""
     measurements: list[Measurement] = []
     for column, name in enumerate(predictions.card.targets if targets.shape[1] > 1 else ()):
         component = replace(predictions, values=predictions.values[:, column : column + 1])
@@ -69,7 +69,7 @@ def target_measurements(predictions: PredictedNumbers, targets: NDArray[np.float
 def _errors(
     predictions: PredictedNumbers, targets: NDArray[np.floating], prefix: str, where: dict[str, Any]
 ) -> tuple[Measurement, ...]:
-    """Return RMSE, MAE and R², whose metrics begin with `prefix`."""
+    """Return RMSE, MAE and R²; `prefix` begins their metric ids."""
     model, values = predictions.id, predictions.values
     determination = statistics.determination(values, targets.astype(np.float64))
     return (
@@ -84,7 +84,7 @@ def _errors(
 def teacher_findings(
     teacher: PredictedNumbers, student: PredictedNumbers, targets: NDArray[np.floating], axes: Axes | None = None
 ) -> Findings:
-    """Return how far the student is from its teacher, at `axes`; on the test set the ratio of their errors as well."""
+    """Return the MSE between student and teacher at `axes`; on the test set, without axes, also the ratio of RMSEs."""
     distance = statistics.positive_mean(squared_errors(student.values, teacher.values))
     measurement = estimated(student.id, "teacher_mse", distance, axes=axes, source=f"against {teacher.id}")
     return Findings((measurement,), () if axes else (_ratio(teacher, student, targets),))

@@ -4,7 +4,7 @@ The empirical and the distilled risk are means over a sample of the loss l(y, f(
 or its expectation under class probabilities p(x) (Menon et al. 2021, "A Statistical Perspective on Distillation").
 Where p(x) are the true ones, the second risk has no larger variance than the first, because
 Var[l(y, f(x))] = Var[p(x)^T l(f(x))] + E[Var[l(y, f(x)) | x]] (Lemma 1 of Gupta et al., "Exploring Knowledge
-Distillation"). Here a teacher's probabilities stand in for them: the order is likely, not certain.
+Distillation"). Here the teacher's probabilities replace the true ones, so this order is likely but not certain.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,9 @@ def kl_divergences(log_t: NDArray[np.float64], log_s: NDArray[np.float64]) -> ND
 def standardized(logits: NDArray[np.float64], std: Std = "population") -> NDArray[np.float64]:
     """Return (z - mean) / (1e-7 + standard deviation) of each row of `logits` (N, C); equal logits become zeros.
 
-    Sun et al. 2024, "Logit Standardization in Knowledge Distillation". Log-probabilities serve as well: they differ
-    from the logits by a constant of their row, which the mean takes away.
+    Sun et al. 2024, "Logit Standardization in Knowledge Distillation". Log-probabilities give the same result: they
+    differ
+    from the logits by a constant per row, which subtracting the mean removes.
     """
     centred = logits - logits.mean(axis=1, keepdims=True)
     deviations = logits.std(axis=1, ddof=1 if std == "unbiased" else 0, keepdims=True)
@@ -46,7 +47,7 @@ def standardized_kl(
 def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return Spearman's rho of each row of two arrays (N, C), (N,): Pearson's correlation of their ranks.
 
-    Ties have the average of their ranks. NaN where a row's values are all equal: they have no order.
+    Ties get the average of their ranks. NaN where all values of a row are equal: they have no order.
     """
     ranks = [average_ranks(values) - (values.shape[1] + 1) / 2 for values in (first, second)]
     products = (ranks[0] * ranks[1]).sum(axis=1)
@@ -55,9 +56,9 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray
 
 
 def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rank of each value in its row (N, C), from 1; ties have the average of theirs. A row with NaN is NaN.
+    """Return the rank of each value in its row (N, C), from 1, as `scipy.stats.rankdata(values, axis=1)`.
 
-    As `scipy.stats.rankdata`.
+    Ties get the average of their ranks. All ranks of a row with NaN are NaN.
     """
     order = np.argsort(values, axis=1, kind="stable")
     ascending = np.take_along_axis(values, order, axis=1)
@@ -79,7 +80,7 @@ FIDELITIES = metrics_in("fidelity")
 def fidelity_findings(
     teacher: Predictions, student: Predictions, axes: Axes | None = None, std: Std = "population"
 ) -> Findings:
-    """Return the student's fidelities at `axes`; on the test set, without axes, its top-1 drop as well.
+    """Return the FIDELITIES of the student at `axes`; on the test set, without axes, its top-1 drop as well.
 
     KL is KL(teacher || student); standardized logits use the standard deviation `std`. Both models have the same
     classes.
@@ -123,7 +124,10 @@ def _correlation(student: str, rhos: NDArray[np.float64], axes: Axes | None, sou
 
 
 def top1_drop(teacher: Predictions, student: Predictions) -> Pair:
-    """Return by how many points fewer images the student gets right; the models' other classes may differ."""
+    """Return the teacher's top-1 minus the student's, in percentage points.
+
+    Classes that the data does not have may differ between the models.
+    """
     correct_t, correct_s = teacher.correct, student.correct
     drop = statistics.paired_share_difference(
         int((correct_t & ~correct_s).sum()), int((correct_s & ~correct_t).sum()), len(correct_t)
@@ -155,16 +159,17 @@ def empirical_risks(log_s: NDArray[np.float64], labels: NDArray[np.int64]) -> ND
 
 
 def distilled_risks(log_s: NDArray[np.float64], log_t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the loss that the teacher's probabilities expect, -sum_c p_t(c) log p_s(c), in nats, (N,)."""
+    """Return the expected loss under the teacher's probabilities, -sum_c p_t(c) log p_s(c), in nats, (N,)."""
     return np.asarray(-(np.exp(log_t) * log_s).sum(axis=1))
 
 
 def risk_variances(
     log_s: NDArray[np.float64], log_t: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """Return the variances of one sample's empirical and distilled risk, in nats²; N times those of their means.
+    """Return the variances of the empirical and the distilled risk of one sample, in nats².
 
-    Both are unbiased (divided by N - 1); NaN for a single sample.
+    They are N times the variances of the means over N samples. Both are unbiased (divided by N - 1); NaN for a
+    single sample.
     """
     if len(labels) < 2:
         return np.nan, np.nan
@@ -178,11 +183,11 @@ MISMATCHES = metrics_in("mismatches")
 class Mismatches:
     """The samples on which the teacher and exactly one of two students are right.
 
-    Ahad, "Knowledge Distillation Techniques: Analysis and Comparison", section 2: a student that is right may have the
-    larger divergence from the teacher than one that is wrong, because its logits are of another size.
+    Ahad, "Knowledge Distillation Techniques: Analysis and Comparison", section 2: a student that is right may have a
+    larger divergence from the teacher than one that is wrong, because its logits have another scale.
 
-    `contested` are their positions (M,); `before` (M,) says where the student that is right has the larger
-    KL(teacher || student), a mismatch; `after` says the same for standardized logits. `fixed` and `made` are the
+    `contested` are their positions (M,). `before` (M,) is True at a mismatch: the student that is right has the larger
+    KL(teacher || student). `after` (M,) is the same for standardized logits. `fixed` and `made` are the
     positions of the mismatches that standardization resolves and introduces.
     """
 
@@ -201,7 +206,7 @@ def mismatches(
 ) -> Mismatches:
     """Return the mismatches of two students, from log p (N, C) of all three models and the labels (N,).
 
-    Samples on which the teacher is wrong are left out: there a student that is right should be far from it.
+    Samples on which the teacher is wrong are left out: a student that is right should be far from such a teacher.
     """
     correct = [student.argmax(axis=1) == labels for student in students]
     contested = np.flatnonzero((correct[0] ^ correct[1]) & (teacher.argmax(axis=1) == labels))
@@ -223,10 +228,11 @@ def mismatch_measurements(
     analyses: Analyses,
     axes: Axes | None = None,
 ) -> tuple[Measurement, ...]:
-    """Return the mismatches of a student and an independent one, `students`, of one teacher; `n` are the contested.
+    """Return the number of mismatches of a student and an independently trained one, the two `students` of a teacher.
 
-    They belong to the first student, at axis `beside`, the other's id. On the test set, without `axes`, the first
-    mismatch that standardization resolves is an example of both, at axis `sample`, its position from 0.
+    The measurements belong to the first student; their axis `beside` is the id of the other, their `n` the number of
+    contested samples. On the test set, without `axes`, the first mismatch that standardization resolves is added as an
+    example for both students, with the axis `sample`, its position from 0.
     """
     student, other = students
     where = {**(axes or {}), "beside": other.id}

@@ -1,9 +1,9 @@
-"""What a student changes against its teacher, sample by sample: flips, the worst class, calibration.
+"""Differences between a student and its teacher, sample by sample: flips, the worst class, calibration.
 
-Two models of one accuracy may be right on different samples. A negative flip is a sample that the teacher gets right
-and the student wrong, a positive flip the reverse (Yan et al. 2021, "Positive-Congruent Training"); the top-1 drop is
-the difference of their shares. What a compressed model loses is often concentrated in few classes (Hooker et al. 2020,
-"Characterising Bias in Compressed Models").
+Two models with the same accuracy may be right on different samples. A negative flip is a sample that the teacher
+classifies correctly and the student does not, a positive flip the reverse (Yan et al. 2021, "Positive-Congruent
+Training"); the top-1 drop is the difference of their shares. What a compressed model loses is often concentrated in few
+classes (Hooker et al. 2020, "Characterising Bias in Compressed Models").
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from kdbench.results.records import Pair
 from kdbench.statistics import Estimate
 
 FLIPS = tuple(metric.id for metric in PAIR_METRICS.values() if metric.group == "flips")
-"""The pairs of every teacher and student of a classification, on the test set."""
+"""The metrics of every pair of a teacher and a student that classify, on the test set."""
 _CALIBRATION = ("ece_shift", "overconfidence_shift")
 
 
@@ -28,8 +28,9 @@ def flip_pairs(
 ) -> tuple[Pair, ...]:
     """Return the FLIPS of a student, from the predictions of both models for the same samples with `labels` (N,).
 
-    The worst class is at axis `class`: its name, or number. The models' other classes may differ, since only whether
-    each model is right counts. Models without probabilities have no calibration.
+    The drop of the worst class has the axis `class`: its name, or its number. Classes that the data does not have may
+    differ between the models, because only whether each model is right counts. Models without probabilities have no
+    calibration.
     """
     lost, gained = teacher.correct & ~student.correct, student.correct & ~teacher.correct
     negative, positive, n = int(lost.sum()), int(gained.sum()), len(labels)
@@ -49,9 +50,9 @@ def flip_pairs(
 
 
 def _calibration(teacher: Predictions, student: Predictions, labels: NDArray[np.int64]) -> tuple[Pair, ...]:
-    """Return by how many points the calibration error grows, and by how many the confidence grows over the accuracy.
+    """Return the increases of the calibration error and of the overconfidence (confidence - accuracy), in points.
 
-    The calibration error is biased, so its difference has no interval. The second is a mean over the samples.
+    The calibration error is biased, so its increase has no interval. Overconfidence is a mean over the samples.
     """
     both = (teacher.id, student.id)
     if reason := without_probabilities(teacher, student):

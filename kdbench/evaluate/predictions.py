@@ -1,4 +1,4 @@
-"""The outputs of one model for a set of labelled images, and what to analyse of them."""
+"""The outputs of one model for a set of labelled images, and which analyses to make of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -59,9 +59,9 @@ class Predictions:
     ) -> "Predictions":
         """Return the predictions of `card` for `labels` (N,): `logits` (N, classes), or what `form` says they are.
 
-        Of what `form` calls logits, values that a softmax can have given are probabilities, one-hot rows name the best
-        class, and other values from 0 to 1, or rows of a constant sum, only rank the classes. Of what it calls
-        probabilities, values that no softmax can have given only rank them.
+        The values are checked against `form`. Values declared as logits are probabilities if each row is non-negative
+        and sums to 1, and only the best class if the rows are one-hot; other values from 0 to 1, and rows with a
+        constant sum, only rank the classes. Values declared as probabilities whose rows do not sum to 1 only rank them.
         """
         known = [column for column, meaning in enumerate(meanings or ()) if meaning]
         read = _form_of(form, logits[:, known] if meanings is not None and known else logits)
@@ -106,11 +106,11 @@ class Predictions:
         return log_softmax(values)
 
     def of_same_classes(self, *others: "Predictions") -> bool:
-        """Return whether the other models tell the same classes apart, in the same columns."""
+        """Return whether the other models distinguish the same classes, in the same columns."""
         return all((self.classes, self.meanings) == (other.classes, other.meanings) for other in others)
 
     def without_absent(self) -> "Predictions":
-        """Return the predictions without columns that stand for nothing, which compare with no other model's."""
+        """Return the predictions without the columns of absent classes, which no other model's can be compared with."""
         if self.meanings is None or "" not in self.meanings:
             return self
         kept = [column for column, meaning in enumerate(self.meanings) if meaning]
@@ -123,20 +123,23 @@ class Predictions:
 
 
 def label_ranks(logits: NDArray[np.generic], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many classes rank before each label, (N,); of equal logits the lower index is first, as in argmax."""
+    """Return how many classes rank before each label, (N,); of equal logits the lower index ranks first, as in argmax.
+
+    `logits` are (N, C), `labels` (N,).
+    """
     of_label = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
     return np.asarray((np.greater(logits, of_label) | (np.equal(logits, of_label) & earlier)).sum(axis=1))
 
 
 def not_finite(logits: NDArray[np.generic]) -> str | None:
-    """Return why `logits` (N, classes) are no predictions, if some are NaN or infinite."""
+    """Return the reason why `logits` (N, classes) are unusable if some are NaN or infinite, else None."""
     bad = int((~np.isfinite(logits.astype(np.float64))).any(axis=1).sum())
     return f"{bad} of {len(logits)} outputs hold NaN or infinity" if bad else None
 
 
 def _form_of(form: str, values: NDArray[np.generic]) -> str:
-    """Return what `values` (N, classes) are, if `form` says that they are logits or probabilities."""
+    """Return the `form` of `values` (N, classes), corrected where the values contradict logits or probabilities."""
     if form not in {"logits", "probabilities"}:
         return form
     numbers = values.astype(np.float64)
@@ -158,8 +161,8 @@ class TrainingImages:
     """Images, or other samples, that models were trained on, without augmentation: (N, …) as in a `Split`.
 
     `labels` (N,), or targets (N, D), are those used in training, `true_labels` the right ones. The images `drawn` (N,)
-    are a sample of the whole training part; the others are there because their label was changed. `in_geometry` holds
-    the same images as particular models take them.
+    are a random sample of the whole training part; the others are included because their label was changed.
+    `in_geometry` holds the same images in the sizes and colours that particular models take.
     """
 
     images: NDArray[Any]
@@ -176,12 +179,12 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class Analyses:
-    """What to analyse.
+    """Which analyses to make.
 
     `class_names` are the names of all classes, if known. `training` maps a model's id to images that it was trained on;
-    models that were trained on the same images share one object. `independent` maps a student's id to the student that
-    it is contrasted with, which learned from the labels alone. `std` is the standard deviation that standardizes
-    logits.
+    models that were trained on the same images share one object. `independent` maps a student's id to the id of
+    the student that it is compared with, which was trained on the labels alone. `std` is the standard deviation that
+    standardizes logits.
     """
 
     class_names: tuple[str, ...] = ()

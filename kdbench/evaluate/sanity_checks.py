@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from kdbench.evaluate.predictions import Predictions
 from kdbench.results.records import Diagnostic
 
-_CHANCE = 1.5  # times the share that a constant answer gets right
+_CHANCE = 1.5  # times the accuracy of always predicting the most frequent class
 _CLEARLY_MORE = 3.0  # times the accuracy without a shift
-_DROP = 0.2  # of a model with unknown preprocessing, against the best one
+_DROP = 0.2  # in accuracy, from the best model to one with unknown preprocessing
 
 
 def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each model whose accuracy on `labels` (N,) is at chance level, or far below another's.
 
-    A model at chance is tried with its classes shifted by one: an output for the background, or labels that count from
-    1, move them all. A drop is suspicious only while no source knows the model's preprocessing, and
-    another trainer chose it.
+    For a model at chance level it tries the classes shifted by one: an additional output for the background, or labels
+    that count from 1, cause such a shift. A drop is suspicious only if kdbench did not make the model and its
+    preprocessing is in no file.
     """
     best = max((float(model.correct.mean()) for model in models), default=0.0)
     for model in models:
@@ -40,8 +40,8 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
         if not known and not model.card.made_by_kdbench and best - accuracy >= _DROP:
             yield Diagnostic(
                 code="unknown_preprocessing",
-                message=f"top-1 is {_percent(accuracy)}, far below {_percent(best)}, and nothing is known of its "
-                "preprocessing: pixels were divided by 255",
+                message=f"top-1 is {_percent(accuracy)}, far below {_percent(best)}, and its preprocessing is "
+                "unknown: pixels were divided by 255",
                 remedy=f"give its preprocessing, for example --mean {model.id}=… --std {model.id}=…, or --scale "
                 f"{model.id}=1 for pixels of 0 to 255, or --channel-order {model.id}=BGR",
                 model=model.id,
@@ -49,7 +49,7 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
 
 
 def _shift(model: Predictions, labels: NDArray[np.int64]) -> tuple[int, float] | None:
-    """Return the shift of the outputs by one that makes the model right clearly more often, with its accuracy."""
+    """Return the shift by +1 or -1 that makes the model clearly more accurate, and that accuracy; None if none does."""
     shares = {shift: float((model.predicted == labels + shift).mean()) for shift in (1, -1)}
     shift = max(shares, key=lambda key: shares[key])
     floor = max(_CHANCE * _constant_share(labels), _CLEARLY_MORE * float(model.correct.mean()))

@@ -1,7 +1,7 @@
-"""Integer layers of a graph: batch norm folded into them.
+"""Folding batch norm into the layers with integer weights of an ONNX graph.
 
 torch's exporter folds batch norm into float weights, but not through DequantizeLinear. Folding is exact, because it
-only changes scales and biases; after Jacob et al. 2018 (arXiv:1712.05877, section 3.2).
+changes only scales, signs and biases; see Jacob et al. 2018 (arXiv:1712.05877, section 3.2).
 """
 
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ def fold_batch_norm(model: "ir.Model") -> None:
 
 
 def _layer_before(norm: "ir.Node") -> "ir.Node | None":
-    """Return the layer whose output only `norm` reads, if its weights are integers by output channel."""
+    """Return the layer whose output only `norm` reads, if its weights are integers with a scale per output channel."""
     layer = _sole_producer(norm.inputs[0])
     if layer is None or layer.op_type not in _LAYERS:
         return None

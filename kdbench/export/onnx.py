@@ -1,4 +1,4 @@
-"""A trained network as an ONNX file, and its parity: the logits of both on the same real inputs.
+"""Export of a trained network to an ONNX file, and their parity: equal logits of both on the same real inputs.
 
 torch's current exporter writes the file, with a dynamic batch and the weights inside.
 """
@@ -55,7 +55,7 @@ def export_onnx(
 
 
 def export_program(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Write an exported program to `path`, with the sizes that it was exported with; names are `export_onnx`'s.
+    """Write an exported program to `path`, with the sizes that it was exported with and the names of `export_onnx`.
 
     Raises ExportError with the exporter's reason.
     """
@@ -73,9 +73,9 @@ def _write(
     weights_bytes = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     try:
         with _quiet():
-            _keep_operators()
+            _cache_operator_table()
             if options:
-                with torch.no_grad():  # tables that a first forward makes: those of the exporter hold no numbers
+                with torch.no_grad():  # a network may compute tables in its first call; traced ones hold no numbers
                     network(*inputs)
             with _composite_operators_cached():
                 program = _program(network, inputs, options)
@@ -85,7 +85,7 @@ def _write(
         message = f"the network cannot be exported to ONNX: {_reason(error)}"
         raise ExportError(message, "use layers that torch.export supports") from error
     fold_batch_norm(program.model)
-    for node in program.model.graph.all_nodes():  # local paths of source lines, a sixth of a small file
+    for node in program.model.graph.all_nodes():  # stack traces hold local paths, and fill a sixth of a small file
         node.metadata_props.pop(_STACK_TRACE, None)
     with storage.replacing(path) as temporary:
         if weights_bytes < _INLINE_LIMIT_BYTES:
@@ -102,9 +102,9 @@ def _program(
 
 
 def _traced_bytecode(network: Any, inputs: tuple[Tensor, ...], options: Mapping[str, Any]) -> Any:
-    """Return the program of a network whose batch the exporter took for a constant; None if it is one.
+    """Return the program of a network whose batch size the exporter treated as a constant; None if that fails.
 
-    As it runs, `len(x)` is a number of Python. In its bytecode it is the size of the batch.
+    When the network runs, `len(x)` is a Python integer. In its bytecode, which `strict` analyses, it is the batch size.
     """
     try:
         return _program(torch.export.export(network, inputs, strict=True, **options), (), {})
@@ -112,10 +112,11 @@ def _traced_bytecode(network: Any, inputs: tuple[Tensor, ...], options: Mapping[
         return None
 
 
-def _keep_operators() -> None:
-    """Let torch build its table of ONNX operators once, not for every file: that takes about a second.
+def _cache_operator_table() -> None:
+    """Make torch build its table of ONNX operators once, not for every file: that takes about a second.
 
-    The table does not change: no call here adds operators. A torch without this place goes on as it is.
+    The table does not change, because no call here adds operators. Versions of torch without this function stay as they
+    are.
     """
     registration = importlib.import_module("torch.onnx._internal.exporter._registration")
     registry = getattr(registration, "ONNXRegistry", None)
@@ -125,10 +126,10 @@ def _keep_operators() -> None:
 
 @contextlib.contextmanager
 def _composite_operators_cached():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator of nothing
-    """Let torch search the operators that C++ composes of others once for a file.
+    """Make torch search the composite operators of C++ once per file.
 
-    It does so twice for each of thirty namespaces, which is a third of the time that a small network takes. A torch
-    without this place goes on as it is.
+    Otherwise it searches twice for each of thirty namespaces, which takes a third of the time for a small network.
+    Versions of torch without this function stay as they are.
     """
     utilities = importlib.import_module("torch._export.utils")
     find = getattr(utilities, _FIND_COMPOSITE, None)
@@ -144,7 +145,7 @@ def _composite_operators_cached():  # type: ignore[no-untyped-def]  # noqa: ANN2
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of what caused an error: the exporter's own says which of its steps failed."""
+    """Return the first line of an error's root cause; the exporter's own error only names the step that failed."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -171,8 +172,8 @@ def _quiet():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator of n
 class Parity:
     """Largest absolute difference of logits over `samples` inputs, and whether it is within `tolerance`.
 
-    For a network that rounds its activations, `quantile` counts instead: the difference below which nine inputs in ten
-    stay. Both are NaN if either side has a logit that is not finite.
+    For a network that rounds its activations, `quantile` is compared instead: the 90 % quantile of the differences.
+    Both are NaN if the network or the file returns a logit that is not finite.
     """
 
     max_abs: float
@@ -192,7 +193,7 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether the file may be measured as the network."""
+        """Whether the difference is within the tolerance, so that measurements of the file hold for the network."""
         return self.difference <= self.tolerance
 
 
@@ -209,7 +210,7 @@ def check_parity(
     network.eval()
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    # Its threads would go on spinning while those of torch compute the next batch.
+    # onnxruntime's threads would otherwise spin while those of torch compute the next batch.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if rounding is not None:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -1,8 +1,8 @@
-"""An ONNX file as a .tflite file, through torch: `PYTHON onnx_to_litert.py SOURCE TARGET OUTPUT SHAPE LAYOUT`.
+"""Conversion of an ONNX file to .tflite through torch: `PYTHON onnx_to_litert.py SOURCE TARGET OUTPUT SHAPE LAYOUT`.
 
-A script for a separate environment: `litert-torch` needs other versions of torch and its companions than kdbench. It
-imports nothing of kdbench, and looks for nothing on the network. Where it fails, the last line of its error output says
-why. The caller checks that the file computes the same (`kdbench.measure.admission`).
+A script for a separate environment, because `litert-torch` needs other versions of torch and related packages than
+kdbench. It imports nothing of kdbench and does not use the network. If it fails, the last line of its error output is
+the reason. The caller checks that the new file returns the same outputs (`kdbench.measure.admission`).
 """
 
 import sys
@@ -20,11 +20,11 @@ Attributes = Mapping[str, Any]
 
 
 class UnknownOperatorError(Exception):
-    """An operator, or a setting of it, that this file does not translate."""
+    """Raised for an operator, or an attribute of it, that this file does not translate."""
 
 
 def _padding(attributes: Attributes, x: torch.Tensor, kernel: Sequence[int], value: float) -> torch.Tensor:
-    """Return `x` (N, C, *sides) padded as a convolution or pooling with these attributes wants it."""
+    """Return `x` (N, C, *sides) padded as a convolution or pooling with these attributes requires."""
     dims = len(kernel)
     strides, dilations = (attributes.get(name, [1] * dims) for name in ("strides", "dilations"))
     pads = list(attributes.get("pads", [0] * 2 * dims))
@@ -147,11 +147,11 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "Transpose": lambda a, x: x.permute(a.get("perm", [*range(x.ndim)][::-1])),
     "Unsqueeze": _unsqueeze,
 }
-"""Each operator as a function of its attributes and inputs: tensors, or numpy arrays of constant integers."""
+"""The function of each operator, of its attributes and inputs: tensors, or numpy arrays of constant integers."""
 
 
 class Graph(torch.nn.Module):
-    """An ONNX graph of one input and one output, as a torch module; what depends on no input is numbers."""
+    """An ONNX graph with one input and one output, as a torch module; constant integers stay numpy arrays."""
 
     def __init__(self, model: onnx.ModelProto, output: str) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class Graph(torch.nn.Module):
 
 
 def _computed(node: onnx.NodeProto, attributes: Attributes, inputs: Sequence[Any]) -> Any:
-    """Return the first output of a node: a tensor, or an array where only constant integers go in."""
+    """Return the first output of a node: a tensor, or a numpy array if all its inputs are constant integers."""
     if node.op_type == "Shape":
         return np.array(inputs[0].shape)[attributes.get("start", 0) : attributes.get("end")]
     present = {name: value for name, value in zip(node.input, inputs, strict=True) if value is not None}
@@ -196,7 +196,7 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def main(source: str, target: str, output: str, shape: str, layout: str) -> None:
-    """Write the model `source` as `target`, for inputs of `shape`, batch first; of layout NCHW, with channels last."""
+    """Convert the model `source` to `target`, for inputs of `shape`, batch first; layout NCHW becomes channels-last."""
     import litert_torch
 
     graph: torch.nn.Module = Graph(onnx.load(source), output).eval()

@@ -1,7 +1,7 @@
 """Exported programs (.pt2) of unknown origin, read without running code that they contain.
 
-`torch.export.load` unpickles some parts, evaluates the texts of sizes, and takes any attribute of torch as operator.
-So the parts of the archive are checked first, and only those that are checked are given to it.
+`torch.export.load` unpickles some parts, evaluates sizes given as text, and accepts any attribute of torch as an
+operator. So kdbench checks the parts of the archive first, and passes on only those that it has checked.
 """
 
 import io
@@ -23,7 +23,7 @@ from kdbench.modelfile.facts import require_model_file
 _EXPORT_AGAIN = (
     "load it where you trust it and export it to ONNX: torch.onnx.export(program, f='model.onnx', dynamo=True)"
 )
-_CUT = "is it cut short?"
+_CUT = "the file may be truncated: copy or save it again"
 _SYMBOL = re.compile(r"Symbol\('[a-z]+\d+'(, [a-z_]+=(True|False))*\)")
 _OPERATORS = re.compile(
     r"torch\.ops\.(aten|prims|torchvision|quantized_decomposed)\.\w+(\.\w+)?"
@@ -31,7 +31,7 @@ _OPERATORS = re.compile(
     r"|_operator\.(getitem|add|sub|mul|floordiv|truediv|mod|neg|pos|pow|eq|ne|lt|le|gt|ge|and_|or_)"
     r"|math\.(ceil|floor|trunc|sqrt)"
 )
-_MAX_SIZE, _MAX_POWERS = 10_000, 2  # of a size, in characters; sympy would work out 9**9**9**9
+_MAX_SIZE, _MAX_POWERS = 10_000, 2  # characters and powers of a size; sympy would compute 9**9**9**9
 _POWER = re.compile(
     r"\*\*\s*-?\d{1,2}(?!\w|\.|\s*\*\*)|\bPow\((?:[^(),]|\([^()]*\))*,\s*(?:Integer\()?-?\d{1,2}\)"  # of a small number
 )
@@ -46,7 +46,7 @@ _FUNCTIONS = {
 def load_program(path: Path) -> ExportedProgram:
     """Return the exported program in the .pt2 file at `path`.
 
-    Raises InputError for another file, and for a program that could run more than tensor operators when it is loaded.
+    Raises InputError for any other file, and for a program that could run more than tensor operators while it loads.
     """
     parts = _parts(path)
     try:
@@ -66,14 +66,14 @@ def load_program(path: Path) -> ExportedProgram:
     archive.seek(0)
     try:
         return torch.export.load(archive)
-    except Exception as error:  # torch raises what it likes for a program of another version
+    except Exception as error:  # torch raises errors of many types for a program of another version
         reason = first_line(error)
         message = f"{path} cannot be loaded by torch {torch.__version__}: {reason}"
         raise InputError(message, "export it again with this version of torch, or to ONNX") from error
 
 
 def _parts(path: Path) -> dict[str, bytes]:
-    """Return the parts of the archive by their names without its folder."""
+    """Return the content of each part of the archive, by its name without the top folder."""
     require_model_file(path)
     try:
         require_loadable(path, "use a machine with more memory")
@@ -94,7 +94,7 @@ def _parts(path: Path) -> dict[str, bytes]:
 
 
 def _unsafe_content(description: Any, parts: Mapping[str, bytes]) -> Iterator[str]:
-    """Yield what loading a program would run or unpickle."""
+    """Yield a description of each part that torch would run or unpickle while it loads the program."""
     for key, value in _items(description):
         if key == "expr_str" and not _is_size(value):
             yield f"a size is written as {value!r}"
@@ -108,12 +108,12 @@ def _unsafe_content(description: Any, parts: Mapping[str, bytes]) -> Iterator[st
         if name.endswith(".pt"):
             try:
                 torch.load(io.BytesIO(content), weights_only=True)
-            except Exception:  # noqa: BLE001 - a damaged pickle may lead torch anywhere
+            except Exception:  # noqa: BLE001 - torch raises errors of many types for a damaged pickle
                 yield f"{name} holds pickled objects"
 
 
 def _is_plain(key: str, value: Any) -> bool:
-    """Return whether an entry of a list of tensors says that they are stored as bytes."""
+    """Return whether an entry of a list of tensors is compatible with tensors stored as plain bytes."""
     if key == "path_name":
         return re.fullmatch(r"(weight|tensor)_\d+", str(value)) is not None
     return key != "use_pickle" or not value

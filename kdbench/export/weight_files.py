@@ -1,4 +1,4 @@
-"""The tensors in a file of weights: safetensors, or what torch.save wrote, never unpickled beyond plain values.
+"""Reading the tensors in a file of weights: safetensors, or a file of torch.save, whose Python objects are refused.
 
 A trainer's checkpoint holds several tables of tensors: the network's, those of an average, the optimiser's.
 """
@@ -25,10 +25,11 @@ from kdbench.machine.loading import require_loadable
 StateDict = dict[str, Tensor]
 
 SAVE = "save the weights alone: torch.save(network.state_dict(), 'weights.pth')"
+_CUT = "the file may be truncated: copy it again"
 _DEEPEST = 5  # tables in tables
 _MAX_SHOWN = 5
-# What trainers keep beside the weights: options of the command line, paths, numbers. All hold plain values, and none
-# runs code as it is read.
+# Types that trainers save beside the weights: options of the command line, paths, numbers. All hold plain values, and
+# reading them runs no code.
 _HARMLESS: tuple[Any, ...] = (
     argparse.Namespace,
     pathlib.PosixPath,
@@ -41,9 +42,9 @@ _HARMLESS: tuple[Any, ...] = (
 
 
 def read_tables(path: Path) -> dict[str, StateDict]:
-    """Return the tables of tensors in a file, by their keys: "" for the file's own, "model_ema" or "state.model".
+    """Return the tables of tensors in a file by their keys: "" for the top level, else such as "state.model".
 
-    Raises InputError for a file that is missing, cut short, or holds no tensors by name.
+    Raises InputError for a file that is missing, truncated, or holds no tensors by name.
     """
     if not path.is_file():
         hint = expected_at(path, "name a file of weights; a recipe's path is relative to its file", Path.is_file)
@@ -64,13 +65,13 @@ def read_tables(path: Path) -> dict[str, StateDict]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names, separated by commas, and how many more there are."""
     more = f", and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
     return ", ".join(names[:_MAX_SHOWN]) + more
 
 
 def _tables(content: Mapping[Any, Any], key: str = "", depth: int = 0) -> Iterator[tuple[str, StateDict]]:
-    """Yield a table's own tensors, and then those of the tables in it."""
+    """Yield the key and the tensors of a table, and then of the tables in it."""
     if tensors := {str(name): value for name, value in content.items() if isinstance(value, Tensor)}:
         yield key, tensors
     for name, value in content.items():
@@ -85,7 +86,7 @@ def _safetensors(path: Path) -> StateDict:
     try:
         weights: StateDict = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is not a readable safetensors file: {error}", "is it cut short?") from error
+        raise InputError(f"{path} is not a readable safetensors file: {error}", _CUT) from error
     return weights
 
 
@@ -94,7 +95,7 @@ def _pickled(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except storage.archive_errors():  # written by an old torch, or damaged, which torch reports
+    except storage.archive_errors():  # no archive: a file of an old torch, or a damaged one, which torch reports below
         names = []
     if any(name.endswith("/constants.pkl") for name in names):
         hint = f"in the code that made it, {SAVE}; then --torch pkg.module:factory --weights weights.pth"
@@ -107,11 +108,11 @@ def _pickled(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         kind = re.search(r"GLOBAL ([\w.]+)", str(error))
         if kind is None:
-            raise InputError(f"{path} is not a state dict that torch can read", f"is it cut short? {SAVE}") from error
+            raise InputError(f"{path} is not a state dict that torch can read", f"{_CUT}, or {SAVE}") from error
         message = f"{path} holds Python objects ({kind[1]}), not weights alone; kdbench does not unpickle them"
         raise InputError(message, f"where it was trained, {SAVE}") from error
-    except Exception as error:  # a damaged pickle may lead torch anywhere
+    except Exception as error:  # torch raises errors of many types for a damaged pickle
         reason = first_line(error)
         raise InputError(
-            f"{path} is not a state dict that torch can read: {reason}", f"is it cut short? {SAVE}"
-        ) from error
+            f"{path} is not a state dict that torch can read: {reason}", f"{_CUT}, or {SAVE}"
+                    ) from error

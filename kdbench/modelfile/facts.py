@@ -208,7 +208,7 @@ def read_model(path: Path) -> "onnx.ModelProto":
             if (kind := unreadable(path)) is not None:
                 raise InputError(f"{path} is {kind[0]}, not an ONNX model", kind[1])
             what = "is not a readable ONNX model" if model is None else "holds no ONNX graph"
-            raise InputError(f"{path} {what}", "give the path of an .onnx file; is it cut short?")
+            raise InputError(f"{path} {what}", "give an .onnx file; this one may be truncated: copy it again")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", "check its permissions") from error
     require_operands(model, path)

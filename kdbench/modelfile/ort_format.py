@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _IDENTIFIER = b"ORTM"
-_HINT = "is it cut short? Convert it again: python -m onnxruntime.tools.convert_onnx_models_to_ort MODEL.onnx"
+_HINT = "it may be truncated: convert it again: python -m onnxruntime.tools.convert_onnx_models_to_ort MODEL.onnx"
 _ATTRIBUTE_TYPES = (
     *("UNDEFINED", "FLOAT", "INT", "STRING", "TENSOR", "GRAPH"),
     *("FLOATS", "INTS", "STRINGS", "TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS"),

@@ -32,8 +32,8 @@ def test_fixed_batch(tiny):
     [
         (b"", "download or export it again"),
         (b"not a model", "download the file itself"),
-        (b"\x08\x07", "is it cut short?"),
-        (b"\x00" * 100, "is it cut short?"),
+        (b"\x08\x07", "this one may be truncated"),
+        (b"\x00" * 100, "this one may be truncated"),
     ],
 )
 def test_a_file_that_is_no_model(tmp_path, content, hint):

@@ -62,7 +62,7 @@ def teachers_share(job: Job) -> float | None:
 def _problem(job: Job, share: float, run_data: RunData, folder: RunFolder) -> LinearProblem:
     part, test = run_data.part_of(job.entry.data), run_data.dataset.test
     assert test is not None, "loaders return the requested parts or raise"
-    taught = np.zeros(part.split.labels.shape)
+    teacher_predictions = np.zeros(part.split.labels.shape)
     if share:
         networks = [teaching(teacher, run_data, folder) for teacher in job.teachers]
         with torch.inference_mode():
@@ -70,13 +70,13 @@ def _problem(job: Job, share: float, run_data: RunData, folder: RunFolder) -> Li
                 [network(batch.inputs).double().numpy() for batch in run_data.batches(part.split, _BATCH)]
                 for network in networks
             ]
-        taught = np.mean([np.concatenate(of_teacher) for of_teacher in outputs], axis=0)
+        teacher_predictions = np.mean([np.concatenate(of_teacher) for of_teacher in outputs], axis=0)
     return LinearProblem(
         features=_features(part.split, run_data),
         labels=part.split.labels.astype(np.float64),
         clean=part.true_labels.astype(np.float64),
         std=job.entry.data.target_noise.std,
-        taught=taught,
+        teacher_predictions=teacher_predictions,
         share=share,
         test_features=_features(test, run_data),
         test_targets=test.labels.astype(np.float64),
