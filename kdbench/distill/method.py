@@ -171,8 +171,8 @@ class Method(nn.Module, ABC):
     @classmethod
     def _foreign(cls, name: str, admitted: MethodOptions, context: MethodContext) -> "Method":
         """Build a user's method; any error that it raises becomes an InputError."""
-        subject, give = f"method {name!r}", "__init__ gets the options and the context: see docs/distillation.md"
-        built: Method = plugins.called(lambda: cls(admitted, context), {}, {}, subject, give=give)
+        subject, hint = f"method {name!r}", "__init__ gets the options and the context: see docs/distillation.md"
+        built: Method = plugins.called(lambda: cls(admitted, context), {}, {}, subject, hint=hint)
         return built
 
     def lay_out(

@@ -21,8 +21,8 @@ def network_from(path: str) -> nn.Module:
     if not isinstance(made, nn.Module):
         if not callable(made):
             raise InputError(f"{subject} is of type {type(made).__name__}, which cannot be called", _FORM)
-        give = f"write a function that passes them: def student(): return {name}({{}}=…), and name that"
-        made = called(made, {}, {}, subject, give=give)
+        hint = f"write a function that passes them: def student(): return {name}({{}}=…), and name that"
+        made = called(made, {}, {}, subject, hint=hint)
     if not isinstance(made, nn.Module):
         message = f"{subject} returns {type(made).__name__}, not a torch network"
         raise InputError(message, "return a torch.nn.Module from this function")

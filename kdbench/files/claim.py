@@ -1,4 +1,4 @@
-"""The claim on a run's folder: only one process works in it; another one gets an error that names the first."""
+"""The claim on a run's folder: only one process works in it; any other gets an error that names that process."""
 
 import contextlib
 import json
@@ -22,10 +22,10 @@ _MAX_BYTES = 4096
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Make `folder` and hold it while the block runs, together with the processes that this one starts.
+    """Create `folder` and claim it for this process and its children while the block runs.
 
-    Unfinished files of dead processes in it are removed. Raises InputError, naming the process that works in it, and
-    StorageError if nothing can be written there.
+    Removes unfinished files of dead processes from it. Raises InputError if another process works in the folder, with
+    the id of that process, and StorageError if nothing can be written there.
     """
     file = storage.make_folder(folder) / CLAIM
     lock = None
@@ -48,14 +48,14 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def require_free(folder: Path) -> None:
-    """Raise InputError if a process works in `folder`, which need not exist; make nothing."""
+    """Raise InputError if a process works in `folder`, which need not exist; create nothing."""
     file = folder / CLAIM
     try:
         if not file.is_file():
             return
         lock = locks.acquire(file, make=False)
     except OSError:
-        return  # its owner is done; or `claimed` reports the error
+        return  # its owner has finished; any other error is for `claimed` to report
     if lock is None:
         raise _in_use(folder)
     locks.release(lock)

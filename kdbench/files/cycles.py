@@ -9,8 +9,8 @@ from contextlib import contextmanager
 def cycle_collection_paused() -> Iterator[None]:
     """Pause the search for reference cycles within a block, or within a function that this decorates.
 
-    Records have no cycles: what is no longer needed is freed at once. With large ones, the search takes half the time,
-    because it walks through all of them again and again.
+    Records have no cycles, so reference counting frees them. For large records the search takes half of the time,
+    because it traverses all objects again and again.
     """
     enabled = gc.isenabled()
     gc.disable()

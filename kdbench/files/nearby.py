@@ -1,4 +1,4 @@
-"""Paths that do not exist: what was expected there, and the existing path that was most likely meant."""
+"""Hints for paths that do not exist: what was expected there, and the existing path that was most likely meant."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from kdbench.registry import nearest
 
-_MAX_ENTRIES = 1000  # of a folder that are looked at
+_MAX_ENTRIES = 1000  # of a folder that are compared
 
 
 def expected_at(path: Path, expected: str, fits: Callable[[Path], bool]) -> str:
-    """Return the hint for a path where nothing is: `expected`, and the existing path that is most like it.
+    """Return the hint for a path that does not exist: `expected`, and the existing path that is most similar.
 
-    `fits` says which paths could be meant.
+    `fits` returns whether a path could be meant.
 
         >>> expected_at(Path("runs/digts"), "name a run's folder", Path.is_dir)
         "name a run's folder; did you mean 'runs/digits'?"
@@ -22,9 +22,9 @@ def expected_at(path: Path, expected: str, fits: Callable[[Path], bool]) -> str:
 
 
 def nearest_path(path: Path, fits: Callable[[Path], bool]) -> Path | None:
-    """Return the existing path that `path` most likely means, or None: `fits` admits it, each part is a similar name.
+    """Return the existing path that `path` most likely means: each part has a similar name, and `fits` is True for it.
 
-    Upper and lower case, and a suffix that is missing or another one, make no difference.
+    Differences in upper and lower case, and a missing or different suffix, are ignored. None if there is no such path.
     """
     try:
         return _nearest(path, fits)
@@ -44,9 +44,9 @@ def _nearest(path: Path, fits: Callable[[Path], bool]) -> Path | None:
 
 
 def _nearest_name(name: str, names: list[str]) -> str | None:
-    """Return the name that `name` most likely means: one that differs by case or suffix, or else a similar one.
+    """Return the one of `names` that `name` most likely means: one that differs by case or suffix, else a similar one.
 
-    Suffixes do not count: of short names they would be most of what is similar.
+    Suffixes are not compared: for short names they would dominate the similarity.
     """
     folded = {one.casefold(): one for one in names}
     stems = {Path(one).stem: one for one in folded}

@@ -22,22 +22,22 @@ from kdbench.processes import temporary
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is exhausted"}
 _TOO_LARGE = "the file size limit is reached (ulimit -f)"
 _FAILED = {*_FULL, errno.EFBIG, errno.EIO, errno.EROFS}
-_WORDS = (os.strerror(errno.ENOSPC), "disk is full")  # the second is SQLite's
+_FULL_TEXTS = (os.strerror(errno.ENOSPC), "disk is full")  # the second is SQLite's
 _MAX_CHAIN = 20
 _PROBE = bytes(1 << 16)
 
 _DAMAGED = "it may be truncated, or written by another tool"
 _BLOCK = 1 << 20
 _SMALL_BYTES = 1 << 30
-_MAX_TEXT = 1 << 29  # bytes that any machine reads
-_SHARE_OF_MEMORY = 16  # a text's values take several times its size, so a larger part may not fit
+_MAX_TEXT = 1 << 29  # bytes that are read on any machine
+_SHARE_OF_MEMORY = 16  # the values of a text need several times its size, so a larger share may not fit
 _PIECE = 1 << 14  # tokens of JSON that are in memory at a time
 _SHELL_PIPES = {Path("/dev/fd"), Path("/proc/self/fd")}
 _MAX_COMPRESSION = 20
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
-    """Return an operating system's error about `path` as a message with a remedy."""
+    """Return the StorageError, with a remedy, for an error of the operating system about `path`."""
     if error.errno in _FULL:
         message = f"{_FULL[error.errno]}: {path} was not written"
         return StorageError(
@@ -53,14 +53,17 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 
 def disk_error(error: BaseException) -> OSError | None:
-    """Return the full disk that a library's error comes from, by its cause or its words; None if it has another."""
+    """Return the error of a full disk that caused a library's error, None if another error did.
+
+    The causes of the error and their texts are searched.
+    """
     link: BaseException | None = error
     for _ in range(_MAX_CHAIN):
         if link is None:
             return None
         if isinstance(link, OSError) and link.errno in {*_FULL, errno.EFBIG}:
             return link
-        if not isinstance(link, KdbenchError) and any(words in str(link) for words in _WORDS):
+        if not isinstance(link, KdbenchError) and any(text in str(link) for text in _FULL_TEXTS):
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         link = link.__cause__ or link.__context__
     return None
@@ -68,7 +71,7 @@ def disk_error(error: BaseException) -> OSError | None:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Raise StorageError, with a path and a remedy, for what the block could not write below `path`."""
+    """Raise StorageError, with the path and a remedy, if the block cannot write below `path`."""
     try:
         yield
     except KdbenchError:
@@ -81,13 +84,16 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def shared_cache() -> Path | None:
-    """Return the folder that KDBENCH_CACHE names, for what runs can share; it may not exist."""
+    """Return the folder that KDBENCH_CACHE names, for data that runs share; it may not exist."""
     named = os.environ.get("KDBENCH_CACHE")
     return Path(named).expanduser() if named else None
 
 
 def user_cache() -> Path:
-    """Return the folder for what can be lost: the shared one, or the user's cache folder. It may not exist."""
+    """Return the folder for data that can be computed again: `shared_cache`, or the user's cache folder.
+
+    It may not exist.
+    """
     from platformdirs import user_cache_path
 
     return shared_cache() or user_cache_path("kdbench", appauthor=False)
@@ -108,9 +114,9 @@ def make_folder(path: Path) -> Path:
 def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it to `path` when the block ends without an error.
 
-    For writers that need a file name. A killed process leaves either the old file or the new one; so does a power cut,
-    if `flush` writes the file to the disk first. Raises StorageError, also where a library says in its own words that
-    it could not write.
+    For writers that need a file name. A killed process leaves either the old file or the new one; so does a power
+    failure, if `flush` writes the file to the disk first. Raises StorageError if the file cannot be written, even if a
+    library raises an error of its own for that.
     """
     try:
         with temporary.part_of(path) as part:
@@ -118,7 +124,7 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
                 yield part
             except KdbenchError:
                 raise
-            except Exception as error:  # numpy's OSError has no number, other libraries have errors of their own
+            except Exception as error:  # numpy's OSError has no errno, and other libraries raise errors of their own
                 if getattr(error, "errno", None) is None and (reason := _cannot_grow(part)) is not None:
                     raise storage_error(reason, path) from error
                 raise
@@ -131,7 +137,7 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
 
 
 def _cannot_grow(path: Path) -> OSError | None:
-    """Return the error of writing more to a file that a library could not finish; None if there is space."""
+    """Return the error of appending to a file that a library did not finish; None if appending works."""
     try:
         with path.open("ab", buffering=0) as stream:
             stream.write(_PROBE)
@@ -163,21 +169,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Return `value` as JSON to read: unsafe characters, which are in strings alone, as escapes; finite numbers."""
+    """Return `value` as indented JSON, with unsafe characters as escapes; raises ValueError for NaN and infinities."""
     return "".join(_pieces(value))
 
 
 def _pieces(value: Any) -> Iterator[str]:
-    """Yield the JSON of a value; no string or number is split."""
+    """Yield the JSON of a value in pieces that split no string or number."""
     tokens = json.JSONEncoder(indent=2, ensure_ascii=False, allow_nan=False).iterencode(value)
-    while some := "".join(islice(tokens, _PIECE)):
-        yield escaped(some)
+    while piece := "".join(islice(tokens, _PIECE)):
+        yield escaped(piece)
 
 
 def read_text(path: Path) -> str:
     """Return the text of a file that a person or a tool wrote; raises OSError, UnicodeDecodeError.
 
-    A device or a named pipe is refused: reading it may never end. A shell's own pipe, `<(…)`, is read.
+    It refuses a device or a named pipe, because reading it may never end, but reads a pipe of the shell, `<(…)`.
     """
     require_text(path)
     return path.read_text(encoding="utf-8")
@@ -186,13 +192,13 @@ def read_text(path: Path) -> str:
 def require_text(path: Path) -> None:
     """Raise OSError for what `require_file` refuses, and for a file that is too large to be read whole."""
     require_file(path)
-    size, most = path.stat().st_size, _largest_text()
-    if size > most:
-        raise OSError(errno.EFBIG, f"it has {size:,} bytes; at most {most:,} are read on this machine", str(path))
+    size, limit = path.stat().st_size, _largest_text()
+    if size > limit:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes; at most {limit:,} are read on this machine", str(path))
 
 
 def _largest_text() -> int:
-    """Return how many bytes of text are read: what any machine reads, or a share of the memory of a larger one."""
+    """Return how many bytes of text are read at most: 512 MiB, or 1/16 of the machine's memory if that is more."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # Windows, or a system that does not say
@@ -201,12 +207,12 @@ def _largest_text() -> int:
 
 
 def followed(path: Path) -> Path:
-    """Return where a path leads, absolute; a loop of links, for which `Path.resolve` raises, leads to itself."""
+    """Return a path with its links resolved, absolute; a loop of links, for which `Path.resolve` raises, stays."""
     return Path(os.path.realpath(path))
 
 
 def require_file(path: Path) -> None:
-    """Raise OSError for a device or a pipe, which may have no end, and for what is not there; folders are admitted."""
+    """Raise OSError for a device or a pipe, which may have no end, and for a missing file; folders are admitted."""
     kind = path.stat()
     if not stat.S_ISREG(kind.st_mode) and not stat.S_ISDIR(kind.st_mode) and path.parent not in _SHELL_PIPES:
         raise OSError(errno.EINVAL, "it is not a file", str(path))
@@ -225,7 +231,7 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def archive_errors() -> tuple[type[Exception], ...]:
-    """Return what zipfile and the decompressors raise for archives that are cut short, scrambled or encrypted."""
+    """Return the errors that zipfile and the decompressors raise for truncated, damaged or encrypted archives."""
     import lzma
     import struct
     import zlib
@@ -236,17 +242,17 @@ def archive_errors() -> tuple[type[Exception], ...]:
 
 
 def array_errors() -> tuple[type[Exception], ...]:
-    """Return what numpy raises for arrays, alone or in archives, that are cut short, scrambled or pickled."""
+    """Return the errors that numpy raises for truncated, damaged or pickled arrays, alone or in archives."""
     from tokenize import TokenError  # numpy reads the headers of old arrays with Python's own tokenizer
 
     return (*archive_errors(), SyntaxError, TokenError, TypeError)
 
 
 def require_unpackable(path: Path, members: Container[str] | None = None) -> int:
-    """Return how many bytes the `members` (None: all) of a zip archive declare.
+    """Return the unpacked size in bytes that the `members` (None: all) of a zip archive declare.
 
-    Raises InputError for far more content than the file can hold, zipfile.BadZipFile and OSError. Small content is
-    admitted whatever it is: zeros compress a thousandfold.
+    Raises InputError if that is far more than the file's size allows; zipfile.BadZipFile and OSError. Sizes below 1 GiB
+    are always admitted, because zeros compress a thousandfold.
     """
     import zipfile
 

@@ -97,7 +97,9 @@ def _built(
     except Exception as error:
         if isinstance(error, KdbenchError) or is_shipped(factory):
             raise
-        raise InputError(f"model {name!r} failed: {plugins.describe_failure(error)}", plugins.place(error)) from error
+        raise InputError(
+            f"model {name!r} failed: {plugins.describe_failure(error)}", plugins.location(error)
+        ) from error
     return network
 
 

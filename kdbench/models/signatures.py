@@ -51,8 +51,8 @@ def built(
         message = f"{subject} is an object of type {type(entry).__name__}; every training starts from a new network"
         raise InputError(message, "name a class, or a function that returns a new network")
     offered = _offered(entry, input_shape, classes, input_shape[0] if channels is None else channels)
-    give = f"give it in the recipe: model = {{ name = {name!r}, {{}} = … }}".replace("'", '"')
-    network = plugins.called(entry, offered, plugins.with_paths(options), subject, give=give)
+    hint = f"give it in the recipe: model = {{ name = {name!r}, {{}} = … }}".replace("'", '"')
+    network = plugins.called(entry, offered, plugins.with_paths(options), subject, hint=hint)
     if not isinstance(network, nn.Module):
         message = f"{subject} returns {type(network).__name__}, not a torch network"
         raise InputError(message, "return a torch.nn.Module")

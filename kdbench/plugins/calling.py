@@ -13,12 +13,13 @@ _VARIADIC = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def called(
-    function: Callable[..., Any], offered: Mapping[str, Any], options: Mapping[str, Any], subject: str, give: str = ""
+    function: Callable[..., Any], offered: Mapping[str, Any], options: Mapping[str, Any], subject: str, hint: str = ""
 ) -> Any:
-    """Return `function(…)` with the `offered` arguments that its signature declares, and all `options`, which win.
+    """Return `function(…)`, called with the `offered` arguments that its signature declares and with all `options`.
 
-    `subject` names the function in messages; `give` is the hint for a missing argument, with `{}` in place of its name.
-    Raises InputError for options that it does not have, for arguments without a value, and for whatever it raises.
+    An option overrides an offered argument. `subject` names the function in messages; `hint` is the hint for a missing
+    argument, with `{}` in place of its name. Raises InputError for options that the function does not have, for
+    arguments without a value, and for every error that the function raises.
     """
     parameters = parameters_of(function)
     named = [p.name for p in parameters if p.kind not in _VARIADIC]
@@ -30,9 +31,9 @@ def called(
     values = {**{name: value for name, value in offered.items() if name in named}, **options}
     missing = [p.name for p in parameters if p.kind not in _VARIADIC and p.default is p.empty and p.name not in values]
     if missing:
-        known = f"kdbench knows: {', '.join(offered)}" if offered else ""
-        hint = "; ".join(filter(None, (give.replace("{}", missing[0]), known)))
-        raise InputError(f"{subject} needs arguments: {', '.join(missing)}", hint)
+        known = f"kdbench passes: {', '.join(offered)}" if offered else ""
+        remedy = "; ".join(filter(None, (hint.replace("{}", missing[0]), known)))
+        raise InputError(f"{subject} needs arguments: {', '.join(missing)}", remedy)
     positional = [
         values.pop(p.name) for p in takewhile(lambda p: p.kind is p.POSITIONAL_ONLY and p.name in values, parameters)
     ]
@@ -41,12 +42,12 @@ def called(
     except KdbenchError:
         raise
     except (Exception, SystemExit) as error:  # user code
-        hint = f"it was called with {', '.join(values) or 'no arguments'}; {place(error)}"
-        raise InputError(f"{subject} failed: {describe_failure(error)}", hint) from error
+        remedy = f"it was called with {', '.join(values) or 'no arguments'}; {location(error)}"
+        raise InputError(f"{subject} failed: {describe_failure(error)}", remedy) from error
 
 
 def _with_keywords(function: Callable[..., Any], positional: list[Any], values: dict[str, Any], free: set[str]) -> Any:
-    """Return `function(…)`; without those of the `free` keywords to which a class gives a value of its own."""
+    """Return `function(…)`; drop each of the `free` keywords that a class already passes to its base class itself."""
     while True:
         try:
             return function(*positional, **values)
@@ -61,7 +62,7 @@ def _with_keywords(function: Callable[..., Any], positional: list[Any], values: 
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return the parameters of a function or class; none if it has no signature.
 
-    A class whose `__init__` takes `**keywords` has those of the next class that it passes them to as well.
+    If `__init__` of a class takes `**keywords`, the parameters of the next class in its MRO are included.
     """
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -71,7 +72,7 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _with_inherited(kind: type, parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
-    """Return the parameters of a class, `**keywords` replaced by the parameters that they stand for in base classes."""
+    """Return the parameters of a class, with `**keywords` replaced by the parameters of the base classes."""
     initializers = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
     for initializer in initializers[1:]:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -82,7 +83,7 @@ def _with_inherited(kind: type, parameters: list[inspect.Parameter]) -> list[ins
             break
         names = {p.name for p in parameters}
         declared = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
-        # None of them is required: the class may give it a value of its own.
+        # None of them is required: the class may pass its own value to the base class.
         more = [
             p.replace(kind=p.KEYWORD_ONLY, default=None if p.default is p.empty else p.default)
             for p in inherited
@@ -93,25 +94,28 @@ def _with_inherited(kind: type, parameters: list[inspect.Parameter]) -> list[ins
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return an error of user code in one line."""
+    """Return the type and the first line of an error of user code, such as `KeyError: 'width'`."""
     kind, reason = type(error).__name__, first_line(error)
     return kind if reason == kind else f"{kind}: {reason}"
 
 
-def place(error: BaseException) -> str:
-    """Return where in the user code the error was raised."""
-    places = list(_places(error))
-    return f"see {places[-1]}" if places else "call it in Python to see where"
+def location(error: BaseException) -> str:
+    """Return a hint with the line of user code that raised the error."""
+    lines = list(_user_lines(error))
+    return f"see {lines[-1]}" if lines else "call it in Python to see where"
 
 
-def is_users(error: Exception) -> bool:
-    """Return whether user code raised the error, or what it called: not kdbench, a full disk or too little memory."""
+def raised_by_user_code(error: Exception) -> bool:
+    """Return whether user code, or a function that it called, raised the error.
+
+    Errors of kdbench, of the operating system and of too little memory do not count.
+    """
     known = isinstance(error, KdbenchError | OSError) or is_out_of_memory(error)
-    return not known and any(True for _ in _places(error))
+    return not known and any(True for _ in _user_lines(error))
 
 
-def _places(error: BaseException) -> Iterator[str]:
-    """Yield the lines of user code on the way to the error, the outermost first."""
+def _user_lines(error: BaseException) -> Iterator[str]:
+    """Yield the lines of user code in the error's traceback, the outermost first, as `file:line`."""
     traceback = error.__traceback__
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename

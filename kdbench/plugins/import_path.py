@@ -1,4 +1,4 @@
-"""Import paths: `pkg.module:name` as the object that it names."""
+"""Import paths: from `pkg.module:name` to the object that it names."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from kdbench.registry import suggestion
 
 
 def imported(path: str, *, subject: str = "", form: str = "write it as pkg.module:name") -> Any:
-    """Return what the import path `path` names, such as `mynets:MyNet`. This runs the module's code.
+    """Return the object that the import path `path` names, such as `mynets:MyNet`. This runs the module's code.
 
-    `subject` is how messages call the path, `form` the hint for one that is none. Raises InputError for a module that
-    does not exist or fails, and for a name that it does not have.
+    `subject` names the path in messages, `form` is the hint for text that is not an import path. Raises InputError for
+    a module that does not exist or fails, and for a name that the module does not have.
     """
     subject = subject or repr(path)
     module_name, separator, attribute = path.partition(":")

@@ -9,10 +9,10 @@ from kdbench.plugins import search
 
 
 def local_files(file: Path) -> tuple[Path, ...]:
-    """Return the source `file` and those of the local modules that it imports, sorted.
+    """Return the source `file` and the sources of the local modules that it imports, recursively, sorted.
 
-    Imports anywhere in the source count, also those within functions. Modules are searched in the file's folder, in its
-    package, and in the folders of the recipe. Names of modules that only exist at run time are not seen.
+    Imports within functions count too. Modules are searched in the file's folder, in its package, and in the folders of
+    the recipe. Modules whose names are computed at run time are not detected.
     """
     seen: set[Path] = set()
     waiting = [file.resolve()]
@@ -37,11 +37,11 @@ def _tree(file: Path) -> ast.AST:
     try:
         return ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError):
-        return ast.Module(body=[], type_ignores=[])  # importing it reports what is wrong
+        return ast.Module(body=[], type_ignores=[])  # importing the module reports the error
 
 
 def _imports(file: Path) -> Iterator[str]:
-    """Yield the names of modules that a source imports: dotted, with a leading dot for each level if relative."""
+    """Yield the dotted names of the modules that a source imports, with a leading dot for each level if relative."""
     for node in ast.walk(_tree(file)):
         if isinstance(node, ast.Import):
             for alias in node.names:  # `import a.b` runs a, too: `_packages`

@@ -19,7 +19,7 @@ from kdbench.registry import Registry
 
 @dataclass(frozen=True)
 class ImportedModule:
-    """A module as it was imported: the sources of it and its local imports, and the files that it read."""
+    """The state of a module when it was imported: hashes of its source and its local imports, and the files it read."""
 
     file: Path
     sources: dict[Path, str]  # SHA-256
@@ -27,7 +27,7 @@ class ImportedModule:
 
     @property
     def is_current(self) -> bool:
-        """Whether the sources are as they were."""
+        """Whether the sources are unchanged."""
         return all(file.is_file() and storage.sha256(file) == sha256 for file, sha256 in self.sources.items())
 
 
@@ -35,10 +35,11 @@ _IMPORTED: dict[str, ImportedModule] = {}  # by module name
 
 
 def activate(plugins: Sequence[str], folder: str | None) -> tuple[str, ...]:
-    """Import a recipe's `plugins`, and search modules in its `folder` from now on; return the plug-ins' modules.
+    """Import a recipe's `plugins`, and search modules in its `folder` from now on; return the plug-ins' module names.
 
-    A plug-in is a file (`./mynets.py`), a package's folder, or a module. A module whose source changed since it was
-    imported is forgotten, with what it registered, and imported anew. Raises InputError for what cannot be imported.
+    A plug-in is a file (`./mynets.py`), a package's folder, or a module. A module whose source has changed since its
+    import is removed, with everything that it registered, and imported again. Raises InputError for a plug-in that
+    cannot be imported.
     """
     base = [] if folder is None else [Path(folder)]
     search.set_folders(tuple(base))
@@ -58,9 +59,9 @@ def names_file(plugin: str) -> bool:
 
 
 def import_module(name: str, subject: str) -> ModuleType:
-    """Import a module by its dotted name, from the folders or wherever Python finds it.
+    """Import a module by its dotted name, from the recipe's folders or from Python's path, and return it.
 
-    Raises InputError, about `subject`, if there is none, if it fails, or if an installed module has its name.
+    Raises InputError, about `subject`, if there is no such module, if it fails, or if an installed module has its name.
     """
     if not all(name.split(".")) or "\0" in name:
         raise InputError(f"{subject} is not the name of a module", "write it as package.module, or as ./file.py")
@@ -72,7 +73,7 @@ def import_module(name: str, subject: str) -> ModuleType:
         loaded = sys.modules.get(name)
         if loaded is not None and search.source_file(loaded) != source:
             _forget(name)
-        elif loaded is not None and name not in _IMPORTED:  # by the user
+        elif loaded is not None and name not in _IMPORTED:  # the user's program imported it
             _IMPORTED[name] = ImportedModule(source, _hashed(source), frozenset())
     if name in sys.modules:
         return sys.modules[name]
@@ -95,7 +96,7 @@ def opened_by(name: str) -> frozenset[Path]:
 
 
 def add_imports(names: Iterable[str], files: Iterable[Path]) -> None:
-    """Count the sources among `files` to modules, which imported them under names that only exist at run time."""
+    """Add the sources among `files` to modules that imported them under names computed at run time."""
     sources = {file: storage.sha256(file) for file in files if file.suffix == ".py" and file.is_file()}
     for name in _IMPORTED.keys() & set(names) if sources else ():
         module = _IMPORTED[name]
@@ -103,7 +104,7 @@ def add_imports(names: Iterable[str], files: Iterable[Path]) -> None:
 
 
 def is_imported_by(plugins: Sequence[str], module: str) -> bool:
-    """Return whether a process that loads these plug-ins, or any process, has imported a module."""
+    """Return whether `module` is imported in every process that loads these plug-ins, or installed."""
     file = search.source_file(sys.modules.get(module))
     if module == "__main__" or file is None:
         return False
@@ -117,7 +118,7 @@ def _hashed(file: Path) -> dict[Path, str]:
 
 
 def _forget(name: str) -> None:
-    """Remove a module, its local imports and what they registered; the next import runs them again."""
+    """Remove a module, its local imports and everything that they registered; the next import runs them again."""
     stale, loaded = _IMPORTED.pop(name, None), search.source_file(sys.modules.get(name))
     files = set(stale.sources) if stale is not None else set()
     files |= set(local_files(loaded)) if loaded is not None else set()
@@ -129,7 +130,7 @@ def _forget(name: str) -> None:
 
 
 def _forget_other_package(name: str, file: Path) -> None:
-    """Forget a loaded package that has the name of the one that holds `file`, and is another."""
+    """Remove a loaded package that has the same name as the package of `file` but another folder."""
     top, _, rest = name.partition(".")
     if rest and top in sys.modules:
         folder = file.parents[name.count(".") - (file.name != "__init__.py")]
@@ -139,7 +140,7 @@ def _forget_other_package(name: str, file: Path) -> None:
 
 
 def _require_free(name: str, file: Path, subject: str) -> None:
-    """Raise InputError if the name of a file is that of a module of Python or of an installed one that is in use."""
+    """Raise InputError if a file has the name of a module of Python's, or of an installed module that is loaded."""
     top = name.partition(".")[0]
     loaded = search.source_file(sys.modules.get(top))
     if top in sys.stdlib_module_names or (loaded is not None and not search.is_local(loaded)):
@@ -148,7 +149,7 @@ def _require_free(name: str, file: Path, subject: str) -> None:
 
 
 def _located(plugin: str) -> tuple[str, Path | None]:
-    """Return the module name of a plug-in, and the folder of a file; raises InputError for neither file nor module."""
+    """Return the module name of a plug-in, and its folder if it is a file; raises InputError for a missing file."""
     if not names_file(plugin):
         return plugin, None
     path = Path(plugin).expanduser()
@@ -177,5 +178,5 @@ def _import(name: str, subject: str) -> ModuleType:
     except InputError as error:
         raise InputError(f"{subject}: {error.message}", error.hint) from error
     except (Exception, SystemExit) as error:  # the module is user code
-        hint = f"does `python -c 'import {name}'` work? A script needs `if __name__ == …` around the work that it does"
+        hint = f"check that `python -c 'import {name}'` works; in a script, put the work under `if __name__ == …`"
         raise InputError(f"{subject}: importing {name} failed: {describe_failure(error)}", hint) from error

@@ -1,4 +1,4 @@
-"""Hashes of classes and functions without a module's file, such as a notebook's: by source, with what they refer to."""
+"""Hashes of classes and functions that are in no file, such as a notebook's: of their source and of what they use."""
 
 import ast
 import contextlib
@@ -18,16 +18,16 @@ _PLAIN = (int, float, str, bytes, bool, complex, type(None))
 
 
 def described_objects(entry: Any) -> tuple[list[tuple[str, str]], set[Path]]:
-    """Return the name and the SHA-256 of `entry` and of what it refers to, and the local files of modules among that.
+    """Return names and SHA-256 hashes of `entry` and the objects it refers to, and the local files of referred modules.
 
-    A class refers to its bases, a function to the global names in its code: classes, functions, plain values, arrays
-    and networks. Whatever else it refers to does not count.
+    A class refers to its bases, and a function to the global names in its code. Classes, functions, plain values,
+    arrays and networks are hashed; other objects are ignored.
     """
     hashes: list[tuple[str, str]] = []
     files: set[Path] = set()
-    waiting, seen = [("", entry)], set()
-    while waiting:
-        name, value = waiting.pop()
+    pending, seen = [("", entry)], set()
+    while pending:
+        name, value = pending.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
@@ -35,15 +35,15 @@ def described_objects(entry: Any) -> tuple[list[tuple[str, str]], set[Path]]:
             files.add(file)
         elif isinstance(value, FunctionType | type) and _is_without_file(value):
             hashes.append((value.__qualname__, _sha256(_text(value).encode())))
-            waiting += _referred(value)
+            pending += _referred(value)
         elif isinstance(value, FunctionType | type | ModuleType):
             continue  # installed
         elif hasattr(value, "func") and callable(value):  # a partial function
-            waiting += [("", value.func), (f"{name}.args", value.args), (f"{name}.keywords", value.keywords)]
+            pending += [("", value.func), (f"{name}.args", value.args), (f"{name}.keywords", value.keywords)]
         elif (content := _content(value)) is not None:
             hashes.append((name or type(value).__name__, _sha256(content)))
         elif callable(value):
-            waiting += [("", type(value)), (f"{name}.state", vars(value) if hasattr(value, "__dict__") else None)]
+            pending += [("", type(value)), (f"{name}.state", vars(value) if hasattr(value, "__dict__") else None)]
     return sorted(hashes), files
 
 
@@ -61,7 +61,7 @@ def _local_file(value: Any) -> Path | None:
 
 
 def _referred(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a function or class refers to, by name."""
+    """Yield the name and the value of each object that a function or class refers to."""
     if not isinstance(value, type):
         yield from _of_function(value)
         return
@@ -80,7 +80,7 @@ def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
     for code in _codes(function.__code__):
         yield from ((name, function.__globals__[name]) for name in code.co_names if name in function.__globals__)
     for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-        if not isinstance(default, _PLAIN):  # those are in the source
+        if not isinstance(default, _PLAIN):  # plain defaults are in the source
             yield f"{function.__qualname__}: default", default
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # an empty cell
@@ -106,7 +106,7 @@ def _text(value: Any) -> str:
         parts = (f"{code.co_code!r}{code.co_names}{_constants(code)}" for code in _codes(value.__code__))
         return "".join((repr(defaults), *parts))
     functions = [member for member in vars(value).values() if isinstance(member, FunctionType)]
-    for function in functions:  # a notebook's class: its methods know their cell
+    for function in functions:  # a class of a notebook: the code of its methods names the cell
         lines = "".join(linecache.getlines(function.__code__.co_filename))
         for node in ast.walk(ast.parse(lines)) if lines else ():
             line = function.__code__.co_firstlineno
@@ -121,7 +121,7 @@ def _constants(code: CodeType) -> list[str]:
 
 
 def _content(value: Any) -> bytes | None:
-    """Return the bytes of a plain value, a collection of them, an array or a network's weights; None for others."""
+    """Return the bytes of a plain value, a collection of such values, an array or a network's weights; else None."""
     if isinstance(value, _PLAIN):
         return repr(value).encode()
     if isinstance(value, list | tuple | set | frozenset | dict):

@@ -1,4 +1,4 @@
-"""The files that code reads while it runs, as Python's audit events name them, and the modules that it imports."""
+"""Recording the files that code reads while it runs, by Python's audit events, and the modules that it imports."""
 
 import inspect
 import os
@@ -13,9 +13,8 @@ from typing import Any
 from kdbench.files.storage import followed
 from kdbench.plugins.search import is_local, is_shipped_file, source_file
 
-State = tuple[int, int] | None  # of a file that may be written: size and time of the last change
-
-_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC  # what is written, or not there yet
+State = tuple[int, int] | None  # of a file that may be written: its size and modification time
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC  # flags of a file that is written, or that may not exist yet
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
 _CALLERS = ("plugins/calling.py", "models/__init__.py")  # where kdbench calls user code
 _hooked = False
@@ -23,7 +22,7 @@ _hooked = False
 
 @dataclass(frozen=True)
 class _Block:
-    """The files that were opened since a block began, and the threads that were there before, except its own."""
+    """The files opened since a block began, and the other threads that were running when it began."""
 
     others: frozenset[int]
     files: dict[str, State] = field(default_factory=dict)
@@ -34,10 +33,10 @@ _blocks: list[_Block] = []
 
 @contextmanager
 def opening() -> Iterator[set[Path]]:
-    """Yield a set that holds, after the block, the regular files that it read, and the modules that it imported first.
+    """Yield a set that holds, after the block, the regular files that it read and the sources of modules it imported.
 
-    Files count that are opened through Python in this process, in any of its threads; none of Python's own. One that is
-    opened for reading and writing counts unless the block changed it. An outer block sees what an inner one sees.
+    Files count if Python opens them in this process, in any of its threads; Python's own files do not. A file opened
+    for reading and writing counts unless the block changed it. An outer block also records what an inner one does.
     """
     global _hooked  # noqa: PLW0603 - an audit hook stays for the life of the process
     if not _hooked:
@@ -70,7 +69,7 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
     writes = bool(flags & os.O_RDWR) if mode is None else "+" in mode
     state, thread = _state(path) if writes else None, threading.get_ident()
     for block in _blocks:
-        if of_users_code or thread not in block.others:  # or a library, in a thread that user code has started
+        if of_users_code or thread not in block.others:  # the latter: a library in a thread that user code started
             block.files.setdefault(path, state)
 
 
@@ -83,9 +82,10 @@ def _state(path: str) -> State:
 
 
 def _is_of_users_code() -> bool | None:
-    """Return whether user code reads, not kdbench or the import of a library (matplotlib then reads its settings).
+    """Return whether user code opens the file: False for kdbench and for the import of a library, None if unknown.
 
-    What a library reads when it is imported depends on what the process did before. None where neither is on the stack.
+    A library may read files, such as its settings, only when it is first imported; so those depend on what the process
+    did before. Unknown is a stack with neither user code nor kdbench.
     """
     frame = inspect.currentframe()
     while frame is not None:
@@ -108,7 +108,7 @@ def _data_file(name: str, state: State) -> Path | None:
 
 
 def is_module(path: Path) -> bool:
-    """Return whether `path` is the source of an imported module, not a script that code runs as it reads data."""
+    """Return whether `path` is the source of an imported module, not a script that code reads as data."""
     if path.suffix != ".py":
         return False
     files = (getattr(module, "__file__", None) for module in [*sys.modules.values()])

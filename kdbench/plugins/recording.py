@@ -1,4 +1,4 @@
-"""The user code that a piece of work runs: the names that it looks up, and the files that the code reads."""
+"""Recording the user code that a block runs: the names that it looks up, and the files that the code reads."""
 
 import sys
 from collections.abc import Iterator
@@ -14,24 +14,24 @@ from kdbench.registry import LOOKUPS, Lookup
 
 @dataclass
 class Recording:
-    """The foreign names that were looked up, and the files that were read meanwhile."""
+    """The names of user code that a block looked up, and the files that it read."""
 
     uses: tuple[Lookup, ...] = ()
     opened: frozenset[Path] = frozenset()
 
     def __or__(self, other: "Recording") -> "Recording":
-        """Return the recording of both."""
+        """Return both recordings as one."""
         uses = {(use.kind, use.name): use for use in (*other.uses, *self.uses)}
         return Recording(tuple(uses.values()), self.opened | other.opened)
 
 
-# What code keeps in memory is read only once in a process.
+# Code may keep a file's content in memory, and so read it only once in a process.
 _READ_BEFORE: dict[tuple[tuple[str, str], ...], frozenset[Path]] = {}
 
 
 @contextmanager
 def recording() -> Iterator[Recording]:
-    """Yield a recording, complete after the block. An outer block sees what an inner one sees."""
+    """Yield a recording that is complete after the block. An outer block also records what an inner one does."""
     recorded, uses, outer = Recording(), list[Lookup](), LOOKUPS.get()
     token = LOOKUPS.set(uses)
     try:

@@ -1,4 +1,4 @@
-"""Where user code is searched: the recipe's folder, folders of plug-in files, the working directory."""
+"""The folders in which user code is searched: the recipe's, those of plug-in files, the working directory."""
 
 import contextlib
 import functools
@@ -33,7 +33,8 @@ def folders() -> tuple[Path, ...]:
 def importable() -> Iterator[None]:
     """Search modules in the folders first while the block runs, and not in those that `keep_importable` added.
 
-    Python prefers a module anywhere on its path to a package without `__init__.py`, so an earlier study's would win.
+    Python prefers a module anywhere on its path to a package without `__init__.py`, so it would otherwise import the
+    module of an earlier study instead.
     """
     texts = [str(folder) for folder in folders()]
     added = [path for path in sys.path if path in _ADDED]
@@ -48,14 +49,14 @@ def importable() -> Iterator[None]:
 
 
 def keep_importable(folder: Path) -> None:
-    """Search modules in a folder last from now on, for imports within functions, which run later."""
+    """Append a folder to Python's path, for imports within functions, which run later."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
         _ADDED.add(str(folder))
 
 
 def located(path: str) -> Path | None:
-    """Return the file or folder that a relative path names in one of the folders, the first that has it."""
+    """Return the file or folder at a relative path in the first of the folders that has it; None if none does."""
     try:
         candidates = (folder / path for folder in folders())
         return next((candidate for candidate in candidates if candidate.exists()), None)
@@ -79,7 +80,7 @@ def _with_path(value: Any) -> Any:
 
 
 def file_of(module: str) -> Path | None:
-    """Return the source file of a module that is in one of the folders, the first that has it."""
+    """Return the source file of a module in the first of the folders that has it; None if none does."""
     relative = Path(*module.split("."))
     for folder in folders():
         for file in (folder / relative / "__init__.py", folder / relative.with_suffix(".py")):
@@ -89,7 +90,7 @@ def file_of(module: str) -> Path | None:
 
 
 def source_of(module: str) -> Path | None:
-    """Return what `file_of` returns, symbolic links resolved, as `source_file` names a module's file."""
+    """Return the result of `file_of` with symbolic links resolved, as in `source_file`."""
     file = file_of(module)
     return None if file is None else file.resolve()
 

@@ -1,4 +1,4 @@
-"""Random numbers of user code that draws from the global generators of Python and numpy."""
+"""Seeding of the global random generators of Python and numpy, for user code that uses them."""
 
 import random
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def seeded(key: int) -> Iterator[None]:
-    """Let `random` and `numpy.random` depend on `key` alone while the block runs; they go on as before afterwards.
+    """Seed `random` and `numpy.random` with `key` while the block runs, and restore their states afterwards.
 
-    torch's generator is not touched: who calls this seeds it.
+    The caller has to seed torch's generator.
     """
     import numpy as np
 
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - its users cannot be helped
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - user code uses this generator
     try:
         random.seed(key)
         np.random.seed(key % 2**32)  # noqa: NPY002

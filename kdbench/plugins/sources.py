@@ -1,4 +1,4 @@
-"""The sources of user code and their hashes: if one changes, the models that were trained with it train again."""
+"""The sources of user code and their hashes: if one changes, the models that it trained are trained again."""
 
 import functools
 import inspect
@@ -19,9 +19,10 @@ from kdbench.plugins.recording import Recording
 
 
 class Source(NamedTuple):
-    """One file of code or data, by its name (of installed code: distribution and version), and its SHA-256.
+    """A file of code or data, by its name and its SHA-256.
 
-    Code without a file, such as a notebook's, is called `__main__:NAME`.
+    The name of installed code is its distribution and version, that of code without a file, such as a notebook's,
+    `__main__:NAME`.
     """
 
     name: str
@@ -29,16 +30,16 @@ class Source(NamedTuple):
 
 
 def sources_of(recorded: Recording, options: Sequence[Any] = ()) -> tuple[Source, ...]:
-    """Return the sources of what was recorded; none if it runs no user code.
+    """Return the sources of the recorded user code; none if no user code ran.
 
-    They are the modules that define it or register it, their local imports, the files that they read or name in a text
+    They are the modules that define or register it, their local imports, the files that these read or name in a text
     constant, and the files that `options` name.
     """
     return tuple(located_sources(recorded, options))
 
 
 def located_sources(recorded: Recording, options: Sequence[Any] = ()) -> dict[Source, Path | None]:
-    """Return what `sources_of` returns, each with its file; None for code without one and for installed code."""
+    """Return the sources of `sources_of`, each with its file; None for code without a file and for installed code."""
     sources: dict[Source, Path | None] = {}
     files = dict.fromkeys(recorded.opened)
     for use in recorded.uses:
@@ -57,15 +58,15 @@ def located_sources(recorded: Recording, options: Sequence[Any] = ()) -> dict[So
 
 
 def _names(hashed: Mapping[Path, str]) -> dict[Path, str]:
-    """Return the names of files; with their folders below a common one where different files have the same name.
+    """Return the names of files; if different files have the same name, with their path below a common folder.
 
-    Swapped files then differ from the files as they were. The `__init__.py` of packages are told by their content.
+    So swapping two such files changes the sources. The `__init__.py` of packages are distinguished by content alone.
     """
-    alike: dict[str, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
     for path in hashed:
-        alike.setdefault(path.name, []).append(path)
+        by_name.setdefault(path.name, []).append(path)
     names: dict[Path, str] = {}
-    for name, paths in alike.items():
+    for name, paths in by_name.items():
         differ = name != "__init__.py" and len({hashed[path] for path in paths}) > 1
         common = Path(os.path.commonpath([path.parent for path in paths])) if differ else None
         names |= {path: name if common is None else path.relative_to(common).as_posix() for path in paths}
@@ -106,7 +107,7 @@ def _distribution(module: str) -> str:
 
 
 def _named_files(value: Any, *folders: Path) -> Iterator[Path]:
-    """Yield the files that a text, or a text in a table or list, names; with it the files of a folder that it names."""
+    """Yield the existing files that a text, or a text in a table or list, names, and the files in folders it names."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):

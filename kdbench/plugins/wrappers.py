@@ -1,4 +1,4 @@
-"""Unwrapping networks that their factory compiled or wrapped for another trainer; wrappers hide their layers."""
+"""Unwrapping networks that their factory compiled, or wrapped for another trainer: wrappers hide the layers."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -17,11 +17,10 @@ _INNER = {
 
 
 def unwrapped(network: "nn.Module") -> "nn.Module":
-    """Return a network without `torch.compile`, `Module.compile`, `DataParallel` and the like; others as they are.
+    """Return a network without `torch.compile`, `Module.compile`, `DataParallel` and similar wrappers.
 
-    A compiled module calls its layers without their hooks, so that none can be tapped, and calls its weights
-    `_orig_mod.…`, as `DataParallel` calls them `module.…`. What a network keeps elsewhere than in its modules, such as
-    a compiled function, stays compiled.
+    A compiled module ignores the hooks of its layers, which kdbench uses to read features, and names its weights
+    `_orig_mod.…`; `DataParallel` names them `module.…`. Compiled functions outside modules stay compiled.
 
         unwrapped(torch.compile(network)) is network    # True
     """
@@ -36,7 +35,7 @@ def unwrapped(network: "nn.Module") -> "nn.Module":
 
 
 def _inner(module: "nn.Module") -> "nn.Module":
-    """Return what is inside the wrappers of a module, the module itself without any."""
+    """Return the module inside the wrappers of a module; the module itself if it has none."""
     kind = type(module)
     name, attribute = _INNER.get(kind.__module__, ("", ""))
     return _inner(getattr(module, attribute)) if kind.__name__ == name else module

@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.plugins import called, is_users
+from kdbench.plugins import called, raised_by_user_code
 
 
 def shown(*args, **options):
@@ -74,7 +74,7 @@ def test_unknown_options_name_the_nearest():
 
 def test_a_missing_argument_and_a_failure_are_told():
     with pytest.raises(InputError, match="f needs arguments: depth") as caught:
-        called(lambda depth: depth, {"width": 1}, {}, "f", give="write {} = …")
+        called(lambda depth: depth, {"width": 1}, {}, "f", hint="write {} = …")
     assert caught.value.hint.startswith("write depth = …")
     with pytest.raises(InputError, match="ZeroDivisionError") as caught:
         called(lambda width: width / 0, {"width": 1}, {}, "f")
@@ -90,7 +90,7 @@ def failure(function):
 
 
 def test_an_error_is_the_users_where_their_code_is_on_the_way_to_it():
-    assert is_users(failure(lambda: [].index(3)))
-    assert not is_users(ValueError("raised by nobody"))
+    assert raised_by_user_code(failure(lambda: [].index(3)))
+    assert not raised_by_user_code(ValueError("raised by nobody"))
     for others in (MemoryError(), OSError("disk"), RuntimeError("CUDA out of memory"), InputError("wrong")):
-        assert not is_users(failure(lambda error=others: (_ for _ in ()).throw(error)))
+        assert not raised_by_user_code(failure(lambda error=others: (_ for _ in ()).throw(error)))

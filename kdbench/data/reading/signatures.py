@@ -29,5 +29,5 @@ def loaded(loader: Callable[..., Any], request: Request) -> Any:
     offered: dict[str, Any] = {name: getattr(request, name) for name in _OF_A_REQUEST}
     needed = [p.name for p in parameters_of(loader) if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     first = needed[0] if len(needed) == 1 and needed[0] not in offered else "request"
-    give = f"kdbench passes request, or {', '.join(_OF_A_REQUEST)} by name; give {{}} a default"
-    return plugins.called(loader, {first: request, **offered}, {}, subject, give=give)
+    hint = f"kdbench passes request, or {', '.join(_OF_A_REQUEST)} by name; give {{}} a default"
+    return plugins.called(loader, {first: request, **offered}, {}, subject, hint=hint)

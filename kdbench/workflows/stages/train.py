@@ -177,10 +177,10 @@ def train_one(
     except DivergedError as error:
         raise DivergedError(f"{job.id}: {error.message}", error.hint) from error
     except Exception as error:
-        if not plugins.is_users(error):
+        if not plugins.raised_by_user_code(error):
             raise
         message = f"{job.id}: its code failed during the training: {plugins.describe_failure(error)}"
-        raise InputError(message, plugins.place(error)) from error
+        raise InputError(message, plugins.location(error)) from error
 
 
 def adopt(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> None:

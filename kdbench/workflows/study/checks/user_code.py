@@ -73,7 +73,7 @@ def _loss(objective: Objective, network: nn.Module, batch: Batch, name: str) -> 
     except KdbenchError:
         raise
     except Exception as error:
-        raise InputError(f"{name} failed: {plugins.describe_failure(error)}", plugins.place(error)) from error
+        raise InputError(f"{name} failed: {plugins.describe_failure(error)}", plugins.location(error)) from error
 
 
 def require_least_batch(
