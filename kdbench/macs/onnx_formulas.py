@@ -11,12 +11,12 @@ Formula = Callable[[Operation], int | None]
 
 
 def _convolution(weight: int) -> Formula:
-    """One product per output cell and cell of its group's kernel; input `weight` is (out, in/groups, k…)."""
+    """One product per output element and element of its group's kernel; input `weight` is (out, in/groups, k…)."""
     return lambda operation: math.prod(operation.output()) * math.prod(operation.input(weight)[1:])
 
 
 def _transposed_convolution(operation: Operation) -> int:
-    """One product per input cell and cell of its group's kernel; the weight is (in, out/groups, k…)."""
+    """One product per input element and element of its group's kernel; the weight is (in, out/groups, k…)."""
     return math.prod(operation.input(0)) * math.prod(operation.input(1)[1:])
 
 
@@ -31,7 +31,7 @@ def _product(operation: Operation) -> int:
 
 
 def _nbits(operation: Operation) -> int:
-    """MatMul with a packed right operand of K by N: every cell of the left operand is used N times."""
+    """MatMul with a packed right operand of K by N: every element of the left operand is used N times."""
     return math.prod(operation.input(0)) * int(operation.attribute("N", 0))
 
 

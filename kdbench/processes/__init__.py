@@ -1,4 +1,4 @@
-"""Processes and what they leave: locks that a child shares, children that end with their parent, temporary files.
+"""Child processes that end with their parent, locks that they share, cleanup at exit, and temporary files.
 
-Everything may import it; it imports `errors`. `parent`, `locks` and `cleanup` need the standard library alone.
+All packages may import it; it imports `errors`. `parent`, `locks` and `cleanup` import only the standard library.
 """

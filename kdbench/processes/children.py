@@ -1,6 +1,6 @@
 """Starting Python processes that ignore the current folder, share this process's locks, and end with it.
 
-The other end of that bond, which the child ties first, is `kdbench.processes.parent`.
+The part that runs in the child, before anything else, is `kdbench.processes.parent`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from kdbench.processes import locks
 if TYPE_CHECKING:
     from subprocess import Popen
 
-_WAIT_S = 5.0  # looking at the clock more rarely than others wake the machine costs nothing that is measured
+_WAIT_S = 5.0  # other processes wake the machine more often, so this does not disturb a measurement
 _CHUNK = 1 << 16
 _HAS_SAFE_PATH = sys.version_info >= (3, 11)
 _SAFE_PATH, _PATH = "PYTHONSAFEPATH", "PYTHONPATH"
 
 
 def python(module: str) -> tuple[str, ...]:
-    """Return the command that runs a module; -P: the user's current folder must not shadow a library.
+    """Return the command that runs a module, with -P: modules in the current folder must not shadow a library.
 
-    Before Python 3.11, which has no -P, `start` changes the folder instead.
+    Python below 3.11 has no -P; there, `start` changes the folder instead.
     """
     return (sys.executable, *(("-P",) if _HAS_SAFE_PATH else ()), "-m", module)
 
@@ -36,7 +36,7 @@ def python(module: str) -> tuple[str, ...]:
 def safe_environment() -> dict[str, str]:
     """Return environment variables that keep the current folder off the path of every Python process.
 
-    An empty entry of PYTHONPATH means the current folder, and comes from joining an empty variable.
+    Empty entries of PYTHONPATH are removed: they mean the current folder, and arise from joining an empty variable.
     """
     entries = os.environ.get(_PATH)
     path = {} if entries is None else {_PATH: os.pathsep.join(filter(None, entries.split(os.pathsep)))}
@@ -61,9 +61,9 @@ def safe_path() -> Iterator[None]:
 def start(
     command: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes] | int, **options: Any
 ) -> Popen[bytes]:
-    """Start a process of kdbench with this environment; it writes messages to a pipe, its standard output.
+    """Start a process of kdbench with this environment; its standard output is a pipe.
 
-    Its standard input is a pipe without a writer, which closes when this process ends. `options` are Popen's.
+    Its standard input is a pipe that stays empty and closes when this process ends. `options` are those of Popen.
     """
     import subprocess
 
@@ -84,9 +84,9 @@ def start(
 
 
 def lines_within(stream: IO[bytes], silence_s: Callable[[], float]) -> Iterator[bytes | None]:
-    """Yield the lines of a child's output until it closes it; None, and no more, where nothing comes for `silence_s()`.
+    """Yield the lines of a child's output until the child closes it; after `silence_s()` without output, yield None.
 
-    Only waiting counts: while the whole machine is suspended or stopped, no time passes.
+    None is the last value. Time during which the machine is suspended does not count.
     """
     descriptor, rest = stream.fileno(), b""
     while True:
@@ -112,5 +112,5 @@ def end(process: Popen[bytes]) -> None:
     process.wait()
     for stream in (process.stdin, process.stdout):
         assert stream is not None
-        with contextlib.suppress(BrokenPipeError):  # a message that it had not read
+        with contextlib.suppress(BrokenPipeError):  # closing flushes a message that the process did not read
             stream.close()

@@ -1,7 +1,6 @@
 """Cleanup that runs however a process ends: one list for errors, signals and immediate exits.
 
-A process that is killed (SIGKILL) cleans up nothing: its files are locked until it ends, and the next process removes
-them.
+A process killed by SIGKILL cannot clean up. Its files are locked until it ends; the next process removes them.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ _pending: dict[object, Callable[[], None]] = {}
 
 @contextlib.contextmanager
 def undo_at_end(undo: Callable[[], None]) -> Iterator[None]:
-    """Call `undo` when the block ends, or when `undo_all` ends the process in the middle of the block.
+    """Call `undo` when the block ends, or when `undo_all` runs before that.
 
-    It may be called twice, and by another thread.
+    `undo` may be called twice, and from another thread.
     """
     key = object()
     _pending[key] = undo
@@ -24,11 +23,11 @@ def undo_at_end(undo: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         undo()
-        _pending.pop(key, None)  # only now: a signal may have interrupted it
+        _pending.pop(key, None)  # only after `undo`: a signal may interrupt it
 
 
 def undo_all() -> None:
-    """Undo everything that is pending, the latest first; errors do not stop it."""
+    """Call all pending functions, the latest first; continue after errors."""
     for undo in reversed(list(_pending.values())):
         with contextlib.suppress(Exception):
             undo()

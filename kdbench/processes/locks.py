@@ -1,7 +1,8 @@
-"""Locks on files: one owner at a time, and free again once its process, and every child that shares it, is gone.
+"""Locks on files: one owner at a time; a lock is free again when its process, and every child that shares it, has
+ended.
 
 They are BSD locks (flock), which belong to the open file and not to the process: a child that inherits the descriptor
-keeps the lock of a parent that was killed.
+keeps the lock after its parent is killed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """The error numbers of a file system without such locks."""
 
-_OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # the last for a pipe that has the file's name
+_OPEN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # non-blocking, in case the path is a pipe
 _DEFAULT = 0o666
 _TRIES = 5
 _PAUSE_S = 0.02
@@ -34,12 +35,12 @@ def shared() -> tuple[int, ...]:
 def acquire(
     path: Path, *, mode: int | None = None, wait: bool = False, share: bool = False, make: bool = True
 ) -> int | None:
-    """Lock the file at `path` and return its descriptor; None while somebody else holds it, unless this shall `wait`.
+    """Lock the file at `path` and return its descriptor; None if another process holds it and `wait` is False.
 
-    A file that is not there is made with permissions `mode`, regardless of the umask; without one, the umask applies.
-    Unless it shall `make` one, it raises FileNotFoundError, which may also mean that its owner removed it meanwhile.
-    An existing file is opened as it is: no link is followed, and neither its content nor its permissions change.
-    Children that `children` starts inherit a lock to `share`. Raises OSError for what cannot be opened or locked.
+    A missing file is created if `make` is True, with permissions `mode` regardless of the umask, or by the umask if
+    `mode` is None. An existing file is opened without following links; its content and permissions stay. With `share`,
+    processes started by `children` inherit the lock. Raises FileNotFoundError if the file is missing and `make` is
+    False, also if its owner has just removed it, and OSError for a file that cannot be opened or locked.
     """
     while True:
         descriptor = _opened(path, mode, make=make)
@@ -60,16 +61,16 @@ def acquire(
 
 
 def release(descriptor: int) -> None:
-    """Give a lock back; children that share it keep it until they end."""
+    """Release a lock; children that share it keep it until they end."""
     _shared.discard(descriptor)
     os.close(descriptor)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock at `path` while the block runs, after waiting for it; its file is gone afterwards.
+    """Wait for the lock at `path` and hold it while the block runs; remove the file afterwards.
 
-    Where the file system has no locks, the block runs all the same.
+    If the file system has no locks, the block runs without one.
     """
     try:
         descriptor = acquire(path, mode=0o666, wait=True)  # the folder may be shared with other users
@@ -81,12 +82,12 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         if descriptor is not None:
-            path.unlink(missing_ok=True)  # while it is held: a waiting process makes a new one
+            path.unlink(missing_ok=True)  # before the release: a waiting process then creates a new file
             release(descriptor)
 
 
 def lock_folder(path: Path) -> int | None:
-    """Lock a folder itself and return its descriptor; None if somebody else holds it. Raises OSError."""
+    """Lock a folder itself and return its descriptor; None if another process holds the lock. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,7 +108,7 @@ def _opened(path: Path, mode: int | None, *, make: bool) -> int:
             descriptor = _open_or_make(path, mode, make=make)
             break
         except (FileExistsError, PermissionError):
-            # Somebody makes it at this moment: it may be there already, and not yet have its permissions.
+            # Another process may be creating it: the file then exists but does not have its permissions yet.
             if not left:
                 raise
             time.sleep(_PAUSE_S)
@@ -119,14 +120,14 @@ def _opened(path: Path, mode: int | None, *, make: bool) -> int:
 
 def _open_or_make(path: Path, mode: int | None, *, make: bool) -> int:
     try:
-        # Never O_CREAT for a file that exists: Linux refuses that for another user's file in a shared folder.
+        # Without O_CREAT, which Linux refuses for another user's existing file in a shared folder.
         return os.open(path, os.O_RDWR | _OPEN)
     except FileNotFoundError:
         if not make:
             raise
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, _DEFAULT if mode is None else mode)
         if mode is not None:
-            os.fchmod(descriptor, mode)  # it is new, and ours
+            os.fchmod(descriptor, mode)  # this process has just created the file
         return descriptor
     except PermissionError:
         return os.open(path, os.O_RDONLY | _OPEN)  # enough for a lock, except on NFS

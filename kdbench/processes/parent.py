@@ -1,4 +1,4 @@
-"""The bond of a child process with the kdbench that started it (see `children`). Standard library only."""
+"""Ending a child process together with the process that started it (see `children`). Standard library only."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MAX_DESCRIPTORS = 64
 
 
 def end_with_parent(*, reads_input: bool = False) -> None:
-    """End this process when its parent is gone, however that ended; on Linux also while this process is stopped.
+    """Make this process end when its parent has ended for any reason; on Linux even while this process is stopped.
 
-    A process that `reads_input` until it ends, which is when the parent is gone, is not watched for that as well.
-    Locks that it inherited stay its own: its children do not get them.
+    A process that reads its standard input until it closes, which happens when the parent ends, sets `reads_input`, so
+    that nothing else reads it. Inherited locks are not passed on to this process's own children.
     """
     for descriptor in range(3, _MAX_DESCRIPTORS):
         with contextlib.suppress(OSError):
@@ -28,11 +28,11 @@ def end_with_parent(*, reads_input: bool = False) -> None:
             return
         threading.Thread(target=_watch_parent, daemon=True, name="parent").start()
     elif not reads_input and select.select([0], [], [], 0)[0]:
-        os._exit(1)  # it was gone before
+        os._exit(1)  # the parent ended before the kernel was asked
 
 
 def _killed_with_parent() -> bool:
-    """Let the kernel kill this process when the thread that started it ends; return whether it will."""
+    """Request that the kernel kill this process when the thread that started it ends; return whether that worked."""
     if sys.platform != "linux":
         return False
     try:

@@ -1,8 +1,8 @@
 """Temporary files and folders, which are removed however their process ends.
 
-Each is locked as long as its owner lives. Files of a killed process have a free lock, and the next process that works
-in the same place removes them. Locks are local to a machine: if machines share a folder, each leaves the others' files
-alone until they are a day old.
+Each is locked while its owner runs. The lock of a killed process is free, and the next process that works in the same
+folder removes its files. Locks are local to a machine: if machines share a folder, each removes the others' files only
+after a day.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from kdbench.processes import cleanup, locks
 _PART = ".part"
 _PREFIX = "kdbench-work-"
 _TRIES = 5
-_LOCK_TRIES, _PAUSE_S = 250, 0.02  # others hold a file's lock for a moment only
-_OLD_S = 86_400.0  # longer than any file takes to be written
-_LISTED = 100  # names in a folder for each file that is written there
-_skips: dict[Path, int] = {}  # how many files are written next without a look at a large folder
+_LOCK_TRIES, _PAUSE_S = 250, 0.02  # other processes hold a file's lock only briefly
+_OLD_S = 86_400.0  # longer than writing any file takes
+_LISTED = 100  # names that may be listed per file written
+_skips: dict[Path, int] = {}  # how many more files are written before a large folder is listed again
 
 
 @contextlib.contextmanager
 def part_of(path: Path) -> Iterator[Path]:
-    """Yield the name of a new file beside `path`, for its next content; remove it when the block ends.
+    """Yield the path of a new file beside `path`, for its next content; remove the new file when the block ends.
 
-    Raises OSError if the file cannot be made.
+    Raises OSError if the file cannot be created.
     """
     for name in _names(path.parent, f".{path.name}."):
         _remove_if_dead(path.parent / name)
@@ -53,7 +53,7 @@ def part_of(path: Path) -> Iterator[Path]:
 def folder() -> Iterator[Path]:
     """Yield a new folder among the system's temporary files; remove it when the block ends.
 
-    Raises StorageError if there is no place for it.
+    Raises StorageError if it cannot be created.
     """
     with _explained():
         parent = Path(tempfile.gettempdir())
@@ -68,13 +68,13 @@ def folder() -> Iterator[Path]:
 
 
 def file() -> IO[bytes]:
-    """Return a temporary file without a name; raises StorageError if there is no place for it."""
+    """Return a temporary file without a name; raises StorageError if it cannot be created."""
     with _explained():
         return tempfile.TemporaryFile()
 
 
 def remove(path: Path) -> None:
-    """Remove a folder, although another thread may still write to it."""
+    """Remove a folder; try several times, because another thread may still write to it."""
     for _ in range(_TRIES):
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
@@ -99,9 +99,9 @@ def _explained() -> Iterator[None]:
 
 
 def _locked(part: Path) -> int | None:
-    """Make a new file and return its lock; None where the file system has no locks. Raises OSError.
+    """Create a file and return its lock; None if the file system has no locks. Raises OSError.
 
-    Another process that sweeps may hold a file that is not locked yet, and remove it: then it is made again.
+    A process that sweeps may lock and remove the file before this process locks it: then it is created again.
     """
     for left in reversed(range(_LOCK_TRIES)):
         try:
@@ -114,13 +114,13 @@ def _locked(part: Path) -> int | None:
             return lock
         if left:
             time.sleep(_PAUSE_S)
-    raise OSError(errno.EBUSY, "another process holds it", str(part))
+    raise OSError(errno.EBUSY, "another process holds its lock", str(part))
 
 
 def _names(parent: Path, prefix: str) -> list[str]:
-    """Return the names of unfinished files in a folder that begin with `prefix`.
+    """Return the names of unfinished files in a folder that begin with `prefix`; none if listing is skipped.
 
-    It lists a folder of thousands of files only now and then, so that writing each of them takes the same time.
+    A folder of thousands of files is listed rarely, so that the time per written file does not grow.
     """
     if skips := _skips.pop(parent, 0):
         _skips[parent] = skips - 1
@@ -136,7 +136,7 @@ def _names(parent: Path, prefix: str) -> list[str]:
 
 @cache
 def _host() -> str:
-    """Return a short name of what has process numbers of its own: this machine, or this container."""
+    """Return a short hash of this machine's, or this container's, name: process ids are unique within it."""
     space = os.uname().nodename
     with contextlib.suppress(OSError):
         space += str(Path("/proc/self/ns/pid").readlink())
@@ -147,7 +147,7 @@ def _remove_if_dead(part: Path) -> None:
     with contextlib.suppress(OSError):
         host, elsewhere, _ = part.name.removesuffix(_PART).rpartition(".")[2].partition("-")
         if elsewhere and host != _host() and time.time() - part.stat().st_mtime < _OLD_S:
-            return  # its lock says nothing here
+            return  # locks of another machine are not visible here
         lock = locks.acquire(part, make=False)
         if lock is not None:
             part.unlink(missing_ok=True)
@@ -155,9 +155,9 @@ def _remove_if_dead(part: Path) -> None:
 
 
 def _locked_folder(parent: Path) -> tuple[Path, int | None]:
-    """Return a new folder in `parent` and its lock; None where the file system has no locks. Raises OSError.
+    """Return a new folder in `parent` and its lock; None if the file system has no locks. Raises OSError.
 
-    Another process that sweeps may remove a folder before it is locked: then it is made again.
+    A process that sweeps may remove the folder before this process locks it: then another one is created.
     """
     for _ in range(_TRIES):
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))

@@ -1,6 +1,6 @@
-"""Which tests are benchmarks: their selection, their lock on the machine, and their entries in pytest-benchmark.
+"""Benchmark tests: their selection, their lock on the machine, and their entries in pytest-benchmark.
 
-pytest loads this module in every project of the environment: it imports next to nothing.
+pytest loads this module in every project of the environment, so it imports very little.
 """
 
 import time
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from kdbench.results.records import Axes
 
-# Measurements have another lock, which the harness takes inside a test, possibly several times. Code that
-# needs both takes this one first.
+# Measurements have another lock, which the harness acquires inside a test, possibly several times. Code that needs
+# both acquires this one first.
 LOCK = "kdbench-testing.lock"
 _PYTEST_BENCHMARK = {"benchmark", "benchmark_weave"}  # the fixtures of pytest-benchmark
 _SKIP = pytest.mark.skip(reason="Skipping benchmark (--benchmark-skip active).")
-_MAX_ROUNDS = 1000  # entered in pytest-benchmark: each is a number in its JSON
+_MAX_ROUNDS = 1000  # reported to pytest-benchmark, which writes each to its JSON
 
 
 def benchmark_fixtures(item: pytest.Item) -> set[str]:
@@ -87,9 +87,9 @@ class TerminalNotes(Silent):
 
 @contextmanager
 def exclusive(item: pytest.Item) -> Iterator[None]:
-    """Hold the machine's lock of benchmark tests while a timed test runs, its fixtures included.
+    """Hold the machine's lock of benchmark tests while a timed test and its fixtures run.
 
-    Ends the session if there can be no lock.
+    Ends the session if the lock cannot be created.
     """
     if not (benchmarking(item.config) and benchmark_fixtures(item)):
         yield
@@ -149,8 +149,8 @@ def enter(benchmark: Any, timer: ReplayTimer | None, seconds: Sequence[float], i
 def call_times(samples: "Mapping[str, NDArray[Any]]", model: str, axes: "Axes") -> list[float]:
     """Return the times of a model's calls at `axes` in seconds, ascending; empty if there are none.
 
-    Of more than a thousand calls, a thousand at equal steps of rank: their mean and spread do not depend on which of
-    the rare slow calls were drawn.
+    Of more than a thousand calls, it returns a thousand at equal steps of rank, so that their mean and spread do not
+    depend on which of the rare slow calls are selected.
     """
     import numpy as np
 

@@ -1,8 +1,8 @@
 """The results of a session's checks: one value per check, and the summary of all.
 
-A result travels as a property of its test's report, from xdist's workers too. In JUnit XML it is a property of the
-suite: Jenkins' schema allows none in a test case. pytest loads this module in every project of the environment: it
-imports next to nothing.
+A result is sent as a property of its test's report, also from xdist's workers. In JUnit XML it is a property of the
+suite, because Jenkins' schema allows none in a test case. pytest loads this module in every project of the environment,
+so it imports very little.
 """
 
 import json
@@ -26,16 +26,16 @@ PROPERTY = "kdbench"  # the report's property that holds one result, as JSON
 NOT_JUDGED = "NOT JUDGED"
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # GitHub Actions names the file in this variable
 _MET = {"PASS", "READY", "same", "improved"}
-_JSON_KEYS = {"observed": "found", "required": "asked"}  # where the key is not the field's name
+_JSON_KEYS = {"observed": "found", "required": "asked"}  # keys that differ from the field's name
 
 
 @dataclass(frozen=True)
 class CheckResult:
     """The result of one check.
 
-    `what` of the `subject` was checked; `observed` is the number with its interval and `required` the limit, both in
-    words; `numbers` are the same as JSON values. `passed` is whether the test continues, which after a MARGINAL
-    depends on the settings.
+    `what` is the property of the `subject` that was checked; `observed` is the number with its interval and `required`
+    the limit, both as text; `numbers` are the same as JSON values. `passed` is whether the test continues, which for a
+    MARGINAL result depends on the settings.
     """
 
     subject: str
@@ -61,25 +61,25 @@ class CheckResult:
 
     @property
     def message(self) -> str:
-        """What a failed test says: the line, the reason unless the line has it, and the remedy; safe to display."""
+        """The message of a failed test: the sentence, the reason if the sentence lacks it, and the remedy; escaped."""
         reason = "" if self.reason in self.observed else self.reason
         hint = f"hint: {self.remedy}" if self.remedy else ""
         return for_log("\n".join(line for line in (self.sentence, reason, hint) if line))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON values: the numbers, and the words of the other fields."""
-        words = self._words()
-        return {**words.pop("numbers"), **words}
+        """Return the result as JSON values: the numbers and the other fields in one object."""
+        fields = self._fields()
+        return {**fields.pop("numbers"), **fields}
 
     def to_property(self) -> tuple[str, str]:
         """Return the result as a property of its test's report."""
-        return PROPERTY, json.dumps(self._words(), ensure_ascii=False)
+        return PROPERTY, json.dumps(self._fields(), ensure_ascii=False)
 
     def to_suite_property(self, test: str) -> str:
         """Return the value of a property of JUnit XML's test suite: JSON, with the id of the `test`."""
-        return json.dumps({"test": test, **self._words()}, ensure_ascii=False)
+        return json.dumps({"test": test, **self._fields()}, ensure_ascii=False)
 
-    def _words(self) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         return {_JSON_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
 
@@ -90,8 +90,8 @@ Results = Mapping[str, Sequence[CheckResult]]
 def results_of(properties: Iterable[tuple[str, object]]) -> tuple[CheckResult, ...]:
     """Return the results among a report's properties, in their order."""
     names = {key: name for name, key in _JSON_KEYS.items()}
-    words = (json.loads(str(value)) for name, value in properties if name == PROPERTY)
-    return tuple(CheckResult(**{names.get(key, key): value for key, value in result.items()}) for result in words)
+    results = (json.loads(str(value)) for name, value in properties if name == PROPERTY)
+    return tuple(CheckResult(**{names.get(key, key): value for key, value in result.items()}) for result in results)
 
 
 class Summary:
@@ -127,7 +127,7 @@ class Summary:
 
     @property
     def _junit(self) -> Any:
-        """The plug-in that writes JUnit XML, None without; its public fixture would not work with xdist."""
+        """The plug-in that writes JUnit XML, None if it is off; its public fixture would not work with xdist."""
         from _pytest.junitxml import xml_key
 
         return self._config.stash.get(xml_key, None)
@@ -206,7 +206,7 @@ def table(results: Results) -> "Table":
 
 
 def append_to_step(results: Results) -> str:
-    """Append the table to the file that CI names, if any; return what went wrong, empty if nothing did."""
+    """Append the table to the file that CI names, if any; return the error message, empty if there is no error."""
     from kdbench.report.text import markdown
 
     path = os.environ.get(STEP_SUMMARY)
@@ -218,7 +218,7 @@ def append_to_step(results: Results) -> str:
     exceptions = [f"{marks[mark]} {mark.text}" for mark in (_FAILED, _ALLOWED) if marks[mark]]
     title = ", ".join([count, *exceptions] if exceptions else [count, "all met"])
     try:
-        with Path(path).open("a", encoding="utf-8") as stream:  # other steps' tables are in it, so it is not replaced
+        with Path(path).open("a", encoding="utf-8") as stream:  # the file may hold other steps' tables
             stream.write(f"### kdbench: {markdown.prose(title)}\n\n{markdown.table(table(results))}\n\n")
     except OSError as error:
         return f"the step summary was not written: {error.strerror or error}"

@@ -47,7 +47,7 @@ def compare_states(
     metrics: Sequence[str],
     thresholds: Limits,
 ) -> Change:
-    """Return the change between two states; .onnx files, or all with `remeasure`, are measured side by side.
+    """Return the change between two states; .onnx files are measured side by side, with `remeasure` all models.
 
     Raises KdbenchError if the states cannot be compared.
     """
@@ -112,8 +112,8 @@ def _baseline_of(context: Context, baseline: str | Path | None, new: Path) -> Pa
             raise InputError(message, "name a run's folder, or a folder with the models of the baseline")
         path = file
     if storage.followed(path) == storage.followed(new):
-        # While pytest determines the root folder it takes `base` in `--kdbench-baseline base` for a folder of tests. A
-        # project in that folder becomes the root, and every model would be compared with itself.
+        # When pytest determines the root folder, it treats `base` in `--kdbench-baseline base` as a folder of tests. If
+        # that folder is a project, it becomes the root, and every model would be compared with itself.
         tests = "name the tests, and write --kdbench-baseline=PATH with an equals sign"
         hint = f"{tests}: see the root folder that pytest prints"
         raise InputError(f"{new.name} and its baseline are the same file: {new}", hint)
@@ -156,7 +156,7 @@ def _side_by_side(context: Context, states: States, out: Path) -> Comparison:
 
 
 def _remeasured_once(context: Context, states: States) -> Comparison:
-    """Return a comparison by measuring, made once a session for all tests and processes."""
+    """Return a comparison of models measured side by side, made once a session for all tests and processes."""
     hashes = [file_hashes(states.base), file_hashes(states.new)]
     conditions = [states.files.conditions(Depth.TIMES), states.metrics, str(states.thresholds)]
     key = storage.content_hash([*hashes, *conditions])

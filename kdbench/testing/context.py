@@ -1,4 +1,4 @@
-"""The state that a test shares with its session: settings, paths, records, results; and how errors end it."""
+"""The state that a test shares with its session: settings, paths, records, results; and how errors end a test."""
 
 import re
 from collections.abc import Callable
@@ -31,10 +31,10 @@ _KEYWORDS_OF = {"metric": "metrics", "threshold": "thresholds"}
 
 @dataclass
 class Context:
-    """One test: its settings, its measured records, and the results of its checks.
+    """One test: its settings, the session's measurements, and the results of its checks.
 
-    `records` are the folders of the records that were checked, `seconds` the call times of the first model whose times
-    were checked.
+    `records` are the folder names of the checked records, `seconds` the call times of the first model whose times were
+    checked.
     """
 
     item: pytest.Item
@@ -87,7 +87,7 @@ class Context:
         return f"{prefix}:{self.find(path, 'data set')}" if colon and prefix in _NAMED_BY_PATH else name
 
     def note_measurement(self, folder: Path, measurement: Measurement | Pair, model: str) -> None:
-        """Note the record of a measurement; the first call times that are checked become the test's."""
+        """Remember the record of a checked measurement, and the call times of the first timed one."""
         if folder.name not in self.records:
             self.records.append(folder.name)
         if not self.seconds and measurement.metric.startswith(("latency_", "throughput_")):
@@ -96,12 +96,12 @@ class Context:
             self.seconds = call_times(read_samples(RunFolder(folder).samples), model, measurement.axes)
 
     def add_results(self, *results: CheckResult) -> None:
-        """Keep the results of checks, for the summary and in the test's report."""
+        """Add results of checks to the test's report and to the session's summary."""
         self.results += results
         self.item.user_properties += [result.to_property() for result in results]
 
     def judge(self, result: CheckResult) -> None:
-        """Keep the result of a check; ends the test if it did not pass."""
+        """Add the result of a check, and end the test if it did not pass."""
         __tracebackhide__ = True
         self.add_results(result)
         if not result.passed:
@@ -112,7 +112,7 @@ _RECORDS = pytest.StashKey[SessionRecords]()
 
 
 def fails_test(work: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let a KdbenchError of `work` fail the test with its message and hint, without a traceback of kdbench."""
+    """Return `work` so that a KdbenchError in it fails the test with message and hint, without kdbench's traceback."""
 
     @wraps(work)
     def guarded(*arguments: _P.args, **options: _P.kwargs) -> _T:

@@ -1,4 +1,4 @@
-"""The fixture `kdbench`: what a test calls."""
+"""The fixture `kdbench`, whose methods a test calls."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,14 +22,14 @@ from kdbench.testing.regression import Change
 if TYPE_CHECKING:
     from kdbench.results.verdicts import Verdict
 
-_MAX_LINES = 8  # about missed criteria; many models miss much the same ones
+_MAX_LINES = 8  # of missed criteria, which are often the same for many models
 
 
 class Bench:
     """Models, and pairs of models, whose numbers a test checks.
 
-    Relative paths start from the test file's folder, then from the root folder. The same files, data and options are
-    measured once a session for all tests.
+    Relative paths are searched in the test file's folder, then in the root folder. Each combination of files, data and
+    options is measured once per session, for all tests.
     """
 
     def __init__(self, item: pytest.Item) -> None:
@@ -63,14 +63,14 @@ class Bench:
         """Return a number of a student relative to its teacher, by default how many times faster it is.
 
         Both are called in turn in the same processes, so that the ratio has its own interval. `metric` is any metric of
-        pairs (`size_ratio`, `macs_ratio`, `top1_drop`, …), `axes` are such as `{"batch": 128}`. `data` and `options`
-        are as for `model`.
+        pairs (`size_ratio`, `macs_ratio`, `top1_drop`, …), `axes` selects a measurement, such as `{"batch": 128}`.
+        `data` and `options` are as for `model`.
         """
         return ratio(self._context, self._context.files([teacher, student], data, options), metric, axes or {})
 
     @fails_test
     def ready(self, run: str | Path | RunRecord, target: str, *, model: str | None = None) -> "Verdict":
-        """Judge a run (its folder, its record.json or the record) against a target; ends the test unless it is READY.
+        """Judge a run (its folder, its record.json or a RunRecord) against a target; end the test unless it is READY.
 
         `target` is the name of a shipped target or a TOML file, `model` the id or name of the only model to judge.
         Nothing is measured. Returns the verdict; without `--benchmark` any verdict passes.
@@ -142,7 +142,7 @@ def _of_verdict(run: str, verdict: "Verdict") -> CheckResult:
 
 
 def _missing(verdict: "Verdict") -> Iterator[str]:
-    """Write what each model lacks to become READY, and the remedy."""
+    """Yield a line for each criterion that a model does not meet, with the remedy."""
     for model in verdict.models:
         for criterion in model.missing:
             remedy = f" ({criterion.remedy})" if criterion.remedy else ""

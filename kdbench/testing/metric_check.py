@@ -91,7 +91,7 @@ class MetricCheck:
                 required=required,
                 outcome=check.outcome,
                 passed=check.outcome in passing,
-                # For a FAIL the remedy says how far the number is from the limit.
+                # For a FAIL the remedy is the distance from the limit.
                 reason=check.remedy if check.outcome == "FAIL" else check.reason,
                 remedy="" if check.outcome == "FAIL" else as_test_options(check.remedy),
                 numbers={**measurement.model_dump(mode="json"), "side": side, "limit": number},
@@ -106,13 +106,13 @@ class MetricCheck:
 
 
 def at(metric: str, axes: Axes) -> str:
-    """Write which number it is: `latency_p50_ns at batch 1, 1 thread`; the provider only if it is not the CPU."""
+    """Return a metric with its axes, as in `latency_p50_ns at batch 1, 1 thread`; the provider unless it is the CPU."""
     shown = {key: value for key, value in axes.items() if (key, value) != ("provider", "cpu")}
     return f"{metric}{format_axes(shown, ' at ')}"
 
 
 def as_text(measurement: Measurement | Pair, metric: Metric) -> str:
-    """Write a measurement as `91.73 % [91.18, 92.25] (n = 10,000)`."""
+    """Return a measurement as text, such as `91.73 % [91.18, 92.25] (n = 10,000)`."""
     hint = measurement.hint if isinstance(measurement, Measurement) else None
     number = Number(
         metric.text,

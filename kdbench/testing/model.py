@@ -17,10 +17,10 @@ _NOT_MEASURED = "not measured"
 
 
 class Model:
-    """A model file whose numbers are attributes, called as in record.json: `model.top1`, `model.latency_p50_ns`.
+    """A model file whose numbers are attributes, named as in record.json: `model.top1`, `model.latency_p50_ns`.
 
-    Measuring starts with the first use of a number: metrics of the file (accuracy, size, MACs) take seconds, those of
-    the machine (times, memory) take the budget.
+    Measuring starts with the first use of a number: metrics of the file (accuracy, size, MACs) take seconds; those that
+    depend on the machine (times, memory) take as long as the budget.
     """
 
     def __init__(self, context: Context, files: BenchFiles) -> None:

@@ -1,7 +1,7 @@
 """Measuring for tests: each set of files once per session, to the depth that the tests need, in any of the processes.
 
-Each measurement leaves a run's folder, with its report, in the session's folder. Without `--benchmark` models are only
-called once, to see that they run.
+Each measurement writes a run's folder, with its report, into the session's folder. Without `--benchmark`, each model is
+only called once, to check that it runs.
 """
 
 import os
@@ -116,7 +116,7 @@ class SessionRecords:
     _called: set[str] = field(default_factory=set)
 
     def record(self, files: BenchFiles, depth: Depth) -> tuple[RunRecord, Path]:
-        """Return a record at least as deep as `depth`, and its folder; measures unless there is one.
+        """Return a record at least as deep as `depth`, and its folder; measure if there is none.
 
         Raises KdbenchError for what cannot be measured, and the same error again on the next call.
         """
@@ -128,11 +128,12 @@ class SessionRecords:
         return self._done[key]
 
     def once(self, key: str, known: Callable[[], _T | None], make: Callable[[], _T]) -> _T:
-        """Return what `known` returns, or else what `make` makes; a KdbenchError is raised again on the next call."""
+        """Return the result of `known`, or of `make` if that is None; a KdbenchError is raised again on the next
+        call."""
         if key in self._failed:
             raise self._failed[key]
         storage.make_folder(self.folder)
-        # Another of xdist's workers may be making it: then `known` returns it.
+        # Another of xdist's workers may be making the same: after waiting for the lock, `known` returns it.
         with locked(self.folder / f".{key[:12]}.lock"):
             try:
                 existing = known()
@@ -156,7 +157,7 @@ class SessionRecords:
         return self._done.get(key)
 
     def _measure(self, files: BenchFiles, depth: Depth, key: str) -> tuple[RunRecord, Path]:
-        # A model that cannot be run has a record that says so for each metric, so that a bound on it fails.
+        # For a model that cannot run, each metric in the record is missing with the reason, so that its bounds fail.
         results = bench.bench_models(
             files.paths,
             inputs=files.inputs,

@@ -1,4 +1,4 @@
-"""The gate behind a comparison: a regression ends the test, and so does an inconclusive comparison."""
+"""The regression check of a comparison: a regression fails the test, and so does an inconclusive comparison."""
 
 from typing import Any
 
@@ -120,7 +120,7 @@ def _without_number(
 
 
 def _change(row: ComparedMetric) -> str:
-    """Write a change as `1.20 ms → 1.31 ms, +9.2 % [+8.0 %, +10.4 %]`."""
+    """Return a change as text, such as `1.20 ms → 1.31 ms, +9.2 % [+8.0 %, +10.4 %]`."""
     declared = metric(row.metric)
     both = " → ".join("n/a" if value is None else declared.text(value) for value in (row.base, row.new))
     if row.change is None:

@@ -1,6 +1,6 @@
 """The settings of a session of tests: command-line options, which override ini options.
 
-pytest loads this module in every project of the environment: it imports next to nothing.
+pytest loads this module in every project of the environment, so it imports very little.
 """
 
 import os
@@ -15,7 +15,7 @@ import pytest
 from kdbench.errors import InputError
 from kdbench.user_input.options import MEASURE, Option
 
-SESSION = "kdbench_session"  # the key under which xdist's workers get the name of the session's folder
+SESSION = "kdbench_session"  # the key of the session's folder name in the configuration of xdist's workers
 _DEFAULT_OUT = ".benchmarks/kdbench"
 MARGINAL = ("fail", "pass")
 INCONCLUSIVE = ("fail", "skip", "pass")
@@ -32,7 +32,7 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What applies to all tests of a session.
+    """The settings of all tests of a session.
 
     `judged` is whether bounds are checked against measurements; otherwise models are only called once. `session` is the
     folder of this session's records, shared by all its processes. `measure` are fields of `kdbench.recipe.Measure`,
@@ -107,7 +107,7 @@ def session_name(config: pytest.Config) -> str:
 
 def _read(config: pytest.Config) -> Settings:
     out = _path(config, "out") or config.rootpath / _DEFAULT_OUT
-    # pytest-benchmark's switches, if it is loaded: its users expect them to apply to all benchmarks.
+    # The options of pytest-benchmark, if it is loaded, apply to all benchmarks, as its users expect.
     disabled = config.getoption("benchmark_disable", False) and not config.getoption("benchmark_enable", False)
     return Settings(
         judged=benchmarking(config) and not disabled,
@@ -133,7 +133,7 @@ def _value(config: pytest.Config, option: Option) -> Any:
 
 
 def _key(name: str) -> str:
-    """Return the ini option of `--kdbench-NAME`, also the name under which pytest stores either."""
+    """Return the name of the ini option of `--kdbench-NAME`; pytest stores both under this name."""
     return f"kdbench_{name.replace('-', '_')}"
 
 

@@ -1,4 +1,4 @@
-"""What a user writes: arguments of functions, values of options, TOML files; and explanations of what is wrong.
+"""Reading what users write: arguments of functions, values of options, TOML files; and explaining invalid values.
 
 Imports `errors`, `characters`, `units`, `registry` and `files`; pydantic in `validation`, and in what uses it.
 """

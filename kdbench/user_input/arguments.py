@@ -1,4 +1,4 @@
-"""Arguments of the public functions: one of a wrong type is named before any work begins."""
+"""Type checks of the arguments of public functions, before any work begins."""
 
 import collections.abc
 import functools
@@ -17,7 +17,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_VALUE = 60  # characters; a longer value is cut in messages
-_WIDER: Mapping[Any, type] = {int: Integral, float: Real, Path: os.PathLike}  # numpy's numbers, others' paths
+_WIDER: Mapping[Any, type] = {int: Integral, float: Real, Path: os.PathLike}  # so that numpy's numbers and other
+# libraries' paths fit
 _WORDS: Mapping[Any, str] = {
     str: "text",
     Path: "a path",
@@ -30,9 +31,9 @@ _WORDS: Mapping[Any, str] = {
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a public function refuse arguments whose types are not those of its annotations.
+    """Return a function that checks the types of its arguments against its annotations.
 
-    It then raises InputError, which names the argument and what it may be; its signature stays.
+    It raises InputError for the first argument of a wrong type, with the types that are possible.
     """
     signature = inspect.signature(function)
     parameters = signature.parameters.values()
@@ -64,14 +65,14 @@ def check(values: Mapping[str, Any], annotations: Mapping[str, Any]) -> None:
 
 
 def _fits(value: Any, annotation: Any) -> bool:
-    """Return whether a value has the annotation's type; True for annotations that say nothing about values."""
+    """Return whether a value has the annotation's type; True for annotations that cannot be checked."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return True
     if origin in {Union, UnionType}:
         return any(_fits(value, one) for one in inner)
     if origin is Literal:
-        return isinstance(value, tuple({type(one) for one in inner}))  # the function says which there are
+        return isinstance(value, tuple({type(one) for one in inner}))  # the function itself checks the value
     kind = origin or annotation
     if kind is tuple or (inspect.isclass(kind) and issubclass(kind, Iterable) and kind not in {str, bytes}):
         return _fits_collection(value, kind, inner)
@@ -88,7 +89,7 @@ def _fits_collection(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:
 
 
 def _described(annotation: Any) -> str:
-    """Return what an argument may be in words."""
+    """Return the possible values of an argument in words."""
     origin, inner = get_origin(annotation), get_args(annotation)
     kind = origin or annotation
     if origin in {Union, UnionType}:

@@ -30,8 +30,9 @@ _SHOWN = 60  # characters of a wrong value
 class Option:
     """One option: `--name METAVAR`, or a flag that sets `flag`.
 
-    `parse` returns the value of a text, or raises ValueError. `default` is how the default would be typed. One that is
-    `per_model` may be repeated, as `MODEL=VALUE` for one model and as `VALUE` for those that do not know it themselves.
+    `parse` returns the value of a text, or raises ValueError. `default` is the default as a user would type it. An
+    option
+    that is `per_model` may be repeated: `MODEL=VALUE` applies to one model, `VALUE` to all whose files do not state it.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Option:
         return f"{self.help} (default: {self.default})." if self.default else f"{self.help}."
 
     def read(self, text: str, shown: str) -> Any:
-        """Return the value of `text`; raises InputError that calls the option `shown`, such as `--budget`."""
+        """Return the value of `text`; raises InputError, with `shown` as the option's name, such as `--budget`."""
         try:
             return self.parse(text)
         except (ValueError, OverflowError) as error:

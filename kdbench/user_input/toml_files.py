@@ -27,13 +27,13 @@ _SHOWN_SUBJECT = 200
 
 
 def shipped(folder: Traversable) -> dict[str, str]:
-    """Return the TOML files of a folder of the package: name to text."""
+    """Return the texts of the TOML files in a folder of the package, by name without suffix."""
     files = (entry for entry in folder.iterdir() if entry.name.endswith(".toml"))
     return {file.name.removesuffix(".toml"): file.read_text(encoding="utf-8") for file in sorted(files, key=str)}
 
 
 def find(name_or_path: str, known: Mapping[str, str], kind: str) -> tuple[str, str]:
-    """Return the TOML text of the shipped file of that name, or of the file at that path, and its name for messages.
+    """Return the TOML text of the shipped file of that name, or of the file at that path, and a name for messages.
 
     `known` are the shipped texts by name, `kind` is what the file is ("recipe"). Raises InputError for an unknown name
     and for a file that cannot be read.
@@ -54,7 +54,7 @@ def find(name_or_path: str, known: Mapping[str, str], kind: str) -> tuple[str, s
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
-    """Parse TOML; raises InputError, calling the text `where`."""
+    """Return the content of TOML text; raises InputError, which names the text `where`."""
     if len(text) > _MAX_LENGTH:
         raise InputError(
             f"{where} has {len(text):,} characters, more than {_MAX_LENGTH:,}", "use sweeps for many models"
@@ -68,9 +68,9 @@ def parse(text: str, where: str) -> dict[str, Any]:
 
 
 def require_usable(content: Any, where: str) -> None:
-    """Raise InputError, calling the content `where`, unless every value in it can be worked with and written again.
+    """Raise InputError, which names the content `where`, unless all its values can be used and written again.
 
-    Tables may be nested 40 levels deep, whole numbers have 64 bits, others are finite, text has no NUL.
+    Tables may be nested 40 levels deep, integers have 64 bits, other numbers are finite, text has no NUL.
     """
     level: list[tuple[str, Any]] = [("", content)]
     for _ in range(_DEEPEST):
@@ -85,7 +85,7 @@ def require_usable(content: Any, where: str) -> None:
 
 
 def _inner(value: Any, key: str) -> list[tuple[str, Any]]:
-    """Return the values in a value, each with its dotted key."""
+    """Return the dotted key and the value of each item in a table or list."""
     named: Iterable[tuple[Any, Any]]
     if isinstance(value, Mapping):
         named = value.items()
@@ -97,7 +97,7 @@ def _inner(value: Any, key: str) -> list[tuple[str, Any]]:
 
 
 def _wrong(value: Any) -> str:
-    """Return what is wrong with a value, apart from those in it; empty if nothing is."""
+    """Return the reason why a value itself, not one inside it, is unusable; empty if it is usable."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return f"a number of {value.bit_length()} bits is too large"
     if isinstance(value, float) and not math.isfinite(value):
@@ -118,7 +118,10 @@ def _is_encodable(text: str) -> bool:
 
 
 def assignment(text: str, subject: str, example: str) -> tuple[str, Any]:
-    """Read `key=value`; the value is TOML, or else plain text. Raises InputError, which names the `subject`."""
+    """Return the key and the value of `key=value`; the value is TOML, or else plain text.
+
+    Raises InputError, which names the `subject` and shows an `example`.
+    """
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise InputError(f"{subject} is not of the form key=value", f"for example {example}")
@@ -130,16 +133,16 @@ def assignment(text: str, subject: str, example: str) -> tuple[str, Any]:
         parsed = value
     except (ValueError, RecursionError):
         raise InputError(
-            f"{one_line(key)}: the value is too long a number or too deeply nested a list", "shorten it"
+            f"{one_line(key)}: the value is a number that is too long, or is nested too deeply", "shorten it"
         ) from None
     require_usable({key.strip(): parsed}, one_line(subject)[:_SHOWN_SUBJECT])
     return key.strip(), parsed
 
 
 def validated(value: type[V], content: Mapping[str, Any], where: str, *, example: str, document: str) -> V:
-    """Return parsed `content` as a `value`; raises InputError that names the key and the nearest known one.
+    """Return parsed `content` as a `value`; raises InputError, with the wrong key and the nearest known one.
 
-    `example` is where to see a complete file, `document` where the keys are explained.
+    `example` is how to see a complete file, `document` the page that explains the keys.
     """
     if not content:
         raise InputError(f"{where} is empty", f"start from a shipped one: {example}")

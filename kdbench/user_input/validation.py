@@ -87,12 +87,12 @@ V = TypeVar("V", bound=BaseModel)
 
 
 def added_later(default: Any, **limits: Any) -> Any:
-    """Return a field for a key that came later: left out while it has its default, so that older hashes stay."""
+    """Return a field for a key added in a later version: omitted while it has its default, so that old hashes stay."""
     return Field(default=default, exclude_if=lambda value: value == default, **limits)
 
 
 class WrongValueError(ValueError):
-    """What a validator raises about a value: `hint` says what to write instead."""
+    """Raised by a validator for a wrong value; `hint` says what to write instead."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -101,9 +101,9 @@ class WrongValueError(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """The first thing that is wrong with a value; `hint` says what to write instead, where that is known.
+    """The first problem of a value; `hint` says what to write instead, if that is known.
 
-    `missing` is whether a required key is.
+    `missing` is whether the problem is a missing key.
     """
 
     message: str
@@ -122,17 +122,16 @@ def problem(
     noun: str = "key",
     place: Callable[[str], str] = str,
 ) -> Problem:
-    """Return what is wrong first, naming the key and, for an unknown one, the nearest known one.
+    """Return the first problem of a validation error, with the key and, if it is unknown, the nearest known one.
 
-    `known` are the keys there are, or the type that has them; `noun` is what a key is called ("option"). `place`
-    returns how the place of a wrong value is written, given its dotted key. This is the only place that formulates
-    pydantic's errors:
+    `known` are the valid keys, or the type that has them; `noun` is the word for a key ("option"). `place` returns the
+    text for a dotted key. Only this function turns pydantic's errors into text:
 
         raise problem(error, Target).as_error(str(path), "see docs/readiness.md") from error
     """
-    complaints = error.errors()
-    # A misspelt required key is missing and unknown at once; the unknown one is the better message.
-    first = next((complaint for complaint in complaints if complaint["type"] in _UNKNOWN), complaints[0])
+    details = error.errors()
+    # A misspelt required key is reported as missing and as unknown; the latter is the better message.
+    first = next((detail for detail in details if detail["type"] in _UNKNOWN), details[0])
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] in _UNKNOWN:
         keys = list(known) if not isinstance(known, type) else _keys_at(known, first["loc"][:-1])
@@ -159,7 +158,7 @@ def validated(kind: type[V], values: Mapping[str, Any], hint: str = "") -> V:
 
 
 def _keys_at(value: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """Return the keys that are admitted at a location such as ("student", 0, "training"), as they are written."""
+    """Return the keys that are valid at a location such as ("student", 0, "training"), as users write them."""
     section: Any = value
     for part in location:
         if isinstance(part, int):
