@@ -1,7 +1,7 @@
 """Data sets by name, and batches of them: one file per family of data sets, which registers its loader in `DATASETS`.
 
-A file may import `recipe`, `plugins` and the layers below, and torch only inside functions. Nothing here knows a
-trainer or a model runtime. `distill`, `workflows` and `cli` import it.
+A file may import `recipe`, `plugins` and the layers below, and torch only inside functions, but no trainer and no model
+runtime. `distill`, `workflows` and `cli` import it.
 """
 
 import os
@@ -54,9 +54,9 @@ def load(
     Only `parts` are loaded; class names and normalisation constants do not depend on them. `root` is the folder of
     downloaded sets (default: the environment variable KDBENCH_DATA); nothing is downloaded unless `download` is True.
     `resize` scales the shorter side to that many pixels, then `crop` cuts a centred square; `geometry` replaces both.
-    With `floats`, images that are stored as floats stay so; otherwise those from 0 to 1 are rounded to 256 levels,
-    unless a `layout` (`kdbench.data.reading.layouts`) says what the axes of the arrays are. `pick` chooses samples of
-    the training part, which keep their numbers: of a folder, no other image is opened.
+    With `floats`, images stored as floats stay floats; otherwise those from 0 to 1 are rounded to 256 levels, unless a
+    `layout` (`kdbench.data.reading.layouts`) defines the axes of the arrays. `pick` selects samples of the training
+    part, which keep their numbers; of a folder, only the selected images are opened.
 
     Raises InputError for an unknown or unusable set, DataMissingError if its files are missing.
     """
@@ -96,13 +96,13 @@ def sample_form(name: str) -> SampleForm:
 
 
 def check(name: str, *, root: str | Path | None = None, download: bool = False, parts: Sequence[Part] = PARTS) -> None:
-    """Raise as `load` does if a published set's files are missing or damaged, before long work that needs them.
+    """Raise the error of `load` if a published set's files are missing or damaged, before long work that needs them.
 
-    A loader does this in its attribute `check`, a function of the request; sets whose loaders have none pass.
+    The attribute `check` of a loader, a function of the request, does this; sets whose loader has none are not checked.
     """
-    of_files = getattr(DATASETS.get(name), "check", None)
-    if of_files is not None:
-        of_files(Request(name, _root(root), download, tuple(parts), Geometry()))
+    check_files = getattr(DATASETS.get(name), "check", None)
+    if check_files is not None:
+        check_files(Request(name, _root(root), download, tuple(parts), Geometry()))
 
 
 def _root(root: str | Path | None) -> Path | None:

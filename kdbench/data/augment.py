@@ -1,6 +1,6 @@
-"""Random changes of training images, a whole batch at a time, on the device where the images are.
+"""Random augmentation of training images, a whole batch at a time, on the device that holds the images.
 
-The change of one sample is a *view*: where the crop of the zero-padded image begins, and whether it is mirrored. Views
+The augmentation of one sample is a *view*: where the crop of the zero-padded image begins, and whether it is mirrored. Views
 are numbered, and the view of a sample in an epoch is a hash of seed, epoch and sample (`kdbench.data.selection`). If
 there are few views, or a chosen number, each has a *slot*, so that a teacher's output can be kept by sample and slot.
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
 
-# Up to this many views have slots if the recipe chooses no number.
+# Up to this many views have slots if the recipe does not set their number.
 FEW_VIEWS = 16
 _BANK, _ORDER = 0x6B616E6B, 0x6F726472  # separate keys: the bank of views is the same for every seed
 
@@ -51,7 +51,7 @@ class Views(NamedTuple):
 
 
 def require_images(augment: Augment, dataset: Dataset, name: str) -> None:
-    """Raise InputError if `augment`, of the model `name`, changes images and the data set holds none."""
+    """Raise InputError if the augmentation of the model `name` applies to images and the data set holds none."""
     image = dataset.layout == "NCHW"
     tokens = dataset.layout == "tokens"
     refused = {
@@ -78,8 +78,8 @@ def slot_count(augment: Augment) -> int | None:
 def slots_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) -> Numbers | None:
     """Return the slot (N,) of the view of each of `samples` (N,) in an epoch; None if views have no slots.
 
-    If the recipe chooses the number of views, each sample cycles through its slots from a random first slot; otherwise
-    every epoch draws anew.
+    If the recipe sets the number of views, each sample cycles through its slots from a random first slot; otherwise
+    slots are drawn at random in every epoch.
     """
     count = slot_count(augment)
     if count is None:
@@ -95,8 +95,8 @@ def views_in_slots(augment: Augment, samples: Numbers, slots: Numbers | int) -> 
     assert count is not None, "views without slots"
     if count == total:
         return samples * 0 + slots
-    # A step coprime with the number of views visits each view once before any repeats; a step near the golden section
-    # spreads the few that are used.
+    # A step coprime with the number of views visits each view once before any repeats; a step near the golden ratio
+    # spreads the few used views evenly.
     step = next(s for s in range(int(0.618 * total), total + 1) if math.gcd(s, total) == 1)
     return (below(total, words(key_of(_BANK), samples)) + slots * step) % total
 

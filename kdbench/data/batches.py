@@ -1,4 +1,4 @@
-"""Batches of a split that is on the device: shuffled, augmented and normalised without a loader process."""
+"""Batches of a split that is on the device: shuffled, augmented and normalised there, without a loader process."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class BatchPart(NamedTuple):
     """The part of a batch that one of several processes computes: positions `start` to `stop` (exclusive) of the order.
 
-    `counted` of the batch's samples count for this process. The mean over all processes of `weight` times the mean over
-    the process's part is the mean over the batch.
+    `counted` is the number of samples that count for this process. The mean of the batch is the mean over all processes
+    of `weight` times the mean of the process's part.
     """
 
     start: int
@@ -142,7 +142,7 @@ class Batches:
         self.channels_last = channels_last and split.inputs.ndim == 4
         self.device = torch.device(device)
         self.labels = split.labels
-        axis = {} if channel_axis == 1 else {"channel_axis": channel_axis}  # that of images is in no name of a table
+        axis = {} if channel_axis == 1 else {"channel_axis": channel_axis}  # keys of stored outputs omit that of images
         self.normalisation: dict[str, Any] = {"mean": tuple(mean), "std": tuple(std), **axis}
         self._samples = split.samples
         self._mixing = None
@@ -164,7 +164,7 @@ class Batches:
         elif tokens:
             self._normalised = self._of_tokens
         else:
-            # As in a measuring process, bit for bit; a shift of x · scale would lose the digits of a large mean.
+            # Bit for bit as in a measuring process; x · scale + shift would lose the digits of a large mean.
             self._mean, self._std = self._along(means, shape), self._along(stds, shape)
             self._normalised = self._of_numbers
         self._class_weights = None
@@ -233,8 +233,8 @@ class Batches:
             slot = torch.from_numpy(slots).to(self.device)
         views = augmenting.decode_views(numbers, self.augment).to(self.device)
         for number, (bounds, part) in enumerate(zip(self._bounds, self.parts, strict=True)):
-            # Every process makes all of a mixed batch, because its images are mixed with those of other processes, and
-            # of a transformed one, whose random numbers are the batch's.
+            # Every process computes the whole of a mixed batch, because its images are mixed with those of other
+            # processes, and of a transformed batch, because its random numbers are drawn per batch.
             whole = self._mixing is not None or self._transform is not None
             start, stop = bounds if whole else part[:2]
             position = order[start:stop]
@@ -254,7 +254,7 @@ class Batches:
             yield Batch(inputs, labels, position, sample, of_view, weight)
 
     def _mean_weight(self, order: torch.Tensor, number: int) -> torch.Tensor:
-        """Return the mean class weight over all batches of the update of batch `number`, in every process the same."""
+        """Return the mean class weight over all batches of the update of batch `number`, the same in every process."""
         assert self._class_weights is not None
         first = number - number % self._accumulate
         last = min(first + self._accumulate, len(self._bounds)) - 1
@@ -262,7 +262,7 @@ class Batches:
         return self._class_weights.index_select(0, labels).mean().float()
 
     def _inputs_at(self, samples: torch.Tensor, views: Views) -> torch.Tensor:
-        """Return samples in their views, normalised; floats before they are padded, because 0 is then the mean."""
+        """Return samples in their views, normalised. Floats are normalised before padding, so that 0 is the mean."""
         if self.augment.distinct_views == 1:
             return self._normalised(samples)
         if not samples.is_floating_point():

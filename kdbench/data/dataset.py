@@ -78,12 +78,12 @@ def _form(array: npt.NDArray[np.generic]) -> str:
 class Dataset:
     """A data set in memory; a part that was not requested is None.
 
-    `class_names` name the classes, or the components of a regression's targets. `inferred_classes` says that they only
+    `class_names` name the classes, or the components of a regression's targets. `inferred_classes` is True if they only
     number the labels that occur: there may be further classes. `mean` and `std` are per index of the inputs' axis
     `channel_axis`, for uint8 in units of 0–1 (after division by 255), and empty for token ids; empty for float32, they
     are fitted to the part that is trained on. `source` names the origin of the data, their licence or citation, and the
     origin of the constants; `notes` say what was left out. `stored_layout` is the layout of the arrays that the set was
-    read from, where one was needed to read them.
+    read from, if a layout was needed to read them.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Dataset:
 
     @property
     def task(self) -> Task:
-        """What is predicted: a class of each sample, or numbers."""
+        """The task: classification, which predicts a class of each sample, or regression, which predicts numbers."""
         return "classification" if self._splits()[0].labels.dtype == np.int64 else "regression"
 
     @property
@@ -141,12 +141,12 @@ class Dataset:
 
     @property
     def scale(self) -> float:
-        """What inputs are divided by before `mean` and `std` apply: 255 for uint8, else 1."""
+        """The divisor of inputs before `mean` and `std` apply: 255 for uint8, else 1."""
         return 255.0 if self._splits()[0].inputs.dtype == np.uint8 else 1.0
 
     @property
     def layout(self) -> DataLayout:
-        """What the axes of the inputs are; "array" for a form without a name."""
+        """The meaning of the inputs' axes; "array" for a form without a name."""
         inputs = self._splits()[0].inputs
         if inputs.dtype == np.int64:
             return "tokens" if inputs.ndim == 2 else "array"
@@ -174,16 +174,16 @@ class Dataset:
 
 
 Pick = Callable[[Labels], Indices]
-"""Returns, of samples (N,) by their numbers, the positions of those to keep, ascending; of kept ones it keeps all."""
+"""Returns the positions to keep, ascending, of samples with the numbers (N,); applied again, it keeps all of them."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request to a loader, which must respect every field but the last.
+    """A request to a loader, which must respect every field except `pick`.
 
-    `root` is the folder of downloaded sets, `parts` the parts to load, `geometry` how images are brought to one size.
-    With `floats`, images that are stored as floats stay so. `layout` says what the axes of arrays are. `pick` says
-    which samples of the training part are wanted: a loader may leave the others unread.
+    `root` is the folder of downloaded sets, `parts` the parts to load, `geometry` the resizing and cropping of images.
+    With `floats`, images stored as floats stay floats. `layout` is the meaning of the axes of arrays. `pick` selects
+    samples of the training part: a loader need not read the others.
     """
 
     name: str
@@ -202,9 +202,9 @@ Loader = Callable[[Request], Any]
 
 @dataclass(frozen=True)
 class SampleForm:
-    """What a network for a data set takes and returns: the shape of one sample, and the number of outputs.
+    """The input and output sizes of a network for a data set: the shape of one sample, and the number of outputs.
 
-    Images that differ in size have the shape after resizing and cropping them to `square_pixels`.
+    For images that differ in size, the shape is that after resizing and cropping to squares of `square_pixels`.
     """
 
     input_shape: tuple[int, ...]

@@ -1,9 +1,9 @@
-"""Scikit-learn's digits: 1,797 grey images of 8 × 8 pixels, which every installation has.
+"""Scikit-learn's digits: 1,797 grey images of 8 × 8 pixels, which are part of every installation.
 
 digits.npz holds the levels and labels of `sklearn.datasets.load_digits()` as uint8.
 
 digits              a fifth of each class is the test part: 359 images
-digits:test=0.5     half of each class is: 901 images, which include those
+digits:test=0.5     half of each class is the test part: 901 images, which include those 359
 """
 
 from pathlib import Path

@@ -24,7 +24,7 @@ from kdbench.results.preprocessing import Geometry
 
 _TEST_SHARE = 0.2
 _TEST_SEED = 0  # fixed, so that the same files always make the same test part
-_LARGEST_SQUARE = 224  # pixels: what networks for photographs take
+_LARGEST_SQUARE = 224  # pixels, the usual input of networks for photographs
 _STATISTICS_IMAGES = 2048  # enough for constants accurate to about 0.005
 
 
@@ -43,7 +43,7 @@ class Listing:
 
 @DATASETS.register_pattern(r"folder:.+", example="folder:PATH")
 def load_folder(request: Request) -> Dataset:
-    """Load images in one sub-folder per class; only requested parts, and picked training images, are opened.
+    """Load images in one sub-folder per class; only requested parts, and selected training images, are opened.
 
     Mean and std come from at most 2048 evenly spaced training images, or test images if no others are requested.
     """
@@ -78,7 +78,7 @@ def load_folder(request: Request) -> Dataset:
 def form_of_images(base: Path) -> SampleForm:
     """Return the form of the images in `base`, from the headers of a sample of them.
 
-    Images of different sizes are to become squares of the median of their shorter sides, of 224 pixels at most.
+    Images of different sizes become squares with the median of their shorter sides, at most 224 pixels.
     Raises InputError as `load_folder`.
     """
     class_names, listings = find_images(base)
@@ -94,7 +94,7 @@ def form_of_images(base: Path) -> SampleForm:
 def find_images(base: Path, wanted: Sequence[Part] = PARTS) -> tuple[tuple[str, ...], dict[Part, Listing]]:
     """Return the class names and the files of each of the `wanted` parts in `base`.
 
-    A part that is not wanted may hold anything. Raises InputError if this is no data set.
+    A part that is not wanted is not read. Raises InputError if `base` is not a data set.
     """
     if not base.is_dir():
         hint = expected_at(base, "name a folder of images after folder:", Path.is_dir)
@@ -122,7 +122,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     names = [entry.name for entry in _folders(folder)]
     if not names:
         raise InputError(f"{folder} holds no class folders", "put the images of each class into a folder of its own")
-    if all(name.isdecimal() for name in names):  # 0, 1, 10, 2 would put class 10 in the place of class 2
+    if all(name.isdecimal() for name in names):  # sorted as text, 10 would come before 2
         names.sort(key=lambda name: (int(name), name))
     return tuple(names)
 

@@ -4,7 +4,7 @@ The archive holds `x_train`, `y_train`, `x_test` and `y_test`, or one of the two
 and `labels` or `x` and `y`; capital X is the same. It may hold `class_names`, an array of text. Without `class_names`
 classes are numbered up to the largest label, and there may be more.
 
-`data.layout` says what the axes are (`kdbench.data.reading.layouts`). Without it arrays are images (N,H,W), (N,H,W,C)
+`data.layout` defines the axes (`kdbench.data.reading.layouts`). Without it arrays are images (N,H,W), (N,H,W,C)
 or (N,C,H,W) with 1, 3 or 4 channels, or rows of pixels (N,F): uint8, or floats from 0 to 1. Models are scored on such
 floats as they are, whatever their range; for training they become round(255 · x). Labels are whole numbers from 0,
 (N,) or (N,1). Floats as labels are the targets of a regression, (N,) or (N,D), in their own unit; `target_names` may
@@ -24,7 +24,7 @@ from kdbench.files import storage
 from kdbench.files.nearby import expected_at
 from kdbench.machine.loading import require_loadable
 
-_COPIES = 2  # of all arrays at once: as they are stored, and as models take them; grey images become three channels
+_COPIES = 2  # of all arrays in memory: as stored, and as model inputs, where grey images may become three channels
 
 Array = npt.NDArray[np.generic]
 
@@ -52,5 +52,5 @@ def _read(path: Path) -> dict[str, Array]:
         hint = expected_at(path, "name an .npz file after npz:", lambda other: other.suffix == ".npz")
         raise DataMissingError(f"no file {path}", hint) from None
     except storage.array_errors() as error:
-        hint = "it may be cut short or hold Python objects; write plain arrays with numpy.savez"
+        hint = "it may be truncated or hold Python objects; write plain arrays with numpy.savez"
         raise InputError(f"{path} is not a readable .npz archive: {error}", hint) from error

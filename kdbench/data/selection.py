@@ -1,6 +1,6 @@
-"""Random choices, equal on every machine: the validation part, subsets, wrong or noisy labels, keyed random numbers.
+"""Reproducible random choices: the validation part, subsets, wrong or noisy labels, and keyed random numbers.
 
-With a sequential generator every draw depends on those before it. Here the draw of a sample in an epoch is a hash of
+With a sequential generator every draw depends on the draws before it. Here the draw of a sample in an epoch is a hash of
 seed, epoch and the sample's number, so it can be repeated for one sample, or for all, at any time.
 """
 
@@ -50,15 +50,15 @@ def normals(key: int, samples: npt.NDArray[np.integer], count: int) -> npt.NDArr
 
 
 def stratified(labels: npt.NDArray[Any], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Return the remaining positions and the split-off ones: disjoint, complete, each ascending.
+    """Return the remaining and the split-off positions: disjoint, complete, each ascending.
 
     Of a class with n samples, `share`·n rounded half up are split off, but at least one and at most n − 1; a class of
-    one sample remains. Targets (N, D), which have no classes, count as one. The choice depends only on `labels`,
-    `share` and `seed`.
+    one sample remains. Targets (N, D), which have no classes, are treated as one class. The choice depends only on
+    `labels`, `share` and `seed`.
     """
     assert 0 < share < 1, share
     labels = labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
-    # Raw words of a bit generator: numpy guarantees that stream, unlike Generator.permutation (NEP 19).
+    # Raw words of a bit generator, because numpy guarantees their stream, unlike Generator.permutation (NEP 19).
     raw: npt.NDArray[np.uint64] = np.random.PCG64(seed % 2**64).random_raw(len(labels))
     # By class, in random order inside each class.
     order = np.lexsort((raw, labels))

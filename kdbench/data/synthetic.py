@@ -1,11 +1,12 @@
-"""Data sets that are computed: noisy linear regression, whose true coefficients and best errors are known.
+"""Synthetic data sets: noisy linear regression, whose true coefficients and best errors are known.
 
     noisy_linear                                     20 features, 200 training samples, one target, no noise
     noisy_linear:features=50,samples=100,noise=0.5   options, in any order
 
-y = X·β + ε: features are standard normal, coefficients normal with variance 1 / features, so that a target has variance
-1 whatever their number; ε is normal with standard deviation `noise`. Every number is a hash of the seed and its place:
-with one seed, more samples, features or targets leave the others as they are, apart from that scale of β. The test
+y = X·β + ε: features are standard normal, coefficients normal with variance 1 / features, so that the variance of a
+target is 1 for any number of features; ε is normal with standard deviation `noise`. Every number is a hash of the seed
+and its position: for the same seed, more samples, features or targets do not change the others, except for that scale
+of β. The test
 part has no noise, so that a model's test error is its excess risk.
 """
 

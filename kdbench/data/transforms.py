@@ -1,11 +1,11 @@
-"""Transforms: user code that changes batches, a function of a whole batch or a class whose instances are callable.
+"""Transforms: user code that changes whole batches, as a function or as a class whose instances are callable.
 
     def jitter(inputs, generator, strength=0.1):     # (B, …) as stored, a torch.Generator -> (B, …), the same dtype
         ...
 
 Inputs are on the device, not normalised: uint8 images (B, C, H, W), or numbers. Options of the recipe are keyword
-arguments, of the function or of the class. All random numbers depend on (seed, epoch, batch), also those of the global
-generators of torch, numpy and Python, so that a resumed training repeats them.
+arguments of the function or of the class. All random numbers depend on (seed, epoch, batch), including those of the
+global generators of torch, numpy and Python, so that a resumed training repeats them.
 """
 
 from __future__ import annotations
@@ -78,4 +78,4 @@ def _function(entry: Any, options: dict[str, Any], subject: str) -> Callable[...
     change = partial(entry, **options)
     if "generator" in named:
         return lambda inputs, generator: change(inputs, generator=generator)
-    return lambda inputs, generator: change(inputs)  # noqa: ARG005 - it draws from a global generator
+    return lambda inputs, generator: change(inputs)  # noqa: ARG005 - `change` uses a global generator

@@ -1,4 +1,5 @@
-"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 as published, in torchvision's folders, each part on its own."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 as published, in torchvision's folders; each part can be loaded
+alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from kdbench.errors import DataMissingError, InputError
 class Published:
     """A published data set: its files, the usual normalisation constants, its citation.
 
-    `grey` are the mean and standard deviation of colour images made grey.
+    `grey` are the mean and standard deviation of colour images converted to grey.
     """
 
     files: PublishedFiles
@@ -26,7 +27,8 @@ class Published:
     grey: tuple[float, float] | None = None
 
     def constants(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation of each channel of the images in `channels` (1 or 3) of them."""
+        """Return mean and standard deviation of each channel of the images converted to `channels` (1 or 3)
+        channels."""
         if channels == 1 and self.grey is not None:
             mean, std = self.grey
             return (mean,), (std,)
@@ -126,7 +128,7 @@ def load_published(name: str, request: Request) -> Dataset:
 
 
 def check_published(name: str, request: Request) -> None:
-    """Raise DataMissingError unless the files of the requested parts are there, and the published ones."""
+    """Raise DataMissingError unless the files of the requested parts exist and are the published ones."""
     root = _root(request)
     for part in () if request.download else request.parts:
         needed = PUBLISHED[name].files.needed(part)
@@ -171,7 +173,7 @@ def _read(files: PublishedFiles, part: Part, root: Path, request: Request) -> Ar
 
 for _name, _published in PUBLISHED.items():
     _loader = partial(load_published, _name)
-    _loader.__doc__ = _published.source  # what a list of data sets shows
+    _loader.__doc__ = _published.source  # `kdbench list datasets` shows it
     _loader.check = partial(check_published, _name)  # type: ignore[attr-defined]
-    _loader.__module__ = __name__  # kdbench's own, not a plug-in's
+    _loader.__module__ = __name__  # so that the loader is not treated as a plug-in's
     DATASETS.register(_name)(_loader)

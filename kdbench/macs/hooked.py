@@ -1,7 +1,7 @@
-"""The conventions of thop and ptflops: their formulas, one per module type, applied by hooks on a forward.
+"""The conventions of thop and ptflops: their formulas, one per module type, applied by hooks during a forward pass.
 
-Both tools look at a module's exact type, so a subclass without a rule counts nothing. Their formulas are reproduced as
-they are, faults included: thop multiplies a transposed convolution by its output's cells. Read from thop
+Both tools use a module's exact type, so a subclass without a rule counts zero. Their formulas are reproduced with their
+faults: for a transposed convolution, thop multiplies by the number of output elements. Read from thop
 0.1.1-2209072238 (vision/basic_hooks.py) and ptflops 0.7.5 (pytorch_ops.py); ptflops has formulas for functions too.
 """
 
@@ -103,9 +103,9 @@ PTFLOPS_FUNCTIONS: dict[str, Callable[..., int]] = {
 
 
 class _Tally(TorchFunctionMode):
-    """Counts by hooks, and within its context calls of torch functions outside modules that have a rule.
+    """Counts modules by hooks and, as a context, calls of torch functions outside modules that have a rule.
 
-    `depth` is above 0 inside such a module.
+    `depth` is above 0 inside a module that has a rule.
     """
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ from kdbench.modelfile.weights import subgraphs
 
 @dataclass
 class Tally:
-    """The MACs of a graph by layer, for the batch of its shapes, and what could not be counted."""
+    """The MACs of a graph by layer, for the batch of its shapes, and the operators that could not be counted."""
 
     layers: list[LayerMacs] = field(default_factory=list)
     uncounted: list[str] = field(default_factory=list)
@@ -42,8 +42,8 @@ def count_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> MacsRe
     """Count the multiply–accumulates of one sample through the ONNX file at `path`, canonical convention.
 
     `input_shape`, without the batch axis, is needed only if the file leaves it open. A file with a fixed batch is
-    counted at that batch and divided by it. Branches of If count if the condition is a constant or all cost the same,
-    bodies of Loop and Scan if the number of trips is known; otherwise their content is listed as uncounted. Nodes that
+    counted at that batch and divided by it. Branches of If count if the condition is a constant or all have equal MACs,
+    bodies of Loop and Scan if the number of iterations is known; otherwise their content is listed as uncounted. Nodes that
     depend on no input are not counted: a runtime computes them once, when it loads the file. Raises InputError for a
     file that is not a model, or whose first axis is not the batch.
     """
@@ -57,7 +57,7 @@ def count_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> MacsRe
 
 
 def _require_batch_axis(model: Model, known: KnownValues, batch: int, path: Path) -> None:
-    """Raise InputError for a fixed batch that no output has: the first axis is something else, such as time steps."""
+    """Raise InputError for a fixed batch that no output has: the first axis has another meaning, such as time steps."""
     rows = [known.shapes[output.name][0] for output in model.graph.output if known.shapes.get(output.name)]
     if rows and batch > 1 and batch not in rows:
         message = f"{path} maps {batch} inputs to {rows[0]} outputs: its first axis is not the batch"
@@ -95,13 +95,13 @@ def _count(operation: Operation) -> tuple[int, str]:
         macs = formula(operation)
     except KeyError as unknown:
         return 0, f"{node.op_type} (shape of {unknown.args[0]} unknown)"
-    except (IndexError, ValueError):  # it lacks an operand, or one has too few axes: no runtime would run it
+    except (IndexError, ValueError):  # an operand is missing or has too few axes: no runtime would run the node
         return 0, f"{node.op_type} (operands of incompatible shapes)"
     return (0, f"{node.op_type} (in a form without a formula)") if macs is None else (macs, "")
 
 
 def _count_subgraphs(model: Model, operation: Operation) -> Tally:
-    """Count a node's subgraphs, as often as they run. Branches that cost the same count once."""
+    """Count a node's subgraphs, multiplied by their number of runs. Branches with equal MACs count once."""
     node, tallies, times = operation.node, [], []
     for body in bodies(operation):
         inside = infer_body(model, body.graph, body.shapes, body.constants, operation.known)
@@ -134,7 +134,7 @@ class Body:
     condition: str = ""
 
     def runs(self, inside: KnownValues) -> int | None:
-        """Return how often it runs; None if a run may end the loop, or runs differ in shapes. `inside`: its tensors."""
+        """Return the number of runs, given the facts `inside` the subgraph; None if they may end early or differ."""
         steady = all(
             before in self.shapes and inside.shapes.get(after) == self.shapes[before] for before, after in self.carried
         )

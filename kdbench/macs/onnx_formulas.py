@@ -21,7 +21,7 @@ def _transposed_convolution(operation: Operation) -> int:
 
 
 def _product(operation: Operation) -> int:
-    """Every output cell sums over an axis of the left operand: the last, or the one that a transposition puts last.
+    """Every output element sums over an axis of the left operand: the last one after transposition.
 
     FusedMatMul's left operand may also have its row or column axis before the batch axes (transBatchA).
     """
@@ -41,9 +41,10 @@ def _einsum(operation: Operation) -> int | None:
 
 
 def _recurrent(operation: Operation) -> int | None:
-    """One product per step, direction and cell of the input and recurrent weights; peepholes are not counted.
+    """One product per step, direction and element of the input and recurrent weights; peepholes are not counted.
 
-    Steps and batch are the first two axes of the input, in either order. Sequences shorter than the input end early.
+    Steps and batch are the first two axes of the input, in either order. Unknown if sequences are shorter than the
+    input.
     """
     steps, batch, _ = operation.input(0)
     if operation.has(4):
@@ -56,7 +57,7 @@ def _recurrent(operation: Operation) -> int | None:
 def attention_macs(rows: int, length: int, keys: int, width: int, value_width: int) -> int:
     """Q·Kᵀ and weights·V of `rows` heads: query (length, width), key (keys, width), value (keys, value_width).
 
-    Masked cells are counted: whether a kernel computes them depends on the kernel.
+    Masked elements are counted, because some kernels compute them.
     """
     return rows * length * keys * (width + value_width)
 
@@ -126,7 +127,7 @@ FORMULAS: Mapping[str, Formula] = {
     "MultiHeadAttention": _multi_head,
     "GroupQueryAttention": _grouped_query,
 }
-"""By operator, for names that mean the same in the standard's and in onnxruntime's domain."""
+"""By operator, for names with the same meaning in the domains of the standard and of onnxruntime."""
 
 BY_DOMAIN: Mapping[tuple[str, str], Formula] = {
     ("", "Attention"): _attention,

@@ -16,16 +16,16 @@ Node = Any  # onnx.NodeProto
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 
-# Where torch's exporter records the modules a node comes from, outermost first, and then the node's name.
+# The property in which torch's exporter stores a node's modules, outermost first, and then the node's name.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 DOMAINS = {"", "com.microsoft"}
 """The standard's and onnxruntime's domains, whose operators the formulas describe."""
 
-# Operators that give something else each time.
+# Operators whose result differs from run to run.
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 
-_ALIASES = {"ai.onnx": ""}  # the standard's long name, which onnx's shape inference does not know
+_ALIASES = {"ai.onnx": ""}  # the standard's long name, which onnx's shape inference does not support
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Operation:
         return self.known.shapes[self.node.output[0]]
 
     def constant(self, position: int) -> Any:
-        """Return the value of an input as an array, None if it is no constant."""
+        """Return the value of an input as an array, None if the input is not a constant."""
         return self.known.constants.get(self.node.input[position]) if self.has(position) else None
 
     def attribute(self, name: str, default: Any) -> Any:
@@ -73,8 +73,9 @@ class Operation:
 
 
 def load_graph(path: Path) -> Model:
-    """Read an ONNX file without external weights, with local functions inlined; raises InputError if it is no model."""
-    import onnx.inliner  # not a name of onnx before it is imported
+    """Read an ONNX file without external weights, with local functions inlined; raises InputError if it is not a
+    model."""
+    import onnx.inliner  # `import onnx` does not import it
 
     model = read_model(path)
     if not model.opset_import:

@@ -1,4 +1,4 @@
-"""The layers of a model behind each node of its optimised graph, and their multiply–accumulates.
+"""The layers of a model that each node of its optimised graph computes, and their multiply–accumulates.
 
 onnxruntime fuses and renames nodes and changes layouts. The output of a fused node keeps the name of the output of its
 last part; if the layout changed, the node is named after that tensor, or after the node that computed it. The fused
@@ -90,7 +90,7 @@ def origins(original: Path, optimised: Path, input_shape: tuple[int, ...]) -> di
 
 
 def untraced(node: str, operator: str) -> Origin:
-    """Return the origin of a node without a name in the optimised graph, which onnxruntime calls by its number."""
+    """Return the origin of a node that could not be traced to a layer: 0 MACs if its operator never has any."""
     if operator in ONNX:
         return Origin(node, 0)
     return Origin(node, None, f"{operator} could not be traced to a layer of the file")

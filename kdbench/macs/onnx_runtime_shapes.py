@@ -1,7 +1,7 @@
-"""The output shapes of onnxruntime's own operators, which onnx's inference does not know.
+"""The output shapes of onnxruntime's own operators, which onnx's shape inference does not support.
 
-Some have a standard operator whose output has the same shape, which replaces them while shapes are inferred; the graph
-that is counted keeps its operators. The others have a rule for the shape of their first output.
+An operator with a standard counterpart whose output has the same shape is replaced by it while shapes are inferred; the
+graph that is counted keeps its operators. The others have a rule for the shape of their first output.
 
 `onnxruntime.tools.symbolic_shape_infer` cannot replace it: it needs sympy, which onnxruntime does not install, and
 fails on FusedConv, QGemm, FusedMatMul, DynamicQuantizeMatMul, QAttention and others.
@@ -123,7 +123,7 @@ RULES: Mapping[str, Callable[[Operation], Shape]] = {
 
 
 def ruled_outputs(operations: list[Operation]) -> list[Any]:
-    """Return the outputs with unknown shapes that a rule gives, as value infos of a graph."""
+    """Return the outputs whose unknown shapes follow from a rule, as value infos of a graph."""
     from onnx import TensorProto, helper
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
@@ -135,7 +135,7 @@ def ruled_outputs(operations: list[Operation]) -> list[Any]:
         try:
             shape = RULES[node.op_type](operation)
         except KeyError:
-            continue  # its inputs may be known after the next inference
+            continue  # the shapes of its inputs may be known after the next inference
         # Such an output has the element type of the first float input.
         types = (operation.known.types.get(name, 0) for name in node.input)
         element = next((element for element in types if element in floats), TensorProto.FLOAT)

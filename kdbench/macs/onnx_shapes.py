@@ -57,11 +57,11 @@ def infer_body(
 
 
 def _known(skeleton: Model) -> KnownValues:
-    """Infer everything that can be known, in rounds: a shape may be needed as a value for further shapes."""
+    """Infer shapes, types and constants in rounds, because the value of one shape may determine further shapes."""
     replace_by_standard(skeleton.graph)
     constants = fold_constants(skeleton)
-    # Recorded shapes are for the exporter's batch, or symbolic, so all are inferred again. So are types: a standard
-    # replacement may have another type than the operator that it replaces.
+    # Stored shapes are for the exporter's batch, or symbolic, so all are inferred again. Types are inferred again
+    # because a standard replacement may have another type than the operator that it replaces.
     del skeleton.graph.value_info[:]
     for output in skeleton.graph.output:
         output.ClearField("type")
@@ -95,7 +95,7 @@ def _inferred(model: Model) -> tuple[Shapes, dict[str, int]]:
 
 
 def _without_weights(model: Model) -> Model:
-    """Return a copy of `model` for inference: stored tensors are constants, and long ones have no content."""
+    """Return a copy of `model` for shape inference: stored tensors are no inputs, and long ones have no content."""
     skeleton = type(model)()
     skeleton.CopyFrom(model)
     inputs = data_inputs(skeleton)
@@ -113,10 +113,10 @@ def _without_weights(model: Model) -> Model:
 
 
 def sorted_nodes(graph: Graph) -> list[Node]:
-    """Return copies of the nodes, each behind those that it reads from.
+    """Return copies of the nodes, each after the nodes whose outputs it reads.
 
     Converters append nodes at the end, such as casts of a model in half precision. Runtimes sort them; onnx's inference
-    does not, and would know no shape behind them.
+    does not, and would infer no shapes after them.
     """
     producers = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
     ordered: list[int] = []
@@ -141,7 +141,7 @@ def sorted_nodes(graph: Graph) -> list[Node]:
 
 
 def _fix_input(model: Model, input_shape: tuple[int, ...] | None) -> int:
-    """Give the inputs fixed shapes; return the batch size."""
+    """Set the shapes of the inputs to fixed sizes; return the batch size."""
     inputs = data_inputs(model)
     if not inputs:
         raise InputError("the model has no input", "only models that map a tensor to logits can be counted")
@@ -181,7 +181,7 @@ _SHAPE_ARITHMETIC = frozenset(_ARITHMETIC.split())
 
 # Longer tensors are weights; shorter ones may be shapes and axes that inference needs.
 _MAX_SHAPE_VALUES = 1024
-# Larger tensors that a stored shape asks to fill are not evaluated; the masks of one sample are smaller.
+# Larger tensors that a node would fill are not evaluated; the masks of one sample are smaller.
 _MAX_FILLED = 1 << 20
 
 
@@ -238,7 +238,7 @@ def _evaluated(node: Node, known: dict[str, Any], opsets: Any) -> dict[str, Any]
     model = helper.make_model(helper.make_graph([node], "constant", *values), opset_imports=opsets)
     try:
         results = ReferenceEvaluator(model).run(None, {name: known[name] for name in inputs})
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # what the operators may raise
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # of the reference operators
         return None
     return {name: np.asarray(value) for name, value in zip(sorted(outputs), results, strict=True)}
 

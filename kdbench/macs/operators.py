@@ -1,6 +1,6 @@
-"""Operators for both counters: the count of an Einstein sum, and the operators without canonical MACs.
+"""Shared by both counters: the MACs of an Einstein sum, and the operators without canonical MACs.
 
-Operators that are in no table are reported as uncounted.
+Operators in no table are reported as uncounted.
 """
 
 import math
@@ -13,10 +13,10 @@ def einsum_macs(
 ) -> int | None:
     """Return the MACs of the Einstein sum `equation` of operands of `shapes`.
 
-    A contraction of two operands takes the product of the sizes of all their indices, after each operand is summed over
-    the indices that neither the other operand nor the result has; a single operand is summed or transposed and takes
-    none. More than two operands are contracted from left to right, as in onnxruntime and torch, or by `path`: pairs of
-    positions to contract, each result appended at the end. None for an equation that does not fit the shapes.
+    First each operand is summed over the indices that neither another operand nor the result has. Then the MACs of a
+    contraction of two operands are the product of the sizes of all their indices; a single operand has none. More than
+    two operands are contracted from left to right, as in onnxruntime and torch, or by `path`: pairs of positions to
+    contract, each result appended at the end. None for an equation that does not fit the shapes.
     """
     terms = _terms(equation, shapes)
     if terms is None:

@@ -1,7 +1,7 @@
 """Count a torch module's multiply–accumulates under a convention.
 
-The canonical and the fvcore convention use fvcore's trace of a forward and a table of formulas by operator; `hooked`
-has the conventions of thop and ptflops.
+The canonical and the fvcore convention use fvcore's trace of a forward pass and a table of formulas by operator;
+`hooked` has the conventions of thop and ptflops.
 """
 
 import math
@@ -39,7 +39,7 @@ def count_canonical(module: nn.Module, sample: Tensor) -> MacsReport:
 
 
 def count_fvcore(module: nn.Module, sample: Tensor) -> MacsReport:
-    """Count by fvcore's table of flops; `uncounted` is what fvcore warns about."""
+    """Count by fvcore's table of flops; `uncounted` are the operators that fvcore warns about."""
     _, FlopCountAnalysis = _fvcore()  # noqa: N806 - a class
     return _report("fvcore", FlopCountAnalysis(module, (sample,)), [])
 
@@ -59,14 +59,14 @@ def _report(convention: Convention, analysis: Any, unknown: list[str]) -> MacsRe
         totals: dict[str, Counter[str]] = analysis.by_module_and_operator()
     exclusive = {path: Counter(counts) for path, counts in totals.items()}
     for path, counts in totals.items():
-        if path:  # A module's total holds its children's.
+        if path:  # A module's total includes those of its children.
             exclusive[path.rpartition(".")[0]].subtract(counts)
     layers = [(path, op, int(macs)) for path, counts in exclusive.items() for op, macs in counts.items()]
     return MacsReport.of(convention, layers, [*analysis.unsupported_ops(), *unknown])
 
 
 def _sample_dependent(handle: Handle, known: dict[str, bool]) -> Handle:
-    """Return a handle that counts nothing if all inputs are weights: an export folds such work into constants."""
+    """Return a handle that counts zero if all inputs are weights: an export folds such operations into constants."""
 
     def formula(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
         return handle(inputs, outputs) if any(_depends(value, known) for value in inputs) else Counter()
@@ -100,9 +100,9 @@ def _shape(value: Value) -> list[int]:
 
 
 def _convolution(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
-    """One product per output cell and cell of its group's kernel; transposed, per input cell.
+    """One product per output element and element of its group's kernel; if transposed, per input element.
 
-    Only `aten::_convolution` may be transposed, which its input 6 says.
+    Only `aten::_convolution` may be transposed: its input 6 is the flag.
     """
     node = outputs[0].node()
     cells = inputs[0] if node.kind() == "aten::_convolution" and inputs[6].toIValue() else outputs[0]
@@ -110,7 +110,7 @@ def _convolution(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
 
 
 def _product(op: str, operand: int) -> Handle:
-    """Return the formula of a matrix product: each output cell sums over the last axis of input `operand`."""
+    """Return the formula of a matrix product: each output element sums over the last axis of input `operand`."""
 
     def formula(inputs: list[Value], outputs: list[Value]) -> Counter[str]:
         return Counter({op: math.prod(_shape(outputs[0])) * _shape(inputs[operand])[-1]})
@@ -126,7 +126,7 @@ def _attention(inputs: list[Value], _outputs: list[Value]) -> Counter[str]:
 
 
 def _recurrent(op: str) -> Handle:
-    """Return the formula of a recurrent layer: each step takes one product per cell of its weight matrices.
+    """Return the formula of a recurrent layer: each step takes one product per element of its weight matrices.
 
     Input 2 lists weights and biases; the input is (length, batch, features) or (batch, length, features). Packed
     sequences are (steps of all sequences, features), with the weights in input 3. A cell is one step, of an input

@@ -1,5 +1,4 @@
-"""Locks on files: one owner at a time; a lock is free again when its process, and every child that shares it, has
-ended.
+"""Locks on files: one owner at a time, until the owner and every child that shares the lock have ended.
 
 They are BSD locks (flock), which belong to the open file and not to the process: a child that inherits the descriptor
 keeps the lock after its parent is killed.

@@ -128,8 +128,7 @@ class SessionRecords:
         return self._done[key]
 
     def once(self, key: str, known: Callable[[], _T | None], make: Callable[[], _T]) -> _T:
-        """Return the result of `known`, or of `make` if that is None; a KdbenchError is raised again on the next
-        call."""
+        """Return the result of `known`, or of `make` if that is None; raise a KdbenchError again on the next call."""
         if key in self._failed:
             raise self._failed[key]
         storage.make_folder(self.folder)

@@ -1,4 +1,4 @@
-"""From files and plain arrays to inputs and labels: layouts, pixels, sizes, normalisation.
+"""Reading inputs and labels from files and plain arrays: layouts, pixels, sizes, normalisation.
 
-The files of `data` import it, and code that brings arrays to a model's size.
+The files of `data` import it, and code that resizes arrays for a model.
 """

@@ -18,7 +18,7 @@ KEYS: dict[Part, tuple[tuple[str, str], ...]] = {
     "train": (("x_train", "y_train"), ("X_train", "y_train")),
     "test": (("x_test", "y_test"), ("X_test", "y_test"), ("images", "labels"), ("x", "y"), ("X", "y")),
 }
-"""The names of inputs and labels of each part; the first that exists counts."""
+"""The names of inputs and labels of each part; the first pair that exists is used."""
 NAMES = {"class_names", "target_names"}
 """Arrays of text: names of the classes, or of a regression's targets."""
 
@@ -32,11 +32,11 @@ def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", sourc
     of a regression, whose labels are floats. Arrays are read
     in the layout that `request` names, or as pixels. Mean and standard deviation of uint8 images come from the training
     part, or from the test part if no other is requested; those of floats are left out: they are fitted to the part that
-    is trained on. `where` names the arrays in messages, `source` tells their origin.
+    is trained on. `where` names the arrays in messages, `source` is their origin.
 
         dataset_from_arrays({"x_test": x, "y_test": y}, Request("mine", parts=("test",), layout="sequences"))
 
-    Raises InputError for arrays that cannot be read so, DataMissingError for a part that is missing.
+    Raises InputError for arrays that have another form, DataMissingError for a part that is missing.
     """
     where = where or f"the data set {request.name!r}"
     named = _named(arrays, where)

@@ -1,8 +1,8 @@
-"""Image files as one uint8 array, images brought to one size, and mean and standard deviation of each channel.
+"""Reading image files into one uint8 array, resizing images, and mean and standard deviation of each channel.
 
-Headers are read first, so that memory is allocated once and mistakes are reported early. Resizing is torchvision's
+Headers are read first, so that memory is allocated once and mistakes are reported early. Resizing equals torchvision's
 `Resize(int)` (bilinear, antialiased) and `CenterCrop` on Pillow images, bit for bit, so that a model trained elsewhere
-sees the pixels it was trained on.
+gets the pixels it was trained on.
 """
 
 import math
@@ -53,9 +53,10 @@ class Form(NamedTuple):
 def common_form(paths: Sequence[Path], geometry: Geometry, others: Sequence[Path] = ()) -> Form:
     """Return the form of the images in `geometry`, from their headers alone.
 
-    Grey if all are grey, else RGB; so are `others`, which belong to the set and are looked at only if `paths` are all
-    grey. Raises InputError naming a file that cannot be read, has a depth other than 8 bits, or ends up with a size
-    other than the first file's.
+    Grey if all images are grey, else RGB. `others` are images of the set that are not read; their headers are checked
+    only if all `paths` are grey. Raises InputError, with the file's name, for a file that cannot be read, has not 8
+    bits
+    per channel, or gets a size other than the first file's.
     """
     modes, first = set(), None
     for path, (mode, height, width) in zip(paths, _in_threads(_header, paths), strict=True):
@@ -149,7 +150,7 @@ def fitted_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
 
 
 def fitted(image: "Image.Image", geometry: Geometry) -> "Image.Image":
-    """Return `image` brought to `fitted_size` of its size; its colours stay.
+    """Return `image` scaled, padded and cropped to `fitted_size`; its colours stay.
 
     Resizing and cropping equal torchvision's `Resize` and `CenterCrop` on Pillow images.
     """
@@ -164,7 +165,7 @@ def fitted(image: "Image.Image", geometry: Geometry) -> "Image.Image":
     if geometry.mode == "letterbox":
         box = _box(geometry)
         top, left = (round((side - of) / 2 - 0.1) for side, of in zip(box, (height, width), strict=True))
-        fill = geometry.fill / 255 if image.mode == "F" else geometry.fill  # floats go from 0 to 1
+        fill = geometry.fill / 255 if image.mode == "F" else geometry.fill  # float pixels are from 0 to 1
         padded = Image.new(image.mode, (box[1], box[0]), (fill,) * len(image.getbands()))
         padded.paste(image, (left, top))
         image = padded
@@ -251,8 +252,8 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
 def axis_statistics(inputs: NDArray[np.floating], channel_axis: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and population standard deviation of each index of axis `channel_axis` of `inputs` (N, …).
 
-    The sums are float64, the squares taken around the mean. A constant channel gets the deviation 1: it is shifted to
-    zero and not scaled.
+    Sums are in float64, and squares are those of differences from the mean. A constant channel gets the deviation 1: it
+    is shifted to zero and not scaled.
     """
     axes = tuple(axis for axis in range(inputs.ndim) if axis != channel_axis)
     per_channel = [1] * inputs.ndim
@@ -263,6 +264,6 @@ def axis_statistics(inputs: NDArray[np.floating], channel_axis: int) -> tuple[tu
     centre = mean.reshape(per_channel)
     squares = sum(((chunk.astype(np.float64) - centre) ** 2).sum(axis=axes) for chunk in chunks)
     std = np.sqrt(squares / count)
-    # By its ends: the rounded mean of equal numbers need not be the number itself.
+    # By minimum and maximum: the rounded mean of equal numbers may differ from the number.
     constant = inputs.min(axis=axes) == inputs.max(axis=axes)
     return tuple(mean.tolist()), tuple(np.where(constant | (std == 0), 1.0, std).tolist())

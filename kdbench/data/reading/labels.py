@@ -15,16 +15,16 @@ _MAX_CLASSES = 100_000  # a larger label is a mistake, not a class index
 
 
 def labels_or_targets(array: Array, what: str) -> npt.NDArray[Any]:
-    """Return whole numbers as `as_labels` does, and floats as `as_targets` does; raises InputError as they do."""
+    """Return integers as labels (`as_labels`) and floats as targets (`as_targets`); raises their errors."""
     return as_targets(array, what) if np.issubdtype(array.dtype, np.floating) else as_labels(array, what)
 
 
 def as_targets(array: Array, what: str) -> Targets:
-    """Return floats (N,) or (N,D) as targets (N,D) float32; raises InputError, calling them `what`.
+    """Return floats (N,) or (N,D) as targets (N,D) float32; raises InputError, with `what` as their name.
 
     One-hot rows are refused, because they are classes.
     """
-    with np.errstate(over="ignore"):  # what is too large becomes infinite
+    with np.errstate(over="ignore"):  # numbers that are too large become infinite, and are refused below
         targets = array.astype(np.float32)
     if targets.ndim == 1:
         targets = targets[:, None]
@@ -42,7 +42,7 @@ def as_targets(array: Array, what: str) -> Targets:
 
 
 def as_labels(array: Array, what: str) -> Labels:
-    """Return `array`, (N,) or (N,1) whole numbers from 0, as (N,) int64; raises InputError, calling it `what`."""
+    """Return `array`, (N,) or (N,1) whole numbers from 0, as (N,) int64; raises InputError, with `what` as its name."""
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):

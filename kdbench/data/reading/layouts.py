@@ -1,7 +1,7 @@
-"""Arrays by layout: which axis means what, and an array's values as uint8 pixels, float32 numbers or token ids.
+"""Reading arrays by layout: the meaning of their axes, and their values as uint8 pixels, float32 numbers or token ids.
 
-Without a layout an array is read as pixels, as `as_images` reads them, unless its shape or range leaves one other
-reading only (`certain_layout`).
+Without a layout an array is read as pixels by `as_images`, unless its shape or range allows only one other layout
+(`certain_layout`).
 """
 
 from collections.abc import Sequence
@@ -34,15 +34,16 @@ _OTHER_HINT = f"for other data, set data.layout: {', '.join(FORMS)}"
 
 
 def channel_axis_of(layout: str) -> int:
-    """Return the axis that mean and standard deviation run over, in a data set's inputs of that layout."""
+    """Return the axis of a data set's inputs in that layout whose indices each have a mean and standard deviation."""
     return 2 if layout == "sequences" else 1
 
 
 def as_inputs(array: Array, layout: str, what: str) -> Inputs:
     """Return `array` of a layout as C-contiguous inputs; images (N, C, H, W) of uint8 stay so, NHWC is transposed.
 
-    Other numbers become float32, tokens int64. Raises InputError, calling it `what`, for another number of axes, values
-    that are no numbers, and tokens that are no whole numbers from 0.
+    Other numbers become float32, tokens int64. Raises InputError, with `what` as the array's name, for a wrong number
+    of
+    axes, values that are not numbers, and tokens that are not whole numbers from 0.
     """
     if layout not in FORMS:
         raise InputError(f"{what} cannot be read as {layout!r}", f"name the layout of its axes: {', '.join(FORMS)}")
@@ -68,7 +69,7 @@ def as_inputs(array: Array, layout: str, what: str) -> Inputs:
 
 
 def as_float32(array: Array, what: str) -> npt.NDArray[np.float32]:
-    """Return numbers as float32; raises InputError, calling them `what`, for other values, NaN and infinity."""
+    """Return numbers as float32; raises InputError, with `what` as their name, for other values, NaN and infinity."""
     if array.dtype.kind not in "fiub":
         raise InputError(f"{what} is {array.dtype}", "save numbers: float32, float64 or whole numbers")
     with np.errstate(over="ignore"):
@@ -80,16 +81,16 @@ def as_float32(array: Array, what: str) -> npt.NDArray[np.float32]:
 
 
 def _require_digits(array: Array, numbers: npt.NDArray[np.float32], channel_axis: int, what: str) -> None:
-    """Raise InputError where float32 does not hold a channel's variation, as of times in seconds since 1970.
+    """Raise InputError if float32 is too coarse for the variation of a channel, such as seconds since 1970.
 
-    Rounding may change its numbers by 1 % of their standard deviation (RMS).
+    The limit is a rounding error (RMS) of 1 % of the channel's standard deviation.
     """
     if np.can_cast(array.dtype, np.float32, "safe"):
         return
     axes = tuple(axis for axis in range(array.ndim) if axis != channel_axis)
     exact = array.astype(np.float64, copy=False)
     rounding = np.sqrt(np.mean((exact - numbers) ** 2, axis=axes))
-    # By the ends: the rounded mean of equal numbers need not be the number itself.
+    # By minimum and maximum: the rounded mean of equal numbers may differ from the number.
     lost = (rounding > _ROUNDING * exact.std(axis=axes)) & (exact.min(axis=axes) < exact.max(axis=axes))
     if lost.any():
         channel = int(lost.argmax())
@@ -99,7 +100,7 @@ def _require_digits(array: Array, numbers: npt.NDArray[np.float32], channel_axis
 
 
 def as_tokens(array: Array, what: str) -> npt.NDArray[np.int64]:
-    """Return token ids as int64; raises InputError, calling them `what`, unless they are whole numbers from 0."""
+    """Return token ids as int64; raises InputError, with `what` as their name, unless they are whole numbers from 0."""
     if array.dtype.kind not in "iu":
         hint = "save token ids as integers; for numbers (N, features) set data.layout to vectors"
         raise InputError(f"{what} is {array.dtype}, and tokens are whole numbers", hint)
@@ -113,9 +114,9 @@ def as_tokens(array: Array, what: str) -> npt.NDArray[np.int64]:
 def certain_layout(arrays: Sequence[Array], *, floats: bool = False) -> str | None:
     """Return the only layout that the arrays of a data set's parts can have; None to read them as pixels.
 
-    A matrix of floats outside 0–1 is vectors. Images of other channels than 1, 3 and 4 are square, and floats outside
-    0–1 of 1, 3 or 4 channels are images too. With `floats`, for scoring, only shapes and types decide, and a matrix of
-    integers is tokens: the model says what it takes.
+    A matrix with floats outside 0–1 is vectors. Arrays of four axes are images if two equal axes can be height and
+    width, or if they hold floats outside 0–1 and only one axis can be that of 1, 3 or 4 channels. With `floats`, for
+    scoring, only shapes and types are considered, and a matrix of integers is tokens: the model defines its input.
     """
     first = arrays[0]
     if any(array.ndim != first.ndim for array in arrays) or any(array.size == 0 for array in arrays):
@@ -149,9 +150,9 @@ def _beyond_pixels(arrays: Sequence[Array]) -> bool:
 
 
 def as_images(array: Array, what: str, *, floats: bool = False) -> Images:
-    """Return `array` as (N, C, H, W) uint8, or float32 if it holds floats and `floats` may stay.
+    """Return `array` as (N, C, H, W) uint8, or as float32 if it holds floats and `floats` is True.
 
-    Raises InputError, calling it `what`, if layout or range are ambiguous.
+    Raises InputError, with `what` as its name, if layout or range are ambiguous.
     """
     if array.ndim not in {2, 3, 4} or array.size == 0:
         raise InputError(f"{what} has shape {array.shape}", f"{_IMAGE_HINT}; {_OTHER_HINT}")

@@ -11,7 +11,7 @@ T = TypeVar("T", bound=Value)
 
 
 def options_in_name(name: str, options: type[T], example: str) -> T:
-    """Return the `options` behind the colon of `name`, as `key=value` separated by commas, in any order.
+    """Return the `options` after the colon of `name`, written as `key=value` and separated by commas, in any order.
 
         options_in_name("digits:test=0.5", Digits, "digits:test=0.5").test  # 0.5
 

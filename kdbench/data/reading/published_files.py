@@ -1,7 +1,7 @@
-"""The files of published sets: which a part needs, how they are checked, read and downloaded.
+"""The files of published sets: those that a part needs, and how they are checked, read and downloaded.
 
-IDX files (MNIST, Fashion-MNIST) are plain numbers, and each is downloaded under its published MD5. CIFAR's files are
-pickles: none is opened before its own published MD5 is checked, and then by a reader that accepts only arrays.
+IDX files (MNIST, Fashion-MNIST) are plain numbers, and the MD5 of each download is checked. CIFAR's files are pickles:
+each is read only if its published MD5 matches, by an unpickler that accepts only arrays.
 """
 
 import gzip
@@ -156,13 +156,13 @@ class ArraysUnpickler(pickle.Unpickler):
     """Reads pickles of plain Python values and numpy arrays; raises UnpicklingError for anything else."""
 
     _ALLOWED: ClassVar = {
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # where it lives depends on the version
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],  # its module depends on the version
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
     }
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """Return one of three names of numpy's."""
+        """Return the object of one of three names of numpy; raises UnpicklingError for any other name."""
         try:
             return self._ALLOWED[module_name, global_name]
         except KeyError:
@@ -207,7 +207,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _matches(path: Path, md5: str | None) -> bool:
-    """Return whether a file exists and has the MD5, if there is one."""
+    """Return whether a file exists and, unless `md5` is None, has this MD5."""
     if not path.is_file() or md5 is None:
         return path.is_file()
     with path.open("rb") as stream:

@@ -1,6 +1,6 @@
-"""Interpolation without smoothing: each new pixel depends only on the nearest old ones, as in PyTorch's `interpolate`.
+"""Interpolation without antialiasing: each new pixel depends on the nearest old ones only, as in torch's `interpolate`.
 
-Pillow always smooths an image that shrinks. The formulas are PyTorch's `interpolate` with `align_corners=False`, and
+Pillow always antialiases when it shrinks an image. The formulas are PyTorch's `interpolate` with `align_corners=False`, and
 OpenCV's `INTER_LINEAR` and `INTER_CUBIC`: pixel centres are at halves, the cubic kernel has a = -0.75.
 """
 
@@ -17,7 +17,7 @@ _A = -0.75
 def resampled(pixels: NDArray[Any], height: int, width: int, interpolation: str) -> NDArray[Any]:
     """Return `pixels` (H, W) or (H, W, C) at another size, of the same type; integers are rounded to the nearest.
 
-    Raises InputError for an interpolation that has no form without smoothing.
+    Raises InputError for an interpolation other than bilinear and bicubic.
     """
     if interpolation not in {"bilinear", "bicubic"}:
         hint = "choose bilinear or bicubic, or leave antialias on"
@@ -35,7 +35,7 @@ def resampled(pixels: NDArray[Any], height: int, width: int, interpolation: str)
 
 
 def _matrix(old: int, new: int, interpolation: str) -> NDArray[np.float64]:
-    """Return the weights (new, old) of old pixels in each new one along one axis; the border repeats."""
+    """Return the weights (new, old) of the old pixels in each new pixel along one axis; border pixels are repeated."""
     position = (np.arange(new) + 0.5) * old / new - 0.5
     if interpolation == "bilinear":
         position = np.maximum(position, 0)

@@ -1,4 +1,4 @@
-"""Loaders in user code: any function, which gets the arguments that its signature declares.
+"""Loaders in user code: any function; kdbench passes the arguments that its signature declares.
 
 For example:
 
@@ -16,18 +16,18 @@ from kdbench.errors import InputError
 from kdbench.plugins.calling import parameters_of
 from kdbench.registry import is_shipped
 
-_OF_A_REQUEST = ("root", "download", "parts")
+_REQUEST_FIELDS = ("root", "download", "parts")
 
 
 def loaded(loader: Callable[..., Any], request: Request) -> Any:
-    """Return what a loader returns; raises InputError for whatever fails in user code."""
+    """Return the result of a loader; raises InputError for any error in user code."""
     if is_shipped(loader):
         return loader(request)
     subject = f"data set {request.name!r}"
     if not callable(loader):
         raise InputError(f"{subject} is of type {type(loader).__name__}, not a function", "name a function")
-    offered: dict[str, Any] = {name: getattr(request, name) for name in _OF_A_REQUEST}
+    offered: dict[str, Any] = {name: getattr(request, name) for name in _REQUEST_FIELDS}
     needed = [p.name for p in parameters_of(loader) if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     first = needed[0] if len(needed) == 1 and needed[0] not in offered else "request"
-    hint = f"kdbench passes request, or {', '.join(_OF_A_REQUEST)} by name; give {{}} a default"
+    hint = f"kdbench passes request, or {', '.join(_REQUEST_FIELDS)} by name; give {{}} a default"
     return plugins.called(loader, {first: request, **offered}, {}, subject, hint=hint)
