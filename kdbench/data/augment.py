@@ -1,8 +1,9 @@
 """Random augmentation of training images, a whole batch at a time, on the device that holds the images.
 
-The augmentation of one sample is a *view*: where the crop of the zero-padded image begins, and whether it is mirrored. Views
-are numbered, and the view of a sample in an epoch is a hash of seed, epoch and sample (`kdbench.data.selection`). If
-there are few views, or a chosen number, each has a *slot*, so that a teacher's output can be kept by sample and slot.
+The augmentation of one sample is a *view*: where the crop of the zero-padded image begins, and whether it is mirrored.
+Views are numbered, and the view of a sample in an epoch is a hash of seed, epoch and sample (`kdbench.data.selection`).
+If there are few views, or the recipe sets their number, each has a *slot*, so that a teacher's output can be stored by
+sample and slot.
 
 Mixed images are torchvision's MixUp (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019,
 arXiv:1905.04899), with random numbers keyed to (seed, epoch, batch). Labels become a distribution over the classes, and

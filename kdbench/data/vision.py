@@ -1,5 +1,4 @@
-"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 as published, in torchvision's folders; each part can be loaded
-alone."""
+"""MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100 as published, in torchvision's folders, by parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +26,7 @@ class Published:
     grey: tuple[float, float] | None = None
 
     def constants(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation of each channel of the images converted to `channels` (1 or 3)
-        channels."""
+        """Return mean and standard deviation of each channel, for images with 1 or 3 `channels`."""
         if channels == 1 and self.grey is not None:
             mean, std = self.grey
             return (mean,), (std,)

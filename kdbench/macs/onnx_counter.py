@@ -42,10 +42,10 @@ def count_onnx(path: Path, input_shape: tuple[int, ...] | None = None) -> MacsRe
     """Count the multiply–accumulates of one sample through the ONNX file at `path`, canonical convention.
 
     `input_shape`, without the batch axis, is needed only if the file leaves it open. A file with a fixed batch is
-    counted at that batch and divided by it. Branches of If count if the condition is a constant or all have equal MACs,
-    bodies of Loop and Scan if the number of iterations is known; otherwise their content is listed as uncounted. Nodes that
-    depend on no input are not counted: a runtime computes them once, when it loads the file. Raises InputError for a
-    file that is not a model, or whose first axis is not the batch.
+    counted at that batch, and the count is divided by it. Branches of If count if the condition is a constant or all
+    have equal MACs, bodies of Loop and Scan if the number of iterations is known; otherwise their content is listed as
+    uncounted. Nodes that depend on no input are not counted, because a runtime computes them once, when it loads the
+    file. Raises InputError for a file that is not a model, or whose first axis is not the batch.
     """
     model = load_graph(path)
     known, batch = infer(model, input_shape)

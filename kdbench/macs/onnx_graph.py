@@ -73,8 +73,7 @@ class Operation:
 
 
 def load_graph(path: Path) -> Model:
-    """Read an ONNX file without external weights, with local functions inlined; raises InputError if it is not a
-    model."""
+    """Read an ONNX file without external weights and inline its local functions; raises InputError unless it is one."""
     import onnx.inliner  # `import onnx` does not import it
 
     model = read_model(path)

@@ -1,4 +1,4 @@
-"""The choice of meters: the most direct one for each part of the machine, without overlaps."""
+"""Choosing meters: the most direct one for each part of the machine, without overlaps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kdbench.meters.meter import METERS, Available, Meter, MeterStatus, Part, Rank, Unavailable
 
-# The parts at work for each provider; the first runs the model.
+# The active parts for each provider; the first runs the model.
 _PARTS = {"cpu": (Part.CPU,), "cuda": (Part.GPU, Part.CPU)}
 _ESTIMATE_HINT = "--estimate-energy gives a labelled estimate"
 
@@ -16,9 +16,9 @@ _ESTIMATE_HINT = "--estimate-energy gives a labelled estimate"
 class Choice:
     """The meters to read for a provider.
 
-    leading: the meter of the part that runs the model, or why there is none.
+    leading: the meter of the part that runs the model, or the reason why there is none.
     beside: meters of the other active parts; no two overlap.
-    uncounted: why other parts have no meter.
+    uncounted: the reasons why other active parts have no meter.
     """
 
     leading: MeterStatus | Unavailable
@@ -34,7 +34,7 @@ class Choice:
 def all_meters(*, estimates: bool = True) -> Iterator[MeterStatus]:
     """Yield every registered meter, the most direct first, and whether it can be used on this machine.
 
-    Without `estimates`, meters that only estimate are neither tried, which takes seconds, nor yielded.
+    Without `estimates`, meters that only estimate are left out, because trying them takes seconds.
     """
     for meter in _by_rank():
         if estimates or meter.evidence != "estimated":
@@ -60,7 +60,7 @@ def choose(provider: str, *, estimate: bool) -> Choice:
 
 
 def _best(part: str, covered: frozenset[str], *, estimate: bool) -> MeterStatus | Unavailable:
-    """Return the most direct meter of `part` that works and covers nothing in `covered`, or why there is none."""
+    """Return the most direct meter of `part` that works and covers nothing in `covered`; else the reason for none."""
     unavailable: dict[str, Unavailable] = {}
     can_estimate = False
     for meter in _by_rank():
@@ -81,7 +81,7 @@ def _by_rank() -> list[Meter]:
 
 
 def _merged(unavailable: Mapping[str, Unavailable], *, can_estimate: bool) -> Unavailable:
-    """Return the reason of the most direct meter that this machine should have, with every meter's remedy."""
+    """Return the reason of the most direct meter that is expected on this machine, with every meter's remedy."""
     expected = {name: state for name, state in unavailable.items() if state.expected}
     reason = next((state.reason for state in expected.values()), "no energy counter")
     names: dict[str, str] = {}

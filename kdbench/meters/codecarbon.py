@@ -1,7 +1,7 @@
 """codecarbon: an estimate of the CPU's energy from CPU time and an assumed power, for machines without a meter.
 
 The share of the machine's CPU time that this process and its children used is multiplied by the thermal design power
-(TDP) of the CPU's model, or by a guess of 4 W a thread if codecarbon does not know the model.
+(TDP) of the CPU's model, or by a guess of 4 W per thread if codecarbon's table does not have the model.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from codecarbon.output_methods.emissions_data import EmissionsData
 
 J_PER_KWH = 3.6e6
-_FRESH_S = 0.1  # within 50 ms of a measurement codecarbon repeats it instead of taking another
+_FRESH_S = 0.1  # within 50 ms of a measurement codecarbon returns the same value again
 
 
 class Log(logging.Filter):
-    """Suppresses codecarbon's log, and keeps the last error that codecarbon swallowed."""
+    """Suppresses codecarbon's log, and stores the last error that codecarbon caught and logged."""
 
     swallowed: BaseException | None = None
 
@@ -38,16 +38,16 @@ class Log(logging.Filter):
         return False
 
     def reason(self, otherwise: str) -> str:
-        """Return the swallowed error in a few words, or `otherwise`."""
+        """Return the stored error in a few words, or `otherwise`."""
         words = f"{type(self.swallowed).__name__}: {self.swallowed}" if self.swallowed else otherwise
         return f"codecarbon: {words}".partition("\n")[0]
 
 
 @contextmanager
 def silenced(log: Log | None = None) -> Iterator[None]:
-    """Keep codecarbon from writing to the terminal, and the current folder off the path of what it starts.
+    """Suppress codecarbon's output to the terminal, and keep the current folder off the path of processes it starts.
 
-    Even its import writes, before a level can be set, and wherever it first asks for the CPU it starts processes.
+    Its import already writes output, before a log level can be set, and its first query for the CPU starts processes.
     """
     log = log or Log()
     logger = logging.getLogger("codecarbon")
@@ -60,7 +60,7 @@ def silenced(log: Log | None = None) -> Iterator[None]:
 
 
 def compute(seconds: float) -> None:
-    """Use this much CPU time of this thread: the estimate does not advance while waiting."""
+    """Use this much CPU time of this thread, because the estimate does not advance while the thread waits."""
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
@@ -91,7 +91,7 @@ class CodeCarbon(Meter):
         self._last: tuple[int, float] | None = None
 
     def available(self) -> Available | Unavailable:
-        """Return whether codecarbon is installed and counts, and the power it assumes for this CPU."""
+        """Return whether codecarbon is installed and advances, with the power that it assumes for this CPU."""
         try:
             moves = advances(self, self._pause)
             with silenced():
@@ -103,9 +103,9 @@ class CodeCarbon(Meter):
         finally:
             self.close()
         if power is None:
-            return Unavailable("codecarbon: the CPU's model is unknown", "the estimate rests on the model's power")
+            return Unavailable("codecarbon: the CPU's model is unknown", "the estimate needs the model's power")
         if not moves:
-            return Unavailable("codecarbon: does not advance", "is CPU time counted on this machine?")
+            return Unavailable("codecarbon: does not advance", "check that this machine counts CPU time")
         return Available(f"{version('codecarbon')}, share of the machine's CPU time × {power}")
 
     def read(self) -> tuple[int, float]:
@@ -133,16 +133,16 @@ class CodeCarbon(Meter):
             from codecarbon import OfflineEmissionsTracker
 
             tracker = OfflineEmissionsTracker(**settings([_handler(self._keep)]))
-            # The constructor swallows its errors; the object then lacks its last attribute.
+            # The constructor catches its own errors; the object then lacks its last attribute.
             if not hasattr(tracker, "_emissions"):
                 raise MeterError(self._log.reason("it could not be set up"))
             self._tracker = tracker
             tracker.start()
-            # There is no task to stop: this ends the thread that samples the load once a second. It notes the time
-            # before it reads the CPU times, but has to wait for the interpreter in between, so the power comes out 1.4
-            # to 4 times too high; without that thread readings are right to 1 %.
+            # There is no task to stop, but this ends the thread that samples the load once a second. That thread reads
+            # the clock before the CPU times, and may wait for the interpreter in between, so that the power is 1.4 to 4
+            # times too high. Without it readings are accurate to 1 %.
             tracker.stop_task()
-        self._take()  # the first flush is late: it imports what it needs
+        self._take()  # the first flush is slow, because it imports modules
         self._last = None
         self._pause(_FRESH_S)
 
@@ -172,7 +172,7 @@ def settings(handlers: list[BaseOutput]) -> dict[str, Any]:
         "tracking_mode": "process",
         "force_mode_cpu_load": True,  # RAPL is a separate meter
         "force_ram_power": 0.0,  # otherwise each reading sums the memory of all child processes
-        "gpu_ids": [],  # it looks for GPUs all the same
+        "gpu_ids": [],  # it still searches for GPUs
         "rapl_include_dram": False,
         "rapl_prefer_psys": False,
         "pue": 1.0,
@@ -188,12 +188,12 @@ def settings(handlers: list[BaseOutput]) -> dict[str, Any]:
         "on_csv_write": "append",
         "api_call_interval": -1,
         "project_name": "kdbench",
-        "log_level": "warning",  # the level at which it logs the errors that it swallows
+        "log_level": "warning",  # the level at which it logs the errors that it catches
     }
 
 
 def _handler(keep: Callable[[float], None]) -> BaseOutput:
-    """Return an output that hands the CPU's energy so far, in kWh, to `keep` at each flush."""
+    """Return an output handler that calls `keep` with the CPU's energy so far, in kWh, at each flush."""
     from codecarbon.output_methods.base_output import BaseOutput
 
     class Handler(BaseOutput):
@@ -204,7 +204,7 @@ def _handler(keep: Callable[[float], None]) -> BaseOutput:
 
 
 def _power() -> str | None:
-    """Return in words the power that codecarbon assumes for all cores at work; None if unknown."""
+    """Return the power that codecarbon assumes for all active cores, as text; None if unknown."""
     from codecarbon.core.cpu import DEFAULT_POWER_PER_CORE, TDP
     from codecarbon.core.util import count_cpus, count_physical_cpus
 

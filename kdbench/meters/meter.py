@@ -26,7 +26,7 @@ _PROOF_PAUSE_S = 0.02
 
 
 class Rank(IntEnum):
-    """How directly a meter measures the energy of a part; of several meters, the lowest rank is used."""
+    """How directly a meter measures the energy of a part; of several meters, the one with the lowest rank is used."""
 
     COUNTER = 0  # the part's own energy counter
     POWER = 1  # the part's power, sampled and integrated
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Available:
-    """A meter whose reading advanced; `detail` says what it covers on this machine, in a few words."""
+    """A meter whose reading advanced; `detail` describes what it covers on this machine, in a few words."""
 
     detail: str
 
@@ -67,13 +67,13 @@ State = Union[Available, Unavailable]
 
 
 class MeterError(RuntimeError):
-    """A meter that cannot be read; the message is the reason, in a few words. `state` may hold the remedy as well."""
+    """Raised if a meter cannot be read; the message is the reason, in a few words. `state` may hold the remedy too."""
 
     state: Unavailable | None = None
 
 
 class MeterFailedError(MeterError):
-    """A meter that worked and then failed; `name` is the meter's."""
+    """Raised if the meter `name` worked and then failed."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(reason)
@@ -102,10 +102,10 @@ class Meter(Protocol):
     lag_s: float = 0.0
 
     def available(self) -> State:
-        """Return whether it can be used here, proved by readings that advance; leave nothing running."""
+        """Return whether the meter can be used here: readable and advancing. Leave nothing running."""
 
     def read(self) -> tuple[int, float]:
-        """Return (monotonic ns, joules since some fixed moment); raises MeterError if it does not answer."""
+        """Return (monotonic ns, joules since some fixed moment); raises MeterError if the meter does not respond."""
 
     def close(self) -> None:
         """Stop background work; the next `read` starts it again."""
@@ -148,8 +148,9 @@ def prove(
 ) -> State:
     """Return whether `meter` can be read and advances; close it afterwards.
 
-    `detail()` says what it covers, `stuck` is the result if it does not advance. `remedy` maps a reason to a
-    hint, for errors that hold none.
+    `detail()` describes what the meter covers, `stuck` is the result if it does not advance. `remedy` maps a reason to
+    a
+    hint, for errors that have none.
     """
     try:
         return Available(detail()) if advances(meter, pause) else stuck
@@ -162,8 +163,8 @@ def prove(
 class PolledMeter(Meter):
     """Trapezoidal integral of power samples, one every `poll_s` seconds.
 
-    A thread samples from the first `read` until `close`, and sleeps in between, so it hardly disturbs the models' work.
-    With `background` False there is no thread: `read` takes a sample itself whenever one is due (for tests).
+    A thread samples from the first `read` until `close`. It sleeps between samples, so it hardly disturbs the models.
+    With `background` False there is no thread: `read` itself samples whenever a sample is due (for tests).
     """
 
     stepped = False
@@ -182,7 +183,7 @@ class PolledMeter(Meter):
 
     @abstractmethod
     def watts(self) -> float:
-        """Return the power now; raises MeterError if the sensor does not answer."""
+        """Return the current power in watts; raises MeterError if the sensor does not respond."""
 
     def read(self) -> tuple[int, float]:
         """Return (time of the last sample in monotonic ns, joules from the first sample until then)."""
@@ -217,7 +218,7 @@ class PolledMeter(Meter):
                 return
 
     def _sample(self) -> None:
-        # A slow sensor measures at an unknown moment between call and answer.
+        # A slow sensor measures at an unknown moment between the call and its return.
         begin = self._clock()
         watts = self.watts()
         now = (begin + self._clock()) // 2

@@ -7,8 +7,8 @@ For boards without a counter, power is sampled and integrated. nvml.h since CUDA
 milliwatts: the current power on every architecture, and its mean over a second on Ampere (except GA100) and later.
 Older drivers have nvmlDeviceGetPowerUsage, which is that mean on the same boards.
 
-The sensor samples power only part of the time, on A100 and H100 a quarter of it (Yang, Adamek & Armour 2024,
-arXiv:2312.02741). So an energy counter is preferred, and a short window of sampled power proves little.
+The sensor samples power only during part of the time, on A100 and H100 during a quarter (Yang, Adamek & Armour 2024,
+arXiv:2312.02741). So an energy counter is preferred, and a short window of sampled power is not reliable.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Nvml(Meter):
         self._last_mj = 0
 
     def available(self) -> State:
-        """Return whether the driver answers for a whole board, and its counter advances."""
+        """Return whether the driver reports a whole board, and its counter advances."""
         return prove(self, self._pause, lambda: f"{self._board.name()}: energy counter of the whole board", STUCK)
 
     def read(self) -> tuple[int, float]:
@@ -58,7 +58,7 @@ class Nvml(Meter):
 
         Raises MeterError if the driver refuses, and if the counter was reset.
         """
-        # The driver may take some milliseconds, and measures at an unknown moment in between.
+        # The driver may need some milliseconds, and measures at an unknown moment in between.
         begin = self._clock()
         energy_mj = self._board.query(lambda pynvml, handle: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)))
         now = (begin + self._clock()) // 2
@@ -88,7 +88,7 @@ class _BoardPower(PolledMeter):
         self._board = Board(_NO_POWER, root)
 
     def available(self) -> State:
-        """Return whether the driver answers for a whole board, and its power is above zero."""
+        """Return whether the driver reports a whole board, and its power is above zero."""
         return prove(self, self._pause, lambda: f"{self._board.name()}: {self.detail}", STUCK)
 
     def watts(self) -> float:
@@ -124,7 +124,7 @@ class NvmlPower(_BoardPower):
 
 @METERS.register("nvml-mean-power")
 class NvmlMeanPower(_BoardPower):
-    """The power averaged over a second; a change of load takes a second to show in full."""
+    """The power averaged over a second; it reflects a change of load fully after a second."""
 
     name = "nvml-mean-power"
     rank = Rank.MEAN_POWER

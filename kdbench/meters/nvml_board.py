@@ -51,7 +51,7 @@ _NUMBERS = Unavailable(
 
 
 class BoardError(MeterError):
-    """A board that does not answer; `state` holds the reason, which is also the message, and the remedy."""
+    """Raised if a board cannot be read; `state` holds the reason, which is also the message, and the remedy."""
 
     def __init__(self, state: Unavailable) -> None:
         super().__init__(state.reason)
@@ -95,7 +95,7 @@ class Board:
             _shut_down(pynvml)
 
     def _state(self, pynvml: Any, error: Any) -> Unavailable:
-        # To a driver, a field that it does not know is an invalid argument.
+        # Drivers report an unknown field as an invalid argument.
         if error.value in {pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_INVALID_ARGUMENT}:
             return self._unsupported
         known = (state for name, state in _ERRORS.items() if getattr(pynvml, f"NVML_ERROR_{name}") == error.value)

@@ -1,6 +1,6 @@
 """RAPL: the energy of CPU packages, through Linux's powercap files (Intel, and AMD under the same names).
 
-Since Linux 5.10 only root may read them, because their fine steps leak what other programs compute (CVE-2020-8694).
+Since Linux 5.10 only root may read them, because their fine steps reveal what other programs compute (CVE-2020-8694).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class _Zone:
         self._since_uj = 0
 
     def microjoules(self, now_ns: int) -> int:
-        """Return the energy since this object was made; call it at least once between wraps (minutes).
+        """Return the energy since this object was created; call it at least once between wraps (minutes).
 
-        Raises MeterError if the counter went back without having reached its end: it was reset.
+        Raises MeterError if the counter decreased without a wrap, that is, if it was reset.
         """
         now = self._energy.read()
-        # A counter beyond its stated range has a larger modulus; otherwise its next wrap would add a whole range.
+        # A counter that exceeds its declared range has a larger modulus; else its next wrap would add a whole range.
         self._modulus = max(self._modulus, self.last_uj + 1)
         used = (now - self.last_uj) % self._modulus
         if now < self.last_uj and used > _MAX_W * (now_ns - self._last_ns) / 1e3 + _MIRRORED_UJ:
@@ -53,7 +53,7 @@ class _Zone:
         return self._since_uj
 
     def mirrors(self, other: _Zone) -> bool:
-        """Return whether both zones show the same counter, judging by their first values."""
+        """Return whether both zones show the same counter: their first values are almost equal."""
         difference = (self.last_uj - other.last_uj) % self._modulus
         return min(difference, self._modulus - difference) < _MIRRORED_UJ
 
@@ -65,7 +65,7 @@ class _Powercap(Meter):
     containers in which the host's folder is elsewhere. The other parameters are for tests.
     """
 
-    stands_for = frozenset({Part.CPU})  # a separate GPU board is not behind these counters
+    stands_for = frozenset({Part.CPU})  # these counters do not include a separate GPU board
     drivers: tuple[str, ...] = ("intel-rapl",)
     zone: re.Pattern[str]
 
@@ -117,9 +117,9 @@ class _Powercap(Meter):
     def _folders(self) -> dict[str, Path]:
         """Return the folder of each zone to sum, by the zone's name, from the first driver that has any.
 
-        Each name counts once, because a zone can be reached by two paths. In /sys/class/powercap a driver's zones are
-        next to its folder; in /sys/devices/virtual/powercap, the folder to pass to a container, they are inside it. A
-        package's parts (core, uncore, dram) have other names.
+        Each name counts once, because a zone may appear under two paths. In /sys/class/powercap a driver's zones are
+        next to its folder; in /sys/devices/virtual/powercap, the folder to pass to a container, they are inside it. The
+        parts of a package (core, uncore, dram) have other names.
         """
         zones: dict[str, Path] = {}
         for driver in self.drivers:
@@ -183,10 +183,11 @@ class RaplPsys(_Powercap):
 
 
 def _distinct(folders: dict[str, Path], now_ns: int) -> list[_Zone]:
-    """Open the zones, leaving out a die that shows another die's counter.
+    """Open the zones, without dies that show the counter of another die.
 
-    AMD counts by package, and some kernels show that counter once per die: their sum would be a multiple of the energy.
-    Dies with separate counters have diverged since start-up.
+    AMD counts per package, and some kernels show that counter once per die: their sum would be a multiple of the
+    energy.
+    Separate counters of dies have different values, because they diverge from start-up on.
     """
     packages: dict[str, list[_Zone]] = {}
     for name, folder in folders.items():

@@ -43,8 +43,8 @@ def run_tool(command: list[str]) -> str:
 class RaspberryPi(PolledMeter):
     """The sum of volts times amperes over the rails of a Raspberry Pi 5's PMIC (`vcgencmd pmic_read_adc`).
 
-    It leaves out everything on the 5 V input, which has a voltage reading but no current: USB devices, HATs, the fan,
-    and the losses of the converters. A meter at the plug shows more. `root`, clock, pause, `which`,
+    It excludes everything on the 5 V input, which has a voltage reading but no current: USB devices, HATs, the fan, and
+    the losses of the converters. A meter at the wall socket shows more. `root`, clock, pause, `which`,
     `run` and `background` are for tests.
     """
 
@@ -54,7 +54,7 @@ class RaspberryPi(PolledMeter):
     covers = frozenset({Part.CPU, Part.GPU, Part.REST})
     stands_for = frozenset({Part.CPU})
     poll_s = 0.2  # each reading starts a process: some milliseconds of one core
-    lag_s = 0.2  # the chip does not average: a change shows by the next reading
+    lag_s = 0.2  # the chip does not average: the next reading reflects a change
 
     def __init__(
         self,
@@ -73,13 +73,13 @@ class RaspberryPi(PolledMeter):
         self._rails: frozenset[str] = frozenset()
 
     def available(self) -> State:
-        """Return whether the firmware answers with readings of the PMIC."""
+        """Return whether the firmware returns readings of the PMIC."""
         if not text(self._root / "proc/device-tree/model").startswith("Raspberry Pi"):
             return Unavailable("Raspberry Pi: not a Raspberry Pi", expected=False)
         if self._which(TOOL) is None:
             hint = "sudo apt install raspi-utils (on Ubuntu: libraspberrypi-bin)"
             return Unavailable("Raspberry Pi: no vcgencmd", hint)
-        hint = f"see what {TOOL} pmic_read_adc says"
+        hint = f"look at the output of: {TOOL} pmic_read_adc"
         return prove(
             self,
             self._pause,
@@ -102,7 +102,7 @@ class RaspberryPi(PolledMeter):
         return total
 
     def close(self) -> None:
-        """Stop the thread and forget the rails."""
+        """Stop the thread and clear the list of rails."""
         super().close()
         self._rails = frozenset()
 

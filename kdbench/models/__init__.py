@@ -4,9 +4,9 @@ A factory maps (name, input shape, classes, options) to a module whose forward m
 (B, classes). Its keyword-only parameters are the model's options, which are validated by their annotations, so a
 factory never parses them. Networks here are `Staged`, which names their blocks for feature taps.
 
-User code may be any class or function that makes a network: `signatures` says which arguments it gets.
+User code may be any class or function that returns a network: `signatures` defines the arguments that kdbench passes.
 
-A file may import torch, `plugins`, `registry` and `errors`. Nothing here knows data, training or a runtime.
+A file may import torch, `plugins`, `registry` and `errors`, but no data, training or runtime.
 `distill`, `workflows` and `cli` import it.
 """
 
@@ -39,7 +39,7 @@ Hidden = Annotated[tuple[Width, ...], Field(max_length=1000)]
 Widths = Annotated[Hidden, Field(min_length=1)]
 
 InputShape = tuple[PositiveInt, PositiveInt, PositiveInt]
-"""Channels, height, width of one sample: what a factory takes that builds networks for images."""
+"""Channels, height, width of one sample: the input shape of a factory that builds networks for images."""
 SampleShape = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 """The shape of one sample of any kind: (F,) of vectors, (T, F) of sequences, (T,) of token ids."""
 
@@ -61,7 +61,7 @@ def build(
     """Return the network called `name` for samples of `input_shape`, such as (C, H, W), with fresh weights.
 
     Its forward maps (B, *input_shape) to logits (B, classes). `name` may be an import path, such as `mynets:MyNet`: the
-    class or function gets the arguments that its signature declares. `channels` is the number of channels of a sample,
+    class or function is called with the arguments that its signature declares. `channels` is the number of channels of a sample,
     by default the size of its first axis. Raises InputError for an unknown name or option, an invalid value, and an
     input shape that the network cannot take.
     """
@@ -92,7 +92,7 @@ def _built(
         )
         listed = f"its options: {', '.join(known)}" if known else "it has no options"
         raise wrong.as_error(f"model {name!r}", listed) from error
-    except RuntimeError as error:  # What torch raises for tensors that it cannot allocate.
+    except RuntimeError as error:  # torch raises it for tensors that it cannot allocate
         raise InputError(f"model {name!r} cannot be built: {error}", "choose smaller widths") from error
     except Exception as error:
         if isinstance(error, KdbenchError) or is_shipped(factory):
@@ -104,7 +104,7 @@ def _built(
 
 
 def _require_rank(name: str, factory: "ModelFactory", input_shape: tuple[int, ...]) -> None:
-    """Raise InputError for samples that are no images where a factory takes images alone."""
+    """Raise InputError if a factory takes only images and the samples are not images."""
     parameters = list(inspect.signature(factory).parameters.values())
     if len(parameters) < 2 or parameters[1].annotation not in {InputShape, "InputShape"} or len(input_shape) == 3:
         return

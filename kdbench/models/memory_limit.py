@@ -1,7 +1,7 @@
-"""Networks that this machine cannot hold, refused while they are built.
+"""Refusing networks that are too large for this machine's memory, while they are built.
 
-The system gives a tensor its memory when it is written, so weights are counted when a module registers them, which is
-before their first values.
+The operating system allocates the memory of a tensor when it is written, so weights are counted when a module registers
+them, before they get their first values.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ _COPIES = 4  # weights, gradients, the optimiser's state, the best epoch's weigh
 
 @contextmanager
 def within_memory(subject: str, memory_bytes: int | None = None) -> Iterator[None]:
-    """Raise InputError, calling the network `subject`, when training what the block builds takes more than the memory.
+    """Raise InputError, about `subject`, if training the networks built in the block needs too much memory.
 
-    `memory_bytes` is by default what the machine has, used or not.
+    The limit is `memory_bytes`, by default the machine's whole memory, whether in use or not.
     """
     from torch.nn.modules.module import register_module_parameter_registration_hook
     from torch.nn.parameter import is_lazy

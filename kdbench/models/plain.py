@@ -36,7 +36,7 @@ def dense(
     hidden: Hidden = (1200, 1200),
     dropout: Share = 0.0,
 ) -> nn.Module:
-    """Build a dense ReLU network with these hidden widths; with none it is linear."""
+    """Build a dense ReLU network with the widths `hidden`; without any it is linear."""
     inputs, blocks = math.prod(input_shape), []
     for width in hidden:
         drop = [nn.Dropout(dropout)] if dropout else []

@@ -1,8 +1,8 @@
 """Recurrent networks for sequences (T, F) and token ids (T): gated recurrent units and long short-term memory.
 
 Cho et al. 2014 (arXiv:1406.1078) and Hochreiter & Schmidhuber 1997, as torch's `nn.GRU` and `nn.LSTM` define them. A
-linear layer reads the last state of the top layer, of both directions if there are two. All steps count: there is no
-token that stands for nothing.
+linear layer reads the last state of the top layer, of both directions if there are two. All steps are used: there is no
+padding token.
 """
 
 from typing import Literal, cast

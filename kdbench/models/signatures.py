@@ -1,4 +1,4 @@
-"""Networks from user classes and functions, which get the arguments that their signatures declare.
+"""Networks from user classes and functions, called with the arguments that their signatures declare.
 
     num_classes, classes, outputs        the number of outputs
     in_channels, in_chans, channels      the channels of a sample, or the features of a vector or a sequence's step;
@@ -29,7 +29,7 @@ _built: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
 
 
 def is_factory(entry: Callable[..., Any]) -> bool:
-    """Return whether an entry is kdbench's kind of factory, (name, input_shape, classes, /, *, options)."""
+    """Return whether an entry has the signature of kdbench's factories, (name, input_shape, classes, /, *, options)."""
     if inspect.isclass(entry) or hasattr(entry, "forward"):
         return False
     parameters = parameters_of(entry)[:3]
@@ -43,7 +43,7 @@ def is_factory(entry: Callable[..., Any]) -> bool:
 def built(
     entry: Any, name: str, input_shape: tuple[int, ...], classes: int, channels: int | None, options: Mapping[str, Any]
 ) -> "nn.Module":
-    """Return the network that a user class or function makes; raises InputError for whatever fails in it."""
+    """Return the network that a user class or function makes; raises InputError for any error in it."""
     from torch import nn
 
     subject = f"model {name!r}"

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class Taps:
-    """A context that keeps the outputs of the modules at `paths` of `module`, from the last call of each in a forward.
+    """A context that stores the outputs of the modules at `paths` of `module`, of the last call of each.
 
-    `features` maps each path to what the module returned, with its autograd graph: usually a tensor, (B, C, H, W) for
+    `features` maps each path to the module's output, with its autograd graph: usually a tensor, (B, C, H, W) for
     convolutional blocks. A later operation in place does not change it. `calls` counts the calls of each module.
     Raises InputError for a path that `module` does not have. The hooks are removed when the context ends.
 
-    With `stop_early` the forward, and with it the context, ends by an exception as soon as all features are there.
+    With `stop_early` the forward pass, and with it the context, ends by an exception as soon as all features exist.
 
-    Each output is copied, and the copy is kept where something overwrites the output. `uncounted` remembers from one
-    context to the next which outputs change without torch's notice, as through `.data`: only the first context of a
-    layer compares values. Raises InputError for a layer that runs without gradients in a forward that has them.
+    Each output is copied, and the copy is used if something overwrites the output. `uncounted` stores, from one context
+    to the next, which outputs change without being counted by torch, as through `.data`: only the first context of a
+    layer compares values. Raises InputError for a layer that runs without gradients in a pass that has them.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Taps:
         return hook
 
     def _choose_originals(self) -> None:
-        """Replace the copies of outputs that nothing overwrote: a copy would change the order of sums of gradients."""
+        """Use the originals of outputs that were not overwritten: a copy changes the order of gradient sums."""
         for path, original in self._originals.items():
             changed = original.has_changed()
             if not changed and path not in self._uncounted:
@@ -89,8 +89,8 @@ class Taps:
                 self.features[path] = original.value
 
 
-class _StopForward(BaseException):  # no Exception, which a network's forward may catch
-    """Ends a forward whose remaining layers are not needed; its argument is the `Taps` that has its features."""
+class _StopForward(BaseException):  # not an Exception, which a network's forward may catch
+    """Ends a forward pass whose remaining layers are not needed; its argument is the `Taps` that raised it."""
 
 
 def declare_stages(module: nn.Module, paths: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Any of timm's image classifiers by name: `timm/resnet18`. Fresh weights, no download; the extra is `timm`."""
+"""Any of timm's image classifiers by name: `timm/resnet18`. New random weights, no download; the extra is `timm`."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from kdbench.registry import suggestion
 
 PREFIX = "timm/"
 
-# Options that load weights, and where these belong.
+# Options that load weights, and the hint for them.
 _LOADING = {"pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
 _WEIGHTS = 'download a file of weights yourself, and add weights = "FILE.safetensors" next to the model'
 

@@ -1,4 +1,4 @@
-"""Any of torchvision's classifiers by name: `torchvision/efficientnet_b0`. Fresh weights, no download."""
+"""Any of torchvision's classifiers by name: `torchvision/efficientnet_b0`. New random weights, no download."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def _create(model: str, input_shape: InputShape, classes: int) -> nn.Module:
     from torchvision import models
 
     channels, height, width = input_shape
-    options: dict[str, Any] = {}  # what some constructors need besides the class count
+    options: dict[str, Any] = {}  # of some constructors, besides the class count
     if model in {"googlenet", "inception_v3"}:
         options = {"aux_logits": False, "init_weights": True}  # auxiliary heads would make the logits a tuple
     elif model.startswith("vit_"):
@@ -46,7 +46,7 @@ def _replace_first_convolution(network: nn.Module, channels: int) -> None:
 def _image_stages(network: nn.Module, input_shape: InputShape) -> tuple[str, ...]:
     """Return the paths of the blocks that output feature maps (rank 4), or tokens in a vision transformer.
 
-    In a trunk of single layers, such as VGG's, a block ends with max pooling. Raises what the forward raises.
+    In a trunk of single layers, such as VGG's, a block ends with max pooling. Raises the errors of the forward pass.
     """
     trunk = next((name for name in _TRUNKS if any(path == name for path, _ in network.named_modules())), "")
     prefix = f"{trunk}." if trunk else ""

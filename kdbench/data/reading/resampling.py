@@ -1,7 +1,8 @@
 """Interpolation without antialiasing: each new pixel depends on the nearest old ones only, as in torch's `interpolate`.
 
-Pillow always antialiases when it shrinks an image. The formulas are PyTorch's `interpolate` with `align_corners=False`, and
-OpenCV's `INTER_LINEAR` and `INTER_CUBIC`: pixel centres are at halves, the cubic kernel has a = -0.75.
+Pillow always antialiases when it shrinks an image. The formulas are those of PyTorch's `interpolate` with
+`align_corners=False`, and of OpenCV's `INTER_LINEAR` and `INTER_CUBIC`: pixel centres are at halves, the cubic kernel
+has a = -0.75.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""Values that a network may overwrite: copies of them, and whether an operation in place has changed one.
+"""Tensors that a network may overwrite: copying them, and detecting whether an in-place operation changed one.
 
-`nn.ReLU(inplace=True)` or `x += y` in a forward replaces the values of a tensor to which other code still refers. torch
-counts the changes of every tensor, except those of inference mode.
+`nn.ReLU(inplace=True)` or `x += y` in a forward pass replaces the values of a tensor to which other code still refers.
+torch counts the changes of every tensor, except those of inference mode.
 """
 
 from typing import Any, cast
@@ -23,9 +23,9 @@ def copy_of(value: Any) -> Any:
 
 
 class Original:
-    """A tensor or a structure of tensors as it is now, none of inference mode.
+    """A tensor or a structure of tensors in its current state, none of inference mode.
 
-    The structure is a copy, because a network may put other tensors into a list or a dict that a layer gave it.
+    The structure is a copy, because a network may put other tensors into a list or a dict that a layer returned.
     """
 
     def __init__(self, value: Any) -> None:
@@ -34,11 +34,14 @@ class Original:
         self._versions = _versions(self._tensors)
 
     def has_changed(self) -> bool:
-        """Return whether torch counted a change of one of the tensors."""
+        """Return whether torch has counted a change of one of the tensors."""
         return _versions(self._tensors) != self._versions
 
     def differs_from(self, copy: Any) -> bool:
-        """Return whether a tensor differs from its `copy`: changes through `.data` are not counted. Waits for a GPU."""
+        """Return whether a tensor differs from its `copy`, because torch does not count changes through `.data`.
+
+        Waits for a GPU.
+        """
         pairs = zip(self._tensors, (leaf for leaf in tree_leaves(copy) if isinstance(leaf, Tensor)), strict=True)
         return not all(one.is_meta or torch.equal(one, other) for one, other in pairs)
 

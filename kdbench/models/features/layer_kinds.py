@@ -1,4 +1,4 @@
-"""Where layers of known kinds have their channels: on the second axis as convolutions, or on the last as LayerNorm."""
+"""The channel axis of layers of known types: the second as of convolutions, or the last as of LayerNorm."""
 
 from torch import Tensor, nn
 from torch.nn.modules import batchnorm, conv, pooling
@@ -41,9 +41,9 @@ _ELEMENTWISE_OF = {"torch.nn.modules.activation", "torch.nn.modules.dropout"}
 
 
 def channel_axis(layer: nn.Module, tensor: Tensor, *, sure: bool) -> int | None:
-    """Return the axis of the channels of `tensor`, which `layer` takes or gives; None if its kind does not say.
+    """Return the axis of the channels of `tensor`, an input or output of `layer`; None if its type does not define it.
 
-    A linear layer works on the last axis, and mostly on channels: that is not `sure`.
+    A linear layer works on the last axis, which usually but not always has the channels: it counts unless `sure`.
     """
     last = tensor.dim() - 1
     name = type(layer).__name__
@@ -59,7 +59,7 @@ def channel_axis(layer: nn.Module, tensor: Tensor, *, sure: bool) -> int | None:
 
 
 def is_elementwise(layer: nn.Module) -> bool:
-    """Return whether a layer leaves the axes of what it takes as they are."""
+    """Return whether a layer works element by element, so that its output has the axes of its input."""
     if isinstance(layer, nn.MultiheadAttention):
         return False
     return type(layer).__module__ in _ELEMENTWISE_OF or type(layer).__name__ in _ELEMENTWISE_BY_NAME

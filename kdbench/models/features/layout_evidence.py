@@ -1,6 +1,6 @@
 """The layout of a layer's output, determined from the surrounding layers and from the effect of larger images.
 
-Nothing is guessed from a shape alone: (B, 8, 8, 8) may be a map of either kind.
+A shape alone decides nothing: (B, 8, 8, 8) may be channels-first or channels-last.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,9 +30,10 @@ def layouts_of(
 ) -> dict[str, Layout]:
     """Return the layout of each of `layers` of `network`, which takes batches like `example` (B, …).
 
-    `stated` are the axes of all of them, if they are known. `side` is "student" or "teacher", for messages. Raises
+    `stated` are the axes of all of them, if the user states them. `side` is "student" or "teacher", for messages.
+    Raises
     InputError for a layer that the network does not have or use, for an output that is not one feature of each sample,
-    and for axes that cannot be known. Leaves the network as it is.
+    and for axes that cannot be determined. Does not change the network.
     """
     for layer in layers:
         require_layer(network, layer)
@@ -41,7 +42,7 @@ def layouts_of(
     for layer in layers:
         subject = f"layer {layer!r} of {type(network).__name__}"
         if layer not in probe.outputs:
-            raise InputError(f"{subject} gives nothing (it is not used)", "name a layer that every forward calls")
+            raise InputError(f"{subject} is not used", "name a layer that every forward pass calls")
         several = _is_first_of_several(network.get_submodule(layer), probe.outputs[layer])
         feature, other = (
             _feature(outputs[layer][0] if several else outputs[layer], subject)
@@ -53,7 +54,7 @@ def layouts_of(
         else:
             channels = _stated_axis(stated, feature, batch_axis, subject, side)
         if channels is None:
-            message = f"{subject} gives {_shape(feature)}: it is unclear which axis holds the channels"
+            message = f"{subject} returns {_shape(feature)}: it is unclear which axis holds the channels"
             raise InputError(message, f"state its axes: {side}_layout = {_choices(feature.dim())}")
         layout = _with_places(network, layer, Layout(channels, batch_axis), probe, feature, stated, side)
         if stated == "class_token" and not layout.before + layout.after:
@@ -65,7 +66,7 @@ def layouts_of(
 def _with_places(
     network: nn.Module, layer: str, layout: Layout, probe: Probe, feature: Tensor, stated: LayoutName | None, side: str
 ) -> Layout:
-    """Return the layout of a layer's `feature`, with the kind of its places if their axes are known."""
+    """Return the layout of a layer's `feature`, completed by the meaning of its positions, as far as known."""
     of_images = probe.inputs.dim() == 4
     if feature.dim() == 4 and of_images and stated is None:
         same = _same(probe.calls, feature)
@@ -75,11 +76,11 @@ def _with_places(
     tokens = tokens_of(network, layout, probe, feature)
     transposed = replace(layout, channel_axis=3 - layout.batch_axis - layout.channel_axis)
     if stated is None and of_images and tokens.grid is None:
-        # A linear layer may work on the places, as a mixer's do: the image shows which axis has them.
+        # A linear layer may work on the positions, as in a mixer: changes of the image show which axis has them.
         others = tokens_of(network, transposed, probe, feature)
         if others.grid is not None:
             layout, tokens = transposed, others
-    if stated is not None:  # believed
+    if stated is not None:  # the user's statement is not checked
         tokens = replace(tokens, reordered=False)
     elif tokens.unclear:
         message = (
@@ -92,7 +93,7 @@ def _with_places(
 
 
 def _is_first_of_several(module: nn.Module, output: Any) -> bool:
-    """Return whether the first item of a tuple is the feature: of known layers, or the only tensor in it."""
+    """Return whether the feature is the first item of a tuple: of known layers, or if it is the only tensor in it."""
     if not isinstance(output, tuple) or not output or not isinstance(output[0], Tensor):
         return False
     known = isinstance(module, nn.RNNBase | nn.MultiheadAttention)
@@ -100,12 +101,12 @@ def _is_first_of_several(module: nn.Module, output: Any) -> bool:
 
 
 def _feature(output: Any, subject: str) -> Tensor:
-    """Return an output that is a feature; raises InputError for another."""
+    """Return an output if it is a feature; raises InputError otherwise."""
     if isinstance(output, Tensor) and output.is_floating_point() and 2 <= output.dim() <= 5:
         return output
     form = _shape(output) if isinstance(output, Tensor) else type(output).__name__
-    message = f"{subject} gives {form}, but maps (channels, height, width), tokens or vectors are needed"
-    raise InputError(message, "name a layer that gives maps, tokens or vectors")
+    message = f"{subject} returns {form}, but maps (channels, height, width), tokens or vectors are needed"
+    raise InputError(message, "name a layer that returns maps, tokens or vectors")
 
 
 def _shape(feature: Tensor) -> str:
@@ -117,25 +118,25 @@ def _choices(rank: int) -> str:
 
 
 def _batch_axis(feature: Tensor, other: Tensor, subject: str) -> int:
-    """Return the axis that has as many entries as there are samples, in both of two batches."""
+    """Return the axis whose size is the number of samples, in each of two batches."""
     sizes = list(zip(feature.shape, other.shape, strict=False))
     axes = [axis for axis, pair in enumerate(sizes) if pair == (_BATCH, _BATCH - 1)]
     if len(axes) != 1 or feature.dim() != other.dim():
-        message = f"{subject} gives {tuple(feature.shape)} for {_BATCH} samples, not one feature for each"
-        raise InputError(message, "name a layer that gives one, such as the surrounding block")
+        message = f"{subject} returns {tuple(feature.shape)} for {_BATCH} samples, not one feature for each"
+        raise InputError(message, "name a layer that returns one, such as the surrounding block")
     return axes[0]
 
 
 def _stated_axis(stated: LayoutName, feature: Tensor, batch_axis: int, subject: str, side: str) -> int | None:
     rank, batch, channels = AXES[stated]
     if rank != feature.dim() or batch != batch_axis:
-        message = f"{side}_layout is {stated!r}, and {subject} gives {tuple(feature.shape)} for {_BATCH} samples"
+        message = f"{side}_layout is {stated!r}, and {subject} returns {tuple(feature.shape)} for {_BATCH} samples"
         raise InputError(message, f"state the axes of this output, or leave {side}_layout out")
     return channels
 
 
 def _channel_axis(network: nn.Module, layer: str, probe: Probe, feature: Tensor, batch_axis: int) -> int | None:
-    """Return the axis of the channels; None if it cannot be known."""
+    """Return the axis of the channels; None if it cannot be determined."""
     places = [axis for axis in range(feature.dim()) if axis != batch_axis]
     if len(places) == 1:
         return places[0]
@@ -156,7 +157,7 @@ def _channel_axis(network: nn.Module, layer: str, probe: Probe, feature: Tensor,
 
 
 def _same(calls: Sequence[Call], feature: Tensor) -> set[int]:
-    """Return the ids of `feature` and of the tensors that differ from it by element-wise layers alone."""
+    """Return the ids of `feature` and of the tensors that differ from it only by element-wise layers."""
     same, before = {id(feature)}, 0
     pairs = [
         {id(call.input), id(call.output)}
@@ -170,7 +171,7 @@ def _same(calls: Sequence[Call], feature: Tensor) -> set[int]:
 
 
 def _votes(calls: Sequence[Call], tensors: set[int], *, sure: bool) -> set[int]:
-    """Return the channels' axes of the `tensors` by the layers that take or give them."""
+    """Return the channel axes of the `tensors` according to the layers whose inputs or outputs they are."""
     return {
         axis
         for call in calls
@@ -181,7 +182,7 @@ def _votes(calls: Sequence[Call], tensors: set[int], *, sure: bool) -> set[int]:
 
 
 def _unchanged_axis(network: nn.Module, layer: str, probe: Probe, feature: Tensor, batch_axis: int) -> int | None:
-    """Return the one axis that keeps its size when inputs are larger; None if there is none, or several."""
+    """Return the only axis whose size stays when inputs are larger; None if there is none, or several."""
     for inputs in _enlarged(probe.inputs):
         output = probed(network, [layer], inputs, fails=True).outputs.get(layer)
         if isinstance(output, Tensor) and output.dim() == feature.dim() and output.shape[batch_axis] == len(inputs):
@@ -193,7 +194,7 @@ def _unchanged_axis(network: nn.Module, layer: str, probe: Probe, feature: Tenso
 
 
 def _enlarged(inputs: Tensor) -> Iterator[Tensor]:
-    """Return inputs of twice the height and width, or of twice the length on each axis that may be one."""
+    """Yield inputs of twice the height and width; if they are not images, inputs of twice the length, axis by axis."""
     groups = [range(2, inputs.dim())] if inputs.dim() >= 4 else [[axis] for axis in range(1, inputs.dim())]
     for axes in groups:
         repeats = [2 if axis in axes else 1 for axis in range(inputs.dim())]
@@ -201,7 +202,7 @@ def _enlarged(inputs: Tensor) -> Iterator[Tensor]:
 
 
 def _axis_of_last_size(calls: Sequence[Call], feature: Tensor, places: Sequence[int]) -> int | None:
-    """Return the axis whose size alone is the number of channels of the last known layer before; None without."""
+    """Return the only axis whose size equals the channels of the last known layer before; None if there is none."""
     ends = [number for number, call in enumerate(calls) if call.output is feature]
     for call in reversed(calls[: ends[-1]] if ends else []):
         if call.output is None or call.output.dim() != feature.dim():

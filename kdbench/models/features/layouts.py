@@ -1,4 +1,4 @@
-"""How a layer lays out its output, and the canonical form in which distillation compares it.
+"""The layout of a layer's output, and the canonical form in which distillation compares outputs.
 
 Convolutional networks give maps (B, C, H, W); Swin transformers maps (B, H, W, C); vision transformers tokens
 (B, 1 + h·w, C) with a class token; recurrent networks sequences (B, T, C), or (T, B, C) and their states.
@@ -20,19 +20,19 @@ AXES: Mapping[LayoutName, tuple[int, int, int]] = {
     **{name: (len(name), name.index("N"), name.index("C")) for name in get_args(LayoutName) if name.isupper()},
     "class_token": (3, 0, 2),
 }
-"""Of each layout: the number of axes, and the axes of the samples and of the channels."""
+"""The number of axes of each layout, and the axes of the samples and of the channels."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The axes of an output, and which parts of it are compared.
+    """The axes of an output, and the parts of it that are compared.
 
-    `batch_axis` and `channel_axis` are indices of the output's axes. `first_of_several` says that the output is the
+    `batch_axis` and `channel_axis` are indices of the output's axes. `first_of_several` is True if the output is the
     first item of a tuple. `before` and `after` count the class tokens, or other tokens without a position, at the
     beginning and at the end of tokens. `grid` is the height and width of the map whose cells the other tokens are, row
-    by row; `in_order` says that they are the steps of a sequence, `reordered` that they are these in another order.
-    `class_token` picks the first class token alone. `of_image` says that the places of a map are the rows and columns
-    of the image, as far as known.
+    by row; `in_order` is True if they are the steps of a sequence, `reordered` if they are steps in another order.
+    `class_token` selects only the first class token. `of_image` is True if the positions of a map are the rows and
+    columns of the image, as far as known.
     """
 
     channel_axis: int
@@ -69,16 +69,16 @@ def _permuted(feature: Tensor, axes: list[int]) -> Tensor:
 
 
 def require_comparable(student: Tensor, teacher: Tensor, student_layout: Layout, teacher_layout: Layout) -> bool:
-    """Return whether tokens have to become maps so that two canonical features can be compared place by place.
+    """Return whether tokens have to become maps so that two canonical features can be compared position by position.
 
-    Raises InputError where they cannot be compared: a map with a vector, or tokens of different places.
+    Raises InputError if they cannot be compared: a map with a vector, or tokens of different positions.
     """
     sides = (student, student_layout), (teacher, teacher_layout)
     dims, grids = [feature.dim() for feature, _ in sides], [layout.grid for _, layout in sides]
     hint = "name layers of one kind, two maps, two token maps or two vectors, with student_layer and teacher_layer"
     on_image = [layout.of_image for feature, layout in sides if feature.dim() == 4]
     if not all(on_image) and (student.shape[2:] != teacher.shape[2:] or any(on_image)):
-        message = "the places of a map are not the rows and columns of the image, as of windows or heads,"
+        message = "the positions of a map are not the rows and columns of the image, but such as windows or heads,"
         raise InputError(f"{message} and cannot be matched with others", f"{hint}; or state the axes, such as NHWC")
     if any(layout.reordered for feature, layout in sides if feature.dim() == 3):
         message = "tokens that are the steps of the sequence in another order cannot be matched with others"
@@ -86,7 +86,7 @@ def require_comparable(student: Tensor, teacher: Tensor, student_layout: Layout,
     if sorted(dims) == [3, 4]:
         if grids[dims.index(3)] is not None:
             return True
-        raise InputError("tokens whose places in the image are not known cannot be matched with a map", hint)
+        raise InputError("tokens whose positions in the image are not known cannot be matched with a map", hint)
     if len(set(dims)) > 1:
         kinds = sorted({_KINDS[rank] for rank in dims})
         raise InputError(f"{kinds[0]} cannot be matched with {kinds[1]}", hint)
@@ -95,7 +95,7 @@ def require_comparable(student: Tensor, teacher: Tensor, student_layout: Layout,
             return grids[0] != grids[1]
         if student.shape[1] != teacher.shape[1] or grids != [None, None]:
             message = f"{student.shape[1]} tokens of the student and {teacher.shape[1]} of the teacher"
-            raise InputError(f"{message} cannot be matched: not all of their places in the image are known", hint)
+            raise InputError(f"{message} cannot be matched: not all of their positions in the image are known", hint)
     return False
 
 

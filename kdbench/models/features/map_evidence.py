@@ -1,4 +1,4 @@
-"""Whether the two places of a map are the rows and columns of the image, not windows and their cells, or heads."""
+"""Whether the axes of a map are the rows and columns of the image, and not windows and their cells, or heads."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ _SLIDING = (conv._ConvNd, pooling._MaxPoolNd, pooling._AvgPoolNd)  # noqa: SLF00
 def is_of_the_image(
     network: nn.Module, layer: str, layout: Layout, probe: Probe, feature: Tensor, same: set[int]
 ) -> bool:
-    """Return whether the canonical map (B, C, h, w) of `feature`, an output of `layer`, shows the image's h × w cells.
+    """Return whether the canonical map (B, C, h, w) of `feature`, an output of `layer`, has the image's h × w cells.
 
-    `same` are the ids of `feature` and of tensors that differ from it element by element alone. A filter that slides
-    over one of them shows it, else what higher and wider images change, else what changes of some cells change.
+    `same` are the ids of `feature` and of tensors that differ from it only element by element. It is a map if a filter
+    slides over one of these; else the effects of higher and wider images decide, else those of changes of single cells.
     """
     for call in probe.calls:
         if isinstance(call.module, _SLIDING) and {id(call.input), id(call.output)} & same and _slides(call.module):

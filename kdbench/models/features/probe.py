@@ -1,4 +1,4 @@
-"""A probe of a network: one forward on noise, with the inputs and outputs of its modules."""
+"""A probe of a network: one forward pass on noise, recording the inputs and outputs of its modules."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,10 +22,11 @@ class Call:
 
 @dataclass(eq=False)
 class Probe:
-    """A forward of a network: its `inputs`, the `calls` of its modules in the order in which they end, and `outputs`.
+    """A forward pass of a network: `inputs`, the `calls` of modules in the order in which they end, and `outputs`.
 
-    `seen` holds the inputs and outputs of all modules, in the order of their appearance. `outputs` are by path, of the
-    last calls of the layers asked for. All tensors are kept, so that two are one if they are the same object.
+    `seen` holds the inputs and outputs of all modules, in the order of their appearance. `outputs` are those of the
+    last
+    calls of the requested layers, by path. All tensors are kept alive, so that equal ids mean the same tensor.
     """
 
     inputs: Tensor
@@ -35,9 +36,9 @@ class Probe:
 
 
 def inputs_like(example: Tensor, samples: int) -> Tensor:
-    """Return `samples` inputs of the kind of `example` (B, …): noise, or token ids that occur in it.
+    """Return `samples` inputs like `example` (B, …): noise, or token ids that occur in it.
 
-    Of token ids, no two of the first samples are equal at any step, as far as the example has as many ids.
+    Samples of token ids differ at every step, if the example has enough different ids.
     """
     if not example.is_floating_point():
         return torch.cat([other_ids(example[:1], example, number) for number in range(samples)])
@@ -53,14 +54,14 @@ def other_ids(ids: Tensor, known: Tensor, number: int) -> Tensor:
 
 
 def probed(network: nn.Module, layers: Sequence[str], inputs: Tensor, *, fails: bool = False) -> Probe:
-    """Run `network` on `inputs` in evaluation mode and return what its modules did; it is left as it was.
+    """Run `network` on `inputs` in evaluation mode and return the record of its modules; the network is not changed.
 
-    If it `fails`, its error is dropped and the layers before have their outputs.
+    If it may fail (`fails`), an error is ignored, and only the layers that ran before it have outputs.
     """
     probe = Probe(inputs)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.random.fork_rng(devices=[]))  # a forward may draw numbers
+        stack.enter_context(torch.random.fork_rng(devices=[]))  # a forward pass may draw random numbers
         stack.enter_context(evaluation_mode(network))
         for module in network.modules():
             stack.enter_context(_recorded(module, probe))

@@ -1,4 +1,4 @@
-"""A network as training runs it: its output with the outputs of inner layers, and its inputs unchanged."""
+"""Running a network for training: its output together with the outputs of inner layers, without changing its inputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from kdbench.errors import InputError
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.models.taps import Taps
 
-# Their networks call the same layers at every step.
+# Packages whose networks call the same layers at every step.
 _STATIC = {"kdbench", "torch", "torchvision", "timm"}
 
 
@@ -29,26 +29,26 @@ class TappedNetwork:
     def run(self, inputs: Tensor, layers: Sequence[str] = (), *, output: bool = True) -> tuple[Any, dict[str, Any]]:
         """Return the network's output for `inputs` (B, …), and the outputs of `layers` by path, as `Taps` keeps them.
 
-        `inputs` are not changed. Without `output` the forward may end at the last of `layers`, and the first result is
-        None. Raises InputError for layers that the network does not have or does not use.
+        `inputs` are not changed. Without `output` the forward pass may end after the last of `layers`, and the first
+        result is None. Raises InputError for layers that the network does not have or does not use.
         """
-        # The outputs of a layer's last call are needed, so the forward ends early only where each is called once.
+        # The output of a layer's last call is needed, so the pass ends early only if each layer is called once.
         stop_early = not output and self.is_static and all(self._calls.get(layer) == 1 for layer in layers)
         result = None
         with Taps(self.network, layers, stop_early=stop_early, uncounted=self._uncounted) as taps:
             result = self.network(inputs.clone())  # which it may overwrite
         if missing := [layer for layer in layers if layer not in taps.features]:
-            raise InputError(f"layer {missing[0]!r} of {type(self.network).__name__} gives nothing (it is not used)",
-                             "name a layer that every forward calls")  # fmt: skip
+            raise InputError(f"layer {missing[0]!r} of {type(self.network).__name__} is not used",
+                             "name a layer that every forward pass calls")  # fmt: skip
         if not stop_early:
             self._calls.update(taps.calls)
         return (result if output else None), taps.features
 
 
 def require_gradients(network: nn.Module, layers: Sequence[str], inputs: Tensor) -> None:
-    """Raise InputError for layers that in training give nothing with a gradient: a loss on it would teach nothing.
+    """Raise InputError for layers whose output has no gradient in training: a loss on it would have no effect.
 
-    Networks of known libraries are not tried. `inputs` are a batch (B, …). Leaves `network` as it is.
+    Networks of known libraries are not checked. `inputs` are a batch (B, …). Does not change `network`.
     """
     tapped = TappedNetwork(network)
     if tapped.is_static:

@@ -15,10 +15,10 @@ _ROUNDING = 1e-4  # of changes of tokens
 
 @dataclass(frozen=True)
 class Tokens:
-    """Numbers of class tokens at the beginning and the end; the grid of the others, if they are the cells of a map.
+    """The numbers of class tokens at the beginning and the end; the grid of the others, if they are cells of a map.
 
-    `reordered` says that they are the steps of a sequence in another order, `unclear` that the class tokens of an
-    earlier layer may be among them.
+    `reordered` is True if they are the steps of a sequence in another order, `unclear` if class tokens of an earlier
+    layer may be among them.
     """
 
     before: int
@@ -29,7 +29,7 @@ class Tokens:
 
 
 def tokens_of(network: nn.Module, layout: Layout, probe: Probe, feature: Tensor) -> Tokens:
-    """Return what is known of the tokens of `feature`, an output of `probe` whose axes are those of `layout`."""
+    """Return the meaning of the tokens of `feature`, an output in `probe` with the axes of `layout`."""
     count = layout.canonical(feature).shape[1]
     first = _first_appearance(layout, probe, count)
     if first is None:
@@ -49,7 +49,7 @@ def tokens_of(network: nn.Module, layout: Layout, probe: Probe, feature: Tensor)
 
 
 def _first_appearance(layout: Layout, probe: Probe, count: int) -> int | None:
-    """Return the place among the tensors of `probe` of the first one with `count` tokens."""
+    """Return the index, among the tensors that `probe` has seen, of the first one with `count` tokens; else None."""
     for place, tensor in enumerate(probe.seen):
         fits = tensor.dim() == 3 and tensor.shape[layout.batch_axis] == len(probe.inputs)
         if fits and layout.canonical(tensor).shape[1] == count:
@@ -66,10 +66,10 @@ def _class_tokens(first: Tensor) -> tuple[int, int]:
 
 
 def _tokens_around_map(layout: Layout, probe: Probe, first: int) -> tuple[int, int]:
-    """Return how many tokens precede and follow the cells of a map that the tokens at the place `first` were made of.
+    """Return how many tokens precede and follow the cells of a map among the tokens with the index `first`.
 
     A network in stages, such as PiT, pools the cells as a map and appends them to the class token of the stage before,
-    which depends on the sample by then.
+    which already depends on the sample.
     """
     tokens = layout.canonical(probe.seen[first])
     for tensor in probe.seen[:first]:
@@ -84,7 +84,7 @@ def _tokens_around_map(layout: Layout, probe: Probe, first: int) -> tuple[int, i
 
 
 def _had_class_tokens(layout: Layout, probe: Probe, first: int) -> bool:
-    """Return whether tokens before the place `first` had class tokens, which some of its tokens may have become."""
+    """Return whether tokens before the index `first` had class tokens, which may still be among its tokens."""
     for tensor in probe.seen[:first]:
         fits = tensor.dim() == 3 and tensor.shape[layout.batch_axis] == len(probe.inputs)
         if fits and _class_tokens(layout.canonical(tensor)) != (0, 0):
@@ -93,7 +93,7 @@ def _had_class_tokens(layout: Layout, probe: Probe, first: int) -> bool:
 
 
 def _possible_grids(probe: Probe, tokens: int) -> list[tuple[int, int]]:
-    """Return heights and widths of maps of as many cells: of convolutions, or of square patches of the image."""
+    """Return the heights and widths of maps with as many cells as tokens: of convolutions, or of square patches."""
     maps = {
         (call.output.shape[2], call.output.shape[3])
         for call in probe.calls
@@ -109,10 +109,11 @@ def _possible_grids(probe: Probe, tokens: int) -> list[tuple[int, int]]:
 def is_row_by_row(
     network: nn.Module, layout: Layout, probe: Probe, feature: Tensor, first: int, before: int, grid: tuple[int, int]
 ) -> bool:
-    """Return whether the tokens of `feature`, or the places of a map, are the cells of the `grid`, row by row.
+    """Return whether the tokens of `feature`, or the positions of a map, are the cells of the `grid`, row by row.
 
-    Changes of the image in some cells show the order at the place `first`, where each token knows its own cell alone,
-    and then wherever a network reorders its tokens, as Hiera does before its blocks. Of tokens, `before` are others.
+    Changing the image in some cells shows the order of the tensor with the index `first`, where each token depends on
+    its own cell only, and of every later tensor in which the network reorders tokens, as Hiera does before its blocks.
+    The first `before` tokens are no cells.
     """
     rows, columns = grid
     cells = [(0, columns - 1), (rows - 1, 0), *([(1, 0)] if rows > 2 else [])]
@@ -129,7 +130,7 @@ def _is_in_order(
 ) -> bool | None:
     """Return whether the tokens of `feature` are the steps on an `axis` of the inputs, in order; None if unknown.
 
-    Changes of single steps show it as `is_row_by_row` says, if each changes one token at the place `first`.
+    Changing single steps shows it, as in `is_row_by_row`, if each changes one token of the tensor with index `first`.
     """
     steps = [probe.inputs.shape[axis] - 1, *range(min(2, probe.inputs.shape[axis] - 1))]
     expected = [before + step for step in steps]
@@ -144,10 +145,10 @@ def _is_in_order(
 def _reorderings(
     network: nn.Module, layout: Layout, probe: Probe, feature: Tensor, first: int, changed: Tensor
 ) -> Iterator[Tensor | None]:
-    """Yield how much each of the tokens changes, (B − 1, N), at the place `first`, and wherever they are reordered.
+    """Yield the change of each token, (B − 1, N), in the tensor with index `first` and after each reordering.
 
-    Of the inputs `changed` (B, …) the first is the one that the others differ from. Yields None, at last, where the
-    network takes another way than before, up to `feature`.
+    The first of the inputs `changed` (B, …) is the original, from which the others differ. Ends at `feature`. Yields
+    None as the last value if the network takes another path than in the probe.
     """
     again = probed(network, [], changed)
     last = max((place for place, tensor in enumerate(probe.seen) if tensor is feature), default=first)
@@ -170,7 +171,7 @@ def _reorderings(
 
 
 def _has_tokens_of(tensor: Tensor, feature: Tensor, layout: Layout) -> bool:
-    """Return whether a tensor has as many samples and tokens, or places of a map, as `feature`, of any width."""
+    """Return whether a tensor has as many samples and tokens, or positions of a map, as `feature`, and any width."""
     if tensor.dim() != feature.dim():
         return False
     sizes = [

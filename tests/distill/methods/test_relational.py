@@ -87,8 +87,8 @@ class Patches(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "message", "hint"),
     [
-        (None, r"gives \(1, 2, 4, 2, 4\), but maps", "gives maps, tokens or vectors"),
-        ("unused", "not used", "a layer that every forward calls"),
+        (None, r"returns \(1, 2, 4, 2, 4\), but maps", "returns maps, tokens or vectors"),
+        ("unused", "not used", "a layer that every forward pass calls"),
     ],
 )
 def test_what_is_neither_map_nor_vector_is_refused(layer, message, hint):
