@@ -96,7 +96,10 @@ def measure_on_device(
     code, last = _follow(remote, f"cd {place} && exec {python} run.py {words}", progress)
     if code not in {0, _INTERRUPTED}:
         kind = InputError if code == InputError.exit_code else MeasurementError
-        raise kind(f"measuring on {remote.destination} ended with exit code {code}: {last}", "see its last lines")
+        raise kind(
+            f"measuring on {remote.destination} ended with exit code {code}: {last}",
+            "see the last lines of its output above",
+        )
     with storage.writing(result) as file:
         _checked(_run(remote, f"cat {place}/result.zip", stdout=file), remote)
     with suppress(InputError, MeasurementError):  # the files left there are small, and were fetched

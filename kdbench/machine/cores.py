@@ -1,9 +1,10 @@
-"""CPU cores: which ones this process may use, which ones measuring processes are pinned to. Standard library only.
+"""CPU cores: those that this process may use, and those that measuring processes are pinned to. Standard library only.
 
-Measuring processes take turns on several cores, because successive processes on one core are alike: a model that does
-not fit a core's own cache can be a tenth slower for tens of seconds, on each core independently (docs/architecture.md
-has the figures). The likely reason is memory: the kernel hands the pages that one process frees to the next one on that
-core. With several cores, the state of one core is a sample and not the result.
+Measuring processes take turns on several cores, because successive processes on one core give similar times: a model
+that does not fit a core's own cache can be a tenth slower for tens of seconds, on each core independently
+(docs/architecture.md has the figures). The likely reason is memory: the kernel gives the pages that one process frees
+to
+the next process on that core. With several cores, the state of each core is one sample of many.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from kdbench.errors import InputError
 from kdbench.machine.system_files import ROOT, first_line, number
 
 _POLL_S = 0.06  # six ticks
-_FREE_SHARE = 0.7  # of the idle time of the core that is idle most
+_FREE_SHARE = 0.7  # of the idle time of the most idle core
 _STRONG_SHARE = 0.9  # of the strongest core: cores of one kind may differ a little
 
 
@@ -30,9 +31,9 @@ def available_cores() -> tuple[int, ...]:
 
 
 def preemptions() -> int:
-    """Return how often the system took a core from this process while it had work.
+    """Return how often the system preempted this process: took its core away while it could run.
 
-    A process that waits is not preempted, and neither is one that an interrupt delays.
+    Waiting and the delay by an interrupt are not preemptions.
     """
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
@@ -67,9 +68,9 @@ def choose_cores(requested: Sequence[int] | None, threads: Sequence[int], root: 
 
 
 def rotate_cores(cores: Sequence[int] | None, threads: int, turn: int) -> tuple[int, ...] | None:
-    """Return the `threads` of `cores` that process number `turn` is pinned to: the last ones, then one further down.
+    """Return the `threads` cores that process number `turn` is pinned to: the last of `cores`, shifted by `turn`.
 
-    A single-threaded model runs on the last core of the result, so it takes turns even if other models need all cores.
+    A single-threaded model runs on the last core of the result, so it changes cores even if other models need all.
     """
     if cores is None:
         return None
@@ -80,9 +81,9 @@ def rotate_cores(cores: Sequence[int] | None, threads: int, turn: int) -> tuple[
 def quiet_cores(
     cores: Sequence[int] | None, threads: int, root: Path = ROOT, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[int, ...] | None:
-    """Return those of `cores` that have nothing to do at the moment, in the same order, `threads` of them at least.
+    """Return those of `cores` that are idle at the moment, in the same order, but at least `threads` of them.
 
-    Looks at the machine for _POLL_S. A process that is pinned to a busy core shares it, although others are free.
+    Observes the machine for _POLL_S. A process pinned to a busy core would share it even while other cores are idle.
     """
     if cores is None or len(cores) <= threads:
         return None if cores is None else tuple(cores)
@@ -100,7 +101,7 @@ def quiet_cores(
 
 
 def idle_ticks(root: Path = ROOT) -> dict[int, int]:
-    """Return for how many clock ticks (of 10 ms mostly) each core has been idle since start-up; empty if unknown."""
+    """Return the number of clock ticks (mostly 10 ms) for which each core was idle since start-up; empty if unknown."""
     try:
         lines = (root / "proc/stat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -110,7 +111,7 @@ def idle_ticks(root: Path = ROOT) -> dict[int, int]:
 
 
 def siblings(core: int, root: Path = ROOT) -> frozenset[int] | None:
-    """Return the hardware threads of the physical core that `core` is on, itself included; None if unknown."""
+    """Return all hardware threads of the physical core of `core`; None if unknown."""
     listed = first_line(root / f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
     if listed is None:
         return None

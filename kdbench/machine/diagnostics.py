@@ -1,4 +1,4 @@
-"""Diagnostics of the machine: what makes its numbers unreliable, before measuring and during sessions."""
+"""Diagnostics of conditions that make the machine's numbers unreliable, before measuring and during sessions."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,21 +10,21 @@ from kdbench.machine.system_monitor import Conditions
 from kdbench.results.records import Diagnostic, Environment
 
 _IDLE = "measure when the machine is otherwise idle"
-_BUSY_CORES = 0.5  # of other work: from here on latencies are unreliable
+_BUSY_CORES = 0.5  # cores that other work keeps busy: from here on latencies are unreliable
 _SHARED = 0.05  # of the pinned cores' time, or their siblings': as large as the differences of interest
-_STOLEN = 0.01  # shifts a mean by as much
+_STOLEN = 0.01  # of the cores' time: it shifts a mean by 1 %
 _SWAPPED_PAGES = 256  # 1 MB of 4 KiB pages: more than a starting process fetches by chance
 
 
 def environment_diagnostics(environment: Environment) -> Iterator[Diagnostic]:
-    """Yield what makes latencies on this machine unreliable, each with its remedy."""
+    """Yield a diagnostic, with its remedy, for each condition that makes latencies on this machine unreliable."""
     host = environment.host
     busy, governor, share = (host.get(name) for name in ("cores_busy", "governor", "clock_limit_share"))
     is_virtual = host.get("virtualization") is not None
     if isinstance(busy, float) and busy >= _BUSY_CORES:
         message = f"other work kept {busy:.1f} of {host.get('cores_logical')} cores busy just before measuring"
         yield Diagnostic(code="load", message=message, remedy=_IDLE)
-    if governor is None and not is_virtual:  # a guest never sees the governor
+    if governor is None and not is_virtual:  # the governor is not visible to a guest
         message = "the CPU frequency governor cannot be read, so the clock may have varied"
         remedy = "trust speed-ups, which are measured side by side, more than single latencies; repeat on bare metal"
         yield Diagnostic(code="governor_unknown", message=message, remedy=remedy)
@@ -42,7 +42,7 @@ def environment_diagnostics(environment: Environment) -> Iterator[Diagnostic]:
 
 
 def session_diagnostics(conditions: Sequence[Conditions]) -> Iterator[Diagnostic]:
-    """Yield what disturbed the sessions, each kind of disturbance once."""
+    """Yield one diagnostic for each kind of disturbance during the sessions."""
     yield from _throttling(conditions)
     yield from _load_in_sessions(conditions)
     share = _average(conditions, "stolen_share")
@@ -64,7 +64,7 @@ def session_diagnostics(conditions: Sequence[Conditions]) -> Iterator[Diagnostic
 
 
 def condition_averages(conditions: Sequence[Conditions]) -> dict[str, Any]:
-    """Return the known conditions averaged over the sessions' time, as a record's `protocol` holds them."""
+    """Return the known conditions, averaged over the sessions' time, in the form of a record's `protocol`."""
     names = ("others_cores", "others_chosen_cores", "siblings_cores", "stolen_share")
     averages = {name: average for name in names if (average := _average(conditions, name)) is not None}
     return {"meanwhile": {name: round(value, 4) for name, value in averages.items()}} if averages else {}

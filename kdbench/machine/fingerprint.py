@@ -1,6 +1,6 @@
-"""Facts about the machine and the software that a number was measured with, as a record holds them.
+"""Facts about the machine and the software that a number was measured with, in the form of a record's environment.
 
-A fingerprint holds neither user nor host name nor paths: records are published.
+A fingerprint contains no user name, host name or path, because records are published.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Facts about a machine, its operating system and its libraries, from /proc and /sys; on Linux by Python alone.
 
-They hold neither user nor host name nor paths: records are published. A device that measures a bundle reads them with
-this file.
+They contain no user name, host name or path, because records are published. Devices that measure a bundle use this file
+as well.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kdbench.machine.nvidia import query
 from kdbench.machine.system_files import ROOT, fields, first_line, number, quota_cores
 from kdbench.machine.system_monitor import busy_seconds
 
-_LOAD_WINDOW_S = 0.2  # how long to watch what else the machine is doing
+_LOAD_WINDOW_S = 0.2  # how long to observe the machine's other work
 
 LIBRARIES = (
     *("torch", "torchvision", "lightning-fabric", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu"),
@@ -35,7 +35,7 @@ Fact = Union[str, int, float, None]
 def host_facts(root: Path = ROOT) -> dict[str, Fact]:
     """Return the facts about this machine; unknown ones are None."""
     return {
-        "board": first_line(root / "proc/device-tree/model"),  # None on a PC, where the processor says enough
+        "board": first_line(root / "proc/device-tree/model"),  # None on a PC, which the processor describes
         "cpu": processor(root),
         "machine": platform.machine(),
         "cores_physical": _physical_cores(root),
@@ -52,7 +52,7 @@ def host_facts(root: Path = ROOT) -> dict[str, Fact]:
         "smt": {"1": "on", "0": "off"}.get(first_line(root / "sys/devices/system/cpu/smt/active") or ""),
         "virtualization": virtualization(root),
         "container": _container(root),
-        # Not the load average: that still holds the training this very process has just done.
+        # Not the load average, which still includes the training that this process has just finished.
         "cores_busy": _cores_busy(),
         **_gpu(),
     }
@@ -84,7 +84,7 @@ def _turbo(root: Path) -> str | None:
 
 
 def _clock_limit_share(root: Path) -> float | None:
-    """Return the clock's limit over the processor's highest clock, of the most limited core."""
+    """Return the clock limit of the most limited core, as a share of the processor's highest clock."""
     folders = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq")
     clocks = ((number(folder / "scaling_max_freq"), number(folder / "cpuinfo_max_freq")) for folder in folders)
     return min((limit / highest for limit, highest in clocks if limit and highest), default=None)
@@ -121,7 +121,7 @@ def _memory_bytes(root: Path) -> int | None:
 
 
 def _cores_busy() -> float | None:
-    """Return how many cores are busy at the moment; None where the system does not count that."""
+    """Return how many cores are busy at the moment; None if the system does not report it."""
     if platform.system() != "Linux":
         import psutil
 
@@ -148,7 +148,7 @@ def _container(root: Path) -> str | None:
 
 
 def _gpu() -> dict[str, Fact]:
-    """Return the NVIDIA GPUs, their driver and its CUDA version, if a driver answers."""
+    """Return the NVIDIA GPUs, their driver and its CUDA version, if there is a driver."""
 
     def facts(pynvml: Any) -> dict[str, Fact]:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
@@ -163,7 +163,7 @@ def _gpu() -> dict[str, Fact]:
 
 
 def output_of(command: list[str]) -> str | None:
-    """Return what a command prints, or None if it cannot be run or fails."""
+    """Return the standard output of a command, or None if it cannot be run or fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):

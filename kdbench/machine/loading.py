@@ -10,9 +10,9 @@ from kdbench.machine.memory import require_memory
 def require_loadable(path: Path, hint: str, *, members: Container[str] | None = None, copies: int = 1) -> None:
     """Raise InputError, with `hint`, for a file whose content would take more than half of the available memory.
 
-    The content of a zip archive is what its `members` (None: all) declare; an archive that declares far more than it
-    can hold is refused too. `copies` of the content are in memory at once. A damaged archive is left to its reader.
-    Raises OSError for a file that cannot be read.
+    The content of a zip archive is what its `members` (None: all) declare; an archive that declares far more than its
+    size allows is refused too. `copies` of the content are in memory at once. A damaged archive is not reported here,
+    but by its reader. Raises OSError for a file that cannot be read.
     """
     try:
         size = storage.require_unpackable(path, members)

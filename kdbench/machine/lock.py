@@ -25,8 +25,8 @@ def machine_lock(progress: Progress, lock_name: str = LOCK) -> Iterator[None]:
     """Hold this machine's measuring lock, a file in KDBENCH_LOCK_DIR or /tmp; show progress while waiting for it.
 
     Another `lock_name` is another lock, for work that measures several times and must not be interrupted in between.
-    Measuring processes share it, so that it is free when the last of them has ended, also if this process is killed.
-    Raises StorageError if no lock can be created.
+    Measuring processes share the lock, so that it is held until the last of them has ended, even if this process is
+    killed. Raises StorageError if no lock can be created.
     """
     begin, waiting = time.monotonic(), False
     while (descriptor := _try(lock_name)) is None:

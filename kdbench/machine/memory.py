@@ -1,10 +1,11 @@
-"""Memory of this process, now and at its highest; available memory; memory of this process on the GPU.
+"""Current and peak memory of this process, available memory, and memory of this process on the GPU.
 
-Linux keeps both marks in /proc/self/status (`man 5 proc`): VmRSS, and VmHWM, its high-water mark; writing 5 to
-/proc/self/clear_refs resets the mark to the present. `getrusage`'s ru_maxrss is no substitute: it outlives `exec`,
-so a child of a large process starts with its parent's size. Elsewhere psutil and the system report the two.
+Linux reports both in /proc/self/status (`man 5 proc`): VmRSS, and VmHWM, its high-water mark; writing 5 to
+/proc/self/clear_refs resets the mark to the current value. `getrusage`'s ru_maxrss is no substitute: `exec` does not
+reset it, so the child of a large process starts with its parent's size. On other systems psutil and the system report
+the two.
 
-Standard library only on Linux: it runs in the measuring process.
+Standard library only on Linux, because it runs in the measuring process.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ _PROC = Path("/proc/self")
 
 
 class MemoryUnknownError(RuntimeError):
-    """This system, or the GPU's driver, does not report how much memory is in use."""
+    """Raised if the system, or the GPU's driver, does not report how much memory is in use."""
 
 
 def resident_bytes(proc: Path = _PROC) -> int:
-    """Return the memory that this process holds now, including pages of files it has mapped."""
+    """Return the current resident memory of this process in bytes, including pages of mapped files."""
     if (proc / "status").exists():
         return _status(proc, "VmRSS")
     import psutil
@@ -34,7 +35,7 @@ def resident_bytes(proc: Path = _PROC) -> int:
 
 
 def reset_high_water(proc: Path = _PROC) -> bool:
-    """Reset the mark to the present memory; return whether that was possible."""
+    """Reset the high-water mark to the current memory; return whether that was possible."""
     try:
         (proc / "clear_refs").write_text("5")
     except OSError:  # not Linux, or a container that does not allow it
@@ -43,9 +44,9 @@ def reset_high_water(proc: Path = _PROC) -> bool:
 
 
 def high_water(*, was_reset: bool, proc: Path = _PROC) -> tuple[int, str]:
-    """Return the most bytes this process held at once, and since when: `counting began` or `it started`.
+    """Return the peak memory of this process in bytes, and the begin of counting: `counting began` or `it started`.
 
-    Counting began when `reset_high_water` returned True. Raises MemoryUnknownError if the system keeps no such mark.
+    Counting began when `reset_high_water` returned True. Raises MemoryUnknownError if the system has no such mark.
     """
     on_linux = (proc / "status").exists()
     peak = max(_status(proc, "VmHWM"), _status(proc, "VmRSS")) if on_linux else _peak_outside_linux()
@@ -53,7 +54,7 @@ def high_water(*, was_reset: bool, proc: Path = _PROC) -> tuple[int, str]:
 
 
 def available_bytes(root: Path = ROOT) -> int:
-    """Return the bytes that can still be had without swapping: the least of the machine's and its control groups'.
+    """Return the bytes that can be allocated without swapping: the minimum for the machine and its control groups.
 
     The kernel's MemAvailable ignores a container's limit, beyond which processes are killed without warning.
     """
@@ -66,7 +67,7 @@ def available_bytes(root: Path = ROOT) -> int:
 
 
 def require_memory(needed_bytes: int, subject: str, hint: str) -> None:
-    """Raise InputError where `subject`, such as "the images", takes more than half of the memory that is available."""
+    """Raise InputError if `subject`, such as "the images", needs more than half of the available memory."""
     available = available_bytes()
     if 2 * needed_bytes > available:
         sizes = f"{needed_bytes / 1e9:,.1f} GB of memory, more than half of the {available / 1e9:,.1f} GB available"
@@ -74,11 +75,11 @@ def require_memory(needed_bytes: int, subject: str, hint: str) -> None:
 
 
 class DeviceMemory:
-    """Memory that this process holds on the first visible GPU, as the driver (NVML) accounts for it.
+    """Memory of this process on the first visible GPU, as reported by the driver (NVML).
 
-    The driver lists the processes on a board with what each holds. If it does not (virtual GPUs, containers with their
-    own process ids, Windows), it returns the growth of the whole board's used memory since this object was
-    made, other processes included. Raises MemoryUnknownError if the driver does not answer.
+    The driver lists the processes on a board with the memory of each. If it does not (virtual GPUs, containers with
+    their own process ids, Windows), the growth of the whole board's used memory since this object was created is used,
+    other processes included. Raises MemoryUnknownError if the driver cannot be queried.
     """
 
     def __init__(self) -> None:
@@ -92,7 +93,7 @@ class DeviceMemory:
             raise MemoryUnknownError(f"NVML: {error}") from error
 
     def usage(self) -> tuple[int, str]:
-        """Return the bytes this process holds on the GPU now, including its CUDA context, and how they were counted."""
+        """Return the bytes of this process on the GPU now, including its CUDA context, and how they were counted."""
         import pynvml
 
         try:

@@ -1,4 +1,4 @@
-"""The NVIDIA board that is measured, and questions to its driver (NVML). Standard library and pynvml only.
+"""The NVIDIA board that is measured, and queries of its driver (NVML). Standard library and pynvml only.
 
 NVML numbers all boards, CUDA those that CUDA_VISIBLE_DEVICES leaves:
 https://docs.nvidia.com/cuda/cuda-programming-guide/05-appendices/environment-variables.html
@@ -17,9 +17,9 @@ _UUID_LENGTH = len("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6")
 
 
 def query(query_function: Callable[[Any], T]) -> T | None:
-    """Return what `query_function` gets from pynvml, which is initialised for it alone.
+    """Return `query_function(pynvml)`, with NVML initialised only for this call.
 
-    None if no driver answers, or where pynvml is not installed: a device that measures a bundle need not have it.
+    None if there is no driver, or if pynvml is not installed: a device that measures a bundle may lack it.
     """
     try:
         import pynvml
@@ -60,10 +60,11 @@ def first_visible(pynvml: Any) -> Any:
 
 
 def numbers_agree(pynvml: Any) -> bool:
-    """Return whether CUDA and NVML give the first visible device the same number.
+    """Return whether the first visible device has the same number in CUDA and NVML.
 
-    NVML counts along the PCI bus. So does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID; otherwise it puts the most capable
-    board first, which makes a difference if boards of several kinds are installed.
+    NVML numbers boards by the PCI bus. So does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID; otherwise it starts with the
+    most
+    capable board, which makes a difference if boards of several types are installed.
     """
     if not first_name().isdecimal() or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return True
@@ -72,5 +73,5 @@ def numbers_agree(pynvml: Any) -> bool:
 
 def _boards(pynvml: Any) -> Iterator[Any]:
     for index in range(pynvml.nvmlDeviceGetCount()):
-        with contextlib.suppress(pynvml.NVMLError):  # CUDA does not see a board that is lost or another user's either
+        with contextlib.suppress(pynvml.NVMLError):  # CUDA does not list lost boards and those of other users either
             yield pynvml.nvmlDeviceGetHandleByIndex(index)

@@ -1,13 +1,14 @@
 """How the threads of a training wait for each other: settings of OpenMP, which it reads when torch is loaded.
 
 torch splits its work over one thread per core, and every piece ends with a wait for the slowest thread. libgomp, which
-torch's Linux wheels bring, spins for some milliseconds before such a wait sleeps: longer than another program's turn on
-the core, so that a thread spins while the one it waits for has no core. Threads that sleep at once leave their core to
-it, but take some microseconds to wake up, which costs a fifth of the speed on an idle machine
+is part of torch's Linux wheels, spins for some milliseconds before it sleeps. That is longer than another program's
+time
+slice, so a thread spins while the thread it waits for has no core. Threads that sleep at once leave their core to it,
+but need some microseconds to wake up, which costs a fifth of the speed on an idle machine
 (`python -m benchmarks.training.waiting`).
 
-None of this changes results. The number of threads would, because it decides how sums are split; so it never depends
-on the load.
+None of these settings changes results. The number of threads does, because it determines how sums are split; so it
+never depends on the load.
 """
 
 import os
@@ -21,8 +22,8 @@ from kdbench.machine.system_files import quota_cores
 
 _SET_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # kept if the user has set one of them
 _SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
-# 0.1 to 0.4 ms, as long as the wait for a thread that runs, instead of libgomp's 300,000: another program may start
-# during a long training. Other OpenMP libraries do not read it.
+# 0.1 to 0.4 ms, as long as the wait for a running thread, instead of libgomp's 300,000, because another program may
+# start during a long training. Other OpenMP libraries do not read it.
 _SPIN_BRIEFLY = {"GOMP_SPINCOUNT": "10000"}
 _SCARCE_CORES = 0.5  # from this many cores busy with other work on, threads sleep
 _POLL_S = 0.1
@@ -30,7 +31,7 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True)
 class OpenMPSettings:
-    """The environment `variables` for OpenMP, and a `note` for the user if others' work slows the training."""
+    """The environment `variables` for OpenMP, and a `note` for the user if other programs slow the training down."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
@@ -38,10 +39,10 @@ class OpenMPSettings:
 
 @cache
 def configure_openmp() -> OpenMPSettings:
-    """Look once at the machine's other work, set OpenMP's variables in the environment, and return them.
+    """Check the machine's load once, set OpenMP's variables in the environment accordingly, and return them.
 
-    They have no effect in a process that has loaded torch, but in those that it starts. Variables that the user has
-    set, and a limit of one thread, leave everything as it is.
+    They have no effect in a process that has loaded torch, but in those that it starts. Nothing is set if the user has
+    set one of the variables, or a limit of one thread.
     """
     cores = available_cores()
     if any(name in os.environ for name in _SET_BY_USER) or os.environ.get("OMP_NUM_THREADS") == "1" or len(cores) == 1:
@@ -53,10 +54,10 @@ def configure_openmp() -> OpenMPSettings:
 
 
 def choose_openmp_settings(others_cores: float, cores: int, quota: float | None, *, loaded: bool) -> OpenMPSettings:
-    """Return how threads wait on `cores` cores of which others keep `others_cores` busy.
+    """Return the settings for threads on `cores` cores, of which other programs keep `others_cores` busy.
 
-    `quota` is how many cores' time a control group grants, None without a limit: spinning would use it up. `loaded` is
-    whether torch is, so that this process's threads spin in any case.
+    `quota` is the limit of a control group in cores, None without one: spinning would use it up. `loaded` is whether
+    torch is loaded, so that this process's threads spin in any case.
     """
     if others_cores < _SCARCE_CORES:
         return OpenMPSettings(_SLEEP if quota is not None and quota < cores else _SPIN_BRIEFLY)
@@ -70,7 +71,7 @@ def choose_openmp_settings(others_cores: float, cores: int, quota: float | None,
 
 
 def _busy_cores(cores: tuple[int, ...]) -> float:
-    """Return how many of `cores` are busy, other guests of the host included, while this process sleeps."""
+    """Return how many of `cores` are busy while this process sleeps; other guests of the host count as well."""
     import psutil
 
     busy_percent = dict(enumerate(psutil.cpu_percent(_POLL_S, percpu=True)))

@@ -14,7 +14,7 @@ from typing import Literal
 
 ROOT = Path("/")
 
-_SANE_C = (-40, 150)  # a sensor that is not connected shows anything
+_SANE_C = (-40, 150)  # an unconnected sensor may show any value
 _MAX_BYTES = 64  # a number in sysfs has some twenty
 # Files of version 2 first. Above memory.high nothing is killed, but everything slows down while the kernel reclaims
 # memory. A group without a limit says "max", or a huge number.
@@ -26,7 +26,7 @@ _USED = ("memory.current", "memory.usage_in_bytes")
 class NumberFile:
     """A file of sysfs that holds one whole number, kept open.
 
-    The kernel forms the number anew for each read at offset 0, at a fraction of what opening the file costs
+    The kernel generates the number for each read at offset 0, which takes a fraction of the time of opening the file
     (Documentation/filesystems/sysfs.rst). Raises OSError if it cannot be opened. Deleting the object closes the file.
     """
 
@@ -73,9 +73,9 @@ def fields(file: Path, separator: str = " ") -> dict[str, str]:
 
 
 def is_tegra(root: Path = ROOT) -> bool:
-    """Return whether this is an NVIDIA Tegra (Jetson), whose GPU is no board that NVML can meter.
+    """Return whether this is an NVIDIA Tegra (Jetson), whose GPU NVML cannot meter.
 
-    Jetson Linux has a file for it; in containers and on other systems only the device tree says so.
+    Jetson Linux has a file for it; containers and other systems have only the device tree.
     """
     return (root / "etc/nv_tegra_release").exists() or "nvidia,tegra" in text(root / "proc/device-tree/compatible")
 
@@ -83,8 +83,8 @@ def is_tegra(root: Path = ROOT) -> bool:
 def control_groups(controller: Literal["cpu", "memory"], root: Path = ROOT) -> list[Path]:
     """Return the folders of the control groups that this process is in, innermost first.
 
-    Inside a container the listed path is the host's, but the mount begins at the container's own group, so the mount
-    itself is always included. Version 1 keeps a tree for each controller, version 2 one for all.
+    Inside a container the listed path is the host's, but the mount starts at the container's own group, so the mount
+    itself is always included. Version 1 has one tree per controller, version 2 one tree for all.
     """
     mount = root / "sys/fs/cgroup"
     folders = []
@@ -98,7 +98,7 @@ def control_groups(controller: Literal["cpu", "memory"], root: Path = ROOT) -> l
 
 
 def quota_cores(root: Path = ROOT) -> float | None:
-    """Return how many cores this process may use at once on average; None without a limit."""
+    """Return the CPU quota of this process in cores, on average over time; None without a limit."""
     quotas = []
     for folder in control_groups("cpu", root):
         quota, _, period = (first_line(folder / "cpu.max") or "max").partition(" ")
@@ -110,7 +110,7 @@ def quota_cores(root: Path = ROOT) -> float | None:
 
 
 def throttled_s(root: Path = ROOT) -> float | None:
-    """Return for how long processes were stopped because the CPU quota was used up; None if no group counts it."""
+    """Return how long, in s, processes were stopped because the CPU quota was used up; None if no group counts it."""
     times = []
     for folder in control_groups("cpu", root):
         counters = fields(folder / "cpu.stat")
@@ -137,6 +137,6 @@ def temperature_c(root: Path = ROOT) -> float | None:
 
 
 def clock_khz(root: Path = ROOT) -> int | None:
-    """Return the clock of the fastest core at the moment, None if it is not shown."""
+    """Return the current clock of the fastest core in kHz, None if it is unknown."""
     files = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
     return max((khz for file in files if (khz := number(file)) is not None), default=None)

@@ -1,6 +1,6 @@
 """System monitor: the machine's other work during a session (other processes, other guests, throttling).
 
-Counters are read before and after a session, never in between: a monitor that runs would itself be a load.
+Counters are read before and after a session, never in between, because a running monitor would itself be a load.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Conditions:
     cores: number of the machine's cores.
     others_cores: number of cores that other processes kept busy, on average.
     others_chosen_cores: the same for the cores that the session was pinned to.
-    siblings_cores: how many sibling hardware threads of the pinned cores were busy, on average.
-    stolen_share: share of the time in which cores would have run, but the hypervisor ran other guests.
+    siblings_cores: number of sibling hardware threads of the pinned cores that were busy, on average.
+    stolen_share: share of the cores' runnable time in which the hypervisor ran other guests instead.
     swapped_in_pages: pages of memory fetched from disk.
     throttling: the gauges' reports.
     """
@@ -68,7 +68,7 @@ class Counters:
 
 
 class SystemMonitor:
-    """Reads the machine's counters on entering and leaving a `with` block, which then has `conditions`.
+    """Reads the machine's counters on entering and leaving a `with` block; afterwards `conditions` is set.
 
     `cores` are the cores that the session is pinned to, None if it is not pinned.
     """
@@ -88,7 +88,7 @@ class SystemMonitor:
     def read(self) -> Counters:
         """Return the counters now."""
         busy_s, stolen_s = _processors(self._root)
-        at_s, process_s = time.monotonic(), sum(os.times()[:4])  # at the moment of busy_s: gauges may take their time
+        at_s, process_s = time.monotonic(), sum(os.times()[:4])  # right after busy_s: reading the gauges may take long
         readings = tuple(gauge.read() for gauge in self._gauges)
         pages = fields(self._root / "proc/vmstat").get("pswpin")
         return Counters(at_s, process_s, busy_s, stolen_s, None if pages is None else int(pages), readings)
@@ -126,7 +126,7 @@ class SystemMonitor:
 
 
 def busy_seconds(root: Path = ROOT) -> dict[int, float]:
-    """Return for how long each core was busy since start-up, in s; empty where the system does not count that."""
+    """Return how long each core was busy since start-up, in s; empty if the system does not report it."""
     return _processors(root)[0]
 
 

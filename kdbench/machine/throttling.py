@@ -33,10 +33,10 @@ _GPU_REASONS = {
 
 @dataclass(frozen=True)
 class Gauge:
-    """One place where a machine reports that it was slowed down.
+    """One indicator of throttling on a machine.
 
-    `read` returns the present value, None if this machine has no such gauge. `describe` returns what two readings
-    around a session say about throttling, empty if there was none. `remedy` says what to do about it.
+    `read` returns the current value, None if this machine has no such gauge. `describe` returns the message about
+    throttling between two readings, empty if there was none. `remedy` is the hint for the user.
     """
 
     title: str
@@ -84,9 +84,9 @@ def clock_limit(root: Path) -> Gauge:
 
 
 def clock(root: Path) -> Gauge:
-    """Read the clock of the fastest core, in kHz, under the governor `performance`, which always asks for the highest.
+    """Read the clock of the fastest core, in kHz, under the governor `performance`, which requests the highest clock.
 
-    Under any other governor a fall only means that there was less to do.
+    Under any other governor a lower clock only means less work.
     """
 
     def read() -> float | None:
@@ -102,7 +102,7 @@ def clock(root: Path) -> Gauge:
 
 
 def quota_stops(root: Path) -> Gauge:
-    """Read for how long control groups stopped processes because the CPU quota was used up, in s."""
+    """Read how long, in s, control groups stopped processes because the CPU quota was used up."""
 
     def describe(before: float, after: float) -> str:
         return f"the CPU quota stopped it for {1e3 * (after - before):.0f} ms" if after > before else ""
@@ -135,7 +135,7 @@ def board_flags() -> Gauge:
 
 
 def gpu_clocks() -> Gauge:
-    """Read why the first visible NVIDIA GPU runs below its clocks, according to the driver, as bits."""
+    """Read the driver's reasons, as bits, why the first visible NVIDIA GPU runs below its clocks."""
 
     def reasons(pynvml: Any) -> float:
         return float(pynvml.nvmlDeviceGetCurrentClocksEventReasons(first_visible(pynvml)))
@@ -149,6 +149,6 @@ def gpu_clocks() -> Gauge:
 
 
 def gauges(root: Path, provider: str = "cpu") -> tuple[Gauge, ...]:
-    """Return the gauges that matter when measuring with `provider`."""
+    """Return the gauges that are relevant to measuring with `provider`."""
     by_folder = (make(root) for make in (thermal_counters, cooling, clock_limit, clock, quota_stops))
     return (*by_folder, board_flags(), *([gpu_clocks()] if provider == "cuda" else []))

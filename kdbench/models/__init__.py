@@ -61,9 +61,9 @@ def build(
     """Return the network called `name` for samples of `input_shape`, such as (C, H, W), with fresh weights.
 
     Its forward maps (B, *input_shape) to logits (B, classes). `name` may be an import path, such as `mynets:MyNet`: the
-    class or function is called with the arguments that its signature declares. `channels` is the number of channels of a sample,
-    by default the size of its first axis. Raises InputError for an unknown name or option, an invalid value, and an
-    input shape that the network cannot take.
+    class or function is called with the arguments that its signature declares. `channels` is the number of channels of
+    a sample, by default the size of its first axis. Raises InputError for an unknown name or option, an invalid value,
+    and an input shape that the network cannot take.
     """
     factory = MODELS.get(name)
     with within_memory(f"model {name!r}"):

@@ -23,21 +23,21 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 class Channel:
-    """Messages of a probe to the process that waits for it."""
+    """Sends messages of a probe to the parent process, as JSON lines."""
 
     def __init__(self) -> None:
         self._last = 0
 
     def model(self, id_: str) -> None:
-        """Report which model is being worked on: the one to blame if this process dies now."""
+        """Report the current model, to which the parent attributes the failure if this process dies."""
         self._send({"model": id_})
 
     def batch(self, samples: int) -> None:
-        """Report that calls of so many samples follow, which take longer than one."""
+        """Report the batch size of the calls that follow, which determines how long they may take."""
         self._send({"batch": samples})
 
     def step(self, done: float, total: float) -> None:
-        """Report how far the job is, four times a second at most."""
+        """Report the progress of the job, at most four times a second."""
         now = time.monotonic_ns()
         if now - self._last >= _INTERVAL_NS:
             self._last = now

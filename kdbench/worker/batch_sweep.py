@@ -1,6 +1,6 @@
-"""Batches 1, 2, 4, …: up to which batch the throughput grows, and when to stop for lack of memory or time.
+"""The sweep over batches 1, 2, 4, …, until throughput no longer grows, or memory or time are insufficient.
 
-Standard library only: it runs in the measuring process.
+Standard library only, because it runs in the measuring process.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Step:
 
 @dataclass
 class Sweep:
-    """The batches of one model that were tried, and why there are no more.
+    """The batches of one model that were tried, and the reason for the end of the sweep.
 
     `ended` is `saturated`, `memory`, `budget`, `fixed` or `fault`, with the message `fault`; `next_batch` is the first
-    that was not tried.
+    batch that was not tried.
     """
 
     next_batch: int = 1
@@ -53,8 +53,8 @@ class Limits:
     needed_bytes: Callable[[int], int]
     available_bytes: Callable[[], int]
 
-    def hindrance(self, tried: Sweep) -> str | None:
-        """Return why the next batch after `tried` is not tried: `memory`, `budget` or None."""
+    def exhausted(self, tried: Sweep) -> str | None:
+        """Return the resource that is insufficient for the next batch after `tried`: `memory`, `budget` or None."""
         if self.needed_bytes(tried.next_batch) > MEMORY_SHARE * self.available_bytes():
             return "memory"
         last = tried.steps[-1]
@@ -62,20 +62,21 @@ class Limits:
         return "budget" if self.cost_ns([*tried.steps, expected]) > self.budget_ns else None
 
     def cost_ns(self, steps: Sequence[Step]) -> float:
-        """Return how long the calls of these batches will take."""
+        """Return the expected time of all calls of these batches, in ns."""
         return sum(max(self.repeats * step.call_ns, self.least_ns) for step in steps)
 
 
 def sweep(
     call_ns: Callable[[int], float],
-    hindrance: Callable[[Sweep], str | None],
+    exhausted: Callable[[Sweep], str | None],
     describe: Callable[[Exception], str],
     faults: tuple[type[Exception], ...],
     first: int = 1,
 ) -> Sweep:
-    """Try batches from `first` on, each twice the one before, until throughput is saturated or something hinders.
+    """Try batches from `first` on, each twice the previous one, until throughput is saturated or a resource exhausted.
 
-    `hindrance` is called before each further batch. One of `faults` ends the sweep; earlier batches are kept.
+    `exhausted` is called before each further batch, as `Limits.exhausted`. One of `faults` ends the sweep; earlier
+    batches are kept.
     """
     result = Sweep(next_batch=first)
     while not result.ended:
@@ -86,7 +87,7 @@ def sweep(
             result.ended, result.fault = "fault", describe(error)
             break
         result.next_batch = 2 * batch
-        result.ended = ("saturated" if saturated(result.steps) else hindrance(result)) or ""
+        result.ended = ("saturated" if saturated(result.steps) else exhausted(result)) or ""
     return result
 
 

@@ -1,7 +1,7 @@
 """Energy between two edges of a counter that moves in steps.
 
-A counter is stale by up to its update period. A window begins and ends when the counter is seen to move, and counts the
-calls in between. It is off by one period's worth of calls in all, instead of by two unknown parts of one.
+A reading is up to one update period old. A window begins and ends at an observed step of the counter, and counts the
+calls in between. So its error is at most the calls of one period in total, instead of two unknown parts of a period.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _PERIOD_EDGES = 10
 _MIN_EDGES = 3
 _CALIBRATION_NS = 2_000_000_000
 _PATIENCE_NS = 10_000_000_000
-# As shares of a period. A look may cost as much as many calls: too many disturb the calls, too few see an edge late.
-_EARLY, _LOOKING = 0.25, 0.05
+# As shares of a period. A reading may cost as much as many calls: too many disturb the calls, too few delay the edge.
+_EARLY, _POLLING = 0.25, 0.05
 
 
 class Span(NamedTuple):
-    """What one counter counted between two of its readings."""
+    """The energy and the time between two readings of one counter."""
 
     energy_j: float
     duration_ns: int
@@ -32,7 +32,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """The calls between two edges of the leading counter, and what each counter counted, the leading one first."""
+    """The calls between two edges of the leading counter, and the span of each counter, the leading one first."""
 
     calls: int
     spans: tuple[Span, ...]
@@ -45,10 +45,10 @@ class _Edge(NamedTuple):
 
 
 def update_period_ns(counter: Meter, clock: Clock = time.monotonic_ns) -> float:
-    """Return the median time between two movements of the counter, measured by reading it continuously.
+    """Return the median time between two steps of the counter, measured by reading it continuously.
 
-    This takes two seconds at most if three movements fit in. The shortest period of a counter that is not stepped is
-    its lag, `lag_s`. Raises MeterFailedError.
+    This takes at most two seconds if three steps fit in. The shortest period of a counter that is not stepped is its
+    lag, `lag_s`. Raises MeterFailedError.
     """
     begun_ns = clock()
     edges: list[int] = []
@@ -69,17 +69,17 @@ def window(
 ) -> Window:
     """Make calls unmetered for `settle_ns`, then for `length_ns` or a little longer, from one edge to another.
 
-    Both edges are the first counter's, whose period is `period_ns`. The calls before the window last until the slowest
-    counter shows the change of power. Within the window no counter is read: that would cost time and energy itself.
-    `clock` must be the counters' clock. Raises MeterFailedError if a counter stops, fails or goes back.
+    Both edges are those of the first counter, whose period is `period_ns`. The calls before the window last until the
+    slowest counter reflects the change of power. Within the window no counter is read, because that would take time and
+    energy. `clock` must be the counters' clock. Raises MeterFailedError if a counter stops, fails or decreases.
     """
     for counter in counters:
-        _read(counter)  # one that is polled begins here
+        _read(counter)  # starts the sampling thread of a polled meter
     settled_ns = clock() + settle_ns + max(counter.lag_s for counter in counters) * 1e9
     while clock() < settled_ns:
         call()
     leading, *beside = counters
-    begin = _edge(leading, call, clock, every_ns=period_ns * _LOOKING)
+    begin = _edge(leading, call, clock, every_ns=period_ns * _POLLING)
     others_begin = [_read(counter) for counter in beside]
     # The counter is read again only shortly before the edge that ends the window is due.
     unread_ns = (math.ceil(length_ns / period_ns) - _EARLY) * period_ns
@@ -87,7 +87,7 @@ def window(
     while clock() - begin.at_ns < unread_ns:
         call()
         calls += 1
-    end = _edge(leading, call, clock, every_ns=period_ns * _LOOKING)
+    end = _edge(leading, call, clock, every_ns=period_ns * _POLLING)
     others_end = [_read(counter) for counter in beside]
     others = (_span(counter, *readings) for counter, *readings in zip(beside, others_begin, others_end))
     return Window(calls + end.calls, (_span(leading, begin[:2], end[:2]), *others))
@@ -103,7 +103,7 @@ def _read(counter: Meter) -> tuple[int, float]:
 def _span(counter: Meter, begin: tuple[int, float], end: tuple[int, float]) -> Span:
     """Return the difference of two readings; raises MeterFailedError if it is impossible.
 
-    Every part of a running machine uses energy. An estimate may be 0, because it covers only the work.
+    Every part of a running machine uses energy. Only an estimate may be 0, because it covers only CPU time.
     """
     if end[1] < begin[1]:
         raise MeterFailedError(counter.name, f"{counter.name} went back")
@@ -113,22 +113,22 @@ def _span(counter: Meter, begin: tuple[int, float], end: tuple[int, float]) -> S
 
 
 def _edge(counter: Meter, call: Callable[[], object], clock: Clock, every_ns: float = 0.0) -> _Edge:
-    """Call until the counter moves; return the time and the joules then, and the number of calls made.
+    """Call until the counter steps; return the time and the joules at the step, and the number of calls.
 
-    The counter is looked at after a call, no sooner than `every_ns` after the last look.
+    The counter is read after a call, at the earliest `every_ns` after the last reading.
     """
     start = _read(counter)
-    begun_ns = looked_ns = clock()  # now: a source's first reading may be what starts it
-    moves = 1 if counter.stepped else 0  # what shows a movement: the joules, or else the time of the reading
+    begun_ns = polled_ns = clock()  # after the first reading, which may have to start the meter
+    moves = 1 if counter.stepped else 0  # the index of the value that shows a step: joules, or else the reading's time
     calls = 0
     while True:
         call()
         calls += 1
-        if clock() - looked_ns < min(every_ns, _PATIENCE_NS):
+        if clock() - polled_ns < min(every_ns, _PATIENCE_NS):
             continue
         now = _read(counter)
         if now[moves] != start[moves]:
             return _Edge(*now, calls)
-        looked_ns = clock()
-        if looked_ns - begun_ns > _PATIENCE_NS:
+        polled_ns = clock()
+        if polled_ns - begun_ns > _PATIENCE_NS:
             raise MeterFailedError(counter.name, f"{counter.name} stands still")

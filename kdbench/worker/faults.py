@@ -1,18 +1,18 @@
-"""A runtime's exception in readable form, without numbering, paths and C++ signatures, and what to do about it."""
+"""A runtime's exception as readable text, without numbering, paths and C++ signatures, and a remedy for it."""
 
 from __future__ import annotations
 
 import re
 
-_MAX_CHARACTERS = 500  # the beginning and the end matter
-_MAX_READ = 4_000  # of a message: patterns take time by the square of its length, and a name may have any length
+_MAX_CHARACTERS = 500  # the beginning and the end are kept
+_MAX_READ = 4_000  # of a message: the time of the patterns is quadratic in its length, and names have any length
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _LOAD = re.compile(r"^(?:Exception during (?:initialization|loading): ?)?(?:Load model from .+? failed: ?)?")
 _PLACE = re.compile(r"(?<!\S)\S*\.(?:cc|h|hpp|cpp|cu|cuh):\d+ (?=\S)")
 _SIGNATURE = re.compile(r"[^().]*::[^()\s]*\(")  # a return type, then a name with its namespaces
 _END = re.compile(r">?(?: const)?(?: \[with [^\]]*\])? ")  # of a signature, behind its arguments
 _NODE = re.compile(r"Non-zero status code returned while running (\S+) node\. Name:'([^']*)' Status Message: ?")
-# OpenVINO says where in its source each layer of it passed the exception on.
+# OpenVINO's messages contain the source line of each layer that passed the exception on.
 _OPENVINO = re.compile(
     r"Exception from \S+:\d+: ?|Check '.*?' failed at \S+:\d+: ?|FrontEnd API failed with \w+: ?|"
     r"NotFound: ?(?=Unsupported property)"
@@ -21,7 +21,7 @@ _CONDITION = re.compile(r"(?<!\S)[^\s.:'\"][^.:'\"]* was false\. (?=\S)")
 
 
 def describe(error: Exception) -> str:
-    """Return what went wrong in one line."""
+    """Return the message of an error in one line."""
     text = _shortened(" ".join(str(error).split()), _MAX_READ) or type(error).__name__
     if _PREFIX.match(text):
         text = _LOAD.sub("", _PREFIX.sub("", text))
@@ -40,7 +40,7 @@ def _shortened(text: str, length: int) -> str:
 
 
 def _without_signature(text: str) -> str:
-    """Return what stands behind the function's signature, or behind its name alone, that `text` begins with."""
+    """Return the text after the function's signature, or after its name alone, with which `text` begins."""
     if not _SIGNATURE.match(text):
         return text.partition(" ")[2] or text
     depth = 0
@@ -72,7 +72,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
 
 
 def remedy(reason: str) -> str | None:
-    """Return what to do about a `reason` that `describe` gave; None if nothing is known."""
+    """Return the remedy for a `reason` returned by `describe`; None if there is none."""
     for pattern, advice in _REMEDIES:
         if (match := re.search(pattern, reason)) is not None:
             return match.expand(advice)

@@ -1,4 +1,4 @@
-"""From images, and other samples, to a model's inputs. numpy only: it runs in the measuring process."""
+"""Preparing a model's inputs from images and other samples. numpy only, because it runs in the measuring process."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _CHUNK_SAMPLES = 1024  # chunks are multiples of this, so that only the very las
 def prepare(images: Images, model: JobModel) -> NDArray[np.generic]:
     """Return `images` (n, C, H, W) as inputs (n, *model.shape) of the model's type and layout.
 
-    There are 256 values of a uint8 pixel, so each of its channels is a table look-up. Samples that are no images have
-    layout "array".
+    A uint8 pixel has 256 possible values, so each channel is a table look-up. Samples that are not images have layout
+    "array".
     """
     if model.layout == "array":
         return _prepare_array(images, model)
@@ -48,7 +48,7 @@ def prepare(images: Images, model: JobModel) -> NDArray[np.generic]:
 
 
 def _prepare_array(samples: Images, model: JobModel) -> NDArray[np.generic]:
-    """Return samples (n, …) normalised along their channel axis, in the arithmetic that the model was trained with."""
+    """Return samples (n, …) normalised along their channel axis, with the same arithmetic as in training."""
     if samples.dtype == np.int64:
         return samples.astype(model.dtype).reshape(len(samples), *model.shape)
     along = [1] * samples.ndim
@@ -59,16 +59,16 @@ def _prepare_array(samples: Images, model: JobModel) -> NDArray[np.generic]:
 
 
 def batch_inputs(model: JobModel, batch: int) -> NDArray[np.generic]:
-    """Return one batch of the model's prepared inputs; nothing else of its images stays in memory."""
+    """Return one batch of the model's prepared inputs; only the images of this batch are read into memory."""
     images = np.load(model.images, mmap_mode="r")
     return prepare(images[np.arange(batch) % len(images)], model)
 
 
 class Inputs:
-    """The prepared inputs of a set of images, shared by models that take the same ones.
+    """The prepared inputs of a set of images, shared by models with the same preparation.
 
-    What fits into CHUNK_BYTES is prepared once and kept. A larger set is prepared in chunks each time, each while the
-    one before is in use, so that at most two are in memory.
+    A set that fits into CHUNK_BYTES is prepared once and kept. A larger set is prepared in chunks each time, each while
+    the previous one is in use, so that at most two are in memory.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Inputs:
         if size < len(images):
             return _overlapped(images, model, size)
         if self._key != model.preparation:
-            self._kept = []  # free the last inputs before the next are made
+            self._kept = []  # free the previous inputs before preparing the next
             self._kept, self._key = [prepare(images, model)], model.preparation
         return self._kept
 
@@ -109,7 +109,7 @@ def _input_values(
     is_integer = np.issubdtype(dtype, np.integer)
     if is_integer and model.quantization is None:
         return pixels.astype(dtype)
-    # Image pipelines compute in float32, so this does too, and rounds to float16 afterwards.
+    # In float32, as image pipelines compute, and rounded to float16 afterwards.
     scaled = pixels.astype("float64" if dtype.itemsize == 8 else "float32") / model.scale
     values = (scaled - mean) / std
     if not is_integer:

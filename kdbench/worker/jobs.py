@@ -1,7 +1,7 @@
-"""The jobs of measuring processes, one class a probe: plain values that travel as JSON. Standard library only.
+"""The jobs of measuring processes, one class per probe: plain values that are passed as JSON. Standard library only.
 
-Every class ends with `cores`: the cores that the process may use, in order of preference (None: all). Types are written
-so that Python 3.9, on which devices read jobs, knows them when it runs.
+The last field of every class is `cores`: the cores that the process may use, in order of preference (None: all). Types
+are written so that Python 3.9, which devices may run, can evaluate them.
 """
 
 from collections.abc import Mapping
@@ -28,17 +28,20 @@ class Network:
 
 @dataclass(frozen=True)
 class JobModel:
-    """A model as a measuring process sees it.
+    """The description of a model for a measuring process.
 
-    In layout "array", `images` holds inputs that are no images, such as rows of a table: float32 (N, …), whose `mean`
-    and `std` run over the axis `channel_axis`, or token ids int64.
+    `shape` is that of one sample, in the model's `layout`; `images` the .npy file of its inputs: images (N, C, H, W) in
+    RGB, uint8 or float32. Their channels are reordered to `channel_order`; then a pixel becomes `(pixel / scale - mean)
+    / std`, per channel. For an integer `dtype`, the result is quantized with the scale and zero point `quantization`;
+    without `quantization` the pixels stay as they are.
 
-    `shape` is one sample's, in the model's `layout`; `images` the .npy file of uint8 or float32 images (N, C, H, W) in
-    RGB that are its inputs. Their channels are put into `channel_order`; then a pixel becomes `(pixel / scale - mean) /
-    std`, per channel. For an integer `dtype`, `quantization` is the scale and the zero point that this is rounded with;
-    without it the pixels stay as they are. `form` is what the output holds (`kdbench.modelfile.outputs.Form`);
-    `output_scale` is the scale and zero point of its integers. `network` is for runtimes that do not run the file, and
-    `files` are its other forms, by the ending of their names.
+    In layout "array", `images` holds inputs that are not images, such as rows of a table: float32 (N, …), with a `mean`
+    and `std` for each index of axis `channel_axis`, or token ids int64.
+
+    `form` is the content of the output (`kdbench.modelfile.outputs.Form`); `output_scale` is the scale and zero point
+    of
+    its integers. `network` is for runtimes that do not run the file, and `files` are the file in other formats, by the
+    suffix of their names.
     """
 
     id: str
@@ -63,7 +66,7 @@ class JobModel:
 
     @property
     def preparation(self) -> tuple[object, ...]:
-        """The settings that its inputs depend on: models with equal ones share prepared inputs."""
+        """The settings that the prepared inputs depend on: models with equal settings share them."""
         feed = (self.scale, self.mean, self.std, self.channel_order, self.quantization, self.channel_axis)
         return (self.images, self.dtype, self.layout, self.shape, *feed)
 
@@ -88,7 +91,7 @@ class Job:
 
 @dataclass(frozen=True)
 class BatchesJob(Job, probe="batches"):
-    """Call each of `models` at each of `batches` with the same `samples`, and compare the answers."""
+    """Call each of `models` at each of `batches` with the same `samples`, and compare the outputs."""
 
     models: tuple[JobModel, ...]
     batches: tuple[int, ...]
@@ -100,7 +103,7 @@ class BatchesJob(Job, probe="batches"):
 class LogitsJob(Job, probe="logits"):
     """Write the logits (N, classes) of each of `models` to its .npy in `files`.
 
-    `batches` are the batches to call them at, None where any will do.
+    `batches` are the batches at which to call the models, None for any.
     """
 
     models: tuple[JobModel, ...]
@@ -117,7 +120,7 @@ class AdmissionJob(LogitsJob, probe="admission"):
 
 @dataclass(frozen=True)
 class ColdStartJob(Job, probe="coldstart"):
-    """Time the steps until `model` answers at its full speed in this process."""
+    """Time the steps from the start of a process until `model` runs at full speed."""
 
     model: JobModel
     cores: Cores = None
@@ -125,7 +128,7 @@ class ColdStartJob(Job, probe="coldstart"):
 
 @dataclass(frozen=True)
 class MemoryJob(Job, probe="memory"):
-    """Load `model` and call it `calls` times at `batch`; `null` is a model that computes nothing."""
+    """Load `model` and call it `calls` times at `batch`; `null` is a model without computation."""
 
     model: JobModel
     batch: int
@@ -160,9 +163,9 @@ class TimedConfiguration:
 
 @dataclass(frozen=True)
 class LatencyJob(Job, probe="latency"):
-    """One session: time every configuration in `runtime`; the samples go to the .npz `samples`.
+    """One session: time every configuration in `runtime`, and write the samples to the .npz `samples`.
 
-    `threads` is the most of any configuration. `floor` is a model that computes nothing, or None.
+    `threads` is the largest number in any configuration. `floor` is a model without computation, or None.
     """
 
     runtime: str
@@ -177,10 +180,11 @@ class LatencyJob(Job, probe="latency"):
 
 @dataclass(frozen=True)
 class OfflineJob(Job, probe="offline"):
-    """Find the batch up to which each model's throughput grows.
+    """Determine the batch up to which each model's throughput grows.
 
-    In the sessions that follow, all calls of all models have `budget_ns`; each batch has `repeats` calls, which take
-    `least_ns` at least.
+    In the sessions that follow, all calls of all models together have `budget_ns`; each batch is called `repeats`
+    times,
+    for at least `least_ns`.
     """
 
     models: tuple[JobModel, ...]
@@ -192,7 +196,7 @@ class OfflineJob(Job, probe="offline"):
 
 @dataclass(frozen=True)
 class SustainJob(Job, probe="sustain"):
-    """Call `models` in turn, in blocks of about `block_s`, for `seconds`; a line a block goes to the file `lines`."""
+    """Call `models` in turn, in blocks of about `block_s`, for `seconds`; `lines` is the file for a line per block."""
 
     models: tuple[JobModel, ...]
     seconds: float
@@ -203,9 +207,9 @@ class SustainJob(Job, probe="sustain"):
 
 @dataclass(frozen=True)
 class EnergyJob(Job, probe="energy"):
-    """Meter windows of each of `runs`, a model's id and a batch, with the counters `sources`, the leading one first.
+    """Meter windows of each of `runs`, a model's id and a batch, with the meters `sources`, the leading one first.
 
-    A window takes `least_ns` and `least_updates` of the leading counter at least, after `settle_ns`.
+    A window takes at least `least_ns` and `least_updates` updates of the leading meter, after `settle_ns`.
     """
 
     models: tuple[JobModel, ...]

@@ -1,6 +1,6 @@
-"""How calls follow each other: back to back, with idle time before each, or as random arrivals.
+"""Loads: calls back to back, with idle time before each, or arriving at random.
 
-A load says how many calls make a block, and times one. numpy only: it runs in the measuring process.
+A load defines how many calls a block has, and times a block. numpy only, because it runs in the measuring process.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from kdbench.worker.jobs import TimedConfiguration
 
 Clock = Callable[[], int]
 
-BLOCK_NS = 10_000_000  # a block of calls back to back is as many as take about this long, and one at least
-MIN_ROUNDS = 2  # eight sessions of a slow model give 16 calls; LoadGen's rule wants 11 for a median
+BLOCK_NS = 10_000_000  # a block of calls back to back takes about this long, and has at least one call
+MIN_ROUNDS = 2  # eight sessions of a slow model have 16 calls; LoadGen's rule requires 11 for a median
 _PACED_CALLS = 5  # in a block: with 5 ms between them models take turns every 25 ms
-PRIME_BELOW_NS = 50_000_000  # the caches are refilled in a few ms, which does not affect slower calls
-_PRIMING_NS = 1_000_000  # of calls off the clock refill the caches after another model
+PRIME_BELOW_NS = 50_000_000  # refilling the caches takes a few ms, which is negligible for slower calls
+_PRIMING_NS = 1_000_000  # of untimed calls refill the caches after another model
 _ARRIVALS_NS = 250_000_000  # a block of arrivals lasts about this long …
 _MIN_ARRIVALS = 20  # … and holds this many at least
-_PAST = 10.0  # arrivals, over (1 - busy share)^2: then a queue no longer depends on its empty start
+_PAST = 10.0  # arrivals, divided by (1 - busy share)^2: then a queue no longer depends on its empty start
 SATURATED = 0.95  # of the time busy: beyond, queues grow throughout the measurement, and no latency is typical
-_SPIN_NS = 1_000_000  # the end of a wait is spent spinning: waking up late is the system's latency, not the model's
+_SPIN_NS = 1_000_000  # at the end of a wait, spin: a late wake-up is not part of the model's latency
 
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls that are timed: `run(*arguments[i])`, the arguments in turn."""
+    """The calls that are timed: `run(*arguments[i])`, cycling through the arguments."""
 
     run: Callable[..., object] | SelfTimed
     arguments: Sequence[tuple[Any, ...]]
@@ -41,7 +41,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Turn:
-    """One model's turn: its calls, the median time of a warm one, and the random generator and clock of all models."""
+    """One model's turn: its calls, the median time of a warm call, and the random generator and clock of all models."""
 
     calls: Calls
     call_ns: float
@@ -50,7 +50,7 @@ class Turn:
 
 
 class Load(Protocol):
-    """How calls follow each other. A session has `least_rounds`, however short."""
+    """A pattern of calls over time. A session has at least `least_rounds`, even if its budget is shorter."""
 
     least_rounds: ClassVar[int]
 
@@ -58,14 +58,14 @@ class Load(Protocol):
         """Return how many calls make a block when one takes `call_ns`."""
 
     def prime(self, turn: Turn) -> None:
-        """Make calls off the clock so that those that follow are typical, after another model's turn."""
+        """Make untimed calls after another model's turn, so that the calls that follow are typical."""
 
     def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
         """Time `len(out)` calls into `out`, in ns."""
 
 
 def time_calls(calls: Calls, out: NDArray[np.int64], clock: Clock = time.perf_counter_ns) -> None:
-    """Time `len(out)` calls back to back into `out`, in ns. Everything but the call is done off the clock."""
+    """Time `len(out)` calls back to back into `out`, in ns. Only the calls themselves are timed."""
     run, arguments = calls.run, calls.arguments
     if isinstance(run, SelfTimed):
         run.time(out)
@@ -89,7 +89,7 @@ class Stream:
         return max(math.ceil(BLOCK_NS / max(call_ns, 1)), 1)
 
     def prime(self, turn: Turn) -> None:
-        """Call for _PRIMING_NS, once at least; calls too long to be affected by cold caches are not primed."""
+        """Call for _PRIMING_NS, at least once; models too slow to be affected by cold caches are not primed."""
         if turn.call_ns < PRIME_BELOW_NS and not isinstance(turn.calls.run, SelfTimed):
             for i in range(max(math.ceil(_PRIMING_NS / max(turn.call_ns, 1)), 1)):
                 turn.calls.run(*turn.calls.arguments[i % len(turn.calls.arguments)])
@@ -101,22 +101,22 @@ class Stream:
 
 @dataclass(frozen=True)
 class Paced:
-    """Calls with `gap_ns` of idle time before each: caches and clocks are those of a device that mostly waits."""
+    """Calls with `gap_ns` of idle time before each, as on a device that is mostly idle."""
 
     gap_ns: int
     sleep: Callable[[float], None] = time.sleep
     least_rounds: ClassVar[int] = MIN_ROUNDS
 
-    def count(self, call_ns: float) -> int:  # noqa: ARG002 - whatever they take
-        """Return a few calls: idle time, not the calls, makes such a block long."""
+    def count(self, call_ns: float) -> int:  # noqa: ARG002 - independent of it
+        """Return a fixed small number, because the idle time determines the length of a block."""
         return _PACED_CALLS
 
     def prime(self, turn: Turn) -> None:
-        """Make one such call: idle time does not clear the caches of what another model left."""
+        """Make one such call: idle time does not restore the caches after another model."""
         self.time(turn, np.empty(1, np.int64))
 
     def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
-        """Time the calls alone, the idle time off the clock."""
+        """Time the calls without the idle time."""
         run, arguments, clock, gap_s = turn.calls.run, turn.calls.arguments, turn.clock, self.gap_ns / 1e9
         if isinstance(run, SelfTimed):
             run.time(out, self.gap_ns // 1_000_000)
@@ -141,7 +141,7 @@ class Server:
     least_rounds: ClassVar[int] = 1  # a block is long, and holds many calls
 
     def count(self, call_ns: float) -> int:
-        """Return the arrivals of _ARRIVALS_NS, _MIN_ARRIVALS at least; 1 if they would saturate the server."""
+        """Return the expected arrivals in _ARRIVALS_NS, at least _MIN_ARRIVALS; 1 if they would saturate the server."""
         saturated = self.busy(call_ns) >= SATURATED
         return 1 if saturated else max(math.ceil(self.rate_per_s * _ARRIVALS_NS / 1e9), _MIN_ARRIVALS)
 
@@ -150,9 +150,9 @@ class Server:
         turn.calls.run(*turn.calls.arguments[0])
 
     def time(self, turn: Turn, out: NDArray[np.int64]) -> None:
-        """Serve `len(out)` arrivals; the first ones meet the queue as it would be after a long time."""
+        """Serve `len(out)` arrivals; the queue at the beginning is drawn from its steady state."""
         run, arguments, clock = turn.calls.run, turn.calls.arguments, turn.clock
-        if isinstance(run, SelfTimed):  # its answers do not come when they arrive, but when a block is done
+        if isinstance(run, SelfTimed):  # its results become available only when a whole block has run
             message = "this runtime supports calls back to back or paced, but not random arrivals"
             raise RuntimeError(message)  # noqa: TRY004 - no argument is wrong
         backlog_ns = self.backlog_ns(turn.call_ns, turn.rng)
@@ -166,14 +166,14 @@ class Server:
             out[i] = clock() - arrival
 
     def busy(self, call_ns: float) -> float:
-        """Return the share of the time that calls of `call_ns` would keep it busy; above 1 it cannot keep up."""
+        """Return the share of the time in which calls of `call_ns` keep the server busy; above 1 the queue grows."""
         return self.rate_per_s * call_ns / 1e9
 
     def backlog_ns(self, call_ns: float, rng: np.random.Generator) -> int:
-        """Return for how long a server in its steady state would still be busy, drawn at random; 0 beyond saturation.
+        """Return how long a server in its steady state is still busy, drawn at random; 0 beyond saturation.
 
-        A queue that begins empty takes 10 / (1 - busy share)^2 calls to fill. That past is drawn instead: the wait of
-        the last of these arrivals (Lindley 1952), if every call takes `call_ns`.
+        A queue that starts empty needs 10 / (1 - busy share)^2 calls to reach its steady state. Instead, the waiting
+        time of the last of so many arrivals is drawn (Lindley 1952), with a service time of `call_ns`.
         """
         busy = self.busy(call_ns)
         if busy >= SATURATED:
@@ -199,8 +199,9 @@ def load_of(configuration: TimedConfiguration) -> Load:
 class SelfTimed(Protocol):
     """The `run` of a bound model that times its own calls.
 
-    `calls_per_step` is how many calls are timed at once, so that the steps of the clock there do not matter: each time
-    is then the mean of so many.
+    `calls_per_step` is the number of calls that are timed together, so that the resolution of the clock does not
+    matter:
+    each time is then their mean.
     """
 
     calls_per_step: int
@@ -209,17 +210,17 @@ class SelfTimed(Protocol):
         """Call once, untimed."""
 
     def time(self, out: NDArray[np.int64], gap_ms: int = 0) -> None:
-        """Time calls into `out`, in ns a call, with `gap_ms` of idle time before each; the caches are warm before."""
+        """Time calls into `out`, in ns per call, with `gap_ms` of idle time before each, after warming the caches."""
 
     def preemptions(self) -> int:
-        """Return how often the system took a core from what makes the calls."""
+        """Return how often the system preempted the thread that makes the calls."""
 
 
 def calls_per_step(run: object) -> int:
-    """Return how many calls of `run` are timed at once."""
+    """Return how many calls of `run` are timed together."""
     return run.calls_per_step if isinstance(run, SelfTimed) else 1
 
 
 def preemptions(run: object) -> int:
-    """Return how often the system took a core from the process that makes the calls of `run`."""
+    """Return how often the system preempted the process that makes the calls of `run`."""
     return run.preemptions() if isinstance(run, SelfTimed) else cores.preemptions()

@@ -1,4 +1,4 @@
-"""Run a measuring process and wait for it without taking its time."""
+"""Running a measuring process and waiting for it without disturbing it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _STDERR_LINES = 5
 
 
 class WorkerError(MeasurementError):
-    """A measuring process that did not finish; `model` is the one it was working on, if it got that far.
+    """Raised if a measuring process did not finish; `model` is the model in progress, if any.
 
-    `silent` says that it was ended because it did not answer.
+    `silent` is True if the process was ended because it sent no message.
     """
 
     def __init__(self, message: str, hint: str, model: str | None, *, silent: bool = False) -> None:
@@ -34,11 +34,11 @@ class WorkerError(MeasurementError):
 
 
 def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> Any:
-    """Do `job` in a fresh process and return its result, JSON values.
+    """Run `job` in a fresh process and return its result as JSON values.
 
-    `folder` holds the files of job, result and error output; `threads` bounds numpy's threads there. Blocks on the
-    process's output, so it costs no time while waiting. Raises WorkerError if the process dies, or says nothing for
-    `silence_limit_s` of the job, StorageError if it cannot write; an interrupt ends the process at once.
+    `folder` holds the files of job, result and error output; `threads` limits numpy's threads there. It blocks on the
+    process's output, so waiting takes no CPU time. Raises WorkerError if the process dies, or sends no message for
+    `silence_limit_s` of the job, and StorageError if it cannot write. An interrupt ends the process at once.
     """
     result = folder / "result.json"
     result.unlink(missing_ok=True)
@@ -72,9 +72,9 @@ def _environment(threads: int) -> dict[str, str]:
 
 @dataclass
 class _Status:
-    """What a process reports of itself: the model it named last, what it could not write, and whether it fell silent.
+    """The state that a process has reported: its current model and batch, and the error of a file it could not write.
 
-    `batch` is of the calls that it makes.
+    `silent` is True if it sent no message within the limit.
     """
 
     model: str | None = None
@@ -84,7 +84,7 @@ class _Status:
 
 
 def _listen(stdout: IO[bytes], progress: Progress, job: Job) -> _Status:
-    """Pass on the process's messages until it closes its output or falls silent; return its status."""
+    """Forward the process's messages to `progress` until it closes its output or falls silent; return its status."""
     status = _Status()
     for line in children.lines_within(stdout, lambda: silence_limit_s(job, status.batch)):
         if line is None:
@@ -93,7 +93,7 @@ def _listen(stdout: IO[bytes], progress: Progress, job: Job) -> _Status:
         try:
             message = json.loads(line)
         except ValueError:
-            continue  # a library printed something of its own
+            continue  # output of a library
         if isinstance(message, dict):
             status.model = message.get("model", status.model)
             status.batch = message.get("batch", status.batch)
@@ -116,6 +116,7 @@ def _exit_error(probe: str, code: int, model: str | None, stderr: IO[bytes]) -> 
     last = f": {' | '.join(line.strip() for line in lines[-_STDERR_LINES:])}" if lines else ""
     process = f"the {probe} process{f' of {model}' if model else ''}"
     if code < 0:
-        hint = "was it out of memory?" if code == -9 else "the runtime crashed; try another version of onnxruntime"
+        out_of_memory = "the system may have killed it for lack of memory: measure smaller batches or models"
+        hint = out_of_memory if code == -9 else "the runtime crashed; try another version of onnxruntime"
         return WorkerError(f"{process} was ended by signal {-code}{last}", hint, model)
-    return WorkerError(f"{process} failed with exit code {code}{last}", "see its last lines", model)
+    return WorkerError(f"{process} failed with exit code {code}{last}", "see the last lines of its output above", model)

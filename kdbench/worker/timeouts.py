@@ -1,7 +1,7 @@
-"""How long a measuring process may be silent; after that, it hangs or its model is too slow to be timed.
+"""The time that a measuring process may send no message; after that, it hangs or its model is too slow to be timed.
 
-Processes report what they do between calls, so silence lasts as long as one step: loading a model, a call, a window of
-a meter, or the first look at a batch. The limit allows each several times of what usable models need.
+Processes report progress between calls, so silence lasts as long as one step: loading a model, a call, a window of a
+meter, or the first calls at a batch. The limit is several times what usable models need for each.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _PACED_CALLS = 20
 
 
 def silence_limit_s(job: Job, batch: int | None = None) -> float:
-    """Return the seconds that may pass between two messages of the process that does `job`.
+    """Return the seconds that may pass between two messages of the process that runs `job`.
 
-    `batch` is what the process said of its next calls; before, it is the largest that the job names.
+    `batch` is the batch that the process has reported; None before that, for the largest batch of the job.
     """
     runtime = _RUNTIMES_S.get(getattr(job, "runtime", ""), 0.0)
     device = _CUDA_S if job.provider != "cpu" else 0.0
@@ -42,14 +42,14 @@ def models_of(job: Job) -> list[JobModel]:
 
 
 def _batches(job: Job) -> Iterator[int]:
-    """Yield the batches that the job names, unless its process reports each when it begins it."""
+    """Yield the batches of a job whose process does not report each batch when it begins."""
     yield from (model.fixed_batch for model in models_of(job) if model.fixed_batch)
     yield getattr(job, "batch", 1)
     yield from (batch for _, batch in getattr(job, "runs", ()))
 
 
 def _planned_s(job: Job) -> float:
-    """Return the seconds that the job's own plan may pass without a message."""
+    """Return the seconds without a message that are part of the job's plan."""
     if isinstance(job, LatencyJob):
         budgets = [configuration.budget_s for configuration in job.configurations]
         gaps = [configuration.gap_ms / 1000 for configuration in job.configurations if configuration.mode == "paced"]

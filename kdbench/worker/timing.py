@@ -1,7 +1,8 @@
 """Timing several models fairly in one process: calibrated warm-up, then short blocks in a new order every round.
 
-A machine drifts within minutes, and models timed one after the other drift apart. Models that take turns every few
-milliseconds drift together, so their ratio holds. numpy only: it runs in the measuring process.
+A machine's speed drifts within minutes, which biases the ratio of models timed one after the other. Models that take
+turns every few milliseconds drift together, so their ratio stays correct. numpy only, because it runs in the measuring
+process.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ WARM_UP_RULE = (
 
 
 def clock_step_ns(readings: int = 1000) -> float:
-    """Return the least time between two readings of the clock that calls are timed with: its step or its cost."""
+    """Return the smallest difference of two readings of the clock that times calls: its step or its cost."""
     clock = time.perf_counter_ns
     times = np.array([clock() for _ in range(readings)])
     steps = np.diff(times)
@@ -39,7 +40,7 @@ _STREAM = Stream()
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Warm calls: the number of calls of the warm-up, and the median time of a call since."""
+    """Calls after their warm-up: the number of warm-up calls, and the median time of a warm call."""
 
     calls: Calls
     warm_up_calls: int
@@ -56,7 +57,7 @@ class Timed:
 
 
 class TurnError(Exception):
-    """A model's calls raised `error` in its turn; `index` is its position among the interleaved models."""
+    """Raised if a model's call raises `error` in its turn; `index` is its position among the interleaved models."""
 
     def __init__(self, index: int, error: Exception) -> None:
         super().__init__(index, error)
@@ -64,9 +65,9 @@ class TurnError(Exception):
 
 
 def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) -> WarmUp:
-    """Call until the quartiles of two windows in a row agree within 10 %, or `cap_ns` is over (pyperf's rule).
+    """Call until the quartiles of two successive windows agree within 10 %, or `cap_ns` has passed (pyperf's rule).
 
-    The first call allocates and is never typical; the second sizes the windows if there is time for it.
+    The first call allocates memory and is not typical; the second determines the size of windows, if time allows.
     """
     begin = clock()
     window = np.empty(1, np.int64)
@@ -98,11 +99,11 @@ def interleave(
     clock: Clock = time.perf_counter_ns,
     load: Load = _STREAM,
 ) -> list[Timed]:
-    """Time one block of each of `ready` a round until `deadline_ns` on `clock`, and `load.least_rounds` at least.
+    """Time one block of each of `ready` per round until `deadline_ns` on `clock`, for at least `load.least_rounds`.
 
-    A round that would end after the deadline does not start. The load primes a block off the clock, so that no call is
-    timed on another model's caches. `tick` is called after each round. The system counts off the clock how often it
-    takes the core away during a block.
+    A round that would end after the deadline does not start. The load primes each block untimed, so that no call is
+    timed with another model's caches. `tick` is called after each round. The preemptions of each block are counted
+    outside the timed calls.
     """
     turns = [Turn(model.calls, model.call_ns, rng, clock) for model in ready]
     lengths = [math.ceil(load.count(model.call_ns) / calls_per_step(model.calls.run)) for model in ready]
@@ -120,7 +121,7 @@ def interleave(
                 before = preemptions(run)
                 load.time(turns[index], ns)
                 preempted[index].append(preemptions(run) - before)
-            except Exception as error:  # the caller knows which of a runtime's exceptions are a model's faults
+            except Exception as error:  # the caller decides which of a runtime's exceptions are a model's faults
                 raise TurnError(index, error) from error
             blocks[index].append(ns)
         rounds += 1

@@ -5,8 +5,8 @@ import pytest
 from kdbench.worker.batch_sweep import Limits, Sweep, sweep
 
 
-def swept(call_ns, hindrance=lambda _: None, **options):
-    return sweep(call_ns, hindrance, str, (MemoryError,), **options)
+def swept(call_ns, exhausted=lambda _: None, **options):
+    return sweep(call_ns, exhausted, str, (MemoryError,), **options)
 
 
 def saturating(at):
@@ -77,36 +77,36 @@ def test_the_next_batch_may_take_half_of_the_memory_left():
         tried.append(batch)
         return 10 * batch
 
-    result = swept(lambda _: 100.0, limits(needed_bytes=needed).hindrance)
+    result = swept(lambda _: 100.0, limits(needed_bytes=needed).exhausted)
     assert (batches(result), result.ended) == ([1, 2, 4], "memory")
     assert tried == [2, 4, 8]  # 8 would need 80 of the 100
 
 
 def test_memory_that_grows_scarce_meanwhile():
     left = iter([1000, 1000, 10])
-    result = swept(lambda _: 100.0, limits(needed_bytes=lambda _: 50, available_bytes=lambda: next(left)).hindrance)
+    result = swept(lambda _: 100.0, limits(needed_bytes=lambda _: 50, available_bytes=lambda: next(left)).exhausted)
     assert batches(result) == [1, 2, 4]
 
 
 def test_all_calls_to_come_must_fit_the_budget():
     # 100 + 120 + 140 ns are known; 30 times these and twice the last, for the next, are 19 200 ns.
     times = {1: 100.0, 2: 120.0, 4: 140.0, 8: 160.0}
-    result = swept(times.__getitem__, limits(budget_ns=19_199).hindrance)
+    result = swept(times.__getitem__, limits(budget_ns=19_199).exhausted)
     assert (batches(result), result.ended) == ([1, 2, 4], "budget")
     assert (
         len(
-            swept(times.__getitem__, lambda s: limits(budget_ns=19_200).hindrance(s) if len(s.steps) < 4 else "x").steps
+            swept(times.__getitem__, lambda s: limits(budget_ns=19_200).exhausted(s) if len(s.steps) < 4 else "x").steps
         )
         == 4
     )
 
 
 def test_calls_however_short_take_the_time_of_their_blocks():
-    result = swept(lambda _: 1.0, limits(least_ns=1000, budget_ns=4999).hindrance)
+    result = swept(lambda _: 1.0, limits(least_ns=1000, budget_ns=4999).exhausted)
     assert (batches(result), result.ended) == ([1, 2, 4, 8], "budget")
 
 
 def test_nothing_speaks_against_what_fits():
     result = Sweep(next_batch=1)
     result.steps.append(swept(lambda _: 5.0, lambda _: "fixed").steps[0])
-    assert limits().hindrance(result) is None
+    assert limits().exhausted(result) is None

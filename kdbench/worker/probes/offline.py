@@ -1,7 +1,7 @@
 """The batch up to which each model's throughput grows.
 
-The times of this process are not results. All models stay loaded, as in the sessions that measure, so that memory that
-suffices here suffices there.
+The times of this process are not results. All models stay loaded, as in the measuring sessions, so that the memory that
+is sufficient here is sufficient there.
 
 Result: `sweeps`, for each id a `kdbench.worker.batch_sweep.Sweep`.
 """
@@ -54,15 +54,15 @@ def _sweep(model: JobModel, job: OfflineJob, budget_ns: float, loaded: list[Load
         return warm_up(Calls(*target.bind([batch_inputs(model, batch)])), look_ns).call_ns
 
     def needed_bytes(batch: int) -> int:
-        """Return what `batch`, twice the last one, is expected to take: as much again, and its inputs.
+        """Return the memory that `batch`, twice the last one, is expected to need: as much again, and its inputs.
 
-        Activations grow with the batch, and the runtime's arena gives nothing back. What does not grow is counted
-        again too, so this is too much rather than too little. A GPU's memory is not counted: there the runtime refuses
-        what does not fit, and goes on.
+        Activations grow with the batch, and the runtime's arena frees nothing. Memory that does not grow counts again
+        too, so this is an upper estimate. GPU memory does not count: there the runtime refuses a batch that does not
+        fit, and continues to work.
         """
         return max(resident_bytes() - loaded_bytes, 0) + batch * sample_bytes(model)
 
     limits = Limits(budget_ns, job.repeats, job.least_ns, needed_bytes, available_bytes)
-    hindrance = (lambda _: "fixed") if model.fixed_batch else limits.hindrance
-    result = sweep(call_ns, hindrance, describe, FAULTS, first)
+    exhausted = (lambda _: "fixed") if model.fixed_batch else limits.exhausted
+    result = sweep(call_ns, exhausted, describe, FAULTS, first)
     return result, limits.cost_ns(result.steps)

@@ -1,8 +1,8 @@
 """The runtimes, one file each, imported only in the measuring process that uses it.
 
-The runtime called `torch-compiled` is the module `torch_compiled` of this package; its `RUNTIME` says how a model is
-loaded. numpy only: a process that measures one runtime must not load another. The probes import this folder, and
-`testing` for its smoke runs.
+The runtime called `torch-compiled` is the module `torch_compiled` of this package; its `RUNTIME` defines how a model is
+loaded. numpy only, because a process that measures one runtime must not load another. The probes import this folder,
+and `testing` for its smoke runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kdbench.worker.jobs import JobModel
 
 
 class ProviderError(RuntimeError):
-    """The requested device or execution provider would not run the model; `hint` says what to do about it."""
+    """Raised if the requested device or execution provider would not run the model; `hint` is the remedy."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -27,13 +27,13 @@ class ProviderError(RuntimeError):
 
 
 class LoadedModel(Protocol):
-    """A model loaded, as a callable."""
+    """A loaded model as a callable."""
 
     def __call__(self, inputs: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return the output for prepared `inputs` (batch, *shape)."""
 
     def bind(self, inputs: list[NDArray[np.generic]]) -> tuple[Callable[..., object], list[tuple[Any, ...]]]:
-        """Return what a timed loop needs: `run`, and for each of `inputs` the arguments of one call.
+        """Return `run` for a timed loop, and for each of `inputs` the arguments of one call.
 
         On a device, inputs are copied there before; a call ends when its outputs are complete.
         """
@@ -41,15 +41,16 @@ class LoadedModel(Protocol):
 
 @runtime_checkable
 class ReportsKernels(Protocol):
-    """A loaded model that can say what its kernels compute with."""
+    """A loaded model that reports the precision of its kernels."""
 
     def kernels(self) -> Mapping[str, int]:
-        """Return how many layers compute in each precision, as the runtime names it: {"f32": 20, "u8": 2}."""
+        """Return the number of layers in each precision, by the runtime's names: {"f32": 20, "u8": 2}."""
 
 
 @runtime_checkable
 class RemoteModel(Protocol):
-    """A model loaded by another process: `load_ns` and `call_ns` are how long loading and the last call took there."""
+    """A model loaded by another process; `load_ns` and `call_ns` are the times of loading and of the last call
+    there."""
 
     load_ns: int
     call_ns: int
@@ -64,17 +65,17 @@ class ReportsDeployment(Protocol):
 
 
 class Load(Protocol):
-    """How a runtime loads a model; raises one of its faults."""
+    """A runtime's function that loads a model; raises one of its faults."""
 
     def __call__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> LoadedModel:
-        """Return `model` on `provider` ("cpu" or "cuda") with `threads`; `spinning` as far as the runtime can."""
+        """Return `model` on `provider` ("cpu" or "cuda") with `threads`; with `spinning` if the runtime supports it."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """One runtime: how it loads a model, its exceptions, and its properties that affect numbers.
+    """One runtime: its function that loads a model, its exceptions, and its properties that affect numbers.
 
-    `faults` are the exceptions that loading and running may end with; `facts` maps a provider to JSON values.
+    `faults` are the exceptions that loading and running may raise; `facts` maps a provider to JSON values.
     """
 
     load: Load

@@ -1,4 +1,4 @@
-"""A page in headless Chromium, or Node.js, with onnxruntime-web: started, asked, and ended with this process."""
+"""A page in headless Chromium, or Node.js, with onnxruntime-web: starting it, sending requests, and ending it."""
 
 from __future__ import annotations
 
@@ -49,21 +49,22 @@ _CHROMIUM = (
 
 def _environment() -> dict[str, str]:
     """Return the environment of the program, with a short folder for temporary files."""
-    # Chromium makes a socket below it, and ends without a word where the socket's path has over 107 characters.
+    # Chromium creates a socket in it, and exits without a message if the socket's path has over 107 characters.
     return dict(os.environ) if len(tempfile.gettempdir()) <= _MAX_FOLDER else {**os.environ, "TMPDIR": "/tmp"}  # noqa: S108
 
 
 class EngineError(RuntimeError):
-    """The page or Node.js failed, as a whole or in one request."""
+    """Raised if the page or Node.js fails, as a whole or in one request."""
 
 
 class Engine:
     """`program` ("chromium" or "node") with onnxruntime-web and `threads` threads.
 
-    `facts` says what runs there; `settled` are the paths of models whose code it has compiled for the last time. An
-    engine that is not `isolated` is a page without the headers, with a coarse clock.
-    Raises InputError where something is not installed, EngineError where it does not start, and ProviderError where it
-    would run with other settings.
+    `facts` describes the runtime; `settled` are the paths of models whose code is fully compiled. An engine that is not
+    `isolated` is a page without the headers, with a coarse clock.
+
+    Raises InputError if something is not installed, EngineError if it does not start, and ProviderError if it would run
+    with other settings.
     """
 
     def __init__(self, program: str, threads: int, *, isolated: bool = True) -> None:
@@ -125,7 +126,7 @@ class Engine:
 
         The time includes compiling the library for the first model, and not the start of the program.
 
-        Raises ProviderError where the library started other threads than it was told.
+        Raises ProviderError if the library started another number of threads than requested.
         """
         files = [path, *sorted(file for file in path.parent.glob(f"{path.name}[._]*") if file.is_file())]
         contents = [file.read_bytes() for file in files]
@@ -142,11 +143,11 @@ class Engine:
         return number, answer["inputs"], round(answer["load_ms"] * 1e6)
 
     def calls_per_step(self, call_ns: float) -> int:
-        """Return how many calls are timed at once, so that a step of the clock is at most 1 % of their time."""
+        """Return how many calls to time together, so that a step of the clock is at most 1 % of their time."""
         return max(int(-(-self.clock_step_ns // max(call_ns * _STEP_SHARE, 1))), 1)
 
     def preemptions(self) -> int:
-        """Return how often the system took a core from the thread that runs models there; 0 where it does not say."""
+        """Return how often the system preempted the thread that runs models there; 0 if unknown."""
         status = Path(f"/proc/{self._running()}/status")
         with contextlib.suppress(OSError, StopIteration):
             lines = status.read_text(encoding="utf-8").splitlines()
@@ -154,7 +155,7 @@ class Engine:
         return 0
 
     def helpers_s(self) -> float:
-        """Return the CPU seconds of the threads beside the one that runs models; 0 where they run models too."""
+        """Return the CPU seconds of all threads except the one that runs models; 0 if several threads run models."""
         seconds, main = 0.0, self._running()
         if self._threads > 1:
             return seconds
@@ -204,7 +205,7 @@ _ENGINES: dict[tuple[object, ...], Engine] = {}
 
 
 def engine(program: str, threads: int) -> Engine:
-    """Return this process's engine with `threads` on the cores that it may use now; one with others ends before."""
+    """Return this process's engine with `threads` on its current cores; an engine with other settings is ended."""
     key = (program, threads, available_cores())
     if key not in _ENGINES:
         close_all()
@@ -213,7 +214,7 @@ def engine(program: str, threads: int) -> Engine:
 
 
 def running() -> Engine | None:
-    """Return the engine that runs now."""
+    """Return the engine that is running, None if there is none."""
     return next(iter(_ENGINES.values()), None)
 
 

@@ -1,4 +1,4 @@
-"""The npm package onnxruntime-web and the programs that run it: found where they are installed, never downloaded."""
+"""Locating the npm package onnxruntime-web and the programs that run it; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def require(program: str) -> None:
 
 
 def package() -> Path:
-    """Return the folder of the npm package: the one that PACKAGE_VARIABLE names, or that in the user's cache."""
+    """Return the folder of the npm package: the one named by PACKAGE_VARIABLE, or that in the user's cache."""
     named = os.environ.get(PACKAGE_VARIABLE)
     kept = storage.user_cache() / "npm"
     path = Path(named).expanduser().absolute() if named else kept / "node_modules" / PACKAGE
@@ -49,7 +49,7 @@ def version(folder: Path) -> str:
 
 
 def program_path(program: str) -> str:
-    """Return the path of `chromium` or `node`: what its variable names, or what PATH finds; raises InputError."""
+    """Return the path of `chromium` or `node`, from its variable or from PATH; raises InputError if there is none."""
     variable, names, hint = _PROGRAMS[program]
     named = os.environ.get(variable)
     path = next(filter(None, map(shutil.which, [named] if named else names)), None)

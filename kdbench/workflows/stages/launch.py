@@ -114,7 +114,9 @@ class _Worker:
             return self._error
         if code < 0:
             how = "was killed" if code == -signal.SIGKILL else f"was ended by signal {-code}"
-            return KdbenchError(f"training process {self._rank + 1} {how}", "was it out of memory?")
+            return KdbenchError(
+                f"training process {self._rank + 1} {how}", "it may have run out of memory: use a smaller batch"
+            )
         self._stderr.seek(0)
         last_lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
         return RuntimeError("\n".join([f"training process {self._rank + 1} ended with code {code}:", *last_lines]))

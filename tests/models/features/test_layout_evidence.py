@@ -106,7 +106,7 @@ class Fixed(Functional):
 
 
 def test_what_cannot_be_known_is_refused_and_can_be_stated():
-    with pytest.raises(InputError, match=r"'block' of Fixed gives \(8, 8, 8\): it is unclear which axis") as caught:
+    with pytest.raises(InputError, match=r"'block' of Fixed returns \(8, 8, 8\): it is unclear which axis") as caught:
         layout(Fixed(last=True), "block")
     assert 'student_layout = "NCHW" or "NHWC"' in caught.value.hint
     assert layout(Fixed(last=True), "block", stated="NHWC") == Layout(channel_axis=3)
@@ -127,7 +127,7 @@ class Windows(nn.Module):
 
 
 def test_an_output_that_is_not_one_of_each_sample_is_refused():
-    with pytest.raises(InputError, match=r"gives \(12, 3, 4\) for 3 samples, not one feature for each"):
+    with pytest.raises(InputError, match=r"returns \(12, 3, 4\) for 3 samples, not one feature for each"):
         layout(Windows(), "inner")
 
 

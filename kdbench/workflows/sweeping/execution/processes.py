@@ -157,7 +157,7 @@ class _Worker:
         """Return how the process ended before its task did."""
         code = self._process.wait()
         if code == -signal.SIGKILL:
-            return Fault("its process was killed", "was it out of memory? use a smaller batch", lost=True)
+            return Fault("its process was killed", "it may have run out of memory: use a smaller batch", lost=True)
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
         return Fault(f"its process ended with code {code}", "\n".join(lines), internal=True, lost=True)

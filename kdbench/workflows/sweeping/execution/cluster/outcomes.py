@@ -28,7 +28,7 @@ def outcome(error: BaseException) -> Outcome:
         hint = "use a smaller batch, or let fewer tasks run on a node: ray start --num-cpus=N"
         return Outcome(Fault("Ray ended it because its node ran out of memory", hint, lost=True))
     if "WorkerCrashedError" in kinds:
-        return Outcome(Fault("its process was killed", "was it out of memory? use a smaller batch", lost=True))
+        return Outcome(Fault("its process was killed", "it may have run out of memory: use a smaller batch", lost=True))
     if "RuntimeEnvSetupError" in kinds:
         return Outcome(Fault(f"its node could not start a process: {first_line(error)}", "look into the node's logs"))
     if "ModuleNotFoundError" in str(error) or "failed to import" in str(error):
