@@ -1,9 +1,9 @@
 """Compression of model files: from an ONNX file to a smaller variant of it. A method is one file and registers itself.
 
-A method is a class of settings with one function, from a file (and calibration inputs, where it needs some) to a new
-file. `methods/` has one file each, `quantization/` the steps that they share; this folder has what these need for
-graphs and calibration. Nothing here knows data sets or trainers: `workflows.compress` brings inputs as the model takes
-them, and writes the cards. onnx and onnxruntime load inside functions.
+A method is a class of settings with one function, from a file (and calibration inputs, if it needs some) to a new file.
+`methods/` has one file each, `quantization/` the steps that they share; this folder has the code for graphs and
+calibration that both need. Nothing here depends on data sets or trainers: `workflows.compress` passes prepared inputs,
+and writes the cards. onnx and onnxruntime are imported inside functions.
 
     from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 

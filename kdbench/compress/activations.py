@@ -21,8 +21,9 @@ def activations(
 ) -> Iterator[Activations]:
     """Yield every float tensor of the main graph, with its inputs and outputs, for batches of `inputs` (N, …).
 
-    `name` is the input that takes them; others, which no answer needs, get zeros. `batch` is the batch of a model that
-    takes no other; N is then a multiple of it. Raises InputError for a model that onnxruntime does not run.
+    `name` is the model's input for them; other inputs, which do not affect the output, get zeros. `batch` is the fixed
+    batch of a model that has one; N is then a multiple of it. Raises InputError for a model that onnxruntime does not
+    run.
     """
     from kdbench.worker.runtimes.onnxruntime import FAULTS, feed
 
@@ -40,12 +41,12 @@ def activations(
             values[name] = chunk
         yield values
         start += len(chunk)
-        if batch is None:  # the first sample shows how much one holds
+        if batch is None:  # the first sample shows how many bytes one needs
             size = max(1, _BATCH_BYTES * len(chunk) // max(1, sum(value.nbytes for value in values.values())))
 
 
 def refused(error: Exception) -> InputError:
-    """Return the error of a model that onnxruntime does not load or run, with its own reason."""
+    """Return the InputError for a model that onnxruntime does not load or run, with onnxruntime's reason."""
     hint = "compress a model that onnxruntime runs: kdbench bench MODEL --no-accuracy shows whether it does"
     return InputError(f"onnxruntime does not run this model: {first_line(error)}", hint)
 

@@ -14,7 +14,7 @@ from kdbench.results.cards import CalibrationSet
 from kdbench.user_input.options import CALIBRATION_COUNT
 from kdbench.user_input.validation import Value, WrongValueError
 
-_STREAM = 0x63616C69  # of random words: no other choice of samples shares it
+_STREAM = 0x63616C69  # of random words, used only for this choice of samples
 
 
 class CalibrationChoice(Value):
@@ -24,7 +24,7 @@ class CalibrationChoice(Value):
     seed: int = 0
 
     def model_post_init(self, _: Any) -> None:
-        """Refuse numbers that choose nothing."""
+        """Raise WrongValueError for a count below 1 or a seed outside 0 to 2³² − 1."""
         if self.count < 1:
             raise WrongValueError(f"the calibration count is {self.count}", "give a number of samples, 1 or more")
         if not 0 <= self.seed < 2**32:
@@ -39,8 +39,8 @@ class CalibrationChoice(Value):
     def of(self, training: Split, multiple: int | None = None) -> Split:
         """Return the chosen samples in the training part's order; a larger count includes a smaller one.
 
-        `multiple` is the batch of a model that takes no other. Raises InputError where there are too few samples, or
-        the count is not a multiple of that batch.
+        `multiple` is the fixed batch of a model that has one. Raises InputError if there are too few samples, or the
+        count is not a multiple of that batch.
         """
         order = self._order(training.samples)
         if multiple and self.count % multiple:
@@ -51,18 +51,18 @@ class CalibrationChoice(Value):
         return training.subset(np.sort(order[: self.count]))
 
     def held_out(self, training: Split, most: int, multiple: int | None = None) -> Split:
-        """Return up to `most` samples that are not calibrated on, as many as fill batches of `multiple`, in order.
+        """Return up to `most` samples that calibration does not use, in whole batches of `multiple`, in order.
 
-        Raises InputError where that leaves none.
+        Raises InputError if there are none.
         """
         return drawn(training, self._order(training.samples)[self.count :], most, multiple)
 
     def pick(self, held_out: int = 0) -> Pick:
-        """Return what picks these samples, and up to `held_out` further ones; it raises InputError for too few."""
+        """Return the function that picks these samples and up to `held_out` more; it raises InputError for too few."""
         return lambda samples: np.sort(self._order(samples)[: self.count + held_out])
 
     def of_validation(self, validation: Split, most: int, multiple: int | None = None) -> Split:
-        """Return up to `most` random samples of a part that nothing is calibrated on, as `held_out` does."""
+        """Return up to `most` random samples of a part that calibration does not use, as `held_out` does."""
         return drawn(validation, _random_order(self.seed, validation.samples), most, multiple)
 
     def _order(self, samples: Labels) -> Indices:
@@ -72,14 +72,14 @@ class CalibrationChoice(Value):
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Inputs (N, …) as a model takes them, prepared from the training samples that `known` states."""
+    """Prepared inputs (N, …) of a model; `known` describes the training samples that they come from."""
 
     inputs: NDArray[Any]
     known: CalibrationSet
 
     @classmethod
     def of(cls, inputs: NDArray[Any], samples: Split, choice: CalibrationChoice, data: str) -> Self:
-        """Return `inputs`, prepared from `samples` of the set called `data`, with what is stated of them."""
+        """Return `inputs`, prepared from `samples` of the set called `data`, with the description of the samples."""
         known = CalibrationSet(data=data, count=len(samples), seed=choice.seed, sha256=samples_sha256(samples.inputs))
         return cls(inputs, known)
 
@@ -94,7 +94,7 @@ def drawn(split: Split, order: Indices, most: int, multiple: int | None = None) 
     count -= count % (multiple or 1)
     if not count:
         message = (
-            f"{len(order)} training samples remain to judge accuracy on, and the model needs at least {multiple or 1}"
+            f"{len(order)} training samples remain to measure accuracy, and the model needs at least {multiple or 1}"
         )
         raise InputError(message, "calibrate on fewer samples: --calibration-count, in a recipe calibration_count")
     return split.subset(np.sort(order[:count]))
@@ -105,7 +105,7 @@ def _hint(count: int) -> str:
 
 
 def samples_sha256(samples: NDArray[Any]) -> str:
-    """Return the SHA-256 of samples (N, …) as the data set holds them: their type, shape and values, in order."""
+    """Return the SHA-256 of samples (N, …) of a data set: of their type, shape and values, in order."""
     digest = hashlib.sha256(f"{samples.dtype} {samples.shape}".encode())
     digest.update(np.ascontiguousarray(samples).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The index of a graph to change: which nodes read and write each tensor, and which values are constant."""
+"""An index of a graph for changing it: the nodes that read and write each tensor, and the constant values."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
-"""Operators with weights, whose multiply–accumulates make up the cost of a network."""
+"""Operators with weights, which have most of a network's multiply–accumulates."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class GraphIndex:
         )
 
     def sole_consumer(self, name: str) -> "onnx.NodeProto | None":
-        """Return the node that reads `name`, None if several do, or a subgraph, or the graph gives it out."""
+        """Return the only node that reads `name`; None if there are several, or a subgraph or the output reads it."""
         readers = self.consumers.get(name, [])
         return readers[0] if len(readers) == 1 and self.uses[name] == 1 else None
 
@@ -107,7 +107,7 @@ _VALUES: "dict[str, Any]" = {
 
 
 def sort_nodes(graph: "onnx.GraphProto") -> None:
-    """Put each node after those whose results it or its subgraphs read."""
+    """Sort the nodes in place, so that each comes after the nodes whose results it or its subgraphs read."""
     producer = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
     needs = [{producer[name] for name in _needed(node) if name in producer} for node in graph.node]
     order = list(TopologicalSorter(dict(enumerate(needs))).static_order())

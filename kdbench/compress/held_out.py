@@ -14,38 +14,40 @@ from kdbench.units import share
 if TYPE_CHECKING:
     import onnx
 
-_LEARNED = 0.98  # of samples that a model was trained on it gets this share right, if it was trained long enough
+_LEARNED = 0.98  # the accuracy on samples of its own training that a fully trained model has
 
 Run = Callable[[NDArray[Any]], NDArray[Any]]
-"""From inputs (n, …), as a model takes them, to its answers (n, …)."""
+"""A model as a function from prepared inputs (n, …) to outputs (n, …)."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Labelled samples to judge a file on; `known` states which.
+    """Labelled samples on which a file is evaluated; `known` describes them.
 
-    `correct` runs a model over them and returns whether each label ranks first, (N,). It raises InputError for answers
-    that are not finite. `seen` says that the model may have been trained on them.
+    `correct` runs a model over them and returns whether each label ranks first, (N,). It raises InputError for outputs
+    that are not finite. `seen` is True if the model may have been trained on them.
     """
 
     correct: Callable[[Run], NDArray[np.bool_]]
     known: CalibrationSet
     seen: bool = False
 
-    def of(self, model: "onnx.ModelProto", fed: str, answer: str) -> NDArray[np.bool_]:
-        """Return for which samples `model`, of the input `fed` and the output `answer`, ranks the label first.
+    def of(self, model: "onnx.ModelProto", input_name: str, output_name: str) -> NDArray[np.bool_]:
+        """Return whether `model` ranks the label of each sample first, (N,).
 
-        Quantized layers compute in floating point, the same on every CPU.
+        `input_name` and `output_name` name the model's input and output. Quantized layers compute in floating point, so
+        that the result is the same on every CPU.
         """
-        observer = Observer(model, [answer], simulated=True, fed=fed)
-        return self.correct(lambda inputs: observer(inputs)[answer])
+        observer = Observer(model, [output_name], simulated=True, input_name=input_name)
+        return self.correct(lambda inputs: observer(inputs)[output_name])
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A variant's loss against its source on `samples` samples: `lost` turn from right to wrong, `gained` back.
+    """A variant's loss of accuracy against its source on `samples` samples.
 
-    `correct` counts those that the source gets right.
+    `correct` counts the samples that the source classifies correctly, `lost` those of them that the variant does not,
+    `gained` those that only the variant classifies correctly.
     """
 
     samples: int
@@ -55,13 +57,13 @@ class Loss:
 
     @classmethod
     def between(cls, source: NDArray[np.bool_], variant: NDArray[np.bool_]) -> "Loss":
-        """Return the loss from `source` to `variant`: which samples each gets right, (N,)."""
+        """Return the loss from `source` to `variant`, two arrays (N,) of whether each sample is correct."""
         lost, gained = int((source & ~variant).sum()), int((variant & ~source).sum())
         return cls(len(source), int(source.sum()), lost, gained)
 
     @property
     def source_top1(self) -> float:
-        """The share of samples that the source gets right."""
+        """The share of samples that the source classifies correctly."""
         return self.correct / self.samples
 
     @property
@@ -87,8 +89,8 @@ class Loss:
 
 
 def warnings_about_samples(source_top1: float, *, seen: bool) -> tuple[str, ...]:
-    """Return what a user should know of samples that a model of this accuracy may have `seen` in its training."""
+    """Return the warning for samples that the model has probably `seen` in training, judging by its accuracy."""
     if not seen or source_top1 < _LEARNED:
         return ()
-    line = f"the model gets {share(source_top1)} of the held-out training images right and was probably"
-    return (f"{line} trained on them: other images may lose more than max_drop",)
+    line = f"the model classifies {share(source_top1)} of the held-out training images correctly, so it was probably"
+    return (f"{line} trained on them: the loss on other images may exceed max_drop",)

@@ -1,8 +1,8 @@
-"""Which layers of a file run as integer kernels on this machine, read from the graph that onnxruntime makes of it.
+"""Which layers of a file run as integer kernels on this machine, read from the graph that onnxruntime optimised.
 
-A quantized file only requests integers: a layer between DequantizeLinear and QuantizeLinear computes in float32 where
-the runtime has no kernel that fits, with conversions around it, and is then slower than in a float file. What fits
-differs between processors, so the graph is read where the file will run.
+A quantized file only requests integers: a layer between DequantizeLinear and QuantizeLinear computes in float32 if the
+runtime has no suitable kernel, with conversions around it, and is then slower than in a float file. The kernels differ
+between processors, so the graph is read on the machine that runs the file.
 """
 
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ _LAYERS = INTEGER_KERNELS | LAYERS | {"FusedConv", "FusedGemm", "FusedMatMul", "
 class Kernels:
     """The layers with multiply–accumulates of a file as this machine's CPU runs it: name, operator, MACs of a sample.
 
-    `casts` counts the conversions between float types that run: those of a float16 file whose layers compute in
-    float32 after all. MACs are 0 where they are unknown, because a size is open.
+    `casts` counts the conversions between float types that run, as in a float16 file whose layers compute in float32.
+    MACs are 0 if they are unknown, because a size is open.
     """
 
     layers: tuple[LayerMacs, ...]
@@ -57,7 +57,7 @@ class Kernels:
 
     @property
     def integer_share(self) -> float:
-        """The share of multiply–accumulates in integers, 0 to 1, or of layers where MACs are unknown; 0 without any."""
+        """The share of multiply–accumulates in integers, 0 to 1; of layers, if MACs are unknown; 0 without layers."""
         known = all(macs for *_, macs in self.layers)
         costs = [(operator in INTEGER_KERNELS, macs if known else 1) for _, operator, macs in self.layers]
         return sum(cost for integer, cost in costs if integer) / sum(cost for _, cost in costs) if costs else 0.0
@@ -66,9 +66,9 @@ class Kernels:
 def kernels_of(path: Path, sample_shape: tuple[int | None, ...] = ()) -> Kernels:
     """Return the kernels that onnxruntime chooses on this machine's CPU for the ONNX file at `path`.
 
-    `sample_shape` is an input's without the batch axis, if the file does not say. The graph is the one before
-    convolutions are laid out for the cache, which does not change what runs in integers. Raises InputError for a file
-    that onnxruntime does not load.
+    `sample_shape` is the shape of a sample without the batch axis, if the file does not declare it. The graph is that
+    before convolutions are laid out for the cache, which does not change the kernels' types. Raises InputError for a
+    file that onnxruntime does not load.
     """
     import onnx
     import onnxruntime
@@ -97,11 +97,11 @@ def kernels_of(path: Path, sample_shape: tuple[int | None, ...] = ()) -> Kernels
 
 
 def _casts(graph: "onnx.GraphProto") -> int:
-    """Return how many nodes convert from or to 16-bit floats, with weights or results in them."""
+    """Return how many nodes convert from or to 16-bit floats; 0 for a file without such weights or casts."""
     import onnx
 
     half, floats = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}, {onnx.TensorProto.FLOAT}
     kinds = [attribute(node, "to", 0) for node in graph.node if node.op_type == "Cast"]
     if half.isdisjoint(kinds) and all(tensor.data_type not in half for tensor in graph.initializer):
-        return 0  # those to float come from integers
+        return 0  # the other casts to float are from integers
     return sum(kind in half | floats for kind in kinds)

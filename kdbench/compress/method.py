@@ -1,4 +1,4 @@
-"""The interface of compression methods: settings that make a new file of a model file."""
+"""The interface of compression methods: settings with a function from a model file to a new file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ from kdbench.user_input.validation import Value
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A model file to compress, the inputs to calibrate on, and labelled samples to judge the result on.
+    """A model file to compress, the inputs for calibration, and labelled samples to evaluate the result.
 
-    The last two are None for methods that need none.
+    The last two are None for methods that do not need them.
     """
 
     path: Path
@@ -33,8 +33,8 @@ class Source:
 
     @property
     def labelled(self) -> HeldOut:
-        """The labelled samples of a method that asks for some (`Compressor.held_out_samples`)."""
-        assert self.held_out is not None, "a method gets the labelled samples that it asks for"
+        """The labelled samples of a method that requests some (`Compressor.held_out_samples`)."""
+        assert self.held_out is not None, "a method gets the labelled samples that it requests"
         return self.held_out
 
 
@@ -54,8 +54,8 @@ class Outcome:
 class Compressor(Value):
     """A compression method; the fields of a subclass are its settings, each with a default.
 
-    The first line of its docstring is what `kdbench list compressors` shows. `calibrated` says whether it needs
-    calibration inputs, `leaves_float32` whether its files are float32 models, which can be compressed further. If you
+    `kdbench list compressors` shows the first line of its docstring. `calibrated` is whether it needs calibration
+    inputs, `leaves_float32` whether its files are float32 models, which can be compressed further. If you
     change what a method writes for the same settings, increase `revision`, so that files of an earlier revision are not
     reused.
     """
@@ -66,7 +66,7 @@ class Compressor(Value):
 
     @property
     def held_out_samples(self) -> int:
-        """The maximum number of labelled samples, besides those for calibration, to judge the result on."""
+        """The maximum number of labelled samples, besides those for calibration, to evaluate the result."""
         return 0
 
     def require_available(self) -> None:
@@ -75,21 +75,21 @@ class Compressor(Value):
     @field_validator("*", mode="before")
     @classmethod
     def _one_name(cls, value: Any, info: ValidationInfo) -> Any:
-        """Accept a single name where a setting is a list of names."""
+        """Accept a single name for a setting that is a list of names."""
         is_list = info.field_name is not None and cls.model_fields[info.field_name].annotation == tuple[str, ...]
         return (value,) if is_list and isinstance(value, str) else value
 
     def compress(self, source: Source, target: Path) -> Outcome:
-        """Write a variant of `source` to `target`: the same bytes whenever settings, inputs and versions are the same.
+        """Write a variant of `source` to `target`: the same bytes for the same settings, inputs and versions.
 
         Raises InputError for a model that the method does not apply to.
         """
         raise NotImplementedError
 
     def warnings_about(self, source: Source, target: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG002 - of methods
-        """Return warnings about the file `target`, which this method wrote before, on this machine.
+        """Return warnings about the existing file `target` of this method on this machine; by default none.
 
-        They are repeated if the file is kept, perhaps on another machine than the one that wrote it. `facts` are those
-        of its card. By default none.
+        They are shown again when a file is reused, possibly on another machine than the one that wrote it. `facts` are
+        those of its card.
         """
         return ()

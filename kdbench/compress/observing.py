@@ -1,6 +1,6 @@
-"""What a runtime computes of given inputs: tensors inside a model, and roughly how long calls take.
+"""Observing a model in onnxruntime: the tensors inside it for given inputs, and approximate times of calls.
 
-The times are enough to warn of what makes a file slower.
+The times are accurate enough for warnings that a file is slower.
 """
 
 import statistics
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, NDArray[Any]]
 
-CALLS = 15  # of each model in turns, after one that does not count
-_CHUNK = 8  # samples whose tensors are held at once
+CALLS = 15  # of each model in turns, after one untimed call
+_CHUNK = 8  # samples whose tensors are in memory at once
 
 
 class Observer:
-    """A model in onnxruntime that gives the tensors `names` out, inner ones too, and nothing else.
+    """A model in onnxruntime that returns the tensors `names`, which may be inner ones.
 
-    With `simulated`, QuantizeLinear and DequantizeLinear compute in floating point as they stand in the file: the same
-    on every CPU, where an integer kernel might saturate. `fed` is the input that takes samples, by default the first.
-    Others, which no answer needs, get zeros. `threads` 0 means as many as there are cores. Raises InputError for a
-    model that onnxruntime does not load.
+    With `simulated`, QuantizeLinear and DequantizeLinear compute in floating point, so that the result is the same on
+    every CPU, while an integer kernel may saturate. `input_name` is the input for samples, by default the first. Other
+    inputs, which do not affect the output, get zeros. `threads` 0 means as many as there are cores. Raises InputError
+    for a model that onnxruntime does not load.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Observer:
         names: Iterable[str],
         *,
         simulated: bool = False,
-        fed: str = "",
+        input_name: str = "",
         threads: int = 0,
     ) -> None:
         import onnx
@@ -67,14 +67,14 @@ class Observer:
             raise refused(error) from error
         self._declared = self._session.get_inputs()
         stored = {tensor.name for tensor in model.graph.initializer}
-        self._fed = fed or next((value.name for value in self._declared if value.name not in stored), "")
+        self._input_name = input_name or next((value.name for value in self._declared if value.name not in stored), "")
 
     def __call__(self, inputs: NDArray[Any]) -> Tensors:
         """Return the tensors for `inputs` (N, …); raises InputError for inputs that the model does not take."""
         from kdbench.worker.runtimes.onnxruntime import FAULTS, feed
 
         try:
-            arguments = feed(self._declared, self._fed, inputs)
+            arguments = feed(self._declared, self._input_name, inputs)
             return dict(zip(self._names, self._session.run(self._names, arguments), strict=True))
         except FAULTS as error:
             raise refused(error) from error
@@ -82,38 +82,38 @@ class Observer:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs (N, …) to observe a model on, and where they go.
+    """Inputs (N, …) for observing a model, and the names of its input and output.
 
-    `fed` is the input that takes them and `answer` the output that holds the answer, by default the first ones. `batch`
-    is the batch of a model that takes no other; a rest that fills none is left out.
+    `input_name` is the model's input for them and `output_name` the output to observe, by default the first ones.
+    `batch` is the fixed batch of a model that has one; an incomplete last batch is left out.
     """
 
     inputs: NDArray[Any]
-    fed: str = ""
-    answer: str = ""
+    input_name: str = ""
+    output_name: str = ""
     batch: int | None = None
 
     @classmethod
     def of(cls, facts: ModelFacts, inputs: NDArray[Any]) -> Self:
-        """Return `inputs` for a model of these facts."""
+        """Return `inputs` with the names and the batch in the model's `facts`."""
         return cls(inputs, facts.input_name, facts.output.name, facts.fixed_batch)
 
     def observer(self, model: "onnx.ModelProto", names: Iterable[str], *, simulated: bool = False) -> Observer:
-        """Return `model`, ready to give out the tensors `names`."""
-        return Observer(model, names, simulated=simulated, fed=self.fed)
+        """Return the observer of the tensors `names` of `model`."""
+        return Observer(model, names, simulated=simulated, input_name=self.input_name)
 
     def parts(self) -> list[NDArray[Any]]:
-        """Return the inputs in parts of the batch, or of 8; raises InputError where they do not fill one batch."""
+        """Return the inputs in parts of the batch, or of 8; raises InputError if they do not fill one batch."""
         size, count = self.batch or _CHUNK, len(self.inputs)
         if not count or (self.batch and count < self.batch):
-            message = f"there are {count} samples to observe the model on, and it takes {self.batch or 1} at once"
+            message = f"there are {count} samples to observe the model on, and its batch is {self.batch or 1}"
             raise InputError(message, "give more samples")
         kept = count - count % size if self.batch else count
         return [self.inputs[start : start + size] for start in range(0, kept, size)]
 
 
 def probe_shape(facts: ModelFacts) -> tuple[int, ...] | None:
-    """Return the shape of a model's input for one call; None if that is open, or the input is no float32."""
+    """Return the shape of a model's input for one call; None if it is open, or the input is not float32."""
     sample = [size for size in facts.sample_shape if size]
     if facts.input_dtype != "float32" or not facts.input_shape or len(sample) < len(facts.sample_shape):
         return None
@@ -121,27 +121,27 @@ def probe_shape(facts: ModelFacts) -> tuple[int, ...] | None:
 
 
 def require_loads(path: Path, facts: ModelFacts) -> None:
-    """Raise InputError unless onnxruntime loads the file at `path`, and runs it where the input's size is known."""
+    """Raise InputError unless onnxruntime loads the file at `path`, and runs it if the input's size is known."""
     import numpy as np
     import onnx
 
     model = onnx.load(path)
-    observer = Observer(model, [model.graph.output[0].name], fed=facts.input_name)
+    observer = Observer(model, [model.graph.output[0].name], input_name=facts.input_name)
     if (shape := probe_shape(facts)) is not None:
         observer(np.zeros(shape, np.float32))
 
 
 def time_ratio(model: "onnx.ModelProto", reference: "onnx.ModelProto", facts: ModelFacts) -> float | None:
-    """Return how many times as long as `reference` a call of `model` takes, by calls in turns.
+    """Return the ratio of the times of a call of `model` and of `reference`, called in turns.
 
-    Both take the input that `facts` describe, in one thread; None if its size is open. It is the median of the ratios
-    of neighbouring calls, which other work disturbs least. `kdbench bench` measures with an interval.
+    Both get the input that `facts` describe, and one thread; None if the input's size is open. The result is the median
+    of the ratios of successive calls, which is robust against other work. `kdbench bench` measures with an interval.
     """
     if (shape := probe_shape(facts)) is None:
         return None
     inputs = np.zeros(shape, np.float32)
-    answer = [reference.graph.output[0].name]
-    both = [Observer(of, answer, fed=facts.input_name, threads=1) for of in (model, reference)]
+    outputs = [reference.graph.output[0].name]
+    both = [Observer(of, outputs, input_name=facts.input_name, threads=1) for of in (model, reference)]
     for run in both:
         run(inputs)
     pairs = [[_seconds(run, inputs) for run in both] for _ in range(CALLS)]

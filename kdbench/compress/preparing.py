@@ -1,4 +1,4 @@
-"""A float model made ready for quantization: checked, its nodes named, its opset raised, its constants folded."""
+"""Preparing a float model for quantization: checking it, naming nodes, raising the opset, folding constants."""
 
 import contextlib
 import itertools
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 _OPSET = 13  # the first with scales by channel
 _IR_VERSION = 8  # opset 13 needs 7; files of runtimes in use are read up to this one
-# What its quantizer raises on graphs that it does not expect; it asserts, too.
+# Errors of onnxruntime's quantizer for graphs that it does not support.
 _QUANTIZER_FAULTS = (ValueError, RuntimeError, TypeError, AttributeError, LookupError, AssertionError)
-# What it appends to the names of tensors and nodes.
+# Suffixes that the quantizer appends to the names of tensors and nodes.
 _RESERVED = ("_quantized", "_scale", "_zero_point", "_QuantizeLinear", "_DequantizeLinear")
 _FLOAT_HINT = "compress the float32 model from which it was made"
 
 
 def prepared(path: Path) -> "onnx.ModelProto":
-    """Return the float32 model at `path` as quantization takes it: batch norm and constants folded, each node named.
+    """Return the float32 model at `path`, prepared for quantization: batch norm and constants folded, nodes named.
 
-    Names of nodes that have one stay, except where two nodes become one. Raises InputError as `require_float32` does,
-    for weights that are not finite, and for a model that onnxruntime does not load.
+    Existing names of nodes stay, unless two nodes are merged. Raises InputError as `require_float32` does, for weights
+    that are not finite, and for a model that onnxruntime does not load.
     """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -46,12 +46,12 @@ def prepared(path: Path) -> "onnx.ModelProto":
     require_finite(model, path)
     name_nodes(model)
     try:
-        make_weights_constant(model)  # the converter knows no weight of an old IR version that is not an input too
+        make_weights_constant(model)  # the converter requires weights of old IR versions to be inputs too
         if opset(model) < _OPSET:
             model = onnx.version_converter.convert_version(model, _OPSET)
         with temporary.folder() as folder:
             read, written = folder / "float.onnx", folder / "prepared.onnx"
-            onnx.save(model, read)  # given a model in memory without raw data, it skips the optimisation
+            onnx.save(model, read)  # a file, because the optimisation is skipped for a model in memory without raw data
             with silenced_logging():
                 quant_pre_process(read, written, skip_symbolic_shape=True)
             model = onnx.load(written)
@@ -69,7 +69,7 @@ def prepared(path: Path) -> "onnx.ModelProto":
 
 @contextlib.contextmanager
 def silenced_logging() -> Iterator[None]:
-    """Keep the log of onnxruntime's tools, which advises on their own options, from the user."""
+    """Suppress the log of onnxruntime's tools, which contains advice about their own options."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.CRITICAL)
@@ -81,7 +81,7 @@ def silenced_logging() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quantizing() -> Iterator[None]:
-    """Raise InputError for a model that onnxruntime's quantizer does not take; hush its log."""
+    """Raise InputError for a model that onnxruntime's quantizer does not support, and suppress its log."""
     try:
         with silenced_logging():
             yield
@@ -92,7 +92,7 @@ def quantizing() -> Iterator[None]:
 
 
 def require_float32(path: Path) -> None:
-    """Raise InputError for a model that is no plain float32 one: quantized or float16 already, or too large."""
+    """Raise InputError for a model that is quantized, in float16 or float64, in another format, or too large."""
     model = read_model(path)
     if is_ort(path):
         raise InputError(f"{path} is in onnxruntime's own format", "compress the .onnx file that it was converted from")
@@ -105,7 +105,8 @@ def require_float32(path: Path) -> None:
     if half & (kinds | {tensor.data_type for _, tensor in tensors_of(model)}):
         raise InputError(f"{path} is a float16 model, and only float32 ones are compressed further", _FLOAT_HINT)
     if onnx.TensorProto.DOUBLE in kinds:
-        raise InputError(f"{path} takes or returns float64, and only float32 models are compressed", "export it so")
+        message = f"{path} takes or returns float64, and only float32 models are compressed"
+        raise InputError(message, "export the model in float32")
     sizes = [file.stat().st_size for file in (path, *external_files((t for _, t in tensors_of(model)), path))]
     if sum(sizes) > MAX_FILE_BYTES:
         message = f"{path} has {sum(sizes) / 2**30:.1f} GiB of weights, and compression handles files up to 2 GiB"
@@ -130,7 +131,7 @@ def opset(model: "onnx.ModelProto") -> int:
 
 
 def require_finite(model: "onnx.ModelProto", path: Path) -> None:
-    """Raise InputError for weights that are NaN, and for layers' weights that are infinite: no scale fits them."""
+    """Raise InputError for weights that are NaN, and for weights of layers that are infinite, which have no scale."""
     import numpy as np
     import onnx
 
@@ -146,13 +147,13 @@ def require_finite(model: "onnx.ModelProto", path: Path) -> None:
 
 
 def fresh_name(wanted: str, used: Container[str]) -> str:
-    """Return a name that is not `taken`: `wanted`, or the first of it with a number."""
+    """Return a name that is not in `used`: `wanted`, or `wanted` with the first free number."""
     names = (f"{wanted}_{number}" for number in itertools.count(1))
     return wanted if wanted not in used else next(name for name in names if name not in used)
 
 
 def rename_reserved(model: "onnx.ModelProto") -> None:
-    """Give other names to tensors and nodes that are called as the quantizer will call what belongs to another one."""
+    """Rename tensors and nodes whose names the quantizer would use for parts of another tensor."""
     graph = model.graph
     fixed = {value.name for value in (*graph.input, *graph.output)}
     tensors = {name for node in graph.node for name in (*node.input, *node.output) if name} | fixed
@@ -175,7 +176,7 @@ def rename_reserved(model: "onnx.ModelProto") -> None:
 
 
 def name_nodes(model: "onnx.ModelProto") -> None:
-    """Name each unnamed node of the main graph after its operator and place, and repeated names apart."""
+    """Name each unnamed node of the main graph after its operator and position, and make repeated names unique."""
     uses = Counter(node.name for node in model.graph.node if node.name)
     seen: set[str] = set()
     for place, node in enumerate(model.graph.node):
@@ -197,7 +198,7 @@ def require_nodes(model: "onnx.ModelProto", names: Sequence[str], key: str = "ke
 
 
 def make_weights_constant(model: "onnx.ModelProto") -> None:
-    """Take weights off the inputs, where they stand before IR version 4: what a caller may replace is not folded."""
+    """Remove weights from the inputs, where files before IR version 4 list them: inputs are never folded."""
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in stored]
     del model.graph.input[:]
@@ -208,8 +209,8 @@ def make_weights_constant(model: "onnx.ModelProto") -> None:
 def fold_factors(model: "onnx.ModelProto") -> None:
     """Multiply the alpha and beta of each Gemm into its stored weights and bias.
 
-    The quantizer (onnxruntime 1.31) writes a bias with another beta than 1 that is wrong by that factor, and runtimes
-    have integer kernels for alpha 1 alone.
+    The quantizer (onnxruntime 1.31) writes a bias that is wrong by the factor beta, and runtimes have integer kernels
+    only for alpha 1.
     """
     import numpy as np
     from onnx import numpy_helper
@@ -230,7 +231,7 @@ def fold_factors(model: "onnx.ModelProto") -> None:
 
 
 def flatten_biases(model: "onnx.ModelProto") -> None:
-    """Give each Gemm's constant bias one value per output, (N,): the quantizer takes no (1, N), which fusion leaves."""
+    """Reshape each Gemm's constant bias to (N,): the quantizer does not support (1, N), which fusion produces."""
     import numpy as np
     from onnx import numpy_helper
 
@@ -256,7 +257,7 @@ def _forget_unused_initializers(model: "onnx.ModelProto") -> None:
 
 
 def forget_unused_domains(model: "onnx.ModelProto") -> None:
-    """Remove the imports of operator sets that no node uses: onnxruntime adds those of all it knows."""
+    """Remove the imports of operator sets that no node uses: onnxruntime adds all that it supports."""
     used = {node.domain for node in nodes_of(model)} | {"", "ai.onnx"}
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]

@@ -69,7 +69,7 @@ def test_both_goals_have_to_hold(fragile):
 
 
 def test_a_goal_that_cannot_be_met_is_refused_with_its_setting(fragile):
-    with pytest.raises(InputError, match=r"min_snr_db = 200 and max_drop = 0 is missed even with all 2") as refused:
+    with pytest.raises(InputError, match=r"min_snr_db = 200 and max_drop = 0 is not met even with all 2") as refused:
         compressed(fragile, max_drop=0, min_snr_db=200, keep_float=("second",))
     assert "keep_float" in refused.value.hint
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import onnx
 
 _LARGEST = float(np.finfo(np.float16).max)  # 65504
-_SMALLEST = 5.96e-8  # the smallest subnormal number; the converter rounds what is smaller, but not 0, up to it
+_SMALLEST = 5.96e-8  # the smallest subnormal number, to which the converter rounds smaller numbers except 0
 _SEED = 0
 
 
@@ -33,14 +33,14 @@ _SEED = 0
 class Fp16(Compressor):
     """FP16: weights and activations as 16-bit floats, inputs and outputs as before.
 
-    Weights beyond ±65504, the largest float16, are refused, or set to it with `overflow` = `clamp`. Numbers that the
-    model computes are checked on random inputs.
+    Weights beyond ±65504, the largest float16, are refused, or set to it with `overflow` = `clamp`. The activations are
+    checked for overflow on random inputs.
     """
 
     overflow: Literal["refuse", "clamp"] = "refuse"
 
     def compress(self, source: Source, target: Path) -> Outcome:
-        """Write the FP16 file; raises InputError where numbers do not fit, and for a model that is no float32 one."""
+        """Write the FP16 file; raises InputError for numbers that do not fit, and for a model that is not float32."""
         import onnx
 
         require_float32(source.path)
@@ -58,7 +58,7 @@ class Fp16(Compressor):
         return Outcome(facts=facts, warnings=self.warnings_about(source, target, facts))
 
     def warnings_about(self, source: Source, target: Path, facts: "Mapping[str, Any]") -> tuple[str, ...]:
-        """Tell of weights that were set to the largest number, and of casts on this CPU."""
+        """Return warnings about weights that were set to the largest number, and about casts on this CPU."""
         return tuple(_warnings(target, source, facts.get("clamped", [])))
 
 
@@ -82,7 +82,7 @@ def to_float16(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
 
 def too_large(model: "onnx.ModelProto") -> list[str]:
-    """Return the names of stored float32 tensors with a finite number that float16 does not hold, sorted."""
+    """Return the sorted names of stored float32 tensors with a finite number beyond the range of float16."""
     import onnx
 
     names = []
@@ -98,7 +98,7 @@ def too_large(model: "onnx.ModelProto") -> list[str]:
 def require_fits(model: "onnx.ModelProto", half: "onnx.ModelProto", source: Source) -> None:
     """Raise InputError if the float16 form of `model` overflows on standard normal inputs.
 
-    Inputs that are no floats, such as token ids, and inputs of an open size are not tried.
+    Models with other inputs than floats, such as token ids, or with inputs of open size are not checked.
     """
     if (shape := probe_shape(source.facts)) is None:
         return
@@ -114,7 +114,7 @@ def require_fits(model: "onnx.ModelProto", half: "onnx.ModelProto", source: Sour
 
 
 def _warnings(target: Path, source: Source, clamped: list[str]) -> list[str]:
-    """Return what a user should know of the file on this machine's CPU."""
+    """Return warnings about the file on this machine's CPU."""
     lines = [f"set weights beyond ±{_LARGEST:.0f} to it in {', '.join(clamped)}"] if clamped else []
     kernels = kernels_of(target, source.facts.sample_shape)
     if kernels.casts:

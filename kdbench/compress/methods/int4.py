@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 class Int4(Compressor):
     """INT4 for weights only: matrix products with 4-bit weights, for networks that consist mostly of them.
 
-    Each block of `block_size` weights has a scale. Activations stay in float32. `keep_float` names the nodes that stay
-    as they are.
+    Each block of `block_size` weights has a scale. Activations stay in float32. `keep_float` names the nodes that are
+    not changed.
     """
 
     block_size: Literal[16, 32, 64, 128, 256] = 32
     keep_float: tuple[str, ...] = ()
 
     def require_available(self) -> None:
-        """Raise InputError if onnx-ir is missing, which onnxruntime needs for 4-bit weights and does not require."""
+        """Raise InputError if onnx-ir is missing, which onnxruntime needs for 4-bit weights but does not install."""
         _quantizer()
 
     def compress(self, source: Source, target: Path) -> Outcome:

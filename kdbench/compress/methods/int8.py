@@ -1,7 +1,7 @@
 """Static INT8: weights and activations as 8-bit integers, with ranges from calibration inputs.
 
 onnxruntime writes the QDQ form: QuantizeLinear and DequantizeLinear around float operators, which the runtime replaces
-by integer kernels where it has one. The ranges are ours (`ranges`), handed over in its calibration cache.
+by integer kernels if it has them. The ranges are computed here (`ranges`), and passed in its calibration cache.
 """
 
 import math
@@ -25,7 +25,7 @@ from kdbench.compress.quantization.equalization import equalize
 from kdbench.compress.quantization.float_layers import shield_float_layers
 from kdbench.compress.quantization.goals import drop_goal, layers_to_keep, loss_of, snr_goal
 from kdbench.compress.quantization.ranges import Range, ranges_of
-from kdbench.compress.quantization.sensitivity import answer_snr_db, layer_noise
+from kdbench.compress.quantization.sensitivity import layer_noise, output_snr_db
 from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.processes import temporary
@@ -47,12 +47,14 @@ class Int8(Compressor):
 
     `calibrator` chooses each activation's range: `min-max`, `percentile` (99.99), `entropy` or `mse`. Weights are
     symmetric, `per_channel` or per tensor. With `reduce_range` they have 7 bits: on x86 without VNNI, sums of products
-    of 8-bit numbers would saturate, so that the same file answered differently. `keep_float` names the nodes that stay
+    of 8-bit numbers would saturate, and the same file would return other outputs. `keep_float` names the nodes that
+    stay
     in float32. `equalize` first rescales channels so that the weights of neighbouring layers have the same range.
-    `correct_bias` takes the mean error of each channel out of the bias. The layers that add most noise stay in float32
-    too, as many as two goals need: that the answer on calibration inputs has the ratio of signal to noise `min_snr_db`,
-    and that top-1 falls by at most `max_drop` percentage points on up to `held_out_count` labelled samples that nothing
-    was calibrated on.
+    `correct_bias` subtracts the mean error of each channel from the bias. In addition, the layers that add most noise
+    stay in float32, as many as two goals require: that the output on calibration inputs has the signal-to-noise ratio
+    `min_snr_db`, and that top-1 falls by at most `max_drop` percentage points on up to `held_out_count` labelled
+    samples
+    that calibration does not use.
     """
 
     calibrated = True
@@ -88,15 +90,15 @@ class Int8(Compressor):
 
     @property
     def held_out_samples(self) -> int:
-        """How many labelled samples are wanted to judge accuracy on."""
+        """The number of labelled samples for measuring the accuracy."""
         return 0 if self.max_drop is None else self.held_out_count
 
     def require_available(self) -> None:
-        """Raise InputError where onnxruntime is too old to take given ranges."""
+        """Raise InputError if onnxruntime is too old to accept given ranges."""
         require_onnxruntime(RANGES_SINCE, "static INT8 with calibrated ranges")
 
     def compress(self, source: Source, target: Path) -> Outcome:
-        """Write the INT8 file; raises InputError for a model that is no float32 one, or an unknown node to keep."""
+        """Write the INT8 file; raises InputError for a model that is not float32, or an unknown node to keep."""
         model = prepared(source.path)
         if self.equalize:
             model = equalize(model)
@@ -114,7 +116,7 @@ class Int8(Compressor):
         return Outcome(ranges=ranges, facts=facts, warnings=self.warnings_about(source, target, facts))
 
     def warnings_about(self, source: Source, target: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
-        """Tell of layers that run in float32 here, and of held-out samples that the model was trained on."""
+        """Return warnings about layers that run in float32 here, and held-out samples that the model was trained on."""
         lines = _in_float(target, source, tuple(facts.get("kept_float", ())))
         if source.held_out is not None and "held_out" in facts:
             lines += warnings_about_samples(facts["held_out"]["source_top1"], seen=source.held_out.seen)
@@ -123,7 +125,7 @@ class Int8(Compressor):
     def _within_goals(
         self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source
     ) -> "tuple[tuple[str, ...], onnx.ModelProto, Loss | None]":
-        """Return the nodes that stay in float, the file with them, and what it loses on held-out samples if known."""
+        """Return the nodes that stay in float, the file with them, and its loss on held-out samples, if requested."""
         samples, goals = _observed(source), []
         if self.min_snr_db is not None:
             goals.append(snr_goal(model, samples, self.min_snr_db))
@@ -145,7 +147,7 @@ class Int8(Compressor):
 
 
 def quantized_layers(model: "onnx.ModelProto") -> list[str]:
-    """Return the names of the layers of a model in QDQ form that read quantized numbers alone."""
+    """Return the names of the layers of a model in QDQ form whose inputs and weights are quantized."""
     producers = GraphIndex.of(model.graph).producers
 
     def is_quantized(name: str) -> bool:
@@ -166,7 +168,7 @@ def _require_layers(quantized: "onnx.ModelProto", source: Source, kept: tuple[st
 
 
 def _in_float(target: Path, source: Source, kept: tuple[str, ...]) -> tuple[str, ...]:
-    """Return warnings about layers of a file that run in float32 here, beside those that are `kept` so."""
+    """Return warnings about layers of a file that run in float32 here, except those that are `kept` in float32."""
     import onnx
 
     quantized = onnx.load(target)
@@ -185,21 +187,21 @@ def _in_float(target: Path, source: Source, kept: tuple[str, ...]) -> tuple[str,
 
 
 def _observed(source: Source) -> Samples:
-    """Return the calibration inputs on which noise is measured: the first ones, in whole batches."""
+    """Return the first calibration inputs, in whole batches, on which noise is measured."""
     batch = source.facts.fixed_batch or 1
     return Samples.of(source.facts, source.inputs.inputs[: max(batch, _OBSERVED // batch * batch)])
 
 
 def _noise(model: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samples) -> dict[str, Any]:
-    """Return ratios of signal to noise in dB for the card, of the answer and of each layer, worst first."""
+    """Return the signal-to-noise ratios in dB for the card, of the output and of each layer, worst first."""
     table = layer_noise(model, quantized, samples, alone=False, simulated=True)
-    answer = answer_snr_db(model, quantized, samples)
+    output_db = output_snr_db(model, quantized, samples)
     layers = {noise.name: round(noise.snr_db, 2) for noise in table if math.isfinite(noise.snr_db)}
-    return {"layer_snr_db": layers} | ({"snr_db": round(answer, 2)} if math.isfinite(answer) else {})
+    return {"layer_snr_db": layers} | ({"snr_db": round(output_db, 2)} if math.isfinite(output_db) else {})
 
 
 def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: Int8) -> "onnx.ModelProto":
-    """Return the QDQ form of a prepared model, with the range (low, high) of each activation given."""
+    """Return the QDQ form of a prepared model, given the range (low, high) of each activation."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 

@@ -1,8 +1,8 @@
-"""Dynamic INT8: 8-bit weights, and activations whose ranges are taken from each batch while the model runs.
+"""Dynamic INT8: 8-bit weights, and activations whose ranges are computed from each batch while the model runs.
 
 It needs no calibration images. It is worthwhile if matrix products dominate: onnxruntime has fast integer kernels for
-them, and computing a range costs little beside a large product. For convolutions it has only ConvInteger, which is many
-times slower than the float kernel.
+them, and computing a range is cheap compared with a large product. For convolutions it has only ConvInteger, which is
+many times slower than the float kernel.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ _MAX_INTEGER_SHARE = 0.5  # of the multiply–accumulates
 class Int8Dynamic(Compressor):
     """Dynamic INT8: 8-bit weights, ranges of activations from each batch; for networks of matrix products.
 
-    With `reduce_range`, weights have 7 bits, so that x86 without VNNI gives the same answers. `keep_float` names the
+    With `reduce_range`, weights have 7 bits, so that x86 without VNNI returns the same outputs. `keep_float` names the
     nodes that stay in float32.
     """
 
@@ -48,7 +48,7 @@ class Int8Dynamic(Compressor):
         return Outcome(facts=facts, warnings=_warnings(target, source, kernels))
 
     def warnings_about(self, source: Source, target: Path, facts: "Mapping[str, Any]") -> tuple[str, ...]:  # noqa: ARG002 - of all methods
-        """Tell of what runs in floats here, and of how slow convolutions are."""
+        """Return warnings about layers that run in floats here, and about slow convolutions."""
         return _warnings(target, source, kernels_of(target, source.facts.sample_shape))
 
 

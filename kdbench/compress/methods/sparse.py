@@ -1,8 +1,8 @@
-"""Unstructured sparsity: the weights of least magnitude are set to zero individually (Han et al. 2015).
+"""Unstructured sparsity: individual weights of the smallest magnitude are set to zero (Han et al. 2015).
 
-The arrays keep their shapes, and no runtime of kdbench skips zeros: neither time nor the bytes of the file change. Only
-the compressed file shrinks, as in a package or a download. (Structural pruning, which is faster, changes the network
-and needs training: see `kdbench.distill.pruning`.)
+The arrays keep their shapes, and no runtime of kdbench skips zeros, so neither the time nor the file size changes. Only
+the compressed file shrinks, as in a package or a download. (Structural pruning, which makes a model faster, changes the
+network and needs training: see `kdbench.distill.pruning`.)
 """
 
 import math
@@ -32,7 +32,7 @@ _WEIGHTS = {
     **dict.fromkeys(("Gemm", "MatMul", "FusedGemm", "FusedMatMul"), (0, 1)),
     **dict.fromkeys(("RNN", "GRU", "LSTM"), (1, 2)),
 }
-# Operators that give out the numbers that they read, in another order or shape.
+# Operators that return their input in another order or shape.
 _REARRANGING = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 
 
@@ -41,7 +41,7 @@ class Sparse(Compressor):
     """Unstructured sparsity: the smallest weights become zero; only compressed files (gzip, zip) get smaller.
 
     `sparsity` is the share of the weights of convolutions, matrix products and recurrent layers that is zero
-    afterwards: those of the least magnitude in all layers (`scope` = `global`), or the same share of every layer
+    afterwards: those of the smallest magnitude in all layers together (`scope` = `global`), or in each layer
     (`layer`). `keep_dense` names the nodes that keep all weights.
     """
 
@@ -105,7 +105,7 @@ def weights_by_node(model: "onnx.ModelProto") -> "dict[str, list[str]]":
 
 
 def _traced(name: str, behind: "Mapping[str, str]") -> str:
-    """Return the tensor that `name` is, with its axes or shape as they are stored."""
+    """Return the stored tensor from which `name` results by rearranging."""
     while name in behind:
         name = behind[name]
     return name
@@ -123,7 +123,7 @@ def _stored(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
 
 
 def _zero_smallest(weights: "Mapping[str, onnx.TensorProto]", share: float, scope: str) -> int:
-    """Set the smallest of the stored `weights` to zero, in place; return how many are zero then."""
+    """Set the smallest of the stored `weights` to zero, in place; return how many are zero afterwards."""
     from onnx import numpy_helper
 
     arrays: dict[str, NDArray[np.float32]] = {}
@@ -138,13 +138,13 @@ def _zero_smallest(weights: "Mapping[str, onnx.TensorProto]", share: float, scop
             arrays[name] = flat[start : start + arrays[name].size].reshape(arrays[name].shape)
             start += arrays[name].size
     for name, tensor in weights.items():
-        tensor_name = tensor.name  # a Constant's value has another name than the output that it is
+        tensor_name = tensor.name  # the value of a Constant node has another name than the node's output
         tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(arrays[name]), tensor_name))
     return sum(int((array == 0).sum()) for array in arrays.values())
 
 
 def smallest(values: "NDArray[np.float32]", share: float) -> "NDArray[np.bool_]":
-    """Return which `share` of `values` (N,), rounded half up, has the least magnitude; of equal ones the first."""
+    """Return a mask of the `share` of `values` (N,), rounded half up, with the smallest magnitudes."""
     count = math.floor(share * values.size + 0.5)
     if count == 0:
         return np.zeros(values.size, np.bool_)

@@ -35,11 +35,11 @@ class Correction:
 def correct_biases(
     floating: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samples
 ) -> "tuple[onnx.ModelProto, list[Correction]]":
-    """Return a copy of `quantized` with corrected biases, and what was corrected, in the graph's order.
+    """Return a copy of `quantized` with corrected biases, and the corrections, in the graph's order.
 
-    `quantized` is the QDQ form of `floating`, with its names of tensors; means are taken over the samples and the
-    places of a feature map, in floating point, so that the file is the same on every CPU. A layer without a bias gets
-    one; MatMul, which has none, stays. Raises InputError for files that do not belong together.
+    `quantized` is the QDQ form of `floating`, with the same tensor names. Means are over the samples and the positions
+    of a feature map, in floating point, so that the file is the same on every CPU. A layer without a bias gets one;
+    MatMul, which cannot have one, stays. Raises InputError for files that do not belong together.
     """
     import onnx
 
@@ -60,7 +60,7 @@ def correct_biases(
 
 
 def _means(model: "onnx.ModelProto", names: Iterable[str], samples: Samples) -> dict[str, NDArray[np.float64]]:
-    """Return the mean of each channel of tensors; channels are axis 1, also of a Gemm's output."""
+    """Return the mean of each channel of each tensor; channels are axis 1, also of a Gemm's output."""
     names, parts = list(names), samples.parts()
     if not names:
         return {}
@@ -75,7 +75,7 @@ def _means(model: "onnx.ModelProto", names: Iterable[str], samples: Samples) -> 
 
 
 def _subtract(model: "onnx.ModelProto", match: Match, shift: NDArray[np.float64]) -> None:
-    """Give a layer of `model` a bias that is smaller by `shift`, one number for each channel."""
+    """Subtract `shift`, one number per channel, from the bias of a layer of `model`."""
     import onnx
 
     graph_index, graph = GraphIndex.of(model.graph), model.graph
@@ -115,7 +115,7 @@ def _values(name: str, graph_index: GraphIndex) -> NDArray[np.float64] | None:
 
 
 def _dequantizing_scale(name: str, graph_index: GraphIndex) -> NDArray[np.float64] | None:
-    """Return the scale of a stored tensor behind DequantizeLinear, None where there is none."""
+    """Return the scale of a stored tensor that DequantizeLinear reads, None if there is none."""
     source = graph_index.producers.get(name)
     if source is None or source.op_type != "DequantizeLinear":
         return None
@@ -124,7 +124,7 @@ def _dequantizing_scale(name: str, graph_index: GraphIndex) -> NDArray[np.float6
 
 
 def _scale(layer: "onnx.NodeProto", graph_index: GraphIndex) -> NDArray[np.float64] | None:
-    """Return the scale that an integer bias has: that of the input times that of the weights; None for float layers."""
+    """Return the scale of an integer bias: that of the input times that of the weights; None for float layers."""
     scales = [_dequantizing_scale(name, graph_index) for name in layer.input[:2]]
     if scales[0] is None or scales[1] is None or scales[0].size != 1:
         return None
@@ -132,7 +132,7 @@ def _scale(layer: "onnx.NodeProto", graph_index: GraphIndex) -> NDArray[np.float
 
 
 def _drop(model: "onnx.ModelProto", name: str) -> None:
-    """Remove a bias that nothing reads any more, with the node and the numbers that it came from."""
+    """Remove a bias that nothing reads any more, with the node and the tensors that it was computed from."""
     graph_index = GraphIndex.of(model.graph)
     if not name or graph_index.uses[name]:
         return

@@ -2,8 +2,8 @@
 
 Nagel, van Baalen, Blankevoort, Welling 2019, Data-Free Quantization Through Weight Equalization and Bias Correction
 (arXiv:1906.04721), section 4.1. A positive factor passes through ReLU: f(s·x) = s·f(x). So the output channels of one
-layer may be divided by s and the matching input channels of the next multiplied by s. The network computes the same
-in floating point; in integers, no channel has to share a scale with one that is a hundred times wider.
+layer may be divided by s and the matching input channels of the next multiplied by s. In floating point, the result of
+the network is unchanged; in integers, no channel has to share a scale with one that is a hundred times wider.
 """
 
 import math
@@ -24,16 +24,16 @@ _SWEEPS = 100
 _CONVERGED = 1e-4  # a sweep that changes no factor by more ends the search
 _DEAD = 1 / 127  # a channel's range over the widest one's: all its weights round to zero in 8 bits
 
-# Operators that treat each channel alone and let a positive factor pass: f(s·x) = s·f(x).
+# Operators that process each channel separately and let a positive factor pass: f(s·x) = s·f(x).
 _HOMOGENEOUS = {"Relu", "LeakyRelu", "Identity", "MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two layers whose channels can be rescaled against each other, by the names of their tensors.
+    """Two layers whose channels can be rescaled against each other.
 
-    `channels` of the first are the inputs of the second, each `repeats` times where a feature map was flattened.
-    `shifts` are the first layer's constant offsets: its bias and those that follow as Add.
+    The `channels` outputs of the first are the inputs of the second, each `repeats` times if a feature map is flattened
+    between them. `shifts` are the names of the first layer's constant offsets: its bias and those of a later Add.
     """
 
     first: "onnx.NodeProto"
@@ -47,7 +47,8 @@ def equalize(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """Return a copy of `model` in which each pair's weights have the same range in every channel.
 
     With r₁ and r₂ the largest magnitudes of a channel in both layers, s = √(r₁/r₂) leaves both at √(r₁·r₂) (equation
-    11 of the paper); all pairs are swept until no factor changes. A model without pairs comes back unchanged.
+    11 of the paper); all pairs are rescaled repeatedly until no factor changes. A model without pairs is returned
+    unchanged.
     """
     copy = type(model)()
     copy.CopyFrom(model)
@@ -67,10 +68,10 @@ def equalize(model: "onnx.ModelProto") -> "onnx.ModelProto":
 def find_pairs(model: "onnx.ModelProto") -> list[Pair]:
     """Return the pairs of layers that can be equalized, in the graph's order.
 
-    Convolutions (depthwise, grouped and transposed ones too), Gemm, and MatMul with constant weights are layers.
-    Between two of them may stand what lets a positive factor of a channel pass: ReLU and its leaky forms, pooling,
-    flattening, padding with zeros, a bias. A tensor that anything else reads, such as a skip connection, weights that
-    two layers share, and activations with a bound, such as ReLU6, make no pair.
+    Layers are convolutions (including depthwise, grouped and transposed ones), Gemm, and MatMul with constant weights.
+    Between two of them, operators are allowed that let a positive factor per channel pass: ReLU and its leaky forms,
+    pooling, flattening, padding with zeros, adding a bias. There is no pair if something else reads a tensor between
+    them, such as a skip connection, if two layers share weights, or if an activation has a bound, such as ReLU6.
     """
     graph_index, sizes = GraphIndex.of(model.graph), _sizes(model)
     candidates = (_pair_from(node, graph_index, sizes) for node in model.graph.node if _is_layer(node, graph_index))
@@ -103,12 +104,12 @@ def _is_layer(node: "onnx.NodeProto", graph_index: GraphIndex) -> bool:
 
 
 def _pair_from(first: "onnx.NodeProto", graph_index: GraphIndex, sizes: dict[str, int]) -> Pair | None:
-    """Follow the output of `first` to the layer that alone reads it."""
+    """Return the pair of `first` and the only layer that reads its output; None if there is none."""
     weight = graph_index.array(first.input[1])
     assert weight is not None
     channels = int(_channels(first, graph_index)[0].max()) + 1
     flat = first.op_type in {"Gemm", "MatMul"}
-    offset = -1 if flat else 1 - weight.ndim  # where channels stand, counted from the last axis
+    offset = -1 if flat else 1 - weight.ndim  # the channel axis, counted from the last axis
     shifts = [first.input[2]] if len(first.input) > 2 and first.input[2] else []
     if shifts and not _is_shift(shifts[0], channels, -1, graph_index):
         return None
@@ -130,7 +131,7 @@ def _pair_from(first: "onnx.NodeProto", graph_index: GraphIndex, sizes: dict[str
 
 
 def _is_shift(name: str, channels: int, offset: int, graph_index: GraphIndex) -> bool:
-    """Return whether `name` is one number for each channel, which nothing else reads."""
+    """Return whether `name` is a stored tensor with one number per channel that nothing else reads."""
     array = graph_index.array(name)
     if array is None or graph_index.uses[name] != 1 or array.dtype.kind != "f" or array.ndim < -offset:
         return False
@@ -138,7 +139,7 @@ def _is_shift(name: str, channels: int, offset: int, graph_index: GraphIndex) ->
 
 
 def _passes(node: "onnx.NodeProto", graph_index: GraphIndex, channels: int, offset: int, *, spatial: bool) -> bool:
-    """Return whether a positive factor of each channel passes through `node`, a second output of which nobody reads."""
+    """Return whether a positive factor per channel passes through `node`, and no other output of it is read."""
     if node.domain not in {"", "ai.onnx"} or any(graph_index.uses[name] for name in node.output[1:]):
         return False
     match node.op_type:
@@ -172,7 +173,7 @@ def _padded_axes(node: "onnx.NodeProto", graph_index: GraphIndex) -> set[int] | 
 
 
 def _flattens(node: "onnx.NodeProto", graph_index: GraphIndex, sizes: dict[str, int]) -> bool:
-    """Return whether `node` turns feature maps into vectors in which each channel's places stand together."""
+    """Return whether `node` flattens feature maps to vectors in which the positions of each channel are contiguous."""
     if node.domain not in {"", "ai.onnx"}:
         return False
     if node.op_type == "Flatten":
@@ -181,7 +182,7 @@ def _flattens(node: "onnx.NodeProto", graph_index: GraphIndex, sizes: dict[str, 
         shape = graph_index.array(node.input[1])
         if shape is None or shape.shape != (2,) or attribute(node, "allowzero", 0):
             return False
-        # The batch is kept as it is, and the rest of a sample is one vector.
+        # The batch axis stays, and the rest of a sample becomes one vector.
         return bool(shape[0] == 0 or shape[1] == sizes.get(node.input[0]))
     if node.op_type in {"ReduceMean", "ReduceSum", "ReduceMax", "Squeeze"}:
         axes = graph_index.array(node.input[1]) if len(node.input) > 1 else attribute(node, "axes", None)
@@ -233,7 +234,7 @@ class _Balance:
         self._channels = pair.channels
 
     def rescale(self) -> float:
-        """Give each channel the same range in both layers; return the largest |ln s| of this step."""
+        """Rescale each channel to the same range in both layers; return the largest |ln s| of this step."""
         factor = self._factors(self._range(self._first, self._outputs), self._range(self._second, self._inputs))
         self._first /= factor[self._outputs]
         self._second *= factor[self._inputs]
@@ -244,9 +245,9 @@ class _Balance:
     def _factors(self, first: "NDArray[np.float64]", second: "NDArray[np.float64]") -> "NDArray[np.float64]":
         """Return s for the ranges of both layers' channels.
 
-        A dead channel, such as training leaves where it switched one off, still adds its offset. Divided by a tiny s,
-        that would widen the range of the whole activation, so s is at least what keeps it below the others' offsets,
-        and at most what keeps its weights below the others'.
+        A dead channel, as training may produce, still adds its offset. Divided by a tiny s, the offset would widen the
+        range of the whole activation. So s is at least large enough to keep it below the offsets of other channels, and
+        at most so large that its weights stay below theirs.
         """
         both = (first > 0) & (second > 0)
         factor = np.sqrt(np.divide(first, second, out=np.ones_like(first), where=both))

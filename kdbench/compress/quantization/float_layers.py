@@ -1,9 +1,9 @@
-"""Layers of a quantized file that stay in float when onnxruntime loads it.
+"""Keeping layers of a quantized file in float when onnxruntime loads it.
 
 From 1.22 on, onnxruntime (WeightBiasQuantization, among its basic optimisations) rounds the float weights of a Conv,
-ConvTranspose or Gemm between DequantizeLinear and QuantizeLinear to 8 bits, per tensor: a layer that was left out of
-quantization because of its weights loses them after all. It does so only where one scale dequantizes the input, so
-such a layer gets a DequantizeLinear of its own with the same scale repeated for each channel.
+ConvTranspose or Gemm between DequantizeLinear and QuantizeLinear to 8 bits, per tensor, even if the layer was excluded
+from quantization because of its weights. It does so only if the input is dequantized with a single scale, so such a
+layer gets its own DequantizeLinear with the same scale repeated for each channel.
 """
 
 from typing import TYPE_CHECKING
@@ -20,9 +20,9 @@ _OPSET = 13  # DequantizeLinear has scales by channel from here on
 
 
 def shield_float_layers(model: "onnx.ModelProto") -> list[str]:
-    """Change `model`, in QDQ form, so that layers with float weights compute with them; return their outputs' names.
+    """Change `model`, in QDQ form, so that layers with float weights keep them; return the names of their outputs.
 
-    What the file computes stays the same to the bit.
+    The file computes the same, bit for bit.
     """
     import onnx
 

@@ -1,4 +1,4 @@
-"""Goals that a quantized file must meet, for which the layers that add most noise stay in float."""
+"""Goals that a quantized file must meet: the layers that add most noise stay in float until it does."""
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.compress.held_out import HeldOut, Loss
 from kdbench.compress.observing import Samples
-from kdbench.compress.quantization.sensitivity import answer_snr_db, keep_in_float, layer_noise
+from kdbench.compress.quantization.sensitivity import keep_in_float, layer_noise, output_snr_db
 
 if TYPE_CHECKING:
     import onnx
@@ -24,13 +24,13 @@ class Goal:
 
 
 def snr_goal(floating: "onnx.ModelProto", samples: Samples, least_db: float) -> Goal:
-    """Return the goal that the answer has a ratio of signal to noise of at least `least_db` on `samples`."""
+    """Return the goal of a signal-to-noise ratio of the output of at least `least_db` on `samples`."""
     setting = f"min_snr_db = {least_db:g}"
-    return Goal(setting, lambda quantized: answer_snr_db(floating, quantized, samples) >= least_db)
+    return Goal(setting, lambda quantized: output_snr_db(floating, quantized, samples) >= least_db)
 
 
 def drop_goal(loss: "Callable[[onnx.ModelProto], Loss]", most_points: float) -> Goal:
-    """Return the goal that top-1 falls by at most `most_points` percentage points, by what `loss` counts."""
+    """Return the goal that top-1 falls by at most `most_points` percentage points, as counted by `loss`."""
 
     def is_met(quantized: "onnx.ModelProto") -> bool:
         of = loss(quantized)
@@ -40,10 +40,13 @@ def drop_goal(loss: "Callable[[onnx.ModelProto], Loss]", most_points: float) -> 
 
 
 def loss_of(floating: "onnx.ModelProto", held_out: HeldOut, samples: Samples) -> "Callable[[onnx.ModelProto], Loss]":
-    """Return what counts the loss of a quantized form of `floating`, which is run once; `samples` say how it is fed."""
-    answer = samples.answer or floating.graph.output[0].name
-    exact = held_out.of(floating, samples.fed, answer)
-    return lambda quantized: Loss.between(exact, held_out.of(quantized, samples.fed, answer))
+    """Return a function that computes the loss of a quantized form of `floating`, which is run only once.
+
+    `samples` has the names of the input and the output.
+    """
+    output_name = samples.output_name or floating.graph.output[0].name
+    exact = held_out.of(floating, samples.input_name, output_name)
+    return lambda quantized: Loss.between(exact, held_out.of(quantized, samples.input_name, output_name))
 
 
 def layers_to_keep(
@@ -51,8 +54,8 @@ def layers_to_keep(
 ) -> "tuple[tuple[str, ...], onnx.ModelProto]":
     """Return the layers that have to stay in float for all `goals`, the noisiest first, and the file with them.
 
-    Layers are ordered by the noise that each alone adds to the answer on `samples`; as few as possible stay, from the
-    noisiest on, besides those `named`, which stay anyway. Raises InputError where not even all of them are enough.
+    Layers are ordered by the noise that each one alone adds to the output on `samples`; as few as possible stay, from
+    the noisiest on, besides those `named`, which stay in any case. Raises InputError if not even all are enough.
     """
     quantized = with_float(())
     if all(goal.is_met(quantized) for goal in goals):
@@ -61,7 +64,7 @@ def layers_to_keep(
 
     def holds(kept: tuple[str, ...]) -> bool:
         if not kept:
-            return False  # as tried
+            return False  # tried above
         made.clear()
         made[kept] = with_float(kept)
         return all(goal.is_met(made[kept]) for goal in goals)

@@ -1,4 +1,4 @@
-"""Layers of a float model found in its quantized file, by the names of tensors, through QuantizeLinear."""
+"""Matching the layers of a float model with those of its quantized file, by the names of tensors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from kdbench.errors import InputError
 if TYPE_CHECKING:
     import onnx
 
-# What a quantizer may fold into the layer before it: the result keeps the last one's name.
+# Operators that a quantizer may fold into the layer before them; the result keeps the name of the last one's output.
 _FOLDED = {"BatchNormalization", "Add", "Mul", "Relu", "LeakyRelu", "Clip", "Identity"}
-_ACTIVATIONS = {"Relu", "Clip"}  # removed where the range of the next QuantizeLinear cuts off the same values
+_ACTIVATIONS = {"Relu", "Clip"}  # removed if the range of the next QuantizeLinear clips the same values
 
 
 @dataclass(frozen=True)
 class Match:
     """A layer of a float model and its quantized form, by the names of nodes and tensors.
 
-    `result` is a tensor of both models: the layer's output, or that of an activation folded into it; `quantized` is
-    what the next layers of the quantized model read. `computed` is what the quantized layer itself computes, before
-    its output is quantized, and `exact` the same tensor of the float model.
+    `result` is a tensor of both models: the layer's output, or that of an activation folded into it; `quantized` is the
+    tensor that the next layers of the quantized model read. `computed` is the output of the quantized layer before it
+    is quantized, and `exact` the same tensor of the float model.
     """
 
     name: str
@@ -36,7 +36,7 @@ def match_layers(floating: "onnx.ModelProto", quantized: "onnx.ModelProto") -> l
     """Return the layers of `floating` that `quantized` has too, in the graph's order.
 
     `quantized` keeps the names of tensors and stores QuantizeLinear and DequantizeLinear around its operators (QDQ).
-    Raises InputError where `floating` has layers and none is found.
+    Raises InputError if `floating` has layers and none of them matches.
     """
     source, target = GraphIndex.of(floating.graph), GraphIndex.of(quantized.graph)
     layers = [node for node in floating.graph.node if node.op_type in LAYERS and node.input[0] not in source.stored]
@@ -73,14 +73,14 @@ def _chain(node: "onnx.NodeProto", graph_index: GraphIndex) -> Iterator[str]:
 
 
 def _before_rounding(node: "onnx.NodeProto", graph_index: GraphIndex) -> "onnx.NodeProto":
-    """Return the node whose output `node` gives rounded, which may be `node` itself: an output is quantized too."""
+    """Return the node whose output `node` rounds; `node` itself if it is not QuantizeLinear or DequantizeLinear."""
     while node.op_type in {"QuantizeLinear", "DequantizeLinear"} and node.input[0] in graph_index.producers:
         node = graph_index.producers[node.input[0]]
     return node
 
 
 def _dequantized(name: str, graph_index: GraphIndex) -> str:
-    """Return the tensor that the nodes after `name` read in place of it."""
+    """Return the dequantized form of `name`, which the following nodes read; `name` itself if there is none."""
     for quantize in graph_index.consumers.get(name, []):
         if quantize.op_type == "QuantizeLinear":
             for dequantize in graph_index.consumers.get(quantize.output[0], []):

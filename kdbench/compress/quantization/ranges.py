@@ -1,8 +1,8 @@
-"""Calibrators: from the values of an activation to the range that its 8-bit integers span.
+"""Calibrators, which choose the range of an activation that its 8-bit integers cover.
 
 onnxruntime's own entropy calibrator has as many bins as levels, so that it always returns the whole range, and it has
-none by mean squared error. These work on a finer histogram of each tensor. Zero is left out of it: every range contains
-zero, and represents it exactly.
+no calibrator by mean squared error. These work on a finer histogram of each tensor. Zero is not part of it, because
+every range contains zero and represents it exactly.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -79,10 +79,10 @@ def percentile(histogram: Histogram, percent: float = PERCENTILE) -> Range:
 
 
 def entropy(histogram: Histogram, levels: int = MAGNITUDES) -> Range:
-    """Return the threshold on magnitudes that loses the least information, in Kullback–Leibler divergence.
+    """Return the threshold on magnitudes with the smallest loss of information, as Kullback–Leibler divergence.
 
     After Migacz, "8-bit inference with TensorRT" (GTC 2017): for each threshold, values beyond it count in its last
-    bin, the rest is merged into `levels` levels, each spread evenly over its bins that hold values.
+    bin, and the bins are merged into `levels` levels, each spread evenly over its non-empty bins.
     """
     magnitudes = (histogram.counts[BINS:] + histogram.counts[:BINS][::-1]).astype(np.float64)
     thresholds = range(levels, BINS + 1, _STEP)
@@ -142,7 +142,7 @@ CALIBRATORS: Mapping[str, Calibrator] = {
 
 
 def ranges_of(observe: Callable[[], Iterable[Activations]], calibrator: str) -> dict[str, Range]:
-    """Return the range of each tensor by name, sorted; `observe` returns its values batch by batch, each time anew.
+    """Return the range of each tensor by name, sorted; each call of `observe` iterates over all batches.
 
     Raises InputError for values that are not finite.
     """

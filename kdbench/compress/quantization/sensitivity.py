@@ -1,4 +1,4 @@
-"""How much noise quantization puts into each layer, and which layers to keep in float until a goal holds."""
+"""The noise that quantization adds to each layer, and the layers to keep in float until a goal is met."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from kdbench.errors import InputError
 if TYPE_CHECKING:
     import onnx
 
-_PREFIX = "quantized/"  # before the names of what one quantized layer brings into the float graph
+_PREFIX = "quantized/"  # of the names of nodes and tensors that a quantized layer adds to the float graph
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class LayerNoise:
     """Signal-to-noise ratios of a quantized layer in dB, infinite without noise: 10·log₁₀(Σx² / Σ(x̂ − x)²).
 
     `snr_db` is that of its output in the quantized network, with the noise of all layers before it. `alone_snr_db` is
-    that of the network's answer when this layer alone is quantized: its weights and its inputs; None if it was not
-    requested. A tensor's own ratio does not show how much the noise matters, because a channel with little effect may
-    have most of the signal.
+    that of the network's output if only this layer is quantized, its weights and its inputs; None if it was not
+    requested. The ratio of a layer's own output does not show the effect of the noise, because a channel with little
+    effect may have most of the signal.
     """
 
     name: str
@@ -44,10 +44,10 @@ def layer_noise(
     alone: bool = True,
     simulated: bool = False,
 ) -> list[LayerNoise]:
-    """Return the noise of each layer on samples, worst first; none where no layer has its tensor in both models.
+    """Return the noise of each layer on samples, worst first; empty if no layer has its tensor in both models.
 
-    `quantized` is the QDQ form of `floating`, with its names of tensors. With `alone`, the float model runs once for
-    each layer, and the order is that of `alone_snr_db`, which tells the layers to blame; otherwise it is that of
+    `quantized` is the QDQ form of `floating`, with the same tensor names. With `alone`, the float model runs once for
+    each layer, and the result is sorted by `alone_snr_db`, which shows the effect on the network's output; otherwise by
     `snr_db`. `simulated` computes `snr_db` without integer kernels, the same on every CPU. Raises InputError for files
     that do not belong together.
     """
@@ -67,25 +67,25 @@ def layer_noise(
             match.operator,
             match.result,
             powers[match.name].snr_db,
-            answer_snr_db(floating, quantize_one(floating, quantized, match), samples) if alone else None,
+            output_snr_db(floating, quantize_one(floating, quantized, match), samples) if alone else None,
         )
         for match in matches
     ]
     return sorted(table, key=lambda noise: noise.snr_db if noise.alone_snr_db is None else noise.alone_snr_db)
 
 
-def answer_snr_db(floating: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samples) -> float:
-    """Return the signal-to-noise ratio in dB of the answer on samples, without integer kernels."""
-    answer, power = samples.answer or floating.graph.output[0].name, _Power()
-    exact = samples.observer(floating, [answer])
-    noisy = samples.observer(quantized, [answer], simulated=True)
+def output_snr_db(floating: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samples) -> float:
+    """Return the signal-to-noise ratio in dB of the network's output on samples, without integer kernels."""
+    output_name, power = samples.output_name or floating.graph.output[0].name, _Power()
+    exact = samples.observer(floating, [output_name])
+    noisy = samples.observer(quantized, [output_name], simulated=True)
     for part in samples.parts():
-        power.add(exact(part)[answer], noisy(part)[answer])
+        power.add(exact(part)[output_name], noisy(part)[output_name])
     return power.snr_db
 
 
 def snr_db(exact: NDArray[Any], noisy: NDArray[Any]) -> float:
-    """Return the signal-to-noise ratio of `noisy` in dB; infinite where both are the same."""
+    """Return the signal-to-noise ratio of `noisy` against `exact` in dB; infinite if they are equal."""
     power = _Power()
     power.add(exact, noisy)
     return power.snr_db
@@ -94,17 +94,17 @@ def snr_db(exact: NDArray[Any], noisy: NDArray[Any]) -> float:
 def keep_in_float(
     layers: Iterable[str], holds: Callable[[tuple[str, ...]], bool], goal: str = "the goal"
 ) -> tuple[str, ...]:
-    """Return the shortest beginning of `layers`, worst first, that has to stay in float for a goal to hold.
+    """Return the shortest prefix of `layers`, worst first, that has to stay in float for a goal to be met.
 
-    `holds` quantizes everything but the given layers and says whether the goal is met: an accuracy, or a ratio of
-    signal to noise. It is asked for no layer first, then for one more each time. Raises InputError if the goal, so
-    called, is not even met with all of them in float.
+    `holds` quantizes all layers except the given ones and returns whether the goal is met: an accuracy, or a
+    signal-to-noise ratio. It is called with no layer first, then with one more each time. `goal` names the goal in the
+    InputError that is raised if it is not even met with all layers in float.
     """
     order = list(layers)
     for count in range(len(order) + 1):
         if holds(kept := tuple(order[:count])):
             return kept
-    message = f"{goal} is missed even with all {len(order)} layers in float: activations between them are quantized"
+    message = f"{goal} is not met even with all {len(order)} layers in float: activations between them are quantized"
     raise InputError(message, "relax the goal, keep more nodes in float32 with keep_float, or choose fp16")
 
 
@@ -130,7 +130,7 @@ class _Power:
 
 
 def quantize_one(floating: "onnx.ModelProto", quantized: "onnx.ModelProto", match: Match) -> "onnx.ModelProto":
-    """Return the float model with one layer as the quantized model computes it, from the float tensors before it."""
+    """Return the float model with one layer replaced by its quantized form, which reads float tensors."""
     import onnx
 
     target = GraphIndex.of(quantized.graph)

@@ -49,8 +49,7 @@ class ReportsKernels(Protocol):
 
 @runtime_checkable
 class RemoteModel(Protocol):
-    """A model loaded by another process; `load_ns` and `call_ns` are the times of loading and of the last call
-    there."""
+    """A model loaded by another process, with the times `load_ns` of loading and `call_ns` of the last call there."""
 
     load_ns: int
     call_ns: int
