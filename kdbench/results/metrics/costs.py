@@ -44,13 +44,12 @@ COSTS = (
     _ColdStart("steady_run_ns", "Steady run",
         formula="median of the calls after warm-up, in the process of the first run"),
     _Memory("peak_memory_bytes", "Peak memory", repeatability=_PEAK, versus_teacher="ratio",
-        formula="most memory resident at once while loading and running, in a process that does nothing else; "
+        formula="peak resident memory while loading and running, in a process that does nothing else; "
         "interpreter, runtime and inputs included"),
     _Memory("model_memory_bytes", "Model memory", repeatability=_PART,
-        formula="peak_memory_bytes - memory resident before loading, the runtime having run a graph that computes "
-        "nothing"),
+        formula="peak_memory_bytes - memory resident before loading, after the runtime has run an empty graph"),
     _Memory("device_memory_bytes", "Device memory", repeatability=_PART,
-        formula="memory the process holds on the GPU after loading and running, its CUDA context included"),
+        formula="memory of the process on the GPU after loading and running, its CUDA context included"),
     Metric("runtime_ratio", "Speed-up of the runtime", "1", True, text=units.ratio, group="runtimes",
         hardware_dependent=True,
         formula="median time of a call in the runtime that axis `beside` names / in this one, same model, session and "
@@ -62,9 +61,9 @@ COSTS = (
     _Counted("size_bytes", "Model size", "bytes", False, text=units.size,
         formula="bytes of the exported file and its external weights"),
     _Counted("compressed_bytes", "Compressed", "bytes", False, text=units.size,
-        formula="size_bytes after DEFLATE (zlib, level 6), as a package or a download holds the file"),
+        formula="size_bytes after DEFLATE (zlib, level 6), as in a package or a download"),
     _Counted("deployed_bytes", "Deployed file", "bytes", False, text=units.size,
-        formula="bytes of the file that the runtime takes in place of the .onnx file, such as .tflite"),
+        formula="bytes of the file that the runtime uses instead of the .onnx file, such as .tflite"),
     _Counted("arena_bytes", "Arena", "bytes", False, text=units.size,
         formula="memory that tflite-micro plans for activations and its own structures, with pointers of 64 bits: more "
         "than a microcontroller needs"),

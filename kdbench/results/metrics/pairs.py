@@ -34,8 +34,8 @@ PAIRS = (
     _Flips("positive_flips", "Positive flips", higher_is_better=True,
         formula="share of samples whose label the student ranks first and the teacher does not"),
     Metric("mcnemar_p", "McNemar p", "1", True, text=units.p_value, group="flips", scored=True, limits=(0.0, 1.0),
-        formula="two-sided mid-p value of McNemar's exact test over the n samples that flip: how likely counts of "
-        "negative and positive flips at least as unequal are if both models are right equally often"),
+        formula="two-sided mid-p value of McNemar's exact test over the n samples that flip: the probability of "
+        "counts of negative and positive flips that are at least as unequal, if both models are correct equally often"),
     _Shift("worst_class_drop", "Worst class drop", finds="class",
         formula="the largest over the classes of teacher class_top1 - student class_top1, in percentage points; the "
         "interval allows for the choice among all classes: no class loses more than its high end"),
