@@ -248,11 +248,13 @@ class LayerMethod(Method):
 
 
 def require_all_classes(context: MethodContext, reason: str) -> None:
-    """Raise InputError where a teacher lacks classes of the data, whose logits are -inf, and the method needs them."""
+    """Raise InputError, with the `reason`, if a teacher lacks classes of the data: their logits are -inf."""
     for teacher in context.teachers:
         absent: tuple[int, ...] = getattr(teacher, "absent_classes", ())
         if absent:
-            message = f"{reason}, and the teacher has none of the data's class {', '.join(map(str, absent))}"
+            message = (
+                f"{reason}, but the teacher has no output for the classes {', '.join(map(str, absent))} of the data"
+            )
             hint = "use kd without standardize, or dkd, or leave classes without samples out of the data"
             raise InputError(message, hint)
 

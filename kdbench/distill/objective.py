@@ -240,8 +240,8 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
     begin = student.training.epoch_at(term.from_epoch)
     end = None if term.until_epoch is None else student.training.epoch_at(term.until_epoch)
     if end is not None and end <= begin:
-        message = f"student {student.name!r}: {term.method} is active from epoch {begin} until before {end}: never"
-        raise InputError(message, "give an until_epoch above from_epoch")
+        message = f"student {student.name!r}: {term.method} begins at epoch {begin} and ends before epoch {end}"
+        raise InputError(f"{message}, so it is never active", "give an until_epoch above from_epoch")
     if begin >= student.training.last_epoch:
         active = (
             f"{term.method} is active from epoch {begin} on, but the training has {student.training.last_epoch} epochs"

@@ -122,7 +122,7 @@ def _run(remote: Remote, script: str, **streams: Any) -> "subprocess.CompletedPr
 def _checked(done: "subprocess.CompletedProcess[bytes]", remote: Remote) -> None:
     if done.returncode:
         message = f"{remote.destination}: {_last(done.stderr) or f'exit code {done.returncode}'}"
-        raise MeasurementError(message, "is there space in its home folder?")
+        raise MeasurementError(message, "check that its home folder has space")
 
 
 def _follow(remote: Remote, script: str, progress: Progress) -> tuple[int, str]:

@@ -102,4 +102,4 @@ def _raise_on_contradictions(limits: tuple[Limit, ...]) -> None:
             if low.value > high.value:
                 least, most = (limit.checked_metric.text(bound.value) for bound in (low, high))
                 message = f"{limit.metric}: at least {least} and at most {most} exclude each other"
-                raise WrongValueError(message, "did you swap min and max?")
+                raise WrongValueError(message, "swap min and max, or change one of them")

@@ -172,7 +172,7 @@ def _try(
 ) -> tuple[Start, Mapping[str, Any], Mapping[str, int]] | Refusal:
     """Return how runtime `name` started with `model`, its facts and kernels; or why it is not measured with it."""
     if isinstance(expected, Refusal):
-        return Refusal(f"onnxruntime gives no logits to compare with: {expected.reason}")
+        return Refusal(f"onnxruntime returns no logits to compare with: {expected.reason}")
     outcome = _run(name, model, context.config, context.folder)
     if isinstance(outcome, Refusal):
         return replace(outcome, status="error")

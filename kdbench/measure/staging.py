@@ -197,9 +197,9 @@ def _divisor(model: BenchModel, preprocessing: Preprocessing, images: NDArray[An
         return preprocessing.scale / 255
     if "scale" not in preprocessing.sources:
         message = (
-            f"{model.card.name}: the data holds floats from {low:g} to {high:g}, and no source says how to feed them"
+            f"{model.card.name}: the data holds floats from {low:g} to {high:g}, and no source defines their scaling"
         )
-        raise InputError(message, "--scale 1 feeds them as they are, --scale 255 divides them by 255")
+        raise InputError(message, "--scale 1 leaves them unchanged, --scale 255 divides them by 255")
     return preprocessing.scale
 
 

@@ -185,11 +185,11 @@ def _no_tensor(value: "onnx.ValueInfoProto", producers: "Mapping[str, onnx.NodeP
 
 
 def _no_row(element: int, shape: Shape) -> str | None:
-    """Return why a tensor holds no row of one value per class, and what to do; None if it may."""
+    """Return the reason why a tensor cannot hold one value per class, with a remedy; None if it can."""
     if element == 8:  # text
         return "holds names of classes: export the tensor (batch, classes) itself, or name another output"
     if sum(size is None or size > 1 for size in shape[1:]) > 1:
-        return "has no row of one value per class: name the output that has, with --output"
+        return "does not hold one value per class: name the output that does, with --output"
     return None
 
 

@@ -206,7 +206,7 @@ def test_a_table_is_fed_as_it_is_without_a_card(tmp_path, x, as_they_are):
         assert model.card.preprocessing.scale == 1
         assert "no pixels" in model.card.preprocessing.sources["data_layout"]
     else:
-        with pytest.raises(InputError, match="no source says how to feed them") as refused:
+        with pytest.raises(InputError, match="no source defines their scaling") as refused:
             stage([model], images.test_set(), tmp_path, 0)
         assert "--scale 1" in refused.value.hint
 

@@ -40,7 +40,9 @@ def bundle(
         Texts, option("--model", "NAME", "Pack this model and its teacher; repeatable (default: all but the teachers).")
     ] = None,
     samples: Annotated[str, option("--samples", "N", "Number of samples whose outputs are compared.")] = "300",
-    python: Annotated[str | None, option("--python", "3.N", "The device's Python, if the target does not say.")] = None,
+    python: Annotated[
+        str | None, option("--python", "3.N", "The device's Python, if the target does not state it.")
+    ] = None,
     onnxruntime: Annotated[str | None, option("--onnxruntime", "1.N", "The device's onnxruntime.")] = None,
     lower: Annotated[
         bool,

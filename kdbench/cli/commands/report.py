@@ -44,7 +44,7 @@ def report(
     chosen = tuple(several_names(formats or ["md"]))
     others = {"--format": formats not in (None, ["md"]), "--out": out is not None, "--json": json}
     if stdout and (clash := [option for option, present in others.items() if present]):
-        message = f"--stdout prints Markdown and does not go with {clash[0]}"
+        message = f"--stdout prints Markdown and cannot be combined with {clash[0]}"
         raise InputError(message, f"leave out --stdout or {clash[0]}")
     chosen_styles = several_names(styles)
     if chosen_styles and targets:

@@ -34,7 +34,7 @@ def show(
     names = list(dict.fromkeys(several_names(styles)))
     if names and json:
         hint = f"for numbers in a style: kdbench report {run} --style {names[0]} --format json"
-        raise InputError("--style lays out tables and does not go with --json", hint)
+        raise InputError("--style prints tables and cannot be combined with --json", hint)
     content = Content.read(run)
     if not names:
         show_record(content.record, RunFolder.of(run), content.verdicts, json=json)

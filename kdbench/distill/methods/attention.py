@@ -105,8 +105,8 @@ def _named(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...],
         )
     for side in (student, teacher):
         if without := set(side.layers).difference(side.with_positions()):
-            message = f"attention: {min(without)!r} of {side.network_name} gives {_ONE_CELL}"
-            raise InputError(message, "name layers that give larger maps, or choose another method")
+            message = f"attention: {min(without)!r} of {side.network_name} returns {_ONE_CELL}"
+            raise InputError(message, "name layers that return larger maps, or choose another method")
     return student.layers, teacher.layers
 
 
@@ -114,8 +114,8 @@ def _default(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...
     compared = student.with_positions(), teacher.with_positions()
     count = min(map(len, compared))
     if not count:
-        message = f"attention: the stages of the student or of the teacher give {_ONE_CELL}"
-        hint = "name layers that give larger maps with student_layers and teacher_layers, or choose another method"
+        message = f"attention: the stages of the student or of the teacher return {_ONE_CELL}"
+        hint = "name layers that return larger maps with student_layers and teacher_layers, or choose another method"
         raise InputError(message, hint)
     return _spread(compared[0], count), _spread(compared[1], count)
 

@@ -80,7 +80,7 @@ class Hint(LayerMethod):
             self._on_maps = require_comparable(student, teacher, *self._layouts)
         except InputError as error:
             shapes = [tuple(feature.shape[1:]) for feature in (student, teacher)]
-            layers = f"{self.student_layer!r} gives {shapes[0]} and {self.teacher_layer!r} {shapes[1]}"
+            layers = f"{self.student_layer!r} returns {shapes[0]} and {self.teacher_layer!r} {shapes[1]}"
             raise InputError(f"hint: {layers}: {error.message}", error.hint) from error
         if teacher.dim() == 2:  # two samples show too few numbers
             (more,) = layer_outputs(context.teacher, self.teacher_layouts, inputs_like(context.example, _NOISE_SAMPLES))

@@ -200,7 +200,7 @@ def _stored(logits: Tensor, dtype: Type) -> Any:
     # NaN passes: the loss detects it. -inf is the logit of a class that the teacher lacks.
     largest = values.masked_fill(values.isneginf(), 0).abs().max()
     if largest > torch.finfo(torch.float16).max:
-        message = f"the teacher's logits reach {float(largest):.3g}, more than float16 holds"
+        message = f"the teacher's logits reach {float(largest):.3g}, beyond the range of float16"
         raise InputError(message, 'set cache = "off" for its students')
     return values.half().numpy()
 

@@ -292,6 +292,6 @@ class _Step(nn.Module):
         network = self._compiled[0] if self._compiled and not taps else self.network
         loss, logits = self.objective(network, batch, epoch)
         if self.frozen and not loss.requires_grad:
-            message = f"training.freeze leaves nothing to train that the loss of epoch {epoch + 1} depends on"
+            message = f"the loss of epoch {epoch + 1} depends on no weight that training.freeze leaves trainable"
             raise InputError(message, "freeze fewer modules, or leave out the term with alone = true")
         return loss, logits

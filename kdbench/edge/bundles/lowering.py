@@ -77,5 +77,5 @@ def _require_same(path: Path, target: Path) -> None:
     for before, after in zip(*outputs, strict=True):
         apart = np.abs(np.asarray(before, np.float64) - np.asarray(after, np.float64)).max(initial=0.0)
         if not apart <= _SHARE * max(float(np.abs(np.asarray(before, np.float64)).max(initial=0.0)), 1e-30):
-            message = f"{path.name} gives other outputs with lower versions: outputs differ by {apart:.3g}"
+            message = f"{path.name} returns other outputs with lower versions: they differ by {apart:.3g}"
             raise InputError(message, "export it again with a lower opset_version")

@@ -117,7 +117,7 @@ def measure_latency(m: Measurement) -> dict[str, Any]:
     """Run sessions until the ratios are precise or the budget is spent; they are in the store, one by one."""
     archive = SessionStore(m.store, m.conditions)
     if not m.timed:
-        return {"seconds": 0.0, "cores": None, "failed": "no model gives the host's outputs"}
+        return {"seconds": 0.0, "cores": None, "failed": "no model returns the host's outputs"}
     try:
         sampled = sample(m, m.timed, archive=archive)
     except MeasurementError as error:
@@ -182,7 +182,7 @@ def measure_sustained(m: Measurement, seconds: float) -> dict[str, Any]:
     m.store.write("sustaining", {"seconds": seconds, "threads": max(m.config.threads), "ids": [x.id for x in m.timed]})
     m.store.sustained.unlink(missing_ok=True)
     if not m.timed:
-        return {"failed": "no model gives the host's outputs"}
+        return {"failed": "no model returns the host's outputs"}
     job = SustainJob(
         models=tuple(model.job for model in m.timed),
         provider=m.config.provider,

@@ -75,9 +75,11 @@ def features(root: Path = ROOT) -> list[str]:
 
 
 def warnings(plan: Plan, now: dict[str, Any], facts: dict[str, Any]) -> Iterator[PreflightWarning]:
-    """Yield what speaks against measuring now, from the `state` and the machine's facts."""
+    """Yield a warning for each condition that makes measuring now unreliable, from the `state` and the facts."""
     if (degrees := now["temperature_c"]) is not None and degrees >= HOT_C:
-        yield PreflightWarning("hot", f"it has {degrees:.0f} °C already", "let it cool down, and measure again")
+        yield PreflightWarning(
+            "hot", f"its temperature is already {degrees:.0f} °C", "let it cool down, and measure again"
+        )
     if flags := int(now["board_flags"] or 0):
         when = "at the moment" if flags & _NOW else "since start-up"
         message = f"the board reports under-voltage or throttling {when} ({flags:#x})"

@@ -27,7 +27,7 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Findings
 from kdbench.results.records import DeviceRun, Diagnostic, Environment
 
-_UNLIKE = "its outputs on the device are not the host's"
+_UNLIKE = "its outputs on the device differ from the host's"
 _REMEDY = "find the operators or precisions in which they differ: kdbench bench --profile shows them"
 
 

@@ -62,7 +62,7 @@ def check_samples(content: bytes, calls: set[str], session: int, wrong: ResultCh
         wrong.require(holds=False, what=f"has a damaged {name}")
     for key in calls:
         ns, block, preempted = (arrays[f"{key}/{array}"] for array in _ARRAYS)
-        wrong.require(_are_calls(ns, block, preempted), f"has samples in {name} that no session gives")
+        wrong.require(_are_calls(ns, block, preempted), f"has impossible samples in {name}")
 
 
 def _are_calls(ns: NDArray[Any], block: NDArray[Any], preempted: NDArray[Any]) -> bool:

@@ -149,7 +149,7 @@ def _check_processes(
     ids, steps, plan = {model.id for model in timed}, content.steps, known.plan
     if (starts := steps.cold_start) is not None:
         for id_, processes in starts.results.items():
-            wrong.require(id_ in ids, f"has start-up times of {id_}, whose outputs are not the host's")
+            wrong.require(id_ in ids, f"has start-up times of {id_}, whose outputs differ from the host's")
             wrong.require(0 < len(processes) <= plan.cold_start_processes, f"has {len(processes)} starts of {id_}")
     if steps.memory is not None:
         keys = [(run.model, run.batch) for run in steps.memory]
@@ -222,7 +222,7 @@ def _check_energy(
     energy = content.steps.energy
     if energy is None or isinstance(energy, Unmetered) or not isinstance(result := energy.result, Windows):
         return
-    wrong.require(settings.energy != "off", "has energies that its bundle did not ask for")
+    wrong.require(settings.energy != "off", "has energies that its bundle did not request")
     count, rounds = len(result.sources), MODES[settings.energy].rounds
     named = [meter.name for meter in energy.sources]
     wrong.require(0 < count == len(set(result.sources)) and set(result.sources) <= set(named), "has unknown meters")

@@ -161,7 +161,7 @@ def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta
 
     gained, lost, n = int((new & ~base).sum()), int((base & ~new).sum()), len(new)
     if gained == lost == 0:
-        return Delta(0, 0, 0, "paired", n, note=f"both are right on exactly the same of {n:,} images")
+        return Delta(0, 0, 0, "paired", n, note=f"both are correct on exactly the same of {n:,} images")
     difference = paired_share_difference(gained, lost, n)
     assert difference.low is not None
     assert difference.high is not None

@@ -50,7 +50,7 @@ def sustained_load(record: RunRecord) -> Drawing | None:
         for row, (label, _) in zip(panels[1:], facts, strict=True):
             row[0].set_ylabel(label)
         legend_below(figure, *panels[0][0].get_legend_handles_labels())
-    left = f" Shown are {len(shown)} of {len(courses)} devices." if len(courses) > len(shown) else ""
+    left = f" {len(shown)} of {len(courses)} devices are shown." if len(courses) > len(shown) else ""
     caption = (
         "Lower is better. The models are called in turn without a pause; a rising curve shows a device that slows down "
         f"as it heats up. The shaded last third is the steady state.{more}{left}"

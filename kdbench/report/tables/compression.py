@@ -19,7 +19,7 @@ _WORST = 5  # layers of each variant
 _MAX_NAMED = 3
 _NOTES = {
     "integer_share": "Integer kernels: share of the multiply–accumulates that this machine's CPU computes in integers.",
-    "snr_db": "Answer: signal-to-noise ratio of the output on calibration samples, relative to the source.",
+    "snr_db": "Output: signal-to-noise ratio of the output on calibration samples, relative to the source.",
     "zero_share": "Zeros: share of the weights that are zero. The file is smaller only if compressed, and not faster.",
     "held_out": "Held-out drop: top-1 lost on labelled samples that were not used for calibration, in points.",
 }
@@ -49,7 +49,7 @@ def compression(record: RunRecord) -> Table:
     if has_metric(record, "integer_share"):
         fields.append(metric_field(record, "integer_share", higher_is_better=None))
         notes.append(_NOTES["integer_share"])
-    for key, head in (("snr_db", "Answer (dB)"), ("zero_share", "Zeros"), ("held_out", "Held-out drop (points)")):
+    for key, head in (("snr_db", "Output (dB)"), ("zero_share", "Zeros"), ("held_out", "Held-out drop (points)")):
         if fact(key):
             fields.append(Field(Column(head), partial(fact_cell, key=key)))
             notes.append(_NOTES[key])

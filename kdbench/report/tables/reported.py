@@ -82,7 +82,7 @@ def _agrees(theirs: Number, ours: Number) -> Cell:
         return Text("yes")
     if theirs.plain == ours.plain:
         return Text("yes")
-    return Text(f"no: ours is {'higher' if ours.value > theirs.value else 'lower'}")
+    return Text(f"no: this run's is {'higher' if ours.value > theirs.value else 'lower'}")
 
 
 def _difference_text(metric: Metric) -> Callable[[float], str]:

@@ -83,7 +83,7 @@ class RunRecord(StoredValue):
     """
 
     file_kind = "record"
-    hint = "was it edited by hand?"
+    hint = "if it was edited by hand, undo the change; otherwise measure again"
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, alias="schema")
     kind: Literal["run", "bench"]

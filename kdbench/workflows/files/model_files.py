@@ -277,7 +277,7 @@ def _unused_options(
     known_by = ", ".join(source for source in by_source if source) or "the model itself"
     options = ", ".join(f"--{key.replace('_', '-')}" for key in unused)
     do = "do" if len(unused) > 1 else "does"
-    message = f"{options} {do} not apply to {id_}: {known_by} gives other values"
+    message = f"{options} {do} not apply to {id_}: {known_by} has other values"
     remedy = f"to override it, name the model: {options.partition(',')[0]} {id_}=…"
     return (Diagnostic(code="preprocessing", message=message, remedy=remedy, model=id_),)
 

@@ -51,7 +51,7 @@ def unweighted(networks: Sequence[TorchNetwork]) -> tuple[Diagnostic, ...]:
     return tuple(
         Diagnostic(
             code="weights",
-            message=f"{network.id} has the weights that {network.factory} gave it: no file of weights was named",
+            message=f"{network.id} has the initial weights of {network.factory}: no file of weights was named",
             remedy="if that does not load trained weights, name them: --weights FILE",
             model=network.id,
         )

@@ -91,7 +91,7 @@ def held_out_of(
             outputs = evaluate(run, inputs.of(images, job), job.fixed_batch, batch_size(job), lambda _: None)
             scores = class_scores(outputs, job)
         except ValueError as error:
-            raise InputError(f"{model.id}: {error}", "name the output that holds the answer: --output") from error
+            raise InputError(f"{model.id}: {error}", "name the output that holds the logits: --output") from error
         if model.class_map is not None:
             scores = model.class_map.arranged(scores, model.facts.output.scored_as)
         if (reason := not_finite(scores)) is not None:

@@ -82,7 +82,7 @@ def load_run_data(recipe: Recipe) -> RunData:
     dataset = data.load(located_data(options.name, recipe.folder), root=root, **source)
     assert dataset.train is not None, "a loader returns the requested parts or raises"
     if dataset.task == "classification" and dataset.classes < 2:
-        message = f"{options.name!r} has one class: there is nothing to tell apart"
+        message = f"{options.name!r} has only one class: there is nothing to distinguish"
         raise InputError(message, "give labels of two classes or more; floats are the targets of a regression")
     train_part, validation = cut_validation(dataset.train, options.validation, options.split_seed)
     preprocessing = _preprocessing(dataset, train_part, options)

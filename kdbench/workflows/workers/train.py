@@ -48,7 +48,7 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
         load_plugins(recipe)
         run_data = load_run_data(recipe)
         if content not in {"", run_data.content}:
-            message = f"{job_id}: {recipe.data.name!r} gives other data in each process"
+            message = f"{job_id}: {recipe.data.name!r} returns other data in each process"
             raise InputError(message, "it must return the same arrays each time: seed its random numbers")
         job = planned_job(recipe, job_id, folder)
         progress = JsonProgress() if processes.first else Silent()

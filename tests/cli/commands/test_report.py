@@ -110,4 +110,4 @@ def test_markdown_for_pasting_writes_no_file(run_cli, run):
 def test_what_is_printed_for_pasting_is_markdown_and_nothing_else(run_cli, run, other):
     ended = run_cli("report", run, "--stdout", *other)
     assert ended.code == 3
-    assert f"does not go with {other[0]}" in ended.err
+    assert f"cannot be combined with {other[0]}" in ended.err

@@ -46,7 +46,7 @@ def test_styles_are_tables_too(run_cli, run):
     [
         (["--style", "summary,sweep"], "style sweep does not apply"),
         (["--style", "sumary"], "did you mean 'summary'?"),
-        (["--style", "summary", "--json"], "does not go with --json"),
+        (["--style", "summary", "--json"], "cannot be combined with --json"),
     ],
 )
 def test_what_cannot_be_shown_prints_no_table(run_cli, run, arguments, message):

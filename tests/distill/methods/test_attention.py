@@ -70,7 +70,7 @@ def test_of_unequal_numbers_of_stages_the_more_are_spread_evenly(deep_is):
     ("options", "message", "hint"),
     [
         ({"student_layers": ["first"]}, "1 layers of the student and 2 of the teacher", "the same number of paths"),
-        ({"student_layers": ["first", "head"]}, "'head' of TinyNet gives vectors or maps of one cell", "larger maps"),
+        ({"student_layers": ["first", "head"]}, "'head' of TinyNet returns vectors or maps of one cell", "larger maps"),
         ({"student_layers": ["first", "third"]}, "no layer 'third'", "its layers: first, second"),
         ({"student_layers": "first"}, "student_layers", "options: attention_weight, student_layers"),
     ],
@@ -109,7 +109,7 @@ def test_stages_of_one_cell_are_left_out():
     shrinking.stages = ("cell", "still")
     with pytest.raises(InputError, match="compares positions"):
         attention(context(shrinking))
-    with pytest.raises(InputError, match="'still' of Shrinking gives vectors or maps of one cell"):
+    with pytest.raises(InputError, match="'still' of Shrinking returns vectors or maps of one cell"):
         attention(context(Shrinking()), student_layers=["coarse", "still"])
 
 

@@ -62,7 +62,7 @@ def test_each_variant_says_how_it_was_made_and_what_its_method_tells(compressed)
         "Calibrated on": "1,256 samples of digits (seed 3)",
         "In float": "b, d, x and 1 more",
         "Integer kernels": "75.00 %",
-        "Answer (dB)": "26.4",
+        "Output (dB)": "26.4",
         "Zeros": "–",
         "Held-out drop (points)": "+0.30",
     }

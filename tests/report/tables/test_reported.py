@@ -21,7 +21,9 @@ def top1(record, model):
     return next(m for m in record.measurements if (m.model, m.metric, m.axes) == (model, "top1", {}))
 
 
-@pytest.mark.parametrize(("shift", "agrees"), [(0.0, "yes"), (0.2, "no: ours is lower"), (-0.2, "no: ours is higher")])
+@pytest.mark.parametrize(
+    ("shift", "agrees"), [(0.0, "yes"), (0.2, "no: this run's is lower"), (-0.2, "no: this run's is higher")]
+)
 def test_a_number_agrees_if_our_interval_contains_it(sample, shift, agrees):
     ours = top1(sample, "student-kd")
     entry = {

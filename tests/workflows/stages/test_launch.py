@@ -174,7 +174,7 @@ def test_an_error_of_the_training_itself_is_written_for_the_parent(tmp_path, mon
     assert error["message"].startswith("teacher: training diverged")
     assert "training.optimizer.lr" in error["hint"]
     assert train_worker.main(RunFolder(tmp_path / "out"), "teacher", "the hash of other data") == InputError.exit_code
-    assert "gives other data in each process" in capsys.readouterr().out
+    assert "returns other data in each process" in capsys.readouterr().out
 
 
 NETWORK = """

@@ -114,8 +114,7 @@ def _failed(network: nn.Module, inputs: Tensor, error: Exception, subject: str) 
             batches = ", ".join(map(str, works))
             return InputError(f"{message}; it takes only batches of {batches}", _FREE_BATCH)
     return InputError(
-        message,
-        f"call it in Python on torch.rand{shape} to find the cause: inputs that are too small, or a fixed batch?",
+        message, f"call it in Python on torch.rand{shape} to find the cause, such as too small inputs or a fixed batch"
     )
 
 
@@ -214,7 +213,7 @@ def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, o
     draws = state_checks.draws_random_numbers(lambda: answers.append(_logits(network, inputs, outputs, subject)))
     differs = bool((answers[0] - logits).abs().max() > tolerance)
     if draws or differs:
-        what = "gives other outputs for the same inputs each time" if differs else "draws random numbers"
+        what = "returns different outputs for the same inputs" if differs else "draws random numbers"
         hint = "in evaluation mode, change no state that its outputs depend on, and draw no random numbers"
         if draws:
             hint = "use nn.Dropout, or pass training=self.training to functional.dropout"
@@ -223,7 +222,7 @@ def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, o
         part = _logits(network, inputs[:batch], outputs, subject)
         difference = float((part - logits[:batch]).abs().max())
         if not difference <= tolerance:
-            message = f"{subject} gives other outputs for a sample in a batch of {batch} (by {difference:.3g})"
+            message = f"{subject} returns other outputs for a sample in a batch of {batch} (by {difference:.3g})"
             raise InputError(message, _NO_NEIGHBOURS)
 
 

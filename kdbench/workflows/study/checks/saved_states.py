@@ -60,9 +60,8 @@ def require_complete_state(network: nn.Module, again: nn.Module, inputs: Tensor,
         message = f"{subject} cannot load its own state dict: {describe_failure(error)}"
         raise InputError(message, "do not override load_state_dict or its hooks") from error
     if _differ(network, again, inputs, training=False):
-        message = (
-            f"{subject} gives other outputs after its weights are saved and loaded: it has state outside its state dict"
-        )
+        what = "returns other outputs after its weights are saved and loaded: it has state outside its state dict"
+        message = f"{subject} {what}"
         raise InputError(message, _KEEP)
     if trains and _differ(network, again, inputs, training=True):
         message = f"{subject} trains differently after its weights are saved and loaded, as in a resumed training"

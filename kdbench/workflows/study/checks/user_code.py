@@ -60,7 +60,7 @@ def require_usable_methods(
         for module, state in zip((network, method), states, strict=True):
             module.load_state_dict(state)
         if not torch.allclose(_loss(objective, network, batch, name), loss, rtol=_ROUNDING, equal_nan=True):
-            raise InputError(f"{name} gives another loss for the same batch, weights and random numbers", _KEEP)
+            raise InputError(f"{name} returns another loss for the same batch, weights and random numbers", _KEEP)
 
 
 def _loss(objective: Objective, network: nn.Module, batch: Batch, name: str) -> Tensor:

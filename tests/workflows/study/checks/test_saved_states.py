@@ -150,8 +150,8 @@ def test_what_the_state_dict_holds_may_change(kind):
 @pytest.mark.parametrize(
     ("kind", "says", "hint"),
     [
-        (Unsaved, "gives other outputs after its weights are saved", "register_buffer"),
-        (Plain, "gives other outputs after its weights are saved", "register_buffer"),
+        (Unsaved, "returns other outputs after its weights are saved", "register_buffer"),
+        (Plain, "returns other outputs after its weights are saved", "register_buffer"),
         (Counting, "trains differently after its weights are saved", "register_buffer"),
         (OwnNoise, "trains differently after its weights are saved", "torch's own generator"),
         (NumpyNoise, "trains differently after its weights are saved", "torch's own generator"),

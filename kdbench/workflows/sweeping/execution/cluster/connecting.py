@@ -18,7 +18,7 @@ from kdbench.workflows.sweeping.execution.schedule import Task
 _CONNECT_S = 10.0
 _START = "start one with `ray start --head`; on a node of a cluster --on auto finds it"
 _LOOK = (
-    "something answers there: see `ray status`; if `ray start` reported token authentication, set RAY_AUTH_MODE=token "
+    "something responds there: see `ray status`; if `ray start` reported token authentication, set RAY_AUTH_MODE=token "
     "here and on all nodes, with the same token"
 )
 _SLOW = ("client server failed", "Proxy failed to Connect")  # Ray's words for a process that did not start in time

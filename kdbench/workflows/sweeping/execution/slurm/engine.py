@@ -97,7 +97,7 @@ class Slurm(Engine):
         return len(self._sent) + len(self._held) < self.slots
 
     def start(self, task: Task, message: Message) -> None:
-        """Submit a task's job, or hear of the one that does it already."""
+        """Submit a task's job, or use the job that already runs it."""
         self._held.append((task, message))
         self._submit()
 
@@ -161,7 +161,7 @@ class Slurm(Engine):
             return None
         job = self._job(note)
         if note.message == storage.content_hash(message):
-            self._events.append(Event(task.id, note=f"job {note.job} does it already"))
+            self._events.append(Event(task.id, note=f"job {note.job} is already running it"))
             return _RunningTask(task, message, job, note.folder)
         self._drop(task, job)
         return None
@@ -220,7 +220,7 @@ class Slurm(Engine):
         if may_go_on(state):
             self._losses[sent.task.id] += 1
             if self._losses[sent.task.id] <= _MAX_LOSSES:
-                note = f"job {sent.job.job_id} ended as {state}; another one goes on"
+                note = f"job {sent.job.job_id} ended as {state}; another one continues"
                 self._events.append(Event(sent.task.id, note=note))
                 self._drop(sent.task, sent.job)
                 self._held.append((sent.task, sent.message))

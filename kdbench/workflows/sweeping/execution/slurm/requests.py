@@ -40,7 +40,7 @@ def require_commands() -> None:
         raise InputError(message, "run it on a login node of the cluster, or load its module")
     done = _run(["sacct", "--noheader", "--allocations", "--format=JobID", "--jobs=1"])
     if done.returncode:
-        message = f"sacct, which tells what became of jobs, does not answer: {_reason(done)}"
+        message = f"sacct, which reports the state of jobs, does not respond: {_reason(done)}"
         raise InputError(message, "the cluster needs accounting for --on slurm; without it, start Ray in one job")
 
 
@@ -52,7 +52,7 @@ def require_capacity(tasks: Sequence[Task], options: Options) -> None:
             "name nodes of one kind, or times do not compare: --measure-on FEATURE, partition=NAME or nodelist=NODE; "
             "or set measure.times = false"
         )
-        raise InputError("--on slurm has to know which nodes measure", hint)
+        raise InputError("--on slurm needs the nodes that measure", hint)
     kinds: dict[tuple[tuple[str, Any], ...], Task] = {}
     for task in tasks:
         kinds.setdefault(tuple(request_of(task, options).items()), task)
@@ -73,11 +73,11 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         with outside_jobs():
             return subprocess.run(command, capture_output=True, text=True, timeout=_ASK_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InputError(f"{command[0]} does not answer: {error}", "try again when Slurm is up") from error
+        raise InputError(f"{command[0]} does not respond: {error}", "try again when Slurm is up") from error
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    lines = (done.stderr.strip() or done.stdout.strip() or "it gives no reason").splitlines()
+    lines = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()
     return lines[-1].removeprefix(f"{done.args[0]}: ").removeprefix("error: ")
 
 

@@ -24,14 +24,15 @@ def is_running(state: str) -> bool:
 
 
 def may_go_on(state: str) -> bool:
-    """Return whether a job that ended so was not at fault, so that another one goes on at its checkpoint."""
+    """Return whether another job continues at the checkpoint of a job that ended in this state."""
     return state in _RESUMABLE
 
 
 def fault_of_state(job: str, state: str, log: Path) -> Fault:
-    """Return why the task of a job, which ended without an answer, is not done; `log` has what it printed."""
+    """Return the fault of a job that ended without a result; `log` is the file of its output."""
     if state == "OUT_OF_MEMORY":
-        return Fault(f"job {job} was out of memory", "let jobs have more, --on slurm:mem=16GB, or use a smaller batch")
+        hint = "request more memory, such as --on slurm:mem=16GB, or use a smaller batch"
+        return Fault(f"job {job} ran out of memory", hint)
     if state == "CANCELLED":
         return Fault(f"job {job} was cancelled", "resume the sweep")
     return Fault(f"job {job} ended as {state} without a result", _log_tail(log), lost=True)
@@ -41,5 +42,5 @@ def _log_tail(log: Path) -> str:
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
-        return f"do all nodes see {log.parent}?"
+        return f"check that {log.parent} is shared by all nodes"
     return "\n".join(lines[-_LAST_LINES:]) or f"see {log.parent}"
