@@ -38,7 +38,7 @@ def test_the_expected_error_is_the_formulas(share):
 def test_the_solution_mixes_least_squares_on_the_labels_and_the_teachers_coefficients():
     share, one = 0.3, problem(0.3)
     x, t = (np.column_stack([values, np.ones(len(values))]) for values in (FEATURES, TEST))
-    ols, of_teacher = (np.linalg.inv(x.T @ x) @ x.T @ y for y in (one.labels, one.taught))
+    ols, of_teacher = (np.linalg.inv(x.T @ x) @ x.T @ y for y in (one.labels, one.teacher_predictions))
     beta = (1 - share) * ols + share * of_teacher
     assert one.closed_form_mse() == pytest.approx(((t @ beta - TEST @ BETA) ** 2).mean(), rel=1e-9)
 
@@ -49,7 +49,7 @@ def test_it_is_the_minimum_of_the_objective():
     x = np.column_stack([FEATURES, np.ones(60)])
     beta = np.zeros((6, 2))
     for _ in range(2000):
-        beta -= 0.2 / 60 * x.T @ ((1 - share) * (x @ beta - one.labels) + share * (x @ beta - one.taught))
+        beta -= 0.2 / 60 * x.T @ ((1 - share) * (x @ beta - one.labels) + share * (x @ beta - one.teacher_predictions))
     reached = ((np.column_stack([TEST, np.ones(400)]) @ beta - TEST @ BETA) ** 2).mean()
     assert one.closed_form_mse() == pytest.approx(reached, rel=1e-6)
 
@@ -69,7 +69,7 @@ def test_the_best_share_of_the_teacher_is_that_of_the_noise():
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
 def test_under_a_teacher_without_error_what_remains_is_the_variance(share):
     """Labels are its predictions plus noise (Hao's equation 7.1): the error is that of least squares times (1 - w)²."""
-    one = replace(problem(share), taught=FEATURES @ BETA)
+    one = replace(problem(share), teacher_predictions=FEATURES @ BETA)
     alone = replace(one, share=0.0)
     for error in (LinearProblem.closed_form_mse, LinearProblem.expected_mse):
         assert error(one) == pytest.approx((1 - share) ** 2 * error(alone), abs=1e-12)
@@ -77,6 +77,6 @@ def test_under_a_teacher_without_error_what_remains_is_the_variance(share):
 
 def test_with_fewer_samples_than_coefficients_there_is_no_one_solution():
     one = problem(0.5)
-    few = {key: getattr(one, key)[:5] for key in ("features", "labels", "clean", "taught")}
+    few = {key: getattr(one, key)[:5] for key in ("features", "labels", "clean", "teacher_predictions")}
     assert one.is_determined
     assert not replace(one, **few).is_determined
