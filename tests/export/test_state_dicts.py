@@ -236,7 +236,7 @@ def test_what_is_no_state_dict_is_refused_and_never_unpickled(tmp_path):
         written("script.pt", lambda path: torch.jit.save(script, path)): ("TorchScript", save),
         written("two.pth", lambda path: torch.save(twice, path)): ("weights: model, model_ema", "checkpoint['model']"),
         written("none.pth", lambda path: torch.save({"epoch": 3}, path)): ("holds no weights", save),
-        written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): ("not a readable safetensors", "cut short"),
+        written("cut.safetensors", lambda path: path.write_bytes(b"\x08")): ("not a readable safetensors", "truncated"),
         written("text.pth", lambda path: path.write_text("hello")): ("not a state dict", save),
         written("lfs.pth", lambda path: path.write_text(lfs)): ("Git LFS", "git lfs pull"),
         tmp_path / "missing.pth": ("no weights at", "name a file of weights"),
