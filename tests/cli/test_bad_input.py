@@ -114,7 +114,7 @@ def test_a_model_that_is_not_there(run_cli, tmp_path):
     [
         ("nothing", "is an empty file", "again"),
         ("text", "is a text: '# a report'", "download the file itself"),
-        ("truncated", "model.onnx", "cut short"),
+        ("truncated", "model.onnx", "truncated"),
     ],
 )
 def test_a_file_that_is_no_model(run_cli, tmp_path, content, says, hint):

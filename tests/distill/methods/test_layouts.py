@@ -172,7 +172,7 @@ def cnn_on_tokens() -> nn.Module:
 
 @pytest.mark.parametrize("method", ["hint", "attention"])
 def test_tokens_of_unknown_places_and_maps_are_refused(method):
-    with pytest.raises(InputError, match="tokens whose positions in the image are not known cannot be matched with a map"):
+    with pytest.raises(InputError, match="positions in the image are not known cannot be matched with a map"):
         loss_of(method, cnn_on_tokens(), cnn(), "0", "1", student_layout="NLC")
 
 
