@@ -40,7 +40,7 @@ def test_one_class_is_nothing_to_learn(monkeypatch):
     dataset = Dataset("blank", ("a",), Split(images, labels), Split(images, labels), (0.5,), (0.5,), "made up")
     monkeypatch.setattr(run_data.data, "load", lambda *_, **__: dataset)
     content = {"name": "tiny", "data": {"name": "blank"}, "teacher": {"name": "t", "model": "linear"}, "student": []}
-    with pytest.raises(InputError, match="'blank' has one class"):
+    with pytest.raises(InputError, match="'blank' has only one class"):
         run_data.load_run_data(recipe_from(content))
 
 

@@ -162,7 +162,7 @@ def test_what_the_state_dict_holds_may_change(kind):
         (Rarely, "draws random numbers in evaluation mode", "nn.Dropout"),
         (RarelyByPython, "draws random numbers in evaluation mode", "nn.Dropout"),
         (RarelyByNumpy, "draws random numbers in evaluation mode", "nn.Dropout"),
-        (Forgetful, "for the same inputs each time in evaluation mode", "change no state"),
+        (Forgetful, "returns different outputs for the same inputs in evaluation mode", "change no state"),
     ],
 )
 def test_what_would_be_lost_is_refused(kind, says, hint):
@@ -174,5 +174,5 @@ def test_what_would_be_lost_is_refused(kind, says, hint):
 
 def test_a_ready_network_may_train_in_its_own_way():
     used(Counting, trains=False)
-    with pytest.raises(InputError, match="for the same inputs each time"):
+    with pytest.raises(InputError, match="returns different outputs for the same inputs"):
         used(Forgetful, trains=False)
