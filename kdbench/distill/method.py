@@ -252,9 +252,8 @@ def require_all_classes(context: MethodContext, reason: str) -> None:
     for teacher in context.teachers:
         absent: tuple[int, ...] = getattr(teacher, "absent_classes", ())
         if absent:
-            message = (
-                f"{reason}, but the teacher has no output for the classes {', '.join(map(str, absent))} of the data"
-            )
+            classes = f"class{'es' * (len(absent) > 1)} {', '.join(map(str, absent))}"
+            message = f"{reason}, but the teacher has no output for {classes} of the data"
             hint = "use kd without standardize, or dkd, or leave classes without samples out of the data"
             raise InputError(message, hint)
 

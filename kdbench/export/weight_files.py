@@ -113,6 +113,4 @@ def _pickled(path: Path) -> Any:
         raise InputError(message, f"where it was trained, {SAVE}") from error
     except Exception as error:  # torch raises errors of many types for a damaged pickle
         reason = first_line(error)
-        raise InputError(
-            f"{path} is not a state dict that torch can read: {reason}", f"{_CUT}, or {SAVE}"
-                    ) from error
+        raise InputError(f"{path} is not a state dict that torch can read: {reason}", f"{_CUT}, or {SAVE}") from error
