@@ -95,7 +95,7 @@ class _Package(ModuleType):
     """This package: a function of the API may have the name of a sub-package.
 
     Python binds an imported sub-package to its name here, `kdbench.judge`. Such a package can be called, and calls the
-    function, so that `kdbench.judge(…)` is the same whatever was imported before.
+    function, so that `kdbench.judge(…)` is the same regardless of earlier imports.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,7 +1,7 @@
 """Registries of named things such as models or methods: a new entry is a new file, here or in another distribution.
 
-A registry knows the package whose modules register entries. Nothing is imported before the first look-up, so that a
-command loads only the registries that it uses.
+A registry holds the name of the package whose modules register entries. Nothing is imported before the first look-up,
+so that a command loads only the registries that it uses.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 def nearest(word: str, known: list[str]) -> str | None:
     """Return the known word that `word` most likely means, or None.
 
-    Among equally similar words the one with the nearest numbers wins: of vgg11 to vgg19, vgg12 means vgg11.
+    Among equally similar words the one with the nearest numbers is chosen: of vgg11 to vgg19, vgg12 means vgg11.
     """
     matches = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=0.6)
     ratios = {match: difflib.SequenceMatcher(None, match, word).ratio() for match in sorted(matches)}

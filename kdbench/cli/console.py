@@ -1,7 +1,7 @@
 """Where text goes: results to standard output, everything else to standard error.
 
-Text from files acts neither on the terminal nor on a CI system that reads the log: unsafe characters, and what begins
-such a system's commands, are shown as codes.
+Text from files acts neither on the terminal nor on a CI system that reads the log: unsafe characters, and the start of
+such a system's commands, are escaped.
 """
 
 import contextlib
@@ -61,8 +61,8 @@ def result_drawn(renderable: Any) -> None:
 def drawing_console(stream: TextIO) -> "Console":
     """Return rich's console for a stream: a terminal's width and colours, or 160 columns without any.
 
-    FORCE_COLOR asks for colours elsewhere, as in CI's logs; NO_COLOR (https://no-color.org) lets no escape code but
-    those of a live display through, also on terminals. Set but empty, they ask for nothing.
+    FORCE_COLOR enables colours elsewhere, as in CI's logs; NO_COLOR (https://no-color.org) lets no escape code but
+    those of a live display through, also on terminals. Set but empty, they have no effect.
     """
     from rich.console import Console
 

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.update(children.safe_environment())  # also for processes that libraries start
     invocation = Invocation(tuple(sys.argv[1:] if arguments is None else arguments))
     with warnings.catch_warnings():
-        if not sys.warnoptions:  # -W and PYTHONWARNINGS ask for warnings
+        if not sys.warnoptions:  # -W and PYTHONWARNINGS enable warnings
             warnings.simplefilter("ignore")  # libraries warn about themselves, which helps no user
         code = conclude(lambda: _work(invocation), invocation)
     if code >= EXIT_SIGNAL and arguments is None:

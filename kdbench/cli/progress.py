@@ -51,7 +51,7 @@ def _drawing(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
 
 
 _MAX_RUNNING = 8  # tasks that have a line of their own
-_WAITING_S = 60.0  # from one line that tells of a wait to the next
+_WAITING_S = 60.0  # from one line about a wait to the next
 
 
 def describe_row(row: Row) -> str:

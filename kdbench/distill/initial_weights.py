@@ -49,7 +49,7 @@ def require_same_shape(network: nn.Module, other: nn.Module) -> None:
 def re_estimate(network: nn.Module, images: Batches) -> None:
     """Recompute batch norm's running statistics as the mean over all batches of `images`.
 
-    The mixed statistics of two networks fit neither: signals fade or explode from layer to layer.
+    Mixed statistics of two networks fit neither of them: signals vanish or explode from layer to layer.
     """
     norms = {module: module.momentum for module in network.modules() if isinstance(module, _NORMS)}
     if not norms:

@@ -2,7 +2,7 @@
 
 A channel is removed together with everything that depends on it (Fang et al. 2023, arXiv:2301.12900, in
 torch-pruning), those of the least magnitude first: the L2 norm of its weights in all these layers, divided by the mean
-of the group. The layer that gives the network's outputs keeps all of its own.
+of the group. The layer that returns the network's outputs keeps all of its channels.
 
 What was removed is a history of plain values, from which `rebuild` makes a network of the same shape again.
 """
@@ -60,7 +60,7 @@ def prune(network: nn.Module, example: Tensor, options: Prune, name: str) -> Pru
 
 
 def prune_about(network: nn.Module, example: Tensor, options: Prune, name: str) -> None:
-    """Remove channels of `network`, in place, until its calls may be about as fast as `options.latency` asks for.
+    """Remove channels of `network`, in place, until its calls may be about as fast as `options.latency` requires.
 
     Without a timing, time is taken for MACs, and a time for half of the source's. Raises InputError as `prune` does,
     but for a goal out of reach.
@@ -155,7 +155,7 @@ def _output_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
             part = smaller.get_submodule(name)
             graph.get_pruning_group(part, graph.get_pruner_of_module(part).prune_out_channels, [0]).prune()
             is_output = _outputs(smaller, example).shape != shape
-        except Exception:  # noqa: BLE001 - any network, by a library that raises whatever its operations raise
+        except Exception:  # noqa: BLE001 - any network's operations may raise anything
             is_output = True
         if is_output:
             layers.append(layer)
@@ -164,7 +164,7 @@ def _output_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Raise InputError for a network that torch-pruning cannot prune, whatever its operations raise."""
+    """Raise InputError for a network that torch-pruning cannot prune, for any error of its operations."""
     try:
         with _quietly():
             yield

@@ -1,6 +1,7 @@
 """What a network learns from its labels: classes or numbers. A task's loss, its score, and how they are written.
 
-A task is one value: the training loop, the objective and the tables use it, and none of them knows which tasks exist.
+A task is one value: the training loop, the objective and the tables use it, and none of them depends on the
+set of tasks.
 """
 
 import math

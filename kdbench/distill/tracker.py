@@ -35,7 +35,7 @@ class Tracker(ABC):
     """Logs one model; a `CurveLog`. A model that was tracked before with the same key is continued.
 
     `modules` are those that it imports, when it begins, and `extra` is kdbench's extra that installs them. Methods may
-    raise anything: kdbench notes it, and the training goes on.
+    raise anything: kdbench notes it, and the training continues.
     """
 
     modules: ClassVar[tuple[str, ...]] = ()

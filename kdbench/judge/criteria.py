@@ -165,7 +165,7 @@ def _check(limit: Limit) -> None:
     of = limit.checked_metric
     if limit.value < 0:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "give 0 or more")
-    # A drop may be negative, but a target that asks for a drop of at least 0 is mistaken.
+    # A drop may be negative, but a target that requires a drop of at least 0 is mistaken.
     if limit.value == 0 and limit.side == "min" and (of.value_range[0] == 0 or of.unit == "points"):
         raise WrongValueError(f"{limit.metric}: {limit.rule} = 0 lets every model pass", "give a value above 0")
     if of.unit == "share" and limit.value == 1 and limit.side == "max" and not of.higher_is_better:

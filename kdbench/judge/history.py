@@ -135,7 +135,7 @@ def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], c
     points = tuple(_point(located, finding, metric) for located, finding in findings)
     places = [place for place, point in enumerate(points) if point.counts]
     values = [value for place in places if (value := points[place].value) is not None]
-    # A quotient of predictions' metrics, or of a parity, says nothing.
+    # A quotient of predictions' metrics, or of a parity, has no meaning.
     relative = not (metric.scored or metric.group == "parity") and all(value > 0 for value in values)
     virtual = any(located.record.environment.host.get("virtualization") is not None for located, _ in findings)
     scatter = _least_scatter([points[place] for place in places], metric, relative, virtual)

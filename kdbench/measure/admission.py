@@ -76,7 +76,7 @@ def absent_runtimes(config: Measure) -> dict[str, Refusal]:
 
 
 def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str, Refusal]:
-    """Return which runtimes cannot use the configured provider on this machine, whatever the model.
+    """Return which runtimes cannot use the configured provider on this machine, for any model.
 
     Each runs a model that computes nothing, because a library's own claims are not reliable. onnxruntime on the CPU
     needs no trial.

@@ -178,7 +178,7 @@ class TestSet:
     The hash of a run's test set, `of_run`, is that of its `inputs`.
     """
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # pytest would take its name for a test class
 
     inputs: NDArray[Any]
     labels: NDArray[Any]
@@ -203,7 +203,7 @@ class TestSet:
     def sha256(self) -> str:
         """Return the SHA-256 of the shape, images and labels, in their order.
 
-        Of several geometries it is the images as they are, if a model takes them so, whatever the order of the models.
+        Of several geometries it is the images as they are, if a model takes them so, in any order of the models.
         """
         first = min(
             self.in_geometry, key=lambda of: (of != Geometry(colour=of.colour), of.model_dump_json()), default=None

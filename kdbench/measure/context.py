@@ -139,7 +139,7 @@ class Pass(ABC):
         return ()
 
     def weight(self, context: Context) -> float:  # noqa: ARG002 - for those that take their time
-        """Return about how many seconds the pass takes; by default none to speak of."""
+        """Return about how many seconds the pass takes; by default 0, a negligible time."""
         return 0.0
 
     @abstractmethod

@@ -77,7 +77,7 @@ class EarlierRuns:
 
 
 def _machine() -> str:
-    """Return a name of this machine that tells it from others that share the folder."""
+    """Return a name of this machine that differs from those of others that share the folder."""
     versions = libraries()
     facts = [platform.node(), processor(), virtualization(), available_cores()]
     extras = [f"{name} {versions[name]}" for name in _EXTRAS if name in versions]

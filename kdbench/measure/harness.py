@@ -48,7 +48,7 @@ def measure(
 
     The folder is empty again afterwards, however the measurement ends. Only one kdbench measures times on a machine;
     this one waits for another. A metric that cannot be measured has the reason instead of a number, and the other
-    models go on.
+    models continue.
     Without `test` there is no accuracy, and inputs are noise. `analyses` are the optional analyses of predictions.
     Raises InputError for models, data and configuration that do not fit each other.
     """

@@ -39,7 +39,7 @@ class ModelFacts:
 
     `input_shape` is as declared, batch first, None for an open dimension; `sample_shape` is the shape of one sample, in
     the model's layout; "array" is inputs that are no images, as the data set has them. `vocabulary` is how many token
-    ids it knows, if it embeds them. `output` is the one of `outputs` that holds the answer. `metadata` are the file's
+    ids it knows, if it embeds them. `output` is the one of `outputs` that holds the logits. `metadata` are the file's
     own properties, `input_quantization` the scale and the zero point of an integer input. `scales_pixels` says that the
     graph begins with the normalisation of pixels from 0 to 255, `dynamic_quantization` that ranges of activations are
     taken from each batch; `quantized` are the operators on integers. `size_bytes` counts the file and its external
@@ -68,7 +68,7 @@ class ModelFacts:
 
     @property
     def classes(self) -> int | None:
-        """The number of classes that the output tells apart; None where it does not say."""
+        """The number of classes of the output; None where its shape is unknown."""
         return self.output.classes
 
     @property
@@ -107,7 +107,7 @@ def inspect(
 ) -> ModelFacts:
     """Read the facts of the ONNX model at `path`, without loading external weights.
 
-    `output` names the output that holds the answer; by default it is the one that tells `classes` classes apart, or of
+    `output` names the output that holds the logits; by default it is the one with `classes` classes, or of
     a regression the one with as many numbers as there are `targets`. `data_shape` is the shape of a sample, (channels,
     height, width) of images, and `data_layout` the layout of the data. Raises InputError for a file that is missing,
     truncated or no ONNX model, has no usable input or output, or does not take such samples.

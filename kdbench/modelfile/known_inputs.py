@@ -28,7 +28,7 @@ _SQUASHING = ("DeiT", "Beit")  # image processors for which one number is a squa
 
 
 class _UntranslatableError(InputError):
-    """A source describes the geometry in a way that kdbench cannot follow; `rest` is what else it knows."""
+    """A source describes the geometry in a way that kdbench cannot follow; `rest` holds its other values."""
 
     def __init__(self, message: str, hint: str, rest: InputSpec | None) -> None:
         super().__init__(message, hint)
@@ -36,7 +36,7 @@ class _UntranslatableError(InputError):
 
 
 def known_inputs(path: Path, facts: ModelFacts, described: Collection[str] = ()) -> Iterator[tuple[str, InputSpec]]:
-    """Yield what each source next to or inside the file at `path` knows, with its name, the most specific first.
+    """Yield the values of each source next to or inside the file at `path`, with its name, the most specific first.
 
     `described` are the keys of `InputSpec` that the model's own options give. Raises InputError for a sidecar with
     mistakes, and for resizing and cropping that kdbench cannot do where nothing more specific describes them.

@@ -50,7 +50,7 @@ class Output:
 
     @property
     def classes(self) -> int | None:
-        """The number of classes told apart; None where the output does not say."""
+        """The number of classes; None where the shape of the output is unknown."""
         if self.form in {"class", "ranking", "numbers"}:
             return None
         return 2 if self.form.startswith("binary") else self.width
@@ -75,7 +75,7 @@ def outputs_of(model: "onnx.ModelProto") -> tuple[Output, ...]:
 
 
 def choose_output(outputs: Sequence[Output], name: str | None, classes: int | None, path: Path) -> Output:
-    """Return the output `name`, or the one that tells `classes` classes apart (None: unknown).
+    """Return the output `name`, or the one with `classes` classes (None: unknown).
 
     Raises InputError for an output that cannot be scored, and where several could be meant; while the classes are
     unknown, nothing is scored, and the likeliest will do.

@@ -12,7 +12,7 @@ _TIMM = "timm/"
 def extras_of(recipe: Recipe, *, measures: bool = True) -> Iterator[str]:
     """Yield the extras that training a recipe needs, and those of its runtimes where it also `measures`.
 
-    What only the machine can tell, such as whether it has a meter of energy, is left to the command.
+    What depends on the machine, such as whether it has a meter of energy, is left to the command.
     """
     yield "train"
     if any(student.prune is not None for student in recipe.student):

@@ -1,6 +1,6 @@
 """The cells of a report's tables: words, or a number with its interval; and how both are written as text.
 
-A cell knows its text. A format decides only how to set it: bold, code, a footnote mark.
+A cell holds its text. A format decides only how to set it: bold, code, a footnote mark.
 """
 
 import math

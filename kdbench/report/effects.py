@@ -58,7 +58,7 @@ class FamilyEffects:
 def main_effects(record: RunRecord) -> tuple[FamilyEffects, ...]:
     """Return the main effects of the sweeps of two axes or more, in the record's order.
 
-    A sweep whose points do not tell its axes apart, such as a search in which no value occurs twice, has none.
+    A sweep whose points do not separate its axes, such as a search in which no value occurs twice, has none.
     """
     effects = []
     for family in families(record):
@@ -87,7 +87,7 @@ def _by_seed(record: RunRecord, family: Family, members: Sequence[Any], axes: Se
 
 
 def _levels(scores: Scores, axes: Mapping[str, Sequence[Value]]) -> dict[str, list[float]] | None:
-    """Return the mean score at each value of each axis; None where the points do not tell them apart."""
+    """Return the mean score at each value of each axis; None where the points do not separate the axes."""
     sizes = [len(values) for values in axes.values()]
     if len(scores) == math.prod(sizes):
         return {axis: _grouped(scores, n, values) for n, (axis, values) in enumerate(axes.items())}

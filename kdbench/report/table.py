@@ -163,7 +163,7 @@ def numbered(rows: Iterable[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
 
 
 def _flag_best(body: list[list[Cell]], index: int, column: Column, competitors: Sequence[int]) -> None:
-    """Flag the best number of a column, and all that print the same: a reader could not tell them apart.
+    """Flag the best number of a column, and all that print the same: a reader could not distinguish them.
 
     A single competitor is not flagged. Counted and measured numbers are not ranked against modelled ones.
     """

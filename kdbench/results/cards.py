@@ -237,7 +237,7 @@ class ModelCard(StoredValue):
 
     @property
     def made_by_kdbench(self) -> bool:
-        """Whether kdbench trained the model, or compressed it: then it knows how its inputs are prepared."""
+        """Whether kdbench trained the model, or compressed it: then the card defines how its inputs are prepared."""
         return self.training is not None or self.variant is not None
 
     def verify(self, file: Path, hint: str) -> None:

@@ -84,7 +84,7 @@ class Preprocessing(Value):
 
     @property
     def known(self) -> "InputSpec":
-        """The preprocessing as what a card knows; images that came as they were say nothing of other images."""
+        """The preprocessing as a card states it; images that came as they were imply nothing about other images."""
         geometry = None if self.geometry == Geometry(colour=self.geometry.colour) else self.geometry
         is_number = self.data_layout is not None
         return InputSpec(
@@ -102,7 +102,7 @@ class Preprocessing(Value):
 
 
 class InputSpec(Value):
-    """What one source, such as a sidecar file or an option, knows of a model's input; None is unknown.
+    """What one source, such as a sidecar file or an option, defines of a model's input; None is unknown.
 
     `size` is the input's height and width. With `resize_mode` shorter, `resize` is the length of the shorter side and
     `crop` the size that is cut out; `crop_pct` is the share that is kept of the scaled image. `geometry`, in place of
@@ -141,7 +141,7 @@ class InputSpec(Value):
         return {key: value for key in InputSpec.model_fields if (value := getattr(self, key)) is not None}
 
 
-# Of these keys a source knows all or none: parts of two sources' geometries make a third one that nobody meant.
+# A source defines all of these keys or none: parts of two sources' geometries would form an unintended third one.
 _TOGETHER = ("size", "resize", "crop", "resize_mode", "crop_pct", "fill", "geometry")
 GEOMETRY_KEYS = frozenset(_TOGETHER) - {"fill"}
 """The keys of which any one says how images are resized and cropped."""
@@ -150,7 +150,7 @@ _NUMBERS = ("data_layout", "channel_axis")
 
 
 def merged(specs: Sequence[tuple[str, InputSpec]]) -> tuple[InputSpec, dict[str, str]]:
-    """Return the value of each key in the first source that knows it, and that source's name.
+    """Return the value of each key in the first source that defines it, and that source's name.
 
     `specs` are named sources, the most specific first. Size, resizing and cropping come from one source together.
 

@@ -64,7 +64,7 @@ def median(values: NDArray[np.float64]) -> Estimate:
     """Return the median of independent observations; no interval for fewer than six.
 
     The interval's ends are the order statistics k and n + 1 - k for the largest k that leaves each tail at most
-    2.5 %, P(X < k) for X ~ Binomial(n, 1/2): it holds its level whatever the distribution (Thompson 1936).
+    2.5 %, P(X < k) for X ~ Binomial(n, 1/2): it holds its level for any distribution (Thompson 1936).
     """
     ordered, n, k = np.sort(values), len(values), 0
     while binomial_cdf(k, n, 0.5) <= (1 - LEVEL) / 2:
@@ -108,7 +108,7 @@ def binomial_share(successes: int, n: int) -> Estimate:
 def exact_share(successes: int, n: int) -> Estimate:
     """Return the share `successes / n` with the exact interval of Clopper and Pearson (1934).
 
-    For shares near 0 or 1, such as that of rare failures: it holds its level whatever the share. Wilson's interval is
+    For shares near 0 or 1, such as that of rare failures: it holds its level for any share. Wilson's interval is
     narrower, and holds 84 % where a sixth of a success is expected.
     """
     tail = (1 - LEVEL) / 2

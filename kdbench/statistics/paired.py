@@ -1,6 +1,6 @@
 """Two successes or failures of each sample: the difference of their shares, in classes too, and McNemar's test.
 
-Only discordant samples, on which exactly one of the two succeeds, tell the two apart.
+Only discordant samples, on which exactly one of the two is correct, distinguish the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The workflow behind `kdbench bundle`: a run's models packed for a device, to be measured there."""
+"""The workflow of `kdbench bundle`: a run's models packed for a device, to be measured there."""
 
 import shlex
 import tomllib

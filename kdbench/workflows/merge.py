@@ -1,4 +1,4 @@
-"""The workflow behind `kdbench merge`: a device's result becomes part of a run's record, and can be taken out again."""
+"""The workflow of `kdbench merge`: a device's result becomes part of a run's record, and can be taken out again."""
 
 import shlex
 import shutil
@@ -112,7 +112,7 @@ def _require_new(record: RunRecord, result: Result, name: str, run: Path) -> Non
 
 
 def _names_device(result: Result) -> bool:
-    """Return whether the bundle's target has conditions that tell its device from others."""
+    """Return whether the bundle's target has conditions that identify its device."""
     conditions = load_target(result.known.target).device.model_dump(exclude_defaults=True)
     return bool(conditions.keys() - {"provider", "runtime"})
 

@@ -1,4 +1,4 @@
-"""The workflow behind `kdbench bench --on`: what the host measured is measured on a device too, and merged."""
+"""The workflow of `kdbench bench --on`: what the host measured is measured on a device too, and merged."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The workflow behind `kdbench compare --remeasure`: measure two states of models side by side and compare them."""
+"""The workflow of `kdbench compare --remeasure`: measure two states of models side by side and compare them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

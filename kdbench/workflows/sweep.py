@@ -1,6 +1,6 @@
 """A recipe over axes of values and seeds: planned, trained side by side, measured alone, reported as one run.
 
-The run's folder is the only state: finished results in it are kept, whatever arguments the next call has.
+The run's folder is the only state: finished results in it are kept, regardless of the next call's arguments.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -3,7 +3,7 @@
 No state and no options belong here; only `distill` imports this folder.
 
 Every divergence is KL(teacher ‖ student) in nats, summed over classes, averaged over the batch, times T² where it is
-softened. Losses are computed in float32, whatever the precision of the networks; this file prepares their inputs.
+softened. Losses are computed in float32, regardless of the networks' precision; this file prepares their inputs.
 """
 
 import torch

@@ -56,7 +56,7 @@ class Regressor(nn.Module):
     def forward(self, feature: Tensor) -> Tensor:
         """Map features (B, C_s, …) or (B, C_s) to the teacher's shape."""
         if self.size and list(feature.shape[2:]) != self.size:
-            if all(have >= want for have, want in zip(feature.shape[2:], self.size, strict=True)):
+            if all(size >= least for size, least in zip(feature.shape[2:], self.size, strict=True)):
                 feature = adaptive_avg_pool(feature, self.size)
             else:
                 feature = F.interpolate(feature, size=self.size, mode=_MODES[len(self.size)], align_corners=False)

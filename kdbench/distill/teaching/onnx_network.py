@@ -79,7 +79,7 @@ class OnnxNetwork(OpaqueNetwork):
 
 
 def require_logits(output: Output, name: str) -> None:
-    """Raise InputError for an output of the model `name` that holds no logits, nor what gives them."""
+    """Raise InputError for an output of the model `name` that holds neither logits nor values that determine them."""
     if output.form not in {"logits", "probabilities", "binary_logit", "binary_probability"}:
         message = f"{name} cannot be a teacher: its output {output.shown} holds {output.form}, not logits"
         raise InputError(message, "export the logits, or name another output: input.output")

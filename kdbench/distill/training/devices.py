@@ -107,7 +107,7 @@ def strategy_of(training: Training) -> str:
     the search for them costs little beside the step.
     """
     if processes_of(training) == 1:
-        return "auto"  # one process, whatever the strategy
+        return "auto"  # one process, with any strategy
     return "ddp_find_unused_parameters_true" if training.strategy == "auto" else training.strategy
 
 

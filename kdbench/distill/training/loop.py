@@ -126,7 +126,7 @@ class TrainingLoop:
             row = self._epoch(len(self.state.curve))
             detail = f", loss {row.train_loss:.4f}, {self.objective.task.summary(row)}"
             self._report(row.epoch * len(self.batches), row.epoch, detail)
-            # Before the checkpoint: a log is never behind it.
+            # Before the checkpoint: a log is never older than its checkpoint.
             for log in self.logs if self.processes.first else ():
                 log.extend(self.state.curve)
             unsaved_s += row.seconds
@@ -178,7 +178,7 @@ class TrainingLoop:
         different dropout masks, because its samples differ.
         """
         self.batches.set_epoch(epoch)
-        self._step.train()  # whatever mode a network was built in, or left in
+        self._step.train()  # a network may have been built or left in evaluation mode
         torch.manual_seed(self._key(epoch))
         tally, strategy, clip = Tally(self.objective.task), self._fabric.strategy, self.training.clip
         parts = zip(self.batches, self.batches.parts, self._shares, strict=True)

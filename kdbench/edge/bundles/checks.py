@@ -48,7 +48,7 @@ class Limits:
 def limits_of(target: Target, python: str | None = None, onnxruntime: str | None = None) -> Limits | None:
     """Return the limits of a device; None where its onnxruntime may be the newest.
 
-    `python` and `onnxruntime` are versions that the user knows; else the target's conditions may name them. Raises
+    `python` and `onnxruntime` are versions that the user states; else the target's conditions may name them. Raises
     InputError for a Python for which there is no wheel that runs a bundle.
     """
     if (text := onnxruntime or target.device.libraries.get("onnxruntime")) is not None:

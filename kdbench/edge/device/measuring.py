@@ -216,7 +216,7 @@ def steps_of(sustain_s: float) -> dict[str, Callable[[Measurement], Any]]:
 
 
 def discard_other_loads(store: Store, sustain_s: float) -> None:
-    """Forget sustained load of another length than `sustain_s`; 0, which asks for none, leaves it."""
+    """Forget sustained load of another length than `sustain_s`; 0, which requests none, leaves it."""
     if sustain_s and (store.read("sustaining") or {}).get("seconds") != sustain_s:
         (store.folder / "sustained.json").unlink(missing_ok=True)
 

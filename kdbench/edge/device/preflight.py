@@ -38,7 +38,7 @@ class PreflightWarning:
 def device_of(plan: Plan) -> dict[str, Any]:
     """Return the facts about this device, its libraries and its state, and what to warn of, as JSON values.
 
-    `versions` are those that a measurement which goes on must have in common.
+    `versions` are those that must stay the same when a measurement continues.
     """
     facts, now, versions = host_facts(), state(), libraries()
     return {

@@ -4,7 +4,7 @@
     python3 run.py --sustain 30m    and half an hour of calls without a pause afterwards
 
 It needs Python 3.9 or later, numpy and onnxruntime, and nothing else; the folder kdbench/ beside it holds the parts of
-kdbench that it runs. Ctrl-C keeps what is done, and the same command goes on from there. The result is result.zip.
+kdbench that it runs. Ctrl-C keeps what is done, and the same command continues from there. The result is result.zip.
 
 The steps, in order: the files are those that the host packed (exit code 3 if not); the state of the device; parity of
 every model's outputs with the host's; which kernels run; latency in sessions of fresh processes, the models taking

@@ -26,7 +26,7 @@ _FILES = ("outputs", "sessions")
 
 
 class Store:
-    """The folder WORK; `identity` is what a measurement that goes on must have in common with the earlier one."""
+    """The folder WORK; `identity` must be the same when an earlier measurement continues."""
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self.folder = folder

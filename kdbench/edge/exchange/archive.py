@@ -20,7 +20,7 @@ SUMS = "SHA256SUMS"
 _BLOCK = 1 << 20
 _LARGEST = (1 << 32) - (1 << 24)  # bytes of an archive without zip64
 _MAX_MEMBERS = (1 << 16) - 2
-_VERSION, _UTF8, _STORED, _DATE = 20, 1 << 11, 0, 0x21  # 1 January 1980, the first that zip knows
+_VERSION, _UTF8, _STORED, _DATE = 20, 1 << 11, 0, 0x21  # 1 January 1980, the first date that zip can represent
 _REGULAR_FILE = 0o100644 << 16
 
 Content = Union[bytes, Path]

@@ -1,4 +1,4 @@
-"""Parity: whether a device gives the host's outputs for the same inputs, before anything is timed.
+"""Parity: whether a device returns the host's outputs for the same inputs, before anything is timed.
 
 Sums in another order differ in the last digits. Integers are rounded after each layer, where one unit more or less
 moves an output by its quantization step. The tolerance is therefore in steps (see `kdbench.edge.bundles.tolerances`).

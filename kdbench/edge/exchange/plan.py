@@ -1,6 +1,6 @@
 """The measurement that a bundle requests from a device: the content of its manifest.json. Standard library only.
 
-Types are written so that Python 3.9 knows them when it runs: `worker.jobs.decode` reads them.
+Types are written so that Python 3.9 can evaluate them at run time: `worker.jobs.decode` reads them.
 """
 
 import json

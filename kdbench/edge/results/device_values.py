@@ -1,4 +1,4 @@
-"""What a device's result says of the device, and of the settings that it measured with."""
+"""The device's properties in its result, and the settings that it measured with."""
 
 from typing import Annotated, Literal
 

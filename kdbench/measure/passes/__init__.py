@@ -10,7 +10,7 @@ How to add a pass: write `passes/NAME.py` with a subclass of `Pass`, decorated w
 - `weight(context)`: about how many seconds it takes, for the progress;
 - `run(context)`: measure the models that can be measured (`context.ready` or `context.measurable`) with jobs of
   `kdbench.worker.jobs` through `context.runner`, and return `Findings`. A model that fails is a `Failure` in
-  `Findings.failures`, and the others go on.
+  `Findings.failures`, and the others continue.
 
 Metrics are declared in `kdbench.results.metrics`. A pass states no reason for a
 missing number that a refusal or a `Failure` explains: the harness compares what was expected with what was measured

@@ -1,4 +1,4 @@
-"""The costs pass: bytes, parameters and multiply-accumulates of a file, whatever runs it, and students' ratios.
+"""The costs pass: bytes, parameters and multiply-accumulates of a file, for any runtime, and students' ratios.
 
 Where any of the models is a compressed variant, the files' compressed sizes are measured too: zeros of unstructured
 sparsity take no less space in a file, and much less in a package.

@@ -94,7 +94,7 @@ class InputOptions(InputSpec):
 
     `data` is the name of a set, folder:PATH or npz:PATH. Without `accuracy` inputs are noise and no data is needed.
     `models` holds what applies to one model, by its id. The other keys apply to every model that does not know them
-    itself, from a file next to it or from its own metadata. What no source knows is scale 255, mean 0, std 1, and the
+    itself, from a file next to it or from its own metadata. What no source defines is scale 255, mean 0, std 1, and the
     images as they are.
     """
 

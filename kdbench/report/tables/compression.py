@@ -26,7 +26,7 @@ _NOTES = {
 
 
 def compression(record: RunRecord) -> Table:
-    """Return how each variant was made (its first seed) and what its method tells; nothing without variants."""
+    """Return how each variant was made (its first seed) and what its method reports; nothing without variants."""
     variants = {group.label: variant for group in model_groups(record) if (variant := group.cards[0].variant)}
     groups = [group for group in model_groups(record) if group.label in variants]
 

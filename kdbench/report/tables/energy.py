@@ -42,7 +42,7 @@ def energies(record: RunRecord, *metrics: str) -> list[Measurement]:
 
 
 def scope_of(measurement: Measurement) -> str:
-    """Return what a measurement of energy covers; empty if the record does not say."""
+    """Return what a measurement of energy covers; empty if the record does not contain it."""
     return str(measurement.axes.get("scope", "")) or (measurement.source or "").partition("; ")[0].partition(", ")[2]
 
 

@@ -1,4 +1,4 @@
-"""Whether a runtime can run models here: each model is loaded, called image by image, and gives logits to compare.
+"""Whether a runtime can run models here: each model is loaded and called on single images, and its logits are kept.
 
 Result: `facts` (of the runtime), `load_ns` and `first_run_ns` (id to time; nothing is compiled before the first call),
 `kernels` (id to how many layers compute in each precision, where the runtime says so), `properties` (id to what the

@@ -119,7 +119,7 @@ def class_scores(outputs: NDArray[np.generic], model: JobModel) -> NDArray[np.ge
 def _of_two_classes(values: NDArray[Any], form: str) -> NDArray[np.generic]:
     """Return the scores (N, 2) of two classes for one value a sample (N, 1), which `form` calls a logit or otherwise.
 
-    Logits lie on both sides of 0. Values from 0 to 1 are probabilities, and -1 and 1 decisions, whatever computed them.
+    Logits lie on both sides of 0. Values from 0 to 1 are probabilities, and -1 and 1 are decisions, for any operator.
     """
     if form == "binary_logit" and np.isin(values, (-1, 0, 1)).all():
         return np.concatenate([values <= 0, values > 0], axis=1).astype(np.float32)

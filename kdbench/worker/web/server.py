@@ -1,6 +1,6 @@
 """Messages to and from a page or Node.js, over HTTP on this machine's own address; the page's files as well.
 
-The other side asks for the next message and posts its answer, so nothing connects to a browser's debugging port. The
+The page requests the next message and posts its response, so nothing connects to a browser's debugging port. The
 address holds a secret: other programs of this machine cannot take part.
 """
 
@@ -111,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: standard error is for failures."""
 
     def _name(self) -> str | None:
-        """Return the name that the request asks for; None for a request without the secret."""
+        """Return the name that the request names; None for a request without the secret."""
         prefix = self.server.owner.prefix
         return self.path[len(prefix) :] if self.path.startswith(prefix) else None
 

@@ -23,7 +23,7 @@ def with_graph(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path
 
 
 def _with_pixels(spec: InputSpec, sources: dict[str, str]) -> InputSpec:
-    """Return the spec of a graph that begins with the normalisation of pixels, unless a source of the model knows it.
+    """Return the spec of a graph that begins with the normalisation of pixels, unless a source of the model defines it.
 
     What is given for all models is the normalisation of the others.
     """
@@ -39,7 +39,7 @@ def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, 
     """Return the spec with what follows from an integer input; `sources` are adapted.
 
     An integer input takes pixels, unless the file dequantizes it to another range than pixels have, or a source of the
-    model's own knows a normalisation: then normalised values are quantized. Raises InputError for an unknown one.
+    model's own defines a normalisation: then normalised values are quantized. Raises InputError for an unknown one.
     """
     if spec.input_scale is not None:
         # Steps of 1 are pixels: shares of 255 would all be rounded to 0 or 1.

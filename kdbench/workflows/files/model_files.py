@@ -39,7 +39,7 @@ class TestImages:
     `pick` chooses samples of a training part.
     """
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # pytest would take its name for a test class
     part: ClassVar["Part"] = "test"
 
     inputs: InputOptions
@@ -218,7 +218,7 @@ def _laid_out(
 ) -> tuple[ModelFacts, tuple[Diagnostic, ...]]:
     """Return the facts with the layout in which the data's samples fit, and its diagnostics.
 
-    A flat input does not say whether channels come first or last: the first is usual.
+    The order of a flat input's channels is unknown: channels first is usual.
     """
     layout = layout_for(facts.input_shape, dataset.input_shape, str(path), dataset.layout)
     if layout != "flat" or dataset.input_shape[0] == 1:
@@ -243,7 +243,7 @@ def _require_batch_axis(facts: ModelFacts, path: Path) -> None:
 def specs_of(
     path: Path, facts: ModelFacts, card: ModelCard | None, model_spec: InputSpec, general: InputOptions
 ) -> list[tuple[str, InputSpec]]:
-    """Return what each source knows of a model's input, the most specific first.
+    """Return what each source defines of a model's input, the most specific first.
 
     `model_spec` are the options for this model, `general` those for all models.
     """
@@ -268,7 +268,7 @@ def require_known_models(inputs: InputOptions, ids: list[str]) -> InputOptions:
 def _unused_options(
     id_: str, inputs: InputOptions, preprocessing: Preprocessing, spec: InputSpec
 ) -> tuple[Diagnostic, ...]:
-    """Return a diagnostic if options for all models do not apply to this one, because it knows better."""
+    """Return a diagnostic if options for all models do not apply to this one, as its own source takes precedence."""
     values = spec.known
     unused = [key for key, value in inputs.known.items() if values.get(key) != value]
     if not unused:

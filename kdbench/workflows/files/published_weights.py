@@ -10,7 +10,7 @@ _EXAMPLE = "for example ResNet50_Weights.IMAGENET1K_V2"
 
 
 def with_published(specs: Iterable[tuple[str, InputSpec]]) -> Iterator[tuple[str, InputSpec]]:
-    """Yield each named source, and behind one that names torchvision's weights what these know.
+    """Yield each named source; one that names torchvision's weights is followed by the values of these.
 
     Raises InputError for weights that torchvision does not have, or that are no classifier's.
     """

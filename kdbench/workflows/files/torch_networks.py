@@ -130,7 +130,7 @@ def export_networks(
 
 @contextmanager
 def called_by_id(network: TorchNetwork | None, path: Path) -> Iterator[None]:
-    """Make errors about an exported file name its network, which the user knows."""
+    """Make errors about an exported file name its network, which the user specified."""
     try:
         yield
     except InputError as error:

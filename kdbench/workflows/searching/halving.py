@@ -1,6 +1,6 @@
 """Asynchronous successive halving: which trainings of a search end early, by the curves on disk.
 
-A training that reaches a rung, an epoch, goes on if its best score so far is among the best 1/η of all trainings that
+A training that reaches a rung, an epoch, continues if its best score so far is among the best 1/η of all trainings that
 have reached that rung (Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, algorithm 2). It
 does not wait for others and needs no server: any process that sees the folder can decide.
 
@@ -19,7 +19,7 @@ from kdbench.results.cards import Epoch
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.searching.trials import Curves, Trial, Trials
 
-_AT_LEAST = 2  # epochs of the first rung where the recipe says nothing
+_AT_LEAST = 2  # epochs of the first rung unless the recipe sets it
 
 
 class PrunedError(Exception):

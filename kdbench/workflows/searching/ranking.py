@@ -24,7 +24,7 @@ def with_ranking(
     for point in swept.points:
         named = names_at(point, name, swept.recipe.seeds)
         if not any(id_ in record.cards for id_ in named[None]):
-            continue  # it failed, which the sweep says
+            continue  # it failed, which the sweep reports
         result = trial_result(goal, record, named, validated)
         values = tuple(_search_value(*pair) for pair in zip(result.limits, result.checks, strict=True))
         known = {"values": dict(point.values), "score": _search_value(result.score), "limits": values}

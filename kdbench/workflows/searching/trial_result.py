@@ -45,7 +45,7 @@ class TrialResult:
 
 
 def trial_result(goal: Goal, record: RunRecord, named: IdsByName, validated: int) -> TrialResult:
-    """Return what a record says of a trial; `validated` is the number of validation samples."""
+    """Return the results of a trial in a record; `validated` is the number of validation samples."""
     limits = tuple(reading_of(limit.number, record, named, validated) for limit in goal.limits)
     checks = tuple(_checked(limit, reading) for limit, reading in zip(goal.limits, limits, strict=True))
     return TrialResult(reading_of(goal.number, record, named, validated), limits, checks)

@@ -136,7 +136,7 @@ def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) 
 
 
 def require_reachable_latency(job: Job, recipe: Recipe, run_data: RunData) -> None:
-    """Raise InputError for a network that no pruning makes as fast as the recipe asks for, on this machine.
+    """Raise InputError for a network that no pruning makes as fast as the recipe requires, on this machine.
 
     A network that is pruned from another one with a `latency` is not tried, because the size of that one is not known
     yet.
@@ -183,7 +183,7 @@ def _built(
 ) -> nn.Module:
     """Return a job's network; an ONNX file has to answer in a process of its own first, unless it is in `tried`.
 
-    kdbench's own networks are built once for equal entries, whatever their seeds; `networks_built` keeps the last.
+    kdbench's own networks are built once for equal entries, regardless of their seeds; `networks_built` keeps the last.
     """
     if form is None and job.weights is None and job.start is None and job.part is None:
         key = storage.content_hash(job.entry.model_dump(mode="json", include=_TRIED))

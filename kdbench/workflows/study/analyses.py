@@ -45,7 +45,7 @@ def analyses_of(
 class LabelOnlyStudents:
     """The students of `jobs` that show what distillation changed: trained on labels alone, no file, start or parts.
 
-    A look-up takes the same time whatever their number.
+    The time of a look-up does not depend on their number.
     """
 
     def __init__(self, jobs: Iterable[Job]) -> None:

@@ -38,7 +38,7 @@ class PruningResult:
     tried: int
 
     def latency(self, options: Prune, config: Measure) -> PrunedLatency:
-        """Return what a card says of the search."""
+        """Return the entry of the search in a card."""
         assert options.latency is not None, "it was a search for a latency"
         times = self.times
         return PrunedLatency(
@@ -79,7 +79,7 @@ def require_reachable(
 ) -> None:
     """Raise InputError if even the smallest network that pruning leaves of `network` is too slow on this machine.
 
-    Times do not depend on weights, so an untrained network tells it before anything trains.
+    Times do not depend on weights, so an untrained network is enough to check it before anything trains.
     """
     passed = pruning.stages(copy.deepcopy(network), example, options, name)
     with temporary.folder() as folder, machine_lock(Silent()):

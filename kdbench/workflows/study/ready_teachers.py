@@ -59,7 +59,7 @@ class TeacherForm:
         return adapt(network, self.inputs, None if self.classes is None else self.classes.columns)
 
     def describe(self, path: Path) -> None:
-        """Write what only a sidecar says of the file at `path`: the names of its outputs."""
+        """Write what only a sidecar can state about the file at `path`: the names of its outputs."""
         if self.spec.labels is not None:
             content = self.spec.model_dump(include={"labels", "output", "layout"}, exclude_none=True)
             storage.write_text(path.with_suffix(".toml"), tomli_w.dumps(content))
@@ -208,7 +208,7 @@ def _known(job: Job, facts: ModelFacts) -> tuple[InputSpec, dict[str, str]]:
 
 
 def _geometry(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, dataset: Dataset, name: str) -> Geometry:
-    """Return how the data's images become the teacher's; as they are, if no source knows."""
+    """Return how the data's images become the teacher's; unchanged, if no source defines it."""
     if dataset.layout != "NCHW":
         return Geometry()
     channels = facts.channels or (len(spec.mean) if spec.mean is not None and "mean" in sources else None)

@@ -44,7 +44,7 @@ def opened_sweep(
     measure_on: str | None,
     resume: bool,
 ) -> Iterator[OpenSweep]:
-    """Plan a sweep, tell `progress` its outline, and claim its folder for the block; what stands there gets its names.
+    """Plan a sweep, pass its outline to `progress`, and claim its folder for the block; trainings there get its names.
 
     `outline` returns the lines that describe a plan for an engine's number of slots. Raises InputError before anything
     is written for what cannot run.

@@ -1,7 +1,7 @@
 """The tasks of a sweep, as messages of JSON values: train and export one job, or measure one part.
 
 `perform` is the same function in every process and on every machine that shares the run's folder. It first looks
-whether the result is there, so that a task may run again whatever became of it.
+whether the result is there, so that a task may run again after any outcome.
 """
 
 from collections.abc import Mapping, Sequence

@@ -146,7 +146,7 @@ class _Worker:
         Thread(target=_read, args=(self, self._process.stdout, lines), daemon=True).start()
 
     def send(self, task: Task, message: Message) -> None:
-        """Let the process do a task; if it is gone, reading its messages tells."""
+        """Let the process do a task; if it has ended, the next read of its messages reports it."""
         self.task = task
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):

@@ -43,7 +43,7 @@ class Fault:
 
 
 class Schedule:
-    """The state of all tasks, which takes the same time to change whatever their number."""
+    """The state of all tasks. The time of a change does not depend on their number."""
 
     def __init__(self, tasks: Iterable[Task] = ()) -> None:
         self.tasks: dict[str, Task] = {}

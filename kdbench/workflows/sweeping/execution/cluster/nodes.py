@@ -49,7 +49,7 @@ def living(listed: Iterable[Mapping[str, Any]]) -> list[Node]:
 
 
 def require_capacity(tasks: Sequence[Task], nodes: Sequence[Node], label: str | None) -> None:
-    """Raise InputError for a task that no node could ever run: Ray would wait for such a node without an end."""
+    """Raise InputError for a task that no node could ever run: Ray would wait for such a node forever."""
     takes = {(task.cpus, task.gpus): task for task in reversed(tasks) if task.kind != "measure"}
     for task in reversed(takes.values()):
         if not any(node.fits(task) for node in nodes):

@@ -52,7 +52,7 @@ class _RunningTask:
 
 
 class Slurm(Engine):
-    """Runs tasks as jobs of Slurm, or of another cluster that submitit knows.
+    """Runs tasks as jobs of Slurm, or of another cluster that submitit supports.
 
     `perform` is the function that does a task, as "module:name".
     """
@@ -202,7 +202,7 @@ class Slurm(Engine):
             self._events.append(Event(sent.task.id, note=text))
         sent.notes = max(sent.notes, len(answer["notes"]))
         if "step" in answer and answer["step"] != sent.step:
-            sent.runs = True  # which Slurm tells later
+            sent.runs = True  # which Slurm reports later
             done, total, detail = sent.step = answer["step"]
             self._events.append(Event(sent.task.id, done=done, total=total, detail=detail))
 

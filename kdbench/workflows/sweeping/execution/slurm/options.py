@@ -22,7 +22,7 @@ _VALUE = re.compile(r"[\w.:@/+&|*()\[\]-]+", re.ASCII)
 class Options:
     """Where jobs run (`places`, by sbatch's options) and what each may take.
 
-    `measuring` is what holds for measurements instead; empty if nothing says where to measure. At most `jobs` are in
+    `measuring` replaces them for measurements; empty if no nodes to measure on are named. At most `jobs` are in
     Slurm's queue at once.
     """
 

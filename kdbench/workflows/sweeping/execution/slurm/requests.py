@@ -1,4 +1,4 @@
-"""What a task's job asks Slurm for, and whether Slurm would ever grant it."""
+"""What a task's job requests from Slurm, and whether Slurm could ever grant it."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ Request = Mapping[str, Any]
 
 
 def request_of(task: Task, options: Options) -> Request:
-    """Return what a task asks for. One that measures has its node, with all its cores and memory, to itself."""
+    """Return what a task requests. One that measures has its node, with all its cores and memory, to itself."""
     directives: dict[str, Any] = {"time": options.time_min, "nodes": 1, "requeue": True}
     if task.kind == "measure":
         return {**directives, **options.measuring, "exclusive": True, "mem": 0}
