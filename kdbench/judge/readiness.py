@@ -1,8 +1,8 @@
 """Is a model ready for a device? Judge a run against a target, one criterion at a time.
 
 A required FAIL makes a model NOT READY, regardless of unknown criteria. A model is READY only if every required
-criterion is a PASS; everything else is INCONCLUSIVE. A run on another machine says nothing about the target's times and
-energies: it can show that a model is NOT READY, but never that it is READY.
+criterion is a PASS; everything else is INCONCLUSIVE. A run on another machine implies nothing about the target's times
+and energies: it can show that a model is NOT READY, but never that it is READY.
 """
 
 from collections.abc import Sequence

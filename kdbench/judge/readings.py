@@ -79,7 +79,7 @@ def _select(findings: list[F], metric: str, limit: Limit, device: Device) -> Rea
     """
     named = dict(limit.axes)
     if not declared(metric).hardware_dependent and not any("batch" in finding.axes for finding in findings):
-        named.pop("batch", None)  # its answers are the same at every batch
+        named.pop("batch", None)  # its outputs are the same at every batch
     required = {**_usual_axes(metric, device), **_answering(findings, device), **named}
     fitting = [finding for finding in findings if _fits(finding, named, required)]
     if not fitting:

@@ -1,6 +1,6 @@
 """Which runtimes may run which models: tried in separate processes, before anything is timed.
 
-A runtime is admitted when its outputs are those that onnxruntime gives for the file, whether it runs the file too or
+A runtime is admitted when its outputs are those of onnxruntime for the file, whether it runs the file too or
 the network that the file was exported from.
 """
 
@@ -90,7 +90,7 @@ def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str
 
 
 def require_answer(model: BenchModel) -> None:
-    """Raise InputError for a file that onnxruntime cannot load and call, or that does not answer for too long.
+    """Raise InputError for a file that onnxruntime cannot load and call, or that does not return in time.
 
     It is tried on noise in a separate process, which can be ended: no limit of time or memory holds in a process that
     calls a file of unknown origin itself.

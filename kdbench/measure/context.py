@@ -30,7 +30,7 @@ from kdbench.worker.process import WorkerError
 class Start:
     """How a runtime started with a model: times of loading and the first call, distance from onnxruntime's logits.
 
-    `properties` are what the model needs there, where the runtime says so.
+    `properties` are what the model needs there, where the runtime reports it.
     """
 
     load_ns: int
@@ -45,10 +45,10 @@ class Context:
 
     `models` includes those that some or all runtimes refuse; `jobs` are the same models as measuring processes see
     them, by id. `meters` are the energy counters. `starts`, by runtime and model, and `runtime_facts` come from the
-    admission of other runtimes. `differing` maps a model to the batches at which some of its answers are not those at
-    batch 1, and to their number. `folder` is for files of the processes; `conditions` collects the machine's state
-    during them, `silent` the models whose processes did not answer. `earlier_runs` are those of the same models on this
-    machine.
+    admission of other runtimes. `differing` maps a model to the batches at which some of its outputs differ from
+    those at batch 1, and to their number. `folder` is for files of the processes; `conditions` collects the machine's
+    state during them, `silent` the models whose processes did not respond. `earlier_runs` are those of the same models
+    on this machine.
     """
 
     models: Sequence[BenchModel]

@@ -188,7 +188,7 @@ def _require_numbers(model: BenchModel, preprocessing: Preprocessing, images: ND
 def _divisor(model: BenchModel, preprocessing: Preprocessing, images: NDArray[Any]) -> float:
     """Return what stored pixels are divided by: `scale` is for pixels from 0 to 255, and floats go from 0 to 1.
 
-    Floats of another range are what the model takes, or need a scale. Raises InputError where no source gives one.
+    Floats of another range are what the model takes, or need a scale. Raises InputError where no source defines one.
     """
     if images.dtype == np.uint8 or preprocessing.data_layout is not None:
         return preprocessing.scale

@@ -12,7 +12,7 @@ ONNXRUNTIME = "onnxruntime"
 """The runtime that runs ONNX files."""
 
 UNTIMED = frozenset({"tflite-micro"})
-"""Runtimes of other processors: here they give answers and memory, and no times."""
+"""Runtimes of other processors: here kdbench measures their outputs and memory, not their times."""
 
 SEED = 0
 """The seed of everything random in a measurement: noise images, order of blocks, arrivals, resampling."""

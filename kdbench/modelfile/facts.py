@@ -119,7 +119,7 @@ def inspect(
 
 
 def output_of(facts: ModelFacts, name: str | None, classes: int | None, targets: int, path: Path) -> Output:
-    """Return the output that holds a model's answer: of a regression if there are `targets`, else of a classifier.
+    """Return the output that holds a model's predictions: of a regression if there are `targets`, else of a classifier.
 
     Raises InputError where it cannot be scored, or several could be meant.
     """
@@ -231,7 +231,7 @@ def _read_onnx(path: Path) -> "onnx.ModelProto | None":
 
 
 def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
-    """Return the inputs that an answer needs: neither weights nor placeholders.
+    """Return the inputs that outputs depend on: neither weights nor placeholders.
 
     Before IR version 4 weights are inputs too. A placeholder is an input that no output needs, or only outputs that
     also need another input, such as the labels of a loss beside logits that need the images alone.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Producers = Mapping[str, "onnx.NodeProto"]
     Constants = Mapping[str, "onnx.TensorProto"]
 
-# What leaves the order of the values as it is, so that the answer is read behind it.
+# Operators that keep the order of the values, so that the node before them decides the form of the output.
 PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear", "Clip"}
 _PASSING_ROUNDED = {*PASSING, "QuantizeLinear"}
 # The position of the output's scale among the inputs; its zero point follows.
@@ -58,9 +58,9 @@ def _is_weight(tensor: "onnx.TensorProto") -> bool:
 def node_behind(
     name: str, producers: "Producers", constants: "Constants"
 ) -> "tuple[onnx.NodeProto | None, tuple[float, int] | None, bool]":
-    """Return the node that computes the answer, behind those that only pass it on, and the scale of its integers.
+    """Return the node that computes an output, before those that only pass it on, and the scale of its integers.
 
-    The last value says whether the answer was rounded to integers on its way, even if it is given as floats.
+    The last value states whether the output was rounded to integers on its way, even if it is returned as floats.
     """
     quantization: tuple[float, int] | None = None
     dequantized = rounded = False

@@ -93,7 +93,7 @@ _MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\x28\xb5\x2f\xfd", Kind("compressed by Zstandard", "zstd -dc {path} > {stem}.onnx")),
     (0, b"7z\xbc\xaf\x27\x1c", Kind("a 7-Zip archive", "7z x {path}, then measure the .onnx file in it")),
 )
-# What the name says, where the content says nothing.
+# The kinds by name, for files whose content does not identify them.
 _BY_SUFFIX = {
     ".tflite": _TFLITE,
     ".h5": _HDF5,

@@ -1,4 +1,4 @@
-"""Which output of a model holds its answer, and in what form: read from the graph behind each output."""
+"""Which output of a model holds its logits, and in what form: read from the graph before each output."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -53,7 +53,7 @@ def load_content(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dic
 
 
 def read_content(name_or_path: str | Path) -> dict[str, Any]:
-    """Return what a shipped recipe or a TOML file says, not validated; raises InputError.
+    """Return the table of a shipped recipe or a TOML file, not validated; raises InputError.
 
     A file's `folder`, to which its paths are relative, becomes absolute.
     """

@@ -98,7 +98,7 @@ class Number:
 
     @property
     def footnote(self) -> str:
-        """The text of this cell's footnote; empty if the cell says everything."""
+        """The text of this cell's footnote; empty if the cell is complete without one."""
         reason = "" if self.shows_reason else sentence(self.reason)
         return f"{reason} {sentence(self.hint)}".strip() if self.reason else ""
 

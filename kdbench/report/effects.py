@@ -1,8 +1,8 @@
 """Main effects of a sweep's axes: how the score changes along one axis, averaged over the values of the others.
 
-For each seed, the score of a point is taken as a sum of one term for each axis. On a complete grid that gives the means
+For each seed, the score of a point is taken as a sum of one term for each axis. On a complete grid these are the means
 over all points with a value; where points are missing, the terms are those of least squares. Levels are averaged over
-the seeds, whose scatter gives the intervals.
+the seeds, whose scatter determines the intervals.
 """
 
 import math

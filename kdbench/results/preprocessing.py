@@ -60,7 +60,7 @@ class Preprocessing(Value):
     `round(x / input_scale) + input_zero_point`; without them it holds the pixels as they are. With a `data_layout` the
     inputs are not pixels but numbers as the data set holds them, read in that layout: `scale` divides them as they are,
     and `mean` and `std` run over the axis `channel_axis`, where axis 0 numbers the samples. Token ids have neither.
-    `sources` says where each key comes from.
+    `sources` names the source of each key.
     """
 
     scale: Positive = 255.0
@@ -144,7 +144,7 @@ class InputSpec(Value):
 # A source defines all of these keys or none: parts of two sources' geometries would form an unintended third one.
 _TOGETHER = ("size", "resize", "crop", "resize_mode", "crop_pct", "fill", "geometry")
 GEOMETRY_KEYS = frozenset(_TOGETHER) - {"fill"}
-"""The keys of which any one says how images are resized and cropped."""
+"""The keys that define how images are resized and cropped."""
 _QUANTIZATION = ("input_scale", "input_zero_point")
 _NUMBERS = ("data_layout", "channel_axis")
 

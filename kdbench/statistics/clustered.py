@@ -40,7 +40,7 @@ class Clustered:
 def undisturbed(data: Clustered) -> Clustered:
     """Return the times, in ns, of blocks that hardly lost their core; all where that leaves too few sessions.
 
-    A call that another process interrupts takes as long as that process likes, which says nothing about the model. A
+    The time of a call that another process interrupts depends on that process, not on the model. A
     session needs MIN_BLOCKS such blocks, and MIN_SESSIONS sessions, or all if there are fewer, need as many.
     """
     if data.preempted is None or not data.preempted.any():
@@ -184,7 +184,7 @@ def drawn_weights(
     """Return how often each block is drawn, twice (DRAWS, blocks): sessions, then blocks; and blocks alone.
 
     `sessions` is each block's session, numbered from 0; the first `among` of them are drawn from, and the blocks of
-    the others weigh nothing. A session drawn c times gives c x its number of blocks, drawn from that session; drawing
+    the others have weight 0. A session drawn c times gives c x its number of blocks, drawn from that session; drawing
     blocks alone takes every session once.
     """
     times = rng.multinomial(among, np.full(among, 1 / among), size=DRAWS)

@@ -126,7 +126,7 @@ def between_independent(
 
 
 def from_pair(pair: Pair, metric: Metric) -> Delta | NotComparable:
-    """Return the change from base to new; `pair` says how many times better new is than base."""
+    """Return the change from base to new; `pair` is how many times better new is than base."""
     assert pair.value is not None
     assert pair.interval is not None
     if min(pair.value, pair.interval.low) <= 0:

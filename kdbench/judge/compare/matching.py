@@ -180,7 +180,7 @@ def other_runtime(base: RunRecord, new: RunRecord, axes: Axes) -> str:
 
 
 def _runtime_facts(record: RunRecord, runtime: str) -> Mapping[str, Any]:
-    """Return what the record says of a runtime that is no Python library: its version, and what runs it."""
+    """Return a record's entry of a runtime that is no Python library: its version, and what runs it."""
     runtimes = record.protocol.get("runtimes")
     facts = runtimes.get(runtime) if isinstance(runtimes, Mapping) else None
     return facts if isinstance(facts, Mapping) and "engine" in facts else {}

@@ -29,7 +29,7 @@ _OF_FILE_AND_IMAGES = {
     "errors",
 }  # other groups depend on the teacher or training images, too
 _POWERS = {"mse": 1.0, "rmse": 0.5}  # of the mean of the squared errors
-# The sampled ratios: a counted ratio says no more than the two numbers.
+# The sampled ratios: a counted ratio holds no more information than the two numbers.
 _SAMPLED_RATIO_OF = {pair.compares: pair.id for pair in PAIR_METRICS.values() if pair.sampled}
 
 

@@ -1,7 +1,7 @@
 """How much faster a model is in one runtime than in another.
 
 Each session has a process for each runtime, one after the other on the same cores. Rounds of two processes are not
-pairs, so a session gives one ratio, and its interval is that over sessions.
+pairs, so a session has one ratio, and its interval is that over sessions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -90,7 +90,7 @@ class AccuracyPass(Pass):
 
 
 def _difference_by_batch(single: Predictions, batched: Predictions, batch: int) -> str:
-    """Say how many answers differ between batch 1 and `batch`; empty if none does."""
+    """Describe how many predictions differ between batch 1 and `batch`; empty if none does."""
     changed = int((single.predicted != batched.predicted).sum())
     if not changed:
         return ""

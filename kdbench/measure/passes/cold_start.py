@@ -60,7 +60,7 @@ def cold_start_findings(
 ) -> Findings:
     """Return the medians over the processes of each model: `results`, of which it did those of `alone` itself.
 
-    `shared` says for a source which other models took part.
+    `shared` maps a source to the other models that took part.
     """
     medians = [
         (m, id_, statistics.median(results.values(m.id, id_)))

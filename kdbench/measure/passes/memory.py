@@ -80,7 +80,7 @@ def memory_findings(
 ) -> Findings:
     """Return the medians over the processes of each model at each batch, the keys of `results`, and students' ratios.
 
-    `shared` says for a source which other models took part.
+    `shared` maps a source to the other models that took part.
     """
     measurements = [m for key in results.results for m in _measurements(key, results, config, shared.get(key, ""))]
     findings = Findings(

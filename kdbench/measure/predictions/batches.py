@@ -1,4 +1,4 @@
-"""Checks before anything is measured: at which batches each model runs, and at which its answers differ."""
+"""Checks before anything is measured: at which batches each model runs, and at which its outputs differ."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from kdbench.measure.predictions.predict import evaluation_provider
 from kdbench.results.records import Diagnostic
 from kdbench.worker.jobs import BatchesJob
 
-_SAMPLES = 32  # whose answers are compared
+_SAMPLES = 32  # whose outputs are compared
 _HINT = "export it with an open batch axis: dynamic_axes, or dynamic_shapes"
 _SECONDS = 0.5  # of one model, about
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """What calling one model at several batches showed: why it does not run, and how many answers differ."""
+    """The result of calling one model at several batches: why it does not run, and how many outputs differ."""
 
     errors: Mapping[int, str]
     differing: Mapping[int, int]
@@ -30,7 +30,7 @@ class _Trial:
 
 
 def determine_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
-    """Return the context with the batches that models run at and those that change their answers, and the warnings.
+    """Return the context with the batches that models run at and those that change their outputs, and the warnings.
 
     A model that runs at one of the batches 1 and the largest counts as one of that fixed batch. A model that runs at
     none gets a reason from every pass.

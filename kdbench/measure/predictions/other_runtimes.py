@@ -1,4 +1,4 @@
-"""Predictions of models in the other runtimes that run their files: accuracy or errors, and how many answers change.
+"""Predictions of models in the other runtimes that run their files: accuracy or errors, and how many classes change.
 
 Parity on a few samples admits a runtime (`admission`); here the whole test set runs.
 """

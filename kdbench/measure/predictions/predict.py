@@ -39,7 +39,7 @@ def predict(
 ) -> dict[str, Outcome]:
     """Run the models over all images of `test` in one process of `runtime` with `threads` (default: all cores); by id.
 
-    A model whose answers depend on the batch runs at batch 1; `batch` overrides that. A model that fails, or ends the
+    A model whose outputs depend on the batch runs at batch 1; `batch` overrides that. A model that fails, or ends the
     process, has a Failure; the others run again without it. Raises InputError if a model's outputs do not fit the
     labels.
     """
@@ -87,10 +87,10 @@ def findings_by_batch(
     difference: Callable[[Predicted, Predicted, int], str],
     evaluate: Callable[[Predicted, Axes], Findings],
 ) -> Findings:
-    """Return the findings at axis `batch` of models whose answers depend on it, with a warning each.
+    """Return the findings at axis `batch` of models whose outputs depend on it, with a warning each.
 
-    The batches are 1, which the numbers without axes are of, and the largest one at which answers differ.
-    `difference` says how the answers at batch 1 and at that batch differ, empty if not at all.
+    The batches are 1, at which the numbers without axes are measured, and the largest one at which outputs differ.
+    `difference` describes how the outputs at batch 1 and at that batch differ, empty if not at all.
     """
     findings = Findings()
     for id_ in (id_ for id_ in context.differing if id_ in predictions):

@@ -105,7 +105,7 @@ def _inheriting(entry: dict[str, Any], training: dict[str, Any], examples: dict[
 
 
 def _ready(entry: dict[str, Any], role: str) -> dict[str, Any]:
-    """Return a teacher that has a file with 0 epochs, unless its own table says otherwise: it is used as it is."""
+    """Return a teacher that has a file with 0 epochs, unless its own table sets them: it is used unchanged."""
     training = entry.get("training", {})
     has_file = entry.get("weights") is not None or entry.get("logits") is not None
     if role != "teacher" or not has_file or not isinstance(training, dict):

@@ -109,7 +109,7 @@ class Goal:
 
 
 def goal_of(text: str) -> Goal:
-    """Read a goal as it is typed; raises InputError that says what is wrong with which part.
+    """Read a goal as it is typed; raises InputError that names the wrong part and its error.
 
     >>> goal_of("max top1 where latency_p50_ns <= 2 ms").limits[0].value
     2000000.0

@@ -46,12 +46,12 @@ def drawn_order(record: RunRecord) -> list[ModelGroup]:
 
 
 def curves_of(items: Iterable[_T]) -> tuple[list[_T], str]:
-    """Return the models in `drawn_order` that a figure has curves for, and what its caption says of the others."""
+    """Return the models in `drawn_order` that a figure has curves for, and its caption's sentence about the others."""
     return limited(items, MAX_CURVES, FEW_CURVES)
 
 
 def limited(items: Iterable[_T], most: int, few: int) -> tuple[list[_T], str]:
-    """Return all models of a figure, or the first `few` of more than `most`; and what its caption says of the rest."""
+    """Return all models of a figure, or the first `few` of more than `most`; and the caption about the rest."""
     models = list(items)
     if len(models) <= most:
         return models, ""

@@ -59,7 +59,7 @@ def sustained_load(record: RunRecord) -> Drawing | None:
 
 
 def _times(axes: "Axes", record: RunRecord, device: str, course: Course, at: Sequence[float]) -> str:
-    """Draw each model's median over time; return what the caption says of models without a curve."""
+    """Draw each model's median over time; return the caption's sentence about models without a curve."""
     groups = list(enumerate(drawn_order(of_device(record, device))))
     timed = [
         (index, group.label, values)

@@ -1,4 +1,4 @@
-"""What a model needs on another processor, such as a microcontroller: bytes of flash and of RAM, and its answers."""
+"""What a model needs on another processor, such as a microcontroller: bytes of flash and of RAM, and its accuracy."""
 
 from kdbench.report.axes import unique
 from kdbench.report.model_groups import has_metric, model_groups, number
@@ -15,7 +15,7 @@ _NOTE = (
 
 
 def deployed(record: RunRecord) -> Table:
-    """Return file, arena and answers of every model in each runtime for another processor."""
+    """Return file, arena and accuracy of every model in each runtime for another processor."""
     at = unique([{"runtime": m.axes["runtime"]} for m in record.measurement_index.having(_FILE) if "runtime" in m.axes])
     score = score_of(record).metric
     metrics = [_FILE, _ARENA, *(metric for metric in (score, _CHANGED) if has_metric(record, metric))]

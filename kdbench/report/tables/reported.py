@@ -20,7 +20,7 @@ _NOTE = (
 
 
 def reported(record: RunRecord) -> Table:
-    """Return a row for each number that the recipe says a study reports."""
+    """Return a row for each number that the recipe quotes from a study."""
     listed = (record.recipe or {}).get("reported")
     rows = [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
     groups = {group.label: group for group in model_groups(record)}

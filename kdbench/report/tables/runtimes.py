@@ -1,4 +1,4 @@
-"""The same models in several runtimes: their speed in each, and their changed answers."""
+"""The same models in several runtimes: their speed in each, and their changed predictions."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

@@ -28,10 +28,10 @@ _RANGES = {"share": (0.0, 1.0), "points": (-math.inf, math.inf)}
 class Metric:
     """A quantity with one meaning.
 
-    `formula` says how the value is computed; `text` writes a value for a person. `plus_minus` writes a value with the
-    half-width of its interval; without it the interval follows the value in brackets.
+    `formula` describes how the value is computed; `text` writes a value for a person. `plus_minus` writes a value with
+    the half-width of its interval; without it the interval follows the value in brackets.
 
-    - `hardware_dependent`: another machine gives another number, such as a time; otherwise the number is a property of
+    - `hardware_dependent`: the number depends on the machine, such as a time; otherwise the number is a property of
       the model file.
     - `repeatability`: by what share of itself a number without an interval may differ in another run. 0 for a counted
       number; None if a number without an interval decides nothing.

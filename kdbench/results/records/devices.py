@@ -55,7 +55,7 @@ def of_device(record: RunRecord, name: str) -> RunRecord:
 
 
 def device_called(record: RunRecord, name: str) -> DeviceRun:
-    """Return what a record says of a device; raises InputError for an unknown one."""
+    """Return the results of a device in a record; raises InputError for an unknown one."""
     for device in record.devices:
         if device.name == name:
             return device

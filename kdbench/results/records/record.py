@@ -234,7 +234,7 @@ def read_model_ids(path: Path) -> set[str]:
         if (cards := read_list(RunRecord, "models", path)) is not None:
             return {card.id for card in cards}
     except (OSError, ValueError):
-        pass  # `read` says what is wrong
+        pass  # `read` reports what is wrong
     return {card.id for card in RunRecord.read(path).models}
 
 

@@ -1,7 +1,7 @@
 """At which batches a model runs, and whether its outputs for the same images are equal there.
 
 Result: `running` (id to the batches at which the model runs), `errors` (id to batch to reason) and `differing` (id to
-batch to the number of samples whose answer differs from that at the smallest batch at which the model runs).
+batch to the number of samples whose output differs from that at the smallest batch at which the model runs).
 """
 
 from __future__ import annotations

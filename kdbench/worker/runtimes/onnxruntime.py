@@ -116,7 +116,7 @@ def _hint() -> str:
 def feed(declared: Sequence[Any], name: str, inputs: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
     """Return the arguments of a call of a session with the `declared` inputs, of which `name` gets `inputs`.
 
-    Placeholders, which no answer needs, get zeros.
+    Placeholders, which no output depends on, get zeros.
     """
     others = (value for value in declared if value.name != name)
     zeros = {value.name: np.zeros(_shape(value.shape, len(inputs)), _ELEMENTS[value.type]) for value in others}

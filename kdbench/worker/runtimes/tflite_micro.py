@@ -1,4 +1,4 @@
-"""The same model as a .tflite file in the interpreter for microcontrollers, on this machine: answers and memory.
+"""The same model as a .tflite file in the interpreter for microcontrollers, on this machine: outputs and memory.
 
 numpy and tflite_micro only: it runs in the measuring process. Its kernels are the portable ones, so their times on this
 machine do not apply to a microcontroller, and none are measured. The arena, the memory that is planned for activations

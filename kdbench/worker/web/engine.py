@@ -105,7 +105,7 @@ class Engine:
     def ask(
         self, request: Mapping[str, Any], content: bytes = b"", limit_s: float | None = None
     ) -> tuple[dict[str, Any], bytes]:
-        """Send a request and return its answer, with the bytes of its tensors; raises EngineError."""
+        """Send a request and return its response, with the bytes of its tensors; raises EngineError."""
         self._server.send(request, content)
         waited = 0.0
         while (reply := self._server.reply(_POLL_S)) is None:

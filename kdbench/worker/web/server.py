@@ -49,7 +49,7 @@ class Server:
         self.commands.put(json.dumps(command).encode() + b"\n" + content)
 
     def reply(self, timeout_s: float) -> Reply | str | None:
-        """Return the next answer, a text where the other side failed as a whole, or None if there is none in time."""
+        """Return the next response, a text where the page failed as a whole, or None if there is none in time."""
         try:
             return self.replies.get(timeout=timeout_s)
         except queue.Empty:
@@ -79,7 +79,7 @@ class _Http(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # or the body of an answer waits 40 ms for the other side to acknowledge its headers
+    disable_nagle_algorithm = True  # or a response's body waits 40 ms until the page acknowledges its headers
     server: _Http
 
     def do_GET(self) -> None:
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, path.read_bytes(), _TYPES[path.suffix])
 
     def do_POST(self) -> None:
-        """Take an answer, or why there will be none."""
+        """Store a response, or why there will be none."""
         owner, name = self.server.owner, self._name()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if name == "done":

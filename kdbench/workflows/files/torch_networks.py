@@ -104,7 +104,7 @@ def export_networks(
     """Yield the ONNX file of each network, written to `folder` and checked against the network.
 
     Raises InputError for a network that cannot be made, loaded or called on these images, KdbenchError for one that
-    cannot be exported, or whose file answers differently.
+    cannot be exported, or whose file returns other outputs.
     """
     from kdbench.export.onnx import ExportError
 

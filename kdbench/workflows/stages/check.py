@@ -181,7 +181,7 @@ def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | No
 def _built(
     job: Job, form: TeacherForm | None, run_data: RunData, tried: set[str], networks_built: dict[str, nn.Module]
 ) -> nn.Module:
-    """Return a job's network; an ONNX file has to answer in a process of its own first, unless it is in `tried`.
+    """Return a job's network; an ONNX file first has to return in a process of its own, unless it is in `tried`.
 
     kdbench's own networks are built once for equal entries, regardless of their seeds; `networks_built` keeps the last.
     """

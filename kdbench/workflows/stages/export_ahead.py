@@ -44,7 +44,7 @@ class ExportAhead:
         self._send({"job": job})
 
     def is_awaited(self, job: str) -> bool:
-        """Return whether the export of a job was requested and its answer was not read yet."""
+        """Return whether the export of a job was requested and its response was not read yet."""
         return self._process is not None and job in self._requested and job not in self._written
 
     def written(self, job: str) -> dict[str, Any] | None:

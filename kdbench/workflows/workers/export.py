@@ -1,7 +1,7 @@
 """The process that exports trained networks beside the trainings: `python -m kdbench.workflows.workers.export`.
 
 It reads one JSON object a line from standard input: first {"folder": PATH} of the run, then {"job": ID} for each
-trained job. It answers each job with {"job": ID, "written": …}, null if it could not be exported.
+trained job. It responds to each job with {"job": ID, "written": …}, null if it could not be exported.
 """
 
 import json

@@ -137,7 +137,7 @@ def _require_logits(answer: object, batch: int, outputs: int, subject: str, *, t
 
 
 def _what_to_return(answer: object, batch: int, outputs: int) -> str:
-    """Return the hint for an answer that is no tensor (batch, outputs)."""
+    """Return the hint for an output that is no tensor (batch, outputs)."""
     if isinstance(answer, Tensor):
         return _other_shape(answer, batch, outputs)
     if hasattr(answer, "logits"):
@@ -207,7 +207,7 @@ def _require_no_probabilities(logits: Tensor, subject: str) -> None:
 
 
 def _require_samples_alone(network: nn.Module, inputs: Tensor, logits: Tensor, outputs: int, subject: str) -> None:
-    """Raise InputError for a network whose answer for a sample depends on chance or on the rest of the batch."""
+    """Raise InputError for a network whose output for a sample is random or depends on the rest of the batch."""
     tolerance = parity_tolerance(float(logits.abs().max()))
     answers: list[Tensor] = []
     draws = state_checks.draws_random_numbers(lambda: answers.append(_logits(network, inputs, outputs, subject)))

@@ -1,4 +1,4 @@
-"""What tasks on other nodes have in common, whichever cluster runs them: their call, their answer, and their files."""
+"""What tasks on other nodes have in common, on any cluster: their call, their result, and their files."""
 
 import importlib
 import os

@@ -31,7 +31,7 @@ class Task:
 class Fault:
     """Why a task failed: the `message` and `hint` of an error; a bug of kdbench is `internal`.
 
-    `lost` is whether its process ended without an answer, so that another try may succeed. `cause` is the id of the
+    `lost` is whether its process ended without a result, so that another try may succeed. `cause` is the id of the
     task whose failure keeps this one from running.
     """
 

@@ -36,7 +36,7 @@ def connected(on: str, label: str | None) -> Iterator[EngineOf]:
     """Connect with the cluster at `on` while the block runs; nodes with `label` measure.
 
     `on` is `auto` (the cluster of this machine), HOST:PORT of its head, or ray://HOST:PORT of Ray's client server, for
-    a machine that is no node of it. Raises InputError where none answers.
+    a machine that is no node of it. Raises InputError where none responds.
     """
     where = address_of(on)
     require("cluster", f"--on {on}")

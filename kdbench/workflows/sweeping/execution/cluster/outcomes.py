@@ -20,7 +20,7 @@ class Outcome:
 
 
 def outcome(error: BaseException) -> Outcome:
-    """Return the meaning of an error that Ray raised instead of a task's answer."""
+    """Return the meaning of an error that Ray raised instead of a task's result."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & _NODE_LOST:
         return Outcome(Fault("its node died", lost=True), node_is_gone=True)

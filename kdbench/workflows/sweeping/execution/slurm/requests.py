@@ -45,7 +45,7 @@ def require_commands() -> None:
 
 
 def require_capacity(tasks: Sequence[Task], options: Options) -> None:
-    """Ask Slurm whether it would ever run each kind of job; raises InputError with its answer where it would not."""
+    """Check with Slurm that each kind of job could run; raises InputError with Slurm's reason where one could not."""
     measuring = next((task for task in tasks if task.kind == "measure"), None)
     if measuring is not None and not options.measuring:
         hint = (
