@@ -1,6 +1,6 @@
 """The largest coverage that any interval can have when sessions are few and correlated: a bound for kdbench's own.
 
-Sessions give S numbers with a lag-1 correlation rho that nobody knows. An interval around their mean that is wide
+Sessions give S numbers with an unknown lag-1 correlation rho. An interval around their mean that is wide
 enough for rho = 0.8 is far too wide for rho = 0, and five numbers hardly tell one from the other. Of all intervals
 mean ± g(shape) s, whose width depends on the numbers' shape (u = deviations / s, s their standard deviation) in any
 way, the best for rho under a limit on the average width at rho = 0 follows from the lemma of Neyman and Pearson.

@@ -19,7 +19,7 @@ _LOADED = (
     *("numpy", "onnx", "onnxruntime", "torch", "pydantic", "safetensors.torch", "matplotlib.backends.backend_svg"),
     *("lightning_fabric", "kdbench.cli.main", "kdbench.cli.application", "kdbench.workflows.run"),
 )
-_MAX_BYTES = 16 << 30  # of address space: a library that asks for more fails, and the machine does not
+_MAX_BYTES = 16 << 30  # of address space: a library that allocates more fails, instead of the machine
 _POLL_S = 0.01
 
 
@@ -97,7 +97,7 @@ def _become_kdbench(arguments: list[str], folder: Path, out: Path, err: Path, en
         code = import_module("kdbench.cli.main").main()
         sys.stdout.flush()
         sys.stderr.flush()
-    except BaseException as error:  # noqa: BLE001 - a forked process must not go on as its parent
+    except BaseException as error:  # noqa: BLE001 - a forked process must not continue as its parent
         os.write(2, f"\nuncaught {type(error).__name__}: {error}\n".encode(errors="backslashreplace"))
     finally:
         os._exit(code)

@@ -29,7 +29,7 @@ everywhere.
 
 The time limit of a trial is 60 s, 120 s for `endings` and where it waits for a silent process, 240 s for `files` that
 train or measure, and 300 s for `processes`. Time in which all processes were stopped does not count; while more threads
-want to run than there are cores, time counts in proportion.
+are ready to run than there are cores, time counts in proportion.
 
     python -m benchmarks.faults BLOCK --seed N --page reports/faults/README.md
 """

@@ -1,7 +1,7 @@
 """Time limits for shared machines.
 
 Time in which the whole machine, or this process beside its children, was stopped does not count; while more threads
-want to run than there are cores, a second counts for as much as one thread gets of it.
+are ready to run than there are cores, a second counts for as much as one thread gets of it.
 """
 
 import os

@@ -33,7 +33,7 @@ class Contestant:
         return f"{self.needs} is not installed (pip install {self.needs})"
 
 
-VIEWS = 16  # of an image that a cached teacher knows
+VIEWS = 16  # of an image in the cache of a teacher's logits
 _FILLED_VIEWS = 4  # of the images of an epoch, when the filling of a cache is timed
 _OURS = "benchmarks.training.ours:measure"
 CONTESTANTS = {

@@ -7,7 +7,7 @@ A repeat compares a teacher and a student as `kdbench bench` does with its defau
 script and with pytest-benchmark, all beside the same kind of work (`neighbours`). Repeats are spread over --hours,
 because a machine differs from hour to hour. A repeat is kept in a file of its own in --folder, with the raw samples;
 intervals and verdicts are computed from these by the code as it is when the page is written, in the order of the
-repeats, so that each knows the history of the earlier ones and no more.
+repeats, so that each has the history of the earlier ones only.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The models of both experiments, exported once, with random weights: a call costs the same whatever they are.
+"""The models of both experiments, exported once, with random weights: the time of a call does not depend on them.
 
 (It would not with denormal weights; the networks' initialisations have none, and `exported` makes sure of it.)
 """

@@ -37,7 +37,7 @@ def run_script(main: Callable[[], None]) -> None:
     except KdbenchError as error:
         sys.exit(f"{error.message}\n{error.hint}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from here")
+        sys.exit("interrupted; the same command continues from here")
 
 
 def write_result(result: Path, settings: Values, repeats: Sequence[Values]) -> None:

@@ -26,8 +26,8 @@ def answer(rounds: Sequence[NDArray[np.float64]], plan: Plan) -> Values:
 def replayed(rounds: Sequence[NDArray[np.float64]], plan: Plan) -> list[Values]:
     """Return the answer at each of PRECISIONS.
 
-    Sessions are as long whatever the precision: the first of them are what an earlier stop would have had. Each has
-    `precision`, `reached` (or the budget ended before) and `sessions` besides what `answer` has.
+    The length of sessions does not depend on the precision: the first of them are what an earlier stop would have had.
+    Each has `precision`, `reached` (or the budget ended before) and `sessions` besides what `answer` has.
     """
     return [_stopped(rounds, precision, plan) for precision in PRECISIONS]
 

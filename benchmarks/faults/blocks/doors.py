@@ -24,7 +24,7 @@ from benchmarks.faults.situations import more_doors
 from benchmarks.faults.situations.more_doors import REPORT, UNTIMED, Commands, Setting
 from benchmarks.faults.trial import Trial
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # what FORCE_COLOR asks for
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the colours that FORCE_COLOR enables
 
 
 def trials(folder: Path, seed: int, count: int) -> Iterator[Trial]:

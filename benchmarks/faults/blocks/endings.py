@@ -207,7 +207,7 @@ def _together(first: str, second: str, dice: random.Random, place: Path) -> Tria
 
 
 def _again(name: str, place: Path) -> list[str]:
-    """Run the command again, in a way that goes on; return what is wrong then."""
+    """Run the command again, so that it continues; return what is wrong then."""
     command = _command(name)
     if name in _RESUMED and any((place / _OUTPUTS[name]).glob("*.json")):
         command = (*command, *(() if "--resume" in command else ("--resume",)))

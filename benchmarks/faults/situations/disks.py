@@ -19,7 +19,7 @@ def full_file(rng: random.Random, place: Path) -> tuple[str, str]:
 
 
 def full_disk(rng: random.Random, place: Path) -> tuple[str, str]:
-    """Make the run's folder a disk of a few KiB; with space again the run goes on."""
+    """Make the run's folder a disk of a few KiB; with space again the run continues."""
     size, disk = rng.choice([8, 16, 32, 48, 64, 96, 128, 160, 200, 256, 320, 400, 512]), place / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(disk)], check=True)

@@ -89,7 +89,7 @@ def killed_owner(rng: random.Random, place: Path) -> tuple[str, str]:
 
 
 def ended_worker(rng: random.Random, place: Path) -> tuple[str, str]:
-    """End or stop a measuring process while its owner lives: the others go on, and the record has the reason."""
+    """End or stop a measuring process while its owner lives: the others continue, and the record has the reason."""
     name = rng.choice(["SIGKILL", "SIGTERM", "SIGSEGV", "SIGSTOP"])
     owner = start(place, *bench(place), "--energy", "off", "--out", str(place / "out"))
     if not says(owner, STAGES["measuring"]):

@@ -20,7 +20,7 @@ from kdbench.machine.cores import pin
 from kdbench.worker.loads import Calls
 
 _WARM_UP_S = 0.25
-_MIN_QUERIES = 100  # its early stopping wants 64
+_MIN_QUERIES = 100  # its early stopping needs 64
 _P50, _VALIDITY, _REASON = "result_50.00_percentile_latency_ns", "result_validity", "result_invalid_reason"
 
 
