@@ -17,7 +17,7 @@ collect_ignore = ["sample_project"]  # a project of its own, which such a test r
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 # Nor should they spin while others work, or look at the machine's load to decide that, and note it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# matplotlib's table of fonts takes a second to make: it stays where it is, whatever the cache of a test is.
+# matplotlib's table of fonts takes a second to make: it is shared, regardless of a test's cache folder.
 os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache/matplotlib"))
 _CACHES = itertools.count()
 

@@ -29,7 +29,7 @@ def _build(
     seed: int = 0,
     op: str = "Gemm",
 ) -> Path:
-    """Write `flatten -> weights of the seed -> (softmax)`; an `op` that is not Gemm is one no runtime knows."""
+    """Write `flatten -> weights of the seed -> (softmax)`; an `op` other than Gemm is one that no runtime supports."""
     weights, offsets = _weights(seed, int(np.prod(SHAPE)), classes)
     element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     x = helper.make_tensor_value_info("x", element, [batch, *shape])

@@ -1,4 +1,4 @@
-"""Experiments that are killed and go on."""
+"""Experiments that are killed and continue."""
 
 import json
 import os

@@ -233,7 +233,7 @@ def test_token_ids_pass_unchanged():
 
 
 def test_crops_of_numbers_are_padded_with_the_mean():
-    """So that the border is 0 after normalisation, whatever the unit."""
+    """So that the border is 0 after normalisation, in any unit."""
     loader = of_numbers(numbers(3, 6, 5), train=True, augment=Augment(pad=4), batch=23)
     (batch,) = loader
     plain = torch.cat([one.inputs for one in of_numbers(numbers(3, 6, 5))])

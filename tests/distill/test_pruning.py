@@ -95,7 +95,7 @@ class PaddedShortcut(nn.Module):
 
 
 class FixedShape(nn.Module):
-    """A forward that knows its number of channels."""
+    """A forward pass with a fixed number of channels."""
 
     def __init__(self):
         super().__init__()

@@ -156,7 +156,7 @@ def test_sessions_take_turns_on_the_cores(tiny, bench_model, tmp_path, watcher, 
         return real(job, *rest, **options)
 
     monkeypatch.setattr(runner, "run_job", noting)
-    monkeypatch.setattr(runner, "quiet_cores", lambda cores, _: cores)  # whatever other work there is
+    monkeypatch.setattr(runner, "quiet_cores", lambda cores, _: cores)  # regardless of other work
     cores = available_cores()
     config = QUICK.model_copy(update={"mode": (mode,), "cores": cores, "energy": "off"})
     findings = measure([bench_model(tiny(), data=False)], None, config, tmp_path, watcher)

@@ -25,7 +25,7 @@ class Clock:
 
 
 class FakeBoard:
-    """A board of which one knows the truth, and which tells it as coarsely as a real one.
+    """A board with a known true energy, which reports it as coarsely as a real one.
 
     `trace` is the truth: (from second, watts), until the next entry. Counter and power are renewed every `update_s`;
     the mean is over the second before. `errors` are codes by C function, `field_errors` by field, `lost_at_s` is when
@@ -142,7 +142,7 @@ class FakeNvml:
         return pynvml.NVML_ERROR_NOT_FOUND
 
     def _give(self, board, function, handle):
-        # A handle is a pointer to who knows what; this one points nowhere.
+        # A handle is an opaque pointer; this one is never dereferenced.
         ctypes.cast(handle, ctypes.POINTER(ctypes.c_void_p))[0] = self.boards.index(board) + 1
         return board.refusal(function)
 

@@ -1,4 +1,4 @@
-"""The board's energy counter, against a C library of which one knows what its board truly uses."""
+"""The board's energy counter, against a C library whose board has a known true energy."""
 
 import itertools
 from importlib.metadata import packages_distributions

@@ -1,4 +1,4 @@
-"""The board's power as a counter, against a C library of which one knows what its board truly uses."""
+"""The board's power as a counter, against a C library whose board has a known true power."""
 
 import itertools
 import threading
@@ -174,7 +174,7 @@ def test_no_power_at_all_is_no_meter(kind, make, fake_nvml):
 
 
 def test_the_whole_module_is_not_asked_for(kind, make, fake_nvml, monkeypatch):
-    """With Grace, scope 1 is GPU and CPU together; the fake knows scope 0 alone."""
+    """With Grace, scope 1 is GPU and CPU together; the fake supports scope 0 alone."""
     requested = []
     true = pynvml.nvmlDeviceGetFieldValues
     monkeypatch.setattr(pynvml, FIELDS, lambda handle, fields: requested.extend(fields) or true(handle, fields))

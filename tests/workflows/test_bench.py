@@ -39,7 +39,7 @@ def templates(digits):
 
 @pytest.fixture
 def classifier(templates, tmp_path):
-    """Write a classifier of the digits by their distance to mean images, as the caller wants its input and output."""
+    """Write a classifier of the digits by their distance to mean images, with the requested input and output."""
 
     def make(name, *, scale=1.0, poison=0.0, softmax=False, batch="n", width=1):
         means, bias = templates

@@ -163,7 +163,7 @@ def test_a_card_that_changed_is_written_again_or_refused(model, tmp_path):
     assert kept.kept
     assert kept.card == card == ModelCard.read(path)
     content = card.to_json()
-    content["variant"]["ranges"]["x"] = [-1.0, 1.0]  # nothing else knows them
+    content["variant"]["ranges"]["x"] = [-1.0, 1.0]  # they are stored nowhere else
     storage.write_json(path, content)
     with pytest.raises(InputError, match="changed after it was made"):
         compress(model, tmp_path / "out")

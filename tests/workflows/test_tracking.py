@@ -1,4 +1,4 @@
-"""A run that is tracked while it trains, is interrupted, and goes on."""
+"""A run that is tracked while it trains, is interrupted, and continues."""
 
 import pytest
 

@@ -41,7 +41,7 @@ def test_a_model_is_a_run_which_an_interrupted_training_continues(tracked, curve
     assert points(client, again, "top1") == [(0, 0.75)]
     assert again.data.metrics["latency_p50_ns/threads-1"] == 1500.0
     assert again.data.params == {key: str(value) for key, value in model.parameters.items()}
-    # Another training of the model is another run, in whatever store is named.
+    # Another training of the model is another run, in any store.
     track(tracked("other", parameters={"training.epochs": 9}), curve_of(2))
     client, (_, other) = runs(uri)
     assert (other.data.params, len(points(client, other))) == ({"training.epochs": "9"}, 2)

@@ -128,7 +128,7 @@ def test_a_checkpoint_with_another_bit_or_of_another_training_is_discarded(tmp_p
     with zipfile.ZipFile(path) as archive:
         tensor = max(archive.infolist(), key=lambda member: member.file_size)
     content = bytearray(path.read_bytes())
-    content[tensor.header_offset + tensor.file_size] ^= 1  # in the numbers, whatever comes before them
+    content[tensor.header_offset + tensor.file_size] ^= 1  # in the numbers, after any header
     path.write_bytes(content)
     assert checkpoint.load(path) is None
 

@@ -53,7 +53,7 @@ def train_several(processes: Processes, makes, folder: Path) -> None:
 
 
 def interrupt_and_resume(processes: Processes, folder: Path) -> None:
-    """Stop a training that runs in all processes, then go on with it."""
+    """Stop a training that runs in all processes, then continue it."""
     loop.SAVE_INTERVAL_S = 0.0
     calls = count()
 

@@ -40,7 +40,7 @@ def test_modules_of_a_package_are_its_files():
 
 
 def test_a_device_gets_files_that_python_3_9_runs():
-    """vermin knows when syntax and names of the standard library came; annotations are read by nobody."""
+    """vermin has the Python version of each syntax and standard name; annotations are never evaluated."""
     vermin = pytest.importorskip("vermin")
     config = vermin.Config()
     for name, file in program().items():

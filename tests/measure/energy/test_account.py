@@ -24,7 +24,7 @@ def test_accounts_of_two_meters_are_added():
 
 
 def test_a_counter_beside_has_a_time_of_its_own():
-    """What it counted between its own readings is a power, whatever time lay between the leading one's edges."""
+    """The count between its own readings gives its power, for any time between the leading meter's edges."""
     windows = [{"calls": 10, "spans": [(100.0, S), (30.0, 2 * S)]}] * 5
     meters = [MeterProfile(name, name, "measured", 0.1, np.full(6, 5.0), 1.0) for name in ("leading", "beside")]
     leading, beside = accounts(windows, meters, resolution=0.0)

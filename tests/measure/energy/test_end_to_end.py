@@ -26,7 +26,7 @@ MAX_UJ = 262_143_328_850
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A processor's package that draws POWER_W whatever it does, and whose counter turns over on the way."""
+    """A processor's package that always draws POWER_W, and whose counter overflows meanwhile."""
     zone = tmp_path / "powercap" / "intel-rapl:0"
     zone.mkdir(parents=True)
     (zone / "name").write_text("package-0\n")

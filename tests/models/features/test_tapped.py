@@ -43,7 +43,7 @@ def test_every_layer_of_a_network_is_as_it_was_returned(name, options, overwritt
     torch.manual_seed(1)
     expected = values_when_returned(copy.deepcopy(network), inputs)
     tapped = TappedNetwork(copy.deepcopy(network))
-    for _ in range(2):  # the second time it knows what is overwritten
+    for _ in range(2):  # in the second call, the overwritten values are known
         tapped.network.load_state_dict(network.state_dict())
         torch.manual_seed(1)
         _, features = tapped.run(inputs, list(expected))

@@ -79,7 +79,7 @@ def test_calls_are_timed_where_they_run(load, engine, tiny):
     out = np.zeros(7, np.int64)
     run.time(out)
     assert (out > 0).all()
-    # a step of the clock is at most a hundredth of what is read off it, whatever the program's clock
+    # a step of the clock is at most a hundredth of what is read off it, with any clock of the program
     assert run.calls_per_step >= min(engine.clock_step_ns, 1e6) / (0.01 * out.max()) * 0.5
     run.time(out[:2], gap_ms=1)
     assert run.preemptions() >= 0

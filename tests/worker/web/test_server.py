@@ -1,4 +1,4 @@
-"""Only who knows the secret takes part, and gets the page's files and nothing else."""
+"""Only requests with the secret are served, and they get the page's files and nothing else."""
 
 import urllib.error
 import urllib.request

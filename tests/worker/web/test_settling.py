@@ -1,4 +1,4 @@
-"""Calls go on until an engine's code is as fast as it becomes: with a clock and an engine of our own."""
+"""Warm-up calls continue until an engine's code reaches its final speed: with a fake clock and engine."""
 
 import pytest
 

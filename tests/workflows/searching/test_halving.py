@@ -24,7 +24,7 @@ def test_it_decides_as_optuna_does():
             score = dice.random()
             trial = study.ask()
             trial.report(score, 1)
-            if len(scores) + 1 >= reduction:  # of fewer, Optuna lets the best go on, and here all do
+            if len(scores) + 1 >= reduction:  # of fewer, Optuna lets the best continue, and here all do
                 assert trial.should_prune() == (missed_threshold(score, scores, reduction, highest=highest) is not None)
             else:
                 trial.should_prune()

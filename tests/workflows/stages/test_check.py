@@ -142,7 +142,7 @@ def test_points_of_a_sweep_that_no_check_tells_apart_are_tried_once(checked, mon
     assert len(built) == 3  # the teacher, alone and for its students, and one student
     del built[:]
     checked({"terms": KD, "sweep": {"terms.0.temperature": [1.0, 2.0, 3.0]}}, {"name": "other", "seed_offset": 1})
-    assert len(built) == 3  # equal networks are built once, whatever they learn
+    assert len(built) == 3  # equal networks are built once, for any training
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def alike(one, other) -> bool:
 
 @pytest.mark.parametrize(("terms", "model"), [((HINT,), CONVNET), ((PROBE,), "dropping")])
 def test_a_seed_decides_all_bits_and_another_gives_others(terms, model, seen, tmp_path):
-    """Those of a regressor and of dropout, too, whatever was drawn before."""
+    """Those of a regressor and of dropout, too, regardless of earlier draws."""
     first = trained(tmp_path / "a", *terms, model=model)
     assert alike(trained(tmp_path / "bcd", *terms, model=model), first)
     assert not alike(trained(tmp_path / "e", *terms, model=model, seed=1), first)

@@ -1,4 +1,4 @@
-"""The parts of a run's data: whatever is split off or left out, a method knows which samples it sees."""
+"""The parts of a run's data: also with parts split off or left out, a method has the numbers of its samples."""
 
 import numpy as np
 import pytest

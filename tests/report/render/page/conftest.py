@@ -30,7 +30,7 @@ class Browser:
         receive_end, browser_out = os.pipe()
         os.set_inheritable(browser_in, True)
         os.set_inheritable(browser_out, True)
-        # The shell puts the pipes where the browser looks for them, whatever their numbers here.
+        # The shell puts the pipes where the browser looks for them, regardless of their numbers here.
         command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         command += [f"--user-data-dir={profile}", "--remote-debugging-pipe", "--no-first-run", "about:blank"]
         with (profile.parent / "chromium.log").open("wb") as log:

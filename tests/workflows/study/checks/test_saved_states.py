@@ -78,7 +78,7 @@ class NumpyNoise(OwnNoise):
 
 
 class Late(Net):
-    """Makes a layer in its first forward, which no optimiser knows."""
+    """Makes a layer in its first forward pass, too late for any optimiser."""
 
     def features(self, features):
         if not hasattr(self, "late"):

@@ -22,7 +22,7 @@ NOISE = np.random.default_rng(0)
 
 
 class Late(Method):
-    """Makes a layer in its first step, which no optimiser knows."""
+    """Makes a layer in its first step, too late for any optimiser."""
 
     def forward(self, step):
         if not hasattr(self, "layer"):

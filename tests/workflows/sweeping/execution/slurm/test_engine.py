@@ -34,7 +34,7 @@ def patient(monkeypatch):
 @pytest.fixture
 def fake(tmp_path, monkeypatch, patient):
     one = Fake.made(tmp_path / "slurm", NODES)
-    watcher = type(submitit.SlurmJob.watcher)(delay_s=1)  # it knows jobs of other clusters by the same numbers
+    watcher = type(submitit.SlurmJob.watcher)(delay_s=1)  # it caches the jobs of other clusters under the same numbers
     monkeypatch.setattr(submitit.SlurmJob, "watcher", watcher)
     for name, value in one.environment.items():
         monkeypatch.setenv(name, value)
