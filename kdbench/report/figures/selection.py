@@ -55,7 +55,7 @@ def limited(items: Iterable[_T], most: int, few: int) -> tuple[list[_T], str]:
     models = list(items)
     if len(models) <= most:
         return models, ""
-    return models[:few], f" Shown are {few} of {len(models)} models; `record.json` has all."
+    return models[:few], f" {few} of {len(models)} models are shown; `record.json` has all."
 
 
 def pareto_front(points: Sequence[tuple[float, float]], *, higher_is_better: bool = True) -> list[tuple[float, float]]:

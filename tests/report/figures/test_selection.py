@@ -52,7 +52,7 @@ def test_of_many_models_teachers_and_the_front_come_first(many: RunRecord) -> No
 def test_a_figure_has_all_models_or_says_how_many_it_shows(count: int, kept: int) -> None:
     shown, note = limited(range(count), most=5, few=2)
     assert shown == list(range(kept))
-    assert note == ("" if kept == count else f" Shown are {kept} of {count} models; `record.json` has all.")
+    assert note == ("" if kept == count else f" {kept} of {count} models are shown; `record.json` has all.")
 
 
 def test_curves_are_at_most_as_many_as_looks() -> None:
