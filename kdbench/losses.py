@@ -7,6 +7,7 @@ Wrong shapes raise InputError. You choose the weights of the losses; a recipe's 
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from inspect import signature
 from typing import ParamSpec
 
 from kdbench import extras
@@ -35,7 +36,7 @@ P = ParamSpec("P")
 
 
 def _checked(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Let a loss raise InputError for shapes and temperatures that do not fit."""
+    """Let a loss raise InputError for shapes and temperatures that do not fit, and for what is no tensor."""
 
     @wraps(loss)
     def call(*args: P.args, **kwargs: P.kwargs) -> Tensor:
@@ -44,6 +45,10 @@ def _checked(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
         except (ValueError, RuntimeError, IndexError) as error:
             form = "logits are (B, C), labels (B,), features (B, …), of the student and the teacher alike"
             raise InputError(f"kdbench.losses.{loss.__name__}: {error}", form) from error
+        except (AttributeError, TypeError) as error:
+            signature(loss).bind(*args, **kwargs)  # a missing argument stays Python's own TypeError
+            hint = "give it tensors: torch.as_tensor converts arrays and lists"
+            raise InputError(f"kdbench.losses.{loss.__name__}: {error}", hint) from error
 
     return call
 

@@ -46,9 +46,11 @@ def test_the_students_gradient_is_that_of_the_derivation():
         lambda: kdbench.losses.attention([torch.zeros(1, 2, 3, 3)], []),
         lambda: kdbench.losses.mean_squared_error(torch.zeros(3, 1), torch.zeros(3)),
         lambda: kdbench.losses.cross_entropy(STUDENT, LABELS[:3]),
+        lambda: kdbench.losses.kd(STUDENT.numpy(), TEACHER.numpy()),
+        lambda: kdbench.losses.cross_entropy(STUDENT, LABELS.tolist()),
     ],
 )
-def test_shapes_that_do_not_fit_are_the_users_error(call):
+def test_shapes_and_types_that_do_not_fit_are_the_users_error(call):
     with pytest.raises(InputError, match=r"kdbench\.losses\.\w+: ") as error:
         call()
     assert error.value.hint

@@ -1,6 +1,6 @@
 """The results of a run in a notebook or a script: numbers, tables, figures, and what a cell displays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,8 +85,8 @@ class Results:
         self._require(model)
         measurement = self.record.find(model, metric, **axes)
         if measurement is None:
-            known = dict.fromkeys(m.metric for m in self.record.measurements if m.model == model)
-            raise InputError(f"the record has no {metric!r} of {model}{_at(axes)}", suggestion(metric, known))
+            known = [(one.metric, one.axes) for one in self.record.measurements if one.model == model]
+            raise InputError(f"the record has no {metric!r} of {model}{_at(axes)}", _known(metric, known))
         return measurement
 
     @checked
@@ -102,11 +102,9 @@ class Results:
         self._require(student)
         pair = self.record.find_pair(student, metric, **axes)
         if pair is None:
-            known = dict.fromkeys(pair.metric for pair in self.record.pairs if pair.student == student)
+            known = [(one.metric, one.axes) for one in self.record.pairs if one.student == student]
             otherwise = None if known else f"{student} is compared with no teacher: choose another model"
-            raise InputError(
-                f"the record has no {metric!r} of {student}{_at(axes)}", suggestion(metric, known, otherwise)
-            )
+            raise InputError(f"the record has no {metric!r} of {student}{_at(axes)}", _known(metric, known, otherwise))
         return pair
 
     @checked
@@ -190,8 +188,15 @@ class Results:
             raise InputError(f"the record has no model {model!r}", suggestion(model, self.models))
 
 
-def _at(axes: dict[str, str | int]) -> str:
+def _at(axes: Mapping[str, str | int]) -> str:
     return f" at {', '.join(f'{axis} {value}' for axis, value in axes.items())}" if axes else ""
+
+
+def _known(metric: str, taken: Sequence[tuple[str, Mapping[str, str | int]]], otherwise: str | None = None) -> str:
+    """Return the hint for a metric that is not there, or not at these axes: `taken` are those that are."""
+    if places := list(dict.fromkeys(_at(axes) for name, axes in taken if name == metric)):
+        return f"it is there{' or'.join(places) if all(places) else ' without axes'}"
+    return suggestion(metric, dict.fromkeys(name for name, _ in taken), otherwise)
 
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:

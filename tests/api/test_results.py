@@ -75,6 +75,7 @@ def test_objects_print_in_a_few_words_and_tables_as_tables(run):
         (lambda run: run.plot("speedup"), "others: accuracy_latency"),
         (lambda run: run.find("studnet", "top1"), "did you mean 'student'?"),
         (lambda run: run.find("student", "top2"), "did you mean 'top1'?"),
+        (lambda run: run.find("student", "macs", batch=7), "it is there without axes"),
         (lambda run: run.ratio("student", "mac_ratio"), "did you mean 'macs_ratio'?"),
         (lambda run: run.ratio("teacher"), "compared with no teacher"),
         (lambda run: run.to_frame("rows"), "measurements, pairs or layers"),
