@@ -132,7 +132,7 @@ def refused(network, outputs=3, **options):
         (lambda _, y: (100 * y).long(), "int64", "return the logits"),
         (lambda _, y: y / 0, "NaN or infinite", "its weights"),
         (lambda x, y: y + x.mean(), "returns other outputs for a sample in a batch of 1", "evaluation mode"),
-        (lambda _, y: F.dropout(y), "each time", "nn.Dropout"),
+        (lambda _, y: F.dropout(y), "different outputs for the same inputs", "nn.Dropout"),
         (changed, "in place", "inputs.clone()"),
         (lambda x, y: y if len(x) > 1 else y[0], "(3,)", "squeeze(-1)"),
         (lambda _, y: y.detach(), "without a gradient", "detach"),
