@@ -30,6 +30,7 @@ from kdbench.models import mobilenet
 # represents.
 _ZOO: tuple[tuple[str, dict[str, Any], tuple[int, int, int], str], ...] = (
     ("convnet", {}, (3, 32, 32), "convnet"),
+    ("lenet5", {}, (1, 28, 28), "lenet5"),
     ("784-30-10", {}, (1, 28, 28), "dense linear"),  # `dense` and `linear` build the same layers, or one of them
     ("fused", {}, (3, 32, 32), "fused"),
     ("keras_student", {}, (1, 28, 28), "keras_student keras_teacher"),  # the teacher has more channels
