@@ -4,8 +4,8 @@
 
 In each round k workers do equal trainings, and k bare PyTorch loops take the same steps, for one k after the other. The
 loops show how many times the work of one the cores can do: other virtual machines take time from them, and processes
-share their caches. Workers have trained once before the clock starts. The page shows the medians over the rounds. The
-goal is 0.9 of what the loops show. Run it on an idle machine. Needs kdbench[cluster].
+share their caches. Workers have trained once before the clock starts. The last lines are medians over the rounds. The
+goal is 0.9 of what the loops reach. Run it on an idle machine. Needs kdbench[cluster].
 """
 
 import argparse
@@ -30,7 +30,8 @@ from kdbench.workflows.sweeping.execution.schedule import Schedule
 from kdbench.workflows.sweeping.opening import planned_sweep
 from kdbench.workflows.sweeping.sweep_tasks import SweepTasks, tasks_of
 
-BATCH, HIDDEN, LOOP_S = 32, [256, 256], 20.0
+BATCH, HIDDEN = 32, [256, 256]
+LOOP_S, WARM_UP_STEPS = 20.0, 200
 NETWORK = {"name": "dense", "hidden": HIDDEN}
 RECIPE = {
     "name": "rate",
@@ -67,8 +68,8 @@ def trainings_per_s(ray, workers, cpus, arguments, folder):
     return len(timed.schedule.done) / took_s
 
 
-def bare_loop(begin_s):
-    """Train for LOOP_S from the moment `begin_s` of the clock; print the steps per second."""
+def bare_loop():
+    """Print a line when ready; after a line of the input, train for LOOP_S and print the steps per second."""
     import torch
 
     torch.set_num_threads(1)
@@ -83,19 +84,27 @@ def bare_loop(begin_s):
         torch.nn.functional.cross_entropy(network(inputs), labels).backward()
         optimizer.step()
 
-    while time.time() < begin_s:
+    for _ in range(WARM_UP_STEPS):
         step()
-    steps = 0
-    while time.time() < begin_s + LOOP_S:
+    print("ready", flush=True)
+    input()
+    steps, begin = 0, time.perf_counter()
+    while (took_s := time.perf_counter() - begin) < LOOP_S:
         step()
         steps += 1
-    print(steps / LOOP_S)
+    print(steps / took_s)
 
 
 def steps_per_s(workers):
     """Return the steps per second of as many bare loops side by side."""
-    command = [sys.executable, "-m", "benchmarks.cluster_trainings", "--bare-loop-from", str(time.time() + 8.0)]
-    loops = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(workers)]
+    command = [sys.executable, "-m", "benchmarks.cluster_trainings", "--bare-loop"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    loops = [subprocess.Popen(command, **pipes) for _ in range(workers)]
+    for loop in loops:
+        loop.stdout.readline()
+    for loop in loops:
+        loop.stdin.write("\n")
+        loop.stdin.flush()
     return sum(float(loop.communicate()[0]) for loop in loops)
 
 
@@ -128,9 +137,9 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--trainings", type=int, default=2, help="of each worker in a round, two or more")
     parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--bare-loop-from", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--bare-loop", action="store_true", help=argparse.SUPPRESS)
     parsed = parser.parse_args()
-    if parsed.bare_loop_from is not None:
-        bare_loop(parsed.bare_loop_from)
+    if parsed.bare_loop:
+        bare_loop()
     else:
         main(parsed)

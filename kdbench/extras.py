@@ -72,8 +72,8 @@ def installer() -> str:
     pip = shutil.which("pip")
     if pip is not None and Path(pip).parent == python.parent:
         return "pip install"
-    # `find_spec` would ask setuptools too, which takes the question for pip itself and steps back in this process:
-    # torch.compile fails after that.
+    # `find_spec` also calls setuptools' finder, which assumes that pip is being imported and removes its own distutils
+    # from this process: torch.compile fails afterwards.
     if PathFinder.find_spec("pip") is not None:
         return f"{shlex.quote(str(python))} -m pip install"
     if shutil.which("uv") is not None:  # whose environments have no pip

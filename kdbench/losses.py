@@ -36,7 +36,7 @@ P = ParamSpec("P")
 
 
 def _checked(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Let a loss raise InputError for shapes and temperatures that do not fit, and for what is no tensor."""
+    """Let a loss raise InputError for wrong shapes and temperatures, and for arguments that are not tensors."""
 
     @wraps(loss)
     def call(*args: P.args, **kwargs: P.kwargs) -> Tensor:

@@ -192,11 +192,11 @@ def _at(axes: Mapping[str, str | int]) -> str:
     return f" at {', '.join(f'{axis} {value}' for axis, value in axes.items())}" if axes else ""
 
 
-def _known(metric: str, taken: Sequence[tuple[str, Mapping[str, str | int]]], otherwise: str | None = None) -> str:
-    """Return the hint for a metric that is not there, or not at these axes: `taken` are those that are."""
-    if places := list(dict.fromkeys(_at(axes) for name, axes in taken if name == metric)):
+def _known(metric: str, present: Sequence[tuple[str, Mapping[str, str | int]]], otherwise: str | None = None) -> str:
+    """Return the hint for a missing metric, or missing axes of one; `present` are the record's metrics and axes."""
+    if places := list(dict.fromkeys(_at(axes) for name, axes in present if name == metric)):
         return f"it is there{' or'.join(places) if all(places) else ' without axes'}"
-    return suggestion(metric, dict.fromkeys(name for name, _ in taken), otherwise)
+    return suggestion(metric, dict.fromkeys(name for name, _ in present), otherwise)
 
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:

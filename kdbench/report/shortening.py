@@ -26,7 +26,7 @@ _NO_PLACE = 1 << 40
 def shortened(table: Table, record: RunRecord, most: int = MAX_ROWS, few: int = FEW_ROWS) -> Table:
     """Return a table of `record` with at most `most` rows, or `few` of more, in the table's order, and a note on that.
 
-    Kept are the rows with the best values, then those of the models that figures show (`drawn_order`: teachers, and
+    It keeps the rows with the best values, then those of the models that figures show (`drawn_order`: teachers, and
     those on the front of score and latency), then the first ones. Footnotes of other rows are dropped.
     """
     notes = table.notes

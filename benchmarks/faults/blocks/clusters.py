@@ -1,8 +1,8 @@
 """Sweeps on a Ray cluster of a head and two workers on this machine, whose processes are killed at random moments.
 
-The driver, a process that trains or measures, or the raylet of a worker node is killed. Found is what `sweeps` finds; a
-task must not run beside a measurement of its node. Measurements only score, which is quick; they are scheduled as any
-other. Each trial has a cluster of its own. Linux; needs kdbench[cluster].
+A trial kills the driver, a process that trains or measures, or the raylet of a worker node. It checks what `sweeps`
+checks, and that no task ran beside a measurement on its node. Measurements only score, which is quick; they are
+scheduled like all others. Each trial has its own cluster. Linux; needs kdbench[cluster].
 """
 
 import json
@@ -78,7 +78,7 @@ def _killed(rng: random.Random, place: Path, out: str, expected: dict[str, Any])
         "PYTHONPATH": f"{ROOT}{os.pathsep}{place / 'quick'}",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
-    with _cluster(environment_of(place, **variables)) as (cluster, address):
+    with _cluster(environment_of(place, **variables), place / f"{out}.cluster") as (cluster, address):
         axes = [f"--axis={key}={','.join(map(str, values))}" for key, values in KEYS.items()]
         arguments = ("sweep", "recipe.toml", *axes, "--on", address, "--measure-on", "this", "--out", out)
         options: dict[str, Any] = {"log": f"{out}.log", "command": NOTING, **variables}
@@ -106,20 +106,26 @@ def _killed(rng: random.Random, place: Path, out: str, expected: dict[str, Any])
     if code == 0:
         faults += differences(lasting(place / out), expected)
     faults += overlaps(works(log))
+    faults += [] if kills else ["nothing was killed"]
     faults += [left] if (left := leftovers(place)) else []
     return Trial("clusters", f"SIGKILL of {', '.join(kills)}", "survived", tuple(faults))
 
 
 @contextmanager
-def _cluster(environment: dict[str, str]) -> Iterator[tuple[psutil.Process, str]]:
-    """Yield the process that runs a cluster, and the address of its head."""
+def _cluster(environment: dict[str, str], log: Path) -> Iterator[tuple[psutil.Process, str]]:
+    """Yield the process that runs a cluster, and the address of its head; write its errors to `log`."""
     command = [sys.executable, str(LOOPBACK), json.dumps(NODES)]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, env=environment, start_new_session=True, stderr=errors, **pipes) as process,
+    ):
         assert process.stdout is not None
         assert process.stdin is not None
         started = next((json.loads(line) for line in process.stdout if line.startswith('{"address"')), None)
-        assert started is not None, f"the cluster ended with code {process.wait()}"
+        if started is None:
+            message = f"the cluster ended with code {process.wait()}: {last_words(log.parent, log.name)}"
+            raise AssertionError(message)
         try:
             yield psutil.Process(process.pid), started["address"]
         finally:
