@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from kdbench.results.cards import Epoch, ModelCard, Training
+from benchmarks.growth.cards import SEEDS, synthetic_cards
+from kdbench.results.cards import ModelCard
 from kdbench.results.metrics import PAIR_METRICS, metrics_in
-from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.records import (
     Axes,
     Diagnostic,
@@ -23,9 +23,6 @@ from kdbench.results.records import (
     missing,
 )
 
-_STUDENTS_OF_A_TEACHER = 24
-_SEEDS = (0, 1)  # of a student
-_EPOCHS = 12
 _TRAIN: Axes = {"part": "train"}
 _CALLS: Axes = {"provider": "cpu", "threads": 1, "batch": 1}
 _LAYERS = ("Conv", "Conv", "MatMul", "Add", "MaxPool", "Softmax")
@@ -54,7 +51,7 @@ def synthetic_record(
     with one seed differ in their `hour` only where they measure time.
     """
     chosen, rng = parts or Parts(), random.Random(seed)
-    cards = _cards(models, rng, chosen)
+    cards = synthetic_cards(models, rng, several_seeds=chosen.seeds)
     teachers = {card.id: card for card in cards if card.role == "teacher"}
     students = [card for card in cards if card.parents]
     clock = random.Random(f"{seed} {hour}")
@@ -76,74 +73,6 @@ def synthetic_record(
         pairs=pairs,
         layers=[layer for card in cards for layer in _layers(card, rng)] if chosen.layers else (),
         warnings=[*_warnings(cards), Diagnostic(code="virtual_machine", message="this is a virtual machine")],
-    )
-
-
-def _cards(models: int, rng: random.Random, parts: Parts) -> list[ModelCard]:
-    cards: list[ModelCard] = []
-    seeds = _SEEDS if parts.seeds else (0,)
-    student = 0
-    while len(cards) < models:
-        if student % _STUDENTS_OF_A_TEACHER == 0:
-            teacher = f"teacher-{student // _STUDENTS_OF_A_TEACHER}"
-            cards.append(_card(teacher, teacher, None, 0, rng))
-        name = f"student-{student}"
-        cards += [
-            _card(f"{name}-seed{seed}" if parts.seeds else name, name, teacher, seed, rng, student)
-            for seed in seeds[: models - len(cards)]
-        ]
-        student += 1
-    return cards
-
-
-def _card(id_: str, name: str, teacher: str | None, seed: int, rng: random.Random, place: int = 0) -> ModelCard:
-    distilled = teacher is not None and place % 4 != 0
-    curve = tuple(
-        Epoch(
-            epoch=epoch,
-            train_loss=3 / epoch,
-            train_top1=1 - 0.5 / epoch,
-            validation_loss=3 / epoch + rng.random() / 10,
-            validation_top1=0.95 - 0.4 / epoch,
-            learning_rate=0.01,
-            seconds=0.1,
-        )
-        for epoch in range(1, _EPOCHS + 1)
-    )
-    temperature = float(1 + place % 8)
-    return ModelCard(
-        id=id_,
-        name=name,
-        role="teacher" if teacher is None else "student",
-        parents=() if teacher is None else (teacher,),
-        teachers=(teacher,) if teacher is not None and distilled else (),
-        architecture="convnet",
-        options={"widths": [16 + place % 5, 32]},
-        family=None if teacher is None else f"sweep-{place // 8}",
-        axes={} if teacher is None else {"method.temperature": temperature},
-        weights=f"checkpoints/{id_}/weights.safetensors",
-        seed=seed,
-        file=f"models/{id_}.onnx",
-        sha256=f"{rng.getrandbits(256):064x}",
-        input_shape=(1, 8, 8),
-        classes=10,
-        parameters=10_000 + place,
-        opset=20,
-        preprocessing=Preprocessing(mean=(0.3,), std=(0.4,)),
-        training=Training(
-            objective=f"0.5·CE + 0.5·KL(T = {temperature:g})" if distilled else "CE",
-            epochs=_EPOCHS,
-            best_epoch=9,
-            kept_epoch=9,
-            seconds=10 * rng.random(),
-            precision="32",
-            device="cpu",
-            threads=2,
-            seed=seed,
-            unmetered="RAPL: no counters",
-            teacher="live" if distilled else None,
-            curve=curve,
-        ),
     )
 
 
@@ -282,7 +211,7 @@ def _recipe(cards: Sequence[ModelCard], name: str) -> dict[str, object]:
         role: [{"name": card.name, "training": training} for card in entries if card.role == role]
         for role in ("teacher", "student")
     }
-    return {"name": name, "seeds": list(_SEEDS), "data": {"name": "digits"}, **tables}
+    return {"name": name, "seeds": list(SEEDS), "data": {"name": "digits"}, **tables}
 
 
 def _protocol(parts: Parts) -> dict[str, object]:
