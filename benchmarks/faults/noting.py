@@ -7,12 +7,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
+
+from benchmarks.faults.overlapping import overlaps
 
 LOG = "KDBENCH_FAULTS_LOG"
 _MAIN = """
@@ -24,6 +26,7 @@ sys.exit(main())
 """
 NOTING = (sys.executable, "-P", "-c", _MAIN)
 _EVERY_S = 0.02
+_BEGAN, _LIVED = attrgetter("began_s"), attrgetter("lived_s")
 
 
 @dataclass(frozen=True)
@@ -93,21 +96,14 @@ def works(log: Path) -> list[Work]:
     return sorted(noted.values(), key=lambda work: work.began_s)
 
 
-def overlaps(done: list[Work]) -> list[str]:
+def measured_together(done: Sequence[Work]) -> list[str]:
     """Return which tasks ran on a node while a measurement did; one that was killed ran until its last sign of life."""
-    nodes = dict.fromkeys(work.node for work in done)
-    return [one for node in nodes for one in _overlaps([work for work in done if work.node == node])]
-
-
-def _overlaps(done: list[Work]) -> list[str]:
-    overlapping, last = [], None
-    for before, work in pairwise(sorted(done, key=lambda one: one.began_s)):
-        last = before if last is None or before.lived_s > last.lived_s else last
-        if last.lived_s > work.began_s and "measure" in {last.kind, work.kind}:
-            overlapping.append(
-                f"both measured: {last.task} and {work.task} overlap by {last.lived_s - work.began_s:.3f} s"
-            )
-    return overlapping
+    return [
+        f"both measured: {earlier.task} and {later.task} overlap by {earlier.lived_s - later.began_s:.3f} s"
+        for node in dict.fromkeys(work.node for work in done)
+        for earlier, later in overlaps([work for work in done if work.node == node], _BEGAN, _LIVED)
+        if "measure" in {earlier.kind, later.kind}
+    ]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from benchmarks.faults import noting
 from benchmarks.faults.blocks.sweeps import RECIPE
 from benchmarks.faults.commands import descendants, environment_of, last_words, leftovers, new_place, run, start
 from benchmarks.faults.lasting import differences, done_again, lasting, marks
-from benchmarks.faults.noting import LOG, Work, overlaps, works
+from benchmarks.faults.noting import LOG, Work, measured_together, works
 from benchmarks.faults.patience import Patience, ended
 from benchmarks.faults.trial import Trial
 
@@ -105,7 +105,7 @@ def _killed(rng: random.Random, place: Path, out: str, expected: dict[str, Any])
         faults += done_again(standing, place / out)
     if code == 0:
         faults += differences(lasting(place / out), expected)
-    faults += overlaps(works(log))
+    faults += measured_together(works(log))
     faults += [] if kills else ["nothing was killed"]
     faults += [left] if (left := leftovers(place)) else []
     return Trial("clusters", f"SIGKILL of {', '.join(kills)}", "survived", tuple(faults))

@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.faults.commands import descendants, last_words, leftovers, new_place, run, start
 from benchmarks.faults.lasting import differences, done_again, lasting, marks
-from benchmarks.faults.noting import LOG, NOTING, Work, overlaps, works
+from benchmarks.faults.noting import LOG, NOTING, Work, measured_together, works
 from benchmarks.faults.trial import Trial
 
 RECIPE = """
@@ -100,7 +100,7 @@ def _killed(rng: random.Random, place: Path, out: str, took_s: float, expected: 
     faults += [f"resume: exit {code}: {text}"] if code else []
     faults += done_again(standing, place / out)
     faults += differences(lasting(place / out), expected) if not code else [last_words(place, f"{out}.log")]
-    faults += overlaps(works(log))
+    faults += measured_together(works(log))
     faults += [left] if (left := leftovers(place)) else []
     return Trial("sweeps", f"SIGKILL of {', '.join(kills)}", "survived", tuple(faults))
 

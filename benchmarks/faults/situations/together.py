@@ -2,9 +2,12 @@
 
 import random
 import time
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.faults.commands import LIMIT_S, bench, last_words, leftovers, start
+from benchmarks.faults.overlapping import overlaps
 from benchmarks.faults.patience import ended
 
 # Python runs this when it starts; the measuring processes write down when they live, and whose they are.
@@ -18,6 +21,14 @@ if any("kdbench.worker" in word for word in sys.orig_argv):
     atexit.register(note, "end")
 """
 _APART_S = 0.5
+
+
+class _Life(NamedTuple):
+    """When a measuring process began and ended, and the process that it belongs to."""
+
+    owner: int
+    begin_ns: int
+    end_ns: int
 
 
 def benches_at_once(rng: random.Random, place: Path, count: int = 8) -> tuple[str, str]:
@@ -41,7 +52,11 @@ def benches_at_once(rng: random.Random, place: Path, count: int = 8) -> tuple[st
     lives, owners = _lives(log)
     if owners != {process.pid for process in processes}:
         faults.append(f"{len(owners)} of {count} measured")
-    faults += [f"both measured for {(before - begin) / 1e6:.0f} ms" for before, begin in _overlaps(lives)]
+    faults += [
+        f"both measured for {(earlier.end_ns - later.begin_ns) / 1e6:.0f} ms"
+        for earlier, later in overlaps(lives, attrgetter("begin_ns"), attrgetter("end_ns"))
+        if earlier.owner != later.owner
+    ]
     return f"{count} benches at once", "; ".join(filter(None, [*faults, leftovers(place)]))
 
 
@@ -49,22 +64,11 @@ def _record(place: Path, number: int) -> Path:
     return place / f"out-{number}" / "record.json"
 
 
-def _lives(log: Path) -> tuple[list[tuple[int, int, int]], set[int]]:
-    """Return when each measuring process began and ended, in ns, with the process that it belongs to."""
+def _lives(log: Path) -> tuple[list[_Life], set[int]]:
+    """Return the lives of the measuring processes, and the processes that they belong to."""
     events: dict[tuple[int, int], dict[str, int]] = {}
     for line in log.read_text().splitlines() if log.exists() else ():
         owner, process, event, at = line.split()
         events.setdefault((int(owner), int(process)), {})[event] = int(at)
-    lives = [(life["begin"], life.get("end", life["begin"]), owner) for (owner, _), life in events.items()]
-    return sorted(lives), {owner for owner, _ in events}
-
-
-def _overlaps(lives: list[tuple[int, int, int]]) -> list[tuple[int, int]]:
-    """Return where a process of one owner began before the last one of another had ended."""
-    overlapping, last = [], lives[0] if lives else None
-    for life in lives:
-        assert last is not None
-        if life[2] != last[2] and life[0] < last[1]:
-            overlapping.append((last[1], life[0]))
-        last = max(last, life, key=lambda one: one[1])
-    return overlapping
+    lives = [_Life(owner, life["begin"], life.get("end", life["begin"])) for (owner, _), life in events.items()]
+    return lives, {owner for owner, _ in events}
