@@ -18,6 +18,7 @@ from kdbench.characters import escaped
 from kdbench.errors import InputError, KdbenchError, StorageError
 from kdbench.files.plain_json import plain_json
 from kdbench.processes import temporary
+from kdbench.processes.machine_memory import machine_memory_bytes
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is exhausted"}
 _TOO_LARGE = "the file size limit is reached (ulimit -f)"
@@ -199,11 +200,7 @@ def require_text(path: Path) -> None:
 
 def _largest_text() -> int:
     """Return how many bytes of text are read at most: 512 MiB, or 1/16 of the machine's memory if that is more."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # Windows, or a system that does not say
-        return _MAX_TEXT
-    return max(_MAX_TEXT, memory // _SHARE_OF_MEMORY)
+    return max(_MAX_TEXT, (machine_memory_bytes() or 0) // _SHARE_OF_MEMORY)
 
 
 def followed(path: Path) -> Path:

@@ -20,6 +20,7 @@ from kdbench.machine.cores import available_cores, siblings
 from kdbench.machine.nvidia import query
 from kdbench.machine.system_files import ROOT, fields, first_line, number, quota_cores
 from kdbench.machine.system_monitor import busy_seconds
+from kdbench.processes.machine_memory import machine_memory_bytes
 
 _LOAD_WINDOW_S = 0.2  # how long to observe the machine's other work
 
@@ -42,7 +43,7 @@ def host_facts(root: Path = ROOT) -> dict[str, Fact]:
         "cores_logical": os.cpu_count(),
         "cores_usable": len(available_cores()),
         "cpu_quota_cores": quota_cores(root),
-        "memory_bytes": _memory_bytes(root),
+        "memory_bytes": machine_memory_bytes(),
         "os": _operating_system(root),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -107,17 +108,6 @@ def _physical_cores(root: Path) -> int | None:
     threads = [siblings(int(folder.name[3:]), root) for folder in folders if folder.name[3:].isdecimal()]
     known = {one for one in threads if one is not None}
     return len(known) or None
-
-
-def _memory_bytes(root: Path) -> int | None:
-    total = fields(root / "proc/meminfo", ":").get("MemTotal")
-    if total is not None:
-        return int(total.split()[0]) * 1024
-    if platform.system() == "Linux":
-        return None
-    import psutil
-
-    return int(psutil.virtual_memory().total)
 
 
 def _cores_busy() -> float | None:

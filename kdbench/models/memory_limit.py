@@ -4,13 +4,13 @@ The operating system allocates the memory of a tensor when it is written, so wei
 them, before they get their first values.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import psutil
-
 from kdbench.errors import InputError
+from kdbench.processes.machine_memory import machine_memory_bytes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +27,7 @@ def within_memory(subject: str, memory_bytes: int | None = None) -> Iterator[Non
     from torch.nn.modules.module import register_module_parameter_registration_hook
     from torch.nn.parameter import is_lazy
 
-    memory = psutil.virtual_memory().total if memory_bytes is None else memory_bytes
+    memory = memory_bytes or machine_memory_bytes() or math.inf
     held = 0
 
     def count(_module: "nn.Module", _name: str, parameter: "nn.Parameter | None") -> None:
