@@ -12,6 +12,7 @@ from kdbench.distill.training import fit
 from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.recipe.tables.measure import Measure
 from kdbench.workflows.stages import export_ahead
+from kdbench.workflows.study.run_data import load_run_data
 
 NAME = "noisy_linear:features=6,samples=100,test=80,targets=2"
 SGD = {"optimizer": {"name": "sgd", "lr": 0.8, "momentum": 0.0}, "schedule": {"name": "constant"}}
@@ -56,12 +57,26 @@ class TestRun:
         for id_, value in mse.items():
             assert record.find(id_, "mse").value == pytest.approx(value, rel=1e-4)
             assert record.find(id_, "rmse").value == pytest.approx(value**0.5, rel=1e-4)
-            assert record.find(id_, "rmse", part="train").value > 0
         between = ((outputs["taught"] - outputs["teacher"]) ** 2).mean()
         assert record.find("taught", "teacher_mse").value == pytest.approx(between, rel=1e-3)
         ratio = record.find_pair("taught", "rmse_ratio").value
         assert ratio == pytest.approx((mse["teacher"] / mse["taught"]) ** 0.5, rel=1e-4)
         assert mse["teacher"] < mse["taught"] < mse["alone"]
+
+    def test_errors_on_training_samples_are_those_on_the_noisy_targets(self, finished):
+        record, folder = finished
+        recipe = recipe_from(record.recipe)
+        run_data, pre = load_run_data(recipe), record.cards["alone"].preprocessing
+        for entry in (*recipe.teacher, *recipe.student):
+            part = run_data.part_of(entry.data).split
+            inputs = (part.inputs - np.array(pre.mean)) / np.array(pre.std)
+            errors = predicted(folder, entry.name, inputs) - part.labels
+            on_train = record.find(entry.name, "rmse", part="train").value
+            assert on_train == pytest.approx((errors**2).mean() ** 0.5, rel=1e-4)
+            if entry.name == "alone":  # it is the least-squares fit of these targets
+                design = np.hstack([inputs, np.ones((len(inputs), 1))])
+                (_, residuals, *_) = np.linalg.lstsq(design, part.labels, rcond=None)
+                assert on_train == pytest.approx((residuals.sum() / part.labels.size) ** 0.5, rel=1e-4)
 
     def test_trainings_end_at_the_closed_form(self, finished):
         record, _ = finished

@@ -18,8 +18,9 @@ from kdbench.results.records import Environment, RunRecord, measured
 from kdbench.workflows.run import run_recipe
 from kdbench.workflows.stages import results
 from kdbench.workflows.stages.export import WrittenModel
+from kdbench.workflows.study.run_data import load_run_data
 from kdbench.workflows.sweep import outline_sweep, sweep_recipe
-from kdbench.workflows.sweeping import tasks
+from kdbench.workflows.sweeping import estimate, tasks
 
 RATES = {"student.kd.training.optimizer.lr": [0.01, 0.03]}
 NEVER_EQUAL = {"training_s"}  # wall times
@@ -191,8 +192,10 @@ class TestSweep:
             sweep(content, tmp_path / "out", axes=RATES, on="inline")
 
 
-def test_a_dry_run_writes_nothing_and_says_what_there_is_to_do(content, tmp_path):
-    outline = outline_sweep(load_sweep(content, RATES, 3), tmp_path / "out")
+def test_a_dry_run_writes_nothing_and_says_what_there_is_to_do(content, tmp_path, monkeypatch):
+    step_s = 1e-2
+    monkeypatch.setattr(estimate, "_timed_step", lambda *_: step_s)  # seconds a sample
+    outline = outline_sweep(load_sweep(content, RATES, 3), tmp_path / "out", on="inline")
     assert not (tmp_path / "out").exists()
     outlined = outline.to_json()
     assert (outlined["points"], outlined["trainings"], outlined["models"], outlined["shared"]) == (
@@ -202,7 +205,10 @@ def test_a_dry_run_writes_nothing_and_says_what_there_is_to_do(content, tmp_path
         ["teacher", "alone"],
     )
     assert (outlined["logit_tables"], outlined["distilled"], outlined["scored"], outlined["timed"]) == (3, 6, 9, 0)
-    assert outlined["training_s"] > 0
+    samples = load_run_data(recipe_from(content))
+    # One epoch and a second for the rest; a forward pass for validation is a third of a step.
+    each_s = 1 + step_s * (len(samples.train) + len(samples.validation) / 3)
+    assert outline.training_s == pytest.approx(12 * each_s)
     assert json.loads(json.dumps(outlined)) == outlined
     assert "2 points" in next(iter(outline.lines()))
 
