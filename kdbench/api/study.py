@@ -97,9 +97,11 @@ class Study:
     def train(self, out: str | Path | None = None, *, resume: bool = False, progress: Progress | None = None) -> Path:
         """Train the networks without measuring them, and return the folder; `run` with `resume` continues from it.
 
-        >>> folder = kdbench.Study.from_toml("study.toml").train(out="runs/x", resume=True)
-        >>> (folder / "checkpoints").is_dir()
-        True
+            >>> folder = kdbench.Study.from_toml("study.toml").train(out="runs/x", resume=True)
+            >>> (folder / "checkpoints").is_dir()
+            True
+
+        Raises KdbenchError for errors that a user can fix; finished trainings stay in the folder.
         """
         return train(self, out, resume=resume, progress=progress)
 
@@ -148,7 +150,7 @@ def train(
         'x'
 
     Where torchrun or srun started several processes, all of them call this; only rank zero reports and writes. It needs
-    the extra `train`.
+    the extra `train`. Raises KdbenchError for errors that a user can fix, on rank zero; the other processes then exit.
     """
     loaded = _loaded(recipe, "kdbench.train", measures=False)
     from kdbench.workflows.train import train as train_recipe
