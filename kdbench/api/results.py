@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN = ("summary", "ratios")  # what a cell displays
+_LISTED = 3  # places in a hint
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ class Results:
         measurement = self.record.find(model, metric, **axes)
         if measurement is None:
             known = [(one.metric, one.axes) for one in self.record.measurements if one.model == model]
-            raise InputError(f"the record has no {metric!r} of {model}{_at(axes)}", _known(metric, known))
+            raise InputError(f"the record has no {metric!r} of {model}{_at(axes)}", _known(metric, axes, known))
         return measurement
 
     @checked
@@ -104,7 +105,8 @@ class Results:
         if pair is None:
             known = [(one.metric, one.axes) for one in self.record.pairs if one.student == student]
             otherwise = None if known else f"{student} is compared with no teacher: choose another model"
-            raise InputError(f"the record has no {metric!r} of {student}{_at(axes)}", _known(metric, known, otherwise))
+            hint = _known(metric, axes, known, otherwise)
+            raise InputError(f"the record has no {metric!r} of {student}{_at(axes)}", hint)
         return pair
 
     @checked
@@ -192,10 +194,24 @@ def _at(axes: Mapping[str, str | int]) -> str:
     return f" at {', '.join(f'{axis} {value}' for axis, value in axes.items())}" if axes else ""
 
 
-def _known(metric: str, present: Sequence[tuple[str, Mapping[str, str | int]]], otherwise: str | None = None) -> str:
-    """Return the hint for a missing metric, or missing axes of one; `present` are the record's metrics and axes."""
-    if places := list(dict.fromkeys(_at(axes) for name, axes in present if name == metric)):
-        return f"it is there{' or'.join(places) if all(places) else ' without axes'}"
+def _known(
+    metric: str,
+    requested: Mapping[str, str | int],
+    present: Sequence[tuple[str, Mapping[str, str | int]]],
+    otherwise: str | None = None,
+) -> str:
+    """Return the hint for a missing metric, or missing axes of one; `present` are the record's metrics and axes.
+
+    Of many axes, those that have the most in common with the `requested` ones are named.
+    """
+    places = [axes for name, axes in present if name == metric]
+    if places and all(places):
+        nearest = sorted(places, key=lambda axes: -len(requested.items() & axes.items()))
+        texts = list(dict.fromkeys(map(_at, nearest)))
+        more = f", and {len(texts) - _LISTED:,} more" if len(texts) > _LISTED else ""
+        return f"it is there{' or'.join(texts[:_LISTED])}{more}"
+    if places:
+        return "it is there without axes"
     return suggestion(metric, dict.fromkeys(name for name, _ in present), otherwise)
 
 

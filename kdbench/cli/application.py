@@ -16,6 +16,7 @@ from kdbench.cli.invocation import Invocation
 from kdbench.cli.overview import COMMANDS, EXIT_CODES, PURPOSE, overview
 from kdbench.errors import InputError
 from kdbench.installation import __version__
+from kdbench.registry import nearest
 
 # typer's usage errors have no public name; its public BadParameter derives from them.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -49,9 +50,18 @@ def run_command(invocation: Invocation) -> int | None:
     except typer.Abort:
         raise KeyboardInterrupt from None
     except _UsageError as error:
-        path = getattr(error.ctx, "command_path", "kdbench")
-        raise InputError(error.format_message(), f"see {path} --help") from None
+        raise _explained(error) from None
     return code if isinstance(code, int) else None
+
+
+def _explained(error: Any) -> InputError:
+    """Return an error about the command line; the hint for an unknown option is the one that was most likely meant."""
+    hint = f"see {getattr(error.ctx, 'command_path', 'kdbench')} --help"
+    if error.ctx is None or not hasattr(error, "possibilities"):  # those of an unknown option
+        return InputError(error.format_message(), hint)
+    known = [name.removeprefix("--") for option in error.ctx.command.get_params(error.ctx) for name in option.opts]
+    meant = nearest(error.option_name.lstrip("-"), known)
+    return InputError(error.message, hint if meant is None else f"did you mean --{meant}?")
 
 
 class _WithOverview(typer.core.TyperGroup):

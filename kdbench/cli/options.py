@@ -59,10 +59,11 @@ def measuring(command: Callable[..., int]) -> Callable[..., int]:
     def measuring_command(**values: Any) -> int:
         from kdbench.recipe import InputOptions, Measure
 
-        inputs = _read(InputOptions, fed, {field: values.pop(field) for field in fed})
+        help_ = f"see {values['ctx'].command_path} --help"
+        inputs = _read(InputOptions, fed, {field: values.pop(field) for field in fed}, help_)
         if not measures:
             return command(inputs=inputs, **values)
-        measure = _read(Measure, MEASURE, {field: values.pop(field) for field in MEASURE})
+        measure = _read(Measure, MEASURE, {field: values.pop(field) for field in MEASURE}, help_)
         for field, mode in _NEEDED_MODE.items():
             if field in measure.model_fields_set and mode not in measure.mode:
                 option = f"--{MEASURE[field].name}"
@@ -107,8 +108,8 @@ def _parameter(field: str, option: Option) -> inspect.Parameter:
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _read(kind: "type[V]", table: Mapping[str, Option], typed: Mapping[str, Any]) -> "V":
-    """Return the options that were typed as a value; raises InputError for one that is not possible."""
+def _read(kind: "type[V]", table: Mapping[str, Option], typed: Mapping[str, Any], hint: str) -> "V":
+    """Return the options that were typed as a value; raises InputError, with `hint`, for an impossible one."""
     from pydantic import ValidationError
 
     from kdbench.user_input.validation import problem
@@ -132,7 +133,7 @@ def _read(kind: "type[V]", table: Mapping[str, Option], typed: Mapping[str, Any]
         message = wrong.message
         for field, option in table.items():
             message = message.replace(field, f"--{option.name}") if field != option.name else message
-        raise InputError(message, wrong.hint or "see kdbench bench --help") from None
+        raise InputError(message, wrong.hint or hint) from None
 
 
 def _field(key: str) -> str:

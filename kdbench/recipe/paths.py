@@ -18,6 +18,12 @@ def located(path: str, folder: str | None) -> Path:
     return relative if relative.exists() and not in_folder.exists() else in_folder
 
 
+def is_relative_data(name: str) -> bool:
+    """Return whether a data set's name holds a path that depends on the working directory, as in `npz:test.npz`."""
+    paths = (name.removeprefix(prefix) for prefix in _WITH_PATH if name.startswith(prefix))
+    return any(not Path(path).expanduser().is_absolute() for path in paths)
+
+
 def located_data(name: str, folder: str | None) -> str:
     """Return the name of a data set with the path in it located: `npz:PATH`, `folder:PATH`."""
     for prefix in _WITH_PATH:

@@ -31,8 +31,8 @@ class Option:
     """One option: `--name METAVAR`, or a flag that sets `flag`.
 
     `parse` returns the value of a text, or raises ValueError. `default` is the default as a user would type it. An
-    option
-    that is `per_model` may be repeated: `MODEL=VALUE` applies to one model, `VALUE` to all whose files do not state it.
+    option that is `per_model` may be repeated: `MODEL=VALUE` applies to one model, `VALUE` to all whose files do not
+    state it.
     """
 
     name: str

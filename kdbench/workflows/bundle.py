@@ -3,7 +3,7 @@
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from kdbench.edge.bundles.checks import (
 from kdbench.edge.bundles.lowering import lowered
 from kdbench.edge.bundles.stored_bundles import keep_bundle
 from kdbench.edge.exchange.plan import ALL_CORES, Settings
-from kdbench.errors import InputError
+from kdbench.errors import DataMissingError, InputError
 from kdbench.files import storage
 from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of
@@ -32,6 +32,7 @@ from kdbench.measure.bench_model import BenchModel
 from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
+from kdbench.recipe.paths import is_relative_data
 from kdbench.results.cards import ModelCard, teacher_behind
 from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.run_folder import RunFolder
@@ -95,9 +96,10 @@ def bundle(
     for card in cards:
         require_operators(located[card.id], card.id)
         reference = teacher_of(record, card) or card.id
-        model, _ = load_bench_model(
-            located[card.id], card.id, data_options, reference=reference, images=images, card=card
-        )
+        with explained_data(recorded):
+            model, _ = load_bench_model(
+                located[card.id], card.id, data_options, reference=reference, images=images, card=card
+            )
         loaded.append(replace(model, behind=teacher_behind(card, record.cards)))
     settings = settings_for(judged, options or {})
     progress.stage("pack", 2, 2)
@@ -216,6 +218,20 @@ def data_of(record: RunRecord) -> dict[str, Any]:
     data = (record.recipe or {}).get("data", {})
     name = data.get("name") or record.protocol.get("data")
     return {"data": name, "resize": data.get("resize"), "crop": data.get("crop")} if name else {}
+
+
+@contextmanager
+def explained_data(recorded: Mapping[str, Any]) -> Iterator[None]:
+    """Say of missing files, if `recorded` names the data, that their path is relative to where the run was made."""
+    name = str(recorded.get("data", ""))
+    try:
+        yield
+    except DataMissingError as error:
+        if not is_relative_data(name):
+            raise
+        kind = name.partition(":")[0]
+        hint = f"the run names it relative to the folder that it was made in: work there, or add --data {kind}:PATH"
+        raise DataMissingError(error.message, hint) from error
 
 
 def _memory(record: RunRecord, card: ModelCard) -> int | None:

@@ -27,7 +27,7 @@ from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import require_id
 from kdbench.workflows.bench import bench_models
-from kdbench.workflows.bundle import data_of
+from kdbench.workflows.bundle import data_of, explained_data
 
 _ALL_DEFAULTS = Thresholds()
 
@@ -70,29 +70,30 @@ def remeasure(
     changes, folder, machine = Rows(), None, ""
     if changed:
         recorded = {key: value for key, value in (after.data or before.data).items() if getattr(inputs, key) is None}
-        results = bench_models(
-            [
-                path
-                for model in changed
-                for path in (before.files[model.match.base.id], after.files[model.match.new.id])
-            ],
-            name=REMEASURED,
-            cards={
-                id_: card if state.recorded else None
-                for model in changed
-                for state, id_, card in (
-                    (before, model.base_id, model.match.base),
-                    (after, model.new_id, model.match.new),
-                )
-            },
-            teacher={model.new_id: model.base_id for model in changed},
-            timed=_timed(changed) if timed else False,
-            inputs=inputs.model_copy(update={**recorded, "accuracy": scored}),
-            options=options,
-            out=out,
-            progress=progress,
-            command=command,
-        )
+        with explained_data(recorded):
+            results = bench_models(
+                [
+                    path
+                    for model in changed
+                    for path in (before.files[model.match.base.id], after.files[model.match.new.id])
+                ],
+                name=REMEASURED,
+                cards={
+                    id_: card if state.recorded else None
+                    for model in changed
+                    for state, id_, card in (
+                        (before, model.base_id, model.match.base),
+                        (after, model.new_id, model.match.new),
+                    )
+                },
+                teacher={model.new_id: model.base_id for model in changed},
+                timed=_timed(changed) if timed else False,
+                inputs=inputs.model_copy(update={**recorded, "accuracy": scored}),
+                options=options,
+                out=out,
+                progress=progress,
+                command=command,
+            )
         results.raise_on_failed_models()
         record, samples, folder = results.record, results.samples, results.folder
         machine = describe_machine(record)

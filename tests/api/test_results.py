@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -6,6 +7,7 @@ import kdbench
 from kdbench.errors import InputError
 from kdbench.extras import install
 from kdbench.report.tables import TABLES
+from kdbench.results.records import measured
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,16 @@ def test_what_is_not_there_is_said_with_a_way_on(run, call, hint):
         call(run)
     assert hint in error.value.hint
     assert error.value.__notes__ == [f"hint: {error.value.hint}"]
+
+
+def test_of_many_axes_the_hint_names_the_nearest(run):
+    axes = [*({"class": f"c{number}"} for number in range(9)), {"class": "c0", "part": "train"}]
+    numbers = tuple(measured("student", "class_top1", 0.5, axes=one) for one in axes)
+    record = run.record.model_copy(update={"measurements": numbers})
+    results = kdbench.Results(replace(run.content, record=record), run.folder)
+    with pytest.raises(InputError) as error:
+        results.find("student", "class_top1", part="train", **{"class": "dog"})
+    assert error.value.hint == "it is there at class c0, part train or at class c0 or at class c1, and 7 more"
 
 
 def test_a_figure_is_saved(run, tmp_path):

@@ -50,16 +50,29 @@ class Runner:
         self.path = f"{folder / 'bin'}:{os.environ['PATH']}"
         self.outputs: dict[str, dict[str, str]] = {}
 
-    def evaluate(self, text: str, inputs) -> str:
-        def value(match):
-            name = match[1]
-            if name.startswith("inputs."):
-                return inputs[name.removeprefix("inputs.")]
-            if output := re.fullmatch(r"steps\.(\w+)\.outputs\.(\w+)", name):
-                return self.outputs.get(output[1], {}).get(output[2], "")
-            return {**GITHUB, "github.event.pull_request.number": "7"}[name]
+    def value(self, name: str, inputs, head: str = "owner/project") -> str:
+        """Return the value of a context, of a pull request from the repository `head`; empty for a push."""
+        if name.startswith("inputs."):
+            return inputs[name.removeprefix("inputs.")]
+        if output := re.fullmatch(r"steps\.(\w+)\.outputs\.(\w+)", name):
+            return self.outputs.get(output[1], {}).get(output[2], "")
+        event = {"github.event.pull_request.number": "7", "github.event.pull_request.head.repo.full_name": head}
+        return {**GITHUB, **event}[name]
 
-        return EXPRESSION.sub(value, text)
+    def evaluate(self, text: str, inputs) -> str:
+        return EXPRESSION.sub(lambda match: self.value(match[1], inputs), text)
+
+    def reaches(self, name: str, inputs=None, *, head: str = "owner/project", failed: bool = False) -> bool:
+        """Return whether a step's condition is met; after a step that `failed`, that needs a status function in it."""
+        inputs = {key: it.get("default", "") for key, it in ACTION["inputs"].items()} | (inputs or {})
+
+        def operand(word: str) -> str:
+            return word.strip("'") if word.startswith("'") else self.value(word, inputs, head)
+
+        terms = [term.split() for term in STEPS[name]["if"].strip("${} ").split("&&")]
+        comparisons = [term for term in terms if term != ["!cancelled()"]]
+        met = all((operand(left) == operand(right)) == (operator == "==") for left, operator, right in comparisons)
+        return met and not (failed and comparisons == terms)
 
     def run(self, name: str, inputs=None, **variables) -> int:
         """Run a step with `inputs` over the defaults; return its exit code."""
@@ -221,6 +234,14 @@ def test_a_comparison_that_is_wrong_input_leaves_no_comment_and_is_no_accident_o
     assert prepared.run("Verdict") == 3
 
 
+def test_what_an_earlier_step_compared_is_not_posted_again(prepared):
+    assert prepared.run("Compare with the base branch", {"base": "b", "new": "first.onnx"}) == 0
+    wrong = {"base": "nothing.onnx", "new": "second.onnx"}
+    assert prepared.run("Compare with the base branch", wrong, COMPARE_CODE="3", NO_COMMENT="1") == 0
+    assert prepared.run("Comment on the pull request", wrong) == 0
+    assert "gh" not in prepared.called()
+
+
 MARKER = "<!-- kdbench n -->\n"
 COMMENTS = [  # those of a pull request, oldest first: id, body, and who wrote it
     (1, "The models look fine.", ["User", "MEMBER"]),
@@ -251,6 +272,33 @@ def test_the_comment_replaces_that_of_an_earlier_run(prepared, tmp_path, earlier
     assert last == ["api", "--silent", "--method", method, place, "--field", last[-1]]
     assert Path(last[-1].removeprefix("body=@")).read_text() == MARKER + "a comment\n"
     assert not prepared.log
+
+
+@pytest.mark.parametrize(
+    ("inputs", "head", "code", "posted"),
+    [
+        ({}, "owner/project", "0", True),
+        ({}, "owner/project", "2", True),
+        ({}, "a-fork/project", "1", False),
+        ({}, "", "1", False),  # a push
+        ({"comment": "false"}, "owner/project", "1", False),
+        ({}, "owner/project", "", False),  # nothing was compared
+    ],
+)
+def test_a_comparison_is_posted_where_the_token_can_write(runner, inputs, head, code, posted):
+    runner.outputs = {"compare": {"code": code}}
+    assert runner.reaches("Comment on the pull request", inputs, head=head) == posted
+    assert not runner.reaches("Comment on the pull request", inputs, head=head, failed=True)
+
+
+def test_the_reports_are_uploaded_also_after_a_step_that_failed(prepared):
+    keep = "Keep the reports"
+    assert prepared.reaches(keep, failed=True)
+    assert not prepared.reaches(keep, {"artifact": ""})
+    path = prepared.evaluate(STEPS[keep]["with"]["path"], {})
+    assert path == str(prepared.folder / "kdbench-reports")
+    prepared.outputs = {}  # it failed before there was a folder
+    assert not prepared.reaches(keep)
 
 
 def test_a_missing_permission_is_a_warning(prepared):

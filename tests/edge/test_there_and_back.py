@@ -8,11 +8,13 @@ import pytest
 
 from kdbench.cli.main import main
 from kdbench.edge.device.run import main as on_device
-from kdbench.errors import InputError
+from kdbench.errors import DataMissingError, InputError
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import load_target
+from kdbench.recipe import InputOptions
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import of_device, of_host
+from kdbench.workflows.bundle import bundle
 from kdbench.workflows.merge import merge, remove
 
 
@@ -49,6 +51,19 @@ def test_what_the_device_measured_becomes_numbers_of_the_device_and_can_be_taken
     assert (run / "record.json").read_bytes() == before
     assert not (run / "devices").exists()
     assert merge(run, result).record == record  # repeatable
+
+
+def test_data_that_the_run_names_by_a_relative_path_is_explained_where_it_is_missing(made_run, tmp_path, monkeypatch):
+    moved, target = shutil.copytree(made_run / "run", tmp_path / "run"), made_run / "here.toml"
+    record = moved / "record.json"
+    record.write_text(record.read_text().replace(f"npz:{made_run / 'set.npz'}", "npz:set.npz"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataMissingError, match=r"set\.npz") as missing:
+        bundle(moved, target)
+    assert "--data npz:PATH" in missing.value.hint
+    with pytest.raises(DataMissingError, match=r"other\.npz") as missing:
+        bundle(moved, target, inputs=InputOptions(data="npz:other.npz"))
+    assert "--data" not in missing.value.hint
 
 
 def test_the_command_says_what_it_did(run, result, capsys):

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench import data
-from kdbench.errors import InputError
+from kdbench.errors import DataMissingError, InputError
 from kdbench.files import storage
 from kdbench.judge.compare.thresholds import Thresholds
 from kdbench.recipe import InputOptions, Measure
@@ -216,6 +216,15 @@ def test_a_file_that_was_changed_since_is_refused(run, tmp_path):
     with pytest.raises(InputError, match="is not there"):
         remeasure(base, new, options=QUICK, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_data_that_the_record_names_by_a_relative_path_is_explained_where_it_is_missing(run, tmp_path):
+    base, new = run("base", student={}), run("new", student={"worse": 1})
+    record = RunFolder(new).record
+    record.write_text(record.read_text().replace('"digits"', '"npz:digits.npz"'))
+    with pytest.raises(DataMissingError, match=r"digits\.npz") as missing:
+        remeasure(base, new, options=QUICK, out=tmp_path / "out")
+    assert "--data npz:PATH" in missing.value.hint
 
 
 def test_a_file_that_is_no_model_is_refused(digits, tmp_path):

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from kdbench.results.preprocessing import InputSpec
-from kdbench.user_input.validation import PublicValue, Value, added_later
+from kdbench.user_input.validation import PublicValue, Value, WrongValueError, added_later
 
 Mode = Literal["stream", "paced", "offline", "server"]
 # kdbench.results.runtimes.RUNTIMES
@@ -20,6 +20,13 @@ Runtime = Literal[
     "tflite-micro",
 ]
 MIN_PRECISION = 0.004  # no interval of a speed-up is narrower (kdbench.statistics.few_sessions.RESOLUTION)
+
+
+def _not_one(batch: object) -> object:
+    if batch == 1:
+        hint = "batch 1 is always measured; name larger batches, such as 8 and 128, or leave the option out"
+        raise WrongValueError("1 should be greater than 1", hint)
+    return batch
 
 
 class Measure(PublicValue):
@@ -40,7 +47,7 @@ class Measure(PublicValue):
 
     provider: Literal["cpu", "cuda"] = "cpu"
     threads: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (1,)
-    batch: tuple[Annotated[int, Field(gt=1, le=1_000_000)], ...] = (128,)
+    batch: tuple[Annotated[int, Field(gt=1, le=1_000_000), BeforeValidator(_not_one)], ...] = (128,)
     mode: tuple[Mode, ...] = ("stream",)
     gap_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 5
     rate_per_s: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None

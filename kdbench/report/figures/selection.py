@@ -26,8 +26,8 @@ _T = TypeVar("_T")
 def drawn_order(record: RunRecord) -> list[ModelGroup]:
     """Return the models in the order in which figures show them; a model's place decides on its look.
 
-    Up to `MAX_CURVES` of them keep the tables' order. Of more, `FEW_CURVES` come first: teachers, models on the Pareto
-    front of score and latency, then the first ones of the tables.
+    Up to `MAX_CURVES` of them keep the tables' order. Of more, `FEW_CURVES` come first: teachers, up to half of these
+    places, models on the Pareto front of score and latency, further teachers, then the first ones of the tables.
     """
     groups = model_groups(record)
     if len(groups) <= MAX_CURVES:
@@ -40,7 +40,14 @@ def drawn_order(record: RunRecord) -> list[ModelGroup]:
         if (value := number(record, group, score.metric).value) is not None
     }
     front = set(pareto_front(list(planes.values()), higher_is_better=score.higher_is_better))
-    by_rank = sorted(groups, key=lambda group: (group.role != "teacher", planes.get(group.ids) not in front))
+    on_front = {group.ids for group in groups if planes.get(group.ids) in front}
+    teachers = sorted(
+        (group for group in groups if group.role == "teacher"), key=lambda group: group.ids not in on_front
+    )
+    foremost = {group.ids for group in teachers[: FEW_CURVES // 2]}
+    by_rank = sorted(
+        groups, key=lambda group: (group.ids not in foremost, group.ids not in on_front, group.role != "teacher")
+    )
     first = {group.ids for group in by_rank[:FEW_CURVES]}
     return sorted(groups, key=lambda group: group.ids not in first)
 

@@ -7,7 +7,7 @@ from kdbench import units
 from kdbench.files.cycles import cycle_collection_paused
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.table import Column, Row, Table, finished, words
+from kdbench.report.table import Column, Row, Table, finished, numbered, words
 from kdbench.report.text.markdown import prose
 from kdbench.report.text.markdown import table as markdown_table
 from kdbench.results.comparisons import CHANGES, Change, ComparedMetric, Comparison
@@ -18,6 +18,8 @@ SYMBOLS: dict[Change, str] = {"regressed": "✗", "improved": "✓", "same": "�
 _SPECIFIC = {"batch", "beside", "class", "target"}  # axes that are always written with the metric
 _USUAL: Axes = {"provider": "cpu"}  # not written
 _NAMED, _LISTED = 3, 8  # most results in a sentence, and models in a list
+# GitHub refuses a comment of more than 65,536 characters, and the caller may add to it; rows have about 150.
+_MAX_COMMENT, _MAX_ROWS = 60_000, 200
 _VERBS: dict[Change, str] = {
     "regressed": "got worse",
     "inconclusive": "could not be judged, and none is known to be worse",
@@ -93,8 +95,27 @@ def remarks(comparison: Comparison) -> list[str]:
 
 @cycle_collection_paused()
 def markdown(comparison: Comparison) -> str:
-    """Return a comment for a pull request: the verdict, the table, and how to read it folded away."""
-    table, remarked = comparison_table(comparison), remarks(comparison)
+    """Return a comment for a pull request: the verdict, the table, and how to read it folded away.
+
+    Of a table that is too long for a comment, it has the first rows: those with the worst outcomes.
+    """
+    table, count = comparison_table(comparison), min(len(comparison.rows), _MAX_ROWS)
+    while len(text := _comment(comparison, _first(table, count))) > _MAX_COMMENT and count > 1:
+        count = max(min(count * _MAX_COMMENT // len(text), count - 1), 1)
+    return text
+
+
+def _first(table: Table, count: int) -> Table:
+    """Return the first `count` rows of a table, and a note on the others."""
+    if count >= len(table.rows):
+        return table
+    rows, footnotes = numbered(table.rows[:count])
+    note = f"Shown are {count:,} of {len(table.rows):,} values, the worst outcomes first. The command's output has all."
+    return replace(table, rows=rows, footnotes=footnotes, notes=(note, *table.notes))
+
+
+def _comment(comparison: Comparison, table: Table) -> str:
+    remarked = remarks(comparison)
     below = "\n".join(f"- {prose(remark)}" for remark in remarked)
     parts = [
         f"### {SYMBOLS[comparison.overall]} kdbench: {comparison.overall}",

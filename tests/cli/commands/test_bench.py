@@ -114,7 +114,7 @@ def test_it_ends_with_the_table_the_report_and_the_next_command(run_cli, benchin
         (["--budget", "soon"], "--budget"),
         (["--threads", "0"], "--threads"),
         (["--mean", "a,b"], "--mean"),
-        (["--batch", "1"], "--batch: 1 should be"),
+        (["--batch", "1,8"], "--batch: 1 should be greater than 1\nhint: batch 1 is always measured"),
         (["--sessions", "1"], "--sessions: 1 should be"),
         (["--provider", "tpu"], "--provider"),
         (["--crop", "-1"], "--crop"),

@@ -17,9 +17,10 @@ from kdbench.report.figures.selection import (
 )
 from kdbench.report.figures.tradeoff import accuracy_latency
 from kdbench.report.model_groups import model_groups
-from kdbench.results.records import RunRecord
+from kdbench.results.records import RunRecord, measured
 
 PARTS = Parts(classes=0, energy=False, offline=False, layers=False, seeds=False, faults=False)
+SINGLE = {"provider": "cpu", "threads": 1, "batch": 1}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,24 @@ def test_of_many_models_teachers_and_the_front_come_first(many: RunRecord) -> No
     front = {id_ for id_, point in points.items() if point in pareto_front(list(points.values()))}
     assert len(front) > 1
     assert front <= set(first)
+
+
+def test_many_teachers_leave_places_to_the_front(many: RunRecord) -> None:
+    names = [card.id for card in many.models]
+    best = [*names[-4:], "teacher-0"]  # each faster and worse than the one before: the front
+    times = {name: 10e6 / 2 ** best.index(name) if name in best else 20e6 for name in names}
+    scores = {name: 0.9 - 0.1 * best.index(name) if name in best else 0.1 for name in names}
+    numbers = [
+        measured(name, metric, values[name], axes=axes)
+        for name in names
+        for metric, values, axes in (("top1", scores, {}), ("latency_mean_ns", times, SINGLE))
+    ]
+    roles = dict.fromkeys(names[: 2 * FEW_CURVES], "teacher")
+    cards = [card.model_copy(update={"role": roles.get(card.id, "student")}) for card in many.models]
+    record = many.model_copy(update={"models": tuple(cards), "measurements": tuple(numbers)})
+    first = [group.label for group in drawn_order(record)[:FEW_CURVES]]
+    assert {*best} <= {*first}
+    assert len({*first} & {*roles}) == FEW_CURVES - len(names[-4:])
 
 
 @pytest.mark.parametrize(("count", "kept"), [(3, 3), (5, 5), (6, 2)])

@@ -116,6 +116,17 @@ def test_the_comments_table_is_a_table(full):
     assert markdown(full).count("<details>") == markdown(full).count("</details>") == 2
 
 
+def test_a_comment_of_many_values_has_the_worst_ones_and_fits(full):
+    for name, shortest in (("model", 200), ("model-" * 40, 100)):
+        many = [SAME_FILE.model_copy(update={"new_model": f"{name}-{number}"}) for number in range(2000)]
+        text = markdown(comparison(*many, *full.rows))
+        lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+        assert shortest <= len(lines) <= 200
+        assert len(text) <= 60_000
+        assert f"Shown are {len(lines)} of {2000 + len(full.rows):,} values" in text
+        assert [line.split()[1] for line in lines[:5]] == ["✗", "?", "?", "✓", "✓"]
+
+
 def test_the_worst_comes_first(full):
     outcomes = [row.cells[0].text for row in comparison_table(full).rows]
     assert outcomes == ["✗ regressed", *["? inconclusive"] * 2, "✓ improved", *["✓ same"] * 2]
