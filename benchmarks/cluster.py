@@ -28,12 +28,16 @@ GOAL, DRIVER_MS = 0.9, 50.0
 def sleep(message, progress):
     """Do as a training that takes its seconds and no core, once as many as `together` have begun."""
     progress.step(1, 2, "asleep")
-    begun = Path(message["folder"]) / "begun"
-    begun.mkdir(exist_ok=True)
-    (begun / f"{os.getpid()}").touch()
-    while len(list(begun.iterdir())) < message["together"]:
-        time.sleep(0.05)
+    wait_for_others(Path(message["folder"]) / "begun", message["together"])
     time.sleep(message["seconds"])
+
+
+def wait_for_others(folder, together):
+    """Return once as many processes as `together` have come here, so that each of them does one of the first tasks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{os.getpid()}").touch()
+    while len(list(folder.iterdir())) < together:
+        time.sleep(0.05)
 
 
 def driven(ray, tasks, seconds, folder):

@@ -1,11 +1,12 @@
 """How many real trainings k workers of a Ray cluster do on the cores of this machine.
 
-    python -m benchmarks.cluster_trainings [--workers 1 2] [--rounds 4] [--trainings 2] [--epochs 200]
+    python -m benchmarks.cluster_trainings [--workers 1 2] [--rounds 4] [--trainings 6] [--epochs 50]
 
 In each round k workers do equal trainings, and k bare PyTorch loops take the same steps, for one k after the other. The
 loops show how many times the work of one the cores can do: other virtual machines take time from them, and processes
-share their caches. Workers have trained once before the clock starts. The last lines are medians over the rounds. The
-goal is 0.9 of what the loops reach. Run it on an idle machine. Needs kdbench[cluster].
+share their caches. Each worker has trained once before the clock starts: a new one loads libraries for ten seconds. The
+last lines are medians over the rounds. The goal is 0.9 of what the loops reach. Run it on an idle machine. Needs
+kdbench[cluster].
 """
 
 import argparse
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.cluster import GOAL, local_ray
+from benchmarks.cluster import GOAL, local_ray, wait_for_others
 from kdbench.progress import Silent
 from kdbench.recipe.loading import load_sweep
 from kdbench.results.run_folder import RunFolder
@@ -29,6 +30,7 @@ from kdbench.workflows.sweeping.execution.driver import Driver
 from kdbench.workflows.sweeping.execution.schedule import Schedule
 from kdbench.workflows.sweeping.opening import planned_sweep
 from kdbench.workflows.sweeping.sweep_tasks import SweepTasks, tasks_of
+from kdbench.workflows.sweeping.tasks import perform
 
 BATCH, HIDDEN = 32, [256, 256]
 LOOP_S, WARM_UP_STEPS = 20.0, 200
@@ -54,18 +56,34 @@ def planned_trainings(count, cpus, epochs, folder):
         yield SweepTasks(planned, RunFolder(folder), "", metered=False, schedule=Schedule(tasks))
 
 
+def train_and_wait(message, progress):
+    """Train, then wait until as many processes as `together` have trained."""
+    perform(message, progress)
+    wait_for_others(Path(message["folder"]) / "begun", message["together"])
+
+
+def run_all(ray, trainings, function=None, **more):
+    """Do trainings with that function on Ray, its messages with `more`."""
+
+    def prepare(task):
+        return {**trainings.prepare(task), **more}
+
+    engine = Cluster(ray, list(trainings.schedule.tasks.values()), None, function)
+    with engine.open(trainings.folder.path):
+        begin = time.perf_counter()
+        Driver(trainings.schedule, engine, prepare, Silent()).run()
+        took_s = time.perf_counter() - begin
+    assert len(trainings.schedule.done) == len(trainings.schedule.tasks), trainings.schedule.faults
+    return took_s
+
+
 def trainings_per_s(ray, workers, cpus, arguments, folder):
     """Return how many trainings a second as many workers do, once each has trained."""
-    with planned_trainings(2 * workers, cpus, 1, folder / "first") as first:
-        engine = Cluster(ray, list(first.schedule.tasks.values()), None)
-        with engine.open(folder / "first"):
-            Driver(first.schedule, engine, first.prepare, Silent()).run()
-            with planned_trainings(arguments.trainings * workers, cpus, arguments.epochs, folder / "timed") as timed:
-                begin = time.perf_counter()
-                Driver(timed.schedule, engine, timed.prepare, Silent()).run()
-                took_s = time.perf_counter() - begin
-    assert len(timed.schedule.done) == arguments.trainings * workers, timed.schedule.faults
-    return len(timed.schedule.done) / took_s
+    with planned_trainings(workers + 1, cpus, 1, folder / "first") as first:
+        run_all(ray, first, "benchmarks.cluster_trainings:train_and_wait", together=workers)
+    count = arguments.trainings * workers
+    with planned_trainings(count, cpus, arguments.epochs, folder / "timed") as timed:
+        return count / run_all(ray, timed)
 
 
 def bare_loop():
@@ -135,8 +153,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--trainings", type=int, default=2, help="of each worker in a round, two or more")
-    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--trainings", type=int, default=6, help="of each worker in a round, two or more")
+    parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--bare-loop", action="store_true", help=argparse.SUPPRESS)
     parsed = parser.parse_args()
     if parsed.bare_loop:
