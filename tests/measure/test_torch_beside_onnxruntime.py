@@ -19,6 +19,7 @@ from kdbench.recipe.tables.measure import Measure
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Preprocessing
 from kdbench.results.run_folder import RunFolder, card_path
+from kdbench.statistics import Clustered, undisturbed
 
 pytestmark = pytest.mark.slow
 
@@ -100,8 +101,9 @@ def by(findings, metric: str) -> dict[tuple[str, str], object]:
 
 
 def assert_latencies_of_samples(findings, model: str) -> None:
-    """Assert that torch's latencies summarize the raw samples kept beside them."""
-    samples, p50 = findings.samples[f"{model}/cpu-t1-b1-torch/ns"], by(findings, "latency_p50_ns")[model, "torch"]
+    """Assert that torch's latencies summarize the undisturbed ones of the raw samples kept beside them."""
+    arrays = (findings.samples[f"{model}/cpu-t1-b1-torch/{name}"] for name in ("ns", "session", "block", "preempted"))
+    samples, p50 = undisturbed(Clustered(*arrays)).values, by(findings, "latency_p50_ns")[model, "torch"]
     assert samples.min() > MIN_NS
     assert samples.min() <= p50.value <= samples.max()
     assert by(findings, "latency_mean_ns")[model, "torch"].value == pytest.approx(samples.mean())
