@@ -22,7 +22,7 @@ from kdbench.measure.staging import stage
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Preprocessing
-from kdbench.worker.__main__ import Channel
+from kdbench.worker.channel import Channel
 from kdbench.worker.inputs import Inputs
 from kdbench.worker.probes.logits import batch_size, evaluate
 from kdbench.worker.runtimes.onnxruntime import LoadedModel

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from kdbench.report.figures import FIGURES
-from kdbench.worker.__main__ import Channel
-from kdbench.worker.jobs import job_of, to_json
+from kdbench.worker.channel import Channel
+from kdbench.worker.jobs import job_of
 
 
 class _Steps(Channel):
@@ -24,7 +24,7 @@ class _Steps(Channel):
 
 def _run_job(job, _folder, progress, *, threads=1):
     """As `kdbench.worker.process.run_job`, on the cores and threads of this process."""
-    job = job_of(json.loads(json.dumps(to_json(job))))
+    job = job_of(json.loads(json.dumps(job.to_json())))
     probe = importlib.import_module(f"kdbench.worker.probes.{job.probe}")
     return json.loads(json.dumps(probe.run(job, _Steps(progress))))
 

@@ -26,7 +26,7 @@ from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import Clustered, Estimate, RunSpread
 from kdbench.user_input.arguments import checked
 from kdbench.worker.loads import Calls, Clock
-from kdbench.worker.timing import WARM_UP_SHARE, TurnError, WarmUp, interleave, warm_up
+from kdbench.worker.timing import WARM_UP_SHARE, Interleaving, TurnError, WarmUp, warm_up
 
 _BUDGET_MULTIPLE = 2.5  # the budget allows this multiple of the least number of sessions
 _PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
@@ -158,8 +158,10 @@ def timed_sessions(
             started = clock()
             cap = WARM_UP_SHARE * session_ns / len(calls)
             ready = [_warm(name, of_function, cap, clock) for name, of_function in calls.items()]
-            timed = interleave(ready, started + session_ns, rng, lambda: None, clock)
-            for name, times in zip(calls, timed, strict=True):
+            turns = Interleaving(ready, rng, clock)
+            while turns.has_time(started + session_ns):
+                turns.time_round()
+            for name, times in zip(calls, turns.timed(), strict=True):
                 arrays: dict[str, Any] = {"f/ns": times.ns, "f/block": times.block, "f/preempted": times.preempted}
                 parts[name].append(session_calls(arrays, "f", number))
             gc.collect()

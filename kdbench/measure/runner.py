@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,8 @@ from kdbench.machine.cores import choose_cores, quiet_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure.timed import TimingConfig
 from kdbench.progress import Progress
-from kdbench.worker.jobs import Job, cores_of, on_cores
+from kdbench.worker.jobs import Job, ModelsJob
 from kdbench.worker.process import WorkerError, run_job
-from kdbench.worker.timeouts import models_of
 
 K = TypeVar("K", bound=Hashable)
 
@@ -70,13 +69,13 @@ class Runner:
         if pinned:
             wanted = threads or job.threads
             cores = quiet_cores(self.cores, wanted) if monitor else self.cores
-            job = on_cores(job, rotate_cores(cores, wanted, turn))
-        if (known := next((self.silent[m.id] for m in models_of(job) if m.id in self.silent), None)) is not None:
+            job = job.on_cores(rotate_cores(cores, wanted, turn))
+        if (known := next((self.silent[m.id] for m in job.called_models if m.id in self.silent), None)) is not None:
             raise WorkerError(known.message, known.hint, known.model, silent=True)
         try:
             if not monitor:
                 return run_job(job, self.folder, progress, threads=numpy_threads)
-            with SystemMonitor(cores=cores_of(job), provider=self.config.provider) as system:
+            with SystemMonitor(cores=job.allowed_cores, provider=self.config.provider) as system:
                 result = run_job(job, self.folder, progress, threads=numpy_threads)
         except WorkerError as error:
             if error.silent and error.model is not None:
@@ -85,30 +84,21 @@ class Runner:
         self.conditions.append(system.conditions)
         return result
 
-    def run_surviving(
-        self,
-        keys: Iterable[K],
-        job_for: Callable[[Sequence[K]], Job | None],
-        failed: dict[K, str],
-        progress: Progress,
-        **options: Any,
-    ) -> Any | None:
-        """Run the job for the models `keys` that have not `failed`; again without a model that ends its process.
+    def run_surviving(self, job: ModelsJob, failed: dict[str, str], progress: Progress, **options: Any) -> Any | None:
+        """Return the result of `job` without the models that `failed`; None if nothing is left to do.
 
-        `failed` collects the reasons. `job_for` returns None when there is nothing left to do, and so does this.
-        `options` are those of `run`. Raises WorkerError where no single model can be blamed.
+        A model that ends the process is added to `failed`, id to reason, and the job runs again without it. `options`
+        are those of `run`. Raises WorkerError where no single model can be blamed.
         """
-        while alive := [key for key in keys if key not in failed]:
-            job = job_for(alive)
-            if job is None:
-                return None
+        while (rest := job.without(failed)) is not None:
             try:
-                return self.run(job, progress, **options)
+                return self.run(rest, progress, **options)
             except WorkerError as error:
-                blamed = [key for key in alive if key == error.model or len(alive) == 1]
-                if not blamed:
+                alive = [model.id for model in rest.called_models]
+                blamed = alive[0] if len(alive) == 1 else error.model
+                if blamed is None or blamed not in alive:
                     raise
-                failed[blamed[0]] = error.message
+                failed[blamed] = error.message
         return None
 
     def run_in_turns(
@@ -125,10 +115,15 @@ class Runner:
         turns = [(turn, key) for turn in range(max(counts.values(), default=0)) for key in jobs if turn < counts[key]]
         for number, (turn, key) in enumerate(turns):
             progress.step(number, len(turns))
-            options = {"turn": turn, "numpy_threads": jobs[key].threads}
-            result = self.run_surviving([key], lambda alive: jobs[alive[0]], failed, progress, **options)
-            if result is not None and result["errors"]:
+            if key in failed:
+                continue
+            try:
+                result = self.run(jobs[key], progress, turn=turn, numpy_threads=jobs[key].threads)
+            except WorkerError as error:
+                failed[key] = error.message
+                continue
+            if result["errors"]:
                 failed[key] = "; ".join(result["errors"].values())
-            elif result is not None:
+            else:
                 results[key].append(result)
         return ProcessResults({key: values for key, values in results.items() if key not in failed}, failed)

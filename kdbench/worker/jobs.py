@@ -4,9 +4,12 @@ The last field of every class is `cores`: the cores that the process may use, in
 are written so that Python 3.9, which devices may run, can evaluate them.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, ClassVar, Optional, cast, get_args, get_origin, get_type_hints
+from collections.abc import Container, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Optional, cast
+
+from kdbench.worker.decoding import decode
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 GRAPH_OPTIMIZATION = "ORT_ENABLE_ALL"  # onnxruntime's name of the level
@@ -39,9 +42,8 @@ class JobModel:
     and `std` for each index of axis `channel_axis`, or token ids int64.
 
     `form` is the content of the output (`kdbench.modelfile.outputs.Form`); `output_scale` is the scale and zero point
-    of
-    its integers. `network` is for runtimes that do not run the file, and `files` are the file in other formats, by the
-    suffix of their names.
+    of its integers. `network` is for runtimes that do not run the file, and `files` are the file in other formats, by
+    the suffix of their names.
     """
 
     id: str
@@ -84,33 +86,88 @@ class Job:
     provider: str
     threads: int
 
-    def __init_subclass__(cls, probe: str) -> None:
-        cls.probe = probe
-        JOBS[probe] = cls
+    def __init_subclass__(cls, probe: Optional[str] = None) -> None:
+        if probe is not None:
+            cls.probe = probe
+            JOBS[probe] = cls
+
+    @property
+    def called_models(self) -> tuple[JobModel, ...]:
+        """The models that the process loads and calls."""
+        return ()
+
+    @property
+    def allowed_cores(self) -> Cores:
+        """The cores that the process may use."""
+        return cast("Cores", getattr(self, "cores"))  # noqa: B009 - of every subclass, behind its own fields
+
+    def on_cores(self, cores: Cores) -> "Job":
+        """Return the same job for a process that may use `cores`."""
+        return replace(cast("Any", self), cores=cores)  # type: ignore[no-any-return]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as JSON values, its `probe` included."""
+        return {"probe": self.probe, **asdict(self)}
 
 
 @dataclass(frozen=True)
-class BatchesJob(Job, probe="batches"):
-    """Call each of `models` at each of `batches` with the same `samples`, and compare the outputs."""
+class OneModelJob(Job):
+    """The base of jobs with one model."""
+
+    model: JobModel
+
+    @property
+    def called_models(self) -> tuple[JobModel, ...]:
+        """The model."""
+        return (self.model,)
+
+
+@dataclass(frozen=True)
+class ModelsJob(Job):
+    """The base of jobs with several models, which can be done without some of them."""
 
     models: tuple[JobModel, ...]
+
+    @property
+    def called_models(self) -> tuple[JobModel, ...]:
+        """The models that the process loads and calls."""
+        return self.models
+
+    def without(self, failed: Container[str]) -> Optional["ModelsJob"]:
+        """Return the rest of the job without the models, by id, that `failed`; None if nothing is left to do."""
+        left = tuple(model for model in self.models if model.id not in failed)
+        return replace(self, models=left) if left else None
+
+
+@dataclass(frozen=True)
+class BatchesJob(ModelsJob, probe="batches"):
+    """Call each of `models` at each of `batches` with the same `samples`, and compare the outputs."""
+
     batches: tuple[int, ...]
     samples: int
     cores: Cores = None
 
 
 @dataclass(frozen=True)
-class LogitsJob(Job, probe="logits"):
+class LogitsJob(ModelsJob, probe="logits"):
     """Write the logits (N, classes) of each of `models` to its .npy in `files`.
 
     `batches` are the batches at which to call the models, None for any.
     """
 
-    models: tuple[JobModel, ...]
     files: tuple[str, ...]
     batches: tuple[Optional[int], ...] = ()
     runtime: str = "onnxruntime"
     cores: Cores = None
+
+    def without(self, failed: Container[str]) -> Optional["LogitsJob"]:
+        """Return the rest of the job: the models that have not `failed`, and whose file is not written yet."""
+        rows = zip(self.models, self.files, self.batches or (None,) * len(self.models))
+        left = [row for row in rows if row[0].id not in failed and not Path(row[1]).exists()]
+        if not left:
+            return None
+        models, files, batches = zip(*left)
+        return replace(self, models=models, files=files, batches=batches)
 
 
 @dataclass(frozen=True)
@@ -119,18 +176,16 @@ class AdmissionJob(LogitsJob, probe="admission"):
 
 
 @dataclass(frozen=True)
-class ColdStartJob(Job, probe="coldstart"):
+class ColdStartJob(OneModelJob, probe="coldstart"):
     """Time the steps from the start of a process until `model` runs at full speed."""
 
-    model: JobModel
     cores: Cores = None
 
 
 @dataclass(frozen=True)
-class MemoryJob(Job, probe="memory"):
+class MemoryJob(OneModelJob, probe="memory"):
     """Load `model` and call it `calls` times at `batch`; `null` is a model without computation."""
 
-    model: JobModel
     batch: int
     calls: int
     null: JobModel
@@ -138,10 +193,9 @@ class MemoryJob(Job, probe="memory"):
 
 
 @dataclass(frozen=True)
-class ProfileJob(Job, probe="profile"):
+class ProfileJob(OneModelJob, probe="profile"):
     """Profile `model` at `batch`; onnxruntime writes the graph that it runs to the file `optimised`."""
 
-    model: JobModel
     batch: int
     optimised: str
     cores: Cores = None
@@ -162,14 +216,13 @@ class TimedConfiguration:
 
 
 @dataclass(frozen=True)
-class LatencyJob(Job, probe="latency"):
+class LatencyJob(ModelsJob, probe="latency"):
     """One session: time every configuration in `runtime`, and write the samples to the .npz `samples`.
 
     `threads` is the largest number in any configuration. `floor` is a model without computation, or None.
     """
 
     runtime: str
-    models: tuple[JobModel, ...]
     configurations: tuple[TimedConfiguration, ...]
     seed: int
     session: int
@@ -177,17 +230,33 @@ class LatencyJob(Job, probe="latency"):
     samples: str
     cores: Cores = None
 
+    @property
+    def called_models(self) -> tuple[JobModel, ...]:
+        """The models of any configuration."""
+        called = {m for configuration in self.configurations for m in configuration.models}
+        return tuple(self.models[m] for m in sorted(called))
+
+    def without(self, failed: Container[str]) -> Optional["LatencyJob"]:
+        """Return the job with the configurations of the models that have not `failed`; None if there are none.
+
+        The models keep their positions, by which the samples are stored.
+        """
+        left = tuple(
+            replace(configuration, models=alive)
+            for configuration in self.configurations
+            if (alive := tuple(m for m in configuration.models if self.models[m].id not in failed))
+        )
+        return replace(self, configurations=left) if left else None
+
 
 @dataclass(frozen=True)
-class OfflineJob(Job, probe="offline"):
+class OfflineJob(ModelsJob, probe="offline"):
     """Determine the batch up to which each model's throughput grows.
 
     In the sessions that follow, all calls of all models together have `budget_ns`; each batch is called `repeats`
-    times,
-    for at least `least_ns`.
+    times, for at least `least_ns`.
     """
 
-    models: tuple[JobModel, ...]
     budget_ns: float
     repeats: int
     least_ns: float
@@ -195,10 +264,9 @@ class OfflineJob(Job, probe="offline"):
 
 
 @dataclass(frozen=True)
-class SustainJob(Job, probe="sustain"):
+class SustainJob(ModelsJob, probe="sustain"):
     """Call `models` in turn, in blocks of about `block_s`, for `seconds`; `lines` is the file for a line per block."""
 
-    models: tuple[JobModel, ...]
     seconds: float
     block_s: float
     lines: str
@@ -206,13 +274,12 @@ class SustainJob(Job, probe="sustain"):
 
 
 @dataclass(frozen=True)
-class EnergyJob(Job, probe="energy"):
+class EnergyJob(ModelsJob, probe="energy"):
     """Meter windows of each of `runs`, a model's id and a batch, with the meters `sources`, the leading one first.
 
     A window takes at least `least_ns` and `least_updates` updates of the leading meter, after `settle_ns`.
     """
 
-    models: tuple[JobModel, ...]
     runs: tuple[tuple[str, int], ...]
     sources: tuple[str, ...]
     rounds: int
@@ -221,40 +288,13 @@ class EnergyJob(Job, probe="energy"):
     settle_ns: float
     cores: Cores = None
 
-
-def cores_of(job: Job) -> Cores:
-    """Return the cores that a job's process may use."""
-    return cast("Cores", getattr(job, "cores"))  # noqa: B009 - of every subclass, behind its own fields
-
-
-def on_cores(job: Job, cores: Cores) -> Job:
-    """Return a job whose process may use `cores`."""
-    return replace(cast("Any", job), cores=cores)  # type: ignore[no-any-return]
-
-
-def to_json(job: Job) -> dict[str, Any]:
-    """Return a job as JSON values, its `probe` included."""
-    return {"probe": job.probe, **asdict(job)}
+    def without(self, failed: Container[str]) -> Optional["EnergyJob"]:
+        """Return the job with the runs of the models that have not `failed`; None if no model is left."""
+        left = super().without(failed)
+        runs = tuple(run for run in self.runs if run[0] not in failed)
+        return None if left is None else replace(self, models=left.models, runs=runs)
 
 
 def job_of(value: Mapping[str, Any]) -> Job:
     """Return the job with the JSON values `value`."""
     return cast("Job", decode(JOBS[value["probe"]], value))
-
-
-def decode(kind: Any, value: Any) -> Any:
-    """Return a JSON value as an instance of `kind`: a dataclass, or a type that its fields may have.
-
-    Lists of an untyped value become tuples.
-    """
-    arguments = get_args(kind)
-    if is_dataclass(kind):
-        hints, build = get_type_hints(kind), cast("type[Any]", kind)
-        return build(**{f.name: decode(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value})
-    if type(None) in arguments:
-        return None if value is None else decode(next(a for a in arguments if a is not type(None)), value)
-    if get_origin(kind) is tuple and not (len(arguments) == 2 and arguments[1] is ...):
-        return tuple(decode(of, v) for of, v in zip(arguments, value))
-    if get_origin(kind) in {tuple, list}:
-        return get_origin(kind)(decode(arguments[0], v) for v in value)
-    return tuple(decode(Any, v) for v in value) if kind is Any and isinstance(value, list) else value

@@ -12,7 +12,7 @@ from kdbench.errors import MeasurementError
 from kdbench.files import storage
 from kdbench.processes import children
 from kdbench.progress import Progress
-from kdbench.worker.jobs import Job, to_json
+from kdbench.worker.jobs import Job
 from kdbench.worker.timeouts import silence_limit_s
 
 WORKER = children.python("kdbench.worker.__main__")
@@ -42,7 +42,7 @@ def run_job(job: Job, folder: Path, progress: Progress, *, threads: int = 1) -> 
     """
     result = folder / "result.json"
     result.unlink(missing_ok=True)
-    storage.write_json(folder / "job.json", to_json(job))
+    storage.write_json(folder / "job.json", job.to_json())
     with (folder / "stderr.txt").open("w+b") as stderr:
         process = children.start([*WORKER, str(folder / "job.json"), str(result)], _environment(threads), stderr)
         try:

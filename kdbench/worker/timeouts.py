@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdbench.worker.jobs import EnergyJob, Job, JobModel, LatencyJob, OfflineJob
+from kdbench.worker.jobs import EnergyJob, Job, LatencyJob, OfflineJob
 
 _MIN_S = 40.0
 _SAMPLE_S = 1.0  # of one call, by its batch
@@ -30,20 +30,14 @@ def silence_limit_s(job: Job, batch: int | None = None) -> float:
     """
     runtime = _RUNTIMES_S.get(getattr(job, "runtime", ""), 0.0)
     device = _CUDA_S if job.provider != "cpu" else 0.0
-    size = sum(_bytes(Path(model.path)) for model in models_of(job)) / _BYTES_PER_S
+    size = sum(_bytes(Path(model.path)) for model in job.called_models) / _BYTES_PER_S
     samples = max(_batches(job), default=1) if batch is None else batch
     return _MIN_S + runtime + device + size + samples * _SAMPLE_S + _planned_s(job)
 
 
-def models_of(job: Job) -> list[JobModel]:
-    """Return the models that a job measures."""
-    one = getattr(job, "model", None)
-    return [*getattr(job, "models", ()), *([] if one is None else [one])]
-
-
 def _batches(job: Job) -> Iterator[int]:
     """Yield the batches of a job whose process does not report each batch when it begins."""
-    yield from (model.fixed_batch for model in models_of(job) if model.fixed_batch)
+    yield from (model.fixed_batch for model in job.called_models if model.fixed_batch)
     yield getattr(job, "batch", 1)
     yield from (batch for _, batch in getattr(job, "runs", ()))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,46 +91,59 @@ def warm_up(calls: Calls, cap_ns: float, clock: Clock = time.perf_counter_ns) ->
     return WarmUp(calls, done, call_ns)
 
 
-def interleave(
-    ready: Sequence[WarmUp],
-    deadline_ns: int,
-    rng: np.random.Generator,
-    tick: Callable[[], None],
-    clock: Clock = time.perf_counter_ns,
-    load: Load = _STREAM,
-) -> list[Timed]:
-    """Time one block of each of `ready` per round until `deadline_ns` on `clock`, for at least `load.least_rounds`.
+class Interleaving:
+    """Timing of models that are `ready`, in rounds: each round has one block of every model, in a new order.
 
-    A round that would end after the deadline does not start. The load primes each block untimed, so that no call is
-    timed with another model's caches. `tick` is called after each round. The preemptions of each block are counted
-    outside the timed calls.
+    The load primes each block untimed, so that no call is timed with another model's caches. The preemptions of each
+    block are counted outside the timed calls.
     """
-    turns = [Turn(model.calls, model.call_ns, rng, clock) for model in ready]
-    lengths = [math.ceil(load.count(model.call_ns) / calls_per_step(model.calls.run)) for model in ready]
-    blocks: list[list[NDArray[np.int64]]] = [[] for _ in ready]
-    preempted: list[list[int]] = [[] for _ in ready]
-    begin = clock()
-    rounds = 0
-    while ready and (rounds < load.least_rounds or clock() + (clock() - begin) / rounds <= deadline_ns):
-        for index in rng.permutation(len(ready)):
-            ns = np.empty(lengths[index], np.int64)
+
+    def __init__(
+        self,
+        ready: Sequence[WarmUp],
+        rng: np.random.Generator,
+        clock: Clock = time.perf_counter_ns,
+        load: Load = _STREAM,
+    ) -> None:
+        self._turns = [Turn(model.calls, model.call_ns, rng, clock) for model in ready]
+        self._lengths = [math.ceil(load.count(m.call_ns) / calls_per_step(m.calls.run)) for m in ready]
+        self._blocks: list[list[NDArray[np.int64]]] = [[] for _ in ready]
+        self._preempted: list[list[int]] = [[] for _ in ready]
+        self._rng, self._clock, self._load = rng, clock, load
+        self._begin, self._rounds = clock(), 0
+
+    def has_time(self, deadline_ns: int) -> bool:
+        """Whether another round is due: one of the load's `least_rounds`, or one that ends by `deadline_ns`."""
+        if self._rounds < self._load.least_rounds:
+            return bool(self._turns)
+        now = self._clock()
+        return now + (now - self._begin) / self._rounds <= deadline_ns
+
+    def time_round(self) -> None:
+        """Time one block of every model. Raises TurnError for the model whose call fails."""
+        for index in self._rng.permutation(len(self._turns)):
             try:
-                if len(turns) > 1:
-                    load.prime(turns[index])
-                run = turns[index].calls.run
-                before = preemptions(run)
-                load.time(turns[index], ns)
-                preempted[index].append(preemptions(run) - before)
+                self._time_block(index)
             except Exception as error:  # the caller decides which of a runtime's exceptions are a model's faults
                 raise TurnError(index, error) from error
-            blocks[index].append(ns)
-        rounds += 1
-        tick()
-    return [
-        Timed(
-            np.concatenate(times),
-            np.repeat(np.arange(rounds, dtype=np.int32), length),
-            np.repeat(np.array(counts, dtype=np.int32), length),
-        )
-        for times, counts, length in zip(blocks, preempted, lengths)
-    ]
+        self._rounds += 1
+
+    def _time_block(self, index: int) -> None:
+        turn, ns = self._turns[index], np.empty(self._lengths[index], np.int64)
+        if len(self._turns) > 1:
+            self._load.prime(turn)
+        before = preemptions(turn.calls.run)
+        self._load.time(turn, ns)
+        self._preempted[index].append(preemptions(turn.calls.run) - before)
+        self._blocks[index].append(ns)
+
+    def timed(self) -> list[Timed]:
+        """Return the timed calls of each model."""
+        return [
+            Timed(
+                np.concatenate(times),
+                np.repeat(np.arange(self._rounds, dtype=np.int32), length),
+                np.repeat(np.array(counts, dtype=np.int32), length),
+            )
+            for times, counts, length in zip(self._blocks, self._preempted, self._lengths)
+        ]

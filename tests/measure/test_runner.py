@@ -5,7 +5,7 @@ import pytest
 from kdbench.measure import runner
 from kdbench.measure.runner import Runner
 from kdbench.recipe.tables.measure import Measure
-from kdbench.worker.jobs import ColdStartJob, Cores, Job, JobModel
+from kdbench.worker.jobs import BatchesJob, ColdStartJob, Cores, Job, JobModel, LatencyJob, TimedConfiguration
 from kdbench.worker.process import WorkerError
 
 
@@ -66,6 +66,10 @@ def test_what_fails_once_is_left_alone_and_has_no_numbers(turns, failure):
     assert set(results.results) == {"a"}
 
 
+def model(id_):
+    return JobModel(id_, "m.onnx", "x", "y", "float32", "NCHW", (1, 8, 8), fixed_batch=None)
+
+
 @pytest.fixture
 def survivors(monkeypatch, tmp_path, watcher):
     """Run a job of models a, b and c, of which some end the process; return the result, what failed, and the runs."""
@@ -74,16 +78,15 @@ def survivors(monkeypatch, tmp_path, watcher):
         runs, failed = [], {}
 
         def die(job, *_, **__):
-            runs.append(job.name)
-            dead = next((id_ for id_ in deadly if id_ in job.name), None)
+            runs.append("".join(model.id for model in job.models))
+            dead = next((id_ for id_ in deadly if id_ in runs[-1]), None)
             if dead:
                 raise WorkerError(f"killed by {dead}", "", blamed or dead)
             return "done"
 
         monkeypatch.setattr(runner, "run_job", die)
-        result = Runner(Measure(), tmp_path).run_surviving(
-            "abc", lambda alive: NamedJob(name="".join(alive), provider="cpu", threads=1), failed, watcher
-        )
+        job = BatchesJob(models=tuple(map(model, "abc")), batches=(1,), samples=1, provider="cpu", threads=1)
+        result = Runner(Measure(), tmp_path).run_surviving(job, failed, watcher)
         return result, failed, runs
 
     return run
@@ -100,6 +103,25 @@ def test_a_process_that_dies_without_one_of_its_models_to_blame(survivors):
         survivors("a", blamed="(null graph)")
 
 
+def test_a_session_of_latency_goes_on_without_a_model_that_does_not_answer(monkeypatch, tmp_path, watcher):
+    """The job still lists the model, because the others keep their positions."""
+    sessions, failed = [], {}
+
+    def hang_in_b(job, *_, **__):
+        sessions.append([configuration.models for configuration in job.configurations])
+        if any(1 in models for models in sessions[-1]):
+            raise WorkerError("silent", "", "b", silent=True)
+        return "done"
+
+    monkeypatch.setattr(runner, "run_job", hang_in_b)
+    both, alone = (TimedConfiguration(threads=1, batch=n, models=m) for n, m in ((1, (0, 1)), (8, (1,))))
+    options = {"seed": 0, "session": 0, "floor": None, "samples": "", "provider": "cpu", "threads": 1}
+    models = (model("a"), model("b"))
+    job = LatencyJob(runtime="onnxruntime", models=models, configurations=(both, alone), **options)
+    assert Runner(Measure(), tmp_path).run_surviving(job, failed, watcher) == "done"
+    assert (failed, sessions) == ({"b": "silent"}, [[(0, 1), (1,)], [(0,)]])
+
+
 def test_nothing_waits_again_for_a_model_whose_process_did_not_answer(monkeypatch, tmp_path, watcher):
     requests = []
 
@@ -108,8 +130,7 @@ def test_nothing_waits_again_for_a_model_whose_process_did_not_answer(monkeypatc
         raise WorkerError("silent", "", "m", silent=True)
 
     monkeypatch.setattr(runner, "run_job", silent)
-    model = JobModel("m", "m.onnx", "x", "y", "float32", "NCHW", (1, 8, 8), fixed_batch=None)
-    job = ColdStartJob(model=model, provider="cpu", threads=1)
+    job = ColdStartJob(model=model("m"), provider="cpu", threads=1)
     one = Runner(Measure(), tmp_path)
     results = one.run_in_turns({"first": job, "second": job}, 2, watcher)
     assert results.failed == {"first": "silent", "second": "silent"}

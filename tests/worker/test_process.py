@@ -12,7 +12,7 @@ import pytest
 from kdbench.errors import StorageError
 from kdbench.progress import Silent
 from kdbench.worker import process
-from kdbench.worker.jobs import LogitsJob, to_json
+from kdbench.worker.jobs import LogitsJob
 from kdbench.worker.process import WorkerError, run_job
 
 JOB = LogitsJob(models=(), files=("f",), provider="cpu", threads=1)
@@ -75,7 +75,7 @@ def test_a_process_says_that_it_cannot_write(tmp_path):
     """No file may grow there: the job's result is not written."""
     limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1, -1)); sys.argv = sys.argv[1:]"
     code = f"{limit}; runpy.run_module('kdbench.worker.__main__', run_name='__main__')"
-    (tmp_path / "job.json").write_text(json.dumps(to_json(LogitsJob(models=(), files=(), provider="cpu", threads=1))))
+    (tmp_path / "job.json").write_text(json.dumps(LogitsJob(models=(), files=(), provider="cpu", threads=1).to_json()))
     stdin, kept_open = os.pipe()  # as its parent does
     done = subprocess.run(
         [sys.executable, "-c", code, "w", str(tmp_path / "job.json"), str(tmp_path / "result.json")],

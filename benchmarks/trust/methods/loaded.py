@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from kdbench.machine.cores import pin
+from kdbench.worker.decoding import decode
 from kdbench.worker.inputs import prepare
-from kdbench.worker.jobs import JobModel, decode
+from kdbench.worker.jobs import JobModel
 from kdbench.worker.loads import Calls
 from kdbench.worker.runtimes import runtime
 

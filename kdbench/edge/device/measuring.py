@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -67,30 +67,23 @@ class Measurement:
 
 def measure_parity(m: Measurement) -> dict[str, Any]:
     """Run every model on the bundle's inputs and compare its outputs with the host's, model by model."""
-    numbers = {model.id: number for number, model in enumerate(m.plan.models)}
-    models = {model.id: model for model in m.plan.models}
-
-    def job_for(alive: Sequence[str]) -> LogitsJob | None:
-        left = [id_ for id_ in alive if not m.store.outputs(numbers[id_]).exists()]
-        if not left:
-            return None
-        files = tuple(str(m.store.outputs(numbers[id_])) for id_ in left)
-        batches = tuple(models[id_].batch for id_ in left)
-        jobs = tuple(m.jobs[id_] for id_ in left)
-        return LogitsJob(
-            models=jobs, files=files, batches=batches, provider=m.config.provider, threads=len(available_cores())
-        )
-
-    failed: dict[str, str] = {}
-    result = m.runner.run_surviving(list(models), job_for, failed, m.progress, pinned=False)
+    models, failed = m.plan.models, dict[str, str]()
+    files = [m.store.outputs(number) for number, _ in enumerate(models)]
+    job = LogitsJob(
+        models=tuple(model.job for model in models),
+        files=tuple(map(str, files)),
+        batches=tuple(model.batch for model in models),
+        provider=m.config.provider,
+        threads=len(available_cores()),
+    )
+    result = m.runner.run_surviving(job, failed, m.progress, pinned=False)
     failed.update(result["errors"] if result else {})
     outcomes: dict[str, Any] = {}
-    for id_, model in models.items():
-        if id_ in failed:
-            outcomes[id_] = {"max_abs": 0.0, "changed": 0, "samples": 0, "failed": failed[id_]}
-            continue
-        outputs, expected = np.load(m.store.outputs(numbers[id_])), np.load(model.outputs)
-        outcomes[id_] = asdict(parity(outputs, expected, model.tolerance))
+    for model, file in zip(models, files):
+        if model.id in failed:
+            outcomes[model.id] = {"max_abs": 0.0, "changed": 0, "samples": 0, "failed": failed[model.id]}
+        else:
+            outcomes[model.id] = asdict(parity(np.load(file), np.load(model.outputs), model.tolerance))
     return outcomes
 
 

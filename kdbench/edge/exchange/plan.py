@@ -1,6 +1,6 @@
 """The measurement that a bundle requests from a device: the content of its manifest.json. Standard library only.
 
-Types are written so that Python 3.9 can evaluate them at run time: `worker.jobs.decode` reads them.
+Types are written so that Python 3.9 can evaluate them at run time: `worker.decoding.decode` reads them.
 """
 
 import json
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from kdbench.errors import InputError
-from kdbench.worker.jobs import JobModel, decode
+from kdbench.worker.decoding import decode
+from kdbench.worker.jobs import JobModel
 
 SCHEMA = 1
 MANIFEST = "manifest.json"

@@ -24,7 +24,7 @@ from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.timed import outer_batches
 from kdbench.results.run_folder import RunFolder
 from kdbench.user_input.validation import problem
-from kdbench.worker.jobs import decode
+from kdbench.worker.decoding import decode
 
 _ROUNDING = 1e-9
 

@@ -79,19 +79,16 @@ def meter_windows(
     """
     config, sources = runner.config, [status.meter for status in meters.used]
     threads = config.threads[0]
-
-    def job_for(alive: Sequence[str]) -> EnergyJob:
-        return EnergyJob(
-            models=tuple(jobs[id_] for id_ in alive),
-            provider=config.provider,
-            threads=threads,
-            runs=tuple(run for run in runs if run[0] in alive),
-            sources=tuple(source.name for source in sources),
-            rounds=mode.rounds,
-            least_ns=mode.least_s * 1e9,
-            # An estimate can be read at any time, and has no steps.
-            least_updates=mode.least_updates if sources[0].evidence == "measured" else 0,
-            settle_ns=mode.settle_s * 1e9,
-        )
-
-    return runner.run_surviving(list(jobs), job_for, failed, progress, numpy_threads=threads)
+    job = EnergyJob(
+        models=tuple(jobs.values()),
+        provider=config.provider,
+        threads=threads,
+        runs=tuple(runs),
+        sources=tuple(source.name for source in sources),
+        rounds=mode.rounds,
+        least_ns=mode.least_s * 1e9,
+        # An estimate can be read at any time, and has no steps.
+        least_updates=mode.least_updates if sources[0].evidence == "measured" else 0,
+        settle_ns=mode.settle_s * 1e9,
+    )
+    return runner.run_surviving(job, failed, progress, numpy_threads=threads)

@@ -11,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -220,7 +219,6 @@ class _Sessions:
         self._context, self._models, self._config = context, models, context.config
         self._seed, self._collected = seed, collected
         self._overhead_s: dict[str, float] = dict.fromkeys(context.config.runtime, _OVERHEAD_S)
-        self._begin_s = 0.0
         self._floor = context.null
         self._file = context.folder / "samples.npz"
 
@@ -229,42 +227,34 @@ class _Sessions:
 
         Every other session has the runtimes in the reverse order.
         """
-        ids, runtimes = [model.id for model in self._models], timed_runtimes(self._config)[:: -1 if session % 2 else 1]
+        runtimes = timed_runtimes(self._config)[:: -1 if session % 2 else 1]
         threads = max(self._config.threads)
         for number, runtime in enumerate(runtimes):
             begin = time.monotonic()
             lost, part = self._collected.lost[runtime], progress.part(number, len(runtimes), progress.detail)
-            job_for = partial(self._job, runtime, session)
-            result = self._context.runner.run_surviving(
-                ids, job_for, lost, part, turn=session, threads=threads, monitor=True
-            )
-            if result is not None:
+            already_lost, job = len(lost), self._job(runtime, session, len(runtimes))
+            result = self._context.runner.run_surviving(job, lost, part, turn=session, threads=threads, monitor=True)
+            seconds = time.monotonic() - begin
+            if result is not None and len(lost) == already_lost:  # otherwise more than one process started
                 timed_s = sum(configuration["seconds"] for configuration in result["configurations"])
-                self._overhead_s[runtime] = time.monotonic() - self._begin_s - timed_s
-            file = None if result is None else self._file
-            yield Session(session, runtime, result, file, dict(lost), time.monotonic() - begin)
+                self._overhead_s[runtime] = seconds - timed_s
+            yield Session(session, runtime, result, None if result is None else self._file, dict(lost), seconds)
 
-    def _job(self, runtime: str, session: int, alive: Sequence[str]) -> LatencyJob | None:
-        """Return the job with the models of each configuration of `runtime` that have not failed; None without any."""
-        self._begin_s = time.monotonic()
-        timed_s = timing_s(self._config, self._overhead_s[runtime] * len(timed_runtimes(self._config)))
-        usable = {m: model.id for m, model in enumerate(self._models) if model.id in alive}
-        failed = self._collected.failed
+    def _job(self, runtime: str, session: int, processes: int) -> LatencyJob:
+        """Return the job of one of a session's `processes`: configurations of `runtime`, without models that failed."""
+        timed_s = timing_s(self._config, self._overhead_s[runtime] * processes)
+        ids, failed = [model.id for model in self._models], self._collected.failed
         remaining = [
             replace(
-                c,
-                models=tuple(m for m in c.models if m in usable and (usable[m], c.number) not in failed),
-                budget_s=c.share * timed_s,
+                c, models=tuple(m for m in c.models if (ids[m], c.number) not in failed), budget_s=c.share * timed_s
             )
             for c in self._collected.configurations
             if c.runtime == runtime
         ]
-        if not any(c.models for c in remaining):
-            return None
         return LatencyJob(
             runtime=runtime,
-            models=tuple(self._context.jobs[model.id] for model in self._models),
-            configurations=tuple(c for c in remaining if c.models),
+            models=tuple(self._context.jobs[id_] for id_ in ids),
+            configurations=tuple(remaining),
             provider=self._config.provider,
             threads=max(self._config.threads),
             seed=self._seed,

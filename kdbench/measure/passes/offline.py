@@ -25,7 +25,8 @@ from kdbench.results.records import Diagnostic, Measurement, Pair, missing
 from kdbench.results.samples import call_arrays, calls_key, join_sessions
 from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.batch_sweep import RULE, Sweep
-from kdbench.worker.jobs import LatencyJob, OfflineJob, TimedConfiguration, decode
+from kdbench.worker.decoding import decode
+from kdbench.worker.jobs import LatencyJob, OfflineJob, TimedConfiguration
 from kdbench.worker.loads import BLOCK_NS, MIN_ROUNDS
 
 BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
@@ -128,19 +129,16 @@ def _sample(context: Context, threads: int, budget_s: float, progress: SubProgre
     """Find the batches, then measure them, in about `budget_s`."""
     begin = time.monotonic()
     sessions, failed = context.config.sessions, dict[str, str]()
-
-    def job_for(alive: Sequence[str]) -> OfflineJob:
-        return OfflineJob(
-            models=tuple(context.jobs[id_] for id_ in alive),
-            provider=context.config.provider,
-            threads=threads,
-            budget_ns=budget_s * 1e9,
-            repeats=sessions * _REPEATS,
-            least_ns=sessions * _MIN_NS,
-        )
-
-    ids, part = [model.id for model in context.ready], progress.part(0, sessions + 1, "finding batches")
-    result = context.runner.run_surviving(ids, job_for, failed, part, monitor=True)
+    job = OfflineJob(
+        models=tuple(context.jobs[model.id] for model in context.ready),
+        provider=context.config.provider,
+        threads=threads,
+        budget_ns=budget_s * 1e9,
+        repeats=sessions * _REPEATS,
+        least_ns=sessions * _MIN_NS,
+    )
+    part = progress.part(0, sessions + 1, "finding batches")
+    result = context.runner.run_surviving(job, failed, part, monitor=True)
     sweeps = {id_: decode(Sweep, sweep) for id_, sweep in result["sweeps"].items()} if result else {}
     left_s = budget_s - (time.monotonic() - begin)
     parts: dict[tuple[str, int], list[Clustered]] = defaultdict(list)
@@ -163,21 +161,19 @@ def _measure(
 ) -> dict[tuple[str, int], Clustered]:
     """Return the calls by model and batch of one process, the models interleaved: a session like those of latency."""
     file, models = context.folder / "samples.npz", context.ready
-
-    def job_for(alive: Sequence[str]) -> LatencyJob:
-        return LatencyJob(
-            runtime=ONNXRUNTIME,
-            models=tuple(context.jobs[model.id] for model in models),
-            configurations=plan([sweeps[m.id] if m.id in alive else Sweep() for m in models], threads, session_s),
-            provider=context.config.provider,
-            threads=threads,
-            seed=SEED,
-            session=session,
-            floor=None,
-            samples=str(file),
-        )
-
-    result = context.runner.run_surviving(sweeps, job_for, failed, progress, turn=session, monitor=True)
+    alive = {id_: sweep for id_, sweep in sweeps.items() if id_ not in failed}
+    job = LatencyJob(
+        runtime=ONNXRUNTIME,
+        models=tuple(context.jobs[model.id] for model in models),
+        configurations=plan([alive.get(model.id, Sweep()) for model in models], threads, session_s),
+        provider=context.config.provider,
+        threads=threads,
+        seed=SEED,
+        session=session,
+        floor=None,
+        samples=str(file),
+    )
+    result = context.runner.run_surviving(job, failed, progress, turn=session, monitor=True)
     if result is None:
         return {}
     for configuration in result["configurations"]:

@@ -70,13 +70,10 @@ def _try(context: Context, models: list[BenchModel], batches: tuple[int, ...]) -
     failed: dict[str, str] = {}
     samples = _SAMPLES if context.test is not None else 1
     provider, threads = evaluation_provider(context), len(available_cores())
-
-    def job_for(alive: list[str]) -> BatchesJob:
-        jobs = tuple(context.jobs[id_] for id_ in alive)
-        return BatchesJob(models=jobs, batches=batches, samples=samples, provider=provider, threads=threads)
-
     ids = [model.id for model in models]
-    result = context.runner.run_surviving(ids, job_for, failed, context.progress, pinned=False)  # type: ignore[arg-type]
+    jobs = tuple(context.jobs[id_] for id_ in ids)
+    job = BatchesJob(models=jobs, batches=batches, samples=samples, provider=provider, threads=threads)
+    result = context.runner.run_surviving(job, failed, context.progress, pinned=False)
     trials = {id_: _Trial(dict.fromkeys(batches, reason), {}) for id_, reason in failed.items()}
     for id_ in (id_ for id_ in ids if id_ not in failed):
         assert result is not None

@@ -52,19 +52,18 @@ def predict(
     provider = evaluation_provider(context) if runtime == ONNXRUNTIME else context.config.provider
     count = threads or len(available_cores())
     # Models that take the same inputs are neighbours, which share them.
-    jobs = sorted((context.jobs[id_] for id_ in files), key=lambda job: repr(job.preparation))
-
-    def job_for(alive: Sequence[str]) -> LogitsJob | None:
-        left = tuple(job for job in jobs if job.id in alive and not files[job.id].exists())
-        paths = tuple(str(files[job.id]) for job in left)
-        sizes = tuple(batch or (1 if job.id in context.differing else None) for job in left)
-        if not left:
-            return None
-        return LogitsJob(models=left, files=paths, batches=sizes, runtime=runtime, provider=provider, threads=count)
-
+    staged = sorted((context.jobs[id_] for id_ in files), key=lambda model: repr(model.preparation))
+    job = LogitsJob(
+        models=tuple(staged),
+        files=tuple(str(files[model.id]) for model in staged),
+        batches=tuple(batch or (1 if model.id in context.differing else None) for model in staged),
+        runtime=runtime,
+        provider=provider,
+        threads=count,
+    )
     failed, batches = dict[str, str](), dict[str, int]()
     try:
-        if result := context.runner.run_surviving(files, job_for, failed, context.progress, pinned=False):
+        if result := context.runner.run_surviving(job, failed, context.progress, pinned=False):
             failed, batches = failed | result["errors"], result["batches"]
     except WorkerError as error:
         failed |= {id_: error.message for id_, file in files.items() if not file.exists() and id_ not in failed}

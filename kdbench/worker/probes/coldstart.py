@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kdbench.worker.__main__ import Channel
+from kdbench.worker.channel import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import ColdStartJob

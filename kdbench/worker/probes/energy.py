@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from kdbench.meters.meter import METERS, Meter, MeterFailedError
-from kdbench.worker.__main__ import Channel
+from kdbench.worker.channel import Channel
 from kdbench.worker.energy_window import Window, update_period_ns, window
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs

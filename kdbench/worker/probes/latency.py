@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.machine.cores import pin
-from kdbench.worker.__main__ import Channel
+from kdbench.worker.channel import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, prepare, sample_bytes
 from kdbench.worker.jobs import JobModel, LatencyJob, TimedConfiguration
 from kdbench.worker.loads import Calls, calls_per_step, load_of, time_calls
 from kdbench.worker.runtimes import LoadedModel, runtime
-from kdbench.worker.timing import WARM_UP_SHARE, Timed, TurnError, WarmUp, interleave, warm_up
+from kdbench.worker.timing import WARM_UP_SHARE, Interleaving, Timed, TurnError, WarmUp, warm_up
 
 T = TypeVar("T")
 
@@ -120,14 +120,13 @@ class Session:
     ) -> dict[int, Timed]:
         """Time the models in turns; one that fails is dropped from `ready`, and the others start again."""
         deadline_ns = begin_ns + int(configuration.budget_s * 1e9)
-
-        def tick() -> None:
-            self._channel.step(self._before_s + (time.perf_counter_ns() - begin_ns) / 1e9, self._total_s)
-
         while ready:
+            turns = Interleaving(list(ready.values()), self._rng, load=load_of(configuration))
             try:
-                timed = interleave(list(ready.values()), deadline_ns, self._rng, tick, load=load_of(configuration))
-                return dict(zip(ready, timed))
+                while turns.has_time(deadline_ns):
+                    turns.time_round()
+                    self._channel.step(self._before_s + (time.perf_counter_ns() - begin_ns) / 1e9, self._total_s)
+                return dict(zip(ready, turns.timed()))
             except TurnError as failed:
                 if not isinstance(failed.error, self._runtime.faults):
                     raise

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.worker.__main__ import Channel
+from kdbench.worker.channel import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import Inputs, sample_bytes
 from kdbench.worker.jobs import JobModel, LogitsJob

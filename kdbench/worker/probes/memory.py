@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.machine.memory import DeviceMemory, MemoryUnknownError, high_water, reset_high_water, resident_bytes
-from kdbench.worker.__main__ import Channel
+from kdbench.worker.channel import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, prepare
 from kdbench.worker.jobs import MemoryJob

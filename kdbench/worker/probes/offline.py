@@ -12,8 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from kdbench.machine.memory import available_bytes, resident_bytes
-from kdbench.worker.__main__ import Channel
 from kdbench.worker.batch_sweep import Limits, Sweep, sweep
+from kdbench.worker.channel import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs, sample_bytes
 from kdbench.worker.jobs import JobModel, OfflineJob

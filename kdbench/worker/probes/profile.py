@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from kdbench.worker.__main__ import Channel
+from kdbench.worker.channel import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import PROVIDERS, JobModel, ProfileJob

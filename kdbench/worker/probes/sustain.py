@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from kdbench.machine.system_files import clock_khz, temperature_c
-from kdbench.worker.__main__ import Channel
+from kdbench.worker.channel import Channel
 from kdbench.worker.faults import describe
 from kdbench.worker.inputs import batch_inputs
 from kdbench.worker.jobs import JobModel, SustainJob

@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.measure.staging import stage
-from kdbench.worker.__main__ import Channel
+from kdbench.worker.channel import Channel
 from kdbench.worker.jobs import OfflineJob
 from kdbench.worker.probes import offline
 from kdbench.worker.timing import WarmUp

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.worker.jobs import JobModel, decode
+from kdbench.worker.decoding import decode
+from kdbench.worker.jobs import JobModel
 from kdbench.worker.runtimes import ProviderError
 from kdbench.worker.runtimes.torch import FAULTS, LoadedModel
 from kdbench.worker.runtimes.torch_compiled import FAULTS as COMPILED_FAULTS

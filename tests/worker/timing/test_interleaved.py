@@ -1,12 +1,14 @@
 """Timing with a clock of our own: a call takes exactly as long as it says."""
 
+import time
+
 import numpy as np
 import pytest
 
 from kdbench.recipe.tables.measure import Measure
 from kdbench.statistics import samples_needed
 from kdbench.worker.loads import BLOCK_NS, MIN_ROUNDS, Calls, Paced, Server, Turn, time_calls
-from kdbench.worker.timing import WarmUp, interleave, warm_up
+from kdbench.worker.timing import Interleaving, WarmUp, warm_up
 
 
 class Machine:
@@ -35,8 +37,12 @@ def machine():
     return Machine()
 
 
-def nothing():
-    """Tick."""
+def interleave(ready, deadline_ns, clock=time.perf_counter_ns):
+    """Return the timed calls of all rounds until the deadline."""
+    turns = Interleaving(ready, np.random.default_rng(0), clock)
+    while turns.has_time(deadline_ns):
+        turns.time_round()
+    return turns.timed()
 
 
 def test_each_call_is_timed_and_the_inputs_take_turns(machine):
@@ -79,7 +85,7 @@ def test_a_slow_model_is_warmed_up_by_one_call(machine):
 def test_blocks_are_long_enough_and_every_round_holds_every_model(machine):
     fast, slow = machine.calls("fast", 10_000), machine.calls("slow", 60_000_000)
     ready = [WarmUp(fast, 0, 10_000.0), WarmUp(slow, 0, 60_000_000.0)]
-    times = interleave(ready, 10**9, np.random.default_rng(0), nothing, machine.clock)
+    times = interleave(ready, 10**9, machine.clock)
     fast_timed, slow_timed = times
     rounds = slow_timed.block.max() + 1
     assert len(slow_timed.ns) == rounds
@@ -91,7 +97,7 @@ def test_blocks_are_long_enough_and_every_round_holds_every_model(machine):
 
 def test_order_changes_from_round_to_round(machine):
     ready = [WarmUp(machine.calls(name, BLOCK_NS), 0, BLOCK_NS) for name in "abc"]
-    interleave(ready, 10**10, np.random.default_rng(0), nothing, machine.clock)
+    interleave(ready, 10**10, machine.clock)
     names = "".join(name for name, _ in machine.log)[::2]  # every block has one call before it, off the clock
     rounds = {names[i : i + 3] for i in range(0, len(names) - 2, 3)}
     assert all(sorted(order) == list("abc") for order in rounds)
@@ -100,7 +106,7 @@ def test_order_changes_from_round_to_round(machine):
 
 def test_the_least_is_done_however_short_the_budget(machine):
     ready = [WarmUp(machine.calls("a", 10**10), 0, 1e10), WarmUp(machine.calls("b", 10), 0, 10.0)]
-    a, _ = interleave(ready, 1, np.random.default_rng(0), nothing, machine.clock)
+    a, _ = interleave(ready, 1, machine.clock)
     assert len(a.ns) == MIN_ROUNDS
 
 
@@ -110,7 +116,7 @@ def test_the_least_of_all_sessions_admits_a_median():
 
 def test_no_round_is_begun_that_would_end_late(machine):
     ready = [WarmUp(machine.calls("a", 3 * 10**8), 0, 3e8)]
-    (timed,) = interleave(ready, 10**9, np.random.default_rng(0), nothing, machine.clock)
+    (timed,) = interleave(ready, 10**9, machine.clock)
     assert len(timed.ns) == 3
 
 
@@ -119,12 +125,12 @@ def test_every_call_knows_how_often_its_block_lost_the_core(machine, monkeypatch
     readings = iter([0, 0, 5, 7, 7, 7])
     monkeypatch.setattr("kdbench.worker.timing.preemptions", lambda run: next(readings))
     ready = [WarmUp(machine.calls("a", BLOCK_NS // 2), 0, BLOCK_NS / 2)]
-    (timed,) = interleave(ready, 3 * BLOCK_NS, np.random.default_rng(0), nothing, machine.clock)
+    (timed,) = interleave(ready, 3 * BLOCK_NS, machine.clock)
     assert timed.preempted.tolist() == [0, 0, 2, 2, 0, 0]
 
 
 def test_nothing_to_time(machine):
-    assert interleave([], 10**9, np.random.default_rng(0), nothing, machine.clock) == []
+    assert interleave([], 10**9, machine.clock) == []
 
 
 class Elsewhere:
@@ -147,12 +153,12 @@ class Elsewhere:
 
 
 def test_calls_that_are_timed_elsewhere_have_shorter_blocks_and_their_own_preemptions():
-    rng, runs = np.random.default_rng(0), [Elsewhere(), Elsewhere()]
+    runs = [Elsewhere(), Elsewhere()]
     ready = [warm_up(Calls(run, [()]), cap_ns=10**9) for run in runs]
     assert [model.call_ns for model in ready] == [1000, 1000]
     for run in runs:
         run.requests.clear()
-    timed = interleave(ready, 0, rng, lambda: None)
+    timed = interleave(ready, 0)
     length = BLOCK_NS // 1000 // 10
     assert [run.requests for run in runs] == [[(length, 0)] * MIN_ROUNDS] * 2
     assert [set(one.preempted) for one in timed] == [{7}, {7}]
