@@ -42,8 +42,8 @@ def recording() -> Iterator[Recording]:
         if outer is not None:
             outer += uses
     recorded.uses = tuple({(use.kind, use.name): use for use in uses}.values())
-    key = tuple(sorted({(use.name, str(source_file(sys.modules.get(use.module or "")))) for use in recorded.uses}))
     recorded.opened = frozenset(opened)
-    add_imports([use.module for use in recorded.uses if use.module], opened)
-    if key:  # without user code, nothing keeps the files that it read
+    if recorded.uses:  # without user code, nothing keeps the files that it read
+        add_imports([use.module for use in recorded.uses if use.module], opened)
+        key = tuple(sorted({(use.name, str(source_file(sys.modules.get(use.module or "")))) for use in recorded.uses}))
         recorded.opened = _READ_BEFORE[key] = recorded.opened | _READ_BEFORE.get(key, frozenset())

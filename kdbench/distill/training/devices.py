@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import nn
 
-from kdbench.distill.training.processes import environment, world_size
+from kdbench.distill.training.processes import environment
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
 from kdbench.recipe import Training
@@ -111,10 +111,10 @@ def strategy_of(training: Training) -> str:
     return "ddp_find_unused_parameters_true" if training.strategy == "auto" else training.strategy
 
 
-def check_devices(training: Training) -> None:
-    """Raise InputError for a training that cannot run on this machine or in the started processes."""
+def check_devices(training: Training, started: int) -> None:
+    """Raise InputError for a training that cannot run on this machine or in the `started` processes."""
     device = device_of(training).type
-    devices, needed, started = devices_of(training), processes_of(training), world_size()
+    devices, needed = devices_of(training), processes_of(training)
     if training.strategy not in STRATEGIES:
         known = "known: " + ", ".join(STRATEGIES)
         message = f"training.strategy {training.strategy!r} is not one that kdbench can train with"

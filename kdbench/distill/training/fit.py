@@ -119,7 +119,7 @@ def fit(
     processes = process_group()
     assert processes.count == processes_of(training), "a training on several devices needs as many processes"
     unfinished = folder / _UNFINISHED
-    resume = processes.on_rank_zero(lambda: checkpoint.prepare(unfinished, key))
+    resume = processes.on_rank_zero(checkpoint.prepare, unfinished, key)
     training = resolved(training, network)
     state = TrainingState(EpochEnergy(meter))
     train, validation = (batches.shared(processes.rank, processes.count) for batches in (train, validation))
@@ -154,7 +154,7 @@ def fit(
         teacher_s=float(processes.summed(torch.tensor(prepared_s, dtype=torch.float64))),
         curve=tuple(state.curve),
     )
-    processes.on_rank_zero(lambda: _write_results(network, summary, folder, key))
+    processes.on_rank_zero(_write_results, network, summary, folder, key)
     return summary
 
 

@@ -7,7 +7,7 @@ parts of the data. Fabric recognizes them by the same environment variables.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -17,6 +17,7 @@ from torch import Tensor, distributed
 
 from kdbench.errors import InputError, KdbenchError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -40,12 +41,12 @@ class Processes:
         distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
-    def on_rank_zero(self, work: Callable[[], T]) -> T:
+    def on_rank_zero(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Call `work` in the first process and return its result in all; a KdbenchError is raised in all."""
         result: T | KdbenchError | None = None
         if self.first:
             try:
-                result = work()
+                result = work(*args, **options)
             except KdbenchError as error:
                 result = error
         result = self.broadcast(result)
@@ -53,11 +54,11 @@ class Processes:
             raise result
         return result  # type: ignore[return-value]
 
-    def first_before_others(self, work: Callable[[], T]) -> T:
+    def first_before_others(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Call `work` in the first process, then in the others, which can use the files that it wrote."""
         done: list[T] = []
-        self.on_rank_zero(lambda: done.append(work()))
-        return done[0] if self.first else work()
+        self.on_rank_zero(lambda: done.append(work(*args, **options)))
+        return done[0] if self.first else work(*args, **options)
 
     def summed(self, values: Tensor) -> Tensor:
         """Add `values`, a tensor on the CPU, over the processes, in place, and return it."""

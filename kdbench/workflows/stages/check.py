@@ -14,7 +14,6 @@ from kdbench.distill.initial_weights import require_same_shape
 from kdbench.distill.module_paths import require_known_paths
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.tasks import require_task
-from kdbench.distill.training.devices import device_of
 from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.measure.admission import require_answer
@@ -23,6 +22,7 @@ from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import Recording, Source, describe_failure, recording, sources_of
 from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.registry import is_shipped
+from kdbench.workflows.stages.compress import compression_plan
 from kdbench.workflows.stages.train import class_weights_of, terms_of
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.checks.networks import SAMPLES, is_standard, require_usable
@@ -32,12 +32,13 @@ from kdbench.workflows.study.checks.user_code import (
     require_usable_transform,
 )
 from kdbench.workflows.study.model_sources import file_hash
-from kdbench.workflows.study.plan import Job, training_of
+from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned import options_of
 from kdbench.workflows.study.pruned_latency import require_reachable
 from kdbench.workflows.study.ready_teachers import TeacherForm, bench_model, form_of, is_onnx_teacher, onnx_network
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.teachers import is_cached, stored_teacher
+from kdbench.workflows.study.user_code import Code, code_of, require_known_everywhere
 
 Trainings = Mapping[str, Sequence[Source]]  # complete ones, by the job's id, with the code that they ran
 
@@ -51,6 +52,20 @@ _UNSEEN: Any = {
     "training": {"optimizer": {*_OPTIMIZER}, "schedule": {*_SCHEDULE}},
 }
 _MAX_NETWORKS = 8  # kept for entries that differ in their losses alone
+
+
+def check_recipe(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Trainings) -> Code:
+    """Check a recipe's jobs and variants, and return the sources of the user code that the jobs run.
+
+    `of_data` is the user code that loaded the data. Raises InputError for what would fail later.
+    """
+    compression_plan(recipe, run_data)
+    recordings = check(jobs, run_data, trained)
+    for job in jobs:
+        if job.id not in trained and job.of_seed == recipe.seeds[0]:
+            require_reachable_latency(job, recipe, run_data)
+    require_known_everywhere(recipe, jobs, recordings, of_data)
+    return code_of(jobs, recordings)
 
 
 def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) -> dict[str, Recording]:
@@ -74,7 +89,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
         if key in equal:
             recordings[job.entry.name] = equal[key] | recordings.get(job.entry.name, Recording())
             continue
-        require_task(run_data.dataset.task, job.entry.name, job.entry.data, training_of(job))
+        require_task(run_data.dataset.task, job.entry.name, job.entry.data, job.training)
         require_images(job.entry.data.augment, run_data.dataset, job.entry.name)
         if job.logits is not None:
             recordings[job.entry.name] = Recording()
@@ -86,7 +101,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
             with recording() as of_building:
                 network = _built(job, form, run_data, tried, networks_built)
             if not job.entry.is_ready:
-                require_known_paths(network, training_of(job), job.entry.name)
+                require_known_paths(network, job.training, job.entry.name)
             exports = job.id in trained and set(sources_of(of_building)) <= set(trained[job.id])
             exported = job.part is None and not exports
             _try(network, job, run_data, tried, form, exported=exported, again=partial(_rebuilt, job, run_data))
@@ -97,15 +112,14 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
             require_usable_transform(job.entry, job.seed, run_data)
             require_usable_methods(job, terms, network, teachers, run_data)
             if not job.entry.is_ready:
-                require_least_batch(job, terms, network, teachers, training_of(job).batch, run_data)
+                require_least_batch(job, terms, network, teachers, job.training.batch, run_data)
         equal[key] = of_network | of_terms
         recordings[job.entry.name] = equal[key] | recordings.get(job.entry.name, Recording())
         if not job.parts:
-            is_cached(job.entry, terms, training_of(job))
+            is_cached(job.entry, terms, job.training)
         _require_stored_logits(job, terms, run_data)
         if job.start is not None:
             _require_start(job, job.start, network, run_data)
-        device_of(training_of(job))
     return recordings
 
 

@@ -13,23 +13,15 @@ from kdbench.distill.training.processes import process_group, world_size
 from kdbench.errors import InputError, KdbenchError
 from kdbench.files import storage
 from kdbench.files.claim import claimed
-from kdbench.plugins import Recording, recording
+from kdbench.plugins import recording
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder, choose_folder, require_no_results, require_unused
-from kdbench.workflows.stages.check import Trainings, check, require_reachable_latency
-from kdbench.workflows.stages.compress import compression_plan
-from kdbench.workflows.study.plan import Job, plan, training_of
+from kdbench.workflows.stages.check import Trainings, check_recipe
+from kdbench.workflows.study.plan import Job, plan
 from kdbench.workflows.study.run_data import RunData, load_run_data
-from kdbench.workflows.study.user_code import (
-    Code,
-    code_of,
-    load_plugins,
-    read_code,
-    require_known_everywhere,
-    write_code,
-)
+from kdbench.workflows.study.user_code import Code, load_plugins, read_code, write_code
 
 Loses = Callable[["CheckedRun", Recipe, RunFolder], bool]
 """Returns whether a run would lose the results of an earlier recipe in a folder; may raise InputError."""
@@ -70,13 +62,12 @@ def checked_run(recipe: Recipe, out: Path | None, *, resume: bool) -> CheckedRun
         require_trackers(recipe.track, TRACKERS)
         jobs = plan(recipe)
         for job in jobs:
-            check_devices(training_of(job))
-        processes.on_rank_zero(lambda: require_unused(out, resume=resume))
+            check_devices(job.training, processes.count)
+        processes.on_rank_zero(require_unused, out, resume=resume)
         with recording() as of_data:
-            run_data = processes.first_before_others(lambda: load_run_data(recipe))
-        code = processes.on_rank_zero(
-            lambda: _checked(recipe, jobs, run_data, of_data, _trained(recipe, run_data, out) if resume else {})
-        )
+            run_data = processes.first_before_others(load_run_data, recipe)
+        trained = processes.on_rank_zero(_trained, recipe, run_data, out) if resume else {}
+        code = processes.on_rank_zero(check_recipe, recipe, jobs, run_data, of_data, trained)
     return CheckedRun(recipe, run_data, code)
 
 
@@ -91,22 +82,10 @@ def opened_folder(
     processes = process_group()
     with ExitStack() as claim:
         with report_on_rank_zero():
-            path = processes.on_rank_zero(
-                lambda: _open_folder(checked, out, progress, claim, loses or _is_other_recipe, resume=resume).path
-            )
-        with storage.explained(path):
-            yield RunFolder(path)
-
-
-def _checked(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Trainings) -> Code:
-    """Check the jobs and the variants, and return the sources of the user code that the jobs run."""
-    compression_plan(recipe, run_data)
-    recordings = check(jobs, run_data, trained)
-    for job in jobs:
-        if job.id not in trained and job.of_seed == recipe.seeds[0]:
-            require_reachable_latency(job, recipe, run_data)
-    require_known_everywhere(recipe, jobs, recordings, of_data)
-    return code_of(jobs, recordings)
+            loses = loses or _is_other_recipe
+            folder = processes.on_rank_zero(_open_folder, checked, out, progress, claim, loses, resume=resume)
+        with storage.explained(folder.path):
+            yield folder
 
 
 def _trained(recipe: Recipe, run_data: RunData, out: Path | None) -> Trainings:

@@ -35,7 +35,7 @@ from kdbench.workflows.stages.export_ahead import ExportAhead
 from kdbench.workflows.stages.launch import train_in_processes
 from kdbench.workflows.stages.tracking import trackers_of
 from kdbench.workflows.study import networks
-from kdbench.workflows.study.plan import Job, training_of
+from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned import timing_of
 from kdbench.workflows.study.ready_teachers import is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData
@@ -76,7 +76,7 @@ def train_all(
             if job.entry.is_ready:
                 adopt(job, recipe, run_data, folder)
                 continue
-            training = training_of(job)
+            training = job.training
             count, device = processes_of(training), device_of(training).type
             if slowed and device == "cpu":
                 progress.note(slowed)
@@ -98,7 +98,7 @@ def _request_export(ahead: ExportAhead, job: Job, folder: RunFolder) -> None:
 
 def class_weights_of(job: Job, run_data: RunData) -> tuple[float, ...] | None:
     """Return the weights of the classes in a job's training; raises InputError for another number of them."""
-    setting, part = training_of(job).class_weights, run_data.part_of(job.entry.data)
+    setting, part = job.training.class_weights, run_data.part_of(job.entry.data)
     weights = class_weights(setting, part.split.labels, run_data.dataset.classes, job.entry.name)
     if weights is not None and not any(weights[label] for label in np.unique(run_data.validation.labels)):
         message = f"{job.entry.name}: training.class_weights gives no weight to any class of the validation part"
@@ -153,7 +153,7 @@ def train_one(
         progress.note(f"{job.id} {networks.origin(job, dataset).shown}")
     teacher_networks = [networks.teaching(teacher, run_data, folder) for teacher in job.teachers] if job.learns else []
     terms = terms_of(job, network, teacher_networks, run_data)
-    training = resolved(training_of(job), network)
+    training = resolved(job.training, network)
     device = device_of(training)
     placement = {"device": device, "channels_last": training.channels_last}
     part, weights = run_data.part_of(job.entry.data), class_weights_of(job, run_data)
@@ -187,7 +187,7 @@ def adopt(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Non
     """Write the weights of a ready job's file to the folder, as those of a training of 0 epochs."""
     network, _ = networks.from_weights(job, run_data.dataset)
     key = job.key(recipe, run_data.content)
-    process_group().on_rank_zero(lambda: fit.adopt(network, folder.checkpoint(job.id), key, seed=job.seed))
+    process_group().on_rank_zero(fit.adopt, network, folder.checkpoint(job.id), key, seed=job.seed)
 
 
 def training_summary(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> cards.Training | None:

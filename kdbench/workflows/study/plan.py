@@ -42,6 +42,13 @@ class Job:
         return self.teachers[0] if self.teachers and self.teachers[0].logits is None else None
 
     @property
+    def training(self) -> Training:
+        """Its training options; the fused network of sub-students has separate ones."""
+        if self.parts and isinstance(self.entry, Student) and self.entry.sub_students is not None:
+            return self.entry.sub_students.head
+        return self.entry.training
+
+    @property
     def learns(self) -> bool:
         """Whether teachers take part in its training; the head of fused parts learns from the labels."""
         return isinstance(self.entry, Student) and bool(self.entry.terms) and not self.parts
@@ -79,13 +86,6 @@ class Job:
 _NOT_HASHED = {"name", "root", "download", "augment", "subset", "label_noise", "target_noise"}
 
 _NO_CAUSES = {"name", "teacher", "family", "axes"}
-
-
-def training_of(job: Job) -> Training:
-    """Return a job's training options; the fused network of sub-students has separate ones."""
-    entry = job.entry
-    fused = isinstance(entry, Student) and entry.sub_students is not None and job.parts
-    return entry.sub_students.head if fused else entry.training  # type: ignore[attr-defined]
 
 
 def plan(recipe: Recipe, code: Mapping[str, Iterable[Source]] | None = None) -> list[Job]:

@@ -18,7 +18,7 @@ from kdbench.recipe.paths import located
 from kdbench.registry import Lookup
 from kdbench.results.run_folder import RunFolder
 from kdbench.user_input.validation import problem
-from kdbench.workflows.study.plan import Job, plan, training_of
+from kdbench.workflows.study.plan import Job, plan
 
 _SOURCES = TypeAdapter(dict[str, list[tuple[str, str, str | None]]])
 
@@ -48,7 +48,7 @@ def require_known_everywhere(
     if world_size() > 1:
         return  # torchrun started the same script everywhere
     for job in jobs:
-        if processes_of(training_of(job)) == 1:
+        if processes_of(job.training) == 1:
             continue
         names = [job.entry.name, *(teacher.entry.name for teacher in job.teachers)]
         uses = [use for name in names for use in recordings[name].uses]

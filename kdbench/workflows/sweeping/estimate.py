@@ -16,7 +16,7 @@ from kdbench.meters.choice import choose
 from kdbench.meters.meter import Unavailable
 from kdbench.recipe import Measure, Student, Training
 from kdbench.workflows.study import networks
-from kdbench.workflows.study.plan import Job, training_of
+from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.ready_teachers import is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.sweeping.plan import Part
@@ -39,7 +39,7 @@ def training_costs(jobs: Mapping[str, Job], run_data: RunData) -> dict[str, floa
 def _training_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
     if job.logits is not None or job.entry.is_ready:
         return _TRAINING_S
-    training = training_of(job)
+    training = job.training
     samples, epochs = len(run_data.part_of(job.entry.data).split), training.last_epoch
     views = _sample_s(job, run_data, steps) * (samples + _TEACHING_SHARE * len(run_data.validation)) * epochs
     for teacher in job.teachers if job.learns else ():
@@ -57,12 +57,12 @@ def keeps_logits(job: Job) -> bool:
     augment, slots = entry.data.augment, slot_count(entry.data.augment)
     usual = not augment.mixes and augment.transform is None and slots is not None
     alone = all(getattr(METHODS.get(term.method), "needs_logits", True) for term in entry.terms)
-    return usual and alone and (slots or 0) <= training_of(job).last_epoch
+    return usual and alone and (slots or 0) <= job.training.last_epoch
 
 
 def _sample_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
     """Return the seconds of one training step of a job's network, per sample; `steps` caches the times."""
-    training = training_of(job)
+    training = job.training
     model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students", "weights"})
     key = storage.content_hash([model, job.part is not None, bool(job.parts), training.batch, training.threads])
     if key not in steps:

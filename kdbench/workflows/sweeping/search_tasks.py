@@ -17,7 +17,7 @@ from kdbench.workflows.searching.suggesting import PastTrial, suggest_values
 from kdbench.workflows.searching.trial_result import IdsByName, describe_result, trial_result
 from kdbench.workflows.searching.trials import Curves, Trial, Trials
 from kdbench.workflows.stages.start import CheckedRun
-from kdbench.workflows.study.plan import plan, training_of
+from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.user_code import Code, write_code
 from kdbench.workflows.sweeping.execution.engine import Message
 from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
@@ -125,8 +125,8 @@ class SearchTasks:
         self._files.write(trial)
         pruning = {}
         for place, id_ in enumerate(trainings):
-            how = pruning_of(self._search, trial.number, place, training_of(planned.plan.by_id[id_]).last_epoch)
-            if how is not None and processes_of(training_of(planned.plan.by_id[id_])) == 1:
+            how = pruning_of(self._search, trial.number, place, planned.plan.by_id[id_].training.last_epoch)
+            if how is not None and processes_of(planned.plan.by_id[id_].training) == 1:
                 pruning[id_] = how
         options: dict[str, Any] = {"metered": self.metered, "schedule": self.schedule, "pruning": pruning}
         work = SweepTasks(with_reference(planned, self.folder), self.folder, self.command, **options)

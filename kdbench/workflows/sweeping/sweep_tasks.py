@@ -10,7 +10,7 @@ from kdbench.files import storage
 from kdbench.recipe import Recipe
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.start import CheckedRun
-from kdbench.workflows.study.plan import Job, training_of
+from kdbench.workflows.study.plan import Job
 from kdbench.workflows.sweeping.estimate import has_meter, part_cost
 from kdbench.workflows.sweeping.execution.engine import Message
 from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
@@ -76,7 +76,7 @@ def _takes(job: Job, threads: int) -> tuple[int, int]:
     """Return the cores and GPUs that a job's training takes."""
     if job.logits is not None or job.entry.is_ready:
         return 1, 0
-    training = training_of(job)
+    training = job.training
     count = processes_of(training)
     if device_of(training).type == "cuda":
         return count, count

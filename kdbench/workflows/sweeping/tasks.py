@@ -29,7 +29,7 @@ from kdbench.workflows.stages.export import Exported, export_one, write_file
 from kdbench.workflows.stages.launch import train_in_processes
 from kdbench.workflows.stages.measure import measure_all
 from kdbench.workflows.stages.train import adopt, train_one
-from kdbench.workflows.study.plan import Job, plan, training_of
+from kdbench.workflows.study.plan import Job, plan
 from kdbench.workflows.study.ready_teachers import form_of, is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData, load_run_data
 from kdbench.workflows.study.user_code import load_plugins, planned_job, read_code
@@ -146,7 +146,7 @@ def _fit(job: Job, message: Message, recipe: Recipe, run_data: RunData, folder: 
     if job.entry.is_ready:
         adopt(job, recipe, run_data, folder)
         return
-    training = training_of(job)
+    training = job.training
     if (count := processes_of(training)) > 1:
         train_in_processes(job.id, count, folder, progress)
         return

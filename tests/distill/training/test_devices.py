@@ -29,12 +29,11 @@ def training(**keys) -> Training:
 def _machine(monkeypatch):
     """Eight cores, and nobody who started several processes."""
     monkeypatch.setattr(devices, "available_cores", lambda: range(8))
-    monkeypatch.setattr(devices, "world_size", lambda: 1)
 
 
 @pytest.mark.parametrize("options", [{}, {"devices": "auto"}, {"devices": 4}, {"devices": 2, "strategy": "ddp"}])
 def test_what_the_machine_can_do_is_let_be(options):
-    check_devices(training(**options))
+    check_devices(training(**options), 1)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def test_what_the_machine_can_do_is_let_be(options):
 )
 def test_what_it_cannot_do_is_refused_with_a_hint(options, message, hint):
     with pytest.raises(InputError, match=message) as caught:
-        check_devices(training(**options))
+        check_devices(training(**options), 1)
     assert hint in caught.value.hint
 
 
@@ -60,7 +59,7 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(InputError, match="devices is 3, and this machine has 2 GPUs"):
-        check_devices(training(device="cuda", devices=3))
+        check_devices(training(device="cuda", devices=3), 1)
 
 
 @pytest.fixture
@@ -68,16 +67,15 @@ def slurm(monkeypatch):
     """Four processes on two nodes, started by srun."""
     for name, value in {"STEP_ID": 0, "NTASKS": 4, "NTASKS_PER_NODE": 2, "NNODES": 2, "JOB_NAME": "train"}.items():
         monkeypatch.setenv(f"SLURM_{name}", str(value))
-    monkeypatch.setattr(devices, "world_size", lambda: 4)
 
 
 @pytest.mark.usefixtures("slurm")
 def test_processes_that_were_started_have_to_be_as_many_on_each_node_as_are_asked_for():
-    check_devices(training(devices=2, num_nodes=2))
+    check_devices(training(devices=2, num_nodes=2), 4)
     with pytest.raises(InputError, match="4 processes were started together"):
-        check_devices(training(devices=2))
+        check_devices(training(devices=2), 4)
     with pytest.raises(InputError, match="number of tasks per node"):
-        check_devices(training(devices=4))
+        check_devices(training(devices=4), 4)
 
 
 def test_auto_is_all_gpus_and_one_process_on_a_cpu(monkeypatch):
@@ -155,12 +153,12 @@ def test_without_a_compiler_compile_is_refused(monkeypatch):
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", raise_missing)
     assert missing_compiler("cpu") == "a C++ compiler"
     with pytest.raises(InputError, match="lacks a C"):
-        check_devices(training(device="cpu", compile=True))
+        check_devices(training(device="cpu", compile=True), 1)
 
 
 def test_with_a_compiler_compile_is_accepted(monkeypatch):
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", lambda *_: "g++")
-    check_devices(training(device="cpu", compile=True))
+    check_devices(training(device="cpu", compile=True), 1)
 
 
 def test_a_compiled_network_shares_its_weights():
