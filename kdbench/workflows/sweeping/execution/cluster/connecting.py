@@ -1,6 +1,7 @@
 """Reaching a Ray cluster by its address."""
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -47,6 +48,8 @@ def connected(on: str, label: str | None) -> Iterator[EngineOf]:
 
     joined = ray.is_initialized()  # by the program that calls kdbench
     if not joined:
+        if where is None and (recorded := _recorded_address()) is not None:
+            _try_connection(f"{recorded[0]}:{recorded[1]}, which auto stands for", *recorded)
         _join(ray, on)
     try:
         yield lambda tasks: _engine(ray, tasks, label)
@@ -60,8 +63,21 @@ def _engine(ray: Any, tasks: Sequence[Task], label: str | None) -> Cluster:
     return Cluster(ray, tasks, label)
 
 
+def _recorded_address() -> tuple[str, int] | None:
+    """Return the address that `auto` stands for, in RAY_ADDRESS or as `ray start` wrote it down; None if there is none.
+
+    It is still written down after the cluster was killed.
+    """
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return address_of(os.environ.get("RAY_ADDRESS") or canonicalize_bootstrap_address(AUTO))
+    except (ConnectionError, ValueError, InputError):  # `ray.init` says why
+        return None
+
+
 def _try_connection(on: str, host: str, port: int) -> None:
-    """Raise InputError if nothing listens there, because Ray would take half a minute to notice."""
+    """Raise InputError if nothing listens there, because Ray would take a minute or more to notice."""
     try:
         socket.create_connection((host, port), timeout=_CONNECT_S).close()
     except OSError as error:

@@ -25,6 +25,15 @@ def test_an_address_where_nobody_listens_is_told_at_once(scheme, monkeypatch):
     assert "ray start" in error.value.hint
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
+def test_a_cluster_of_this_machine_that_has_ended_is_told_at_once(address, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=r"answers at 127\.0\.0\.1:1, which auto") as error, connected("auto", None):
+        pass
+    assert "ray start" in error.value.hint
+
+
 @pytest.mark.parametrize(
     ("on", "message", "reason", "hint"),
     [
