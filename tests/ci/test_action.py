@@ -225,21 +225,27 @@ def test_the_comparison_is_shown_in_the_summary_whatever_it_says(prepared, code)
     assert prepared.summary.read_text() == "a comment\n"
 
 
-def test_a_comparison_that_is_wrong_input_leaves_no_comment_and_is_no_accident_of_the_script(prepared):
-    inputs = {"base": "nothing.onnx", "new": "a.onnx", "compare-args": ""}
-    assert prepared.run("Compare with the base branch", inputs, COMPARE_CODE="3", NO_COMMENT="1") == 0
-    assert not prepared.summary.exists()
-    assert prepared.run("Comment on the pull request") == 0
-    assert "gh" not in prepared.called()
-    assert prepared.run("Verdict") == 3
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [("--remeasure", True), ("--metric top1 --remeasure --quiet", True), ("--remeasure --out here", False), ("", False)],
+)
+def test_what_a_comparison_measures_is_among_the_reports(prepared, arguments, kept):
+    prepared.run("Compare with the base branch", {"base": "b", "new": "n", "compare-args": arguments})
+    calls, reports = prepared.called(), prepared.outputs["prepare"]["reports"]
+    assert any(word.startswith(f"{reports}/comparison/2") for word in calls) == kept
+    assert calls.count("--out") == ("--out" in arguments or kept)
 
 
-def test_what_an_earlier_step_compared_is_not_posted_again(prepared):
+def test_a_comparison_that_is_wrong_input_is_told_in_place_of_an_earlier_one(prepared):
     assert prepared.run("Compare with the base branch", {"base": "b", "new": "first.onnx"}) == 0
-    wrong = {"base": "nothing.onnx", "new": "second.onnx"}
+    wrong = {"base": "nothing.onnx", "new": "second.onnx", "compare-args": ""}
     assert prepared.run("Compare with the base branch", wrong, COMPARE_CODE="3", NO_COMMENT="1") == 0
+    told = "### ✗ kdbench: not compared\n\n`kdbench compare` exited with 3. The job's log has its message.\n"
+    assert prepared.summary.read_text() == f"a comment\n{told}"
     assert prepared.run("Comment on the pull request", wrong) == 0
-    assert "gh" not in prepared.called()
+    body = prepared.called()[-1].removeprefix("body=@")
+    assert Path(body).read_text() == f"<!-- kdbench second.onnx -->\n{told}"
+    assert prepared.run("Verdict") == 3
 
 
 MARKER = "<!-- kdbench n -->\n"
