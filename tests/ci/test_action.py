@@ -227,7 +227,7 @@ def test_the_comparison_is_shown_in_the_summary_whatever_it_says(prepared, code)
 
 @pytest.mark.parametrize(
     ("arguments", "kept"),
-    [("--remeasure", True), ("--metric top1 --remeasure --quiet", True), ("--remeasure --out here", False), ("", False)],
+    [("--remeasure", True), ("--metric top1 --remeasure -q", True), ("--remeasure --out here", False), ("", False)],
 )
 def test_what_a_comparison_measures_is_among_the_reports(prepared, arguments, kept):
     prepared.run("Compare with the base branch", {"base": "b", "new": "n", "compare-args": arguments})

@@ -71,7 +71,7 @@ def _recorded_address() -> tuple[str, int] | None:
     from ray._private.services import canonicalize_bootstrap_address
 
     try:
-        return address_of(os.environ.get("RAY_ADDRESS") or canonicalize_bootstrap_address(AUTO))
+        return address_of(os.environ.get("RAY_ADDRESS") or str(canonicalize_bootstrap_address(AUTO)))
     except (ConnectionError, ValueError, InputError):  # `ray.init` says why
         return None
 
