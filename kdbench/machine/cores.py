@@ -3,15 +3,13 @@
 Measuring processes take turns on several cores, because successive processes on one core give similar times: a model
 that does not fit a core's own cache can be a tenth slower for tens of seconds, on each core independently
 (docs/architecture.md has the figures). The likely reason is memory: the kernel gives the pages that one process frees
-to
-the next process on that core. With several cores, the state of each core is one sample of many.
+to the next process on that core. With several cores, the state of each core is one sample of many.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,14 +26,6 @@ def available_cores() -> tuple[int, ...]:
     """Return the cores that this process may use, counted from 0; all cores if the system has no affinity."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS or Windows
     return tuple(sorted(affinity(0))) if affinity else tuple(range(os.cpu_count() or 1))
-
-
-def preemptions() -> int:
-    """Return how often the system preempted this process: took its core away while it could run.
-
-    Waiting and the delay by an interrupt are not preemptions.
-    """
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def pin(cores: Sequence[int] | None) -> None:

@@ -6,6 +6,7 @@ A load defines how many calls a block has, and times a block. numpy only, becaus
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.machine import cores
 from kdbench.worker.jobs import TimedConfiguration
 
 Clock = Callable[[], int]
@@ -200,8 +200,7 @@ class SelfTimed(Protocol):
     """The `run` of a bound model that times its own calls.
 
     `calls_per_step` is the number of calls that are timed together, so that the resolution of the clock does not
-    matter:
-    each time is then their mean.
+    matter: each time is then their mean.
     """
 
     calls_per_step: int
@@ -222,5 +221,8 @@ def calls_per_step(run: object) -> int:
 
 
 def preemptions(run: object) -> int:
-    """Return how often the system preempted the process that makes the calls of `run`."""
-    return run.preemptions() if isinstance(run, SelfTimed) else cores.preemptions()
+    """Return how often the system preempted the process that makes the calls of `run`.
+
+    That is, took its core while it could run; waiting and the delay by an interrupt are not preemptions.
+    """
+    return run.preemptions() if isinstance(run, SelfTimed) else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw

@@ -106,18 +106,6 @@ def test_without_counters_every_core_counts_as_free(tmp_path):
     assert quiet_cores(None, 1, tmp_path) is None
 
 
-def test_a_process_that_works_on_one_core_with_another_is_preempted():
-    code = (
-        "import os, sys, time; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-        "from kdbench.machine.cores import preemptions; before = preemptions(); child = os.fork(); "
-        "end = time.process_time() + 0.3\n"
-        "while time.process_time() < end: pass\n"
-        "if child: os.waitpid(child, 0); print(preemptions() - before)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 5  # they took turns of a few milliseconds
-
-
 def test_a_single_core_is_what_there_is(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5})
     assert choose_cores(None, (1,), tmp_path) == (5,)

@@ -1,5 +1,8 @@
-"""How calls follow each other, by a clock that moves only when something takes time."""
+"""How calls follow each other, by a clock that moves only when something takes time, and preemptions."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -99,3 +102,16 @@ def test_configurations_name_their_load():
     assert isinstance(load_of(stream), Stream)
     assert load_of(replace(stream, mode="paced")).gap_ns == 7_000_000
     assert load_of(replace(stream, mode="server")).rate_per_s == 30
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
+def test_a_process_that_works_on_one_core_with_another_is_preempted():
+    code = (
+        "import os, sys, time; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+        "from kdbench.worker.loads import preemptions; before = preemptions(None); child = os.fork(); "
+        "end = time.process_time() + 0.3\n"
+        "while time.process_time() < end: pass\n"
+        "if child: os.waitpid(child, 0); print(preemptions(None) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 5  # they took turns of a few milliseconds
