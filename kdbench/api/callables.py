@@ -17,6 +17,7 @@ from kdbench.errors import InputError, first_line
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.latency.diagnosis import instability
 from kdbench.measure.latency.ratios import log_ratios, session_plan
+from kdbench.measure.latency.sessions import max_sessions
 from kdbench.progress import Progress
 from kdbench.registry import suggestion
 from kdbench.results.findings import estimated_across_runs, estimated_pair
@@ -28,7 +29,6 @@ from kdbench.user_input.arguments import checked
 from kdbench.worker.loads import Calls, Clock
 from kdbench.worker.timing import WARM_UP_SHARE, Interleaving, TurnError, WarmUp, warm_up
 
-_BUDGET_MULTIPLE = 2.5  # the budget allows this multiple of the least number of sessions
 _PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
 CAVEATS = (
     "all calls run in this process: intervals do not include differences between processes (memory, threads, caches)",
@@ -149,7 +149,7 @@ def timed_sessions(
     """Return the times of all calls by name: sessions one after the other, in which the functions take turns."""
     rng = np.random.default_rng(0)
     parts: dict[str, list[Clustered]] = {name: [] for name in calls}
-    session_ns = int(config.budget_s / math.ceil(_BUDGET_MULTIPLE * config.sessions) * 1e9)
+    session_ns = int(config.budget_s / max_sessions(config.sessions) * 1e9)
     begin, longest, number = clock(), 0, 0
     collecting = gc.isenabled()
     gc.disable()

@@ -125,7 +125,7 @@ def sample(
     fails and no single model is to blame.
     """
     config, cores = context.config, context.runner.cores
-    most = _max_sessions(config)
+    most = max_sessions(config.sessions)
     collected = Collector(models, config)
     longest_s, spent_s = 0.0, 0.0
     for session in archive.stored() if archive else ():
@@ -270,13 +270,13 @@ def timing_s(config: TimingConfig, overhead_s: float) -> float:
     Sessions are short, so that the budget allows more than the planned number of them. But a session that starts for
     longer than it measures shows little, so it times for as long as it starts if the planned sessions then still fit.
     """
-    session_s, longest_s = config.budget_s / _max_sessions(config), config.budget_s / config.sessions
+    session_s, longest_s = config.budget_s / max_sessions(config.sessions), config.budget_s / config.sessions
     return max(session_s - overhead_s, min(overhead_s, longest_s - overhead_s), _MIN_SHARE * session_s)
 
 
-def _max_sessions(config: TimingConfig) -> int:
-    """Return how many sessions the budget allows, at their usual length."""
-    return math.ceil(_BUDGET_MULTIPLE * config.sessions)
+def max_sessions(least: int) -> int:
+    """Return how many sessions the budget allows, at their usual length, where `least` is the fewest."""
+    return math.ceil(_BUDGET_MULTIPLE * least)
 
 
 def calls_of_session(file: Path, models: Sequence[TimedModel], session: int) -> dict[Key, Clustered]:
