@@ -24,7 +24,7 @@ from kdbench.workflows.study.model_sources import external_files, file_hash
 from kdbench.workflows.study.networks import architecture, origin, trained
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned import pruning_of
-from kdbench.workflows.study.ready_teachers import TeacherForm, form_of
+from kdbench.workflows.study.ready_teachers import TeacherForm, bench_model, form_of
 from kdbench.workflows.study.run_data import RunData
 
 PARITY_SAMPLES = 256
@@ -106,25 +106,17 @@ def _adopted(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, 
     _copy(job.weights, path)
     dataset = run_data.dataset
     names = dataset.class_names if dataset.task == "regression" else ()
-    card = ModelCard(
-        id=job.id,
-        name=job.entry.name,
-        role="teacher",
-        family=job.entry.family,
-        axes=job.entry.axes,
-        origin=Origin(file=job.weights.name, sha256=file_hash(job.weights)),
-        seed=job.seed,
-        file=str(path.relative_to(folder.path)),
-        sha256=facts.sha256,
-        input_shape=form.shape,
-        layout=facts.layout,
-        fixed_batch=facts.fixed_batch,
-        classes=None if names else form.outputs,
-        targets=names,
-        parameters=facts.parameters,
-        opset=facts.opset,
-        preprocessing=form.preprocessing,
-    )
+    of_run = {
+        "family": job.entry.family,
+        "axes": job.entry.axes,
+        "origin": Origin(file=job.weights.name, sha256=file_hash(job.weights)),
+        "seed": job.seed,
+        "file": str(path.relative_to(folder.path)),
+        "classes": None if names else form.outputs,
+        "targets": names,
+        "opset": facts.opset,
+    }
+    card = bench_model(job, form).card.model_copy(update=of_run)
     card.write(card_path(path))
     form.describe(path)
     return Exported(job, card, facts, None, None, form=form)
