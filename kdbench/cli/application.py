@@ -17,6 +17,7 @@ from kdbench.cli.overview import COMMANDS, EXIT_CODES, PURPOSE, overview
 from kdbench.errors import InputError
 from kdbench.installation import __version__
 from kdbench.registry import nearest
+from kdbench.user_input.options import MEASURE
 
 # typer's usage errors have no public name; its public BadParameter derives from them.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -59,8 +60,12 @@ def _explained(error: Any) -> InputError:
     hint = f"see {getattr(error.ctx, 'command_path', 'kdbench')} --help"
     if error.ctx is None or not hasattr(error, "possibilities"):  # those of an unknown option
         return InputError(error.format_message(), hint)
-    known = [name.removeprefix("--") for option in error.ctx.command.get_params(error.ctx) for name in option.opts]
-    meant = nearest(error.option_name.lstrip("-"), known)
+    parameters, typed = error.ctx.command.get_params(error.ctx), error.option_name.lstrip("-")
+    if any(parameter.name == "recipe" for parameter in parameters):
+        for key, option in MEASURE.items():
+            if option.name == typed:
+                return InputError(error.message, f"it is a key of the recipe: --set measure.{key}=…")
+    meant = nearest(typed, [name.removeprefix("--") for parameter in parameters for name in parameter.opts])
     return InputError(error.message, hint if meant is None else f"did you mean --{meant}?")
 
 

@@ -61,6 +61,7 @@ def test_help_lists_the_choices_of_an_option(run_cli, command):
         (["macs", "vgg8", "--clases", "3"], "--clases", "did you mean --classes?"),
         (["bench", "m.onnx", "--batches", "8"], "--batches", "did you mean --batch?"),
         (["sweep", "digits", "--seed=3"], "--seed", "did you mean --seeds?"),
+        (["run", "digits", "--budget", "60s"], "--budget", "it is a key of the recipe: --set measure.budget_s="),
         (["macs", "vgg8", "--xyz"], "--xyz", "see kdbench macs --help"),
         (["list", "recipe"], "'recipe'", "did you mean 'recipes'?"),
         (["macs", "vgg8", "--convention", "thopp"], "--convention", "did you mean 'thop'?"),

@@ -110,7 +110,7 @@ def _complete(file: Path, typed: Mapping[str, str | None]) -> dict[str, Any]:
     if missing := [f"--{key}" for key in open_ if _QUESTIONS[key].required]:
         answers = [(key, text or _QUESTIONS[key].example) for key, text in typed.items()]
         words = ["kdbench", "init", str(file), *(word for key, text in answers for word in (f"--{key}", text))]
-        raise InputError(f"{', '.join(missing)}: missing, and there is no terminal to ask for it", shlex.join(words))
+        raise InputError(f"{', '.join(missing)}: missing, and there is no terminal to ask on", shlex.join(words))
     return known | {key: checks[key](_QUESTIONS[key].example, f"--{key}") for key in open_}
 
 
