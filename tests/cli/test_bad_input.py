@@ -87,7 +87,7 @@ def test_a_recipe_that_asks_for_what_is_not_there(run_cli, recipe, tmp_path, ove
         ("measure.cores=[]", "measure.cores: name at least one", "recipes.md"),
         ("measure.cores=[99999]", "core 99999", "it may use"),
         ("measure.precision=2", "measure.precision", "recipes.md"),
-        ("measure.batch=[1]", "measure.batch.0", "recipes.md"),
+        ("measure.batch=[1]", "measure.batch.0", "larger batches"),
         ("measure.runtime=tensorrt", "measure.runtime.0", "recipes.md"),
     ],
 )
