@@ -99,7 +99,10 @@ def _shrunk(
         for _ in range(_STEPS):
             if enough(passed[-1].macs):
                 break
+            steps = len(pruner.pruning_history())
             pruner.step()
+            if len(pruner.pruning_history()) == steps:  # rounding left all channels
+                continue
             if (macs := _macs(network, example)) < passed[-1].macs:
                 history = [
                     (layer, bool(of_outputs), [int(i) for i in channels])
