@@ -25,7 +25,8 @@ SIDES: dict[Rule, Side] = {
     "min_ratio_vs_teacher": "min",
 }
 
-_NAMES_METRIC = SIDES.keys() - {"max_negative_flips"} | {"metric"}  # keys with which a metric has to be named
+# With any of these keys, a criterion has to name its metric.
+_KEYS_WITH_METRIC = SIDES.keys() - {"max_negative_flips"} | {"metric"}
 
 _FILE_AXES = ("part", "class", "target", "beside")  # of metrics that do not depend on the machine
 _COUNTS = ("batch", "threads", "gap_ms", "rate_per_s")
@@ -77,12 +78,14 @@ class Limit:
         """The metric that the limit is checked against: the model's, the pair's, or a drop or ratio of two models'."""
         if self.pair is not None:
             return PAIR_METRICS[self.pair]
-        of = declared(self.metric)
+        metric = declared(self.metric)
         if self.rule == "max_drop_vs_teacher":
-            return replace(of, title=f"{of.title} drop", unit="points", higher_is_better=False, text=units.points)
+            title = f"{metric.title} drop"
+            return replace(metric, title=title, unit="points", higher_is_better=False, text=units.points)
         if self.rule == "min_ratio_vs_teacher":
-            return replace(of, title=f"{of.title} ratio", unit="1", higher_is_better=True, text=units.ratio)
-        return of
+            title = f"{metric.title} ratio"
+            return replace(metric, title=title, unit="1", higher_is_better=True, text=units.ratio)
+        return metric
 
 
 class Criterion(Value):
@@ -102,21 +105,21 @@ class Criterion(Value):
     @classmethod
     def _flips_are_of_top1(cls, content: Any) -> Any:
         """Fill in the metric of a criterion that limits flips only: flips are defined for top-1 alone."""
-        if isinstance(content, Mapping) and "max_negative_flips" in content and not _NAMES_METRIC & content.keys():
+        if isinstance(content, Mapping) and "max_negative_flips" in content and not _KEYS_WITH_METRIC & content.keys():
             return {"metric": "top1", **content}
         return content
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _check_limits(self) -> Self:
         declared_metric(self.metric)
         limits = self.limits
         if not limits:
             raise WrongValueError(f"{self.metric} has no limit", f"give one of {', '.join(SIDES)}")
         for limit in limits:
-            _check(limit)
+            _check_value(limit)
         if len(limits) == 1:
             _check_direction(limits[0])
-        _check_axes(self.metric, self.axes)
+        _check_axes(declared(self.metric), self.axes)
         return self
 
     @property
@@ -161,16 +164,16 @@ def _check_comparable(limit: Limit) -> None:
     raise WrongValueError(f"{limit.metric} has no {limit.rule}: no run measures it", hint)
 
 
-def _check(limit: Limit) -> None:
-    of = limit.checked_metric
+def _check_value(limit: Limit) -> None:
+    metric = limit.checked_metric
     if limit.value < 0:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "give 0 or more")
     # A drop may be negative, but a target that requires a drop of at least 0 is mistaken.
-    if limit.value == 0 and limit.side == "min" and (of.value_range[0] == 0 or of.unit == "points"):
+    if limit.value == 0 and limit.side == "min" and (metric.value_range[0] == 0 or metric.unit == "points"):
         raise WrongValueError(f"{limit.metric}: {limit.rule} = 0 lets every model pass", "give a value above 0")
-    if of.unit == "share" and limit.value == 1 and limit.side == "max" and not of.higher_is_better:
+    if metric.unit == "share" and limit.value == 1 and limit.side == "max" and not metric.higher_is_better:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = 1 lets every model pass", 'write 0.01, or "1 %"')
-    if of.unit == "share" and limit.value > 1:
+    if metric.unit == "share" and limit.value > 1:
         message = f"{limit.metric}: {limit.rule} = {limit.value:g}, but a share is at most 1"
         raise WrongValueError(message, f'write {limit.value / 100:g}, or "{limit.value:g} %"')
 
@@ -185,22 +188,22 @@ def _check_direction(limit: Limit) -> None:
     raise WrongValueError(message, f"did you mean {other!r}?")
 
 
-def _check_axes(metric: str, axes: Mapping[str, str | int]) -> None:
-    of = declared(metric)
-    known = AXES if of.hardware_dependent else (*_FILE_AXES, "batch") if of.scored else _FILE_AXES
+def _check_axes(metric: Metric, axes: Mapping[str, str | int]) -> None:
+    known = AXES if metric.hardware_dependent else (*_FILE_AXES, "batch") if metric.scored else _FILE_AXES
     for axis, value in axes.items():
         if axis not in AXES:
-            raise WrongValueError(f"{metric}: unknown axis {axis!r}", suggestion(axis, known))
-        if axis == of.finds:
-            message = f"{metric} has no axis {axis!r}: it covers every {axis}"
+            raise WrongValueError(f"{metric.id}: unknown axis {axis!r}", suggestion(axis, known))
+        if axis == metric.finds:
+            message = f"{metric.id} has no axis {axis!r}: it covers every {axis}"
             raise WrongValueError(message, f"leave the axis out, or limit class_top1 of that {axis}")
         if axis not in known:
-            raise WrongValueError(f"{metric} has no axis {axis!r}", "it is a property of the file: leave the axis out")
+            message = f"{metric.id} has no axis {axis!r}"
+            raise WrongValueError(message, "it is a property of the file: leave the axis out")
         is_int = isinstance(value, int) and not isinstance(value, bool)
         is_name = isinstance(value, str) or (is_int and axis == "class")  # a class without a name has a number
         if not ((is_int and int(value) >= 1) if axis in _COUNTS else is_name):
             kind = "a whole number from 1 on" if axis in _COUNTS else "a text"
-            message = f"{metric}: the axis {axis!r} is {kind}, not {value!r}"
+            message = f"{metric.id}: the axis {axis!r} is {kind}, not {value!r}"
             raise WrongValueError(message, "for example axes = { batch = 1, threads = 4 }")
 
 

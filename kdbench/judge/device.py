@@ -38,9 +38,9 @@ Minimum = Annotated[StrictFloat, Field(gt=0)]
 class Device(Value):
     """The `[device]` of a target: conditions that the machine's facts must all meet.
 
-    A text is a part of the fact, such as `Intel(R) Xeon(R)`, or a regular expression that matches a part, in any case.
-    A number is the minimum. `libraries` are versions of installed libraries. `provider` and `runtime` are those that
-    must have run the models.
+    A text is a part of the fact, such as `Intel(R) Xeon(R)`, or a regular expression that matches a part; upper and
+    lower case are equal. A number is the minimum. `libraries` are versions of installed libraries. `provider` and
+    `runtime` are those that must have run the models.
     """
 
     board: Expression | None = None
@@ -60,19 +60,19 @@ class Device(Value):
 
 def differences(record: RunRecord, device: Device) -> list[str]:
     """Return a clause for each condition of the device that the record's machine does not meet."""
-    unused = [
+    options = [
         f"{name} is {' and '.join(sorted(used)) or 'unknown'}, not {required}"
-        for name, required, used in _unused(record, device)
+        for name, required, used in _other_options(record, device)
     ]
-    return [*_other_facts(record, device), *unused]
+    return [*_other_facts(record, device), *options]
 
 
 def remedy(record: RunRecord, device: Device, description: str) -> str:
-    """Return how to measure what meets the conditions of the device, whose name is `description`.
+    """Return how to measure under the conditions of the device, whose name is `description`.
 
-    Where only the provider or the runtime differs, this machine will do.
+    If only the provider or the runtime differs, the same machine can measure again.
     """
-    options = [f"--{name} {required}" for name, required, _ in _unused(record, device)]
+    options = [f"--{name} {required}" for name, required, _ in _other_options(record, device)]
     place = [f"on {description}"] if _other_facts(record, device) or not options else []
     return " ".join(["measure", *place, *(["with", *options] if options else [])])
 
@@ -87,8 +87,8 @@ def _other_facts(record: RunRecord, device: Device) -> list[str]:
     return [clause for clause in clauses if clause]
 
 
-def _unused(record: RunRecord, device: Device) -> list[tuple[str, str, set[str]]]:
-    """Return the options whose required value the record was not measured with: name, value, values used instead."""
+def _other_options(record: RunRecord, device: Device) -> list[tuple[str, str, set[str]]]:
+    """Return the options whose required value was not used: name, required value, values used instead."""
     options = (("provider", device.provider, _providers(record)), ("runtime", device.runtime, _runtimes(record)))
     return [(name, required, used) for name, required, used in options if required is not None and required not in used]
 

@@ -1,4 +1,4 @@
-"""Excerpts of records that were read before, in a file of the user's cache folder, which may be lost at any time.
+"""A cache of excerpts of records, in a file of the user's cache folder, which may be deleted at any time.
 
 An entry is valid only if it is complete and its record still has the same size and times. If anything is wrong with the
 file, the records are read instead.
@@ -20,14 +20,14 @@ from kdbench.judge.excerpts import Excerpt
 _FILE = "excerpts-1.sqlite"  # the number changes with the columns
 _COLUMNS = "path BLOB PRIMARY KEY, state TEXT, checksum BLOB, content BLOB, used REAL"
 _WAIT_S = 1.0  # for another process that writes
-_SETTLED_NS = 2_000_000_000  # a file may change again without a new time within the clock's resolution
+_SETTLED_NS = 2_000_000_000  # within the clock's resolution a file may change again and keep its time
 _MAX_AGE_S = 90 * 86_400.0
-_REFRESHED_S = 86_400.0  # the last use is written once a day
+_REFRESH_S = 86_400.0  # the time of the last use is written once a day
 _MAX_BYTES = 1 << 28
 
 
 class ExcerptCache:
-    """The excerpts that earlier histories read; empty while `path` cannot be used."""
+    """The excerpts that earlier histories read; empty if the file `path` cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,12 +53,12 @@ class ExcerptCache:
             excerpt = Excerpt.model_validate_json(zlib.decompressobj().decompress(row[1], _MAX_BYTES))
         except (ValueError, zlib.error):
             return None
-        if not isinstance(row[2], float) or time.time() - row[2] > _REFRESHED_S:
+        if not isinstance(row[2], float) or time.time() - row[2] > _REFRESH_S:
             self._used.append(key)
         return excerpt
 
     def put(self, file: Path, stat: os.stat_result, excerpt: Excerpt) -> None:
-        """Keep the excerpt of a record whose state was `stat` before it was read, unless it has only just changed."""
+        """Keep the excerpt of a record whose state was `stat` before it was read, unless the file changed just now."""
         if self._database is None or time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) < _SETTLED_NS:
             return
         content = zlib.compress(excerpt.model_dump_json(exclude_defaults=True).encode(), 1)
@@ -107,7 +107,7 @@ def _key(file: Path) -> bytes:
 
 
 def _state(stat: os.stat_result) -> str:
-    """Return what changes with a file's content, and with the version that reads it."""
+    """Return a text that changes with a file's content, and with the version of kdbench."""
     return f"{__version__} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 

@@ -29,7 +29,7 @@ def _adapter(metric: str) -> TypeAdapter[Any]:
     return _PAIRS if metric in PAIR_METRICS else _MEASUREMENTS
 
 
-def _dumped(metric: str, findings: list[Any]) -> str:
+def _to_json(metric: str, findings: list[Any]) -> str:
     return _adapter(metric).dump_json(findings, exclude_defaults=True).decode()
 
 
@@ -56,37 +56,37 @@ class Excerpt(Value):
 
         What the excerpt keeps is checked as `RunRecord.read` does; the rest of the record is not, which is most of it.
         """
-        excerpt = cls._of_json(RunFolder.of(file).record, metrics)
+        excerpt = cls._from_json(RunFolder.of(file).record, metrics)
         return excerpt if excerpt is not None else cls.of(RunRecord.read(file), metrics)
 
     @classmethod
-    def _of_json(cls, file: Path, metrics: Collection[str]) -> Self | None:
-        """Return the excerpt of a record without devices; None where `RunRecord.read` has to say what is wrong."""
+    def _from_json(cls, file: Path, metrics: Collection[str]) -> Self | None:
+        """Return the excerpt of a record without devices; None where `RunRecord.read` has to read or refuse it."""
         try:
             storage.require_text(file)
             content = from_json(file.read_bytes(), allow_inf_nan=False)
             if content["schema"] != SCHEMA_VERSION or content.get("devices"):
                 return None
-            excerpt = cls._of_content(content, metrics)
+            excerpt = cls._from_content(content, metrics)
             kept = excerpt.model_dump_json(exclude={"results"}), *excerpt.results.values()
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
         return None if any(is_suspicious(text.encode()) for text in kept) else excerpt
 
     @classmethod
-    def _of_content(cls, content: dict[str, Any], metrics: Collection[str]) -> Self:
-        """Return the excerpt of a record's JSON values; raises ValueError, LookupError or TypeError if it has none."""
+    def _from_content(cls, content: dict[str, Any], metrics: Collection[str]) -> Self:
+        """Return the excerpt of a record's JSON values; raise ValueError, LookupError or TypeError for invalid ones."""
         measurements, pairs = content["measurements"], content.get("pairs", ())
         models = {card["id"]: card["name"] for card in content["models"]}
         measured = dict.fromkeys(result["metric"] for result in (*measurements, *pairs))
-        named = {one["model"] for one in measurements} | {one[role] for one in pairs for role in ("teacher", "student")}
-        if len(models) != len(content["models"]) or not named <= models.keys() or not measured.keys() <= _KNOWN:
-            raise ValueError("a model is missing, or there twice, or a metric is unknown")
+        used = {m["model"] for m in measurements} | {pair[role] for pair in pairs for role in ("teacher", "student")}
+        if len(models) != len(content["models"]) or not used <= models.keys() or not measured.keys() <= _KNOWN:
+            raise ValueError("a model is missing or listed twice, or a metric is unknown")
         results = {}
         for metric in measured.keys() & metrics:
-            of_kind = pairs if metric in PAIR_METRICS else measurements
-            valid = _adapter(metric).validate_python([one for one in of_kind if one["metric"] == metric])
-            results[metric] = _dumped(metric, valid)
+            findings = pairs if metric in PAIR_METRICS else measurements
+            valid = _adapter(metric).validate_python([item for item in findings if item["metric"] == metric])
+            results[metric] = _to_json(metric, valid)
         test_set = content.get("protocol", {}).get("test_set_sha256")
         return cls(
             **{key: content[key] for key in ("kind", "name", "created", "command", "environment")},
@@ -98,15 +98,13 @@ class Excerpt(Value):
 
     @classmethod
     def of(cls, record: RunRecord, metrics: Collection[str] | None = None) -> Self:
-        """Return the excerpt of a record, with the results of `metrics`, or of all of them; none of devices."""
+        """Return the excerpt of a record without devices, with the results of `metrics`; by default of all metrics."""
         record = of_host(record)
-        measured = dict.fromkeys(result.metric for result in (*record.measurements, *record.pairs))
-        kept = measured if metrics is None else measured.keys() & metrics
-        every: tuple[Finding, ...] = (*record.measurements, *record.pairs)
+        results: tuple[Finding, ...] = (*record.measurements, *record.pairs)
         findings: dict[str, list[Finding]] = {}
-        for finding in every:
-            if finding.metric in kept:
-                findings.setdefault(finding.metric, []).append(finding)
+        for finding in results:
+            findings.setdefault(finding.metric, []).append(finding)
+        kept = findings if metrics is None else findings.keys() & metrics
         test_set = record.protocol.get("test_set_sha256")
         return cls(
             kind=record.kind,
@@ -116,16 +114,16 @@ class Excerpt(Value):
             environment=record.environment,
             test_set=None if test_set is None else str(test_set),
             models={card.id: card.name for card in record.models},
-            metrics=tuple(measured),
-            results={metric: _dumped(metric, of_metric) for metric, of_metric in findings.items()},
+            metrics=tuple(findings),
+            results={metric: _to_json(metric, findings[metric]) for metric in kept},
         )
 
     def has(self, metrics: Collection[str]) -> bool:
-        """Return whether it has the results of those of `metrics` that the record has."""
+        """Return whether the excerpt has the results of all those `metrics` that the record has."""
         return all(metric in self.results for metric in metrics if metric in self.metrics)
 
     def findings(self, metric: str) -> list[Finding]:
-        """Return the measurements or pairs of a metric; raises pydantic.ValidationError for text that holds none."""
+        """Return the measurements or pairs of a metric; raises pydantic.ValidationError for invalid JSON text."""
         if metric not in self.results:
             return []
         return [*_adapter(metric).validate_json(self.results[metric])]

@@ -85,7 +85,7 @@ def history(
                 by_key.setdefault(SeriesKey.of(located.record, finding), []).append((located, finding))
     if not by_key:
         raise InputError(*_no_numbers_at(records, metrics or MAIN, axes or {}))
-    order = {metric: place for place, metric in enumerate(metrics or MAIN)}
+    order = {metric: number for number, metric in enumerate(metrics or MAIN)}
     ordered = sorted(by_key.items(), key=lambda item: order[item[0].metric])
     context = _Context.of(by_key)
     series = [_series(key, findings, context) for key, findings in ordered]
@@ -94,7 +94,7 @@ def history(
 
 @dataclass(frozen=True)
 class _Context:
-    """What the series of a history differ in: their studies, and the test sets of each."""
+    """The studies of a history and the test sets of each study: a series names its own where there are several."""
 
     studies: frozenset[str]
     test_sets: Mapping[str, frozenset[str | None]]
@@ -103,28 +103,28 @@ class _Context:
     def of(cls, keys: Iterable[SeriesKey]) -> "_Context":
         by_study: dict[str, set[str | None]] = {}
         for key in keys:
-            of_study = by_study.setdefault(key.study, set())
+            test_sets = by_study.setdefault(key.study, set())
             if declared.metric(key.metric).scored:
-                of_study.add(key.test_set)
+                test_sets.add(key.test_set)
         return cls(frozenset(by_study), {study: frozenset(names) for study, names in by_study.items()})
 
 
 def _chosen(
-    record: Excerpt, of_metric: Sequence[Finding], models: Sequence[str], axes: Axes | None
+    record: Excerpt, findings: Sequence[Finding], models: Sequence[str], axes: Axes | None
 ) -> Iterator[Finding]:
     by_model: dict[str, list[Finding]] = {}
-    for finding in of_metric:
+    for finding in findings:
         model = finding.student if isinstance(finding, Pair) else finding.model
         if not models or {model, record.models.get(model)} & set(models):
             by_model.setdefault(model, []).append(finding)
-    for findings in by_model.values():
+    for model_findings in by_model.values():
         if axes is None:
-            yield min(findings, key=_headline)
+            yield min(model_findings, key=_headline_order)
         else:
-            yield from (finding for finding in findings if axes.items() <= finding.axes.items())
+            yield from (finding for finding in model_findings if axes.items() <= finding.axes.items())
 
 
-def _headline(finding: Finding) -> tuple[float, ...]:
+def _headline_order(finding: Finding) -> tuple[float, ...]:
     sizes = (finding.axes.get(axis, 0) for axis in ("batch", "threads"))
     return (len(finding.axes), *(size if isinstance(size, int) else 0 for size in sizes))
 
@@ -133,13 +133,13 @@ def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], c
     """Return one series; it names its study and test set where the history has several."""
     metric = declared.metric(key.metric)
     points = tuple(_point(located, finding, metric) for located, finding in findings)
-    places = [place for place, point in enumerate(points) if point.counts]
-    values = [value for place in places if (value := points[place].value) is not None]
+    counting = [index for index, point in enumerate(points) if point.counts]
+    values = [value for index in counting if (value := points[index].value) is not None]
     # A quotient of predictions' metrics, or of a parity, has no meaning.
     relative = not (metric.scored or metric.group == "parity") and all(value > 0 for value in values)
     virtual = any(located.record.environment.host.get("virtualization") is not None for located, _ in findings)
-    scatter = _least_scatter([points[place] for place in places], metric, relative, virtual)
-    levels, changes = _steps(points, places, values, metric=metric, relative=relative, scatter=scatter)
+    scatter = _least_scatter([points[index] for index in counting], metric, relative, virtual)
+    levels, changes = _steps(points, counting, values, metric=metric, relative=relative, scatter=scatter)
     return Series(
         model=key.model,
         metric=key.metric,
@@ -154,7 +154,7 @@ def _series(key: SeriesKey, findings: Sequence[tuple[LocatedRecord, Finding]], c
         points=points,
         levels=levels,
         changes=changes,
-        note=_too_few(values, metric),
+        note=_note_if_short(values, metric),
     )
 
 
@@ -171,7 +171,8 @@ def _point(located: LocatedRecord, finding: Finding, metric: declared.Metric) ->
         commit=environment.git_commit,
         dirty=environment.git_dirty,
         value=finding.value,
-        interval=getattr(finding, "within_run", None) or finding.interval,  # other runs are points of their own
+        # Without the variation between runs, which the other points of the series show.
+        interval=getattr(finding, "within_run", None) or finding.interval,
         reason=reason,
         runtime=environment.libraries.get("onnxruntime") if metric.hardware_dependent else None,
     )
@@ -181,8 +182,8 @@ def _least_scatter(points: Sequence[Point], metric: declared.Metric, relative: b
     """Return the least standard deviation that points can have around their level: of logarithms where `relative`.
 
     It is the root mean square of the intervals' standard errors (a half-width is 1.96 of them), or the metric's
-    repeatability; of times in ns and rates on a virtual machine also the metric's `run_to_run`. There is no such figure
-    for other machines and metrics: their series show it.
+    repeatability; for times in ns and rates on a virtual machine also the metric's `run_to_run`. For other machines and
+    metrics that figure is not known: the series itself shows how much its runs differ.
     """
     errors = [error for point in points if (error := _standard_error(point, relative)) is not None]
     if errors:
@@ -202,14 +203,14 @@ def _standard_error(point: Point, relative: bool) -> float | None:
 
 def _steps(
     points: Sequence[Point],
-    places: Sequence[int],
+    counting: Sequence[int],
     values: Sequence[float],
     *,
     metric: declared.Metric,
     relative: bool,
     scatter: float,
 ) -> tuple[tuple[Level, ...], tuple[Change, ...]]:
-    """Return the levels of a series and the changes between them, at the places of the points that count."""
+    """Return the levels of a series and the changes between them; `counting` are the indices of points that count."""
     import numpy as np
 
     from kdbench.statistics.change_points import exact_steps, find_steps
@@ -218,18 +219,18 @@ def _steps(
         return (), ()
     scaled = np.log(values) if relative else np.array(values, dtype=np.float64)
     segments = exact_steps(scaled) if metric.counted else find_steps(scaled, scatter)
-    undo = math.exp if relative else float
-    runtimes = [points[place].runtime for place in places]
-    ends = (*(start - 1 for start in segments.starts[1:]), len(places) - 1)
+    unscaled = math.exp if relative else float
+    runtimes = [points[index].runtime for index in counting]
+    ends = (*(start - 1 for start in segments.starts[1:]), len(counting) - 1)
     levels = tuple(
-        Level(first=places[start], last=places[end], value=undo(mean))
+        Level(first=counting[start], last=counting[end], value=unscaled(mean))
         for start, end, mean in zip(segments.starts, ends, segments.means, strict=True)
     )
     changes = tuple(
         Change(
-            at=places[step.at],
-            change=undo(step.change),
-            interval=Interval(low=undo(step.low), high=undo(step.high)),
+            at=counting[step.at],
+            change=unscaled(step.change),
+            interval=Interval(low=unscaled(step.low), high=unscaled(step.high)),
             better=(step.change > 0) == metric.higher_is_better,
             runtime="" if (before := runtimes[step.at - 1]) == (after := runtimes[step.at]) else f"{before} → {after}",
         )
@@ -238,7 +239,7 @@ def _steps(
     return levels, changes
 
 
-def _too_few(values: Sequence[float], metric: declared.Metric) -> str:
+def _note_if_short(values: Sequence[float], metric: declared.Metric) -> str:
     from kdbench.statistics.change_points import MIN_POINTS
 
     if len(values) >= MIN_POINTS or metric.counted:
@@ -268,6 +269,6 @@ def _no_numbers_at(records: Sequence[LocatedRecord], metrics: Sequence[str], axe
                 values.setdefault(axis, set()).add(str(value))
     if not axes:
         return f"no record has {' or '.join(metrics)} of these models", "choose with --metric and --model"
-    known = "; ".join(f"{axis} {', '.join(sorted(of_axis))}" for axis, of_axis in values.items())
+    known = "; ".join(f"{axis} {', '.join(sorted(measured))}" for axis, measured in values.items())
     place = ",".join(f"{axis}={value}" for axis, value in axes.items())
     return f"no record has {' or '.join(metrics)} at {place}", f"measured at: {known}" if known else "leave out --axes"

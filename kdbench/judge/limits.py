@@ -19,10 +19,10 @@ Side = Literal["max", "min"]
 EVIDENCE_STRENGTH: dict[Evidence, int] = {"estimated": 0, "modelled": 1, "measured": 2}
 RELIABLE: frozenset[Status] = frozenset({"ok", "unstable"})
 """The statuses of numbers whose interval can be relied on."""
-_HOPELESS = 100.0  # times narrower, which takes ten thousand times as many samples
+_MAX_NARROWING = 100.0  # an interval a hundred times narrower takes ten thousand times as many samples
 
-# How a number is on the wrong side, by its unit: 22 % too slow.
-_TOO = {"ns": "slow", "s": "slow", "bytes": "large", "MACs": "many", "J": "much", "g": "much"}
+# The adjective of a number above its limit, by unit: `22 % too slow`.
+_EXCESS = {"ns": "slow", "s": "slow", "bytes": "large", "MACs": "many", "J": "much", "g": "much"}
 _AS_MULTIPLE_FROM = 2.0  # from here on a multiple is clearer than a percentage
 _IN_POINTS = {"share": 100.0, "points": 1.0}
 
@@ -134,8 +134,8 @@ def _distance(reading: Reading, side: Side, limit: float) -> str:
         return f"{points} {'over' if side == 'max' else 'short'}"
     if limit and reading.value >= _AS_MULTIPLE_FROM * limit:
         return f"{units.significant(reading.value / limit, 2)} times the limit"
-    how = _TOO.get(reading.metric.unit, "high") if side == "max" else "low"
-    return f"{units.percent(distance / limit) if limit else reading.metric.text(distance)} too {how}"
+    adjective = _EXCESS.get(reading.metric.unit, "high") if side == "max" else "low"
+    return f"{units.percent(distance / limit) if limit else reading.metric.text(distance)} too {adjective}"
 
 
 def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float) -> str:
@@ -151,13 +151,14 @@ def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float)
     nearer_bound = bounds.low if reading.value > limit else bounds.high
     gap = abs(reading.value - limit)
     narrower = abs(nearer_bound - reading.value) / gap if gap else math.inf
-    if narrower > _HOPELESS:
+    if narrower > _MAX_NARROWING:
         return "too close to the limit for any measurement to decide: leave a larger margin"
     if reading.within_run is not None and not reading.within_run.low <= limit <= reading.within_run.high:
         return f"{prefix}measure it again a few times: earlier runs show how much runs differ on this machine"
     if reading.metric.hardware_dependent:
-        how = "--energy full" if reading.metric.unit == "J" else "a longer --budget and a smaller --precision"
-        return f"{prefix}{how} would settle it: the interval has to be {units.significant(narrower, 2)} times narrower"
+        options = "--energy full" if reading.metric.unit == "J" else "a longer --budget and a smaller --precision"
+        factor = units.significant(narrower, 2)
+        return f"{prefix}{options} would settle it: the interval has to be {factor} times narrower"
     if reading.n is None:
         return f"{prefix}more test samples would settle it"
     needed = units.integer(float(f"{reading.n * narrower**2:.1e}"))

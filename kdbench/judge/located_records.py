@@ -42,17 +42,18 @@ class LocatedRecord:
 def locate_records(paths: list[Path], metrics: Collection[str] = MAIN) -> tuple[list[LocatedRecord], list[str]]:
     """Return every record below `paths` (folders, records or reports), oldest first, and a note on each one left out.
 
-    `metrics` are those that will be asked for; the results of others take a look at each record's file.
+    `metrics` are those that will be read; the results of other metrics are read from each record's file on demand.
     Left out are folders that cannot be read, files that are not records, copies, and the records of `kdbench compare
     --remeasure`. Raises InputError for a path that does not exist, and where there is no record.
     """
     with excerpt_cache() as cache, cycle_collection_paused():
-        return _located(paths, cache, {*MAIN, *metrics})
+        return _locate(paths, cache, {*MAIN, *metrics})
 
 
-def _located(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) -> tuple[list[LocatedRecord], list[str]]:
+def _locate(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) -> tuple[list[LocatedRecord], list[str]]:
     located: list[LocatedRecord] = []
-    candidates: dict[tuple[str, ...], list[LocatedRecord]] = {}  # only these may be copies: comparing all takes long
+    # Only records of one group can be copies of each other: comparing all takes long.
+    by_identity: dict[tuple[str, ...], list[LocatedRecord]] = {}
     remeasured = 0
     notes: list[str] = []
     for path in paths:
@@ -71,15 +72,15 @@ def _located(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) -
             except ValueError:
                 notes.append(f"{run} is left out: its time {record.created!r} is not valid")
                 continue
-            alike = candidates.setdefault((record.kind, record.name, record.created, record.command), [])
+            similar = by_identity.setdefault((record.kind, record.name, record.created, record.command), [])
             if (record.kind, record.name) == ("bench", REMEASURED):
                 remeasured += 1
-            elif original := next((other for other in alike if _same(other, file, record)), None):
+            elif original := next((other for other in similar if _is_copy(file, record, other)), None):
                 notes.append(f"{run} is left out: a copy of {original.run}")
             else:
-                at = created if created.tzinfo else created.replace(tzinfo=UTC)
-                located.append(LocatedRecord(run, at, record, file))
-                alike.append(located[-1])
+                created = created if created.tzinfo else created.replace(tzinfo=UTC)
+                located.append(LocatedRecord(run, created, record, file))
+                similar.append(located[-1])
     if remeasured:
         notes.append(f"{remeasured} record{'s' * (remeasured > 1)} of a comparison left out")
     if not located:
@@ -89,7 +90,7 @@ def _located(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) -
 
 
 def _excerpt(file: Path, cache: ExcerptCache, metrics: Collection[str]) -> Excerpt:
-    """Return the excerpt of a record, read or known from an earlier history; raises InputError."""
+    """Return the excerpt of a record, from the cache if it has all `metrics`; raises InputError."""
     try:
         stat = file.stat()
     except OSError:
@@ -102,15 +103,15 @@ def _excerpt(file: Path, cache: ExcerptCache, metrics: Collection[str]) -> Excer
     return excerpt
 
 
-def _same(one: LocatedRecord, file: Path, excerpt: Excerpt) -> bool:
-    """Return whether two records are equal; reads both files completely."""
-    if one.record.metrics != excerpt.metrics or one.file is None:
+def _is_copy(file: Path, excerpt: Excerpt, original: LocatedRecord) -> bool:
+    """Return whether the record `file` equals `original`; reads both files completely."""
+    if original.record.metrics != excerpt.metrics or original.file is None:
         return False
     try:
-        if one.file.read_bytes() == file.read_bytes():
+        if original.file.read_bytes() == file.read_bytes():
             return True
-        return RunRecord.read(one.file).hash() == RunRecord.read(file).hash()
-    except (OSError, InputError):  # excerpts do not look at the whole record
+        return RunRecord.read(original.file).hash() == RunRecord.read(file).hash()
+    except (OSError, InputError):  # reading an excerpt does not check the whole record
         return False
 
 

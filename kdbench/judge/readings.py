@@ -30,7 +30,7 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
     """Return the number of one model that `limit` is checked against; without a number, the reason why."""
     if limit.rule in {"max", "min"} and limit.pair is None:
         return _of_model(record, card.id, limit, device)
-    teacher = _named_by(limit, record, card)
+    teacher = _compared_with(limit, record, card)
     if teacher is None:
         hint = "measure it together with its teacher: `kdbench bench TEACHER STUDENT`"
         return _missing(limit, "the run compares it with no other model", hint)
@@ -42,11 +42,11 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
     return _relative(limit, _of_model(record, teacher, limit, device), _of_model(record, card.id, limit, device))
 
 
-def _named_by(limit: Limit, record: RunRecord, card: ModelCard) -> str | None:
-    """Return the id of the model that a relative limit is about, or None.
+def _compared_with(limit: Limit, record: RunRecord, card: ModelCard) -> str | None:
+    """Return the id of the model that a relative limit compares a model with, or None.
 
-    A limit `…_vs_teacher` is about the teacher, also of a compressed variant, which is itself compared with the model
-    that it was made of; all others are about the model that it is compared with.
+    A limit `…_vs_teacher` compares with the teacher, even for a compressed variant, whose pairs compare it with the
+    model that it was made from. Every other limit uses the pairs.
     """
     behind = teacher_behind(card, record.cards) if limit.rule in _VS_TEACHER else None
     return behind or teacher_of(record, card)
@@ -63,7 +63,7 @@ def _of_model(record: RunRecord, model: str, limit: Limit, device: Device) -> Re
 
 
 def _with_hint(reading: Reading, card: ModelCard) -> Reading:
-    """Return the reading of a missing comparison of predictions with what measures it, or what to limit instead."""
+    """Add to a missing comparison of predictions the hint how to measure it, or which metric to limit instead."""
     scored_as_error = reading.metric.group == "errors"
     if bool(card.targets) != scored_as_error:
         task, instead = ("regression", "rmse") if card.targets else ("classification", "top1")
@@ -80,25 +80,24 @@ def _select(findings: list[F], metric: str, limit: Limit, device: Device) -> Rea
     named = dict(limit.axes)
     if not declared(metric).hardware_dependent and not any("batch" in finding.axes for finding in findings):
         named.pop("batch", None)  # its outputs are the same at every batch
-    required = {**_usual_axes(metric, device), **_answering(findings, device), **named}
+    required = {**_usual_axes(metric, device), **_scoring_runtime(findings, device), **named}
     fitting = [finding for finding in findings if _fits(finding, named, required)]
     if not fitting:
         return _missing(limit, *_not_measured_there(findings, named, required))
     return as_reading(min(fitting, key=lambda finding: int(finding.axes.get("threads", 0))))
 
 
-def _answering(findings: Iterable[Measurement | Pair], device: Device) -> dict[str, str]:
+def _scoring_runtime(findings: Iterable[Measurement | Pair], device: Device) -> dict[str, str]:
     """Return the axis `runtime` if predictions were scored in the device's runtime; else no axis."""
     scored = device.runtime is not None and any(f.axes.get("runtime") == device.runtime for f in findings)
     return {"runtime": device.runtime or ""} if scored else {}
 
 
 def _usual_axes(metric: str, device: Device) -> dict[str, str | int]:
-    of = declared(metric)
-    if not of.hardware_dependent:
+    if not declared(metric).hardware_dependent:
         return dict(_IMPLIED)
     # The largest throughput has a mode of its own, and any batch.
-    axes: dict[str, str | int] = {"mode": "offline"} if of.group == "offline" else {"batch": 1}
+    axes: dict[str, str | int] = {"mode": "offline"} if declared(metric).group == "offline" else {"batch": 1}
     provider = {} if device.provider is None else {"provider": device.provider}
     return {**_IMPLIED, "runtime": device.runtime or USUAL_RUNTIME, **axes, **provider}
 

@@ -1,4 +1,4 @@
-"""A target: the criteria that a model must meet on a device before it ships, a TOML file, shipped or a user's."""
+"""A target: the criteria that a model must meet on a device before it ships, in a TOML file of kdbench or a user."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -64,7 +64,7 @@ def shipped_targets() -> dict[str, str]:
 
 
 def targets_of(targets: Iterable[Target | str | Path]) -> list[Target]:
-    """Return targets, of which some may be named as `load_target` takes them; raises InputError."""
+    """Return targets; those given by name or path are loaded by `load_target`. Raises InputError."""
     return [target if isinstance(target, Target) else load_target(target) for target in targets]
 
 

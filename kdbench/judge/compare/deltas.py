@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Z = NormalDist().inv_cdf(0.975)
-_ROUNDING = 1e-9  # 1.05 / 1 - 1 is no more than 5 %
+_ROUNDING = 1e-9  # in floating point, 1.05 - 1 exceeds 0.05
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def classify(delta: Delta, metric: Metric, threshold: float) -> Change:
     mirror image. `same`: the interval does not go beyond the threshold on the worse side, which rules out a regression
     of that size. `inconclusive`: everything else.
     """
-    worse, most, least = _worsenings(delta, metric)
+    worse, most, least = _worsening(delta, metric)
     limit = threshold + _ROUNDING
     if least > _ROUNDING and worse > limit:
         return "regressed"
@@ -72,23 +72,23 @@ def classify(delta: Delta, metric: Metric, threshold: float) -> Change:
 
 def uncertainty(delta: Delta, metric: Metric) -> str:
     """Return why a change is inconclusive."""
-    if _worsenings(delta, metric)[2] > _ROUNDING:
+    if _worsening(delta, metric)[2] > _ROUNDING:
         return "worse, but it is not certain that it is by more than the threshold"
     return "too uncertain: a change worse than the threshold is not ruled out"
 
 
-def _worsenings(delta: Delta, metric: Metric) -> tuple[float, float, float]:
+def _worsening(delta: Delta, metric: Metric) -> tuple[float, float, float]:
     """Return by how much the new number is worse: estimated, at most and at least; negative if it is better."""
-    none = 0.0 if metric.in_points else 1.0
+    no_change = 0.0 if metric.in_points else 1.0
     sign = -1.0 if metric.higher_is_better else 1.0
-    worse, *ends = (sign * (number - none) for number in (delta.value, delta.low, delta.high))
+    worse, *ends = (sign * (number - no_change) for number in (delta.value, delta.low, delta.high))
     return worse, max(ends), min(ends)
 
 
 def unchanged(metric: Metric, strategy: Strategy, *, n: int | None = None, note: str = "", anchor: str = "") -> Delta:
     """Return no change, without an interval."""
-    none = 0.0 if metric.in_points else 1.0
-    return Delta(none, none, none, strategy, n, anchor, note)
+    no_change = 0.0 if metric.in_points else 1.0
+    return Delta(no_change, no_change, no_change, strategy, n, anchor, note)
 
 
 def between_counts(base: float, new: float) -> Delta | NotComparable:
@@ -137,7 +137,7 @@ def from_pair(pair: Pair, metric: Metric) -> Delta | NotComparable:
 
 
 def from_anchor(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_student: bool) -> Delta | NotComparable:
-    """Return the change of one model from its ratios to another, the `anchor`, before and after.
+    """Return the change of one model from its ratios to another model, the `anchor`, in both records.
 
     Both pairs say how many times better their student is: the compared model or, if not `as_student`, the anchor. The
     machine's change between the runs affects the times of both models, and cancels.
@@ -146,15 +146,15 @@ def from_anchor(base: Pair, new: Pair, metric: Metric, *, anchor: str, as_studen
         return _INCLUDES_ZERO
     before, after = (_logarithms(pair.value, pair.interval) for pair in (base, new))
     (low, high), value = difference(before, after), after[0] - before[0]
-    if as_student != bool(metric.higher_is_better):  # better is a smaller number: invert
+    if as_student != bool(metric.higher_is_better):  # smaller is better: invert the ratio
         value, low, high = -value, -high, -low
     return Delta(math.exp(value), math.exp(low), math.exp(high), "anchored", new.n, anchor)
 
 
-def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta:
+def between_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta:
     """Return the change of an accuracy from the correctness of the same images, (N,) each.
 
-    If exactly the same images are right, the accuracies are the same. The interval for the choice of images cannot show
+    If both are correct on exactly the same images, nothing changed. An interval for the choice of images cannot show
     this: with a few hundred images it is wider than half a point whatever the models predict.
     """
     from kdbench.statistics import paired_share_difference  # only here: numpy is slow to import
@@ -162,13 +162,15 @@ def on_same_images(base: "NDArray[np.bool_]", new: "NDArray[np.bool_]") -> Delta
     gained, lost, n = int((new & ~base).sum()), int((base & ~new).sum()), len(new)
     if gained == lost == 0:
         return Delta(0, 0, 0, "paired", n, note=f"both are correct on exactly the same of {n:,} images")
-    difference = paired_share_difference(gained, lost, n)
-    assert difference.low is not None
-    assert difference.high is not None
-    return Delta(100 * difference.value, 100 * difference.low, 100 * difference.high, "paired", n)
+    change = paired_share_difference(gained, lost, n)
+    assert change.low is not None
+    assert change.high is not None
+    return Delta(100 * change.value, 100 * change.low, 100 * change.high, "paired", n)
 
 
-def of_errors(base: "NDArray[np.float64]", new: "NDArray[np.float64]", *, power: float) -> Delta | NotComparable:
+def between_squared_errors(
+    base: "NDArray[np.float64]", new: "NDArray[np.float64]", *, power: float
+) -> Delta | NotComparable:
     """Return the change of (mean squared error)^power from the squared errors of the same samples, (N,) each."""
     from kdbench.statistics import root_mean_ratio  # only here: numpy is slow to import
 

@@ -1,4 +1,4 @@
-"""What two records have in common, and how they differ: models, axes of measurements, machine and software."""
+"""Match the models and the axes of two records, and describe how their machines and software differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from kdbench.results.cards import ModelCard, without_teachers
 from kdbench.results.records import Axes, Measurement, RunRecord, missing
 from kdbench.results.runtimes import libraries_of, runtime_of
 
-# Axes of side numbers: training images, or one part of the machine.
+# The axes of secondary numbers: of training images, or of one part of the machine.
 _EXCLUDED = {"part", "scope"}
 _FAILED = {"error", "invalid"}
 
-# The facts of a host that its times depend on. A machine with another kernel, Python or total memory is the same one.
+# The facts of a host that its times depend on. Another kernel, Python or total memory does not make another machine.
 _CORES = ("cores_physical", "cores_logical", "cores_usable", "cpu_quota_cores")
 _STATE = ("virtualization", "container", "governor", "turbo", "clock_limit_share", "smt")
 _MACHINE = ("cpu", "machine", *_CORES, "gpu", *_STATE)
@@ -69,8 +69,8 @@ def match_models(
         if not pairs:
             raise InputError("the models that were named have no seed in common", "name single models by their ids")
         return MatchedModels(tuple(pairs))
-    base_named, new_named = _by_name(base), _by_name(new)
-    pairs = [pair for name in new_named for pair in _by_seed(base_named.get(name, []), new_named[name])]
+    base_by_name, new_by_name = _by_name(base), _by_name(new)
+    pairs = [pair for name, cards in new_by_name.items() for pair in _by_seed(base_by_name.get(name, []), cards)]
     before, after = without_teachers(base), without_teachers(new)
     if len({card.name for card in before}) == len({card.name for card in after}) == 1:
         pairs += _by_seed(_without(before, [p.base for p in pairs]), _without(after, [p.new for p in pairs]))
@@ -98,22 +98,18 @@ def _by_seed(base: Sequence[ModelCard], new: Sequence[ModelCard]) -> list[Match]
 
 def _with_id_or_name(name: str, cards: Sequence[ModelCard], record: str) -> list[ModelCard]:
     """Return the card with that id, or all cards with that name; raises InputError if none matches."""
-    matching = [card for card in cards if card.id == name] or _named(name, cards)
+    by_name = _by_name(cards)
+    matching = [card for card in cards if card.id == name] or by_name.get(name)
     if not matching:
-        known = [*dict.fromkeys(card.name for card in cards)]
-        raise InputError(f"the {record} has no model {name!r}", suggestion(name, known))
+        raise InputError(f"the {record} has no model {name!r}", suggestion(name, list(by_name)))
     return matching
 
 
-def _named(name: str, cards: Sequence[ModelCard]) -> list[ModelCard]:
-    return [card for card in cards if card.name == name]
-
-
 def _by_name(cards: Sequence[ModelCard]) -> dict[str, list[ModelCard]]:
-    named: dict[str, list[ModelCard]] = {}
+    by_name: dict[str, list[ModelCard]] = {}
     for card in cards:
-        named.setdefault(card.name, []).append(card)
-    return named
+        by_name.setdefault(card.name, []).append(card)
+    return by_name
 
 
 def _without(cards: Sequence[ModelCard], matched: Sequence[ModelCard]) -> list[ModelCard]:
@@ -180,7 +176,7 @@ def other_runtime(base: RunRecord, new: RunRecord, axes: Axes) -> str:
 
 
 def _runtime_facts(record: RunRecord, runtime: str) -> Mapping[str, Any]:
-    """Return a record's entry of a runtime that is no Python library: its version, and what runs it."""
+    """Return a record's facts on a runtime that is not a Python library: its version, and the engine that runs it."""
     runtimes = record.protocol.get("runtimes")
     facts = runtimes.get(runtime) if isinstance(runtimes, Mapping) else None
     return facts if isinstance(facts, Mapping) and "engine" in facts else {}

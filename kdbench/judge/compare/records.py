@@ -142,10 +142,9 @@ def _row(pair: MetricPair, delta: Delta | NotComparable, threshold: float) -> Co
         "threshold": threshold,
     }
     if isinstance(delta, NotComparable):
-        useless = pair.records.side_by_side and delta.remedy == REMEASURE
-        return ComparedMetric(
-            **common, outcome="inconclusive", reason=delta.reason, remedy="" if useless else delta.remedy
-        )
+        remeasured = pair.records.side_by_side and delta.remedy == REMEASURE
+        remedy = "" if remeasured else delta.remedy
+        return ComparedMetric(**common, outcome="inconclusive", reason=delta.reason, remedy=remedy)
     outcome = classify(delta, pair.metric, threshold)
     uncertain = outcome == "inconclusive"
     return ComparedMetric(
@@ -167,11 +166,10 @@ def _remedy(pair: MetricPair, delta: Delta) -> str:
             return "give it a longer --budget"
         return REMEASURE if delta.strategy == "separate" else f"{REMEASURE}, or give both runs a longer --budget"
     if pair.metric.hardware_dependent:
-        repeats = "it does not repeat well enough: allow a larger change with --threshold"
-        return repeats if delta.strategy == "paired" else REMEASURE
-    if delta.strategy == "paired" or (pair.correct or pair.squared_errors) is not None:
-        return "score more test images"
-    if pair.metric.id not in {"top1", "mse", "rmse"}:
+        scatters = "it does not repeat well enough: allow a larger change with --threshold"
+        return scatters if delta.strategy == "paired" else REMEASURE
+    has_samples = (pair.correct or pair.squared_errors) is not None
+    if delta.strategy == "paired" or has_samples or pair.metric.id not in {"top1", "mse", "rmse"}:
         return "score more test images"
     return "keep samples.npz next to both records: a comparison image by image has a narrower interval"
 

@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 REMEASURE = "measure both side by side with --remeasure"
 _SAME_DATA = "score both on the same data"
 _SAME_FILE = "the same file: a difference comes from the machine"
-_OF_FILE_AND_IMAGES = {
-    "accuracy",
-    "calibration",
-    "classes",
-    "errors",
-}  # other groups depend on the teacher or training images, too
+# The groups of metrics that depend on the file and the test images only, not on a teacher or on training images.
+_OF_FILE_AND_IMAGES = {"accuracy", "calibration", "classes", "errors"}
 _POWERS = {"mse": 1.0, "rmse": 0.5}  # of the mean of the squared errors
 # The sampled ratios: a counted ratio holds no more information than the two numbers.
 _SAMPLED_RATIO_OF = {pair.compares: pair.id for pair in PAIR_METRICS.values() if pair.sampled}
@@ -96,7 +92,7 @@ class MetricPair:
         base, new = self.records.base_samples, self.records.new_samples
         arrays = (base.get(squared_error_key(self.base.model)), new.get(squared_error_key(self.new.model)))
         before, after = (
-            array if array is not None and len(array) == m.n and _is_about(m.value, array, self.metric.id) else None
+            array if array is not None and len(array) == m.n and _yields(array, m.value, self.metric.id) else None
             for array, (_, m) in zip(arrays, self.both, strict=True)
         )
         return None if before is None or after is None else (before, after)
@@ -110,22 +106,22 @@ def delta_of(pair: MetricPair) -> Delta | NotComparable:
 def separate(pair: MetricPair) -> Delta | NotComparable:
     """Compare two numbers by their own intervals."""
     side_by_side = pair.records.side_by_side
-    base, new = (_of_this_run(m) if side_by_side else m for m in (pair.base, pair.new))
-    includes_runs = any(m.within_run is not None for m in (pair.base, pair.new))
-    run_to_run = 0.0 if side_by_side or includes_runs else pair.metric.run_to_run
+    base, new = (_with_interval_of_run(m) if side_by_side else m for m in (pair.base, pair.new))
+    includes_run_to_run = any(m.within_run is not None for m in (pair.base, pair.new))
+    run_to_run = 0.0 if side_by_side or includes_run_to_run else pair.metric.run_to_run
     delta = deltas.between_independent(base, new, pair.metric, run_to_run)
     interleaved = side_by_side and pair.metric.hardware_dependent
     return replace(delta, strategy="paired") if interleaved and isinstance(delta, Delta) else delta
 
 
-def _of_this_run(measurement: Measurement) -> Measurement:
-    """Return a measurement with the interval that its run's own samples give."""
+def _with_interval_of_run(measurement: Measurement) -> Measurement:
+    """Return a measurement with the interval of its run's own samples, without the variation between runs."""
     within_run = measurement.within_run
     return measurement if within_run is None else measurement.model_copy(update={"interval": within_run})
 
 
 def _incomparable(pair: MetricPair) -> NotComparable | None:
-    """Reject a missing number, another machine, and another meter, which counts other parts of a machine."""
+    """Reject a missing number, another machine, and another meter, which may cover other parts of the machine."""
     for record, measurement in pair.both:
         if measurement.value is None:
             return NotComparable(f"{record} has no number: {measurement.reason}", measurement.hint or "")
@@ -137,7 +133,7 @@ def _incomparable(pair: MetricPair) -> NotComparable | None:
 
 
 def _same_file(pair: MetricPair) -> Delta | None:
-    """Report no change for the same file, where only chance or the machine could make its numbers differ."""
+    """Report no change for the same file if its numbers can differ only by chance or because of the machine."""
     both, records = (pair.base, pair.new), pair.records
     if not pair.match.same_file or any(m.status not in RELIABLE or m.evidence == "estimated" for m in both):
         return None
@@ -217,18 +213,18 @@ def _image_by_image(pair: MetricPair) -> Delta | None:
     if pair.metric.id != "top1" or pair.new.axes or not pair.records.same_test_set or pair.correct is None:
         return None
     base, new = pair.correct
-    return deltas.on_same_images(base, new) if len(base) == len(new) else None
+    return deltas.between_same_images(base, new) if len(base) == len(new) else None
 
 
 def _sample_by_sample(pair: MetricPair) -> Delta | NotComparable | None:
     """Pair the errors of the same samples."""
     if pair.metric.id not in _POWERS or pair.new.axes or not pair.records.same_test_set or pair.squared_errors is None:
         return None
-    return deltas.of_errors(*pair.squared_errors, power=_POWERS[pair.metric.id])
+    return deltas.between_squared_errors(*pair.squared_errors, power=_POWERS[pair.metric.id])
 
 
-def _is_about(value: float | None, squared_errors: "NDArray[Any]", metric: str) -> bool:
-    """Return whether `value` is the error that samples of squared errors give."""
+def _yields(squared_errors: "NDArray[Any]", value: float | None, metric: str) -> bool:
+    """Return whether the `metric` of the samples' squared errors, (N,), is `value`."""
     mean = float(squared_errors.mean()) ** _POWERS.get(metric, 1.0)
     return value is not None and math.isclose(value, mean, rel_tol=1e-9, abs_tol=0.0)
 

@@ -31,7 +31,7 @@ class Thresholds:
 
     @classmethod
     def read(cls, texts: Sequence[str]) -> Self:
-        """Read `10%` (all relative ones), `latency_p50_ns=10%`, `top1=0.3` (points); the last of each kind counts.
+        """Read `10%` (all relative metrics), `latency_p50_ns=10%`, `top1=0.3` (points); the last of each kind counts.
 
         Raises InputError for anything else.
         """
@@ -57,8 +57,8 @@ def comparable(id_: str) -> Metric:
 def metrics_to_compare(metrics: Sequence[str], thresholds: Thresholds) -> list[Metric]:
     """Return the metrics with the ids `metrics`, each once; by default DEFAULT_METRICS.
 
-    Raises InputError for an unknown metric, and for a threshold of a metric that is not compared: its user expects a
-    gate.
+    Raises InputError for an unknown metric, and for a threshold of a metric that is not compared: whoever sets a
+    threshold expects a gate.
     """
     compared = [comparable(id_) for id_ in dict.fromkeys(metrics or DEFAULT_METRICS)]
     for id_ in thresholds.by_metric:

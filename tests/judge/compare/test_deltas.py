@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdbench.judge.compare.deltas import on_same_images
+from kdbench.judge.compare.deltas import between_same_images
 from kdbench.results.metrics.metric import BETWEEN_RUNS
 
 MEDIANS = Path(__file__).parents[2] / "records" / "medians_of_forty_runs.json"
@@ -16,12 +16,12 @@ def test_paired_predictions_against_mcnemars_test():
     # With 20 lost and 4 gained of 1000, McNemar's chi-square (20 - 4)^2 / 24 = 10.7 is beyond 3.84: significant.
     base, new = np.zeros(1000, bool), np.zeros(1000, bool)
     base[:20], new[20:24], base[24:900], new[24:900] = True, True, True, True
-    delta = on_same_images(base, new)
+    delta = between_same_images(base, new)
     assert delta.value == pytest.approx(-1.6)
     assert delta.high < 0
     # and with 6 and 4 it is 0.4: not.
     base[6:20] = False
-    assert on_same_images(base, new).low < 0 < on_same_images(base, new).high
+    assert between_same_images(base, new).low < 0 < between_same_images(base, new).high
 
 
 def test_times_of_one_machine_scatter_between_runs_as_declared():
