@@ -12,10 +12,10 @@ from kdbench.errors import InputError
 def class_weights(
     setting: Literal["balanced"] | Sequence[float] | None, labels: Labels, classes: int, name: str
 ) -> tuple[float, ...] | None:
-    """Return one weight per class for a model `name` that is trained on `labels` (N,), or None for none.
+    """Return one weight per class for a model `name` that is trained on `labels` (N,); None without a setting.
 
-    "balanced" weights are N / (classes · N_c): every class then counts alike. A class without labels gets 0. Raises
-    InputError for another number of weights than classes.
+    "balanced" weights are N / (classes · N_c): every class then has the same total weight. A class without labels gets
+    0. Raises InputError if the number of weights is not `classes`.
 
         class_weights("balanced", np.array([0, 0, 0, 1]), 2, "student")    # (0.667, 2.0)
     """

@@ -1,4 +1,4 @@
-"""A plain function as a distillation method: it gets the fields of a step that its signature declares, and options.
+"""A plain function as a distillation method: its parameters are fields of a step, and options with defaults.
 
 For example:
 
@@ -13,38 +13,34 @@ from typing import Any, ClassVar
 from pydantic import create_model
 from torch import Tensor
 
-from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
+from kdbench.distill.method import Method, MethodOptions, Step
 from kdbench.errors import InputError
 from kdbench.plugins.calling import parameters_of
 
-OF_A_STEP = ("step", "inputs", "labels", "index", "position", "epoch", "student_logits", "teacher_logits")
+STEP_FIELDS = ("step", "inputs", "labels", "index", "position", "epoch", "student_logits", "teacher_logits")
 
 
 def method_of(function: Callable[..., Tensor], name: str) -> type[Method]:
     """Return the method whose loss is `function`; its other parameters, which need defaults, are the options.
 
-    Raises InputError for a parameter that is neither of a step nor has a default.
+    Raises InputError for a parameter that neither is a field of a step nor has a default.
     """
     parameters = [p for p in parameters_of(function) if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    unknown = [p.name for p in parameters if p.name not in OF_A_STEP and p.default is p.empty]
-    if unknown or not any(p.name in OF_A_STEP for p in parameters):
+    unknown = [p.name for p in parameters if p.name not in STEP_FIELDS and p.default is p.empty]
+    if unknown or not any(p.name in STEP_FIELDS for p in parameters):
         fault = f"has the unknown parameters {', '.join(unknown)}" if unknown else "takes nothing of a step"
         message = f"method {name!r}: the function {fault}"
-        raise InputError(message, f"a function can take {', '.join(OF_A_STEP)}, and options that have a default")
-    of_step = tuple(p.name for p in parameters if p.name in OF_A_STEP)
-    fields: dict[str, Any] = {p.name: (Any, p.default) for p in parameters if p.name not in OF_A_STEP}
+        raise InputError(message, f"a function can take {', '.join(STEP_FIELDS)}, and options that have a default")
+    step_fields = tuple(p.name for p in parameters if p.name in STEP_FIELDS)
+    options: dict[str, Any] = {p.name: (Any, p.default) for p in parameters if p.name not in STEP_FIELDS}
 
     class FunctionMethod(Method):
-        Options: ClassVar[type[MethodOptions]] = create_model("Options", __base__=MethodOptions, **fields)
-        needs_teacher: ClassVar[bool] = bool({"step", "teacher_logits"} & set(of_step))
-
-        def __init__(self, options: MethodOptions, context: MethodContext) -> None:
-            super().__init__(options, context)
-            self._values = {field: getattr(options, field) for field in fields}
+        Options: ClassVar[type[MethodOptions]] = create_model("Options", __base__=MethodOptions, **options)
+        needs_teacher: ClassVar[bool] = bool({"step", "teacher_logits"} & set(step_fields))
 
         def forward(self, step: Step) -> Tensor:
-            values = {field: step if field == "step" else getattr(step, field) for field in of_step}
-            return function(**values, **self._values)
+            values = {field: step if field == "step" else getattr(step, field) for field in step_fields}
+            return function(**values, **{name: getattr(self.options, name) for name in options})
 
     FunctionMethod.__name__ = FunctionMethod.__qualname__ = getattr(function, "__name__", name)
     FunctionMethod.__module__ = function.__module__

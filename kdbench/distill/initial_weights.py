@@ -25,7 +25,7 @@ def interpolate_weights(network: nn.Module, other: nn.Module, start: Start, imag
     """
     require_same_shape(network, other)
     fresh, trained = network.state_dict(), other.state_dict()
-    # Numbers of batches cannot be mixed.
+    # Integers, such as batch norm's number of batches, cannot be interpolated.
     mixed = {
         name: torch.lerp(value, trained[name].to(value), start.share) if value.is_floating_point() else trained[name]
         for name, value in fresh.items()
@@ -41,8 +41,8 @@ def require_same_shape(network: nn.Module, other: nn.Module) -> None:
     fresh, trained = network.state_dict(), other.state_dict()
     shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (fresh, trained)]
     if shapes[0] != shapes[1]:
-        odd = min(shapes[0].items() ^ shapes[1].items())[0]
-        message = f"start mixes the weights of two models, which need the same shape; they differ in {odd!r}"
+        weight = min(shapes[0].items() ^ shapes[1].items())[0]
+        message = f"start mixes the weights of two models, which need the same shape; they differ in {weight!r}"
         raise InputError(message, "choose the same model, or leave start out")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdbench import plugins
 from kdbench.data.dataset import Task
-from kdbench.distill.losses import wide
+from kdbench.distill.losses import upcast
 from kdbench.errors import InputError
 from kdbench.models.features.layout_evidence import layouts_of
 from kdbench.models.features.layouts import Layout, LayoutName
@@ -31,11 +31,11 @@ class MethodOptions(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class MethodContext:
-    """What a method can use when it is set up.
+    """The networks and data with which a method is built.
 
     The student's and the teachers' networks, a batch `example` (2, C, H, W) that they accept, the `labels` (N,) of the
     training samples by position, the number of `classes`, and `build`, which makes another network for the same data
-    from a model (None: the student's) and a seed. Where the `task` is regression, the labels are targets (N, D) and
+    from a model (None: the student's) and a seed. If the `task` is regression, the labels are targets (N, D) and
     `classes` is D.
     """
 
@@ -152,11 +152,11 @@ class Method(nn.Module, ABC):
     def from_recipe(cls, name: str, options: Mapping[str, Any], context: MethodContext) -> "Method":
         """Build the method from a recipe's keys; raises InputError for wrong keys, values and layers."""
         try:
-            admitted = cls.Options(**plugins.with_paths(options))
+            validated = cls.Options(**plugins.with_paths(options))
         except ValidationError as error:
             known = f"options: {', '.join(cls.Options.model_fields)}"
             raise problem(error, cls.Options, noun="option").as_error(f"method {name!r}", known) from error
-        method = cls(admitted, context) if is_shipped(cls) else cls._foreign(name, admitted, context)
+        method = cls(validated, context) if is_shipped(cls) else cls._from_user_code(name, validated, context)
         if cls.canonical_features:
             method.lay_out(context)
         else:
@@ -169,23 +169,23 @@ class Method(nn.Module, ABC):
         return method
 
     @classmethod
-    def _foreign(cls, name: str, admitted: MethodOptions, context: MethodContext) -> "Method":
+    def _from_user_code(cls, name: str, options: MethodOptions, context: MethodContext) -> "Method":
         """Build a user's method; any error that it raises becomes an InputError."""
         subject, hint = f"method {name!r}", "__init__ gets the options and the context: see docs/distillation.md"
-        built: Method = plugins.called(lambda: cls(admitted, context), {}, {}, subject, hint=hint)
-        return built
+        method: Method = plugins.called(lambda: cls(options, context), {}, {}, subject, hint=hint)
+        return method
 
     def lay_out(
         self, context: MethodContext, student: LayoutName | None = None, teacher: LayoutName | None = None
     ) -> None:
-        """Determine the layouts of the method's layers, or take those stated; raises what `layouts_of` raises."""
+        """Determine the layouts of the method's layers, or use the given names; raises InputError as `layouts_of`."""
         if layers := [layer for layer in self.student_layers if layer not in self.student_layouts]:
             self.student_layouts |= layouts_of(context.student, layers, context.example, student, side="student")
         if layers := [layer for layer in self.teacher_layers if layer not in self.teacher_layouts]:
             self.teacher_layouts |= layouts_of(context.teacher, layers, context.example, teacher, side="teacher")
 
     def canonical(self, step: Step) -> Step:
-        """Return `step` with the features of the method's layers in canonical form, from any other form."""
+        """Return `step` with the features of the method's layers in canonical form."""
         if not self.student_layouts and not self.teacher_layouts:
             return step
         first, *others = step.teacher_outputs or (TeacherOutput(None),)
@@ -233,7 +233,7 @@ class LayerMethod(Method):
 
     @property
     def layer_descriptions(self) -> tuple[str, str]:
-        """The paths of the two layers, with what of their outputs is compared, for formulas."""
+        """The paths of the two layers for a formula, marked where only the class token is compared."""
         sides = (self.student_layer, self.student_layouts), (self.teacher_layer, self.teacher_layouts)
         student, teacher = (
             f"{layer} (class token)" if layouts[layer].class_token else layer for layer, layouts in sides
@@ -276,5 +276,5 @@ def _canonical(features: Mapping[str, Any], layouts: Mapping[str, Layout]) -> di
 def pooled(features: Tensor) -> Tensor:
     """Return vectors (B, C) of features in canonical form, averaged over their cells or tokens, in float32."""
     if features.dim() == 3:
-        return wide(features).mean(dim=1)
-    return wide(features).mean(dim=tuple(range(2, features.dim()))) if features.dim() > 3 else wide(features)
+        return upcast(features).mean(dim=1)
+    return upcast(features).mean(dim=tuple(range(2, features.dim()))) if features.dim() > 3 else upcast(features)

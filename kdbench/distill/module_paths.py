@@ -2,7 +2,7 @@
 
 Patterns:
 
-    "head"        the module head and all inside, or a parameter of that name
+    "head"        the module `head` with its submodules, or a parameter of that name
     "blocks.0*"   every module and parameter whose path matches; * matches dots too
 """
 
@@ -41,21 +41,21 @@ def names_of(network: nn.Module) -> dict[nn.Parameter, list[str]]:
 
 
 def matches(path: str, pattern: str) -> bool:
-    """Return whether `pattern` names the module or parameter at `path`, or one that it is in."""
-    words = path.split(".")
-    return any(fnmatchcase(".".join(words[:length]), pattern) for length in range(1, len(words) + 1))
+    """Return whether `pattern` names the module or parameter at `path`, or a module that contains it."""
+    parts = path.split(".")
+    return any(fnmatchcase(".".join(parts[:length]), pattern) for length in range(1, len(parts) + 1))
 
 
 def longest_match(paths: Iterable[str], patterns: Collection[str]) -> str | None:
-    """Return the longest of `patterns` that names one of `paths` or one that it is in; a path counts before a glob."""
+    """Return the longest of `patterns` that matches one of `paths`; of two as long, a path precedes a glob."""
     matching = [pattern for path in paths for pattern in patterns if matches(path, pattern)]
     return max(matching, key=lambda pattern: (len(pattern), not set(pattern) & set("*?[")), default=None)
 
 
 def require_known_paths(network: nn.Module, training: Training, name: str) -> None:
-    """Raise InputError for a path of the model `name` that its network does not have, or if nothing is left to train.
+    """Raise InputError for a path that the network of the model `name` does not have, or if nothing is left to train.
 
-    Freezes `network`.
+    Freezes the modules of `network` that `training.freeze` names.
     """
     try:
         require_paths(network, training.optimizer.layers, "training.optimizer.layers")
@@ -65,20 +65,20 @@ def require_known_paths(network: nn.Module, training: Training, name: str) -> No
 
 
 def frozen_modules(network: nn.Module, patterns: Collection[str]) -> list[nn.Module]:
-    """Stop the gradients of what `patterns` name in `network`, and return its modules, to keep in evaluation mode.
+    """Stop the gradients of what `patterns` name in `network`; return those modules, to keep in evaluation mode.
 
     Raises InputError for a pattern that matches nothing, and where nothing is left to train.
     """
     if not patterns:
         return []
     require_paths(network, patterns, "training.freeze")
-    named = names_of(network)
-    frozen = {parameter for parameter, names in named.items() if longest_match(names, patterns) is not None}
-    if not any(parameter.requires_grad for parameter in named.keys() - frozen):
+    names_of_parameters = names_of(network)
+    frozen = {parameter for parameter, names in names_of_parameters.items() if longest_match(names, patterns)}
+    if not any(parameter.requires_grad for parameter in names_of_parameters.keys() - frozen):
         raise InputError(
             f"training.freeze leaves no parameter of {type(network).__name__} to train", "name fewer modules"
         )
     for parameter in frozen:
         parameter.requires_grad = False
     modules = network.named_modules()
-    return [module for path, module in modules if path and longest_match([path], patterns) is not None]
+    return [module for path, module in modules if path and longest_match([path], patterns)]

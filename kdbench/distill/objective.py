@@ -33,7 +33,7 @@ class ScheduledTerm(nn.Module):
         self.from_epoch = from_epoch
         self.until_epoch = until_epoch
         self.alone = alone
-        self._is_foreign = not is_shipped(type(method))
+        self._is_user_code = not is_shipped(type(method))
 
     def is_active(self, epoch: int) -> bool:
         """Return whether the term is active in `epoch`, from 0."""
@@ -42,7 +42,7 @@ class ScheduledTerm(nn.Module):
     def forward(self, step: Step) -> Tensor:
         """Return the weighted loss of one step; raises InputError for user code that changes what other terms see."""
         step = self.method.canonical(step)
-        if not self._is_foreign:
+        if not self._is_user_code:
             loss: Tensor = self.method(step)
             return loss
         before = _versions(step)
@@ -69,8 +69,8 @@ class Objective(nn.Module):
     """ce_weight · CE + Σ terms; CE alone in epochs without an active term. Teachers run only for terms that need them.
 
     For other tasks, the loss of the `task` replaces the cross-entropy CE, such as MSE for a regression.
-    `label_smoothing` applies and `class_weights` to the cross-entropy alone; `mixed_labels` says that labels are
-    distributions, for the formula.
+    `label_smoothing` and `class_weights` apply to the cross-entropy only. With `mixed_labels`, the formula says that
+    labels are distributions.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Objective(nn.Module):
     def forward(self, network: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch in an epoch, a scalar, and the network's logits (B, C)."""
         terms = self.active_terms(epoch)
-        logits, features = self.run(network, batch.inputs, _layers(term.method.student_layers for term in terms))
+        logits, features = self.run(network, batch.inputs, _distinct(term.method.student_layers for term in terms))
         losses = []
         weight = self.ce_weight if terms or not len(self.terms) else 1.0
         if weight and not any(term.alone for term in terms):
@@ -118,13 +118,13 @@ class Objective(nn.Module):
                 ce = weighted_cross_entropy(logits, batch.labels, self.label_smoothing, weights, mean)
             losses.append(ce if weight == 1 else weight * ce)
         if terms:
-            learning = [term.method for term in terms if term.method.needs_teacher]
-            needs_logits = any(method.needs_logits for method in learning)
+            methods = [term.method for term in terms if term.method.needs_teacher]
+            needs_logits = any(method.needs_logits for method in methods)
             # Features come from the first teacher only: no method compares those of several.
-            layers = _layers(term.method.teacher_layers for term in terms)
+            layers = _distinct(term.method.teacher_layers for term in terms)
             teacher_outputs = tuple(
                 teacher.predict(batch, () if number else layers, logits=needs_logits)
-                for number, teacher in enumerate(self.teachers if learning else ())
+                for number, teacher in enumerate(self.teachers if methods else ())
             )
             step = Step(
                 batch.inputs, batch.labels, batch.sample, batch.position, epoch, logits, features, teacher_outputs,
@@ -134,7 +134,7 @@ class Objective(nn.Module):
         return functools.reduce(torch.add, losses), logits
 
     def validation_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the task's loss alone of a batch, a mean weighted by class where classes have weights."""
+        """Return the task's loss of a batch without terms of methods; with class weights, their weighted mean."""
         if self.class_weights is None:
             return self.task.label_loss(logits, labels, 0.0)
         return weighted_cross_entropy(logits, labels, 0.0, self.class_weights, None)
@@ -160,12 +160,12 @@ class Objective(nn.Module):
             parts[-1] += f"; {self.task.symbol} with {notes}"
         if self.ce_weight:
             parts.insert(0, symbol if self.ce_weight == 1 else f"{self.ce_weight:g}·{symbol}")
-        without = [epoch for epoch in range(epochs) if len(self.terms) and not self.active_terms(epoch)]
-        return " + ".join(parts) + (f"; {symbol} in other epochs" if without and self.ce_weight != 1 else "")
+        without_terms = len(self.terms) and not all(self.active_terms(epoch) for epoch in range(epochs))
+        return " + ".join(parts) + (f"; {symbol} in other epochs" if without_terms and self.ce_weight != 1 else "")
 
 
 def _versions(step: Step) -> dict[str, int]:
-    """Return how often each tensor of a step was changed in place, by what methods call it."""
+    """Return how often each tensor of a step was changed in place, by the name that methods use for it."""
     named = {"inputs": step.inputs, "labels": step.labels, "index": step.index, "position": step.position}
     named["student_logits"] = step.student_logits
     named |= {f"the student's {layer}": feature for layer, feature in step.student_features.items()}
@@ -248,14 +248,14 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
         )
         hint = "epochs are counted from 0: give a smaller from_epoch, a share such as 0.25, or train for longer"
         raise InputError(f"student {student.name!r}: {active}", hint)
-    kind = METHODS.get(term.method)
-    if kind.needs_classes and context.task == "regression":
+    method_type = METHODS.get(term.method)
+    if method_type.needs_classes and context.task == "regression":
         message = f"student {student.name!r}: {term.method} compares classes, and the labels here are numbers"
         fitting = ", ".join(name for name, other in METHODS if not other.needs_classes)
         raise InputError(message, f"methods that need no classes: {fitting}")
-    method = kind.from_recipe(term.method, term.options, context)
+    method = method_type.from_recipe(term.method, term.options, context)
     return ScheduledTerm(method, from_epoch=begin, until_epoch=end, alone=term.alone)
 
 
-def _layers(of_terms: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(layer for layers in of_terms for layer in layers))
+def _distinct(layers_of_terms: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(layer for layers in layers_of_terms for layer in layers))

@@ -4,12 +4,12 @@ A channel is removed together with everything that depends on it (Fang et al. 20
 torch-pruning), those of the least magnitude first: the L2 norm of its weights in all these layers, divided by the mean
 of the group. The layer that returns the network's outputs keeps all of its channels.
 
-What was removed is a history of plain values, from which `rebuild` makes a network of the same shape again.
+The removed channels are a history of plain values, with which `rebuild` gives another network the same shape.
 """
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,16 +24,16 @@ from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
 from kdbench.recipe import Prune
 
-# In how many steps the share of channels grows to `_MAX_SHARE`: more come closer to the requested share of MACs.
+# The share of removed channels grows to `_MAX_SHARE` in so many steps: more come closer to the requested MACs.
 _STEPS = 64
-_MAX_SHARE = 0.95  # of the channels of a layer; without a limit, ranking over all layers may remove one entirely
+_MAX_SHARE = 0.95  # of a layer's channels: without a limit, ranking over all layers may remove a whole layer
 
 History = Sequence[tuple[str, bool, Sequence[int]]]
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What `prune` did: what it removed, and the MACs of one sample before and after."""
+    """A pruned network: its removed channels, and the MACs of one sample before and after."""
 
     history: History
     macs_before: int
@@ -43,48 +43,43 @@ class Pruned:
 def prune(network: nn.Module, example: Tensor, options: Prune, name: str) -> Pruned:
     """Remove channels of `network`, in place, until at most `options.macs` of its MACs remain.
 
-    `example` are inputs (N, …) as it takes them. Raises InputError, about the student called `name`, for a network that
-    cannot be pruned, or not so far.
+    `example` are inputs (N, …) as the network takes them. Raises InputError, about the student called `name`, if the
+    network cannot be pruned, or not so far.
     """
     goal, before = options.macs, _macs(network, example)
     assert goal is not None, "a goal of latency is searched for: see `stages`"
-    done = _shrunk(network, example, options, name, lambda macs: macs <= goal * before)[-1]
-    if done.macs > goal * before:
-        left = done.macs / before
-        message = f"student {name!r}: prune.macs is {goal:g}, and {left:.2f} of the MACs remain"
-        remedies = [f"prune.macs = {_up(left)} or more"] if float(_up(left)) < 1 else []
+    pruned = stages(network, example, options, name, share=goal)[-1]
+    if pruned.macs > goal * before:
+        remaining = pruned.macs / before
+        message = f"student {name!r}: prune.macs is {goal:g}, and {remaining:.2f} of the MACs remain"
+        reachable = int(remaining * 100 + 1) / 100
+        remedies = [f"prune.macs = {reachable:g} or more"] if reachable < 1 else []
         remedies += ["prune.round_to = 1"] if options.round_to > 1 else []
         hint = f"set {', or '.join(remedies)}" if remedies else "prune a network with wider layers"
         raise InputError(f"{message} even if every layer is pruned as far as possible", hint)
-    return done
+    return pruned
 
 
-def prune_about(network: nn.Module, example: Tensor, options: Prune, name: str) -> None:
+def prune_without_timing(network: nn.Module, example: Tensor, options: Prune, name: str) -> None:
     """Remove channels of `network`, in place, until its calls may be about as fast as `options.latency` requires.
 
-    Without a timing, time is taken for MACs, and a time for half of the source's. Raises InputError as `prune` does,
-    but for a goal out of reach.
+    A share of the source's latency stands for the same share of its MACs, a time for half of them. Raises InputError as
+    `prune` does, except for a goal out of reach.
     """
-    share, before = options.latency_share or 0.5, _macs(network, example)
-    _shrunk(network, example, options, name, lambda macs: macs <= share * before)
+    stages(network, example, options, name, share=options.latency_share or 0.5)
 
 
-def stages(network: nn.Module, example: Tensor, options: Prune, name: str) -> list[Pruned]:
-    """Return the networks that pruning passes through, of fewer and fewer MACs; `network` becomes the smallest.
+def stages(network: nn.Module, example: Tensor, options: Prune, name: str, *, share: float = 0.0) -> list[Pruned]:
+    """Return the networks that pruning passes through, of fewer and fewer MACs; `network` becomes the last.
 
-    The first has lost nothing. `rebuild` makes any of them of a copy of the network. Raises InputError as `prune` does.
+    The first is the unpruned network, the last the first with at most a `share` of its MACs, or as few as possible.
+    `rebuild` gives any of these shapes to a copy of the network. Raises InputError as `prune` does, except for a share
+    out of reach.
     """
-    return _shrunk(network, example, options, name, lambda _: False)
-
-
-def _shrunk(
-    network: nn.Module, example: Tensor, options: Prune, name: str, enough: Callable[[int], bool]
-) -> list[Pruned]:
-    """Remove channels of `network`, in place, until it has `enough` few MACs, or may lose no more."""
     pruning = _library()
     before, shape = _macs(network, example), _outputs(network, example).shape
-    passed = [Pruned((), before, before)]
-    with _explained(name), evaluation_mode(network):
+    steps = [Pruned((), before, before)]
+    with _input_error_on_failure(name), evaluation_mode(network):
         pruner = pruning.pruner.BasePruner(
             network,
             example,
@@ -97,26 +92,26 @@ def _shrunk(
             round_to=options.round_to,
         )
         for _ in range(_STEPS):
-            if enough(passed[-1].macs):
+            if steps[-1].macs <= share * before:
                 break
-            steps = len(pruner.pruning_history())
+            changes = len(pruner.pruning_history())
             pruner.step()
-            if len(pruner.pruning_history()) == steps:  # rounding left all channels
+            if len(pruner.pruning_history()) == changes:  # rounding left all channels
                 continue
-            if (macs := _macs(network, example)) < passed[-1].macs:
+            if (macs := _macs(network, example)) < steps[-1].macs:
                 history = [
                     (layer, bool(of_outputs), [int(i) for i in channels])
                     for layer, of_outputs, channels in pruner.pruning_history()
                 ]
-                passed.append(Pruned(history, before, macs))
+                steps.append(Pruned(history, before, macs))
         if _outputs(network, example).shape != shape:
             raise ValueError("its outputs change with its channels")
-    return passed
+    return steps
 
 
 def rebuild(network: nn.Module, example: Tensor, history: History) -> None:
-    """Give `network`, in place, the shape that pruning left a network of the same architecture; its weights remain."""
-    with evaluation_mode(network), _quietly():
+    """Give `network`, in place, the shape of a pruned network of the same architecture; the other weights remain."""
+    with evaluation_mode(network), _without_warnings():
         graph = _library().DependencyGraph().build_dependency(network, example)
         graph.load_pruning_history([(layer, of_outputs, [*channels]) for layer, of_outputs, channels in history])
 
@@ -143,9 +138,9 @@ def _outputs(network: nn.Module, example: Tensor) -> Tensor:
 
 
 def _output_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
-    """Return the layers whose channels are the network's outputs: without one of them, the outputs have another shape.
+    """Return the layers whose channels are the network's outputs: without a channel, the outputs have another shape.
 
-    A layer counts as one too if the network fails without one of its channels.
+    A layer is also one of them if the network fails without one of its channels.
     """
     pruning, shape = _library(), _outputs(network, example).shape
     layers = []
@@ -166,10 +161,10 @@ def _output_layers(network: nn.Module, example: Tensor) -> list[nn.Module]:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Raise InputError for a network that torch-pruning cannot prune, for any error of its operations."""
+def _input_error_on_failure(name: str) -> Iterator[None]:
+    """Raise InputError for any error of torch-pruning: it cannot prune the network."""
     try:
-        with _quietly():
+        with _without_warnings():
             yield
     except Exception as error:
         message = f"student {name!r}: the network cannot be pruned: {describe_failure(error)}"
@@ -178,11 +173,7 @@ def _explained(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of parameters outside of layers, which it handles
+        warnings.simplefilter("ignore")  # torch-pruning warns of parameters outside of layers, and handles them
         yield
-
-
-def _up(share: float) -> str:
-    return f"{int(share * 100 + 1) / 100:g}"

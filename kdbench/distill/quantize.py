@@ -25,7 +25,7 @@ _MIN_SCALE = torch.finfo(torch.float32).eps
 MOMENTUM = 0.01  # share of the newest batch in the moving averages of a range; "close to 0", section 3.1
 # How far activations are shifted, as a share of their range: about ten times the differences of sums in float32.
 _SHIFT = 1e-5
-_SHIFT_MARGIN = 2.0  # the difference that is compared with it is as random
+_SHIFT_MARGIN = 2.0  # the difference that is compared with the largest change is random, too
 
 
 def weight_limit(bits: int) -> int:
@@ -56,9 +56,9 @@ def activation_grid(low: Tensor, high: Tensor, bits: int) -> tuple[Tensor, Tenso
 
 
 def weight_on_grid(weight: Tensor, bits: int) -> Tensor:
-    """Return `weight` (out, …), float32, at most 2 · weight_limit + 1 different values in each output channel.
+    """Return `weight` (out, …), float32, with at most 2 · weight_limit + 1 different values in each output channel.
 
-    The gradient goes straight through.
+    The gradient passes unchanged (straight-through estimator).
     """
     scale, limit = weight_scale(weight, bits), weight_limit(bits)
     zero_point = torch.zeros_like(scale, dtype=torch.int32)
@@ -68,7 +68,7 @@ def weight_on_grid(weight: Tensor, bits: int) -> Tensor:
 def activation_on_grid(inputs: Tensor, low: Tensor, high: Tensor, bits: int) -> Tensor:
     """Return `inputs`, float32, rounded to the grid of the range [low, high].
 
-    The gradient goes straight through within the range; what is clipped has none.
+    The gradient passes unchanged within the range (straight-through estimator) and is 0 for clipped values.
     """
     scale, zero_point = activation_grid(low, high, bits)
     return torch.fake_quantize_per_tensor_affine(inputs.float(), scale, zero_point, 0, activation_limit(bits))
@@ -78,8 +78,8 @@ class FakeQuantized(nn.Module):
     """The base of fake-quantized layers: their bits, and the range of their inputs.
 
     The range is tracked in training mode, before it is used: smallest and largest value of each batch, in the mean of
-    the first 1/MOMENTUM batches, then in an exponential moving average. It is kept in buffers, so weights and
-    checkpoints hold it. In evaluation mode it stays as it is; until a batch was seen, a layer is in full precision.
+    the first 1/MOMENTUM batches, then in an exponential moving average. It is kept in buffers, so that weights and
+    checkpoints hold it. Evaluation mode does not change it; before the first batch a layer computes in full precision.
     """
 
     weight: Tensor
@@ -94,11 +94,11 @@ class FakeQuantized(nn.Module):
         if self.training:
             self.track(inputs)
         elif not self.batches_seen:
-            return self.applied(inputs, self.weight)
+            return self.compute(inputs, self.weight)
         rounded = activation_on_grid(inputs, self.input_low, self.input_high, self.activation_bits)
-        return self.applied(rounded, weight_on_grid(self.weight, self.weight_bits))
+        return self.compute(rounded, weight_on_grid(self.weight, self.weight_bits))
 
-    def applied(self, inputs: Tensor, weight: Tensor) -> Tensor:
+    def compute(self, inputs: Tensor, weight: Tensor) -> Tensor:
         """Return the layer's output for `inputs` with `weight`."""
         raise NotImplementedError
 
@@ -115,7 +115,7 @@ class FakeQuantized(nn.Module):
 class FakeQuantizedConv2d(FakeQuantized, nn.Conv2d):
     """A convolution of inputs (B, C, H, W) with weights (out, in/groups, k, k), both on their grids."""
 
-    def applied(self, inputs: Tensor, weight: Tensor) -> Tensor:
+    def compute(self, inputs: Tensor, weight: Tensor) -> Tensor:
         """Return the convolution with `weight`."""
         output: Tensor = self._conv_forward(inputs, weight, self.bias)
         return output
@@ -124,7 +124,7 @@ class FakeQuantizedConv2d(FakeQuantized, nn.Conv2d):
 class FakeQuantizedLinear(FakeQuantized, nn.Linear):
     """A product of inputs (…, in) with weights (out, in), both on their grids."""
 
-    def applied(self, inputs: Tensor, weight: Tensor) -> Tensor:
+    def compute(self, inputs: Tensor, weight: Tensor) -> Tensor:
         """Return the product with `weight`."""
         return functional.linear(inputs, weight, self.bias)
 
@@ -218,7 +218,7 @@ class _IntegerLayer(nn.Module):
             quantized = _onnx("Clip", quantized, self.input_least, self.input_limit, like=inputs, dtype=torch.uint8)
         rounded = _onnx("DequantizeLinear", quantized, *grid, like=inputs)
         weight = _onnx("DequantizeLinear", self.integers, self.scale, self.zero, like=self.integers, axis=0)
-        return self.layer.applied(rounded, weight)
+        return self.layer.compute(rounded, weight)
 
 
 def _onnx(
@@ -238,16 +238,16 @@ def rounding_sensitivity(network: nn.Module, images: Tensor) -> Tensor | None:
     layers = [module for module in network.modules() if isinstance(module, FakeQuantized) and module.batches_seen]
     if not layers:
         return None
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
 
-    def moved(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+    def shifted(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         assert isinstance(layer, FakeQuantized)
-        noise = 2 * torch.rand(inputs[0].shape, generator=chance) - 1
+        noise = 2 * torch.rand(inputs[0].shape, generator=generator) - 1
         return (inputs[0] + _SHIFT * (layer.input_high - layer.input_low) * noise,)
 
     with torch.no_grad(), ExitStack() as hooks:
         expected: Tensor = network(images)
         for layer in layers:
-            hooks.enter_context(layer.register_forward_pre_hook(moved))
+            hooks.enter_context(layer.register_forward_pre_hook(shifted))
         change: Tensor = (network(images) - expected).abs().amax(dim=1)
     return _SHIFT_MARGIN * change

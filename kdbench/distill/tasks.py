@@ -20,11 +20,11 @@ from kdbench.results.cards import Epoch
 
 @dataclass(frozen=True)
 class Task:
-    """A kind of labels, and what is computed with them.
+    """A kind of labels, with its loss, its score and their text.
 
-    `symbol` is the loss with the labels in a formula. `label_loss` returns it for outputs (B, D), labels and a label
-    smoothing, a mean over the batch. `score` returns the sum over the batch of what the curve's scores are means of,
-    `scores` the curve's columns from those means in training and in validation, and `summary` an epoch in words.
+    `symbol` is the loss with the labels in a formula. `label_loss` returns that loss for outputs (B, D), labels and a
+    label smoothing, a mean over the batch. `score` returns a sum of scores over the batch, `scores` the curve's columns
+    from the mean scores in training and in validation, and `summary` an epoch in words.
     """
 
     name: dataset.Task
@@ -59,14 +59,14 @@ TASKS: Mapping[dataset.Task, Task] = {task.name: task for task in (CLASSIFICATIO
 
 
 def require_task(task: dataset.Task, name: str, examples: Examples, training: Training) -> None:
-    """Raise InputError for keys of the model `name` that its task does not know, such as wrong labels of numbers."""
+    """Raise InputError for keys of the model `name` that its task does not support, such as label noise on numbers."""
     if task == "classification":
         if examples.target_noise.std:
             message = f"{name}: data.target_noise is for numeric targets, but the labels are classes"
             raise InputError(message, "use data.label_noise for wrong classes")
         return
     augment, subset = examples.augment, examples.subset
-    unknown = {
+    unsupported = {
         'training.schedule.monitor = "accuracy"': (training.schedule.monitor == "accuracy", 'use "loss"'),
         "training.label_smoothing": (training.label_smoothing, "leave it out"),
         "training.class_weights": (training.class_weights, "leave it out"),
@@ -74,6 +74,6 @@ def require_task(task: dataset.Task, name: str, examples: Examples, training: Tr
         "data.augment.mixup and cutmix": (augment.mixes, "set both to 0"),
         "data.subset.first_per_class": (subset.first_per_class, "use data.subset = { random = … }"),
     }
-    for key, (used, hint) in unknown.items():
+    for key, (used, hint) in unsupported.items():
         if used:
             raise InputError(f"{name}: {key} is for labels that are classes, but these are numbers", hint)

@@ -19,9 +19,9 @@ Parameter = str | int | float | bool
 
 @dataclass(frozen=True)
 class TrackedModel:
-    """A model to track: its `id`, the name of its `study`, and the keys of the recipe that it was trained by, dotted.
+    """A model to track: its `id`, the name of its `study`, and the recipe's values for it by dotted key.
 
-    `folder` is the tracker's in the run's folder; `key` is a hash of all that the training depends on.
+    `folder` is the tracker's folder within the run's; `key` is a hash of everything the training depends on.
     """
 
     id: str
@@ -32,10 +32,10 @@ class TrackedModel:
 
 
 class Tracker(ABC):
-    """Logs one model; a `CurveLog`. A model that was tracked before with the same key is continued.
+    """Logs one model; a `CurveLog`. Continues the log of a model that was tracked before with the same key.
 
-    `modules` are those that it imports, when it begins, and `extra` is kdbench's extra that installs them. Methods may
-    raise anything: kdbench notes it, and the training continues.
+    `modules` are those that it imports when it begins, and `extra` is kdbench's extra that installs them. Methods may
+    raise anything: kdbench reports it, and the training continues.
     """
 
     modules: ClassVar[tuple[str, ...]] = ()
@@ -62,9 +62,9 @@ class Tracker(ABC):
 
 
 def require_trackers(names: Sequence[str], trackers: Registry[type[Tracker]], place: str = "track = ") -> None:
-    """Raise InputError for a name that no tracker has, and for one whose extra is not installed.
+    """Raise InputError for an unknown name, and for a tracker whose extra is not installed.
 
-    `place` is what stands before the name where the user wrote it.
+    `place` is the text before the name in the user's recipe or command.
     """
     known = {name: trackers.get(name) for name in names}
     absent = {
@@ -83,7 +83,7 @@ def require_trackers(names: Sequence[str], trackers: Registry[type[Tracker]], pl
 
 @dataclass(eq=False)
 class GuardedTracker:
-    """A tracker whose failure is noted and ends the tracking, not the training; at the beginning it is an error."""
+    """A tracker whose failure is reported and ends the tracking, not the training; a failure of `begin` is an error."""
 
     name: str
     tracker: Tracker
@@ -92,7 +92,7 @@ class GuardedTracker:
 
     @property
     def failed(self) -> bool:
-        """Whether the tracking has ended, by `problem`."""
+        """Whether the tracker failed, for the reason in `problem`."""
         return bool(self.problem)
 
     def begin(self, curve: Sequence[Epoch]) -> None:
@@ -132,7 +132,7 @@ class GuardedTracker:
 def opened(
     models: Mapping[str, TrackedModel], trackers: Registry[type[Tracker]], progress: Progress
 ) -> Iterator[list[GuardedTracker]]:
-    """Yield trackers by name for a model, as each sees it in `models`, and close them at the end."""
+    """Yield a tracker for each name in `models`, which has the model as that tracker logs it; close them at the end."""
     with ExitStack() as stack:
         guarded = [GuardedTracker(name, trackers.get(name)(model), progress) for name, model in models.items()]
 

@@ -155,9 +155,9 @@ class TestLayers:
         seen = []
 
         class Watching(FakeQuantizedLinear):
-            def applied(self, inputs, weight):
+            def compute(self, inputs, weight):
                 seen.append((inputs, weight))
-                return super().applied(inputs, weight)
+                return super().compute(inputs, weight)
 
         layer = with_fake_quantization(nn.Sequential(nn.Linear(16, 4)), options())[0].train()
         layer.__class__ = Watching

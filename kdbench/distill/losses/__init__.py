@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 
-def wide(values: Tensor) -> Tensor:
-    """Return `values` in float32, or wider where they are.
+def upcast(values: Tensor) -> Tensor:
+    """Return `values` in float32; float64 stays float64.
 
     On a CPU, autocast leaves log_softmax in bfloat16, whose rounding is as large as the divergence between a good
     student and its teacher.
@@ -20,15 +20,15 @@ def wide(values: Tensor) -> Tensor:
 
 
 def without_autocast(values: Tensor) -> torch.autocast:
-    """Return a context in which products of matrices on the device of `values` are not rounded to a half precision.
+    """Return a context in which products of matrices on the device of `values` are not rounded to half precision.
 
-    Autocast rounds the factors again, even after `wide`; other operations keep the type of their inputs.
+    Autocast rounds the factors even after `upcast`; other operations keep the type of their inputs.
     """
     return torch.autocast(values.device.type, enabled=False)
 
 
 def require_same_shape(student: Tensor, teacher: Tensor, what: str) -> None:
-    """Raise ValueError unless both have one shape: torch would broadcast, and train on nonsense."""
+    """Raise ValueError if the shapes differ: torch would broadcast them and compute a meaningless loss."""
     if student.shape != teacher.shape:
         shapes = f"{tuple(student.shape)} of the student, {tuple(teacher.shape)} of the teacher"
         raise ValueError(f"{what} differ in shape: {shapes}")

@@ -1,7 +1,7 @@
 """Contrastive representation distillation (Tian, Krishnan, Isola 2020, "Contrastive Representation Distillation").
 
-Only the loss, without its memory: a bank with one embedding per training sample, a moving average of the network's. The
-student's embedding of a sample is distinguished from the teacher's embeddings of n others, and vice versa.
+The loss only; the method holds the memory: a bank with a moving average of the network's embedding of each training
+sample. The student's embedding of a sample is distinguished from the teacher's embeddings of n others, and vice versa.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor
 
-from kdbench.distill.losses import wide, without_autocast
+from kdbench.distill.losses import upcast, without_autocast
 
 
 def contrast_scores(anchors: Tensor, bank: Tensor, samples: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def contrast_scores(anchors: Tensor, bank: Tensor, samples: Tensor) -> Tensor:
     50 000 samples, two cores).
     """
     with without_autocast(anchors):
-        return (wide(anchors) @ wide(bank).T).gather(1, samples)
+        return (upcast(anchors) @ upcast(bank).T).gather(1, samples)
 
 
 def contrast_log_partition(scores: Tensor, *, temperature: float, n_data: int) -> Tensor:
@@ -30,7 +30,7 @@ def contrast_log_partition(scores: Tensor, *, temperature: float, n_data: int) -
     The authors' code estimates Z from the first batch and keeps it, which makes exp(scores / τ) / Z a probability over
     the data; the paper has Z = 1, so log Z = 0.
     """
-    scaled = wide(scores.detach()) / temperature
+    scaled = upcast(scores.detach()) / temperature
     return math.log(n_data) - math.log(scaled.numel()) + scaled.flatten().logsumexp(dim=0)
 
 
@@ -41,7 +41,7 @@ def contrastive_loss(scores: Tensor, *, temperature: float, n_data: int, log_par
     that a pair is a positive one among n negatives drawn uniformly; in log space a sigmoid of log p - log(n / n_data).
     """
     negatives = scores.shape[1] - 1
-    log_odds = wide(scores) / temperature - log_partition - math.log(negatives / n_data)
+    log_odds = upcast(scores) / temperature - log_partition - math.log(negatives / n_data)
     return -(F.logsigmoid(log_odds[:, 0]) + F.logsigmoid(-log_odds[:, 1:]).sum(dim=1)).mean()
 
 
@@ -51,5 +51,5 @@ def momentum_update(rows: Tensor, embeddings: Tensor, momentum: float) -> Tensor
     normalize(momentum · row + (1 - momentum) · embedding), in the rows' type.
     """
     with torch.no_grad():
-        moved = momentum * wide(rows) + (1 - momentum) * wide(embeddings)
+        moved = momentum * upcast(rows) + (1 - momentum) * upcast(embeddings)
         return F.normalize(moved, dim=1).to(rows.dtype)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor
 
-from kdbench.distill.losses import require_same_shape, wide, without_autocast
+from kdbench.distill.losses import require_same_shape, upcast, without_autocast
 
 # Samples nearer than this count as one: the direction between them is rounding, and its gradient grows as 1/distance.
 _MIN_DISTANCE = 1e-6
@@ -24,17 +24,17 @@ def feature_mse(student_features: Tensor, teacher_features: Tensor) -> Tensor:
     Raises ValueError where the shapes differ.
     """
     require_same_shape(student_features, teacher_features, "features")
-    return F.mse_loss(wide(student_features), wide(teacher_features))
+    return F.mse_loss(upcast(student_features), upcast(teacher_features))
 
 
 def attention_map(features: Tensor) -> Tensor:
     """Return Q (B, H·W) of feature maps (B, C, H, W): the channels' mean of f², each row divided by its L2 norm.
 
-    Maps may have one axis of places, or three.
+    Maps may also have one spatial axis, or three.
 
     Zagoruyko & Komodakis 2017, "Paying More Attention to Attention", section 3.1. The row of a map of zeros is zero.
     """
-    return F.normalize(wide(features).square().mean(dim=1).flatten(1), dim=1)
+    return F.normalize(upcast(features).square().mean(dim=1).flatten(1), dim=1)
 
 
 def attention_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
@@ -53,11 +53,11 @@ def attention_loss(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor
 
 
 def _pooled(maps: Tensor, size: Sequence[int]) -> Tensor:
-    return maps if list(maps.shape[2:]) == size else adaptive_avg_pool(wide(maps), size)
+    return maps if list(maps.shape[2:]) == size else adaptive_avg_pool(upcast(maps), size)
 
 
 def adaptive_avg_pool(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Return maps (B, C, …) with one to three axes of places, averaged to `size`."""
+    """Return maps (B, C, …) with one to three spatial axes, averaged to `size`."""
     pool: Any = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}[len(size)]
     result: Tensor = pool(maps, tuple(size))
     return result
@@ -86,7 +86,7 @@ def rkd_angle(student_features: Tensor, teacher_features: Tensor) -> Tensor:
 
 def _relative_distances(features: Tensor) -> Tensor:
     """Return the distances (B, B) between samples in units of the mean of those above zero."""
-    vectors = wide(features).flatten(1)
+    vectors = upcast(features).flatten(1)
     # By differences: |x|² + |y|² - 2xy loses the small distances. torch's gradient at distance 0 is 0.
     distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
     mean = distances.sum() / (distances > 0).sum().clamp(min=1)
@@ -95,7 +95,7 @@ def _relative_distances(features: Tensor) -> Tensor:
 
 def _cosines(features: Tensor) -> Tensor:
     """Return cos ∠jik at [i, j, k], shape (B, B, B); about 0 where j or k is the same as i."""
-    vectors = wide(features).flatten(1)
+    vectors = upcast(features).flatten(1)
     differences = vectors.unsqueeze(0) - vectors.unsqueeze(1)
     lengths = torch.linalg.vector_norm(differences, dim=2, keepdim=True)
     # The difference of samples that count as one stays close to zero instead of becoming a direction.

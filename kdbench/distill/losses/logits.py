@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor
 
-from kdbench.distill.losses import require_same_shape, wide
+from kdbench.distill.losses import require_same_shape, upcast
 
 
 def weighted_cross_entropy(
@@ -22,11 +22,11 @@ def weighted_cross_entropy(
 ) -> Tensor:
     """Return the mean of -Σ_c w_c · q_c · log softmax(logits)_c, as torch's `cross_entropy` with `weight` (C,).
 
-    For classes (B,) the mean is weighted: it is divided by the mean weight of the labels, `mean_weight`, which spans
-    all samples of an update, of which the batch may be a part; None for those of the batch. For probabilities (B, C)
-    torch divides by the number of samples, and so does this.
+    For classes (B,) the mean is weighted: it is divided by `mean_weight`, the mean weight of the labels of an update,
+    of which the batch may be a part; None takes the batch's own labels. For probabilities (B, C) it is divided by the
+    number of samples, as in torch.
     """
-    logits = wide(logits)
+    logits = upcast(logits)
     weights = class_weights.to(logits.dtype)
     labels = labels if labels.dim() == 1 else labels.to(logits.dtype)
     losses = F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=label_smoothing)
@@ -40,7 +40,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
 
     `labels` are classes (B,) or probabilities (B, C), as mixup makes them.
     """
-    logits = wide(logits)
+    logits = upcast(logits)
     labels = labels if labels.dim() == 1 else labels.to(logits.dtype)
     return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
@@ -62,8 +62,8 @@ def softened_kl(student_logits: Tensor, teacher_logits: Tensor, temperature: flo
     The factor T² keeps the gradient's size independent of the temperature (Hinton, Vinyals, Dean 2015, section 2).
     Raises ValueError where the shapes differ.
     """
-    student = F.log_softmax(wide(student_logits) / temperature, dim=1)
-    teacher = F.log_softmax(wide(teacher_logits) / temperature, dim=1)
+    student = F.log_softmax(upcast(student_logits) / temperature, dim=1)
+    teacher = F.log_softmax(upcast(teacher_logits) / temperature, dim=1)
     return kl_divergence(student, teacher) * temperature**2
 
 
@@ -87,7 +87,7 @@ def standardize(logits: Tensor, std: Std) -> Tensor:
     Applied to both networks, so that the student need match neither the location nor the scale of the teacher's
     logits. A row of equal logits becomes zeros.
     """
-    logits = wide(logits)
+    logits = upcast(logits)
     centred = logits - logits.mean(dim=1, keepdim=True)
     return centred / (1e-7 + logits.std(dim=1, correction=1 if std == "unbiased" else 0, keepdim=True))
 
@@ -98,7 +98,7 @@ def ensemble_logits(teacher_logits: Sequence[Tensor]) -> Tensor:
     These are an ensemble's logits (Stanton et al. 2021, "Does Knowledge Distillation Really Work?"). Softening them
     softens the mean probability, whereas `mean_kl` averages the softened probabilities.
     """
-    log_probs = F.log_softmax(wide(torch.stack(tuple(teacher_logits))), dim=2)
+    log_probs = F.log_softmax(upcast(torch.stack(tuple(teacher_logits))), dim=2)
     return log_probs.logsumexp(dim=0) - math.log(len(teacher_logits))
 
 
@@ -123,7 +123,7 @@ def tckd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, tempera
 
     Logits are (B, C), labels classes (B,); raises ValueError for labels that are probabilities.
     """
-    both = (_target_or_not(wide(logits) / temperature, labels) for logits in (student_logits, teacher_logits))
+    both = (_binary_log_probs(upcast(logits) / temperature, labels) for logits in (student_logits, teacher_logits))
     return kl_divergence(*both) * temperature**2
 
 
@@ -132,7 +132,7 @@ def nckd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, tempera
 
     Logits are (B, C), labels classes (B,); raises ValueError for labels that are probabilities.
     """
-    both = (_others(wide(logits) / temperature, labels) for logits in (student_logits, teacher_logits))
+    both = (_without_target(upcast(logits) / temperature, labels) for logits in (student_logits, teacher_logits))
     return kl_divergence(*(F.log_softmax(others, dim=1) for others in both)) * temperature**2
 
 
@@ -145,18 +145,18 @@ def dkd(
 
 
 def warm_up(epoch: int, epochs: int = 20) -> float:
-    """Return min(epoch / epochs, 1), the authors' factor on DKD; they count epochs from 1. No warm-up: `epochs` 0."""
+    """Return min(epoch / epochs, 1), the authors' factor on DKD; epochs count from 1. `epochs` 0: no warm-up."""
     return min(epoch / epochs, 1.0) if epochs else 1.0
 
 
-def _target_or_not(logits: Tensor, labels: Tensor) -> Tensor:
+def _binary_log_probs(logits: Tensor, labels: Tensor) -> Tensor:
     """Return (log p[y], log(1 - p[y])), (B, 2): p[y] is a sigmoid of the target's lead over all others at once."""
-    others = _others(logits, labels).logsumexp(dim=1, keepdim=True)
+    others = _without_target(logits, labels).logsumexp(dim=1, keepdim=True)
     lead = logits.gather(1, labels.unsqueeze(1)) - others
     return F.logsigmoid(torch.cat([lead, -lead], dim=1))
 
 
-def _others(values: Tensor, labels: Tensor) -> Tensor:
+def _without_target(values: Tensor, labels: Tensor) -> Tensor:
     """Return each row of `values` (B, C) without the column of its label, shape (B, C - 1).
 
     By indices, not by a mask: the result's shape is known without waiting for the device.

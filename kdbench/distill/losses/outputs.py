@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name the whole field uses
 from torch import Tensor
 
-from kdbench.distill.losses import require_same_shape, wide
+from kdbench.distill.losses import require_same_shape, upcast
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -15,7 +15,7 @@ def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     Raises ValueError where the shapes differ: torch would broadcast (B, 1) against (B,) to (B, B).
     """
     require_same_shape(outputs, targets, "outputs")
-    return F.mse_loss(wide(outputs), wide(targets))
+    return F.mse_loss(upcast(outputs), upcast(targets))
 
 
 def squared_errors(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -28,4 +28,4 @@ def mean_outputs(teacher_outputs: Sequence[Tensor]) -> Tensor:
     """Return the mean of n teachers' outputs (B, D), in float32: an ensemble's prediction of numbers."""
     if len(teacher_outputs) == 1:
         return teacher_outputs[0]
-    return torch.stack([wide(outputs) for outputs in teacher_outputs]).mean(dim=0)
+    return torch.stack([upcast(outputs) for outputs in teacher_outputs]).mean(dim=0)

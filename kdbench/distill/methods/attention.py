@@ -51,8 +51,8 @@ class Attention(Method):
         teacher = _Candidates(
             context.teacher, options.teacher_layers, context.example, options.teacher_layout, "teacher"
         )
-        named = options.student_layers or options.teacher_layers
-        self.student_layers, self.teacher_layers = (_named if named else _default)(student, teacher)
+        choose = _named_layers if options.student_layers or options.teacher_layers else _default_layers
+        self.student_layers, self.teacher_layers = choose(student, teacher)
         self.student_layouts = {layer: student.layouts[layer] for layer in self.student_layers}
         self.teacher_layouts = {layer: teacher.layouts[layer] for layer in self.teacher_layers}
         self._on_maps = [
@@ -95,7 +95,7 @@ class _Candidates:
         return [layer for layer in self.layers if channels_second(self.features[layer])[0, 0].numel() > 1]
 
 
-def _named(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _named_layers(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the layers that the options name; all stages of a network for which they name none."""
     if len(student.layers) != len(teacher.layers):
         listed = f"{', '.join(student.layers)}; {', '.join(teacher.layers)}"
@@ -104,13 +104,13 @@ def _named(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...],
             f"attention: {counts}: {listed}", "give student_layers and teacher_layers the same number of paths"
         )
     for side in (student, teacher):
-        if without := set(side.layers).difference(side.with_positions()):
-            message = f"attention: {min(without)!r} of {side.network_name} returns {_ONE_CELL}"
+        if single_cell := set(side.layers).difference(side.with_positions()):
+            message = f"attention: {min(single_cell)!r} of {side.network_name} returns {_ONE_CELL}"
             raise InputError(message, "name layers that return larger maps, or choose another method")
     return student.layers, teacher.layers
 
 
-def _default(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _default_layers(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...], tuple[str, ...]]:
     compared = student.with_positions(), teacher.with_positions()
     count = min(map(len, compared))
     if not count:
@@ -120,14 +120,14 @@ def _default(student: _Candidates, teacher: _Candidates) -> tuple[tuple[str, ...
     return _spread(compared[0], count), _spread(compared[1], count)
 
 
-def _require_comparable(student: _Candidates, teacher: _Candidates, one: str, other: str) -> bool:
-    """Return whether tokens have to become maps; raises InputError where the two layers cannot be compared."""
-    layouts = student.layouts[one], teacher.layouts[other]
+def _require_comparable(student: _Candidates, teacher: _Candidates, student_layer: str, teacher_layer: str) -> bool:
+    """Return whether tokens have to become maps; raises InputError if the two layers cannot be compared."""
+    layouts = student.layouts[student_layer], teacher.layouts[teacher_layer]
     try:
-        return require_comparable(student.features[one], teacher.features[other], *layouts)
+        return require_comparable(student.features[student_layer], teacher.features[teacher_layer], *layouts)
     except InputError as error:
         hint = re.sub(r"_layer\b", "_layers", error.hint)
-        raise InputError(f"attention: {one!r} and {other!r}: {error.message}", hint) from error
+        raise InputError(f"attention: {student_layer!r} and {teacher_layer!r}: {error.message}", hint) from error
 
 
 def _spread(layers: Sequence[str], count: int) -> tuple[str, ...]:

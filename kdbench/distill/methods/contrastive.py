@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kdbench.distill.losses import contrastive as crd
-from kdbench.distill.losses import wide
+from kdbench.distill.losses import upcast
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, pooled
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
@@ -39,7 +39,7 @@ class Embedding(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the embeddings of features."""
-        return F.normalize(wide(self.linear(pooled(features))), dim=1)
+        return F.normalize(upcast(self.linear(pooled(features))), dim=1)
 
 
 class OtherClasses(nn.Module):
@@ -64,9 +64,9 @@ class OtherClasses(nn.Module):
     def forward(self, index: Tensor, count: int) -> Tensor:
         """Return `count` samples for each of the samples `index` (B,), as positions (B, count)."""
         classes = self.labels[index].unsqueeze(1)
-        # A remainder of so wide a range is uniform: its bias is below N / 2^62.
-        chance = torch.randint(2**62, (len(index), count), device=index.device)
-        place = chance % (len(self.labels) - self.counts[classes])
+        # The remainder of a number from so large a range is uniform: its bias is below N / 2^62.
+        random = torch.randint(2**62, (len(index), count), device=index.device)
+        place = random % (len(self.labels) - self.counts[classes])
         return self.order[place + self.counts[classes] * (place >= self.starts[classes])]
 
 
@@ -74,8 +74,8 @@ class OtherClasses(nn.Module):
 class Contrastive(LayerMethod):
     """contrastive_weight · CRD: each sample against its `negatives` of other classes, in both directions.
 
-    Negatives are drawn with replacement, so that a small set of samples needs no other loss; the authors' code does so
-    only for small sets. As there, the partition constants are estimated from the first batch and kept.
+    Negatives are drawn with replacement, for data sets of any size; the authors' code does so only for small ones. As
+    there, the partition constants are estimated from the first batch and kept.
     """
 
     Options = ContrastiveOptions
@@ -111,7 +111,7 @@ class Contrastive(LayerMethod):
         samples = torch.cat([step.position.unsqueeze(1), negatives], dim=1)
         sides = ((student, self.teacher_memory), (teacher, self.student_memory))
         scores = [crd.contrast_scores(anchors, memory, samples) for anchors, memory in sides]
-        if not self._estimated:  # by the first batch only, so that no further step waits for the device
+        if not self._estimated:  # a flag, because reading `log_partition` would wait for the device at each step
             self._estimated = True
             if bool(self.log_partition.isnan().all()):  # else a resumed training has it already
                 self.log_partition = torch.stack([crd.contrast_log_partition(side, **self._scale) for side in scores])
@@ -119,8 +119,8 @@ class Contrastive(LayerMethod):
             crd.contrastive_loss(side, **self._scale, log_partition=log_partition)
             for side, log_partition in zip(scores, self.log_partition.unbind(), strict=True)
         ]
-        self.student_memory = self._remembered(self.student_memory, step.position, student)
-        self.teacher_memory = self._remembered(self.teacher_memory, step.position, teacher)
+        self.student_memory = self._updated(self.student_memory, step.position, student)
+        self.teacher_memory = self._updated(self.teacher_memory, step.position, teacher)
         return self.options.contrastive_weight * (losses[0] + losses[1])
 
     def formula(self) -> str:
@@ -130,6 +130,6 @@ class Contrastive(LayerMethod):
             f"dimensions, {options.negatives} negatives, τ = {options.temperature:g}, momentum {options.momentum:g}"
         )
 
-    def _remembered(self, memory: Tensor, index: Tensor, embeddings: Tensor) -> Tensor:
+    def _updated(self, memory: Tensor, index: Tensor, embeddings: Tensor) -> Tensor:
         """Return a copy of a memory with the rows `index` updated; the backward pass needs the old one."""
         return memory.index_copy(0, index, crd.momentum_update(memory[index], embeddings, self.options.momentum))

@@ -82,7 +82,7 @@ class Hint(LayerMethod):
             shapes = [tuple(feature.shape[1:]) for feature in (student, teacher)]
             layers = f"{self.student_layer!r} returns {shapes[0]} and {self.teacher_layer!r} {shapes[1]}"
             raise InputError(f"hint: {layers}: {error.message}", error.hint) from error
-        if teacher.dim() == 2:  # two samples show too few numbers
+        if teacher.dim() == 2:  # two samples of vectors are too few to tell
             (more,) = layer_outputs(context.teacher, self.teacher_layouts, inputs_like(context.example, _NOISE_SAMPLES))
             teacher = torch.cat([teacher, more])
         self.regressor = Regressor(*self._prepared(student, teacher))
@@ -94,8 +94,8 @@ class Hint(LayerMethod):
 
     def _prepared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Return canonical features with their channels on axis 1, tokens as maps where the other side is a map."""
-        of_student, of_teacher = self._layouts
-        return comparable(student, of_student, self._on_maps), comparable(teacher, of_teacher, self._on_maps)
+        student_layout, teacher_layout = self._layouts
+        return comparable(student, student_layout, self._on_maps), comparable(teacher, teacher_layout, self._on_maps)
 
     def formula(self) -> str:
         student, teacher = self.layer_descriptions

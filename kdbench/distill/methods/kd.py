@@ -48,8 +48,8 @@ class Kd(Method):
 
     def formula(self) -> str:
         options = self.options
-        of_what = f" of standardized logits ({options.std} std)" if options.standardize else ""
-        return f"{options.kd_weight:g}·T²·KL(t‖s){of_what}, T = {options.temperature:g}"
+        standardized = f" of standardized logits ({options.std} std)" if options.standardize else ""
+        return f"{options.kd_weight:g}·T²·KL(t‖s){standardized}, T = {options.temperature:g}"
 
 
 class BornAgainOptions(KdOptions):

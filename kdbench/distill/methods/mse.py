@@ -39,5 +39,5 @@ class Mse(Method):
         return self.options.mse_weight * mean_squared_error(step.student_logits, teacher)
 
     def formula(self) -> str:
-        of_whom = "t" if self.teachers == 1 else f"the mean of {self.teachers} teachers"
-        return f"{self.options.mse_weight:g}·MSE(s, {of_whom})"
+        teacher = "t" if self.teachers == 1 else f"the mean of {self.teachers} teachers"
+        return f"{self.options.mse_weight:g}·MSE(s, {teacher})"

@@ -24,7 +24,7 @@ class MultiTeacherOptions(MethodOptions):
     combine: Combine = "probabilities"
 
 
-_WORDS: dict[Combine, str] = {
+_FORMULAS: dict[Combine, str] = {
     "probabilities": "KL(t‖s), t the mean probability of {count} teachers",
     "divergences": "mean of KL(t‖s) over {count} teachers",
 }
@@ -51,5 +51,5 @@ class MultiTeacher(Method):
         return options.kd_weight * mean_kl(step.student_logits, teachers, options.temperature)
 
     def formula(self) -> str:
-        words = _WORDS[self.options.combine].format(count=self.teachers)
-        return f"{self.options.kd_weight:g}·T²·{words}, T = {self.options.temperature:g}"
+        formula = _FORMULAS[self.options.combine].format(count=self.teachers)
+        return f"{self.options.kd_weight:g}·T²·{formula}, T = {self.options.temperature:g}"

@@ -63,12 +63,12 @@ class Mutual(Method):
 
     def forward(self, step: Step) -> Tensor:
         options = self.options
-        everyone = [step.student_logits, *(peer.run(step.inputs)[0] for peer in self._tapped)]
+        all_logits = [step.student_logits, *(peer.run(step.inputs)[0] for peer in self._tapped)]
         loss = torch.zeros((), device=step.student_logits.device)
-        for number, logits in enumerate(everyone):
-            others = everyone[:number] + everyone[number + 1 :]
+        for number, logits in enumerate(all_logits):
+            others = all_logits[:number] + all_logits[number + 1 :]
             loss = loss + options.mutual_weight * mutual_kl(logits, others, options.temperature)
-        for logits in everyone[1:]:
+        for logits in all_logits[1:]:
             loss = loss + options.peer_ce_weight * _label_loss(logits, step)
         return loss
 

@@ -11,7 +11,7 @@ from kdbench.errors import InputError
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.modelfile.outputs import Output
 
-_SMALLEST = 1e-30  # of probabilities, whose logarithm stands for the logit
+_MIN_PROBABILITY = 1e-30  # probabilities become logits by their logarithm
 
 
 class OpaqueNetwork(nn.Module):
@@ -33,7 +33,7 @@ class OpaqueNetwork(nn.Module):
 class OnnxNetwork(OpaqueNetwork):
     """The model in the file at `path`: inputs (B, …) of any device, as the file takes them, to logits (B, classes).
 
-    Integer inputs get the grid `quantization`, a scale and a zero point. It has no weights for torch, and no layers.
+    Integer inputs are quantized by `quantization`, a scale and a zero point. The network has no parameters or layers.
     """
 
     why = "students can learn only from the logits of an ONNX file: it has no layers whose features could be used"
@@ -55,19 +55,20 @@ class OnnxNetwork(OpaqueNetwork):
         """Return logits (B, classes), float32, on the inputs' device."""
         from kdbench.worker.runtimes.onnxruntime import feed
 
-        values = self._typed(inputs.detach().cpu().numpy())
+        values = self._as_declared(inputs.detach().cpu().numpy())
         size = self._facts.fixed_batch or len(values)
         declared, name = self._session.get_inputs(), self._facts.output.name
         parts = []
         for start in range(0, len(values), size):
             part = values[start : start + size]
-            whole = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-            parts.append(self._session.run([name], feed(declared, self._facts.input_name, whole))[0][: len(part)])
+            padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+            parts.append(self._session.run([name], feed(declared, self._facts.input_name, padded))[0][: len(part)])
         return logits_of(np.concatenate(parts), self._facts.output).to(inputs.device)
 
-    def _typed(self, values: Any) -> Any:
+    def _as_declared(self, values: Any) -> Any:
+        """Return inputs in the shape and type that the file declares."""
         declared = self._facts.sample_shape
-        if len(declared) != values.ndim - 1:  # rows, which are flattened
+        if len(declared) != values.ndim - 1:  # the file takes flattened inputs
             values = values.reshape(len(values), *(-1 if size is None else size for size in declared))
         dtype = np.dtype(self._facts.input_dtype)
         if not np.issubdtype(dtype, np.integer):
@@ -96,4 +97,6 @@ def logits_of(values: Any, output: Output) -> Tensor:
         return torch.cat([torch.zeros_like(logits), logits], dim=1)
     if output.form == "binary_probability":
         logits = torch.cat([1 - logits, logits], dim=1)
-    return logits.clamp_min(_SMALLEST).log() if output.form.endswith(("probability", "probabilities")) else logits
+    return (
+        logits.clamp_min(_MIN_PROBABILITY).log() if output.form.endswith(("probability", "probabilities")) else logits
+    )

@@ -18,24 +18,24 @@ from kdbench.results.preprocessing import Geometry, Preprocessing
 
 # Pillow's filters that torch has too.
 FILTERS = {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
-_LACKING = "absent_classes"  # torch types the attributes of modules
+_ABSENT_CLASSES = "absent_classes"  # set by name, because torch types a module's attributes as tensors or modules
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as Pillow's
 
 
 @dataclass(frozen=True, eq=False)
 class Normalisation:
-    """How stored values x become inputs: (x / scale − mean) / std, per index of `axis`, or for all alike."""
+    """How stored values x become inputs: (x / scale − mean) / std, with values per index of `axis`, or one for all."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     scale: float
     axis: int = 1
 
-    def undo_at_end(self, inputs: Tensor) -> Tensor:
+    def denormalised(self, inputs: Tensor) -> Tensor:
         """Return the stored values of normalised inputs (B, …)."""
         return (inputs * self._shaped(self.std, inputs) + self._shaped(self.mean, inputs)) * self.scale
 
-    def applied(self, stored: Tensor) -> Tensor:
+    def normalised(self, stored: Tensor) -> Tensor:
         """Return the inputs of stored values (B, …)."""
         return (stored / self.scale - self._shaped(self.mean, stored)) / self._shaped(self.std, stored)
 
@@ -69,15 +69,15 @@ class TeacherInputs:
     levels: bool = True
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return what the teacher takes: token ids as they are."""
+        """Return the teacher's inputs; token ids pass unchanged."""
         if not inputs.is_floating_point():
             return inputs
-        stored, geometry = self.students.undo_at_end(inputs.float()), self.preprocessing.geometry
+        stored, geometry = self.students.denormalised(inputs.float()), self.preprocessing.geometry
         if stored.dim() == 4:
             stored = resized(_in_colours(stored, geometry.colour), geometry, levels=self.levels)
             if self.preprocessing.channel_order == "BGR":
                 stored = stored.flip(1)
-        values = self.teacher.applied(stored)
+        values = self.teacher.normalised(stored)
         if self.layout == "NHWC":
             values = values.permute(0, 2, 3, 1)
         return values.flatten(1) if self.layout == "flat" else values.contiguous()
@@ -104,7 +104,8 @@ def resized(images: Tensor, geometry: Geometry, *, levels: bool = True) -> Tenso
             images = functional.interpolate(images, size=size, mode=mode, **smooth)
             images = (images + 0.5).floor().clamp(0, 255) if levels else images
     if geometry.mode == "letterbox" and isinstance(geometry.resize, tuple):
-        top, left = (round((side - of) / 2 - 0.1) for side, of in zip(geometry.resize, (height, width), strict=True))
+        sizes = zip(geometry.resize, (height, width), strict=True)
+        top, left = (round((box - side) / 2 - 0.1) for box, side in sizes)
         fill = float(geometry.fill) if levels else geometry.fill / 255
         bottom, right = geometry.resize[0] - height - top, geometry.resize[1] - width - left
         images = functional.pad(images, (left, right, top, bottom), value=fill)
@@ -129,14 +130,14 @@ def arranged(logits: Tensor, columns: Sequence[int]) -> Tensor:
 
 
 def adapt(network: nn.Module, inputs: TeacherInputs, columns: Sequence[int] | None) -> nn.Module:
-    """Let `network`, in place, take the students' inputs and return the data's classes; return it.
+    """Make `network`, in place, accept the students' inputs and return logits of the data's classes; return it.
 
-    Hooks do it, so that its layers keep their paths. Without `columns` its outputs stay as they are. Its attribute
-    `absent_classes` names the columns that it lacks.
+    Hooks convert, so that layers keep their paths. Without `columns` the outputs stay as they are. The attribute
+    `absent_classes` lists the classes that the network does not have.
     """
     network.register_forward_pre_hook(lambda _module, arguments: (inputs(arguments[0]),))
     if columns is not None:
         chosen = tuple(columns)
-        setattr(network, _LACKING, tuple(number for number, column in enumerate(chosen) if column == ABSENT))
+        setattr(network, _ABSENT_CLASSES, tuple(number for number, column in enumerate(chosen) if column == ABSENT))
         network.register_forward_hook(lambda _module, _arguments, logits: arranged(logits, chosen))
     return network

@@ -29,7 +29,7 @@ from kdbench.progress import Progress
 
 def freeze(network: nn.Module) -> nn.Module:
     """Put a teacher in evaluation mode, without gradients of its weights, and return it."""
-    network.eval()  # what it returns depends on the network's own `train`
+    network.eval()  # its result is not used: a network may override `train` and return anything
     return network.requires_grad_(requires_grad=False)
 
 
@@ -76,9 +76,7 @@ _DEVICE_SHARE = 0.25  # of a GPU's free memory that the table may take
 class CachedTeacher:
     """A table of a teacher's logits by sample and slot, (N, K, C); no features, no logits of other images.
 
-    It is in float16, or in float32 for predicted numbers.
-
-    `prepared_s` is 0 if the table existed.
+    It is in float16, or in float32 for predicted numbers. `prepared_s` is 0 if the table existed.
     """
 
     kind: Literal["kept"] = "kept"
@@ -144,18 +142,18 @@ def cached_teacher(
     path = storage.make_folder(folder) / f"{key}.npy"
     seconds = 0.0
     with locked(folder / f"{key}.lock"):
-        table = _opened(path, len(batches.labels), slots, dtype)
+        table = _open_table(path, len(batches.labels), slots, dtype)
         if table is None:
             began = time.perf_counter()
             _fill(path, network, batches, slots, precision, progress, dtype)
             storage.write_text(_checksum(path), storage.sha256(path))
-            table = _opened(path, len(batches.labels), slots, dtype)
+            table = _open_table(path, len(batches.labels), slots, dtype)
             seconds = time.perf_counter() - began
     assert table is not None, f"{path} was just written"
     return CachedTeacher(torch.from_numpy(table), seconds)
 
 
-def _opened(path: Path, samples: int, slots: int, dtype: Type) -> Any:
+def _open_table(path: Path, samples: int, slots: int, dtype: Type) -> Any:
     """Return the table at `path`, memory-mapped; None if there is none, or one that changed since it was written."""
     try:
         if storage.read_text(_checksum(path)) != storage.sha256(path):
@@ -184,7 +182,7 @@ def _fill(
             for slot in range(slots):
                 progress.step(slot, slots, f"teacher's logits, view {slot + 1} of {slots}")
                 for batch in batches.in_slot(slot, evaluation_batch(batches.device, batches.batch)):
-                    logits = _stored(tapped.run(batch.inputs)[0], dtype)
+                    logits = _as_dtype(tapped.run(batch.inputs)[0], dtype)
                     if table is None:
                         table = _new_table(temporary, (len(batches.labels), slots, logits.shape[1]), dtype)
                     start = int(batch.position[0])
@@ -193,7 +191,7 @@ def _fill(
         table.flush()
 
 
-def _stored(logits: Tensor, dtype: Type) -> Any:
+def _as_dtype(logits: Tensor, dtype: Type) -> Any:
     values = logits.float().cpu()
     if dtype == np.float32:
         return values.numpy()

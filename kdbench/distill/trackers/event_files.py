@@ -15,7 +15,7 @@ class EventWriter:
         self._writer = EventFileWriter(str(folder))
 
     def purge(self, step: int) -> None:
-        """Let readers drop what earlier files say of `step` and later ones."""
+        """Make readers drop the values that earlier files have for `step` and later steps."""
         from tensorboard.compat.proto.event_pb2 import SessionLog
 
         self._add(step, file_version="brain.Event:2")
@@ -53,7 +53,7 @@ class EventWriter:
         for name, value in metrics.items():
             self.scalar(name, value, 0)
         data = plugin_data_pb2.HParamsPluginData(session_end_info=ended)
-        self._add(0, summary=_of_plugin(metadata.SESSION_END_INFO_TAG, data))
+        self._add(0, summary=_plugin_summary(metadata.SESSION_END_INFO_TAG, data))
 
     def flush(self) -> None:
         """Write what is buffered."""
@@ -69,7 +69,7 @@ class EventWriter:
         self._writer.add_event(Event(wall_time=time.time(), step=step, **content))
 
 
-def _of_plugin(tag: str, data: Any) -> Any:
+def _plugin_summary(tag: str, data: Any) -> Any:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams.metadata import create_summary_metadata
 

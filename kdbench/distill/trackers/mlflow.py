@@ -13,7 +13,7 @@ from kdbench.distill.trackers.client_runs import TrackerRun, known_run, remember
 from kdbench.files import storage
 from kdbench.results.cards import Epoch
 
-_BATCH = 100  # parameters that MLflow takes at once
+_BATCH = 100  # parameters that MLflow accepts at once
 _MAX_CHARACTERS = 6000  # of a parameter
 
 
@@ -35,7 +35,7 @@ class MLflow(Tracker):
 
     def begin(self, curve: Sequence[Epoch]) -> None:
         self._connect()
-        known = self._known()
+        known = self._known_run()
         if known is None:
             experiment = self._client.get_experiment_by_name(self.model.study)
             id_ = self._client.create_experiment(self.model.study) if experiment is None else experiment.experiment_id
@@ -68,7 +68,7 @@ class MLflow(Tracker):
             self._client.log_batch(self._run, params=part)
 
     def _log(self, row: Epoch) -> None:
-        # A repeated epoch has the same values: MLflow would keep both points.
+        # A resumed training repeats epochs with the same values, and MLflow would keep both points.
         if row.epoch > self._last:
             self._log_values({name: value for name, value in row.columns.items() if name != "epoch"}, row.epoch)
             self._last = row.epoch
@@ -80,7 +80,7 @@ class MLflow(Tracker):
         self._client.log_batch(self._run, metrics=[Metric(name, value, now, step) for name, value in values.items()])
 
     def _connect(self) -> None:
-        # MLflow reports its use to its makers unless that is switched off.
+        # MLflow sends usage data to its developers unless this is set.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
@@ -91,7 +91,7 @@ class MLflow(Tracker):
             uri = f"sqlite:///{storage.make_folder(self.model.folder).absolute() / 'mlflow.db'}"
         self._client = MlflowClient(tracking_uri=uri)
 
-    def _known(self) -> str | None:
+    def _known_run(self) -> str | None:
         """Return the model's MLflow run, if the store has one for this training."""
         from mlflow.exceptions import MlflowException
 

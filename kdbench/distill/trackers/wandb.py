@@ -47,7 +47,7 @@ class WeightsAndBiases(Tracker):
                 silent=True,
                 disable_git=True,
                 disable_code=True,
-                reinit="create_new",  # a run of the user's own in this process continues
+                reinit="create_new",  # the user may have another run in this process
                 x_disable_meta=True,
                 x_disable_stats=True,
                 x_disable_machine_info=True,

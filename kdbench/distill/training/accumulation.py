@@ -1,4 +1,4 @@
-"""Gradient accumulation: which batches of an epoch make one update of the weights, and how each counts in it."""
+"""Gradient accumulation: which batches of an epoch make one update of the weights, and with which weights."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,10 +27,10 @@ def shares(parts: Sequence[BatchPart], sizes: Sequence[int], count: int) -> list
     """
     result = []
     for index, (part, size) in enumerate(zip(parts, sizes, strict=True)):
-        update, place = divmod(index, count)
-        together = sum(sizes[update * count : (update + 1) * count])
-        last = place == count - 1 or index == len(parts) - 1
+        update, number = divmod(index, count)
+        total = sum(sizes[update * count : (update + 1) * count])
+        last = number == count - 1 or index == len(parts) - 1
         # No product for a single batch: it would round.
-        weight = part.weight if together == size else part.weight * size / together
-        result.append(Share(update, place == 0, last, weight))
+        weight = part.weight if total == size else part.weight * size / total
+        result.append(Share(update, number == 0, last, weight))
     return result

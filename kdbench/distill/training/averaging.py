@@ -24,7 +24,7 @@ class WeightAverage:
 
     Parameters and floating-point buffers are averaged, batch norm's statistics among them, as in timm's `ModelEmaV3`
     and torchvision's reference training. Buffers of integers, and those with values that are not finite (masks), are
-    the network's own.
+    not averaged.
     """
 
     def __init__(self, network: nn.Module, average: Average, saved: dict[str, Tensor] | None = None) -> None:
@@ -45,7 +45,7 @@ class WeightAverage:
 
     @contextmanager
     def in_network(self) -> Iterator[None]:
-        """Put the averages into the network while the block runs, which may also change them there."""
+        """Put the averages into the network while the block runs; the block may change them there."""
         self.exchange()
         try:
             yield
@@ -70,9 +70,9 @@ class WeightAverage:
 
 
 def _places(network: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:
-    """Return where the network keeps its parameters and persistent buffers, by name: a table of a module, and a key.
+    """Return where the network keeps its parameters and persistent buffers, by name: a module's table, and a key.
 
-    A tensor that several modules share has its first place alone.
+    A tensor that several modules share is listed once, at its first place.
     """
     saved, seen = network.state_dict().keys(), set[Tensor]()
     parameters: dict[str, tuple[dict[str, Any], str]] = {}

@@ -35,7 +35,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """Return the content of a checkpoint, on the CPU; None if there is none of this format, training and checksum.
+    """Return the content of a checkpoint, on the CPU; None if it is missing, damaged or of another format or training.
 
     Unpickles no code.
     """

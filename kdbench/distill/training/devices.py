@@ -5,8 +5,8 @@ The rules for "auto" depend on the device and the network, never on timings: a r
 
 import logging
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any, cast
 
@@ -23,30 +23,30 @@ from kdbench.registry import suggestion
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # as Fabric names them
 
-# Parameters from which bf16 pays; in a smaller network the casts cost what the products save.
+# The number of parameters from which bf16 is faster; in a smaller network the casts cost as much as products save.
 MIN_SIZE_FOR_BF16 = 100_000
 
 
 def device_of(training: Training) -> torch.device:
     """Return the device of a training; raises InputError if the recipe requires CUDA and there is none."""
-    sees_gpu = training.device != "cpu" and _answer_of(torch.cuda.is_available)
+    sees_gpu = training.device != "cpu" and _cached(torch.cuda.is_available)
     if training.device == "cuda" and not sees_gpu:
         raise InputError("training.device is cuda, but PyTorch sees no GPU", 'use device = "auto" or "cpu"')
     return torch.device("cuda" if sees_gpu else "cpu")
 
 
 @cache
-def _answer_of(question: Callable[[], bool]) -> bool:
-    """Return a function's result and cache it: it does not change, and sweeps need it for each of their points."""
+def _cached(question: Callable[[], bool]) -> bool:
+    """Return a function's result, which does not change, and which a sweep needs for each of its points."""
     return question()
 
 
 def resolved(training: Training, network: nn.Module) -> Training:
     """Return `training` with a choice for each "auto" that its arithmetic depends on.
 
-    bf16 where the device multiplies it and the network is large enough to gain; channels_last for convolutions. Never
-    compiled: on the CPUs of reports/training_speed steps became no faster, and on an H100 neither (VGG-11 at batch 128,
-    a small convnet at 64), while the first epoch took 7 to 80 s longer.
+    bf16 if the device multiplies it and the network is large enough to gain; channels_last for convolutions. Never
+    compiled: steps became no faster on the CPUs of reports/training_speed and on an H100 (VGG-11 at batch 128, a small
+    convnet at 64), while the first epoch took 7 to 80 s longer.
     """
     device = device_of(training)
     size = sum(parameter.numel() for parameter in network.parameters())
@@ -66,6 +66,20 @@ def _has(network: nn.Module, kind: type[nn.Module]) -> bool:
 def evaluation_batch(device: torch.device, batch: int) -> int:
     """Return the batch size for passes without gradients: large on a GPU; on a CPU large blocks of memory cost more."""
     return max(batch, 512) if device.type == "cuda" else min(max(batch, 64), 128)
+
+
+@contextmanager
+def compute_threads(count: int | None) -> Iterator[None]:
+    """Compute with `count` threads while the block runs, or as many as there are cores; None leaves the number alone.
+
+    More threads than cores wait for each other, which can be a hundred times slower.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(count, len(available_cores())) if count else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def computes_bf16(device: torch.device) -> bool:

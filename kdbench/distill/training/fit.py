@@ -5,8 +5,7 @@ curve so far and a checkpoint, from which an interrupted training resumes.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ from kdbench.data.batches import Batches
 from kdbench.distill.objective import Objective
 from kdbench.distill.training import checkpoint
 from kdbench.distill.training.curves import CurveFile, CurveLog, table
-from kdbench.distill.training.devices import device_of, processes_of, resolved
+from kdbench.distill.training.devices import compute_threads, device_of, processes_of, resolved
 from kdbench.distill.training.loop import TrainingLoop, TrainingState
 from kdbench.distill.training.metering import NO_METER, EnergyMeter, EpochEnergy
 from kdbench.distill.training.processes import process_group
 from kdbench.errors import InputError, first_line
 from kdbench.files import storage
-from kdbench.machine.cores import available_cores
 from kdbench.progress import Progress
 from kdbench.recipe import Training
 from kdbench.results import cards
@@ -74,7 +72,7 @@ def load_weights(network: nn.Module, folder: Path) -> None:
 
 
 def require_unchanged(folder: Path) -> None:
-    """Raise InputError for weights of a complete training that changed since, as far as their hash is known."""
+    """Raise InputError if the weights of a complete training changed since; without a known hash they pass."""
     path, known = folder / WEIGHTS, _known_hash(folder)
     if known is not None and storage.sha256(path) != known:
         raise InputError(f"{path} is not what the training wrote: it was changed or is damaged", _hint(folder))
@@ -125,7 +123,7 @@ def fit(
     train, validation = (batches.shared(processes.rank, processes.count) for batches in (train, validation))
     path = unfinished / checkpoint.STATE
     options = (seed, processes, state, path, progress, resume, (CurveFile(folder / CURVE), *logs))
-    with _threads(training.threads):
+    with compute_threads(training.threads):
         TrainingLoop(network, objective, training, train, validation, *options).run()
         threads = torch.get_num_threads()
     if state.best_weights:
@@ -159,7 +157,7 @@ def fit(
 
 
 def adopt(network: nn.Module, folder: Path, key: str, *, seed: int) -> None:
-    """Write the weights of a network that is not trained to `folder`, as a complete training of 0 epochs."""
+    """Write the weights of a network that kdbench does not train to `folder`, as a complete training of 0 epochs."""
     summary = cards.Training(
         objective="none: not trained here",
         epochs=0,
@@ -172,20 +170,6 @@ def adopt(network: nn.Module, folder: Path, key: str, *, seed: int) -> None:
         seed=seed,
     )
     _write_results(network, summary, storage.make_folder(folder), key)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Compute with `count` threads while the block runs, or as many as there are cores; None leaves the number alone.
-
-    More threads than cores wait for each other, which can be a hundred times slower.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(count, len(available_cores())) if count else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write_results(network: nn.Module, summary: cards.Training, folder: Path, key: str) -> None:

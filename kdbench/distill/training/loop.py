@@ -113,8 +113,8 @@ class TrainingLoop:
         self._average = WeightAverage(self.network, ema, saved and saved["average"]) if ema is not None else None
         self._factor = learning_rate_factor(self.training)
         self._shares = shares(self.batches.parts, self.batches.sizes, self.training.accumulate)
-        self._updates = self._shares[-1].update + 1  # of an epoch
-        self._reduced = 1.0  # the factor of the schedule "plateau"
+        self._updates_per_epoch = self._shares[-1].update + 1
+        self._plateau_factor = 1.0
         self._next_progress = 0.0
 
     def run(self) -> None:
@@ -140,8 +140,8 @@ class TrainingLoop:
         """Train and validate one epoch, from 0; return its row of the curve."""
         began = time.perf_counter()
         self.state.energy.begin()
-        self._reduced = self._plateau()
-        with seeded(self._key(epoch)):  # for user networks that draw from other generators than torch's
+        self._plateau_factor = self._next_plateau_factor()
+        with seeded(self._seed_of(epoch)):  # for user networks that draw from other generators than torch's
             training = self._train(epoch)
         with self._weights_to_keep():
             tallies = (training, self._validate(epoch))
@@ -158,7 +158,7 @@ class TrainingLoop:
                 validation_loss=validation_loss,
                 **self.objective.task.scores(train_score, validation_score),
                 validation_weighted_top1=None if self.objective.class_weights is None else weighted_score,
-                learning_rate=self._rate(epoch, 0),
+                learning_rate=self._learning_rate(epoch, 0),
                 seconds=self.processes.broadcast(time.perf_counter() - began),
             )
             self.state.curve.append(row)
@@ -179,12 +179,12 @@ class TrainingLoop:
         """
         self.batches.set_epoch(epoch)
         self._step.train()  # a network may have been built or left in evaluation mode
-        torch.manual_seed(self._key(epoch))
+        torch.manual_seed(self._seed_of(epoch))
         tally, strategy, clip = Tally(self.objective.task), self._fabric.strategy, self.training.clip
         parts = zip(self.batches, self.batches.parts, self._shares, strict=True)
         for index, (batch, part, share) in enumerate(parts):
             if share.first:
-                rate = self._rate(epoch, share.update)
+                rate = self._learning_rate(epoch, share.update)
                 for group, factor in zip(self._optimizer.param_groups, self._group_factors, strict=True):
                     group["lr"] = rate * factor
             with _NO_CONTEXT if share.last else self._without_sync():
@@ -200,16 +200,16 @@ class TrainingLoop:
                     self._fabric.clip_gradients(self._step, self._optimizer, max_norm=clip, error_if_nonfinite=False)
                 strategy.optimizer_step(self._optimizer)
                 if self._average is not None:
-                    self._average.update(epoch * self._updates + share.update + 1)
+                    self._average.update(epoch * self._updates_per_epoch + share.update + 1)
             if time.monotonic() >= self._next_progress:
                 self._report(epoch * len(self.batches) + index + 1, epoch + 1)
         return tally
 
-    def _key(self, epoch: int) -> int:
+    def _seed_of(self, epoch: int) -> int:
         return key_of(_STEP_STREAM, self.seed, epoch, self.processes.rank)
 
     def _without_sync(self) -> AbstractContextManager[None]:
-        """Let gradients add up in each process while the context lasts: the update's last batch exchanges the sums."""
+        """Add up gradients in each process only: the update's last batch, outside the context, exchanges the sums."""
         if isinstance(self._forward, DistributedDataParallel):
             return self._forward.no_sync()
         return _NO_CONTEXT
@@ -224,13 +224,14 @@ class TrainingLoop:
                 tally.add(loss, logits, batch.labels, part.counted)
         return tally
 
-    def _rate(self, epoch: int, update: int) -> float:
+    def _learning_rate(self, epoch: int, update: int) -> float:
         """Return the learning rate of update `update`, from 0, of an epoch, without the factors of layers."""
-        updates = self._updates
-        return self.training.optimizer.lr * self._factor((epoch * updates + update) / updates) * self._reduced
+        # Not epoch + update / updates: its last bits differ.
+        time_epochs = (epoch * self._updates_per_epoch + update) / self._updates_per_epoch
+        return self.training.optimizer.lr * self._factor(time_epochs) * self._plateau_factor
 
-    def _plateau(self) -> float:
-        """Return the factor on the next epoch's learning rate, from the curve so far."""
+    def _next_plateau_factor(self) -> float:
+        """Return the factor of the schedule "plateau" on the next epoch's learning rate, from the curve so far."""
         schedule = self.training.schedule
         if schedule.name != "plateau":
             return 1.0

@@ -8,7 +8,7 @@ from kdbench.results.cards import EnergyUse
 
 
 class EnergyMeter(Protocol):
-    """An energy meter; `refusal` says why it has no readings, or stopped having them."""
+    """An energy meter; `refusal` says why it has no readings, or no longer has any."""
 
     refusal: str | None
 
@@ -16,7 +16,7 @@ class EnergyMeter(Protocol):
         """Return the joules of each source since a fixed moment; empty if there are none. Never raises."""
 
     def uses(self, joules: Mapping[str, float], seconds: float, epochs: int) -> tuple[EnergyUse, ...]:
-        """Return differences of readings, summed over `epochs` that took `seconds` in total, as a card holds them."""
+        """Return the entries of a card for `joules`, the energy of `epochs` epochs that took `seconds` in total."""
 
 
 @dataclass

@@ -23,7 +23,7 @@ _NORMS = (
 
 @dataclass(frozen=True, eq=False)
 class ParameterGroup:
-    """Parameters with one factor on the learning rate, which decay or do not."""
+    """Parameters with one factor on the learning rate; `decays` says whether weight decay applies to them."""
 
     factor: float
     decays: bool
@@ -39,22 +39,23 @@ def parameter_groups(options: Optimizer, network: nn.Module, others: Iterable[nn
     require_paths(network, options.layers, "training.optimizer.layers")
     groups: dict[tuple[float, bool], ParameterGroup] = {}
     for root in (network, *others):
-        unnormed = set() if options.decay_norm_and_bias else _norms_and_biases(root)
+        without_decay = set() if options.decay_norm_and_bias else _norms_and_biases(root)
         for parameter, names in names_of(root).items():
             if parameter.requires_grad:
                 pattern = longest_match(names, options.layers) if root is network else None
-                key = (1.0 if pattern is None else options.layers[pattern], parameter not in unnormed)
+                key = (1.0 if pattern is None else options.layers[pattern], parameter not in without_decay)
                 groups.setdefault(key, ParameterGroup(*key)).parameters.append(parameter)
     return list(groups.values())
 
 
 def _norms_and_biases(root: nn.Module) -> set[nn.Parameter]:
-    """Return the parameters without weight decay: of normalisation layers, and all vectors and numbers.
+    """Return the parameters without weight decay: all vectors and scalars, as in timm, and those of norm layers.
 
-    timm's rule is the vectors; layer norms over several axes have other shapes.
+    A layer norm over several axes has weights that are not vectors.
     """
-    of_norms = {p for module in root.modules() if isinstance(module, _NORMS) for p in module.parameters(recurse=False)}
-    return of_norms | {parameter for parameter in root.parameters() if parameter.dim() <= 1}
+    norms = (module for module in root.modules() if isinstance(module, _NORMS))
+    vectors = {parameter for parameter in root.parameters() if parameter.dim() <= 1}
+    return vectors | {parameter for norm in norms for parameter in norm.parameters(recurse=False)}
 
 
 def build_optimizer(options: Optimizer, groups: Sequence[ParameterGroup]) -> optim.Optimizer:
@@ -101,13 +102,13 @@ def plateau_factor(schedule: Schedule, values: Sequence[float]) -> float:
     That of torch's `ReduceLROnPlateau` with a relative threshold: a loss improves below (1 - threshold) · best, an
     accuracy above (1 + threshold) · best. A function of the values, so that a resumed training needs no other state.
     """
-    lower = schedule.monitor == "loss"
-    best, bad, factor = math.inf if lower else -math.inf, 0, 1.0
+    is_loss = schedule.monitor == "loss"
+    best, bad_epochs, factor = math.inf if is_loss else -math.inf, 0, 1.0
     for value in values:
-        if value < best * (1 - schedule.threshold) if lower else value > best * (1 + schedule.threshold):
-            best, bad = value, 0
+        if value < best * (1 - schedule.threshold) if is_loss else value > best * (1 + schedule.threshold):
+            best, bad_epochs = value, 0
         else:
-            bad += 1
-        if bad > schedule.patience:
-            factor, bad = factor * schedule.factor, 0
+            bad_epochs += 1
+        if bad_epochs > schedule.patience:
+            factor, bad_epochs = factor * schedule.factor, 0
     return factor

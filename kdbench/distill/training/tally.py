@@ -53,9 +53,9 @@ class Tally:
             return float(np.add.accumulate(weighted.numpy())[-1]), score, sum(samples), sum(samples), score
         weights = self._weights.values().cpu().numpy()
         # A batch without weight has no mean loss.
-        of_batches = np.where(weights[:, 0] > 0, losses.double().numpy() * weights[:, 0], 0.0)
+        batch_losses = np.where(weights[:, 0] > 0, losses.double().numpy() * weights[:, 0], 0.0)
         total, correct = np.add.accumulate(weights)[-1].tolist()
-        return float(np.add.accumulate(of_batches)[-1]), score, sum(samples), total, correct
+        return float(np.add.accumulate(batch_losses)[-1]), score, sum(samples), total, correct
 
 
 class _Series:
@@ -79,7 +79,7 @@ class _Series:
         self._length += 1
 
     def values(self) -> Tensor:
-        """Return all values, stacked. There has to be one."""
+        """Return all values, stacked; there must be at least one."""
         assert self._buffer is not None
         return self._buffer[: self._length]
 
