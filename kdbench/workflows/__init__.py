@@ -1,5 +1,4 @@
-"""The operations that users start: run, train, bench and remeasure, each a composition of stages.
+"""The operations that users start: run, train, bench, remeasure and others, each a composition of stages.
 
-`stages/` has what workflows share. May import everything below;
-`cli`, `testing` and the lazy public API import it.
+`stages/` has what workflows share. May import everything below; `cli`, `testing` and the lazy public API import it.
 """

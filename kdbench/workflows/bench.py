@@ -27,11 +27,11 @@ from kdbench.workflows.files.model_files import TestImages, load_bench_model, re
 from kdbench.workflows.files.torch_networks import (
     PROGRAM,
     TorchNetwork,
-    adopted,
-    called_by_id,
+    errors_by_id,
     export_networks,
+    initial_weights_diagnostics,
+    moved_to_run,
     torch_networks,
-    unweighted,
 )
 from kdbench.workflows.stages.results import RunResults, assemble_record, write_results
 
@@ -56,32 +56,32 @@ def bench_models(
 
     The files are ONNX files and torch's exported programs (.pt2). `torch` are networks of your own code, as import
     paths `[ID=]pkg.module:factory`, and `weights` their files, `[ID=]FILE`. Programs and networks are exported to the
-    run's folder, and checked against what they were exported from.
+    run's folder, and the exported files are checked against them.
 
     The first file is the reference of the ratios. `teacher` names another one by its id (the file's name without
     suffix), or maps each id to the id of its reference; models left out have no ratios. `inputs` is the data to score
-    on and its preprocessing; without accuracy, inputs are synthetic, of each model's own shape. For models that are not
-    `timed` (all, none, or all but the ids given) only what does not depend on the machine is measured: accuracy,
-    fidelity, size and MACs. `cards` gives the files other ids than their names, in their order, and other cards than
-    those beside them, where one is given; `name` is the record's. Raises InputError for files, data and options that do
-    not fit. `kdbench.bench` is its form in the Python API.
+    on and its preprocessing; without accuracy, inputs are synthetic, in the shape of each model. `timed` is True for
+    all models, False for none, or the ids of the models to time; the others are measured only where the machine does
+    not matter: accuracy, fidelity, size and MACs. The keys of `cards` replace the files' names as ids, in their order;
+    a value that is not None replaces the card beside the file. `name` is the record's. Raises InputError for files,
+    data and options that do not fit. `kdbench.bench` is this function in the Python API.
     """
-    progress, out, judged = progress or Silent(), folder_of(out), targets_of(targets)
-    named = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    progress, out, loaded_targets = progress or Silent(), folder_of(out), targets_of(targets)
+    model_paths = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     options = options or Measure()
     inputs = inputs or InputOptions()
-    for path in named:
+    for path in model_paths:
         require_model_file(path)
     if inputs.accuracy and inputs.data is None:
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
     cards = cards or {}
     networks = torch_networks(torch, weights)
-    ids = list(cards) or model_ids(named, networks)
-    by_path = zip(ids, named, strict=False)  # networks follow the files
-    networks = [TorchNetwork(id_, program=path) for id_, path in by_path if path.suffix == PROGRAM] + networks
+    ids = list(cards) or model_ids(model_paths, networks)
+    files = dict(zip(ids, model_paths, strict=False))  # networks follow the files
+    networks = [TorchNetwork(id_, program=path) for id_, path in files.items() if path.suffix == PROGRAM] + networks
     if networks:
         extras.require("train", "exporting torch networks")
-    references = _references(ids, named, teacher)
+    references = _references(ids, model_paths, teacher)
     require_unused(out)
 
     inputs = require_known_models(inputs, ids)
@@ -89,14 +89,13 @@ def bench_models(
     images = TestImages(inputs) if inputs.accuracy else None
     with ExitStack() as claim, ExitStack() as exports:
         by_id = {network.id: network for network in networks}
-        files = dict(zip(ids, named, strict=False))
         if networks:  # exporting loads torch, which takes seconds
-            place = exports.enter_context(temporary.folder())
-            files |= zip(by_id, export_networks(networks, inputs, images, place), strict=True)
+            export_folder = exports.enter_context(temporary.folder())
+            files |= zip(by_id, export_networks(networks, inputs, images, export_folder), strict=True)
         loaded = []
         for id_ in ids:
             network = by_id.get(id_)
-            with called_by_id(network, files[id_]):
+            with errors_by_id(network, files[id_]):
                 model = load_bench_model(
                     files[id_],
                     id_,
@@ -109,8 +108,8 @@ def bench_models(
                 )
             loaded.append(model)
         test = None if images is None else images.test_set()
-        diagnostics = tuple(diagnostic for _, of_model in loaded for diagnostic in of_model)
-        diagnostics += unweighted(networks) + (() if images is None else images.diagnostics)
+        diagnostics = tuple(diagnostic for _, diagnostics in loaded for diagnostic in diagnostics)
+        diagnostics += initial_weights_diagnostics(networks) + (() if images is None else images.diagnostics)
 
         check_config(options, progress)
         folder = RunFolder(choose_folder(name, out))
@@ -118,7 +117,7 @@ def bench_models(
         require_no_results(out)  # again: another process may have held it meanwhile
         claim.enter_context(storage.explained(folder.path))
         progress.folder(folder.path)
-        models = _with_teachers([adopted(m, by_id[m.id], folder) if m.id in by_id else m for m, _ in loaded])
+        models = _with_teachers([moved_to_run(m, by_id[m.id], folder) if m.id in by_id else m for m, _ in loaded])
         exports.close()
         progress.stage("measure", 2, 3)
         environment = fingerprint.fingerprint()
@@ -138,17 +137,17 @@ def bench_models(
             protocol={"data": data},
         )
         progress.stage("report", 3, 3)
-        return write_results(record, findings.samples, folder, judged)
+        return write_results(record, findings.samples, folder, loaded_targets)
 
 
 def _with_teachers(models: Sequence[BenchModel]) -> list[BenchModel]:
-    """Return the models, compressed variants with the teacher behind their source."""
+    """Return the models; a compressed variant gets the teacher of its source."""
     cards = {model.id: model.card for model in models}
     return [replace(model, behind=teacher_behind(model.card, cards)) for model in models]
 
 
 def _kernels(models: Sequence[BenchModel], options: Measure) -> Findings:
-    """Return which kernels this machine has for the quantized and compressed files among `models`."""
+    """Return findings on this machine's kernels for the quantized and compressed files among `models`."""
     if not any(model.card.variant or model.facts.quantized for model in models):
         return Findings()
     from kdbench.workflows.files.kernels import kernel_findings  # loads onnx and onnxruntime
@@ -157,7 +156,10 @@ def _kernels(models: Sequence[BenchModel], options: Measure) -> Findings:
 
 
 def model_ids(paths: Sequence[Path], networks: Sequence[TorchNetwork] = ()) -> list[str]:
-    """Return ids for model files and networks: files' names, with the folder's name where several files share one."""
+    """Return ids for model files and networks: the files' names, after the folder's name if several files share one.
+
+    Raises InputError without models, for names that are not ids, and for two models with the same id.
+    """
     if not paths and not networks:
         raise InputError("no model to measure", "name at least one .onnx file, or a network with --torch")
     stems = [path.stem for path in paths]
@@ -169,13 +171,13 @@ def model_ids(paths: Sequence[Path], networks: Sequence[TorchNetwork] = ()) -> l
     ids += [network.id for network in networks]
     for id_ in ids:
         require_id(id_)
-    if twice := next((id_ for id_ in ids if ids.count(id_) > 1), None):
-        raise InputError(f"two models are called {twice}", "name the network: --torch ID=pkg.module:factory")
+    if duplicate := next((id_ for id_ in ids if ids.count(id_) > 1), None):
+        raise InputError(f"two models are called {duplicate}", "name the network: --torch ID=pkg.module:factory")
     return ids
 
 
 def _references(ids: list[str], paths: Sequence[Path], teacher: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Return the reference of each id, itself for a reference; `teacher` names one by its id or its file."""
+    """Return the id of each id's reference, which is its own reference; `teacher` names one by its id or its file."""
     if isinstance(teacher, Mapping):
         return {id_: teacher.get(id_, id_) for id_ in ids}
     if teacher is None:

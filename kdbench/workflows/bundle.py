@@ -3,7 +3,7 @@
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,17 +75,18 @@ def bundle(
     """Pack a run's models for the device of `target` (None: any); the default place is RUN/bundles/TARGET.zip.
 
     `models` are names or ids, by default one seed of each model that the target judges; the models that they are
-    compared with come along. `files` are models that are not in the run's folder. `inputs` overrides the data of the
-    record, `options` are fields of `Measure` for the device. `python` and `onnxruntime` are the device's versions, if
-    the target does not name them: files that are too new for these are refused, or written `lower`. Raises InputError
-    for a run without its models, a file that the record does not describe, and a model that the device cannot run.
+    compared with are packed too. `files` are models that are not in the run's folder. `inputs` overrides the data of
+    the record, `options` are fields of `Measure` for the device. `python` and `onnxruntime` are the device's versions,
+    if the target does not name them: files that are too new for these are refused or, with `lower`, converted. Raises
+    InputError for a run without its models, a file that the record does not describe, and a model that the device
+    cannot run.
     """
     progress, folder = progress or Silent(), RunFolder.of(run)
     record = RunRecord.read(folder.record)
-    judged, text = _target(target)
-    require_bundled_runtime(judged)
-    limits = limits_of(judged, python, onnxruntime)
-    cards = _chosen(record, models)
+    loaded_target, text = _target(target)
+    require_bundled_runtime(loaded_target)
+    limits = limits_of(loaded_target, python, onnxruntime)
+    cards = _cards_to_pack(record, models)
     located = {card.id: locate(card, folder, record, [Path(file) for file in files]) for card in cards}
     data_options = inputs or InputOptions()
     recorded = {key: value for key, value in data_of(record).items() if getattr(data_options, key) is None}
@@ -101,43 +102,43 @@ def bundle(
                 located[card.id], card.id, data_options, reference=reference, images=images, card=card
             )
         loaded.append(replace(model, behind=teacher_behind(card, record.cards)))
-    settings = settings_for(judged, options or {})
+    settings = settings_for(loaded_target, options or {})
     progress.stage("pack", 2, 2)
-    file = Path(out) if out is not None else folder.bundles / f"{judged.name}.zip"
+    file = Path(out) if out is not None else folder.bundles / f"{loaded_target.name}.zip"
     storage.make_folder(file.parent)
-    with ExitStack() as stack:
-        place = stack.enter_context(temporary.folder())
-        packed = [_packed(model, record, judged, limits, place, lower=lower) for model in loaded]
-        made = make_bundle(
+    with temporary.folder() as work_folder:
+        packed = [_packed(model, record, loaded_target, limits, work_folder, lower=lower) for model in loaded]
+        packed_bundle = make_bundle(
             packed,
             None if images is None else images.test_set(),
             settings,
-            place,
+            work_folder,
             run=record.title or record.name,
             record=record.hash(),
-            target=judged.name,
+            target=loaded_target.name,
             target_text=text,
             run_folder=str(folder.path),
             samples=samples,
             progress=progress,
         )
-        write_bundle(made, file)
-        keep_bundle(made, folder)
-        needs = [(one.model.id, one.path, of.memory_bytes) for one, of in zip(packed, made.plan.models, strict=True)]
-        return Bundled(file, made, tuple(cautions(needs, judged)))
+        write_bundle(packed_bundle, file)
+        keep_bundle(packed_bundle, folder)
+        pairs = zip(packed, packed_bundle.plan.models, strict=True)
+        needs = [(model.model.id, model.path, planned.memory_bytes) for model, planned in pairs]
+        return Bundled(file, packed_bundle, tuple(cautions(needs, loaded_target)))
 
 
 def _packed(
-    model: BenchModel, record: RunRecord, target: Target, limits: Limits | None, place: Path, *, lower: bool
+    model: BenchModel, record: RunRecord, target: Target, limits: Limits | None, work_folder: Path, *, lower: bool
 ) -> Packed:
-    """Return a model to pack; raises InputError where the device's onnxruntime does not load it, or it does not fit."""
+    """Return a model to pack; raises InputError if the device's onnxruntime cannot load it, or it needs more memory."""
     path, change = model.path, ""
     if problem := too_new(path, limits):
         assert limits is not None
         if not lower:
             hint = f"add --lower to write it for that version, or export it again with opset_version={limits.opset}"
             raise InputError(f"the device does not load {model.id}: {problem}", hint)
-        path, change = lowered(path, storage.make_folder(place / f"lowered-{model.id}"), limits)
+        path, change = lowered(path, storage.make_folder(work_folder / f"lowered-{model.id}"), limits)
     memory_bytes = _memory(record, model.card)
     if memory_bytes is not None:
         require_fit(model.id, memory_bytes, target)
@@ -145,7 +146,7 @@ def _packed(
 
 
 def _target(target: str | Path | Target | None) -> tuple[Target, str]:
-    """Return a target and its file's text, which is made where there is no file; None is any device."""
+    """Return a target and its TOML text; None is any device."""
     if target is None:
         return target_from(tomllib.loads(_ANY_DEVICE)), _ANY_DEVICE
     if isinstance(target, Target):
@@ -156,9 +157,9 @@ def _target(target: str | Path | Target | None) -> tuple[Target, str]:
 
 
 def settings_for(target: Target, options: Mapping[str, Any]) -> Settings:
-    """Return how a device measures for a target: `options` are fields of `Measure`, the target's limits the rest.
+    """Return the settings with which a device measures for a target; `options` are fields of `Measure`.
 
-    Threads are 1, all cores, and those that a limit names; batches those that a limit names, besides 1.
+    By default threads are 1, all cores and those that a limit names, and batches those that a limit names, besides 1.
     """
     named = {
         axis: [int(value) for limit in target.limits if isinstance(value := limit.axes.get(axis), int)]
@@ -178,8 +179,8 @@ def settings_for(target: Target, options: Mapping[str, Any]) -> Settings:
     )
 
 
-def _chosen(record: RunRecord, models: Sequence[str]) -> list[ModelCard]:
-    """Return the models to pack: those to judge, and before them those that they are compared with."""
+def _cards_to_pack(record: RunRecord, models: Sequence[str]) -> list[ModelCard]:
+    """Return the models to pack: those to judge, after the models that they are compared with."""
     judged = candidates(record, models or None)
     compared = [id_ for card in judged for id_ in (teacher_behind(card, record.cards), teacher_of(record, card))]
     teachers = [record.cards[id_] for id_ in compared if id_ is not None]
@@ -187,11 +188,11 @@ def _chosen(record: RunRecord, models: Sequence[str]) -> list[ModelCard]:
 
 
 def locate(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequence[Path]) -> Path:
-    """Return the file of a card, known by its hash: in the run's folder, or where the run was measured from.
+    """Return the file with a card's hash: one of `named`, in the run's folder, or at its path in the run's command.
 
-    Raises InputError where it is not there, or was changed.
+    Raises InputError if there is none, or if it was changed.
     """
-    existing = [path for path in _places(card, folder, record, named) if path.is_file()]
+    existing = [path for path in _possible_files(card, folder, record, named) if path.is_file()]
     for path in existing:
         if storage.sha256(path) == card.sha256:
             return path
@@ -202,7 +203,7 @@ def locate(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequenc
     raise InputError(f"the file of {card.id} is not in {folder.path}", hint)
 
 
-def _places(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequence[Path]) -> Iterator[Path]:
+def _possible_files(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequence[Path]) -> Iterator[Path]:
     yield from named
     yield folder.model(card.id)
     yield folder.path / card.file
@@ -214,7 +215,7 @@ def _places(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequen
 
 
 def data_of(record: RunRecord) -> dict[str, Any]:
-    """Return the `InputOptions` that a record says its data had; empty without data."""
+    """Return the fields of `InputOptions` with which a record's data was loaded; empty without data."""
     data = (record.recipe or {}).get("data", {})
     name = data.get("name") or record.protocol.get("data")
     return {"data": name, "resize": data.get("resize"), "crop": data.get("crop")} if name else {}

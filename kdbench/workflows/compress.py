@@ -32,7 +32,13 @@ from kdbench.workflows.files.model_files import (
     require_known_models,
     specs_of,
 )
-from kdbench.workflows.files.variants import VariantFile, calibration_of, compressor, held_out_of, make_variant
+from kdbench.workflows.files.variants import (
+    VariantFile,
+    calibration_of,
+    configured_compressor,
+    held_out_of,
+    make_variant,
+)
 
 if TYPE_CHECKING:
     from kdbench.data import Split
@@ -60,33 +66,33 @@ def compress_model(
     """Write a variant of the ONNX file at `path` by each of `methods` to the folder `out`, as NAME-METHOD.onnx.
 
     `methods` are names, or names with settings. `name` is by default the file's. `inputs` is the data whose training
-    part is calibrated on, and the model's preprocessing, as for `bench`; `calibration` says which samples. A file that
-    was made of the same source, by the same method, settings, samples and versions is kept.
+    part calibrates, and the model's preprocessing, as for `bench`; `calibration` chooses the samples. A file that was
+    made from the same source, by the same method, settings, samples and versions is kept.
 
-    Raises InputError for files, data and settings that do not fit, and for a file of that name that is another one.
+    Raises InputError for files, data and settings that do not fit, and for any other file of that name.
     """
     path, out, progress = Path(path), Path(out), progress or Silent()
     inputs, choice = inputs or InputOptions(), calibration or CalibrationChoice()
     require_model_file(path)
     settings = dict(methods) if isinstance(methods, Mapping) else {method: {} for method in methods}
-    chosen = {method: compressor(method, of_method) for method, of_method in settings.items()}
-    if not chosen:
+    compressors = {method: configured_compressor(method, values) for method, values in settings.items()}
+    if not compressors:
         raise InputError("no compression method is named", f"--method, one of {', '.join(COMPRESSORS.names())}")
     require_float32(path)
     require_id(path.stem)
-    for method in chosen:
-        require_id(
-            f"{name or path.stem}-{method}", "choose another --name" if name else "rename the file, or add --name"
-        )
+    for method in compressors:
+        hint = "choose another --name" if name else "rename the file, or add --name"
+        require_id(f"{name or path.stem}-{method}", hint)
     inputs = require_known_models(inputs, [path.stem])
-    needing = [method for method, one in chosen.items() if one.calibrated or one.held_out_samples]
-    if needing and inputs.data is None:
-        message = f"{' and '.join(needing)} need{'' if len(needing) > 1 else 's'} training images to calibrate on"
+    with_samples = [method for method, c in compressors.items() if c.calibrated or c.held_out_samples]
+    if with_samples and inputs.data is None:
+        verb = "need" if len(with_samples) > 1 else "needs"
+        message = f"{' and '.join(with_samples)} {verb} training images to calibrate on"
         raise InputError(message, "add --data NAME, folder:PATH or npz:PATH, with a training part")
 
     progress.stage("load", 1, 2)
-    held_out = max(one.held_out_samples for one in chosen.values())
-    images = TrainingImages(inputs, choice.pick(held_out)) if needing else None
+    held_out = max(compressor.held_out_samples for compressor in compressors.values())
+    images = TrainingImages(inputs, choice.pick(held_out)) if with_samples else None
     model, diagnostics = load_bench_model(path, path.stem, inputs, reference=path.stem, images=images)
     require_answer(model)
     samples = _Samples(model, images.split() if images is not None else None, choice, inputs.data or "")
@@ -94,13 +100,13 @@ def compress_model(
     progress.folder(out)
     progress.stage("compress", 2, 2)
     made = []
-    for done, (method, one) in enumerate(chosen.items()):
-        progress.step(done, len(chosen), method)
+    for done, (method, compressor) in enumerate(compressors.items()):
+        progress.step(done, len(compressors), method)
         target = out / f"{name or path.stem}-{method}.onnx"
-        source = Source(path, model.facts, samples.calibration(one), samples.held_out(one))
+        source = Source(path, model.facts, samples.calibration(compressor), samples.held_out(compressor))
         with storage.explained(out):
-            made.append(make_variant(method, one, source, model, target))
-    spec = _described(path, model, inputs)
+            made.append(make_variant(method, compressor, source, model, target))
+    spec = _sidecar(path, model, inputs)
     for variant in made if spec else ():
         storage.write_text(variant.path.with_suffix(".toml"), tomli_w.dumps(spec))
     return Variants(path, tuple(made), diagnostics)
@@ -108,7 +114,7 @@ def compress_model(
 
 @dataclass(frozen=True)
 class _Samples:
-    """The samples of the training part that were picked, and what methods get of them, made once."""
+    """The picked samples of the training part, and what compressors get from them; the calibration is made once."""
 
     model: BenchModel
     picked: "Split | None"
@@ -120,19 +126,19 @@ class _Samples:
         assert self.picked is not None, "methods that need samples have some"
         return calibration_of(self.model, self.picked, self.choice, self.data)
 
-    def calibration(self, method: Compressor) -> Calibration | None:
-        return self._calibration if method.calibrated else None
+    def calibration(self, compressor: Compressor) -> Calibration | None:
+        return self._calibration if compressor.calibrated else None
 
-    def held_out(self, method: Compressor) -> HeldOut | None:
-        if not method.held_out_samples:
+    def held_out(self, compressor: Compressor) -> HeldOut | None:
+        if not compressor.held_out_samples:
             return None
         assert self.picked is not None, "methods that need samples have some"
-        samples = self.choice.held_out(self.picked, method.held_out_samples, self.model.facts.fixed_batch)
+        samples = self.choice.held_out(self.picked, compressor.held_out_samples, self.model.facts.fixed_batch)
         return held_out_of(self.model, samples, self.choice, self.data, seen=True)
 
 
-def _described(path: Path, model: BenchModel, inputs: InputOptions) -> dict[str, Any]:
-    """Return what a card does not hold of a model's outputs, as the content of a sidecar; empty if nothing is known."""
+def _sidecar(path: Path, model: BenchModel, inputs: InputOptions) -> dict[str, Any]:
+    """Return a sidecar's content: a model's labels and output, which a card does not hold; empty if unknown."""
     facts = read_facts(path)
     specs = specs_of(path, facts, card_in_folder(path, facts), inputs.models.get(model.id, InputSpec()), inputs)
     spec, _ = merged(specs)

@@ -1,4 +1,4 @@
-"""The workflow of `kdbench merge`: a device's result becomes part of a run's record, and can be taken out again."""
+"""The workflow of `kdbench merge`: add a device's result to a run's record, or remove it again."""
 
 import shlex
 import shutil
@@ -34,35 +34,35 @@ class Merged:
 def merge(run: str | Path, result: str | Path, *, name: str | None = None) -> Merged:
     """Add the result of a bundle of this run to its record, and write the reports again.
 
-    The device is called `name`: by default like its target if it is that device, else like its board or processor. The
-    result itself is kept in RUN/devices/, with its raw samples. Raises InputError for a result that was changed, that
-    is of other models or another run, or that was merged before.
+    The device is called `name`, by default as its target if it meets the target's conditions, else as its board or
+    processor. The result itself is kept in RUN/devices/, with its raw samples. Raises InputError for a result that was
+    changed, that is of other models or another run, or that was merged before.
     """
-    folder, path = _of(run), Path(result)
+    folder, path = _run_folder(run), Path(result)
     if name is not None:
         require_id(name)
     with claimed(folder.path):
         record = RunRecord.read(folder.record)
         checked = read_result(path, folder)
         _require_same_models(record, checked, path)
-        apart = _differences(record, checked)
-        called = name or device_name(checked, target_fits=_names_device(checked) and not apart)
-        _require_new(record, checked, called, folder.path)
-        with temporary.folder() as place:
-            findings = findings_of(checked, record.cards, place)
-        device = device_run(checked, called, findings)
+        mismatches = _differences(record, checked)
+        name = name or device_name(checked, target_fits=_names_device(checked) and not mismatches)
+        _require_new(record, checked, name, folder.path)
+        with temporary.folder() as work_folder:
+            findings = findings_of(checked, record.cards, work_folder)
+        device = device_run(checked, name, findings)
         merged = with_device(record, device, findings.measurements, findings.pairs)
-        kept = folder.device(called)
+        kept = folder.device(name)
         storage.make_folder(kept.parent)
         with storage.replacing(kept) as part:
             shutil.copyfile(path, part)
         _write(merged, folder)
-    return Merged(folder, merged, called, tuple(apart))
+    return Merged(folder, merged, name, tuple(mismatches))
 
 
 def remove(run: str | Path, name: str) -> Merged:
-    """Take the results of a device out of a run's record again; the record is as it was before they were merged."""
-    folder = _of(run)
+    """Remove the results of a device from a run's record, which is then as it was before the merge."""
+    folder = _run_folder(run)
     with claimed(folder.path):
         record = RunRecord.read(folder.record)
         if not record.devices:
@@ -78,7 +78,7 @@ def remove(run: str | Path, name: str) -> Merged:
     return Merged(folder, restored, name)
 
 
-def _of(run: str | Path) -> RunFolder:
+def _run_folder(run: str | Path) -> RunFolder:
     folder = RunFolder.of(run)
     if folder.record_name != RECORD:
         message = f"{folder.record} is a copy of a record outside a run's folder"
@@ -102,12 +102,12 @@ def _require_same_models(record: RunRecord, result: Result, path: Path) -> None:
 def _require_new(record: RunRecord, result: Result, name: str, run: Path) -> None:
     quoted = shlex.quote(str(run))
     for device in record.devices:
-        remove = f"kdbench merge {quoted} --remove {device.name}"
+        command = f"kdbench merge {quoted} --remove {device.name}"
         if device.result == result.id:
-            hint = f"its name is {device.name!r}: {remove} removes it"
+            hint = f"its name is {device.name!r}: {command} removes it"
             raise InputError("this result is merged already", hint)
         if device.name == name:
-            hint = f"give this one another name with --name, or remove the other one: {remove}"
+            hint = f"give this one another name with --name, or remove the other one: {command}"
             raise InputError(f"the record has results of {name!r} already, of {device.created}", hint)
 
 

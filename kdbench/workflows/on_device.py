@@ -1,4 +1,4 @@
-"""The workflow of `kdbench bench --on`: what the host measured is measured on a device too, and merged."""
+"""The workflow of `kdbench bench --on`: measure the models of a run on a device too, and merge the result."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,8 +31,8 @@ def measure_on(
 ) -> RunResults:
     """Return the results of a run with those of the device that `remote` reaches, judged again on `targets`.
 
-    What `options` sets of threads, batches and budget is the device's too. Raises InputError for a device that cannot
-    be reached or cannot load the models, MeasurementError if it fails there.
+    The fields of `_PASSED_ON` that `options` sets explicitly apply to the device too. Raises InputError for a device
+    that cannot be reached or cannot load the models, MeasurementError if the measurement fails there.
     """
     progress.stage("device", 1, 1)
     software = software_of(remote)
@@ -40,8 +40,8 @@ def measure_on(
     chosen: dict[str, Any] = {
         name: getattr(requested, name) for name in _PASSED_ON if name in requested.model_fields_set
     }
-    with temporary.folder() as place:
-        made = bundle(
+    with temporary.folder() as work_folder:
+        bundled = bundle(
             results.folder.path,
             targets[0] if targets else None,
             files=files,
@@ -49,10 +49,10 @@ def measure_on(
             options=chosen,
             onnxruntime=software.onnxruntime,
             lower=True,
-            out=place / "bundle.zip",
+            out=work_folder / "bundle.zip",
         )
-        measure_on_device(remote, made.file, made.bundle.id, place / "result.zip", progress)
-        merged = merge(results.folder.path, place / "result.zip")
+        measure_on_device(remote, bundled.file, bundled.bundle.id, work_folder / "result.zip", progress)
+        merged = merge(results.folder.path, work_folder / "result.zip")
     verdicts = tuple(judge(merged.record, target) for target in targets)
     write_verdicts(verdicts, results.folder)
     return replace(results, record=merged.record, verdicts=verdicts)

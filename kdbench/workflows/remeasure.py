@@ -101,8 +101,8 @@ def remeasure(
         sides = RecordPair(record, record, samples, samples, side_by_side=True)
         changes = compare_matches(sides, matches, metrics, thresholds)
     comparison = Comparison(
-        base=before.described,
-        new=after.described,
+        base=before.description,
+        new=after.description,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         overall=worst_change(changes.rows, matched.lost) if changes.rows or changed or matched.lost else "same",
         remeasured=True,
@@ -125,9 +125,9 @@ def remeasure(
 
 @dataclass(frozen=True)
 class _State:
-    """One of the two states: its models, their files by id, and the recorded data that scored them."""
+    """One of the two states: its models, their files by id, and the recorded data they were scored on."""
 
-    described: str
+    description: str
     cards: tuple[ModelCard, ...]
     files: Mapping[str, Path]
     recorded: bool = True
@@ -177,7 +177,7 @@ def _timed(changed: Sequence[_ChangedModel]) -> set[str]:
 
 
 def _card_of(path: Path) -> ModelCard:
-    """Return a card of a file without a record, with what matching needs."""
+    """Return a card for a file without a record, with the facts that matching needs."""
     require_id(path.stem)
     facts = inspect(path)
     return ModelCard(

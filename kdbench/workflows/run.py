@@ -27,10 +27,11 @@ def run_recipe(
 
     `resume` continues the run in `out` and reuses its trainings under the same settings. The verdicts on `targets`,
     which may be names or paths, are written to the run's folder. `command` re-creates the run; reports show it. Raises
-    a KdbenchError that the user can fix; finished stages stay on disk. `kdbench.run` is its form in the Python API.
+    a KdbenchError that the user can fix; finished stages stay on disk. `kdbench.run` is this function in the Python
+    API.
     """
-    progress, judged = progress or Silent(), targets_of(targets)
-    with export_ahead(recipe) as ahead:  # it loads its libraries while this process loads the same ones
+    progress, loaded_targets = progress or Silent(), targets_of(targets)
+    with export_ahead(recipe) as ahead:  # before the imports: the other process loads its libraries at the same time
         from kdbench.measure.harness import check_config
         from kdbench.workflows.stages.compress import compress_all
         from kdbench.workflows.stages.export import export_all
@@ -54,6 +55,6 @@ def run_recipe(
             progress.stage("measure", total - 1, total)
             record, samples = measure_all(recipe, exports, run_data, folder, progress, command)
             progress.stage("report", total, total)
-            results = write_results(record, samples, folder, judged)
+            results = write_results(record, samples, folder, loaded_targets)
             track_results(recipe, jobs, results.record, run_data.content, folder, progress)
             return results

@@ -21,8 +21,9 @@ from kdbench.workflows.searching.ranking import with_ranking
 from kdbench.workflows.searching.subject import subject_of
 from kdbench.workflows.searching.suggesting import require_optuna
 from kdbench.workflows.searching.trials import Trial, Trials
+from kdbench.workflows.stages.export_ahead import has_meter
 from kdbench.workflows.sweep import SweepResults, sweep_recipe
-from kdbench.workflows.sweeping.estimate import has_meter, part_cost
+from kdbench.workflows.sweeping.estimate import part_cost
 from kdbench.workflows.sweeping.execution.driver import Driver
 from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep
 from kdbench.workflows.sweeping.search_tasks import SearchTasks
@@ -51,15 +52,15 @@ def search_recipe(
     swept, trials = _with_trials(swept, path, resume=resume)
     goal = goal_of(_search(swept).goal)
     name = subject_of(goal, swept.recipe, swept.points[0])
-    where: dict[str, Any] = {"on": on, "measure_on": measure_on}
+    placement: dict[str, Any] = {"on": on, "measure_on": measure_on}
 
     def outline_lines(planned: PlannedSweep, slots: int) -> Iterable[str]:
         return _outline(swept, planned, trials, slots).lines()
 
-    with opened_sweep(swept, path, progress, outline_lines, **where, resume=resume) as opened:
+    with opened_sweep(swept, path, progress, outline_lines, **placement, resume=resume) as opened:
         folder, engine = opened.folder, opened.engine
-        how: dict[str, Any] = {"slots": engine.slots, "metered": engine.meters}
-        tasks = SearchTasks(swept, opened.planned, folder, goal, name, command, progress, **how)
+        engine_facts: dict[str, Any] = {"slots": engine.slots, "metered": engine.meters}
+        tasks = SearchTasks(swept, opened.planned, folder, goal, name, command, progress, **engine_facts)
         with engine.open(folder.path.resolve()):
             tasks.begin(trials)
             Driver(tasks.schedule, engine, tasks.prepare, progress, tasks.ended).run()
@@ -70,10 +71,10 @@ def search_recipe(
             f"no trial of the search completed: {'all were pruned' if fault is None else fault.message}",
             "" if fault is None else fault.hint,
         )
-    chosen, validated = swept.at(points), len(opened.planned.checked.run_data.validation)
+    completed, validated = swept.at(points), len(opened.planned.checked.run_data.validation)
     options: dict[str, Any] = {"resume": True, "targets": targets, "progress": progress, "command": command}
-    ranked = partial(with_ranking, swept=chosen, goal=goal, name=name, validated=validated, counts=tasks.counts)
-    return sweep_recipe(chosen, folder.path, **where, **options, finish=ranked)
+    rank = partial(with_ranking, swept=completed, goal=goal, name=name, validated=validated, counts=tasks.counts)
+    return sweep_recipe(completed, folder.path, **placement, **options, finish=rank)
 
 
 def outline_search(
@@ -84,7 +85,7 @@ def outline_search(
     measure_on: str | None = None,
     resume: bool = False,
 ) -> SearchOutline:
-    """Return what `search_recipe` would do; check all that it checks, and write nothing."""
+    """Return the plan of `search_recipe` after all its checks; write nothing."""
     require_optuna()
     swept, trials = _with_trials(swept, folder_of(out), resume=resume)
     subject_of(goal_of(_search(swept).goal), swept.recipe, swept.points[0])

@@ -34,7 +34,7 @@ class SweepResults(RunResults):
 
     @property
     def exit_code(self) -> int:
-        """0 where every point completed, 4 where a bug of kdbench kept one from it, else 3."""
+        """0 if every point completed, 4 if a bug of kdbench prevented one, else 3."""
         if self.completed == self.points:
             return 0
         return EXIT_INTERNAL if any(fault.internal for fault in self.failed.values()) else EXIT_BAD_INPUT
@@ -60,18 +60,18 @@ def sweep_recipe(
     seeds. `finish` completes the record. Raises a KdbenchError before anything starts if something cannot run, and at
     the end if no model succeeded.
     """
-    progress, judged, path = progress or Silent(), targets_of(targets), folder_of(out)
-    where: dict[str, Any] = {"on": on, "measure_on": measure_on, "resume": resume}
+    progress, loaded_targets, path = progress or Silent(), targets_of(targets), folder_of(out)
+    options: dict[str, Any] = {"on": on, "measure_on": measure_on, "resume": resume}
 
     def outline_lines(planned: PlannedSweep, slots: int) -> Iterable[str]:
         return _outline(planned, path, slots, resume=resume).lines()
 
-    with opened_sweep(swept, path, progress, outline_lines, **where) as opened:
+    with opened_sweep(swept, path, progress, outline_lines, **options) as opened:
         folder, engine = opened.folder, opened.engine
         tasks = SweepTasks(with_reference(opened.planned, folder), folder, command, metered=engine.meters)
         with engine.open(folder.path.resolve()):
             Driver(tasks.schedule, engine, tasks.prepare, progress).run()
-        return _concluded(tasks, judged, progress, finish)
+        return _conclude(tasks, loaded_targets, progress, finish)
 
 
 def outline_sweep(
@@ -82,7 +82,7 @@ def outline_sweep(
     measure_on: str | None = None,
     resume: bool = False,
 ) -> Outline:
-    """Return what `sweep_recipe` would do; check all that it checks, and write nothing."""
+    """Return the plan of `sweep_recipe` after all its checks; write nothing."""
     path = folder_of(out)
     with planned_sweep(swept, path, on=on, measure_on=measure_on, resume=resume) as (planned, engine):
         return _outline(planned, path, engine.slots, resume=resume)
@@ -96,7 +96,7 @@ def _outline(planned: PlannedSweep, out: Path | None, slots: int, *, resume: boo
     return outline(planned.plan, planned.axes, tasks_of(planned), done, planned.checked.run_data, slots)
 
 
-def _concluded(
+def _conclude(
     tasks: SweepTasks, targets: Sequence[Target], progress: Progress, finish: Callable[[RunRecord], RunRecord]
 ) -> SweepResults:
     """Merge what was measured, and write record, verdicts and reports."""

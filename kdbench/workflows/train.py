@@ -1,4 +1,4 @@
-"""Train the networks of a recipe, and stop there."""
+"""The workflow of `kdbench train`: train the networks of a recipe, without exporting or measuring them."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def train(
 ) -> Path:
     """Run only the training stage and return the run's folder; `run` with `resume` continues from it.
 
-    Where torchrun or srun started several processes, all of them call this; only rank zero reports and writes.
+    If torchrun or srun started several processes, all of them call this; only rank zero reports and writes.
     """
     with report_on_rank_zero():
         require_estimator(recipe.measure)

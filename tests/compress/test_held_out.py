@@ -11,7 +11,7 @@ from kdbench.compress.preparing import require_onnxruntime
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect
 from kdbench.results.cards import CalibrationSet
-from kdbench.workflows.files.variants import compressor
+from kdbench.workflows.files.variants import configured_compressor
 
 RNG = np.random.default_rng(0)
 X, HELD_OUT = (RNG.standard_normal((count, 3, 8, 8)).astype(np.float32) for count in (16, 400))
@@ -99,7 +99,7 @@ def test_a_loss_counts_both_flips():
 )
 def test_impossible_goals_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
-        compressor("int8", settings)
+        configured_compressor("int8", settings)
 
 
 def test_settings_that_are_not_given_do_not_change_what_a_file_is_known_by():
@@ -109,7 +109,7 @@ def test_settings_that_are_not_given_do_not_change_what_a_file_is_known_by():
 def test_an_onnxruntime_that_is_too_old_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr("onnxruntime.__version__", "1.26.3")
     with pytest.raises(InputError, match=r"needs onnxruntime 1\.27 or later, and 1\.26\.3") as refused:
-        compressor("int8")
+        configured_compressor("int8")
     assert "onnxruntime>=1.27" in refused.value.hint
     for newer in ("1.27.0", "1.30.0.dev20260101", "2.0"):
         monkeypatch.setattr("onnxruntime.__version__", newer)

@@ -21,7 +21,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.worker.inputs import prepare
 from kdbench.workflows.files.model_files import TestImages, load_bench_model
 from kdbench.workflows.stages.check import check
-from kdbench.workflows.study.networks import teaching
+from kdbench.workflows.study.networks import teacher_network
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data
 
@@ -250,4 +250,4 @@ def test_an_onnx_file_teaches_on_token_ids(tmp_path, vocabulary):
     check(jobs, data)
     (batch, *_) = data.batches(data.train, 16)
     with torch.no_grad():
-        torch.testing.assert_close(teaching(jobs[0], data, None)(batch.inputs), network(batch.inputs))
+        torch.testing.assert_close(teacher_network(jobs[0], data, None)(batch.inputs), network(batch.inputs))

@@ -7,13 +7,13 @@ from kdbench.errors import InputError
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.results.preprocessing import InputSpec
 
-GENERAL = "options"  # the source of what was given for all models
+GENERAL = "options"  # the source of options for all models
 _GRAPH = "its graph"
 _NORMALISATION = ("scale", "mean", "std")
 
 
 def with_graph(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path: Path) -> InputSpec:
-    """Return the spec with what follows from the graph of the model at `path`; `sources` are adapted.
+    """Return the spec with what follows from the graph of the model at `path`; updates `sources`.
 
     Raises InputError for an integer input whose normalisation is unknown.
     """
@@ -25,7 +25,7 @@ def with_graph(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path
 def _with_pixels(spec: InputSpec, sources: dict[str, str]) -> InputSpec:
     """Return the spec of a graph that begins with the normalisation of pixels, unless a source of the model defines it.
 
-    What is given for all models is the normalisation of the others.
+    A normalisation for all models then applies to the other models only.
     """
     if any(sources.get(key, GENERAL) != GENERAL for key in _NORMALISATION):
         return spec
@@ -36,10 +36,10 @@ def _with_pixels(spec: InputSpec, sources: dict[str, str]) -> InputSpec:
 
 
 def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, path: Path) -> InputSpec:
-    """Return the spec with what follows from an integer input; `sources` are adapted.
+    """Return the spec with what follows from an integer input; updates `sources`.
 
-    An integer input takes pixels, unless the file dequantizes it to another range than pixels have, or a source of the
-    model's own defines a normalisation: then normalised values are quantized. Raises InputError for an unknown one.
+    An integer input takes pixels, unless the file dequantizes it to another range than that of pixels, or a source of
+    this model defines a normalisation: then normalised values are quantized. Raises InputError if none is known.
     """
     if spec.input_scale is not None:
         # Steps of 1 are pixels: shares of 255 would all be rounded to 0 or 1.
@@ -48,7 +48,7 @@ def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, 
     keys = [key for key in _NORMALISATION if key in sources]
     known_for_all_only = all(sources[key] == GENERAL for key in keys)
     quantization, offset = facts.input_quantization, -128 if facts.input_dtype == "int8" else 0
-    if known_for_all_only and (quantization is None or _is_of_pixels(quantization, offset)):
+    if known_for_all_only and (quantization is None or _covers_pixels(quantization, offset)):
         for key in keys:
             del sources[key]
         pixels: dict[str, Any] = {"scale": None, "mean": None, "std": None}
@@ -67,8 +67,8 @@ def _with_integers(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, 
     return spec.model_copy(update={"input_scale": quantization[0], "input_zero_point": quantization[1]})
 
 
-def _is_of_pixels(quantization: tuple[float, int], offset: int) -> bool:
-    """Return whether the smallest and the largest integer stand for the ends of a range that pixels are scaled to."""
+def _covers_pixels(quantization: tuple[float, int], offset: int) -> bool:
+    """Return whether the smallest and the largest integer stand for the ends of a usual range of pixels."""
     scale, zero_point = quantization
     low, high = scale * (offset - zero_point), scale * (offset + 255 - zero_point)
     ranges = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))

@@ -1,6 +1,6 @@
 """The kernels of this machine for compressed files: the share that runs in integers, and layers that stay slow."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
 from kdbench.compress.kernels import Kernels, kernels_of
 from kdbench.errors import KdbenchError
@@ -31,25 +31,21 @@ def kernel_findings(models: Iterable[BenchModel], config: Measure) -> Findings:
         try:
             kernels = kernels_of(model.path, model.facts.sample_shape)
         except KdbenchError as error:  # a file that does not load: its other numbers are missing too
-            lacking = missing(model.id, "integer_share", error.message, status="error", hint=error.hint, source=_SOURCE)
-            measurements.append(lacking)
+            reason, hint = error.message, error.hint
+            measurements.append(missing(model.id, "integer_share", reason, status="error", hint=hint, source=_SOURCE))
             continue
         measurements.append(measured(model.id, "integer_share", kernels.integer_share, source=_SOURCE))
         if card.name not in warnings:
             warnings[card.name] = (
                 few_bits_diagnostic(model.id, card.bits, kernels) if card.bits else kernel_diagnostic(model.id, kernels)
             )
-    return Findings(tuple(measurements), warnings=tuple(_present(warnings)))
-
-
-def _present(warnings: Mapping[str, Diagnostic | None]) -> Iterator[Diagnostic]:
-    return (warning for warning in warnings.values() if warning is not None)
+    return Findings(tuple(measurements), warnings=tuple(filter(None, warnings.values())))
 
 
 def kernel_diagnostic(id_: str, kernels: Kernels) -> Diagnostic | None:
-    """Return which kernels this machine's CPU has for a compressed file; None where all layers run as they are stored.
+    """Return a warning if this machine's CPU has no kernel for some layers of a compressed file in their stored type.
 
-    A file without an integer kernel or a cast, such as one of pruned weights, has nothing to say.
+    A file without integer kernels and casts, such as one with pruned weights, has none.
     """
     integer, layers = len(kernels.integer), len(kernels.layers)
     if integer and kernels.floating:
@@ -64,7 +60,7 @@ def kernel_diagnostic(id_: str, kernels: Kernels) -> Diagnostic | None:
 
 
 def few_bits_diagnostic(id_: str, bits: Bits, kernels: Kernels) -> Diagnostic:
-    """Return how a network that was trained with few bits is kept, and how many layers compute in integers."""
+    """Return how the file stores a network that was trained with few bits, and how many layers compute in integers."""
     return Diagnostic(
         code="quantized",
         message=f"weights of {bits.weights} bits and activations of {bits.activations} ({bits.first_last} in its "

@@ -72,38 +72,36 @@ class TestImages:
     def _source(self) -> dict[str, Any]:
         return {"root": self.inputs.data_root, "download": self.inputs.download, "parts": (self.part,)}
 
+    @property
+    def _first(self) -> "Dataset":
+        return next(iter(self._loaded.values()))
+
     def class_map(self, id_: str, outputs: int | None, spec: InputSpec) -> ClassMap:
-        """Return which outputs of a model stand for the classes of the data loaded before."""
-        dataset = next(iter(self._loaded.values()))
-        occurring = np.unique(self.split().labels).tolist()
-        inferred = dataset.inferred_classes
-        return class_map(id_, outputs, spec.labels, dataset.class_names, occurring, inferred=inferred)
+        """Return which outputs of a model stand for the classes of the loaded data."""
+        occurring, inferred = np.unique(self.split().labels).tolist(), self._first.inferred_classes
+        return class_map(id_, outputs, spec.labels, self.class_names, occurring, inferred=inferred)
 
     def split(self) -> "Split":
-        """Return the samples, as the first model loaded takes them."""
-        dataset = next(iter(self._loaded.values()))
-        return _only_part(dataset)
+        """Return the samples in the geometry that was loaded first."""
+        return _only_part(self._first)
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """The diagnostics of the data."""
-        dataset = next(iter(self._loaded.values()))
         remedy = "check whether they belong to the data"
-        return tuple(Diagnostic(code="data", message=note, remedy=remedy) for note in dataset.notes)
+        return tuple(Diagnostic(code="data", message=note, remedy=remedy) for note in self._first.notes)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes."""
-        return next(iter(self._loaded.values())).class_names
+        return self._first.class_names
 
     def test_set(self) -> TestSet:
-        """Return the test set as the models loaded so far take it."""
+        """Return the test set in all geometries and layouts that were loaded."""
         loaded = [(*key, dataset.test.inputs) for key, dataset in self._loaded.items() if dataset.test]
         images = {geometry: inputs for geometry, layout, inputs in loaded if layout is None}
         numbers = {(layout, geometry): inputs for geometry, layout, inputs in loaded if layout is not None}
-        first = next(iter(self._loaded.values()))
-        assert first.test is not None, "loaders return the requested parts or raise"
-        return TestSet(first.test.inputs, first.test.labels, first.known_classes, images, numbers)
+        return TestSet(self.split().inputs, self.split().labels, self._first.known_classes, images, numbers)
 
 
 class TrainingImages(TestImages):
@@ -114,7 +112,7 @@ class TrainingImages(TestImages):
 
 @contextmanager
 def _hints_of_options() -> Iterator[None]:
-    """Name options in hints of data sets, which name the keys of a recipe."""
+    """Replace the keys of a recipe in the hints of data sets by the command's options."""
     try:
         yield
     except InputError as error:
@@ -142,9 +140,9 @@ def load_bench_model(
 ) -> tuple[BenchModel, tuple[Diagnostic, ...]]:
     """Return a model file for the harness, to compare with `reference`, and its diagnostics.
 
-    It is measured on `images`, or on noise without them. `card` replaces the file's own; `described_by` is the
-    file whose neighbours describe it, the weights of an exported network. Raises InputError for a file that cannot be
-    measured on such images.
+    It is measured on `images`, or on noise without them. `card` replaces the card beside the file. For an exported
+    network, `described_by` is the file of its weights: the files beside it describe the input. Raises InputError for a
+    file that cannot be measured on such images.
     """
     model_spec = inputs.models.get(id_, InputSpec())
     facts = read_facts(path)
@@ -158,7 +156,7 @@ def load_bench_model(
     classes: int | None = None
     targets: tuple[str, ...] = () if source is None else source.targets
     mapped: ClassMap | None = None
-    of_layout: tuple[Diagnostic, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     if images is None:
         shape = noise_shape(facts, path.name, spec.size or preprocessing.geometry.crop)
     else:
@@ -170,7 +168,7 @@ def load_bench_model(
         require_type(facts.input_dtype, dataset.layout, str(path))
         shape, classes = dataset.input_shape, len(spec.labels or dataset.class_names)
         targets = dataset.class_names if dataset.task == "regression" else ()
-        facts, of_layout = _laid_out(facts, dataset, spec, path, id_)
+        facts, diagnostics = _with_layout(facts, dataset, spec, path, id_)
     facts = replace(facts, output=output_of(facts, spec.output, classes, len(targets), path))
     if images is not None and not targets:
         mapped = images.class_map(id_, facts.classes, spec)
@@ -201,7 +199,7 @@ def load_bench_model(
         network=network_of(source, path),
         class_map=mapped,
     )
-    return model, (*of_layout, *_unused_options(id_, inputs, preprocessing, spec))
+    return model, (*diagnostics, *_unused_options(id_, inputs, preprocessing, spec))
 
 
 def _is_table(dataset: "Dataset") -> bool:
@@ -213,12 +211,12 @@ def _is_table(dataset: "Dataset") -> bool:
     return low < 0 or high > 255 or (high > 1 and bool((inputs != np.rint(inputs)).any()))
 
 
-def _laid_out(
+def _with_layout(
     facts: ModelFacts, dataset: "Dataset", spec: InputSpec, path: Path, id_: str
 ) -> tuple[ModelFacts, tuple[Diagnostic, ...]]:
-    """Return the facts with the layout in which the data's samples fit, and its diagnostics.
+    """Return the facts with the layout in which the data's samples fit the input, and its diagnostics.
 
-    The order of a flat input's channels is unknown: channels first is usual.
+    The order of values in a flat input is unknown; channels first is usual.
     """
     layout = layout_for(facts.input_shape, dataset.input_shape, str(path), dataset.layout)
     if layout != "flat" or dataset.input_shape[0] == 1:
@@ -233,7 +231,7 @@ def _laid_out(
 
 
 def _require_batch_axis(facts: ModelFacts, path: Path) -> None:
-    """Raise InputError for a file whose output has another number of rows than its input: it has no batch axis."""
+    """Raise InputError for a file whose input and output differ in their number of rows: it has no batch axis."""
     rows, samples = (facts.output.shape or (None,))[0], facts.fixed_batch
     if rows is not None and samples is not None and rows != samples:
         message = f"{path} maps {samples} inputs to {rows} outputs: its first axis is not the batch"
@@ -247,11 +245,11 @@ def specs_of(
 
     `model_spec` are the options for this model, `general` those for all models.
     """
-    beside = list(known_inputs(path, facts, described=model_spec.known))
-    sidecars = [(name, spec) for name, spec in beside if name.endswith(".toml")]
-    carded = [("its card", card.preprocessing.known)] if card is not None and card.preprocessing is not None else []
-    others = [(name, spec) for name, spec in beside if not name.endswith(".toml")]
-    specs = [(OF_MODEL, model_spec), *sidecars, *carded, *others, (GENERAL, general)]
+    known = list(known_inputs(path, facts, described=model_spec.known))
+    sidecars = [(name, spec) for name, spec in known if name.endswith(".toml")]
+    of_card = [("its card", card.preprocessing.known)] if card is not None and card.preprocessing is not None else []
+    others = [(name, spec) for name, spec in known if not name.endswith(".toml")]
+    specs = [(OF_MODEL, model_spec), *sidecars, *of_card, *others, (GENERAL, general)]
     return list(with_published(specs))
 
 
@@ -268,7 +266,7 @@ def require_known_models(inputs: InputOptions, ids: list[str]) -> InputOptions:
 def _unused_options(
     id_: str, inputs: InputOptions, preprocessing: Preprocessing, spec: InputSpec
 ) -> tuple[Diagnostic, ...]:
-    """Return a diagnostic if options for all models do not apply to this one, as its own source takes precedence."""
+    """Return a diagnostic if options for all models do not apply to this one, whose own source takes precedence."""
     values = spec.known
     unused = [key for key, value in inputs.known.items() if values.get(key) != value]
     if not unused:
@@ -276,8 +274,8 @@ def _unused_options(
     by_source = dict.fromkeys(preprocessing.sources.get(key, "") for key in unused)
     known_by = ", ".join(source for source in by_source if source) or "the model itself"
     options = ", ".join(f"--{key.replace('_', '-')}" for key in unused)
-    do = "do" if len(unused) > 1 else "does"
-    message = f"{options} {do} not apply to {id_}: {known_by} has other values"
+    verb = "do" if len(unused) > 1 else "does"
+    message = f"{options} {verb} not apply to {id_}: {known_by} has other values"
     remedy = f"to override it, name the model: {options.partition(',')[0]} {id_}=…"
     return (Diagnostic(code="preprocessing", message=message, remedy=remedy, model=id_),)
 

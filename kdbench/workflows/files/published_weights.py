@@ -10,9 +10,9 @@ _EXAMPLE = "for example ResNet50_Weights.IMAGENET1K_V2"
 
 
 def with_published(specs: Iterable[tuple[str, InputSpec]]) -> Iterator[tuple[str, InputSpec]]:
-    """Yield each named source; one that names torchvision's weights is followed by the values of these.
+    """Yield each named source; after one that names torchvision's weights, yield the values of these weights.
 
-    Raises InputError for weights that torchvision does not have, or that are no classifier's.
+    Raises InputError for weights that torchvision does not have, or that are not a classifier's.
     """
     for name, spec in specs:
         yield name, spec

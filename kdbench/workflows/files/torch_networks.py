@@ -1,4 +1,4 @@
-"""The user's torch networks as ONNX files, checked against them: from import paths and weights, or .pt2 files."""
+"""Export the user's torch networks to ONNX and check the files: from import paths and weights, or .pt2 files."""
 
 import math
 import shutil
@@ -42,12 +42,12 @@ class TorchNetwork:
 
     @property
     def described_by(self) -> Path:
-        """The file whose neighbours say how the network is fed."""
+        """The file beside which other files describe the network's inputs."""
         return self.program or self.weights or Path(self.id)
 
 
-def unweighted(networks: Sequence[TorchNetwork]) -> tuple[Diagnostic, ...]:
-    """Return a diagnostic for each network whose weights are those that its factory gave it."""
+def initial_weights_diagnostics(networks: Sequence[TorchNetwork]) -> tuple[Diagnostic, ...]:
+    """Return a diagnostic for each network that has the weights with which its factory made it."""
     return tuple(
         Diagnostic(
             code="weights",
@@ -63,8 +63,8 @@ def unweighted(networks: Sequence[TorchNetwork]) -> tuple[Diagnostic, ...]:
 def torch_networks(factories: Sequence[str], weights: Sequence[str]) -> list[TorchNetwork]:
     """Return the networks of `--torch [ID=]pkg.module:factory` and `--weights [ID=]FILE`.
 
-    Weights without an id belong to the networks without named ones, in order. An id is the factory's name, with that of
-    the weights where several networks are of one factory. Raises InputError where they do not fit each other.
+    Weights without an id belong, in order, to the networks that have none yet. An id is by default the factory's name,
+    with that of the weights if several networks have one factory. Raises InputError if the two lists do not match.
     """
     pairs = [(text.partition("=")[0], text.partition("=")[2]) if "=" in text else ("", text) for text in factories]
     ids = [id_ or path.rpartition(":")[2].rpartition(".")[2] for id_, path in pairs]
@@ -80,9 +80,9 @@ def torch_networks(factories: Sequence[str], weights: Sequence[str]) -> list[Tor
             )
         else:
             named[id_] = Path(file)
-    rest = sum(id_ not in named for id_ in ids)
-    if in_order and len(in_order) != rest:
-        message = f"{len(in_order)} --weights are given for {rest} networks (--torch)"
+    without = sum(id_ not in named for id_ in ids)
+    if in_order and len(in_order) != without:
+        message = f"{len(in_order)} --weights are given for {without} networks (--torch)"
         hint = suggestion(str(in_order[-1]).partition("=")[0], ids, "name the network of each: --weights ID=FILE")
         raise InputError(message, hint if factories else "give the network too: --torch pkg.module:factory")
     files = iter(in_order)
@@ -103,7 +103,7 @@ def export_networks(
 ) -> Iterator[Path]:
     """Yield the ONNX file of each network, written to `folder` and checked against the network.
 
-    Raises InputError for a network that cannot be made, loaded or called on these images, KdbenchError for one that
+    Raises InputError for a network that cannot be built, loaded or called on these images, KdbenchError for one that
     cannot be exported, or whose file returns other outputs.
     """
     from kdbench.export.onnx import ExportError
@@ -129,8 +129,8 @@ def export_networks(
 
 
 @contextmanager
-def called_by_id(network: TorchNetwork | None, path: Path) -> Iterator[None]:
-    """Make errors about an exported file name its network, which the user specified."""
+def errors_by_id(network: TorchNetwork | None, path: Path) -> Iterator[None]:
+    """Replace the path of an exported file in errors by the id of its network, which the user knows."""
     try:
         yield
     except InputError as error:
@@ -139,7 +139,7 @@ def called_by_id(network: TorchNetwork | None, path: Path) -> Iterator[None]:
         raise type(error)(error.message.replace(str(path), network.id), error.hint) from error
 
 
-def adopted(model: BenchModel, network: TorchNetwork, folder: RunFolder) -> BenchModel:
+def moved_to_run(model: BenchModel, network: TorchNetwork, folder: RunFolder) -> BenchModel:
     """Move an exported file into the run's folder; return the model there, with its card."""
     path = folder.model(model.id)
     storage.make_folder(path.parent)
@@ -177,37 +177,36 @@ def _export_program(program: Path, path: Path) -> "Parity":
 
 
 def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | None, path: Path) -> "Parity":
-
     from kdbench.export.factories import network_from
     from kdbench.export.onnx import check_parity, export_onnx
     from kdbench.export.state_dicts import load_weights
 
-    made = network_from(network.factory)
+    module = network_from(network.factory)
     if network.weights is not None:
-        load_weights(made, network.weights)
+        load_weights(module, network.weights)
     model_spec = inputs.models.get(network.id, InputSpec())
     spec, _ = merged(specs_of(network.described_by, unknown_facts(), None, model_spec, inputs))
-    samples = samples_of(network.id, made, spec, images)
-    logits = _logits(made)
-    refusals = []
+    samples = samples_of(network.id, module, spec, images)
+    logits = _logits(module)
+    failures = []
     for candidate in layouts_of(samples, spec):
-        answer, refusal = _answered(logits, candidate[:2])
-        if refusal is not None:
-            refusals.append(f"{_shape(candidate)}: {refusal}")
+        output, failure = _call(logits, candidate[:2])
+        if failure is not None:
+            failures.append(f"{_shape(candidate)}: {failure}")
             continue
-        _require_logits(answer, network)
-        if _answered(logits, candidate[:3])[1] is not None:
+        _require_logits(output, network)
+        if _call(logits, candidate[:3])[1] is not None:
             raise InputError(f"{network.id} takes only batches of one size", _FREE_BATCH)
         export_onnx(logits, tuple(candidate.shape[1:]), path, candidate.dtype)
         return check_parity(logits, path, candidate)
-    if any(_answered(logits, candidate[:1])[1] is None for candidate in layouts_of(samples, spec)):
+    if any(_call(logits, candidate[:1])[1] is None for candidate in layouts_of(samples, spec)):
         raise InputError(f"{network.id} takes one image at a time and fails on two", _FREE_BATCH)
     hint = f"if the size of the images is wrong: --size, --resize, --crop or --colour {network.id}=…"
-    raise InputError(f"{network.id} fails on inputs of {'; of '.join(refusals)}", hint)
+    raise InputError(f"{network.id} fails on inputs of {'; of '.join(failures)}", hint)
 
 
-def _answered(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | None]:
-    """Return a network's output, or None and why it fails."""
+def _call(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | None]:
+    """Return a network's output and None, or None and the error of a network that fails."""
     import torch
 
     try:
@@ -218,7 +217,7 @@ def _answered(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | 
 
 
 def _logits(network: "nn.Module") -> "nn.Module":
-    """Return the network with its logits alone, where it returns them among others, as Hugging Face's do."""
+    """Return a module that returns only the logits, also of a network that returns a dict, as Hugging Face's do."""
     from torch import nn
 
     class Logits(nn.Module):
@@ -227,8 +226,8 @@ def _logits(network: "nn.Module") -> "nn.Module":
             self.network = network
 
         def forward(self, images: "torch.Tensor") -> Any:
-            answer = self.network(images)
-            return answer["logits"] if isinstance(answer, dict) and "logits" in answer else answer
+            output = self.network(images)
+            return output["logits"] if isinstance(output, dict) and "logits" in output else output
 
         def train(self, mode: bool = True) -> "Logits":  # noqa: ARG002 - exported programs refuse to change it
             return self
@@ -236,15 +235,15 @@ def _logits(network: "nn.Module") -> "nn.Module":
     return Logits()
 
 
-def _require_logits(answer: Any, network: TorchNetwork) -> None:
+def _require_logits(output: Any, network: TorchNetwork) -> None:
     import torch
 
     hint = "write a function that wraps it and returns only the logits: (batch, classes)"
-    if not isinstance(answer, torch.Tensor):
-        keys = f" with {', '.join(map(str, answer))}" if isinstance(answer, dict) else ""
-        raise InputError(f"{network.id} returns a {type(answer).__name__}{keys}, not logits", hint)
-    if len(answer) != 2 or math.prod(answer.shape[1:]) != max(answer.shape[1:], default=0):
-        raise InputError(f"{network.id} returns {_shape(answer, with_batch=True)} for 2 images, not (2, classes)", hint)
+    if not isinstance(output, torch.Tensor):
+        keys = f" with {', '.join(map(str, output))}" if isinstance(output, dict) else ""
+        raise InputError(f"{network.id} returns a {type(output).__name__}{keys}, not logits", hint)
+    if len(output) != 2 or math.prod(output.shape[1:]) != max(output.shape[1:], default=0):
+        raise InputError(f"{network.id} returns {_shape(output, with_batch=True)} for 2 images, not (2, classes)", hint)
 
 
 def unknown_facts() -> ModelFacts:

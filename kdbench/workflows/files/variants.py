@@ -1,4 +1,4 @@
-"""Compressed variants of a model file: the file, made unless it is there already, and its card."""
+"""Compressed variants of a model file: each is a file, made unless it exists already, and its card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VariantFile:
-    """A variant's file and card; `kept` says that it was there already. Sizes are in bytes, of this and the source."""
+    """A variant's file and card, and the sizes of the file and of its source; `kept` says that it existed already."""
 
     path: Path
     card: ModelCard
@@ -42,15 +42,17 @@ class VariantFile:
     warnings: tuple[str, ...] = ()
 
 
-def compressor(method: str, settings: Mapping[str, Any] | None = None) -> Compressor:
-    """Return a method with settings; raises InputError for what is unknown, invalid, or needs what is not installed."""
-    kind = COMPRESSORS.get(method)
+def configured_compressor(method: str, settings: Mapping[str, Any] | None = None) -> Compressor:
+    """Return a method with settings; raises InputError for unknown names, invalid values and missing libraries."""
+    compressor_type = COMPRESSORS.get(method)
     try:
-        chosen = validated(kind, settings or {}, f"docs/compression.md explains the settings of {method}")
+        compressor = validated(
+            compressor_type, settings or {}, f"docs/compression.md explains the settings of {method}"
+        )
     except InputError as error:
         raise InputError(f"{method}: {error.message}", error.hint) from error
-    chosen.require_available()
-    return chosen
+    compressor.require_available()
+    return compressor
 
 
 def calibration_of(
@@ -58,7 +60,7 @@ def calibration_of(
 ) -> Calibration:
     """Return the chosen samples of a training part as the model takes them; `data` is the name of the data set.
 
-    `geometry` is that of a model that takes images in another one than `training` holds.
+    `geometry` is the model's, if it differs from that of `training`.
     """
     samples = choice.of(training, model.facts.fixed_batch)
     images, job = _staged(model, samples, geometry)
@@ -74,11 +76,9 @@ def held_out_of(
     *,
     seen: bool,
 ) -> HeldOut:
-    """Return labelled samples, which `choice` held out, to judge files of `model` on; the rest as `calibration_of`.
+    """Return a score of files of `model` on labelled samples that `choice` held out; parameters as `calibration_of`.
 
-    `seen` says that the model may have been trained on them.
-
-    Raises InputError for a regression, which has no top-1.
+    `seen` says that the model may have been trained on them. Raises InputError for a regression, which has no top-1.
     """
     from kdbench.worker.probes.logits import batch_size, class_scores, evaluate  # loads onnxruntime
 
@@ -103,14 +103,14 @@ def held_out_of(
 
 
 def require_top1(samples: "Split", data: str) -> None:
-    """Raise InputError for samples of a regression where an accuracy is asked for."""
+    """Raise InputError for samples of a regression, which have no accuracy."""
     if samples.labels.ndim > 1:
         message = f"max_drop is in points of top-1, but {data} is a regression, which has no top-1"
         raise InputError(message, "set min_snr_db instead, or leave it out")
 
 
 def _staged(model: BenchModel, samples: "Split", geometry: Geometry | None) -> tuple[NDArray[Any], JobModel]:
-    """Return samples as `model` takes its images, and how they become its inputs."""
+    """Return samples in the geometry of `model`, and the job that describes how they become its inputs."""
     fitted = {} if geometry is None else {geometry: fit_images(samples.inputs, geometry)}
     test = TestSet(samples.inputs, samples.labels, in_geometry=fitted)
     with temporary.folder() as folder:
@@ -119,7 +119,7 @@ def _staged(model: BenchModel, samples: "Split", geometry: Geometry | None) -> t
 
 def make_variant(
     method: str,
-    one: Compressor,
+    compressor: Compressor,
     source: Source,
     model: BenchModel,
     target: Path,
@@ -127,17 +127,17 @@ def make_variant(
     identity: Mapping[str, Any] | None = None,
     replace: bool = False,
 ) -> VariantFile:
-    """Write a variant of `model` and its card to `target`, by the method `one`, which is called `method`.
+    """Write a variant of `model` and its card to `target`, by `compressor`, which is called `method`.
 
-    `identity` are keys of the card that are not the source's. A file that was made of the same source, by the same
-    method, settings, samples and versions is kept. Any other file is an InputError, unless it may be replaced.
+    `identity` are keys of the card that replace the source's. A file that was made from the same source, by the same
+    method, settings, samples and versions is kept. Any other file is an InputError, except with `replace`.
     """
     known = None if source.calibration is None else source.calibration.known
     variant = Variant(
         of=model.id,
         source_sha256=source.facts.sha256,
         method=method,
-        settings=one.model_dump(mode="json"),
+        settings=compressor.model_dump(mode="json"),
         calibration=known,
         held_out=None if source.held_out is None else source.held_out.known,
         versions=_versions(),
@@ -146,21 +146,21 @@ def make_variant(
     preprocessing = None if known is None or model.card.preprocessing is None else model.card.preprocessing
     hashed = {
         **variant.model_dump(mode="json", exclude={"of", "ranges", "facts"}),
-        "revision": one.revision,
+        "revision": compressor.revision,
         "preprocessing": None if preprocessing is None else preprocessing.model_dump(mode="json", exclude={"sources"}),
     }
     variant = variant.model_copy(update={"key": storage.content_hash(hashed)})
     identity = {"id": target.stem, "name": target.stem, "file": target.name, **(identity or {})}
-    kept = _same(target, variant) if replace else _existing(target, variant)
+    kept = _existing_or_none(target, variant) if replace else _existing(target, variant)
     if kept is not None and kept.variant is not None:
         card = _card(variant, Outcome(kept.variant.ranges, kept.variant.facts), model, target, identity)
         if card != kept:
             card.write(card_path(target))
         known_facts = {} if card.variant is None else card.variant.facts
-        warnings = one.warnings_about(source, target, known_facts)
+        warnings = compressor.warnings_about(source, target, known_facts)
         return VariantFile(target, card, True, target.stat().st_size, source.facts.size_bytes, warnings)
     with storage.replacing(target) as part:
-        outcome = one.compress(source, part)
+        outcome = compressor.compress(source, part)
         card = _card(variant, outcome, model, part, identity)
         card.write(card_path(target))  # first: a file without a card would count as foreign
     return VariantFile(target, card, False, target.stat().st_size, source.facts.size_bytes, outcome.warnings)
@@ -173,8 +173,8 @@ def _versions() -> dict[str, str]:
     return {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
 
 
-def _same(target: Path, variant: Variant) -> ModelCard | None:
-    """Return the card of a file that was made the same way; None for any other, which is replaced."""
+def _existing_or_none(target: Path, variant: Variant) -> ModelCard | None:
+    """Return the card of a file that was made the same way; None for any other file, which is replaced."""
     try:
         return _existing(target, variant)
     except InputError:
@@ -182,9 +182,9 @@ def _same(target: Path, variant: Variant) -> ModelCard | None:
 
 
 def _existing(target: Path, variant: Variant) -> ModelCard | None:
-    """Return the card of a file that was made the same way; None where there is no file yet.
+    """Return the card of a file that was made the same way; None if there is no file yet.
 
-    Raises InputError for a file that is another one, so that nothing is overwritten.
+    Raises InputError for any other file, so that nothing is overwritten.
     """
     file = card_path(target)
     card = ModelCard.read(file) if file.exists() else None
@@ -202,12 +202,12 @@ def _existing(target: Path, variant: Variant) -> ModelCard | None:
             raise InputError(f"{file} was changed after it was made", hint)
         return card
     old, new = card.variant.model_dump(mode="json"), variant.model_dump(mode="json")
-    keys = [key for key in _NAMES if old.get(key) != new.get(key)]
-    differing = ", ".join(_NAMES[key] for key in keys) or "preprocessing or revision of the method"
+    differences = [text for key, text in _DIFFERENCES.items() if old.get(key) != new.get(key)]
+    differing = ", ".join(differences) or "preprocessing or revision of the method"
     raise InputError(f"{target} was made differently ({differing})", hint)
 
 
-_NAMES = {
+_DIFFERENCES = {
     "source_sha256": "another source file",
     "settings": "other settings",
     "calibration": "other calibration samples",

@@ -4,8 +4,8 @@ A training that reaches a rung, an epoch, continues if its best score so far is 
 have reached that rung (Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, algorithm 2). It
 does not wait for others and needs no server: any process that sees the folder can decide.
 
-Trials outside a limit do not count; otherwise large models would end the small ones that the search is for. Where there
-are limits, trials count that are known to meet them, and those that were pruned.
+If the goal has limits, only trials count that are known to meet them or were pruned: otherwise large models outside a
+limit would end the trainings of the small ones that the search looks for.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from kdbench.results.cards import Epoch
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.searching.trials import Curves, Trial, Trials
 
-_AT_LEAST = 2  # epochs of the first rung unless the recipe sets it
+_MIN_FIRST_RUNG = 2  # epochs, unless the recipe sets the first rung
 
 
 class PrunedError(Exception):
@@ -40,7 +40,7 @@ def rungs(first: int, reduction: int, last: int) -> Iterator[int]:
 
 def first_rung(search: Search, epochs: int) -> int:
     """Return the epoch of the first rung: the recipe's, or else so that there are two or three of them."""
-    return search.min_epochs or max(_AT_LEAST, epochs // search.reduction**2)
+    return search.min_epochs or max(_MIN_FIRST_RUNG, epochs // search.reduction**2)
 
 
 def missed_threshold(score: float, others_scores: Sequence[float], reduction: int, *, highest: bool) -> float | None:
@@ -59,7 +59,8 @@ def missed_threshold(score: float, others_scores: Sequence[float], reduction: in
 class Halving:
     """Receives the curve of one training, as a `CurveLog`; raises PrunedError if it must end.
 
-    `number` is its trial's, `place` which of the trial's seeds it trains; `limited` is whether the goal has limits.
+    `number` is its trial's; `place` is the index of its seed among the trial's; `limited` says whether the goal has
+    limits.
     """
 
     trials: Trials
@@ -80,7 +81,7 @@ class Halving:
         return cls(Trials(RunFolder(folder)), **message)
 
     def begin(self, curve: Sequence[Epoch]) -> None:
-        """Look at the last rung that an interrupted training has reached."""
+        """Decide at the last rung that an interrupted training has reached."""
         if reached := [epoch for epoch in self.epochs if epoch <= len(curve)]:
             self._decide(curve, reached[-1])
 

@@ -12,7 +12,7 @@ from kdbench.recipe.sweeps.search import Choices, Range
 class SearchOutline:
     """A search before it starts: `known` of the `trials` are in the folder; a trial takes about `trial_s` seconds.
 
-    `at_once` trials train side by side. `prune` is whether poor ones are ended early, which then take less.
+    `at_once` trials train side by side. `prune` says whether poor ones end early, which takes less time.
     """
 
     goal: str
@@ -26,7 +26,7 @@ class SearchOutline:
 
     @property
     def left_s(self) -> float:
-        """About how long the trials take that are left."""
+        """The estimated duration of the remaining trials in seconds."""
         return self.trial_s * max(self.trials - self.known, 0)
 
     def lines(self) -> Iterator[str]:
@@ -41,7 +41,10 @@ class SearchOutline:
 
     def to_json(self) -> dict[str, Any]:
         """Return the outline as JSON values."""
-        axes = {key: one.model_dump() if isinstance(one, Range) else list(one) for key, one in self.axes.items()}
+        axes = {
+            key: choices.model_dump() if isinstance(choices, Range) else list(choices)
+            for key, choices in self.axes.items()
+        }
         counts = {"trials": self.trials, "known": self.known, "at_once": self.at_once, "prune": self.prune}
         return {"goal": self.goal, "axes": axes, **counts, "seeds": list(self.seeds), "left_s": round(self.left_s, 1)}
 
@@ -49,5 +52,5 @@ class SearchOutline:
 def _text(choices: Choices) -> str:
     if not isinstance(choices, Range):
         return ", ".join(map(str, choices))
-    how = " (log)" if choices.log else f" step {choices.step:g}" if choices.step is not None else ""
-    return f"{choices.low:g}..{choices.high:g}{how}"
+    spacing = " (log)" if choices.log else f" step {choices.step:g}" if choices.step is not None else ""
+    return f"{choices.low:g}..{choices.high:g}{spacing}"

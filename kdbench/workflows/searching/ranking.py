@@ -1,4 +1,4 @@
-"""The trials of a finished search in its record: their numbers, in the order of the goal, those within limits first."""
+"""Rank the trials of a finished search in its record: those within the limits first, then in the order of the goal."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from kdbench.results.searches import KEY, SearchLimit, SearchPoint, SearchSummar
 from kdbench.workflows.searching.subject import names_at
 from kdbench.workflows.searching.trial_result import TrialResult, trial_result
 
-_FIRST = ("PASS", "MARGINAL", "UNKNOWN", "FAIL")
+_OUTCOMES = ("PASS", "MARGINAL", "UNKNOWN", "FAIL")  # in the order of the ranking
 
 
 def with_ranking(
@@ -18,7 +18,7 @@ def with_ranking(
 ) -> RunRecord:
     """Return a record whose protocol has the search: its goal, `counts` of its trials, and its points in order.
 
-    `name` is the entry that is searched, `validated` how many samples the validation part has.
+    `name` is the recipe's entry that is optimised, `validated` the number of samples in the validation part.
     """
     ranked: list[tuple[tuple[float, ...], SearchPoint]] = []
     for point in swept.points:
@@ -40,8 +40,8 @@ def _order(goal: Goal, result: TrialResult) -> tuple[float, ...]:
     """Return a key that sorts by outcome; among points that miss limits the nearest come first, then the best."""
     value = result.score.value
     score = float("inf") if value is None else -value if goal.side == "max" else value
-    excess = sum(max(one, 0.0) for one in result.excess(goal)) if result.outcome in {"FAIL", "UNKNOWN"} else 0.0
-    return (_FIRST.index(result.outcome), excess, score)
+    excess = sum(max(amount, 0.0) for amount in result.excess(goal)) if result.outcome in {"FAIL", "UNKNOWN"} else 0.0
+    return (_OUTCOMES.index(result.outcome), excess, score)
 
 
 def _search_value(reading: Reading, check: LimitCheck | None = None) -> SearchValue:

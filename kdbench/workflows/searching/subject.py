@@ -1,4 +1,4 @@
-"""The model of a recipe that a search optimises, and the models that its goal's names mean in a trial."""
+"""The model of a recipe that a search optimises, and the models of a trial by the names in the goal."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from kdbench.workflows.searching.trial_result import IdsByName
 def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
     """Return the entry of the recipe that a goal is about: the one it names, or else the student that the axes change.
 
-    Raises InputError where there are several, and for a name that the recipe does not have.
+    Raises InputError if the axes change several, and for a name that the recipe does not have.
     """
     for number in goal.numbers:
         if number.model is not None and number.model not in point.entries:
@@ -30,14 +30,10 @@ def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
 
 def _changed(goal: Goal, recipe: Recipe, point: Point) -> str:
     students = {student.name: student for student in recipe.student}
-    pairs = zip(point.entries, point.models, strict=True)
-    changed = [(entry, students[model]) for entry, model in pairs if entry != model and model in students]
-    learning = [entry for entry, student in changed if student.terms]
-    names = (
-        learning
-        or [entry for entry, _ in changed]
-        or [e for e, m in zip(point.entries, point.models, strict=True) if e != m]
-    )
+    changed = {entry: model for entry, model in zip(point.entries, point.models, strict=True) if entry != model}
+    changed_students = {entry: students[model] for entry, model in changed.items() if model in students}
+    distilled = [entry for entry, student in changed_students.items() if student.terms]
+    names = distilled or [*changed_students] or [*changed]
     if len(names) > 1:
         message = f"goal {str(goal)!r}: the axes change {', '.join(names)}"
         raise InputError(message, f"name one of them: {goal.side} {goal.number} of {names[0]}")

@@ -1,4 +1,4 @@
-"""The values of a search's next trial, by Optuna: a function of the trials before it, which keeps nothing.
+"""The values of a search's next trial, by Optuna: a function of the trials before it, without a state of its own.
 
 The tree-structured Parzen estimator (Bergstra et al. 2011) with constraints gets every trial again, and its random
 numbers depend only on the trial's number. A resumed search therefore chooses like an uninterrupted one.
@@ -28,8 +28,8 @@ _TRIES = 20  # for values that were not tried yet
 class PastTrial:
     """A trial as the optimiser sees it.
 
-    `score` is the goal's number, None while it runs, and where it `failed`. `excess` is how far each limit is exceeded,
-    empty if unknown. A pruned trial has the `epochs` that it took, and the score that it had by then.
+    `score` is the goal's number; None while it runs, and if it `failed`. `excess` is how far each limit is exceeded;
+    empty if unknown. A pruned trial has the number of `epochs` after which it ended, and its score at that time.
     """
 
     values: Mapping[str, Any]
@@ -40,14 +40,14 @@ class PastTrial:
 
 
 def require_optuna() -> None:
-    """Raise InputError, with the line that installs it, unless Optuna is there."""
+    """Raise InputError, with the command that installs it, if Optuna is missing."""
     extras.require("search", "a search")
 
 
 def suggest_values(
     axes: Mapping[str, Choices], goal: Goal, tried: Sequence[PastTrial], number: int, seed: int
 ) -> dict[str, Any] | None:
-    """Return the values of trial `number`; None where every point of the space was tried."""
+    """Return the values of trial `number`; None if every point of the space was tried."""
     known = {_text(trial.values) for trial in tried}
     size = space_size(axes)
     if size is not None and len(known) >= size:
@@ -108,7 +108,7 @@ def _add_trial(
 
 @dataclass(frozen=True)
 class _Axis:
-    """An axis as a distribution of Optuna's, and its values as parameters; listed values are their JSON texts."""
+    """An axis as a distribution of Optuna, and its values as parameters; listed values become their JSON texts."""
 
     choices: Choices
     texts: list[str] = field(init=False)
@@ -129,7 +129,7 @@ class _Axis:
         return FloatDistribution(float(low), float(high), log=log, step=None if step is None else float(step))
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value is of the axis, which an earlier call may have been given otherwise."""
+        """Return whether the axis has a value: an earlier search in the folder may have had another range."""
         if not isinstance(self.choices, Range):
             return _text(value) in self.texts
         number = isinstance(value, int | float) and not isinstance(value, bool)

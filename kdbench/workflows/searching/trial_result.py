@@ -20,7 +20,7 @@ from kdbench.results.records import Interval, RunRecord
 from kdbench.results.verdicts import Outcome
 
 IdsByName = Mapping[str | None, Sequence[str]]
-"""The ids of a trial's models, a seed each, by the names that a goal calls them; None for the one that is searched."""
+"""The ids of a trial's models, one per seed, by their name in the goal; None is the model that is optimised."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class TrialResult:
 
     @property
     def outcome(self) -> Outcome:
-        """PASS where all limits are met, FAIL where one is not, else MARGINAL or UNKNOWN."""
+        """PASS if all limits are met, FAIL if one is not, else MARGINAL or UNKNOWN."""
         outcomes = {check.outcome for check in self.checks}
         worst: tuple[Outcome, ...] = ("FAIL", "UNKNOWN", "MARGINAL")
         return next((outcome for outcome in worst if outcome in outcomes), "PASS")
 
     def excess(self, goal: Goal) -> list[float]:
-        """Return how far each limit is exceeded, by the values; a missing number exceeds it by its double."""
+        """Return by which share of itself each limit is exceeded; a missing number counts as 1, twice the limit."""
         pairs = zip(goal.limits, self.limits, strict=True)
         return [1.0 if reading.value is None else limit.excess(reading.value) for limit, reading in pairs]
 
@@ -58,7 +58,7 @@ def _checked(limit: Limit, reading: Reading) -> LimitCheck:
 
 
 def reading_of(number: Number, record: RunRecord, named: IdsByName, validated: int) -> Reading:
-    """Return the number of a trial in a record, a mean over the seeds for a score; or why there is none."""
+    """Return a trial's number in a record, or why there is none; a score is the mean over the seeds."""
     ids = [id_ for id_ in named.get(number.model, ()) if id_ in record.cards]
     if not ids:
         return Reading(number.declared, None, reason="the model is missing")
@@ -102,6 +102,5 @@ def describe_result(goal: Goal, result: TrialResult) -> str:
         f"{number} {reading.reason or 'n/a' if reading.value is None else number.declared.text(reading.value)}"
         for number, reading in readings
     ]
-    ends = {"PASS": "meets the limits", "FAIL": "misses a limit", "MARGINAL": "may meet the limits"}
-    how = f": {ends.get(result.outcome, 'limits unknown')}" if goal.limits else ""
-    return ", ".join(numbers) + how
+    outcomes = {"PASS": "meets the limits", "FAIL": "misses a limit", "MARGINAL": "may meet the limits"}
+    return ", ".join(numbers) + (f": {outcomes.get(result.outcome, 'limits unknown')}" if goal.limits else "")

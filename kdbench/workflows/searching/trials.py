@@ -17,9 +17,9 @@ FOLDER = "trials"
 class Trial:
     """The values of the axes of trial `number`, from 0.
 
-    `trainings` are the ids of those that its score comes from, one for each seed. It was `pruned` after that epoch, or
-    `failed` for that reason; otherwise its results say how far it is. `excess` is how far it exceeds each limit of the
-    goal, relative to the limit, once it is measured.
+    `trainings` are the ids of the trainings that its score comes from, one for each seed. `pruned` is the epoch after
+    which it was pruned, `failed` the reason why it failed. `excess` is how far it exceeds each limit of the goal,
+    relative to the limit, once it is measured.
     """
 
     number: int
@@ -31,7 +31,7 @@ class Trial:
 
     @property
     def ended_early(self) -> bool:
-        """Whether it has no results, and never will."""
+        """Whether it was pruned or failed, and so will have no results."""
         return self.pruned is not None or self.failed is not None
 
 
@@ -71,13 +71,13 @@ class Trials:
 
 @dataclass
 class Curves:
-    """The curves of trainings, of which each file is read again only if it changed."""
+    """The curves of trainings; a file is read again only if it changed."""
 
     folder: RunFolder
     _known: dict[str, tuple[tuple[int, int], list[float]]] = field(default_factory=dict)
 
     def of(self, training: str, column: str) -> list[float]:
-        """Return the values of a column, an epoch each; none before the first epoch has ended."""
+        """Return the values of a column, one per epoch; none before the first epoch has ended."""
         path = self.folder.checkpoint(training) / "curve.csv"
         try:
             stat = path.stat()
@@ -86,8 +86,6 @@ class Curves:
                 with path.open(encoding="utf-8", newline="") as stream:
                     values = [float(row[column]) for row in csv.DictReader(stream)]
                 self._known[training] = mark, values
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError):
-            return []  # a damaged file counts as none: only the training's own end needs it whole
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return []  # a damaged file counts as missing: the training writes it again
         return self._known[training][1]

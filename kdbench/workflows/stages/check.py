@@ -42,38 +42,38 @@ from kdbench.workflows.study.user_code import Code, code_of, require_known_every
 
 Trainings = Mapping[str, Sequence[Source]]  # complete ones, by the job's id, with the code that they ran
 
-_TRIED = {"model", "quantize", "prune", "sub_students", "input", "weights_key"}
+_NETWORK_KEYS = {"model", "quantize", "prune", "sub_students", "input", "weights_key"}
 
-# What no check looks at; entries that differ in nothing else, as at the points of a sweep, are checked once.
+# The keys that no check uses: entries that differ only in these, as at the points of a sweep, are checked once.
 _SCHEDULE = ("name", "warmup", "milestones", "gamma", "factor", "patience", "threshold")
 _OPTIMIZER = ("name", "lr", "momentum", "nesterov", "weight_decay", "betas", "decay_norm_and_bias")
-_UNSEEN: Any = {
+_UNCHECKED: Any = {
     **dict.fromkeys(("name", "family", "axes"), True),
     "training": {"optimizer": {*_OPTIMIZER}, "schedule": {*_SCHEDULE}},
 }
-_MAX_NETWORKS = 8  # kept for entries that differ in their losses alone
+_MAX_NETWORKS = 8  # kept for entries that differ only in their losses
 
 
-def check_recipe(recipe: Recipe, jobs: list[Job], run_data: RunData, of_data: Recording, trained: Trainings) -> Code:
+def check_recipe(recipe: Recipe, jobs: list[Job], run_data: RunData, data_code: Recording, trained: Trainings) -> Code:
     """Check a recipe's jobs and variants, and return the sources of the user code that the jobs run.
 
-    `of_data` is the user code that loaded the data. Raises InputError for what would fail later.
+    `data_code` is the user code that loaded the data. Raises InputError for what would fail later.
     """
     compression_plan(recipe, run_data)
     recordings = check(jobs, run_data, trained)
     for job in jobs:
         if job.id not in trained and job.of_seed == recipe.seeds[0]:
             require_reachable_latency(job, recipe, run_data)
-    require_known_everywhere(recipe, jobs, recordings, of_data)
+    require_known_everywhere(recipe, jobs, recordings, data_code)
     return code_of(jobs, recordings)
 
 
 def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) -> dict[str, Recording]:
     """Build and try every entry's network and loss once, so that a mistake in a recipe fails before anything trains.
 
-    Entries that differ in nothing that is checked, such as the learning rates of a sweep, are tried once. Networks of
-    the jobs that are `trained` are known to export, as long as their code is the same. Return the user code of each
-    entry, by name, with the files that it reads on the way.
+    Entries that differ only in unchecked keys, such as the learning rates of a sweep, are tried once. Networks of the
+    jobs in `trained` are known to export, as long as their code is the same. Returns the user code of each entry, by
+    name, with the files that it read during the check.
     """
     trained = trained or {}
     recordings: dict[str, Recording] = {}
@@ -81,13 +81,13 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
     for job in jobs:
         distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
     tried: set[str] = set()
-    teaching: dict[str, nn.Module] = {}
-    networks_built: dict[str, nn.Module] = {}
-    equal: dict[str, Recording] = {}
+    teacher_networks: dict[str, nn.Module] = {}
+    built: dict[str, nn.Module] = {}
+    checked: dict[str, Recording] = {}
     for job in distinct.values():
-        key = _checked_as(job, trained)
-        if key in equal:
-            recordings[job.entry.name] = equal[key] | recordings.get(job.entry.name, Recording())
+        key = _check_key(job, trained)
+        if key in checked:
+            recordings[job.entry.name] = checked[key] | recordings.get(job.entry.name, Recording())
             continue
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, job.training)
         require_images(job.entry.data.augment, run_data.dataset, job.entry.name)
@@ -97,24 +97,24 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
         form = form_of(job, run_data)
         require_vocabulary(job.entry, run_data, None if form is None else form.facts)
         class_weights_of(job, run_data)
-        with recording() as of_network:
-            with recording() as of_building:
-                network = _built(job, form, run_data, tried, networks_built)
+        with recording() as network_code:
+            with recording() as building_code:
+                network = _network(job, form, run_data, tried, built)
             if not job.entry.is_ready:
                 require_known_paths(network, job.training, job.entry.name)
-            exports = job.id in trained and set(sources_of(of_building)) <= set(trained[job.id])
+            exports = job.id in trained and set(sources_of(building_code)) <= set(trained[job.id])
             exported = job.part is None and not exports
             _try(network, job, run_data, tried, form, exported=exported, again=partial(_rebuilt, job, run_data))
         build = partial(_checked_peer, job, run_data, tried)
-        teachers = _untrained_teachers(job, run_data, teaching)
-        with recording() as of_terms:
+        teachers = _untrained_teachers(job, run_data, teacher_networks)
+        with recording() as term_code:
             terms = terms_of(job, network, teachers, run_data, build)
             require_usable_transform(job.entry, job.seed, run_data)
             require_usable_methods(job, terms, network, teachers, run_data)
             if not job.entry.is_ready:
                 require_least_batch(job, terms, network, teachers, job.training.batch, run_data)
-        equal[key] = of_network | of_terms
-        recordings[job.entry.name] = equal[key] | recordings.get(job.entry.name, Recording())
+        checked[key] = network_code | term_code
+        recordings[job.entry.name] = checked[key] | recordings.get(job.entry.name, Recording())
         if not job.parts:
             is_cached(job.entry, terms, job.training)
         _require_stored_logits(job, terms, run_data)
@@ -123,16 +123,16 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
     return recordings
 
 
-def _checked_as(job: Job, trained: Trainings) -> str:
-    """Return a hash of all that the check of a job depends on."""
+def _check_key(job: Job, trained: Trainings) -> str:
+    """Return a hash of everything the check of a job depends on."""
     known = sorted(map(str, trained[job.id])) if job.id in trained else None
-    needed = [one.id for one in (*job.teachers, *((job.start,) if job.start is not None else ()))]
-    entry = job.entry.model_dump(mode="json", exclude=_UNSEEN)
+    needed = [other.id for other in (*job.teachers, *((job.start,) if job.start is not None else ()))]
+    entry = job.entry.model_dump(mode="json", exclude=_UNCHECKED)
     return storage.content_hash({"entry": entry, "part": job.part is not None, "needed": needed, "trained": known})
 
 
 def _require_stored_logits(job: Job, terms: Sequence[ScheduledTerm], run_data: RunData) -> None:
-    """Raise InputError where a teacher that is a file of logits does not fit the job's training part."""
+    """Raise InputError if a teacher that is a file of logits does not fit the job's training part."""
     if any(term.method.needs_teacher for term in terms):
         for teacher in job.teachers:
             if teacher.logits is not None:
@@ -140,7 +140,7 @@ def _require_stored_logits(job: Job, terms: Sequence[ScheduledTerm], run_data: R
 
 
 def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) -> None:
-    """Raise InputError where `network` cannot begin with weights of `start`: it has another shape or another input."""
+    """Raise InputError if `network` cannot start with weights of `start`, whose shape or input differs."""
     if not (isinstance(job.entry, Student) and job.entry.prune is not None):
         require_same_shape(network, networks.quantized_like(networks.fresh(start, run_data.dataset), job))
     elif form_of(start, run_data) is not None:
@@ -158,7 +158,7 @@ def require_reachable_latency(job: Job, recipe: Recipe, run_data: RunData) -> No
     options, dataset = options_of(job), run_data.dataset
     if options is None or options.latency is None or job.start is None:
         return
-    if (of_source := options_of(job.start)) is not None and of_source.latency is not None:
+    if (source_options := options_of(job.start)) is not None and source_options.latency is not None:
         return
     example = networks.zeros(dataset, dataset.input_shape)
     source = networks.fresh(job.start, dataset)
@@ -170,12 +170,12 @@ def _untrained_teachers(job: Job, run_data: RunData, built: dict[str, nn.Module]
     teachers = job.teachers if job.learns else ()
     for teacher in teachers:
         if teacher.id not in built:
-            built[teacher.id] = networks.teaching(teacher, run_data, None)
+            built[teacher.id] = networks.teacher_network(teacher, run_data, None)
     return [built[teacher.id] for teacher in teachers]
 
 
 def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | None = None) -> None:
-    """Raise InputError for token ids where the network, or the ONNX file with `facts`, takes none, or too few."""
+    """Raise InputError for token ids that the network, or the ONNX file with `facts`, does not take."""
     dataset = run_data.dataset
     if dataset.layout != "tokens":
         return
@@ -192,22 +192,22 @@ def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | No
         raise InputError(message, hint)
 
 
-def _built(
-    job: Job, form: TeacherForm | None, run_data: RunData, tried: set[str], networks_built: dict[str, nn.Module]
+def _network(
+    job: Job, form: TeacherForm | None, run_data: RunData, tried: set[str], built: dict[str, nn.Module]
 ) -> nn.Module:
-    """Return a job's network; an ONNX file first has to return in a process of its own, unless it is in `tried`.
+    """Return a job's network; an ONNX file that is not in `tried` first runs in a separate process.
 
-    kdbench's own networks are built once for equal entries, regardless of their seeds; `networks_built` keeps the last.
+    kdbench's own networks are built once for equal entries, regardless of their seeds; `built` keeps the latest.
     """
     if form is None and job.weights is None and job.start is None and job.part is None:
-        key = storage.content_hash(job.entry.model_dump(mode="json", include=_TRIED))
-        if key in networks_built:
-            return networks_built[key]
+        key = storage.content_hash(job.entry.model_dump(mode="json", include=_NETWORK_KEYS))
+        if key in built:
+            return built[key]
         network = networks.fresh(job, run_data.dataset)
         if is_standard(network):
-            networks_built[key] = network
-            if len(networks_built) > _MAX_NETWORKS:
-                del networks_built[next(iter(networks_built))]
+            built[key] = network
+            if len(built) > _MAX_NETWORKS:
+                del built[next(iter(built))]
         return network
     if form is None or form.facts is None:
         return networks.from_weights(job, run_data.dataset)[0]
@@ -229,9 +229,9 @@ def _try(
 ) -> None:
     """Raise InputError for a network of `job` that cannot be used; equal ones, in `tried`, are not tried again.
 
-    `again` builds it once more. `form` describes a ready teacher whose input and outputs differ from the students'.
+    `again` builds it again. `form` describes a ready teacher whose input and outputs differ from the students'.
     """
-    model = job.entry.model_dump(mode="json", include=_TRIED)
+    model = job.entry.model_dump(mode="json", include=_NETWORK_KEYS)
     trains = not job.entry.is_ready
     model["weights"], model["trains"] = None if job.weights is None else file_hash(job.weights), trains
     key = storage.content_hash({**model, "exported": exported, "part": job.part is not None})
@@ -239,9 +239,13 @@ def _try(
         tried.add(key)
         example = run_data.example(run_data.train, SAMPLES)
         dataset, outputs = run_data.dataset, run_data.dataset.outputs
-        options: dict[str, Any] = {"trains": trains, "exported": exported, "again": _unknown(job, again)}
+        options: dict[str, Any] = {
+            "trains": trains,
+            "exported": exported,
+            "rebuild": again if _is_user_code(job) else None,
+        }
         if form is not None:
-            example, outputs = form.example(example), form.outputs
+            example, outputs = form.inputs(example), form.outputs
         require_usable(network, example, outputs, job.entry.name, task=dataset.task, **options)
         if dataset.layout == "tokens":
             _require_all_tokens(network, run_data, job.entry.name)
@@ -275,8 +279,6 @@ def _rebuilt(job: Job, run_data: RunData) -> nn.Module:
     return networks.from_weights(job, run_data.dataset)[0]
 
 
-def _unknown(job: Job, again: Callable[[], nn.Module]) -> Callable[[], nn.Module] | None:
-    """Return `again` for a network of user code; None for those of kdbench and other libraries, and for ONNX files."""
-    if is_onnx_teacher(job) or is_shipped(models.MODELS.get(job.entry.model.name)):
-        return None
-    return again
+def _is_user_code(job: Job) -> bool:
+    """Return whether a job's network is neither one that kdbench provides nor an ONNX file."""
+    return not is_onnx_teacher(job) and not is_shipped(models.MODELS.get(job.entry.model.name))

@@ -12,7 +12,13 @@ from kdbench.modelfile.facts import read_facts
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Variant
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.files.variants import calibration_of, compressor, held_out_of, make_variant, require_top1
+from kdbench.workflows.files.variants import (
+    calibration_of,
+    configured_compressor,
+    held_out_of,
+    make_variant,
+    require_top1,
+)
 from kdbench.workflows.stages.export import Exported
 from kdbench.workflows.study.run_data import RunData
 
@@ -21,7 +27,7 @@ Calibrations = dict[tuple[str, CalibrationChoice], Calibration]  # by the id of 
 
 @dataclass(frozen=True)
 class Step:
-    """A variant of a recipe with its method, and how its samples are chosen."""
+    """A variant of a recipe with its configured method and the choice of its samples."""
 
     variant: Variant
     method: Compressor
@@ -29,9 +35,9 @@ class Step:
 
 
 def compression_plan(recipe: Recipe, run_data: RunData) -> tuple[Step, ...]:
-    """Return what there is to compress, each variant after the one it comes from.
+    """Return the variants to make, each after the one it comes from.
 
-    Raises InputError for an unknown method or setting, and for too few training samples: before anything trains.
+    Raises InputError for an unknown method or setting, and for too few training samples, before anything trains.
     """
     steps = tuple(_step(variant, recipe, run_data) for variant in recipe.variants())
     methods = {step.variant.name: step.method for step in steps}
@@ -46,7 +52,7 @@ def compression_plan(recipe: Recipe, run_data: RunData) -> tuple[Step, ...]:
 def _step(variant: Variant, recipe: Recipe, run_data: RunData) -> Step:
     choice = CalibrationChoice(count=variant.calibration_count, seed=variant.calibration_seed)
     with _about(variant):
-        method = compressor(variant.method, variant.options)
+        method = configured_compressor(variant.method, variant.options)
         if method.calibrated:
             choice.require_enough(len(run_data.train))
         if method.held_out_samples:
@@ -70,17 +76,17 @@ def compress_all(
 
     A model that may not be measured has no variants. Raises InputError for a model that a method does not apply to.
     """
-    made: list[Exported] = []
+    variants: list[Exported] = []
     steps = compression_plan(recipe, run_data)
     calibrations: Calibrations = {}
     for done, step in enumerate(steps):
         progress.step(done, len(steps), step.variant.name)
-        for source in [export for export in (*exports, *made) if export.card.name == step.variant.of]:
+        for source in [export for export in (*exports, *variants) if export.card.name == step.variant.of]:
             if source.refused is not None:
                 progress.note(f"no {step.variant.name}: {source.card.id} is not measured")
                 continue
-            made.append(_compressed(step, source, recipe, run_data, folder, calibrations, progress))
-    return made
+            variants.append(_compressed(step, source, recipe, run_data, folder, calibrations, progress))
+    return variants
 
 
 def _compressed(
@@ -103,7 +109,7 @@ def _compressed(
         "file": str(target.relative_to(folder.path)),
         "family": variant.family,
         "axes": variant.axes,
-        "training": None,  # it was its source that was trained
+        "training": None,  # only its source was trained
     }
     with _about(variant):
         geometry = None if form is None else form.preprocessing.geometry
@@ -113,14 +119,14 @@ def _compressed(
             if key not in calibrations:
                 calibrations[key] = calibration_of(model, run_data.train, step.choice, recipe.data.name, geometry)
             calibration = calibrations[key]
-        if most := step.method.held_out_samples:
-            samples = step.choice.of_validation(run_data.validation, most, source.facts.fixed_batch)
+        if count := step.method.held_out_samples:
+            samples = step.choice.of_validation(run_data.validation, count, source.facts.fixed_batch)
             held_out = held_out_of(model, samples, step.choice, recipe.data.name, geometry, seen=False)
-        of = Source(path, source.facts, calibration, held_out)
-        made = make_variant(variant.method, step.method, of, model, target, identity=identity, replace=True)
-    for warning in made.warnings:
-        progress.note(f"{made.card.id}: {warning}")
+        inputs = Source(path, source.facts, calibration, held_out)
+        file = make_variant(variant.method, step.method, inputs, model, target, identity=identity, replace=True)
+    for warning in file.warnings:
+        progress.note(f"{file.card.id}: {warning}")
     if form is not None:
         form.describe(target)
     facts = replace(read_facts(target), layout=source.facts.layout, output=source.facts.output)
-    return replace(source, card=made.card, facts=facts, parity=None)
+    return replace(source, card=file.card, facts=facts, parity=None)

@@ -34,9 +34,9 @@ PARITY_SAMPLES = 256
 class Exported:
     """A model file with its job and card, and its deviation from the network (`parity`).
 
-    `parity` is None for a ready ONNX file, which no network was exported to. `refused` is why the file may not be
-    measured, or None; `is_finite` is whether the logits were finite. `form` describes a ready teacher whose input and
-    outputs differ from the students'.
+    `parity` is None for a ready ONNX file, which has no network. `refused` is why the file may not be measured, or
+    None; `is_finite` is whether the logits were finite. `form` describes a ready teacher whose input and outputs differ
+    from the students'.
     """
 
     job: Job
@@ -50,7 +50,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class WrittenModel:
-    """What is known of a file once it is written: its `parity`, and the number of the network's `parameters`."""
+    """The result of exporting a network: the file's `parity` with it, and the number of the network's `parameters`."""
 
     parity: Parity
     parameters: int
@@ -66,7 +66,7 @@ def export_all(
 ) -> list[Exported]:
     """Export every job's network, also over existing files: exporting is quick, and a stale file would mislead.
 
-    What `ahead` has been asked for is there already.
+    Files that `ahead` wrote are not exported again.
     """
     exports, ahead = [], ahead or ExportAhead()
     # The parts of fused networks are not measured, and a teacher that is an array has nothing to measure.
@@ -84,10 +84,10 @@ def export_all(
 def export_one(
     job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, written: WrittenModel | None = None
 ) -> Exported:
-    """Return the file of one job's network with its card; its file is not written again if it is `written` already."""
+    """Return the file of one job's network with its card; the file is exported unless it is `written` already."""
     form = form_of(job, run_data)
     if form is not None and form.facts is not None:
-        return _adopted(job, form, form.facts, run_data, folder)
+        return _copied_teacher(job, form, form.facts, run_data, folder)
     return _export(job, form, recipe, run_data, folder, written)
 
 
@@ -96,7 +96,7 @@ def written_from(known: Mapping[str, Any]) -> WrittenModel:
     return WrittenModel(Parity(**known["parity"]), known["parameters"])
 
 
-def _adopted(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, folder: RunFolder) -> Exported:
+def _copied_teacher(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, folder: RunFolder) -> Exported:
     """Copy a teacher that is an ONNX file into the run's folder, with its card."""
     assert job.weights is not None, "an ONNX teacher has a file"
     path = folder.model(job.id)
@@ -123,7 +123,7 @@ def _adopted(job: Job, form: TeacherForm, facts: ModelFacts, run_data: RunData, 
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file unless it is there already: somebody may be reading it."""
+    """Copy a file unless an equal one exists already: another process may be reading it."""
     if not target.exists() or storage.sha256(target) != storage.sha256(source):
         with storage.replacing(target) as part:
             shutil.copyfile(source, part)
@@ -135,7 +135,7 @@ def write_file(job: Job, form: TeacherForm | None, run_data: RunData, folder: Ru
     path = folder.model(job.id)
     images, shape = run_data.example(run_data.validation, PARITY_SAMPLES), run_data.dataset.input_shape
     if form is not None:
-        images, shape = form.example(images), form.shape
+        images, shape = form.inputs(images), form.shape
     export_onnx(deployed(network), shape, path, images.dtype)
     parity = check_parity(network, path, images, rounding=rounding_sensitivity(network, images))
     return WrittenModel(parity, sum(parameter.numel() for parameter in network.parameters()))

@@ -1,4 +1,4 @@
-"""Exports while the next network trains, in one process that the run starts first and ends before it measures.
+"""Export while the next network trains, in one process that the run starts first and ends before it measures.
 
 The exporter's libraries take seconds to load, and every file takes seconds to write, all on one core. Where the
 trainings leave a core free, that costs a run no time. `workers.export` is the process; no torch is imported here.
@@ -15,7 +15,7 @@ from kdbench.machine.cores import available_cores
 from kdbench.meters.choice import choose
 from kdbench.meters.meter import Unavailable
 from kdbench.processes import children
-from kdbench.recipe import Recipe
+from kdbench.recipe import Measure, Recipe
 from kdbench.results.run_folder import RunFolder
 
 WORKER = children.python("kdbench.workflows.workers.export")
@@ -24,7 +24,7 @@ _MIN_EPOCHS = 40  # of all trainings together: shorter ones are over before the 
 
 
 class ExportAhead:
-    """Has a process export trained networks; without a process, nothing is exported ahead."""
+    """Exports trained networks in another process; without a process, exports nothing."""
 
     def __init__(self, process: "subprocess.Popen[bytes] | None" = None) -> None:
         self._process = process
@@ -44,13 +44,13 @@ class ExportAhead:
         self._send({"job": job})
 
     def is_awaited(self, job: str) -> bool:
-        """Return whether the export of a job was requested and its response was not read yet."""
+        """Return whether the export of a job was requested and its response has not been read yet."""
         return self._process is not None and job in self._requested and job not in self._written
 
     def written(self, job: str) -> dict[str, Any] | None:
         """Wait for the export of a job; return what `kdbench.workflows.stages.export.WrittenModel` holds.
 
-        None if it was not requested or failed: the caller then exports it, and gets the error if there is one.
+        None if it was not requested or failed: the caller then exports it itself, and gets the error if there is one.
         """
         if job not in self._requested:
             return None
@@ -91,7 +91,7 @@ class ExportAhead:
 
 @contextmanager
 def export_ahead(recipe: Recipe) -> Iterator[ExportAhead]:
-    """Start the process where it costs nothing, and end it with the context."""
+    """Start the process if it costs nothing, and end it with the context."""
     process = _start() if is_safe_ahead(recipe) else None
     ahead = ExportAhead(process)
     try:
@@ -117,19 +117,19 @@ def is_safe_ahead(recipe: Recipe) -> bool:
         and all(training.devices == 1 for training in trainings)
         and len(recipe.seeds) * sum(training.last_epoch for training in trainings) >= _MIN_EPOCHS
         and not any(":" in entry.model.name for entry in entries)
-        and not _is_metered(recipe)
+        and not has_meter(recipe.measure)
     )
 
 
-def _is_metered(recipe: Recipe) -> bool:
-    measure = recipe.measure
+def has_meter(measure: Measure) -> bool:
+    """Return whether this machine measures the energy of the calls."""
     if measure.energy == "off":
         return False
     return not isinstance(choose("cpu", estimate=measure.estimate_energy).leading, Unavailable)
 
 
 def _start() -> "subprocess.Popen[bytes]":
-    # What fails there is done again here. Ctrl-C is for this process, which ends the other.
+    # Errors are discarded: this process repeats failed exports. A new session, so that Ctrl-C does not reach it.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return children.start(WORKER, environment, subprocess.DEVNULL, start_new_session=True)
 

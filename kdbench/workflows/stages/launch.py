@@ -1,6 +1,6 @@
-"""A training on several devices of this machine: starts one process per device, watches them and ends them together.
+"""A training on several devices of this machine: start one process per device, watch them and end them together.
 
-They find each other by torchrun's environment variables; `workers.train` says what they write.
+They find each other by torchrun's environment variables; `workers.train` describes their messages.
 """
 
 import json
@@ -22,7 +22,7 @@ from kdbench.results.run_folder import RunFolder
 
 WORKER = children.python("kdbench.workflows.workers.train")
 _LAST_LINES = 15
-_SETTLED_S = 1.0  # within which the others notice that a process has ended
+_SETTLED_S = 1.0  # until all processes have noticed that one has ended
 _LOOPBACK = "127.0.0.1"
 
 Lines = SimpleQueue[tuple[int, bytes]]  # of all processes: rank and line, empty at the end of a process's output
@@ -31,8 +31,8 @@ Lines = SimpleQueue[tuple[int, bytes]]  # of all processes: rank and line, empty
 def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progress, content: str = "") -> None:
     """Train the job with that id, of the recipe in `folder`, in `count` processes.
 
-    `content` is the hash of the data, which each of them loads. Raises the KdbenchError that ended one of them, or one
-    that says how it ended.
+    `content` is the hash of the data, which each process loads. Raises the KdbenchError that ended a process, or an
+    error that says how the process ended.
     """
     # The parent holds the rendezvous store, so that no other process can take its port.
     store = TCPStore(_LOOPBACK, 0, is_master=True, wait_for_workers=False)
@@ -52,9 +52,9 @@ def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progre
 
 
 def _cause(workers: "list[_Worker]", first: int, lines: Lines) -> Exception:
-    """Return the error of the process that failed first, or of another one that the failure comes from.
+    """Return the error of the process that caused the failure, or else of the first failed process.
 
-    When a process ends, those that wait for it fail too, and one of them may be noticed before it.
+    When a process ends, those that wait for it fail too, and their end may be noticed first.
     """
     failed = [workers[first]]
     with suppress(Empty):
@@ -76,7 +76,7 @@ class _Worker:
         self._rank = rank
         self._error: KdbenchError | None = None
         self._stderr = stack.enter_context(temporary.file())
-        # In a session of its own: Ctrl-C is for this process, which ends the others.
+        # A new session, so that Ctrl-C reaches only this process, which ends the others.
         self._process = children.start(command, environment, self._stderr, start_new_session=True)
         stack.callback(children.end, self._process)
         Thread(target=_read, args=(rank, self._process.stdout, lines), daemon=True).start()
@@ -113,10 +113,9 @@ class _Worker:
         if self._error is not None:
             return self._error
         if code < 0:
-            how = "was killed" if code == -signal.SIGKILL else f"was ended by signal {-code}"
-            return KdbenchError(
-                f"training process {self._rank + 1} {how}", "it may have run out of memory: use a smaller batch"
-            )
+            end = "was killed" if code == -signal.SIGKILL else f"was ended by signal {-code}"
+            hint = "it may have run out of memory: use a smaller batch"
+            return KdbenchError(f"training process {self._rank + 1} {end}", hint)
         self._stderr.seek(0)
         last_lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
         return RuntimeError("\n".join([f"training process {self._rank + 1} ended with code {code}:", *last_lines]))
@@ -134,9 +133,9 @@ def _read(rank: int, stdout: IO[bytes] | None, lines: Lines) -> None:
 
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:
     ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-    # The store is the parent's.
-    meeting = {"MASTER_ADDR": _LOOPBACK, "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
-    fixed = {**ranks, **meeting, "TORCHELASTIC_RUN_ID": "kdbench"}
-    # The cores are shared out, unless the recipe or the user says otherwise.
+    # The agent store is the parent's.
+    rendezvous = {"MASTER_ADDR": _LOOPBACK, "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
+    fixed = {**ranks, **rendezvous, "TORCHELASTIC_RUN_ID": "kdbench"}
+    # Each process gets an equal part of the cores, unless the recipe or the user sets the threads.
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count))}
     return {**threads, **os.environ, **{name: str(value) for name, value in fixed.items()}}

@@ -13,21 +13,18 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.records import Measurement, Pair, RunRecord
 from kdbench.results.run_folder import RunFolder
 
-_OF_CARD = {"role", "name", "architecture", "bits", "seed", "file", "sha256", "parameters", "opset"}
+_CARD_KEYS = {"role", "name", "architecture", "bits", "seed", "file", "sha256", "parameters", "opset"}
 
 
 def require_loggers(names: Sequence[str], place: str = "--log ") -> None:
-    """Raise InputError for a name that no tracker has, and for one whose extra is not installed.
-
-    `place` is what stands before the name where the user wrote it.
-    """
+    """Raise InputError as `require_trackers`; `place` is the text before the name in the user's command."""
     require_trackers(names, TRACKERS, place)
 
 
 def log_results(record: RunRecord, folder: RunFolder, names: Sequence[str], progress: Progress) -> None:
-    """Log the measured values of every model, and what it was measured with, to the trackers called `names`.
+    """Log the measured values of every model and the facts of the run to the trackers called `names`.
 
-    What a tracker keeps in files is in the run's folder. Raises InputError if a tracker fails: the record is complete.
+    Trackers write their files to the run's folder. Raises InputError if a tracker fails; the record stays complete.
     """
     key = record.hash() if names else ""
     for card in record.models if names else ():
@@ -50,15 +47,15 @@ def log_results(record: RunRecord, folder: RunFolder, names: Sequence[str], prog
 
 
 def facts_of(record: RunRecord, card: ModelCard) -> dict[str, Parameter]:
-    """Return what a model is and what it was measured with, by dotted keys; unset ones are left out."""
+    """Return the facts of a model, its run and its machine by dotted keys; unset ones are left out."""
     environment = record.environment.model_dump(mode="json", include={"host", "libraries"})
-    of_model = card.model_dump(mode="json", include=_OF_CARD)
-    facts = {"command": record.command, "created": record.created, "model": of_model, "protocol": record.protocol}
+    model = card.model_dump(mode="json", include=_CARD_KEYS)
+    facts = {"command": record.command, "created": record.created, "model": model, "protocol": record.protocol}
     return dict(flat({**facts, **environment}))
 
 
 def values_of(record: RunRecord, model: str) -> dict[str, float]:
-    """Return a model's measured values by metric, and where it was measured: `top1`, `latency_p50_ns/threads-1`."""
+    """Return a model's measured values by metric and axes: `top1`, `latency_p50_ns/threads-1`."""
     measured = (m for m in record.measurements if m.model == model)
     return {_name(m.metric, m): m.value for m in measured if m.value is not None}
 
@@ -78,6 +75,6 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Para
             yield f"{prefix}{key}", value if isinstance(value, str | int | float) else json.dumps(value)
 
 
-def _name(metric: str, at: Measurement | Pair) -> str:
-    axes = (f"{axis}-{value}" for axis, value in at.axes.items())
+def _name(metric: str, finding: Measurement | Pair) -> str:
+    axes = (f"{axis}-{value}" for axis, value in finding.axes.items())
     return re.sub(r"[^\w./ -]", "_", "/".join([metric, *axes]))

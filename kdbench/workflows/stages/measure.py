@@ -1,4 +1,4 @@
-"""The measuring stage: the exported files through the harness, and the record of the run."""
+"""The measuring stage: measure the exported files with the harness, and assemble the record of the run."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
@@ -39,7 +39,7 @@ def measure_all(
     """Measure every model; return the run's record and the raw samples.
 
     For a model that failed the parity gate, the record has the reason in place of every number. `timed` are the ids of
-    the models whose times are measured (default: those of the first seed), `workspace` is a folder for temporary files.
+    the models to time, by default those of the first seed; `workspace` is a folder for temporary files.
     """
     cards = {export.card.id: export.card for export in exports}
     if timed is None:  # latency does not depend on the weights: one seed's models represent all

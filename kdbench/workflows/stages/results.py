@@ -19,7 +19,7 @@ from kdbench.results.samples import Samples, write_samples
 from kdbench.results.verdicts import Verdict, write_verdicts
 
 _SCORES = {"top1": "accuracy", "mse": "error"}
-"""The metrics without which a model failed on its data: of a classification, and of a regression."""
+"""The score of a classification and of a regression, by metric: a model without it failed on its data."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RunResults:
 
 
 def failure_of(record: RunRecord) -> KdbenchError | None:
-    """Return the error of the first model that could not be run, or has no accuracy on the data; None if all have."""
+    """Return the error of the first model that could not be run, or has no accuracy on the data; None without one."""
     return next(iter(failures_of(record).values()), None)
 
 
@@ -50,17 +50,16 @@ def failures_of(record: RunRecord) -> dict[str, KdbenchError]:
 
 
 def _failure_of(id_: str, record: RunRecord) -> KdbenchError | None:
-    vital = [m for m in record.measurement_index.of_model(id_) if m.metric in {*_SCORES, "latency_p50_ns"}]
-    accuracy = next((m for m in vital if m.metric in _SCORES and not m.axes), None)
+    required = [m for m in record.measurement_index.of_model(id_) if m.metric in {*_SCORES, "latency_p50_ns"}]
+    accuracy = next((m for m in required if m.metric in _SCORES and not m.axes), None)
     # An invalid latency, unlike an invalid accuracy, is a result: the server cannot keep up.
     if accuracy is not None and accuracy.status == "invalid":
-        return DivergedError(
-            f"{id_}: no {_SCORES[accuracy.metric]}: {accuracy.reason}", "check its weights and the preprocessing"
-        )
+        message = f"{id_}: no {_SCORES[accuracy.metric]}: {accuracy.reason}"
+        return DivergedError(message, "check its weights and the preprocessing")
     if accuracy is not None and accuracy.status == "error":
         return MeasurementError(f"{id_} could not be run on the data: {accuracy.reason}", accuracy.hint or "")
-    errors = [m for m in vital if m.status == "error"]
-    if errors and all(m.status in {"error", "unavailable"} for m in vital):
+    errors = [m for m in required if m.status == "error"]
+    if errors and all(m.status in {"error", "unavailable"} for m in required):
         return MeasurementError(f"{id_} could not be run: {errors[0].reason}", errors[0].hint or "")
     return None
 
@@ -83,7 +82,7 @@ def assemble_record(
     The recipe is stored without its local folder and that of its data, because records are published.
     """
     # Scores, sizes and MACs are the same on any machine.
-    of_machine = environment_diagnostics(environment) if measure.times else ()
+    diagnostics = environment_diagnostics(environment) if measure.times else ()
     return RunRecord(
         kind=kind,
         name=name,
@@ -98,7 +97,7 @@ def assemble_record(
         measurements=findings.measurements,
         pairs=findings.pairs,
         layers=findings.layers,
-        warnings=(*of_machine, *findings.warnings),
+        warnings=(*diagnostics, *findings.warnings),
     )
 
 

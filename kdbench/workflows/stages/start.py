@@ -1,4 +1,4 @@
-"""The start of a run: its data loaded, its networks built once, its folder opened, in one process or in several."""
+"""The start of a run: load its data, build its networks once and open its folder, in one process or in several."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,7 +29,7 @@ Loses = Callable[["CheckedRun", Recipe, RunFolder], bool]
 
 @dataclass(frozen=True, eq=False)
 class CheckedRun:
-    """A recipe with its data, every network built once; `code` are the sources of the user code that it runs."""
+    """A recipe that passed all checks, with its data; `code` are the sources of the user code that it runs."""
 
     recipe: Recipe
     run_data: RunData
@@ -45,9 +45,9 @@ class CheckedRun:
 def started_run(
     recipe: Recipe, out: Path | None, progress: Progress, *, resume: bool
 ) -> Iterator[tuple[RunData, list[Job], RunFolder]]:
-    """Load the data and build every network once, then claim the folder, so that a wrong recipe leaves none.
+    """Load the data and build every network once, then claim the folder while the block runs.
 
-    It is this process's while the block runs.
+    In this order, so that a wrong recipe leaves no folder.
     """
     checked = checked_run(recipe, out, resume=resume)
     with opened_folder(checked, out, progress, resume=resume) as folder:
@@ -64,10 +64,10 @@ def checked_run(recipe: Recipe, out: Path | None, *, resume: bool) -> CheckedRun
         for job in jobs:
             check_devices(job.training, processes.count)
         processes.on_rank_zero(require_unused, out, resume=resume)
-        with recording() as of_data:
+        with recording() as data_code:
             run_data = processes.first_before_others(load_run_data, recipe)
         trained = processes.on_rank_zero(_trained, recipe, run_data, out) if resume else {}
-        code = processes.on_rank_zero(check_recipe, recipe, jobs, run_data, of_data, trained)
+        code = processes.on_rank_zero(check_recipe, recipe, jobs, run_data, data_code, trained)
     return CheckedRun(recipe, run_data, code)
 
 
@@ -75,9 +75,9 @@ def checked_run(recipe: Recipe, out: Path | None, *, resume: bool) -> CheckedRun
 def opened_folder(
     checked: CheckedRun, out: Path | None, progress: Progress, *, resume: bool, loses: Loses | None = None
 ) -> Iterator[RunFolder]:
-    """Claim the run's folder, which is this process's while the block runs, and write the recipe to it.
+    """Claim the run's folder while the block runs, and write the recipe to it.
 
-    `loses` decides, in place of an equal recipe, whether the results of a finished run in it would be lost.
+    `loses` decides whether the results of a finished run in it would be lost; by default, if its recipe differs.
     """
     processes = process_group()
     with ExitStack() as claim:
@@ -108,7 +108,7 @@ def report_on_rank_zero() -> Iterator[None]:
 
 
 def require_single_process() -> None:
-    """Raise InputError where torchrun or srun started several processes: they would disturb the measurement."""
+    """Raise InputError if torchrun or srun started several processes: they would disturb the measurement."""
     if world_size() > 1:
         message = f"{world_size()} processes were started together, but only one process may measure on the machine"
         hint = "train with `kdbench train RECIPE --out DIR`, then measure with `kdbench run RECIPE --out DIR --resume`"
@@ -118,7 +118,7 @@ def require_single_process() -> None:
 def _open_folder(
     checked: CheckedRun, out: Path | None, progress: Progress, claim: ExitStack, loses: Loses, *, resume: bool
 ) -> RunFolder:
-    """Choose the run's folder, which `claim` gives back, and write the recipe to it.
+    """Choose the run's folder, claim it until `claim` closes, and write the recipe to it.
 
     Raises InputError if another process works in it, or another run's results would be lost.
     """
@@ -140,5 +140,5 @@ def _open_folder(
     return folder
 
 
-def _is_other_recipe(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:  # noqa: ARG001 - as others need it
+def _is_other_recipe(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:  # noqa: ARG001 - a `Loses`
     return earlier.hash() != checked.recipe.hash()

@@ -1,7 +1,7 @@
 """The trackers of a run: opened for the training of each model, and again for its measured values."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from kdbench.distill.tracker import GuardedTracker, Parameter, TrackedModel, opened
 from kdbench.distill.trackers import TRACKERS
@@ -15,18 +15,16 @@ from kdbench.workflows.stages.log import flat, values_of
 from kdbench.workflows.study.plan import Job
 
 
-@contextmanager
 def trackers_of(
     job: Job, recipe: Recipe, key: str, folder: RunFolder, progress: Progress
-) -> Iterator[list[GuardedTracker]]:
-    """Yield the recipe's trackers for a job whose training has the key `key`."""
+) -> AbstractContextManager[list[GuardedTracker]]:
+    """Open the recipe's trackers for a job whose training has the key `key`."""
     parameters = parameters_of(job, recipe) if recipe.track else {}
     models = {
         name: TrackedModel(job.id, recipe.name, folder.tracking / name, key, parameters)
         for name in dict.fromkeys(recipe.track)
     }
-    with opened(models, TRACKERS, progress) as trackers:
-        yield trackers
+    return opened(models, TRACKERS, progress)
 
 
 def track_results(
@@ -48,6 +46,6 @@ def track_results(
 
 
 def parameters_of(job: Job, recipe: Recipe) -> dict[str, Parameter]:
-    """Return the keys of a job's entry in the recipe, dotted, with its data set and seed; unset ones are left out."""
+    """Return a job's values in the recipe by dotted key, with its data set and seed; unset keys are left out."""
     entry = job.entry.model_dump(mode="json", exclude={"name", "family", "axes", "seed_offset"})
     return {"seed": job.seed, "data.name": recipe.data.name, **dict(flat(entry))}

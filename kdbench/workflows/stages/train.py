@@ -1,4 +1,4 @@
-"""The training stage: trains every network of a recipe in order, except those that the run's folder holds already."""
+"""The training stage: train every network of a recipe in order, except those that the run's folder holds already."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -56,14 +56,14 @@ def train_all(
     stages_after: int,
     ahead: ExportAhead | None = None,
 ) -> None:
-    """Train the `jobs` that the folder does not hold yet; `stages_after` more stages count in the progress.
+    """Train the `jobs` that the folder does not hold yet, and let `ahead` export their networks.
 
-    `ahead` is asked for the export of every network that is trained here.
+    The progress counts `stages_after` more stages.
     """
     ahead = ahead or ExportAhead()
     with ExitStack() as stack:
         meters: dict[str, EnergyMeter] = {}
-        slowed = configure_openmp().note
+        openmp_note = configure_openmp().note
         for number, job in enumerate(jobs, start=1):
             progress.stage(f"train {job.id}", number, len(jobs) + stages_after)
             if job.logits is not None or is_onnx_teacher(job):
@@ -78,9 +78,9 @@ def train_all(
                 continue
             training = job.training
             count, device = processes_of(training), device_of(training).type
-            if slowed and device == "cpu":
-                progress.note(slowed)
-                slowed = ""
+            if openmp_note and device == "cpu":
+                progress.note(openmp_note)
+                openmp_note = ""
             if count == 1 and device not in meters:
                 meters[device] = _meter(recipe, device, stack)
             if count > 1 and world_size() == 1:
@@ -91,13 +91,13 @@ def train_all(
 
 
 def _request_export(ahead: ExportAhead, job: Job, folder: RunFolder) -> None:
-    """Ask for the export of a trained job, unless it is a part, which stays inside another, or runs user code."""
+    """Request the export of a trained job, unless it is a part of a fused network or runs user code."""
     if job.part is None and not job.entry.is_ready and not job.code:
         ahead.request(job.id, folder)
 
 
 def class_weights_of(job: Job, run_data: RunData) -> tuple[float, ...] | None:
-    """Return the weights of the classes in a job's training; raises InputError for another number of them."""
+    """Return the weights of the classes in a job's training; raises InputError if they do not fit the classes."""
     setting, part = job.training.class_weights, run_data.part_of(job.entry.data)
     weights = class_weights(setting, part.split.labels, run_data.dataset.classes, job.entry.name)
     if weights is not None and not any(weights[label] for label in np.unique(run_data.validation.labels)):
@@ -109,9 +109,9 @@ def class_weights_of(job: Job, run_data: RunData) -> tuple[float, ...] | None:
 def terms_of(
     job: Job, network: nn.Module, teachers: Sequence[nn.Module], run_data: RunData, build: BuildPeer | None = None
 ) -> tuple[ScheduledTerm, ...]:
-    """Return the terms of a student's loss; none for teachers and for fused parts, which learn from the labels.
+    """Return the terms of a student's loss; none for teachers and fused networks, which learn from the labels.
 
-    `build` replaces what makes further networks for the same data.
+    `build` replaces the function that builds further networks for the same data.
     """
     if not isinstance(job.entry, Student) or job.parts:
         return ()
@@ -142,16 +142,18 @@ def train_one(
     meter: EnergyMeter,
     logs: Sequence[CurveLog] = (),
 ) -> None:
-    """Train a job, in several processes if it needs several; its teachers and parts are in the folder already.
+    """Train a job, in this process or as one of several; its teachers and parts are in the folder already.
 
-    `logs` receive its curve, beside the recipe's trackers.
+    `logs` receive its curve, in addition to the recipe's trackers.
     """
     dataset, task = run_data.dataset, TASKS[run_data.dataset.task]
     timing = timing_of(job, recipe, run_data, folder, progress)
     network = networks.initialized(job, run_data, folder, timing)
     if job.weights is not None:
         progress.note(f"{job.id} {networks.origin(job, dataset).shown}")
-    teacher_networks = [networks.teaching(teacher, run_data, folder) for teacher in job.teachers] if job.learns else []
+    teacher_networks = (
+        [networks.teacher_network(teacher, run_data, folder) for teacher in job.teachers] if job.learns else []
+    )
     terms = terms_of(job, network, teacher_networks, run_data)
     training = resolved(job.training, network)
     device = device_of(training)
@@ -169,11 +171,12 @@ def train_one(
         smoothing = training.label_smoothing
         objective = Objective(label_smoothing=smoothing, mixed_labels=mixed, class_weights=weights, task=task)
     validation = run_data.batches(run_data.validation, evaluation_batch(device, training.batch), **placement)
-    place, key = folder.checkpoint(job.id), job.key(recipe, run_data.content)
-    options: dict[str, Any] = {"seed": job.seed, "folder": place, "key": key, "progress": progress, "meter": meter}
+    key = job.key(recipe, run_data.content)
+    options: dict[str, Any] = {"seed": job.seed, "key": key, "progress": progress, "meter": meter}
     try:
         with trackers_of(job, recipe, key, folder, progress) as trackers:
-            fit.fit(network, objective, batches, validation, training, logs=(*trackers, *logs), **options)
+            options |= {"folder": folder.checkpoint(job.id), "logs": (*trackers, *logs)}
+            fit.fit(network, objective, batches, validation, training, **options)
     except DivergedError as error:
         raise DivergedError(f"{job.id}: {error.message}", error.hint) from error
     except Exception as error:
@@ -191,7 +194,7 @@ def adopt(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Non
 
 
 def training_summary(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> cards.Training | None:
-    """Return the summary of a job's complete training, its sub-networks' included; None without."""
+    """Return the summary of a job's complete training, including its sub-networks'; None if there is none."""
     if job.entry.is_ready:
         return None
     training = fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content))
@@ -200,7 +203,7 @@ def training_summary(job: Job, recipe: Recipe, run_data: RunData, folder: RunFol
 
 
 def merge_part_training(fused: cards.Training, parts: Sequence[cards.Training]) -> cards.Training:
-    """Return the summary of a fused network's training: its parts' seconds and joules added, their objective first.
+    """Return the summary of a fused network's training, with the seconds, joules and objective of its parts.
 
     Energy is known only for sources that metered every part.
     """
@@ -226,8 +229,8 @@ def _sum_uses(uses: Sequence[tuple[EnergyUse, ...]]) -> tuple[EnergyUse, ...]:
     for use in chain.from_iterable(uses):
         by_meter[use.source, use.scope].append(use)
     sums = []
-    for same in by_meter.values():
-        if len(same) == len(uses):
-            total = {name: sum(getattr(use, name) for use in same) for name in ("energy_j", "half_width_j")}
-            sums.append(same[0].model_copy(update=total))
+    for of_meter in by_meter.values():
+        if len(of_meter) == len(uses):
+            total = {name: sum(getattr(use, name) for use in of_meter) for name in ("energy_j", "half_width_j")}
+            sums.append(of_meter[0].model_copy(update=total))
     return tuple(sums)

@@ -1,4 +1,4 @@
-"""A recipe resolved: its trainings in order, data, networks and own code, and what its results are compared with.
+"""A resolved recipe: its trainings in order, its data, networks and user code, and the references for its results.
 
 The stages import it.
 """

@@ -24,13 +24,13 @@ def analyses_of(
     geometries: Collection[Geometry] = (),
     compressed: Mapping[str, str] | None = None,
 ) -> Analyses:
-    """Return the analyses of the jobs that are models of the recipe, by their ids, and of their variants.
+    """Return the analyses of the jobs' models, by their ids, and of their variants.
 
-    `geometries` are those in which ready teachers take the images. What these were trained on is not known.
-    `compressed` maps the ids of variants to the jobs whose networks they were made of.
+    `geometries` are those in which ready teachers take the images; their own training images are not known.
+    `compressed` maps the ids of variants to the jobs whose networks they were made from.
     """
     parts = {job.id: run_data.part_of(job.entry.data) for job in jobs if not job.entry.is_ready}
-    images = {id(part): _images(part, recipe.analysis.train_samples, geometries) for part in parts.values()}
+    images = {id(part): _training_images(part, recipe.analysis.train_samples, geometries) for part in parts.values()}
     training = {id_: images[id(part)] for id_, part in parts.items()}
     training |= {id_: training[job] for id_, job in (compressed or {}).items() if job in training}
     independents = LabelOnlyStudents(jobs)
@@ -43,9 +43,9 @@ def analyses_of(
 
 
 class LabelOnlyStudents:
-    """The students of `jobs` that show what distillation changed: trained on labels alone, no file, start or parts.
+    """The students of `jobs` that were trained on labels alone: the comparison shows what distillation changed.
 
-    The time of a look-up does not depend on their number.
+    Quantized and fused students, and those that start from another model, are left out. A look-up takes constant time.
     """
 
     def __init__(self, jobs: Iterable[Job]) -> None:
@@ -60,24 +60,24 @@ class LabelOnlyStudents:
     def of(self, job: Job) -> Job | None:
         """Return the student with a job's network and seed; None if there is none, or if the job has no teacher.
 
-        If there are several, return the first with the most in common: initial weights, then training images, then
-        teacher.
+        Of several, the one with the most in common is returned: initial weights count most, then training images, then
+        the teacher.
         """
         return next((self._first[key] for key in self._keys(job) if key in self._first), None) if job.learns else None
 
     @staticmethod
     def _keys(job: Job) -> Iterator[tuple[Any, ...]]:
-        """Yield what a job may have in common with others, the most first."""
-        alike = (job.of_seed, storage.content_hash(job.entry.model.model_dump(mode="json")))
-        common = (job.seed, job.entry.data, job.teachers[0].id if job.teachers else None)
-        for same in product((True, False), repeat=len(common)):
-            yield (*alike, same, *(value for value, counts in zip(common, same, strict=True) if counts))
+        """Yield keys that a job may share with others, those with the most in common first."""
+        required = (job.of_seed, storage.content_hash(job.entry.model.model_dump(mode="json")))
+        optional = (job.seed, job.entry.data, job.teachers[0].id if job.teachers else None)
+        for shared in product((True, False), repeat=len(optional)):
+            yield (*required, shared, *(value for value, is_shared in zip(optional, shared, strict=True) if is_shared))
 
 
-def drawn(labels: NDArray[Any], samples: int) -> NDArray[np.bool_]:
-    """Return a fixed choice of about `samples` of the samples with these labels, (N,) or (N, D), as (N,).
+def fixed_sample(labels: NDArray[Any], samples: int) -> NDArray[np.bool_]:
+    """Return a fixed choice of about `samples` of the samples with these labels, (N,) or (N, D), as a mask (N,).
 
-    It is the same share of each class, if there are any, with at least one; unless it is everything, not all.
+    It has the same share of each class, at least one sample of each. If there are more than `samples`, it is not all.
     """
     chosen = np.full(len(labels), samples >= len(labels))
     if 0 < samples < len(labels):
@@ -85,8 +85,8 @@ def drawn(labels: NDArray[Any], samples: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def _images(part: TrainingPart, samples: int, geometries: Collection[Geometry]) -> TrainingImages:
-    sample = drawn(part.true_labels, samples)
+def _training_images(part: TrainingPart, samples: int, geometries: Collection[Geometry]) -> TrainingImages:
+    sample = fixed_sample(part.true_labels, samples)
     kept = sample.copy()
     kept[part.flipped] = True
     inputs = part.split.inputs[kept]

@@ -1,4 +1,4 @@
-"""The closed form of linear students: the errors that their trainings should reach, for the record."""
+"""The closed form of linear models: the errors that their trainings should reach, for the record."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from kdbench.evaluate.least_squares import LinearProblem
 from kdbench.recipe import Student
 from kdbench.results.records import Measurement, measured
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.study.networks import architecture, teaching
+from kdbench.workflows.study.networks import architecture, teacher_network
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.run_data import RunData
 
@@ -20,7 +20,7 @@ _BATCH = 1024
 
 
 def closed_form_errors(jobs: Sequence[Job], run_data: RunData, folder: RunFolder) -> Iterator[Measurement]:
-    """Yield both errors of every job whose objective has its minimum in closed form."""
+    """Yield `closed_form_mse` and `expected_mse` of every job whose objective has its minimum in closed form."""
     for job in jobs:
         share = teachers_share(job)
         if share is None or run_data.dataset.task != "regression":
@@ -33,10 +33,10 @@ def closed_form_errors(jobs: Sequence[Job], run_data: RunData, folder: RunFolder
 
 
 def teachers_share(job: Job) -> float | None:
-    """Return the share of a linear model's weights that its teachers' predictions have; None without a closed form.
+    """Return the weight of the teachers' predictions in a linear model's loss, 0 to 1; None without a closed form.
 
-    That takes one affine layer that is trained in full, squared errors for the whole training, and neither weight decay
-    nor random changes of the inputs.
+    A closed form needs one affine layer that is trained in full, squared errors for the whole training, and neither
+    weight decay nor random changes of the inputs.
     """
     entry = job.entry
     student = entry if isinstance(entry, Student) else None
@@ -53,10 +53,10 @@ def teachers_share(job: Job) -> float | None:
     if others or term.method != "mse" or term.alone or term.from_epoch or term.until_epoch is not None:
         return None
     if any(teacher.logits is not None for teacher in job.teachers):
-        return None  # given for some samples, perhaps
-    on_teacher = MseOptions(**term.options).mse_weight
-    on_labels = Mse.default_ce_weight if student.ce_weight is None else student.ce_weight
-    return on_teacher / (on_teacher + on_labels) if on_teacher else 0.0
+        return None  # stored logits may cover only some samples
+    teacher_weight = MseOptions(**term.options).mse_weight
+    label_weight = Mse.default_ce_weight if student.ce_weight is None else student.ce_weight
+    return teacher_weight / (teacher_weight + label_weight) if teacher_weight else 0.0
 
 
 def _problem(job: Job, share: float, run_data: RunData, folder: RunFolder) -> LinearProblem:
@@ -64,13 +64,13 @@ def _problem(job: Job, share: float, run_data: RunData, folder: RunFolder) -> Li
     assert test is not None, "loaders return the requested parts or raise"
     teacher_predictions = np.zeros(part.split.labels.shape)
     if share:
-        networks = [teaching(teacher, run_data, folder) for teacher in job.teachers]
+        networks = [teacher_network(teacher, run_data, folder) for teacher in job.teachers]
         with torch.inference_mode():
             outputs = [
                 [network(batch.inputs).double().numpy() for batch in run_data.batches(part.split, _BATCH)]
                 for network in networks
             ]
-        teacher_predictions = np.mean([np.concatenate(of_teacher) for of_teacher in outputs], axis=0)
+        teacher_predictions = np.mean([np.concatenate(batches) for batches in outputs], axis=0)
     return LinearProblem(
         features=_features(part.split, run_data),
         labels=part.split.labels.astype(np.float64),

@@ -50,10 +50,10 @@ def _hash(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - a c
 def load_into(
     network: nn.Module, path: Path, outputs: int, name: str, *, new_head: bool, key: str | None = None
 ) -> Candidate:
-    """Load the weights in the file at `path` into a network with `outputs`, and return them.
+    """Load the weights in the file at `path` into a network with `outputs` outputs, and return them.
 
-    `new_head` says whether the last layer may have another number of outputs in the file, `key` which of several sets
-    of weights counts. Raises InputError, which names the model `name`.
+    With `new_head`, the last layer may have another number of outputs in the file. `key` selects one of several sets of
+    weights. Raises InputError, which names the model `name`.
     """
     with _naming_recipe_keys(name):
         chosen = chosen_weights(network, path, outputs=outputs if new_head else None, key=key)

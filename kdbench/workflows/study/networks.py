@@ -1,4 +1,4 @@
-"""The networks of a recipe's jobs: with fresh, initial or trained weights, or ready to teach."""
+"""The networks of a recipe's jobs: with fresh, initial or trained weights, or adapted as teachers."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 from kdbench import models
 from kdbench.data.dataset import Dataset
 from kdbench.distill.initial_weights import SubStudent, fuse, interpolate_weights
-from kdbench.distill.pruning import prune, prune_about
+from kdbench.distill.pruning import prune, prune_without_timing
 from kdbench.distill.quantize import forget_ranges, is_quantized, with_fake_quantization
 from kdbench.distill.teaching.stored_logits import StoredLogits
 from kdbench.distill.training import fit
@@ -34,13 +34,13 @@ from kdbench.workflows.study.run_data import RunData
 def fresh(job: Job, dataset: Dataset) -> nn.Module:
     """Build a job's network with fresh weights that depend only on the seed and the architecture.
 
-    A pruned one loses its channels by these weights: it is as large as the trained one, but not of the same shape. One
-    whose calls have to be fast enough, which nobody has timed yet, is about as large.
+    A pruned network is pruned by these fresh weights: it has the size of the trained one, but not its shape. With a
+    goal of latency it has about that size, because nothing is timed here.
     """
     entry = job.entry
     if isinstance(entry, Student) and entry.sub_students is not None and job.part is not None:
         features = entry.sub_students.features
-        trunk = _built(entry.model, job.seed, dataset, dataset.input_shape, features)
+        trunk = _build(entry.model, job.seed, dataset, dataset.input_shape, features)
         return SubStudent(trunk, features, dataset.outputs)
     network = _plain(job, dataset)
     if (options := pruned.options_of(job)) is not None and job.start is not None:
@@ -49,12 +49,12 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
         if options.latency is None:
             prune(network, example, options, entry.name)
         else:
-            prune_about(network, example, options, entry.name)
+            prune_without_timing(network, example, options, entry.name)
     return _quantized(network, job)
 
 
 def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, Candidate | None]:
-    """Return a job's network with the weights of its file, if it has one, and what was taken of the file.
+    """Return a job's network with the weights of its file, if it has one, and the set of weights in the file.
 
     Only a model that is trained afterwards may have a new last layer. Raises InputError for weights of another network.
     """
@@ -67,7 +67,7 @@ def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, Candidate | Non
 
 
 def origin(job: Job, dataset: Dataset) -> Origin:
-    """Return the file that a job's network starts from, and what of the network is not in it."""
+    """Return the file that a job's network starts from, and the weights of the network that it does not have."""
     assert job.weights is not None, "only weights from a file have an origin"
     _, loaded = from_weights(job, dataset)
     assert loaded is not None
@@ -75,7 +75,7 @@ def origin(job: Job, dataset: Dataset) -> Origin:
 
 
 def _plain(job: Job, dataset: Dataset) -> nn.Module:
-    return _built(architecture(job.entry), job.seed, dataset, *built_for(job, dataset))
+    return _build(architecture(job.entry), job.seed, dataset, *built_for(job, dataset))
 
 
 def _quantized(network: nn.Module, job: Job) -> nn.Module:
@@ -86,7 +86,7 @@ def _quantized(network: nn.Module, job: Job) -> nn.Module:
 def initialized(job: Job, run_data: RunData, folder: RunFolder, timing: pruned.Timing | None = None) -> nn.Module:
     """Return a job's network with the weights that its training starts from.
 
-    `timing` says how networks are timed that are pruned until calls are fast enough.
+    `timing` is how to time a network that is pruned to a latency.
     """
     if (options := pruned.options_of(job)) is not None:
         assert job.start is not None, "a pruned network has a source"
@@ -108,7 +108,7 @@ def initialized(job: Job, run_data: RunData, folder: RunFolder, timing: pruned.T
     if job.start is not None:
         assert isinstance(job.entry, Student)
         assert job.entry.start is not None
-        # As in training, a single left-over image joins the batch before it: one image has no variance.
+        # With `train`, a single left-over image joins the batch before it: one image has no variance.
         images = run_data.batches(run_data.part_of(job.entry.data).split, job.entry.training.batch, train=True)
         other = trained(job.start, run_data.dataset, folder)
         interpolate_weights(network, quantized_like(other, job), job.entry.start, images)
@@ -117,7 +117,7 @@ def initialized(job: Job, run_data: RunData, folder: RunFolder, timing: pruned.T
 
 
 def _reshaped(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
-    """Return a network of the shape of a pruned job's, with other weights."""
+    """Return a network with the shape of a job's trained one, pruned if the job is, with other weights."""
     if pruned.options_of(job) is None or job.start is None:
         return _plain(job, dataset)
     network = _reshaped(job.start, dataset, folder)
@@ -135,8 +135,8 @@ def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     return network
 
 
-def teaching(job: Job, run_data: RunData, folder: RunFolder | None) -> nn.Module:
-    """Return a job's network as it teaches: of the students' inputs, the logits of the data's classes.
+def teacher_network(job: Job, run_data: RunData, folder: RunFolder | None) -> nn.Module:
+    """Return a job's network adapted as a teacher: from the students' inputs to logits of the data's classes.
 
     Without a `folder` it is not trained yet.
     """
@@ -151,9 +151,9 @@ def teaching(job: Job, run_data: RunData, folder: RunFolder | None) -> nn.Module
 
 
 def build_peer(job: Job, dataset: Dataset, model: Model | None, number: int) -> nn.Module:
-    """Build another network for a job's data from a model (None: the job's) and a number, which its seed depends on."""
+    """Build another network for a job's data from a model (None: the job's), with a seed that depends on `number`."""
     seed, shape = job.seed + 7919 * number, dataset.input_shape
-    return _built(model or job.entry.model, seed, dataset, shape, dataset.outputs)
+    return _build(model or job.entry.model, seed, dataset, shape, dataset.outputs)
 
 
 def architecture(entry: Trained) -> Model:
@@ -170,7 +170,7 @@ def quantized_like(other: nn.Module, job: Job) -> nn.Module:
     return other if is_quantized(other) else _quantized(other, job)
 
 
-def _built(model: Model, seed: int, dataset: Dataset, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+def _build(model: Model, seed: int, dataset: Dataset, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
     torch.manual_seed(seed)
     with seeded(seed):  # for user code that draws from other generators
         network = models.build(model.name, input_shape, outputs, input_shape[dataset.channel_axis - 1], **model.options)
@@ -179,7 +179,7 @@ def _built(model: Model, seed: int, dataset: Dataset, input_shape: tuple[int, ..
 
 
 def _initialize_lazy_layers(network: nn.Module, dataset: Dataset, input_shape: tuple[int, ...]) -> None:
-    """Give layers such as `LazyLinear`, whose sizes a first forward determines, their weights."""
+    """Create the weights of layers such as `LazyLinear`, whose sizes the first forward determines."""
     weights = (*network.parameters(), *network.buffers())
     if any(map(is_lazy, weights)):
         inputs = zeros(dataset, input_shape)

@@ -59,8 +59,8 @@ class Job:
         `data` is the content hash of the images and labels.
         """
         causes: dict[str, Any] = {
-            "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_NOT_HASHED)},
-            "model": self.entry.model_dump(mode="json", exclude=_NO_CAUSES) | self._files(),
+            "data": {"content": data, **recipe.data.model_dump(mode="json", exclude=_UNHASHED_DATA)},
+            "model": self.entry.model_dump(mode="json", exclude=_UNHASHED_ENTRY) | self._files(),
             "seed": self.seed,
             "teachers": [teacher.key(recipe, data) for teacher in self.teachers] if self.learns else [],
             "start": self.start.key(recipe, data) if self.start else None,
@@ -83,9 +83,9 @@ class Job:
 
 
 # The data's location, and keys that the entry's table repeats.
-_NOT_HASHED = {"name", "root", "download", "augment", "subset", "label_noise", "target_noise"}
+_UNHASHED_DATA = {"name", "root", "download", "augment", "subset", "label_noise", "target_noise"}
 
-_NO_CAUSES = {"name", "teacher", "family", "axes"}
+_UNHASHED_ENTRY = {"name", "teacher", "family", "axes"}  # names, and references that are hashed as jobs
 
 
 def plan(recipe: Recipe, code: Mapping[str, Iterable[Source]] | None = None) -> list[Job]:
@@ -132,7 +132,7 @@ def _jobs(
 
 
 def _with_labels(entry: Teacher, recipe: Recipe) -> Teacher:
-    """Return a teacher with the names of its outputs in place of the file that holds them."""
+    """Return a teacher with the names of its outputs instead of the file that lists them."""
     if entry.input is None or not isinstance(entry.input.labels, str):
         return entry
     path = recipe.located(entry.input.labels)

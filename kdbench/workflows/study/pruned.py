@@ -1,4 +1,4 @@
-"""The channels removed from a pruned network, written next to its checkpoint so that the network can be built again."""
+"""The channels removed from a pruned network, written next to its checkpoint so that the shape can be rebuilt."""
 
 import copy
 from dataclasses import dataclass
@@ -43,10 +43,10 @@ class RemovedChannels(StoredValue):
 
 @dataclass(frozen=True)
 class Timing:
-    """How a network is timed while it is pruned: as `config` says, on inputs such as those of `run_data`.
+    """How to time a network while it is pruned: by `config`, on inputs as those of `run_data`.
 
-    `first` is the file of the same student's first seed, for the seeds after it: all have its share of MACs, so that
-    they differ in their weights alone.
+    `first` is the pruning file of the student's first seed, for later seeds: they keep its share of MACs, so that all
+    seeds have about the same size.
     """
 
     config: Measure
@@ -56,14 +56,14 @@ class Timing:
 
 
 def timing_of(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress) -> Timing:
-    """Return how a job's network is timed while it is pruned."""
-    first = recipe.seeds[0]
-    place = None if job.of_seed == first else folder.checkpoint(f"{job.entry.name}-seed{first}") / _FILE
-    return Timing(recipe.measure, run_data, progress, place)
+    """Return how to time a job's network while it is pruned."""
+    seed = recipe.seeds[0]
+    first = None if job.of_seed == seed else folder.checkpoint(f"{job.entry.name}-seed{seed}") / _FILE
+    return Timing(recipe.measure, run_data, progress, first)
 
 
 def removed_file(folder: RunFolder, job: Job) -> Path:
-    """Return where the channels that a job's network lost are written."""
+    """Return the file of the channels that were removed from a job's network."""
     return folder.checkpoint(job.id) / _FILE
 
 
@@ -75,45 +75,41 @@ def options_of(job: Job) -> Prune | None:
 def prune_once(
     network: nn.Module, example: Tensor, options: Prune, name: str, weights: Path, file: Path, timing: Timing
 ) -> None:
-    """Prune `network`, in place, which has the `weights` of that file, and write to `file` what it lost.
+    """Prune `network`, in place, and write the removed channels to `file`; its weights are from the file `weights`.
 
-    A training that is resumed finds it there: another machine may add up magnitudes in another order, and no two
-    timings are the same. Of several processes, the first chooses what is removed.
+    A resumed training reads `file` instead: another machine may add up magnitudes in another order, and no two timings
+    are the same. Of several processes, the first chooses the channels.
     """
     key = storage.content_hash({"of": storage.sha256(weights), "prune": options.model_dump(mode="json")})
 
     def choose() -> None:
         if not (file.exists() and _read(file).key == key):
             storage.make_folder(file.parent)
-            _chosen(copy.deepcopy(network), example, options, name, key, timing).write(file)
+            _prune(copy.deepcopy(network), example, options, name, key, timing).write(file)
 
     process_group().on_rank_zero(choose)
     prune_again(network, example, file)
 
 
-def _chosen(
-    network: nn.Module, example: Tensor, options: Prune, name: str, key: str, timing: Timing
-) -> RemovedChannels:
-    """Choose the channels that `network` loses, remove them and return them."""
+def _prune(network: nn.Module, example: Tensor, options: Prune, name: str, key: str, timing: Timing) -> RemovedChannels:
+    """Remove channels of `network`, in place, and return them."""
     latency = None
     if options.latency is None:
-        done = pruning.prune(network, example, options, name)
+        pruned = pruning.prune(network, example, options, name)
     elif timing.first is not None:
-        share = _read(timing.first).macs_share * (1 + 1e-9)  # as many MACs again are not more
-        done = pruning.prune(network, example, _to_macs(options, share), name)
+        share = _read(timing.first).macs_share * (1 + 1e-9)  # rounding must not forbid the same number of MACs
+        by_macs = options.model_copy(update={"macs": share, "latency": None})
+        pruned = pruning.prune(network, example, by_macs, name)
     else:
         result = search(network, example, options, name, timing.config, timing.run_data, timing.progress)
-        done, latency = result.pruned, result.latency(options, timing.config)
-    content = {"key": key, "macs_share": done.macs / done.macs_before, "history": done.history, "latency": latency}
+        pruned, latency = result.pruned, result.latency(options, timing.config)
+    share = pruned.macs / pruned.macs_before
+    content = {"key": key, "macs_share": share, "history": pruned.history, "latency": latency}
     return RemovedChannels.model_validate(content)
 
 
-def _to_macs(options: Prune, share: float) -> Prune:
-    return options.model_copy(update={"macs": share, "latency": None})
-
-
 def prune_again(network: nn.Module, example: Tensor, file: Path) -> None:
-    """Give `network`, in place, the shape that is written in `file`; raises InputError if that is another network's."""
+    """Give `network`, in place, the pruned shape in `file`; raises InputError if it does not fit the network."""
     history = _read(file).history
     try:
         pruning.rebuild(network, example, history)

@@ -62,16 +62,17 @@ def search(
     run_data: RunData,
     progress: Progress | None = None,
 ) -> PruningResult:
-    """Return how far `network` has to be pruned for `options.latency`; it stays as it is.
+    """Return the largest network that pruning leaves of `network` and that meets `options.latency`.
 
-    Timed at the first of `config.threads` of its provider, at batch 1; another kdbench that measures on this machine is
-    waited for. Raises InputError, about the student called `name`, where even the smallest network is too slow.
+    `network` stays as it is. Times are at batch 1 and the first of `config.threads`; the search waits while another
+    kdbench measures on this machine. Raises InputError, about the student called `name`, if even the smallest network
+    is too slow.
     """
     progress = progress or Silent()
-    passed = pruning.stages(copy.deepcopy(network), example, options, name)
+    candidates = pruning.stages(copy.deepcopy(network), example, options, name)
     with temporary.folder() as folder, machine_lock(progress):
         timing = _Timer(network, example, config, run_data, folder, progress)
-        return largest_within(passed, timing, options, name)
+        return largest_within(candidates, timing, options, name)
 
 
 def require_reachable(
@@ -81,31 +82,32 @@ def require_reachable(
 
     Times do not depend on weights, so an untrained network is enough to check it before anything trains.
     """
-    passed = pruning.stages(copy.deepcopy(network), example, options, name)
+    candidates = pruning.stages(copy.deepcopy(network), example, options, name)
     with temporary.folder() as folder, machine_lock(Silent()):
-        _require_met(_Timer(network, example, config, run_data, folder, Silent())(passed[-1]), options, name)
+        _require_met(_Timer(network, example, config, run_data, folder, Silent())(candidates[-1]), options, name)
 
 
-def largest_within(passed: Sequence[Pruned], timing: Timing, options: Prune, name: str) -> PruningResult:
-    """Return the first of the networks `passed`, of fewer and fewer MACs, that meets the goal, by bisection.
+def largest_within(candidates: Sequence[Pruned], timing: Timing, options: Prune, name: str) -> PruningResult:
+    """Return the first of the `candidates`, networks of fewer and fewer MACs, that meets the goal, by bisection.
 
-    The first of them is the source, which needs no timing. Raises InputError where the last does not meet the goal.
+    The first candidate is the source, which needs no timing. Raises InputError if the last does not meet the goal.
     """
-    low, high = 1, len(passed) - 1
+    low, high = 1, len(candidates) - 1
     if high < low:
-        raise _cannot_be_smaller(name)
-    times = timing(passed[high])
+        message = f"student {name!r}: no layer has channels that may be removed"
+        raise InputError(message, "set prune.round_to = 1, or name another model in prune.of")
+    times = timing(candidates[high])
     _require_met(times, options, name)
     tried = 1
     while low < high:
         middle = (low + high) // 2
-        of_middle = timing(passed[middle])
+        middle_times = timing(candidates[middle])
         tried += 1
-        if is_met(of_middle, options):
-            high, times = middle, of_middle
+        if is_met(middle_times, options):
+            high, times = middle, middle_times
         else:
             low = middle + 1
-    return PruningResult(passed[high], times, tried)
+    return PruningResult(candidates[high], times, tried)
 
 
 def is_met(times: PairTimes, options: Prune) -> bool:
@@ -119,18 +121,13 @@ def is_met(times: PairTimes, options: Prune) -> bool:
 def _require_met(times: PairTimes, options: Prune, name: str) -> None:
     if is_met(times, options):
         return
-    of_source = f"{units.time(times.time_ns)}, {times.share:.2f} of the source's time"
+    duration = f"{units.time(times.time_ns)}, {times.share:.2f} of the source's time"
     least = f"{times.share + 0.05:.2f}" if options.latency_share is not None else f'"{units.time(1.1 * times.time_ns)}"'
-    message = f"student {name!r}: prune.latency is {options.latency}, and a call takes {of_source}"
-    slower = "prune a model whose layers take more of the time"
+    message = f"student {name!r}: prune.latency is {options.latency}, and a call takes {duration}"
+    other_model = "prune a model whose layers take more of the time"
     reachable = options.latency_share is None or float(least) < 1
-    hint = f"set prune.latency = {least} or more, or {slower}" if reachable else slower
+    hint = f"set prune.latency = {least} or more, or {other_model}" if reachable else other_model
     raise InputError(f"{message}, even if every layer is pruned as far as possible", hint)
-
-
-def _cannot_be_smaller(name: str) -> InputError:
-    message = f"student {name!r}: no layer has channels that may be removed"
-    return InputError(message, "set prune.round_to = 1, or name another model in prune.of")
 
 
 class _Timer:

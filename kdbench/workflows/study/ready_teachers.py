@@ -1,4 +1,4 @@
-"""The input, the classes and the file of a ready teacher, where they differ from the students'."""
+"""The input, the classes and the file of a ready teacher that differ from the students'."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from torch import Tensor, nn
+from torch import nn
 
 from kdbench import data
 from kdbench.data.dataset import Dataset, Images
@@ -35,15 +35,16 @@ from kdbench.workflows.study.run_data import RunData
 
 RECIPE = "the recipe's data"  # the source of keys that the teacher shares with the students
 _NORMALISATION = ("scale", "mean", "std")
-_IMAGES_ALONE = ("size", "resize", "crop", "resize_mode", "crop_pct", "geometry", "colour", "channel_order")
+_IMAGE_KEYS = ("size", "resize", "crop", "resize_mode", "crop_pct", "geometry", "colour", "channel_order")
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherForm:
     """The input and the outputs of a ready teacher.
 
-    `shape` is that of one input, channels first, `outputs` the number of outputs, and `classes` which of them are the
-    data's, None where they are as they are. `facts` are those of its ONNX file, None for a torch network.
+    `shape` is that of one input, channels first, and `outputs` the number of outputs. `classes` maps them to the data's
+    classes; None if they are equal. `facts` are those of its ONNX file; None for a torch network. `inputs` converts
+    the students' normalised inputs (B, …) to the teacher's.
     """
 
     spec: InputSpec
@@ -55,18 +56,14 @@ class TeacherForm:
     facts: ModelFacts | None
 
     def adapted(self, network: nn.Module) -> nn.Module:
-        """Let `network`, in place, take the students' inputs and return the data's classes; return it."""
+        """Make `network`, in place, accept the students' inputs and return logits of the data's classes; return it."""
         return adapt(network, self.inputs, None if self.classes is None else self.classes.columns)
 
     def describe(self, path: Path) -> None:
-        """Write what only a sidecar can state about the file at `path`: the names of its outputs."""
+        """Write a sidecar of the file at `path` with the names of its outputs, if they are known."""
         if self.spec.labels is not None:
             content = self.spec.model_dump(include={"labels", "output", "layout"}, exclude_none=True)
             storage.write_text(path.with_suffix(".toml"), tomli_w.dumps(content))
-
-    def example(self, inputs: Tensor) -> Tensor:
-        """Return the students' normalised `inputs` (B, …) as the teacher's."""
-        return self.inputs(inputs)
 
 
 def onnx_network(job: Job, form: TeacherForm) -> OnnxNetwork:
@@ -79,7 +76,7 @@ def onnx_network(job: Job, form: TeacherForm) -> OnnxNetwork:
 
 
 def bench_model(job: Job, form: TeacherForm) -> BenchModel:
-    """Return a teacher that is an ONNX file as a model to measure by itself."""
+    """Return a teacher that is an ONNX file as a model to measure."""
     assert job.weights is not None, "an ONNX teacher has a file"
     assert form.facts is not None, "an ONNX teacher has facts"
     card = ModelCard(
@@ -99,7 +96,7 @@ def bench_model(job: Job, form: TeacherForm) -> BenchModel:
 
 
 def is_onnx_teacher(job: Job) -> bool:
-    """Return whether a job is a teacher that exists as an ONNX file alone."""
+    """Return whether a job is a teacher that is an ONNX file."""
     return isinstance(job.entry, Teacher) and is_onnx(job.entry.weights)
 
 
@@ -116,7 +113,7 @@ def built_for(job: Job, dataset: Dataset) -> tuple[tuple[int, ...], int]:
 def form_of(job: Job, run_data: RunData) -> TeacherForm | None:
     """Return the form of a ready teacher; None if its input and outputs are the students'.
 
-    Raises InputError where its file, its description and the data contradict each other.
+    Raises InputError if its file, its description and the data contradict each other.
     """
     if not _may_differ(job):
         return None
@@ -134,12 +131,12 @@ def _form(
 ) -> TeacherForm:
     dataset, name = run_data.dataset, job.entry.name
     students = run_data.preprocessing
-    if dataset.layout != "NCHW" and (wrong := [key for key in _IMAGES_ALONE if key in sources]):
+    if dataset.layout != "NCHW" and (wrong := [key for key in _IMAGE_KEYS if key in sources]):
         raise InputError(f"{name}: {wrong[0]} is for images, and the data holds none", f"leave input.{wrong[0]} out")
     if not sources.keys() & set(_NORMALISATION):
         update = {"scale": dataset.scale, "mean": students.mean, "std": students.std}
         spec, sources = spec.model_copy(update=update), sources | dict.fromkeys(update, GENERAL)
-    if students.data_layout is not None:  # numbers, which nothing divides
+    if students.data_layout is not None:  # numbers, which have no scale
         numbers = {"data_layout": students.data_layout, "channel_axis": students.channel_axis}
         spec = spec.model_copy(update={**numbers, "scale": spec.scale or 1.0})
     if facts is not None:
@@ -199,7 +196,7 @@ def _may_differ(job: Job) -> bool:
 
 
 def _known(job: Job, facts: ModelFacts) -> tuple[InputSpec, dict[str, str]]:
-    """Return what the recipe, the files next to the weights and the weights' file know of a teacher's input."""
+    """Return what is known of a teacher's input from the recipe, the weights' file and the files next to it."""
     assert isinstance(job.entry, Teacher)
     assert job.weights is not None
     card = card_in_folder(job.weights, facts) if facts.sha256 else None
@@ -208,7 +205,7 @@ def _known(job: Job, facts: ModelFacts) -> tuple[InputSpec, dict[str, str]]:
 
 
 def _geometry(spec: InputSpec, sources: dict[str, str], facts: ModelFacts, dataset: Dataset, name: str) -> Geometry:
-    """Return how the data's images become the teacher's; unchanged, if no source defines it."""
+    """Return how the data's images become the teacher's; by default they stay unchanged."""
     if dataset.layout != "NCHW":
         return Geometry()
     channels = facts.channels or (len(spec.mean) if spec.mean is not None and "mean" in sources else None)
@@ -240,7 +237,7 @@ def _fitting(facts: ModelFacts, spec: InputSpec, shape: tuple[int, ...], dataset
 
 
 def _classes(job: Job, run_data: RunData, outputs: int, labels: tuple[str, ...] | None) -> ClassMap | None:
-    """Return which of a teacher's outputs are the data's classes; None where both have the same order."""
+    """Return which of a teacher's outputs are the data's classes; None if both have the same order."""
     dataset = run_data.dataset
     if dataset.task == "regression":
         if outputs != dataset.outputs:
@@ -255,7 +252,7 @@ def _classes(job: Job, run_data: RunData, outputs: int, labels: tuple[str, ...] 
 
 @contextmanager
 def naming_recipe_keys(job: Job) -> Iterator[None]:
-    """Let errors about a teacher's file name the keys of its `input` table, not options of `kdbench bench`."""
+    """Replace the options of `kdbench bench` in errors about a teacher's file by the keys of its `input` table."""
     try:
         yield
     except InputError as error:
@@ -267,9 +264,9 @@ def naming_recipe_keys(job: Job) -> Iterator[None]:
 
 
 def test_images(forms: Sequence[TeacherForm], recipe: Recipe, run_data: RunData) -> dict[Geometry, Images]:
-    """Return the test images as ready teachers take them, by geometry, where that is not how the students do.
+    """Return the test images in the geometries of ready teachers that differ from the students', by geometry.
 
-    They are made from the data's images as they are stored, as in `kdbench bench`.
+    They are made from the stored images, as in `kdbench bench`.
     """
     loaded: dict[Geometry, Images] = {}
     for form in forms:

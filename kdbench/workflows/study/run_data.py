@@ -21,11 +21,10 @@ from kdbench.results.preprocessing import Geometry, Preprocessing
 
 @dataclass(frozen=True, eq=False)
 class TrainingPart:
-    """What a model is trained on: images and labels, some of which may have been flipped, or targets with noise.
+    """The samples that a model is trained on, some of which may have flipped labels or noise on their targets.
 
-    `flipped` are the positions, ascending, of samples with a wrong class; `true_labels` (N,), or targets (N, D), are
-    the original ones.
-    `content` is a hash of the images and of which samples are used, but not of the labels.
+    `flipped` are the positions, ascending, of samples with a wrong class; `true_labels` are the original labels (N,) or
+    targets (N, D). `content` is a hash of the images and of which samples are used, but not of the labels.
     """
 
     split: Split
@@ -36,7 +35,7 @@ class TrainingPart:
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """The data of a run: the training and validation parts, and in `dataset` everything else, the test part included.
+    """The data of a run: its training and validation parts, and in `dataset` the test part and everything else.
 
     `content` is a hash of the images and labels of the training part, before it was split, and of their normalisation.
     """
@@ -49,9 +48,9 @@ class RunData:
     _parts: dict[Examples, TrainingPart] = field(default_factory=dict)
 
     def part_of(self, examples: Examples) -> TrainingPart:
-        """Return the training part that `examples` describes, the same object for the same subset and noise.
+        """Return the training part that `examples` describes; the same object for the same subset and noise.
 
-        Raises InputError if it needs more images, or wrong labels, than there are.
+        Raises InputError if it asks for more images, or more wrong labels, than are possible.
         """
         key = Examples(subset=examples.subset, label_noise=examples.label_noise, target_noise=examples.target_noise)
         if key not in self._parts:
@@ -86,7 +85,7 @@ def load_run_data(recipe: Recipe) -> RunData:
         raise InputError(message, "give labels of two classes or more; floats are the targets of a regression")
     train_part, validation = cut_validation(dataset.train, options.validation, options.split_seed)
     preprocessing = _preprocessing(dataset, train_part, options)
-    # What earlier trainings on pixels were keyed by, and what numbers need besides: the same bytes have many shapes.
+    # For pixels, the keys of earlier versions, whose trainings stay valid. Numbers need more: bytes fit many shapes.
     keys = {"scale", "mean", "std", *(("data_layout", "channel_axis") if preprocessing.data_layout else ())}
     constants = preprocessing.model_dump_json(include=keys).encode()
     constants += repr(dataset.train.inputs.shape).encode() if preprocessing.data_layout else b""
@@ -96,14 +95,14 @@ def load_run_data(recipe: Recipe) -> RunData:
 
 
 def _preprocessing(dataset: Dataset, training: Split, options: Data) -> Preprocessing:
-    """Return how the data's inputs are normalised: as the recipe says, or the data set, or as fitted to `training`.
+    """Return how the inputs are normalised: by the recipe, else by the data set, else fitted to `training`.
 
-    What is fitted is the part that remains for training: nothing of the validation part enters it.
+    `training` has no sample of the validation part.
     """
     geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))
     mean, std = options.mean or dataset.mean, options.std or dataset.std
     if training.inputs.dtype == np.uint8:
-        if dataset.stored_layout is not None:  # of a recipe that names one, or of channels that leave only one
+        if dataset.stored_layout is not None:  # named by the recipe, or the only one that the channels permit
             fitted_mean, fitted_std = channel_statistics(training.inputs)
             mean, std = options.mean or fitted_mean, options.std or fitted_std
         return Preprocessing(mean=mean, std=std, geometry=geometry)

@@ -55,9 +55,9 @@ def build_teachers(
 
 
 def stored_teacher(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
-    """Return the teacher that is an array, for a job's training part.
+    """Return a teacher that is a file of logits, for a job's training part.
 
-    Raises InputError where the array does not fit the data, and for a job whose images change.
+    Raises InputError if the file does not fit the data, and for a job whose images change.
     """
     assert teacher.logits is not None, "only a teacher of logits is an array"
     augment, name = job.entry.data.augment, job.entry.name
@@ -117,7 +117,7 @@ def _cache_folder(folder: RunFolder) -> Path:
 
 
 def _identity(job: Job, run_data: RunData, folder: RunFolder) -> str:
-    """Return a hash of a teacher's network: its architecture and its weights, and how its input differs."""
+    """Return a hash of a teacher's network: its architecture, its weights and code, and how its input differs."""
     model = job.entry.model_dump(mode="json", include={"model", "quantize", "sub_students"})
     form = form_of(job, run_data)
     if form is None or form.facts is None:

@@ -42,7 +42,7 @@ def code_of(jobs: list[Job], recordings: Mapping[str, Recording]) -> Code:
 
 
 def require_known_everywhere(
-    recipe: Recipe, jobs: list[Job], recordings: Mapping[str, Recording], of_data: Recording
+    recipe: Recipe, jobs: list[Job], recordings: Mapping[str, Recording], data_code: Recording
 ) -> None:
     """Raise InputError for user code that the processes which train a job together cannot import."""
     if world_size() > 1:
@@ -52,7 +52,7 @@ def require_known_everywhere(
             continue
         names = [job.entry.name, *(teacher.entry.name for teacher in job.teachers)]
         uses = [use for name in names for use in recordings[name].uses]
-        for use in (*uses, *of_data.uses):
+        for use in (*uses, *data_code.uses):
             if not _is_importable(use, recipe):
                 message = f"{use.kind} {use.name!r} comes from {use.module}, which other processes cannot import"
                 hint = (
@@ -74,7 +74,7 @@ def write_code(code: Code, folder: RunFolder) -> None:
 
 
 def read_code(folder: RunFolder) -> Code:
-    """Return the sources that were found when the run started."""
+    """Return the sources that the run wrote when it started; raises InputError for a damaged file."""
     if not folder.code.exists():
         return {}
     content = storage.read_json(folder.code, "list of sources")
@@ -92,7 +92,7 @@ def read_code(folder: RunFolder) -> Code:
 
 
 def planned_job(recipe: Recipe, job_id: str, folder: RunFolder) -> Job:
-    """Return the job of a process that was started to train it.
+    """Return the job that this process was started to train.
 
     Raises InputError if a file of the code that the job or one of its teachers runs has changed since the run started.
     """

@@ -26,11 +26,11 @@ EngineOf = Callable[[PlannedSweep], Engine]
 
 @contextmanager
 def connected(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
-    """Connect with what `on` names, and yield what makes an engine of it; disconnect when the block ends.
+    """Connect with the cluster that `on` names, and yield the function that makes its engine; then disconnect.
 
-    `local` are processes of this machine, `inline` is this process, `slurm` and what follows are jobs of Slurm;
-    everything else is the address of a Ray cluster. Models are measured on nodes with the label `measure_on`. Raises
-    InputError for what cannot be connected with.
+    `local` are processes of this machine, `inline` is this process, `slurm…` are jobs of Slurm; everything else is the
+    address of a Ray cluster. Models are measured on nodes with the label `measure_on`. Raises InputError if there is
+    no connection.
     """
     if is_slurm(on):
         yield _slurm(on, measure_on)
@@ -44,8 +44,8 @@ def connected(on: str, measure_on: str | None = None) -> Iterator[EngineOf]:
     if measure_on is not None:
         message = f"--measure-on {measure_on} selects nodes of a cluster, but --on {on} measures on this machine"
         raise InputError(message, "leave it out, or name the cluster: --on auto or ray://HOST:PORT")
-    here: dict[str, EngineOf] = {"local": _processes, "inline": lambda _: Inline(perform)}
-    yield here[on]
+    local: dict[str, EngineOf] = {"local": _processes, "inline": lambda _: Inline(perform)}
+    yield local[on]
 
 
 def _slurm(on: str, measure_on: str | None) -> EngineOf:

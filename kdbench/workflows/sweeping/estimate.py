@@ -2,18 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 
 from kdbench.data.augment import slot_count
 from kdbench.distill.methods import METHODS
-from kdbench.distill.training.devices import device_of, processes_of
+from kdbench.distill.training.devices import compute_threads, device_of, processes_of
 from kdbench.files import storage
-from kdbench.machine.cores import available_cores
-from kdbench.meters.choice import choose
-from kdbench.meters.meter import Unavailable
 from kdbench.recipe import Measure, Student, Training
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.plan import Job
@@ -21,7 +17,7 @@ from kdbench.workflows.study.ready_teachers import is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.sweeping.plan import Part
 
-_MAX_PROBES = 24  # networks whose steps are timed; others take as long as these at the median
+_MAX_PROBES = 24  # networks whose steps are timed; for others the median is assumed
 _PROBE_S, _PROBE_STEPS = 0.15, 3
 _TRAINING_S = 1.0  # of a training besides its steps: building, writing, exporting
 _TEACHING_SHARE = 1 / 3  # of a step: forward without backward
@@ -31,7 +27,7 @@ _WINDOW_S, _WINDOWS = 0.7, 11  # of energy, a model
 
 
 def training_costs(jobs: Mapping[str, Job], run_data: RunData) -> dict[str, float]:
-    """Return about how many seconds each of `jobs`, by id, trains on this machine."""
+    """Return the estimated seconds of training for each of `jobs`, by id, on this machine."""
     steps: dict[str, float] = {}
     return {id_: _training_s(job, run_data, steps) for id_, job in jobs.items()}
 
@@ -50,14 +46,14 @@ def _training_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
 
 
 def keeps_logits(job: Job) -> bool:
-    """Return whether a job's teachers are probably evaluated once, and their logits kept."""
+    """Return whether a job's teachers are probably evaluated only once, and their logits cached."""
     entry = job.entry
     if not (isinstance(entry, Student) and job.learns) or entry.cache == "off":
         return False
     augment, slots = entry.data.augment, slot_count(entry.data.augment)
-    usual = not augment.mixes and augment.transform is None and slots is not None
-    alone = all(getattr(METHODS.get(term.method), "needs_logits", True) for term in entry.terms)
-    return usual and alone and (slots or 0) <= job.training.last_epoch
+    has_slots = not augment.mixes and augment.transform is None and slots is not None
+    needs_logits = all(getattr(METHODS.get(term.method), "needs_logits", True) for term in entry.terms)
+    return has_slots and needs_logits and (slots or 0) <= job.training.last_epoch
 
 
 def _sample_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
@@ -75,7 +71,7 @@ def _sample_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
 def _timed_step(job: Job, run_data: RunData, training: Training) -> float:
     split = run_data.part_of(job.entry.data).split
     inputs = run_data.example(split, training.batch)
-    with _threads(training.threads):
+    with compute_threads(training.threads):
         device = device_of(training)
         network, inputs = networks.fresh(job, run_data.dataset).to(device).train(), inputs.to(device)
         times: list[float] = []
@@ -90,25 +86,8 @@ def _timed_step(job: Job, run_data: RunData, training: Training) -> float:
     return min(times) / len(inputs)
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(count or before, len(available_cores())))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def has_meter(measure: Measure) -> bool:
-    """Return whether this machine measures the energy of the calls."""
-    return measure.energy != "off" and not isinstance(
-        choose("cpu", estimate=measure.estimate_energy).leading, Unavailable
-    )
-
-
 def part_cost(part: Part, measure: Measure, *, metered: bool) -> float:
-    """Return about how many seconds a part is measured, where energy is if `metered`."""
+    """Return the estimated seconds of measuring a part, with its energy if `metered`."""
     scoring = _SCORE_S * len(part.model_ids)
     if not part.timed:
         return _PART_S + scoring

@@ -1,8 +1,8 @@
 """The finished results in a sweep's folder: trainings with their exported files, and measured parts.
 
-Everything is found by what it depends on and not by its name. A training has its key, a part the hashes of its files
-and of how they are measured. What a longer sweep calls otherwise (`student` is `student-seed0` among several seeds) is
-renamed, and stays.
+Results are identified by what they depend on, not by their name: a training by its key, a part by hashes of its files
+and of how they are measured. If a longer sweep has other names (`student` becomes `student-seed0` with several seeds),
+the files are renamed.
 """
 
 import json
@@ -23,23 +23,23 @@ from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.ready_teachers import is_onnx_teacher
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
 
-EXPORT = "export.json"  # beside the weights: of which training a model's file is, and how close the two are
+EXPORT = "export.json"  # beside the weights: the training of a model's file, and the parity of the two
 PARTS = "parts"
 _MOVING = ".moving-"
-_NO_CAUSES = {"name", "of", "family", "axes"}  # of a variant's file
+_UNHASHED_VARIANT = {"name", "of", "family", "axes"}
 
 Keys = Mapping[str, str]
 """The key of each training by the job's id."""
 
 
 def write_export(job: Job, key: str, written: WrittenModel, folder: RunFolder) -> None:
-    """Note which training the model file of a job is of."""
+    """Write which training the model file of a job comes from."""
     content = {"key": key, "sha256": storage.sha256(folder.model(job.id)), **asdict(written)}
     storage.write_json(folder.checkpoint(job.id) / EXPORT, content)
 
 
 def existing_export(job: Job, key: str, folder: RunFolder) -> WrittenModel | None:
-    """Return what is known of a job's model file, if it exists and belongs to the training `key`; otherwise None."""
+    """Return the result of exporting a job, if its model file exists and comes from the training `key`; else None."""
     content, path = _export(job.id, folder), folder.model(job.id)
     if content.get("key") != key or not path.exists() or storage.sha256(path) != content.get("sha256"):
         return None
@@ -50,7 +50,7 @@ def existing_export(job: Job, key: str, folder: RunFolder) -> WrittenModel | Non
 
 
 def is_done(job: Job, key: str, folder: RunFolder) -> bool:
-    """Return whether nothing is left to do for a job: it is trained, and its file is exported."""
+    """Return whether a job is complete: it is trained, and its file is exported."""
     if job.logits is not None:
         return True
     if is_onnx_teacher(job):
@@ -78,7 +78,7 @@ def _export(id_: str, folder: RunFolder) -> dict[str, Any]:
 
 
 def former_names(keys: Keys, folder: RunFolder) -> dict[str, str]:
-    """Return the folders of trainings that have another name in the sweep `keys`: new id to present name."""
+    """Return the trainings in the folder that have another name in `keys`: new id to old name."""
     root = folder.path / "checkpoints"
     if not root.is_dir():
         return {}
@@ -94,7 +94,7 @@ def former_names(keys: Keys, folder: RunFolder) -> dict[str, str]:
 
 def rename_trainings(names: Mapping[str, str], folder: RunFolder) -> None:
     """Give the trainings of `former_names` and their model files their new names."""
-    for id_, name in names.items():  # first aside: one may have the name that another one gets
+    for id_, name in names.items():  # to temporary names first: an old name may be another training's new one
         folder.checkpoint(name).replace(folder.checkpoint(f"{_MOVING}{id_}"))
         for old, new in _files(folder, name.removeprefix(_MOVING), f"{_MOVING}{id_}"):
             with suppress(FileNotFoundError):
@@ -171,7 +171,7 @@ def part_folder(plan: SweepPlan, part: Part, data: str, folder: RunFolder) -> Pa
         "jobs": [[model_hash(plan.by_id[id_], folder), id_ in part.jobs] for id_ in (*part.companions, *part.jobs)],
         "teachers": [None if teacher is None else place.get(teacher.id) for teacher in teachers],
         "variants": [
-            [variants[one.name].model_dump(mode="json", exclude=_NO_CAUSES), place.get(one.source, one.source)]
+            [variants[one.name].model_dump(mode="json", exclude=_UNHASHED_VARIANT), place.get(one.source, one.source)]
             for one in compressed
         ],
         "own": len(part.variants),

@@ -1,7 +1,7 @@
 """One record of all parts of a sweep, as if the models had been measured in one run.
 
-Each number comes from the part that its model belongs to. A part that was measured under other ids gives the same
-numbers: models have the ids of the present plan. Raw call times stay with their parts.
+Each number comes from the part that its model belongs to. Models have the ids of the current plan, also if their part
+was measured under other ids. Raw call times stay in the folders of the parts.
 """
 
 from collections import Counter
@@ -19,70 +19,70 @@ from kdbench.workflows.sweeping.existing import PartFolder
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.relative import METRIC
 
-_OF_A_MACHINE = ("board", "cpu", "cores_logical", "memory_bytes")
-_MAX_SAME_CODE = 3  # warnings of one code and remedy that are kept, of all parts
+_MACHINE_FACTS = ("board", "cpu", "cores_logical", "memory_bytes")
+_MAX_SAME_CODE = 3  # warnings with one code and remedy, over all parts
 
 Measured = Sequence[tuple[Part, PartFolder]]
-"""The parts with what was measured of them."""
+"""The measured parts and the folders of their results."""
 
 
 @dataclass
-class _Merged:
-    """What is collected part by part."""
+class _Collected:
+    """The content of the parts' records, collected part by part."""
 
     cards: dict[str, ModelCard] = field(default_factory=dict)
     measurements: list[Measurement] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     warnings: dict[tuple[str, str, str | None], Diagnostic] = field(default_factory=dict)
-    kept: Counter[tuple[str, str]] = field(default_factory=Counter)  # warnings of no model, by code and remedy
-    more: Counter[tuple[str, str]] = field(default_factory=Counter)
+    kept: Counter[tuple[str, str]] = field(default_factory=Counter)  # warnings about no model, by code and remedy
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     samples: dict[str, Any] = field(default_factory=dict)
     drift: list[float] = field(default_factory=list)
     hosts: set[tuple[Any, ...]] = field(default_factory=set)
     first: RunRecord | None = None
 
     def add(self, plan: SweepPlan, part: Part, folder: PartFolder) -> None:
-        """Add what one part measured of its own models."""
+        """Add what one part measured about its own models."""
         record = RunRecord.read(folder.record)
         ids = dict(zip(storage.read_json(folder.ids, "list of models")["models"], part.model_ids, strict=True))
-        of_part = {old for old, new in ids.items() if new in set(part.models)}
+        own_ids = {old for old, new in ids.items() if new in set(part.models)}
         if self.first is None or (part.timed and not self.first.protocol.get("sessions_taken")):
             self.first = record
         host = record.environment.host
-        self.hosts.add(tuple(host.get(fact) for fact in _OF_A_MACHINE))
+        self.hosts.add(tuple(host.get(fact) for fact in _MACHINE_FACTS))
         for card in record.models:
-            if card.id in of_part:
+            if card.id in own_ids:
                 self.cards[ids[card.id]] = _card(card, ids, plan)
-        # A companion has numbers that are about an own model: the other side of an example.
+        # A companion's measurement with the axis `beside` compares it with an own model.
         self.measurements += [
-            _renamed(m, ids) for m in record.measurements if m.model in of_part or m.axes.get("beside") in of_part
+            _renamed(m, ids) for m in record.measurements if m.model in own_ids or m.axes.get("beside") in own_ids
         ]
-        self.pairs += [_pair(pair, ids) for pair in record.pairs if pair.student in of_part]
+        self.pairs += [_pair(pair, ids) for pair in record.pairs if pair.student in own_ids]
         self.layers += [
-            layer.model_copy(update={"model": ids[layer.model]}) for layer in record.layers if layer.model in of_part
+            layer.model_copy(update={"model": ids[layer.model]}) for layer in record.layers if layer.model in own_ids
         ]
-        self._warn(warning for warning in record.warnings if warning.model is None or warning.model in of_part)
-        self._sample(read_samples(folder.samples), of_part, ids)
+        self._add_warnings(w for w in record.warnings if w.model is None or w.model in own_ids)
+        self._add_samples(read_samples(folder.samples), own_ids, ids)
         reference = next((old for old, new in ids.items() if new == plan.reference), None)
-        of_reference = record.find(reference, "latency_p50_ns") if reference is not None and part.timed else None
-        if of_reference is not None and of_reference.value is not None:
-            self.drift.append(of_reference.value)
+        latency = record.find(reference, "latency_p50_ns") if reference is not None and part.timed else None
+        if latency is not None and latency.value is not None:
+            self.drift.append(latency.value)
 
-    def _warn(self, warnings: Iterable[Diagnostic]) -> None:
+    def _add_warnings(self, warnings: Iterable[Diagnostic]) -> None:
         for warning in warnings:
             key = warning.code, warning.message, warning.model
             if key in self.warnings:
                 continue
             kind = warning.code, warning.remedy
             if warning.model is None and self.kept[kind] >= _MAX_SAME_CODE:
-                self.more[kind] += 1
+                self.dropped[kind] += 1
                 continue
             self.kept[kind] += warning.model is None
             self.warnings[key] = warning
 
-    def _sample(self, samples: Samples, of_part: set[str], ids: Mapping[str, str]) -> None:
-        for old in of_part:
+    def _add_samples(self, samples: Samples, own_ids: set[str], ids: Mapping[str, str]) -> None:
+        for old in own_ids:
             for key in (correct_key, squared_error_key):
                 if key(old) in samples:
                     self.samples[key(ids[old])] = samples[key(old)]
@@ -90,15 +90,14 @@ class _Merged:
 
 @cycle_collection_paused()
 def merged(plan: SweepPlan, measured: Measured, failed: Mapping[str, str], command: str) -> tuple[RunRecord, Samples]:
-    """Return the record of a sweep, and the samples behind its scores; `failed` maps models to why they are missing."""
-    everything = _Merged()
-    for part, of_part in measured:
-        everything.add(plan, part, of_part)
-    first, recipe = everything.first, plan.recipe
+    """Return the record of a sweep, and the samples behind its scores; `failed` has the reasons for missing models."""
+    collected = _Collected()
+    for part, folder in measured:
+        collected.add(plan, part, folder)
+    first, recipe = collected.first, plan.recipe
     assert first is not None, "something was measured"
-    order = {id_: place for place, id_ in enumerate((*(job.id for job in plan.jobs), *everything.cards))}
+    order = {id_: number for number, id_ in enumerate((*(job.id for job in plan.jobs), *collected.cards))}
     timed = sum(bool(part.timed) for part, _ in measured)
-    together = {**first.protocol, **_protocol(everything, plan, timed)}
     record = RunRecord(
         kind="run",
         name=recipe.name,
@@ -107,38 +106,38 @@ def merged(plan: SweepPlan, measured: Measured, failed: Mapping[str, str], comma
         command=command,
         recipe=recipe.published(),
         recipe_hash=recipe.hash(),
-        protocol=together,
+        protocol={**first.protocol, **_protocol(collected, plan, timed)},
         environment=first.environment,
-        models=tuple(sorted(everything.cards.values(), key=lambda card: order[card.id])),
+        models=tuple(sorted(collected.cards.values(), key=lambda card: order[card.id])),
         measurements=tuple(
-            # Parts of one session each are compared by the interval that holds the long run.
+            # Several parts are several runs: only the interval with the variation between runs compares them.
             m.model_copy(update={"within_run": None}) if timed > 1 and m.within_run is not None else m
-            for m in everything.measurements
+            for m in collected.measurements
             if timed > 1 or m.metric != METRIC
         ),
-        pairs=tuple(everything.pairs),
-        layers=tuple(everything.layers),
-        warnings=(*everything.warnings.values(), *_about_parts(everything), *_missing(failed)),
+        pairs=tuple(collected.pairs),
+        layers=tuple(collected.layers),
+        warnings=(*collected.warnings.values(), *_about_parts(collected), *_missing(failed)),
     )
-    return record, everything.samples
+    return record, collected.samples
 
 
-def _protocol(everything: _Merged, plan: SweepPlan, timed: int) -> dict[str, Any]:
+def _protocol(collected: _Collected, plan: SweepPlan, timed: int) -> dict[str, Any]:
     if timed < 2:
         return {}
     facts: dict[str, Any] = {"timed_parts": timed, "reference": plan.reference}
-    if everything.drift:
-        least, most = min(everything.drift), max(everything.drift)
+    if collected.drift:
+        least, most = min(collected.drift), max(collected.drift)
         facts["reference_p50"] = {"least_ns": least, "most_ns": most}
     return facts
 
 
-def _about_parts(everything: _Merged) -> Iterator[Diagnostic]:
-    for (code, remedy), count in everything.more.items():  # reports group by both: it stands below those that are kept
+def _about_parts(collected: _Collected) -> Iterator[Diagnostic]:
+    for (code, remedy), count in collected.dropped.items():  # reports list it below the kept ones of the same group
         message = f"{count} more such warnings are in parts/*/record.json"
         yield Diagnostic(code=code, message=message, remedy=remedy)
-    if len(everything.hosts) > 1:
-        message = f"the parts of the sweep were measured on {len(everything.hosts)} machines"
+    if len(collected.hosts) > 1:
+        message = f"the parts of the sweep were measured on {len(collected.hosts)} machines"
         remedy = "compare times relative to the model that all parts share, or measure on one machine"
         yield Diagnostic(code="several_machines", message=message, remedy=remedy)
 
@@ -150,7 +149,7 @@ def _missing(failed: Mapping[str, str]) -> Iterator[Diagnostic]:
 
 
 def _card(card: ModelCard, ids: Mapping[str, str], plan: SweepPlan) -> ModelCard:
-    """Return a card as the present plan names the model and its place in the sweep."""
+    """Return a card with the names and axes of the current plan."""
     id_ = ids[card.id]
     job = plan.by_id.get(id_)
     entry = job.entry if job is not None else plan.variant_of[id_]

@@ -1,4 +1,4 @@
-"""Which extras of the installation a sweep needs. It loads neither torch nor what they install."""
+"""Which extras of the installation a sweep needs. It loads neither torch nor the extras' libraries."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from kdbench.workflows.sweeping.execution.names import extra_of
 
 
 def extras_of_sweep(swept: SweptRecipe, on: str) -> Iterator[str]:
-    """Yield the extras that a recipe, its search and its engine need; raises InputError where `on` names none."""
+    """Yield the extras that a recipe, its search and its engine need; raises InputError if `on` names no engine."""
     yield from extras_of(swept.recipe)
     if swept.table.search is not None:
         yield "search"

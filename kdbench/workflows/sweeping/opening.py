@@ -1,4 +1,4 @@
-"""The opening of a sweep or a search: its engine is connected, its plan checked and described, its folder claimed."""
+"""Open a sweep or a search: connect its engine, check and describe its plan, and claim its folder."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -44,10 +44,10 @@ def opened_sweep(
     measure_on: str | None,
     resume: bool,
 ) -> Iterator[OpenSweep]:
-    """Plan a sweep, pass its outline to `progress`, and claim its folder for the block; trainings there get its names.
+    """Plan a sweep, pass its outline to `progress`, and claim its folder for the block; rename trainings in it.
 
     `outline` returns the lines that describe a plan for an engine's number of slots. Raises InputError before anything
-    is written for what cannot run.
+    is written if something cannot run.
     """
     with planned_sweep(swept, out, progress, on=on, measure_on=measure_on, resume=resume) as (planned, engine):
         for line in outline(planned, engine.slots):
@@ -69,7 +69,7 @@ def planned_sweep(
 ) -> Iterator[tuple[PlannedSweep, Engine]]:
     """Check a recipe at every point of its sweep and plan it, for the engine that `on` names; write nothing.
 
-    The engine is connected while the block runs. Raises InputError for what cannot run.
+    The engine is connected while the block runs. Raises InputError if something cannot run.
     """
     recipe = swept.recipe
     with connected(on, measure_on) as engine_of:
@@ -88,7 +88,7 @@ def planned_sweep(
 
 
 def _loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:
-    """Raise InputError where results of a finished sweep would be lost; False if none would."""
+    """Raise InputError if results of a finished sweep would be lost; otherwise return False."""
     recipe, data = checked.recipe, checked.run_data.content
     if earlier.hash() == recipe.hash():
         return False
@@ -98,7 +98,6 @@ def _loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> b
     if lost:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         message = f"{folder.path} has results of {lost[0]}{more}, which this sweep does not include"
-        raise InputError(
-            message, "name all values again (finished results are kept), or choose another folder with --out"
-        )
+        hint = "name all values again (finished results are kept), or choose another folder with --out"
+        raise InputError(message, hint)
     return False

@@ -19,10 +19,10 @@ _LISTED = 6
 class Outline:
     """A sweep before it starts.
 
-    `axes` are its values by key. Of `trainings`, `trained` are done already; `shared` are the models that several
-    points have in common. `logit_tables` are computed at most, once for all the `distilled` trainings. `timed` and
-    `scored` are parts: what is measured together. `at_once` trainings run side by side. `training_s` and `measuring_s`
-    are estimates of what is left to do.
+    `axes` are its values by key. Of the `trainings`, `trained` are done already; `shared` are the models that several
+    points have in common. At most `logit_tables` tables of logits are computed for all the `distilled` trainings.
+    `timed` and `scored` are numbers of parts, whose models are measured together. `at_once` trainings run side by side.
+    `training_s` and `measuring_s` estimate the remaining work.
     """
 
     points: int
@@ -78,10 +78,10 @@ def outline(
 ) -> Outline:
     """Return the outline of a plan with these `tasks`; `done` are those with existing results."""
     uses = Counter(name for point in plan.points for name in point.models)
-    kept = [job for job in plan.jobs if keeps_logits(job)]
+    distilled = [job for job in plan.jobs if keeps_logits(job)]
     tables = {
         (teacher.id, run_data.part_of(job.entry.data).content, slot_count(job.entry.data.augment))
-        for job in kept
+        for job in distilled
         for teacher in job.teachers
     }
     left = [task for task in tasks if task.id not in done]
@@ -98,7 +98,7 @@ def outline(
         trained=sum(task.kind == "train" and task.id in done for task in tasks),
         shared=[name for name, count in uses.items() if count > 1],
         logit_tables=len(tables),
-        distilled=len(kept),
+        distilled=len(distilled),
         data=f"{dataset.name}, {sizes}",
         timed=sum(task.kind == "measure" for task in left),
         scored=sum(task.kind == "score" for task in left),

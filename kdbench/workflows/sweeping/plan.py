@@ -1,8 +1,8 @@
 """The plan of a sweep: its trainings, and which models are measured together.
 
-Models at one place of the axes are one part. With the first seed they are timed, in sessions that they share with their
-teachers and with one reference that every such part has: it makes numbers of different parts comparable. With the other
-seeds they are only scored, because a seed changes no time.
+Models with the same values on the axes are one part. With the first seed they are timed, in sessions that they share
+with their teachers and with a reference model that is in every timed part and makes their numbers comparable. With the
+other seeds they are only scored, because seeds do not affect times.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ Place = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Compressed:
-    """A variant of one seed: its id, the name of its entry, and the id of the model that it is of."""
+    """A variant of one seed: its id, the name of its entry, and the id of the model that it is made from."""
 
     id: str
     name: str
@@ -29,11 +29,11 @@ class Compressed:
 
 @dataclass(frozen=True)
 class Part:
-    """Models that are measured together: `jobs`, by their ids, and `variants`, whose numbers this part gives.
+    """Models that are measured together: `jobs`, by their ids, and `variants`; this part provides their numbers.
 
-    `companions` are jobs that they are compared with, `sources` variants that others are made of; their own numbers
-    come from another part. `timed` are the ids of the models whose times are measured, none where models are only
-    scored. `names` are the entries of the recipe that all of them need.
+    `companions` are jobs that they are compared with, `sources` variants that others are made from; the numbers of both
+    come from other parts. `timed` are the ids of the models to time; none if the part is only scored. `names` are the
+    entries of the recipe that all of them need.
     """
 
     id: str
@@ -46,28 +46,25 @@ class Part:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The ids of the models whose numbers this part gives."""
+        """The ids of the models whose numbers this part provides."""
         return (*self.jobs, *(variant.id for variant in self.variants))
 
     def without(self, lost: Collection[str]) -> "Part":
         """Return the part without the jobs `lost`, which could not be trained, and their variants."""
         gone = {*lost}
-        kept = []
-        for one in (*self.sources, *self.variants):
-            if one.source in gone:
-                gone.add(one.id)
-            else:
-                kept.append(one)
+        for variant in (*self.sources, *self.variants):
+            if variant.source in gone:
+                gone.add(variant.id)
         jobs, companions, timed = (
             tuple(id_ for id_ in ids if id_ not in gone) for ids in (self.jobs, self.companions, self.timed)
         )
-        sources, variants = (tuple(one for one in ones if one in kept) for ones in (self.sources, self.variants))
+        sources, variants = (tuple(v for v in group if v.id not in gone) for group in (self.sources, self.variants))
         return replace(self, jobs=jobs, companions=companions, timed=timed, sources=sources, variants=variants)
 
     @property
     def model_ids(self) -> tuple[str, ...]:
         """The ids of all models in it: jobs in the plan's order, then variants."""
-        return (*self.companions, *self.jobs, *(one.id for one in (*self.sources, *self.variants)))
+        return (*self.companions, *self.jobs, *(variant.id for variant in (*self.sources, *self.variants)))
 
 
 @dataclass(frozen=True)
@@ -86,12 +83,12 @@ class SweepPlan:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """What is measured together, in the plan's order: timed parts, then those that are only scored."""
+        """The models to measure together, in the plan's order: timed parts, then those that are only scored."""
         return tuple(self._parts())
 
     @cached_property
     def part_of(self) -> Mapping[str, str]:
-        """The part that gives the numbers of each model, by the model's id."""
+        """The part that provides the numbers of each model, by the model's id."""
         return {id_: part.id for part in self.parts for id_ in part.models}
 
     @cached_property
@@ -108,7 +105,7 @@ class SweepPlan:
     @cached_property
     def variant_of(self) -> Mapping[str, Variant]:
         """The entry of each variant, by the variant's id."""
-        return {one.id: variant for variant, one in self._variants}
+        return {compressed.id: variant for variant, compressed in self._variants}
 
     @cached_property
     def variants_of(self) -> Mapping[str, tuple[str, ...]]:
@@ -121,7 +118,7 @@ class SweepPlan:
         return {name: tuple(names) for name, names in by_source.items()}
 
     def needs(self, job: Job) -> tuple[str, ...]:
-        """Return the ids of the jobs that have to be trained before one."""
+        """Return the ids of the jobs that have to be trained before `job`."""
         before = (*(job.teachers if job.learns else ()), *job.parts, *((job.start,) if job.start is not None else ()))
         return tuple(dict.fromkeys(other.id for other in before))
 
@@ -153,14 +150,14 @@ class SweepPlan:
         return {}
 
     def _closure(self, name: str) -> frozenset[str]:
-        """Return an entry's name and those of all that it needs."""
+        """Return an entry's name and the names of all entries that it needs."""
         if name not in self._closures:
             role, place = self._place[name]
             others: set[str] = set()
             if role == 2:
                 others.add(self.recipe.variant[place].of)
             elif role == 1:
-                others |= _named_by(self.recipe, self.recipe.student[place])
+                others |= _needed_entries(self.recipe, self.recipe.student[place])
             closure = frozenset({name}).union(*(self._closure(other) for other in others))
             self._closures[name] = closure
         return self._closures[name]
@@ -190,28 +187,28 @@ class SweepPlan:
             jobs.setdefault((job.of_seed != first_seed, job.of_seed, place), []).append(job)
         network: dict[str, Job] = {job.id: job for job in measured}  # the job that each model comes from
         variants: dict[tuple[bool, int, Place], list[Compressed]] = {}
-        for variant, one in self._variants:
-            job = network[one.id] = network[one.source]
-            key = (job.of_seed != first_seed, job.of_seed, _place_of({**job.entry.axes, **variant.axes}))
-            variants.setdefault(key, []).append(one)
+        for entry, variant in self._variants:
+            job = network[variant.id] = network[variant.source]
+            key = (job.of_seed != first_seed, job.of_seed, _place_of({**job.entry.axes, **entry.axes}))
+            variants.setdefault(key, []).append(variant)
             jobs.setdefault(key, [])
-        known = {one.id: one for _, one in self._variants}
+        known = {variant.id: variant for _, variant in self._variants}
         order = {job.id: place for place, job in enumerate(self.jobs)}
         for key, group in sorted(jobs.items(), key=lambda item: item[0][:2]):
             own_ids, compressed = {job.id for job in group}, variants.get(key, [])
             timed = not key[0] and self.recipe.measure.times
-            sources = _chain(compressed, known)
-            behind = [network[one.id] for one in compressed]
-            beside = {job.id: job for job in behind}
-            beside |= {job.teacher.id: job.teacher for job in (*group, *behind) if job.teacher is not None}
-            times = {*beside, *own_ids, *(one.id for one in sources), self.reference}
+            sources = _source_variants(compressed, known)
+            compressed_jobs = [network[variant.id] for variant in compressed]
+            compared = {job.id: job for job in compressed_jobs}
+            compared |= {job.teacher.id: job.teacher for job in (*group, *compressed_jobs) if job.teacher is not None}
+            timed_ids = {*compared, *own_ids, *(variant.id for variant in sources), self.reference}
             for job in group:
                 if (other := independents.of(job)) is not None:
-                    beside[other.id] = other
+                    compared[other.id] = other
             if timed:
-                beside[self.reference] = self.by_id[self.reference]
-            companions = sorted(beside.keys() - own_ids, key=order.__getitem__)
-            names = [job.entry.name for job in (*group, *(beside[id_] for id_ in companions))]
+                compared[self.reference] = self.by_id[self.reference]
+            companions = sorted(compared.keys() - own_ids, key=order.__getitem__)
+            names = [job.entry.name for job in (*group, *(compared[id_] for id_ in companions))]
             part = Part(
                 _title(key, timed=timed),
                 tuple(job.id for job in group),
@@ -219,27 +216,28 @@ class SweepPlan:
                 tuple(companions),
                 tuple(sources),
                 (),
-                tuple(dict.fromkeys((*names, *(one.name for one in (*sources, *compressed))))),
+                tuple(dict.fromkeys((*names, *(variant.name for variant in (*sources, *compressed))))),
             )
-            own_ids.update(one.id for one in compressed)
-            yield replace(part, timed=tuple(id_ for id_ in part.model_ids if id_ in times | own_ids)) if timed else part
+            timed_ids.update(variant.id for variant in compressed)
+            yield replace(part, timed=tuple(id_ for id_ in part.model_ids if id_ in timed_ids)) if timed else part
 
 
-def _chain(variants: Iterable[Compressed], known: Mapping[str, Compressed]) -> list[Compressed]:
-    """Return the variants that these are made of, without these, each after its source."""
-    ids = {one.id for one in variants}
+def _source_variants(variants: Iterable[Compressed], known: Mapping[str, Compressed]) -> list[Compressed]:
+    """Return the other variants that `variants` are made from, each after its source."""
+    ids = {variant.id for variant in variants}
     sources: dict[str, Compressed] = {}
-    for one in variants:
-        chain = []
-        while one.source in known:
-            one = known[one.source]  # noqa: PLW2901 - one step up
-            chain.append(one)
-        sources |= {one.id: one for one in reversed(chain) if one.id not in ids}
+    for variant in variants:
+        chain: list[Compressed] = []
+        source = known.get(variant.source)
+        while source is not None:
+            chain.append(source)
+            source = known.get(source.source)
+        sources |= {source.id: source for source in reversed(chain) if source.id not in ids}
     return list(sources.values())
 
 
 def reference_of(jobs: Sequence[Job]) -> str:
-    """Return the id of the model that all timed parts share: the first with a network, of those at no axis if any."""
+    """Return the id of the model that all timed parts share: the first with a network, if possible without axes."""
     measured = [job for job in jobs if job.part is None and job.logits is None]
     return next((job.id for job in measured if not job.entry.axes), measured[0].id)
 
@@ -247,16 +245,16 @@ def reference_of(jobs: Sequence[Job]) -> str:
 def _title(key: tuple[bool, int, Place], *, timed: bool) -> str:
     """Return the title of a part; it has spaces, so that it equals no model's id."""
     other_seed, seed, place = key
-    where = ", ".join(f"{axis} {value}" for axis, value in place) or "what all points share"
-    return f"{'measure' if timed else 'score'} {where}{f', seed {seed}' if other_seed else ''}"
+    models = ", ".join(f"{axis} {value}" for axis, value in place) or "what all points share"
+    return f"{'measure' if timed else 'score'} {models}{f', seed {seed}' if other_seed else ''}"
 
 
 def _place_of(axes: Mapping[str, object]) -> Place:
     return tuple(sorted((axis, str(value)) for axis, value in axes.items()))
 
 
-def _named_by(recipe: Recipe, student: Student) -> set[str]:
-    """Return the names of the entries that a student's training and comparison name."""
+def _needed_entries(recipe: Recipe, student: Student) -> set[str]:
+    """Return the names of the entries that a student's training and comparison need."""
     names = {teacher.name for teacher in recipe.teachers_of(student)}
     if student.start is not None and student.start.model is not None:
         names.add(student.start.model)

@@ -1,7 +1,7 @@
 """Times relative to the model that all parts of a sweep share, from the blocks in which they took turns.
 
-Two parts are measured at different times, on a machine that drifts by several per cent meanwhile. Their times relative
-to one model that both measured side by side drift with neither.
+Parts are measured at different times, between which a machine drifts by several per cent. Their times relative to a
+model that all measured side by side do not drift.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,9 +22,9 @@ METRIC = "relative_latency"
 def relative_latencies(
     record: RunRecord, samples: Mapping[str, Any], reference: str, measure: Measure
 ) -> Iterator[Measurement]:
-    """Yield the latency of each timed model of a part, `reference` included, relative to that one, at its axes.
+    """Yield the latency of each timed model of a part, also of `reference`, relative to `reference`, at its axes.
 
-    None for random arrivals: waiting times depend on chance more than on the model.
+    Random arrivals are left out: their waiting times depend on chance more than on the model.
     """
     plan = session_plan(choose_cores(measure.cores, measure.threads), measure.sessions)
     for known in record.measurement_index.having("latency_p50_ns"):
@@ -40,8 +40,10 @@ def relative_latencies(
             continue
         low, high = estimate.low, estimate.high
         interval = None if low is None or high is None else Interval(low=1 / high, high=1 / low)
-        how: dict[str, Any] = {"interval": interval, "n": estimate.n, "source": f"paired blocks with {reference}"}
-        yield measured(known.model, METRIC, 1 / estimate.value, axes=axes, **how)
+        source = f"paired blocks with {reference}"
+        yield measured(
+            known.model, METRIC, 1 / estimate.value, axes=axes, interval=interval, n=estimate.n, source=source
+        )
 
 
 def _calls(samples: Mapping[str, Any], model: str, axes: Mapping[str, str | int]) -> Clustered | None:

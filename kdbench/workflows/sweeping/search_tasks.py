@@ -1,4 +1,4 @@
-"""A search as tasks of a sweep: each trial is a point, and the next one is chosen when one has ended."""
+"""A search as tasks of a sweep: each trial is a point; when one has ended, the next is chosen."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, SweepTasks, tas
 
 @dataclass
 class SearchTasks:
-    """The trials of a search as tasks: the first ones, and when one has ended the next."""
+    """The trials of a search as tasks: the first ones, then a new one whenever a trial has ended."""
 
     swept: SweptRecipe
     planned: PlannedSweep
@@ -53,7 +53,7 @@ class SearchTasks:
         self._costs = median(self.planned.costs.values())
         assert self.swept.table.search is not None, "a search"
         self._search, self._code = self.swept.table.search, dict(self.planned.checked.code)
-        self._of_entry = _code_by_entry(self.swept, self._code)
+        self._code_of_entry = _code_by_entry(self.swept, self._code)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -78,14 +78,14 @@ class SearchTasks:
         self.schedule.add(self._next())
 
     def prepare(self, task: Task) -> Message | Fault | None:
-        """Return the message of a task, as its trial's work does; None for what a pruned trial leaves out."""
+        """Return the message of a task; None if its result exists, or if all its trials were pruned."""
         numbers = [number for number, parts in self._open.items() if task.id in parts]
         if numbers and all(self._read(number).pruned is not None for number in numbers):
             return None
         return self._works[task.id].prepare(task)
 
     def ended(self, task: Task, _: Fault | None) -> list[Task]:
-        """Hear of the end of a task; return those of the next trials, if one has ended with it."""
+        """Handle the end of a task; return the tasks of the next trials, if a trial has ended with it."""
         done = []
         for number, parts in self._open.items():
             parts.discard(task.id)
@@ -112,7 +112,7 @@ class SearchTasks:
         return tasks
 
     def _tasks(self, trial: Trial) -> list[Task]:
-        """Return the tasks of a trial; none for one whose values cannot be trained, which has failed."""
+        """Return the tasks of a trial; none if its values cannot be trained: the trial then fails."""
         try:
             planned, swept = self._planned(trial)
         except InputError as error:
@@ -125,9 +125,10 @@ class SearchTasks:
         self._files.write(trial)
         pruning = {}
         for place, id_ in enumerate(trainings):
-            how = pruning_of(self._search, trial.number, place, planned.plan.by_id[id_].training.last_epoch)
-            if how is not None and processes_of(planned.plan.by_id[id_].training) == 1:
-                pruning[id_] = how
+            training = planned.plan.by_id[id_].training
+            settings = pruning_of(self._search, trial.number, place, training.last_epoch)
+            if settings is not None and processes_of(training) == 1:
+                pruning[id_] = settings
         options: dict[str, Any] = {"metered": self.metered, "schedule": self.schedule, "pruning": pruning}
         work = SweepTasks(with_reference(planned, self.folder), self.folder, self.command, **options)
         tasks = tasks_of(work.planned)
@@ -141,13 +142,16 @@ class SearchTasks:
         return tasks
 
     def _planned(self, trial: Trial) -> tuple[PlannedSweep, SweptRecipe]:
-        """Plan a trial's point with those that its numbers may depend on: the first, or all if labels-only differ."""
+        """Plan a trial's point together with the points of other trials that its numbers may depend on.
+
+        That is the first trial, or all if students that learn from labels alone differ between trials.
+        """
         first, others = self.planned, [other for other in self.completed if other.number < trial.number]
-        beside = others if independents_change(first.recipe) else others[:1]
-        swept = self.swept.at([*(other.values for other in beside), trial.values])
+        related = others if independents_change(first.recipe) else others[:1]
+        swept = self.swept.at([*(other.values for other in related), trial.values])
         recipe = swept.recipe
         pairs = ((m, e) for point in swept.points for m, e in zip(point.models, point.entries, strict=True))
-        code = {model: self._of_entry[entry] for model, entry in pairs if entry in self._of_entry}
+        code = {model: self._code_of_entry[entry] for model, entry in pairs if entry in self._code_of_entry}
         if code:
             self._code |= code
             write_code(self._code, self.folder)
@@ -179,10 +183,10 @@ class SearchTasks:
         if fault is not None or not measured:
             self.fault = fault
             cause = plan_.by_id.get(fault.cause or "") if fault is not None else None
-            self.stopped |= cause is not None and not cause.entry.axes  # what all trials need failed
+            self.stopped |= cause is not None and not cause.entry.axes  # a model that all trials need failed
             if fault is not None and (fault.internal or fault.lost or self.stopped):
                 self._tried[number] = PastTrial(trial.values, failed=True)
-                del self.trials[number]  # not the values' fault: it is tried again when the search is resumed
+                del self.trials[number]  # its values are not the cause: a resumed search tries them again
                 return
             self._fail(trial, "nothing was measured" if fault is None else fault.message)
             return
@@ -210,7 +214,7 @@ class SearchTasks:
         return PastTrial(trial.values, best(values), epochs=trial.pruned)
 
     def _read(self, number: int) -> Trial:
-        """Return a trial as it is on disk, where its training may have ended it."""
+        """Return a trial from its file, in which its training may have written that it was pruned."""
         return self._files.read(number)
 
 

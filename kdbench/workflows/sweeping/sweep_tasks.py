@@ -1,4 +1,4 @@
-"""The tasks of a checked sweep: what each takes, what it is sent, and what stands of it in the folder."""
+"""The tasks of a checked sweep: their resources, their messages, and which results exist in the folder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +9,10 @@ from kdbench.distill.training.devices import device_of, processes_of
 from kdbench.files import storage
 from kdbench.recipe import Recipe
 from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.export_ahead import has_meter
 from kdbench.workflows.stages.start import CheckedRun
 from kdbench.workflows.study.plan import Job
-from kdbench.workflows.sweeping.estimate import has_meter, part_cost
+from kdbench.workflows.sweeping.estimate import part_cost
 from kdbench.workflows.sweeping.execution.engine import Message
 from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
 from kdbench.workflows.sweeping.existing import PartFolder, former_names, is_done, part_folder
@@ -25,8 +26,8 @@ _STATE = "sweep.json"
 class PlannedSweep:
     """A sweep that can start: its plan, and the recipe with data and networks checked.
 
-    `axes` are its values by key, `keys` what each training depends on and `costs` its seconds, by the job's id.
-    `threads` are those that torch computes with where the recipe names no number.
+    `axes` are its values by key; `keys` are the hashes and `costs` the estimated seconds of trainings, by the job's id.
+    `threads` is the number of torch's threads if the recipe does not set it.
     """
 
     plan: SweepPlan
@@ -48,7 +49,7 @@ class PlannedSweep:
 
 
 def with_reference(planned: PlannedSweep, folder: RunFolder) -> PlannedSweep:
-    """Return the plan with the reference that the sweep in the folder began with, as long as it has that model."""
+    """Return the plan with the reference with which the sweep in the folder began, if the plan still has that model."""
     file = folder.path / _STATE
     known = storage.read_json(file, "state of the sweep").get("reference") if file.exists() else None
     by_key = {key: id_ for id_, key in planned.keys.items()}
@@ -62,18 +63,17 @@ def tasks_of(planned: PlannedSweep) -> list[Task]:
     sweep_plan, measure = planned.plan, planned.recipe.measure
     tasks, metered = [], has_meter(measure)
     for job in sweep_plan.jobs:
-        cpus, gpus = _takes(job, planned.threads)
+        cpus, gpus = _resources(job, planned.threads)
         tasks.append(Task(job.id, "train", sweep_plan.needs(job), cpus, gpus, planned.costs[job.id]))
     for part in sweep_plan.parts:
         needs = tuple(dict.fromkeys((*part.companions, *part.jobs)))
-        tasks.append(
-            Task(part.id, "measure" if part.timed else "score", needs, cost_s=part_cost(part, measure, metered=metered))
-        )
+        cost_s = part_cost(part, measure, metered=metered)
+        tasks.append(Task(part.id, "measure" if part.timed else "score", needs, cost_s=cost_s))
     return tasks
 
 
-def _takes(job: Job, threads: int) -> tuple[int, int]:
-    """Return the cores and GPUs that a job's training takes."""
+def _resources(job: Job, threads: int) -> tuple[int, int]:
+    """Return the number of cores and of GPUs that a job's training needs."""
     if job.logits is not None or job.entry.is_ready:
         return 1, 0
     training = job.training
@@ -84,7 +84,7 @@ def _takes(job: Job, threads: int) -> tuple[int, int]:
 
 
 def done_tasks(planned: PlannedSweep, folder: RunFolder) -> set[str]:
-    """Return the tasks whose results exist in a folder, under any names."""
+    """Return the tasks whose results exist in a folder, under these or other names."""
     names, plan, keys = former_names(planned.keys, folder), planned.plan, planned.keys
     done = {
         job.id
@@ -92,7 +92,7 @@ def done_tasks(planned: PlannedSweep, folder: RunFolder) -> set[str]:
         if fit.finished(folder.checkpoint(names.get(job.id, job.id)), keys[job.id]) is not None
     }
     if names:
-        return done  # how many parts stand is known once their files have their names
+        return done  # parts can be identified only after their models' files have been renamed
     for part in plan.parts:
         jobs = [plan.by_id[id_] for id_ in (*part.companions, *part.jobs)]
         exported = all(is_done(job, keys[job.id], folder) for job in jobs)
@@ -102,9 +102,9 @@ def done_tasks(planned: PlannedSweep, folder: RunFolder) -> set[str]:
 
 
 class SweepTasks:
-    """The tasks of a sweep in its folder; `metered` is whether a meter's joules are those of one training.
+    """The tasks of a sweep in its folder; with `metered`, a meter's joules are those of one training.
 
-    `schedule` has them already where they are part of a larger one; `pruning` says of jobs when they end early.
+    `schedule` is an existing one that the tasks are part of; `pruning` has the pruning settings of jobs, by id.
     """
 
     def __init__(
@@ -137,15 +137,15 @@ class SweepTasks:
         part = self._parts[task.id].without(lost)
         if not part.models:
             return replace(self.schedule.faults[lost[0]], cause=lost[0])
-        into = part_folder(plan, part, self.planned.data, self.folder)
-        self.measured[task.id] = part, into
-        if into.is_complete():
+        target = part_folder(plan, part, self.planned.data, self.folder)
+        self.measured[task.id] = part, target
+        if target.is_complete():
             return None
-        return measure_message(plan, part, into, self.folder, command=self.command, threads=threads)
+        return measure_message(plan, part, target, self.folder, command=self.command, threads=threads)
 
     @property
     def complete(self) -> list[tuple[Part, PartFolder]]:
-        """What was measured, in the plan's order, without what failed."""
+        """The measured parts, in the plan's order, without those that failed."""
         faults = self.schedule.faults
         return [self.measured[id_] for id_ in self._parts if id_ in self.measured and id_ not in faults]
 
@@ -153,10 +153,10 @@ class SweepTasks:
     def failed(self) -> dict[str, Fault]:
         """Why models have no numbers, by their ids."""
         faults = self.schedule.faults
-        there = {id_ for part, _ in self.complete for id_ in part.models}
+        measured = {id_ for part, _ in self.complete for id_ in part.models}
         return {
             id_: faults.get(id_) or faults.get(part.id) or Fault("what it is compressed from failed")
             for part in self._parts.values()
             for id_ in part.models
-            if id_ not in there
+            if id_ not in measured
         }

@@ -1,7 +1,7 @@
 """The tasks of a sweep, as messages of JSON values: train and export one job, or measure one part.
 
-`perform` is the same function in every process and on every machine that shares the run's folder. It first looks
-whether the result is there, so that a task may run again after any outcome.
+`perform` is the same function in every process and on every machine that shares the run's folder. It first checks
+whether the result exists, so that a task may run again after any outcome.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,9 +53,9 @@ def train_message(
     metered: bool,
     pruning: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the task of training and exporting a job; torch computes with `threads` where the recipe names none.
+    """Return the task of training and exporting a job, with `threads` for torch if the recipe does not set them.
 
-    `pruning` says when a search ends it early: see `Halving`.
+    `pruning` are the settings with which a search may end it early: see `Halving`.
     """
     recipe = plan_.sub_recipe((job.entry.name, *_variants_of(plan_, job)))
     return {
@@ -66,7 +66,7 @@ def train_message(
         "threads": threads,
         "metered": metered,
         "pruning": pruning,
-        # A training that may end early need not leave anything.
+        # A training that may end early does not always write these files.
         "leaves": []
         if pruning is not None
         else [f"checkpoints/{job.id}/{fit.SUMMARY}", f"checkpoints/{job.id}/{EXPORT}", f"models/{job.id}.onnx"],
@@ -74,24 +74,24 @@ def train_message(
 
 
 def measure_message(
-    plan_: SweepPlan, part: Part, into: PartFolder, folder: RunFolder, *, command: str, threads: int
+    plan_: SweepPlan, part: Part, target: PartFolder, folder: RunFolder, *, command: str, threads: int
 ) -> dict[str, Any]:
-    """Return the task of measuring a part, whose models are trained and exported.
+    """Return the task of measuring a part, whose models are trained and exported, to the folder `target`.
 
-    If there is more than one, times are also related to the reference that all have in common.
+    If the part is timed, its times are also measured relative to the reference that all timed parts share.
     """
     return {
         "task": "measure",
         "folder": str(folder.path.absolute()),  # a node has another current folder
         "recipe": plan_.sub_recipe(part.names).resolved(),
-        "part": into.path.name,
+        "part": target.path.name,
         "jobs": [*part.companions, *part.jobs],
         "models": list(part.model_ids),
         "timed": list(part.timed),
         "reference": plan_.reference if plan_.reference in part.timed else None,
         "command": command,
         "threads": threads,
-        "leaves": [f"{PARTS}/{into.path.name}/{file.name}" for file in (into.record, into.samples, into.ids)],
+        "leaves": [f"{PARTS}/{target.path.name}/{file.name}" for file in (target.record, target.samples, target.ids)],
     }
 
 
@@ -100,10 +100,10 @@ def _variants_of(plan_: SweepPlan, job: Job) -> Sequence[str]:
 
 
 def perform(message: Message, progress: Progress) -> None:
-    """Do a task; return at once if its result is there. Raises a KdbenchError where the task is at fault."""
+    """Run a task, unless its result exists. Raises a KdbenchError if the task fails for a reason that users can fix."""
     folder = RunFolder(Path(message["folder"]))
     recipe = recipe_from(message["recipe"], "the task")
-    torch.set_num_threads(message["threads"])  # as in one process: their number decides how sums are split
+    torch.set_num_threads(message["threads"])  # as in one process: the number decides how sums are rounded
     load_plugins(recipe)
     run_data = _data_of(recipe)
     with storage.explained(folder.path):
@@ -138,7 +138,7 @@ def _train(
         if job.part is not None:
             return
         exported = _exported(job, recipe, run_data, folder, progress)
-        with suppress(KdbenchError):  # the part that measures the variant meets the error again
+        with suppress(KdbenchError):  # the task that measures the variant repeats and reports the error
             compress_all(recipe, [exported], run_data, folder, progress)
 
 
@@ -163,7 +163,7 @@ def _fit(job: Job, message: Message, recipe: Recipe, run_data: RunData, folder: 
 
 
 def _exported(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress) -> Exported:
-    """Return a job's file, which is written only if it is not of this training."""
+    """Return a job's file, exported unless it exists and comes from this training."""
     if is_onnx_teacher(job):
         return export_one(job, recipe, run_data, folder)
     key = job.key(recipe, run_data.content)
@@ -178,20 +178,20 @@ def _exported(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder, pr
 
 
 def _measure(message: Message, recipe: Recipe, run_data: RunData, folder: RunFolder, progress: Progress) -> None:
-    into = PartFolder.of(folder, message["part"])
-    storage.make_folder(into.path)
-    with locked(into.path / ".lock"):
-        if into.is_complete():
+    target = PartFolder.of(folder, message["part"])
+    storage.make_folder(target.path)
+    with locked(target.path / ".lock"):
+        if target.is_complete():
             return
         jobs = {job.id: job for job in plan(recipe, read_code(folder))}
         exports = [_exported(jobs[id_], recipe, run_data, folder, progress) for id_ in message["jobs"]]
         exports += compress_all(recipe, exports, run_data, folder, progress)
         exports = [export for export in exports if export.card.id in message["models"]]
-        options: dict[str, Any] = {"timed": message["timed"], "workspace": into.workspace}
+        options: dict[str, Any] = {"timed": message["timed"], "workspace": target.workspace}
         record, samples = measure_all(recipe, exports, run_data, folder, progress, message["command"], **options)
         if message["reference"] is not None:
             relative = relative_latencies(record, samples, message["reference"], recipe.measure)
             record = record.model_copy(update={"measurements": (*record.measurements, *relative)})
-        write_samples(into.samples, samples)
-        record.write(into.record)
-        storage.write_json(into.ids, {"models": message["models"]})
+        write_samples(target.samples, samples)
+        record.write(target.record)
+        storage.write_json(target.ids, {"models": message["models"]})

@@ -1,4 +1,4 @@
-"""The child processes of workflows, one file each, started with `python -m`: they train, export or do a sweep's tasks.
+"""The child processes of workflows, one file each, started with `python -m`: they train, export or run a sweep's tasks.
 
-They compose stages, as workflows do. Nothing imports them; what starts one names its module.
+They compose stages, as workflows do. Nothing imports them: the parent process names the module to start.
 """

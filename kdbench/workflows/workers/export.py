@@ -26,7 +26,7 @@ from kdbench.workflows.study.user_code import planned_job
 
 
 def main(lines: Iterable[str]) -> None:
-    """Export the jobs that are asked for in `lines`, until they end."""
+    """Export the jobs that `lines` request, until the lines end."""
     end_with_parent(reads_input=True)
     _load_exporter()
     run: tuple[Recipe, RunData, RunFolder] | None = None
@@ -40,10 +40,10 @@ def main(lines: Iterable[str]) -> None:
         assert run is not None, "the folder comes first"
         try:
             written: WrittenModel | None = _written(message["job"], *run)
-        except Exception:  # noqa: BLE001 - the run exports it again, and meets the error
+        except Exception:  # noqa: BLE001 - the run exports it again, and reports the error
             written = None
-        answer = {"job": message["job"], "written": None if written is None else asdict(written)}
-        sys.stdout.write(json.dumps(answer) + "\n")
+        response = {"job": message["job"], "written": None if written is None else asdict(written)}
+        sys.stdout.write(json.dumps(response) + "\n")
         sys.stdout.flush()
 
 

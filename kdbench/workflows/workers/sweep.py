@@ -1,7 +1,7 @@
-"""A process that does tasks one after the other: `python -m kdbench.workflows.workers.sweep`.
+"""A process that runs tasks one after the other: `python -m kdbench.workflows.workers.sweep`.
 
-It reads a message a line from standard input. To standard output it writes where the task is, and how it ended, as one
-JSON object a line; what libraries print goes to standard error.
+It reads one message per line from standard input. It writes the progress and the result of each task to standard
+output, as one JSON object per line; the output of libraries goes to standard error.
 """
 
 import json
@@ -48,7 +48,7 @@ class JsonProgress(Silent):
 
 
 def main(lines: Iterable[str], stream: IO[str], perform: Perform) -> None:
-    """Do the tasks in `lines`, until they end."""
+    """Run the tasks in `lines`, until the lines end."""
     for line in lines:
         progress = JsonProgress(stream)
         message = json.loads(line)

@@ -1,7 +1,7 @@
 """One of several processes that train one network: `python -m kdbench.workflows.workers.train FOLDER JOB HASH`.
 
-The hash is that of the data. It reads the recipe from the run's folder. It writes errors, and on rank zero the
-progress, to standard output, as one JSON object per line.
+HASH is that of the data; the recipe is in the run's folder. The process writes errors, and on rank zero the progress,
+to standard output, as one JSON object per line.
 """
 
 import json
@@ -31,7 +31,7 @@ class JsonProgress(Silent):
         _write({"step": [done, total, detail]})
 
     def waiting(self, detail: str) -> None:
-        """Write what is waited for."""
+        """Write what the training waits for."""
         _write({"waiting": detail})
 
     def note(self, text: str) -> None:
@@ -48,8 +48,8 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
         load_plugins(recipe)
         run_data = load_run_data(recipe)
         if content not in {"", run_data.content}:
-            message = f"{job_id}: {recipe.data.name!r} returns other data in each process"
-            raise InputError(message, "it must return the same arrays each time: seed its random numbers")
+            subject = f"{job_id}: {recipe.data.name!r} returns other data in each process"
+            raise InputError(subject, "it must return the same arrays each time: seed its random numbers")
         job = planned_job(recipe, job_id, folder)
         progress = JsonProgress() if processes.first else Silent()
         with storage.explained(folder.path):
@@ -58,16 +58,16 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
         _write({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})
         return error.exit_code
     except RuntimeError as error:
-        if (waited := timeout_message(error)) is None:
+        if (message := timeout_message(error)) is None:
             raise
-        _write({"error": {"type": "KdbenchError", "message": waited, "hint": "check whether one of them hangs"}})
+        _write({"error": {"type": "KdbenchError", "message": message, "hint": "check whether one of them hangs"}})
         return KdbenchError.exit_code
     distributed.destroy_process_group()
     return 0
 
 
 def timeout_message(error: RuntimeError) -> str | None:
-    """Return what to say of an error by which torch ends a process that waited too long for the others, else None."""
+    """Return the message for an error of torch after waiting too long for the other processes; None for others."""
     if not re.search(r"time[d ]*out", str(error), re.IGNORECASE):
         return None
     minutes = distributed.constants.default_pg_timeout.total_seconds() / 60

@@ -5,7 +5,7 @@ from kdbench import data
 from kdbench.data.selection import cut_validation
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.preprocessing import Preprocessing
-from kdbench.workflows.study.analyses import analyses_of, drawn
+from kdbench.workflows.study.analyses import analyses_of, fixed_sample
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import RunData
 
@@ -80,7 +80,7 @@ def test_no_samples_leave_only_wrong_labels(run_data):
 
 @pytest.mark.parametrize(("samples", "expected"), [(0, 0), (30, 30), (10**6, 90)])
 def test_how_many_are_drawn(samples, expected):
-    assert drawn(np.arange(90) % 3, samples).sum() == expected
+    assert fixed_sample(np.arange(90) % 3, samples).sum() == expected
 
 
 def test_a_distilled_student_is_contrasted_with_the_one_of_its_network_on_labels_alone(run_data):

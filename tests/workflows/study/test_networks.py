@@ -83,7 +83,7 @@ def lazy(num_classes):
 def test_layers_that_find_their_sizes_in_a_first_forward_are_built_whole():
     split = Split(np.zeros((4, 1, 3, 3), dtype=np.uint8), np.arange(4) % 2)
     dataset = Dataset("tiny", ("a", "b"), split, None, (0.0,), (1.0,), "made here")
-    one, other = (networks._built(Model(name=f"{__name__}:lazy"), 7, dataset, (1, 3, 3), 2) for _ in range(2))
+    one, other = (networks._build(Model(name=f"{__name__}:lazy"), 7, dataset, (1, 3, 3), 2) for _ in range(2))
     assert one[1].weight.shape == (5, 9)
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
     assert one[2].num_batches_tracked == 0
@@ -99,6 +99,6 @@ def test_weights_that_user_code_draws_from_other_generators_depend_on_the_seed(m
     monkeypatch.setattr(networks.models, "build", build)
     split = Split(np.zeros((4, 4), dtype=np.float32), np.arange(4) % 2)
     dataset = Dataset("tiny", ("a", "b"), split, None, (0.0,) * 4, (1.0,) * 4, "made here")
-    weights = [networks._built(Model(name="own"), seed, dataset, (4,), 2).weight for seed in (7, 7, 8)]
+    weights = [networks._build(Model(name="own"), seed, dataset, (4,), 2).weight for seed in (7, 7, 8)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

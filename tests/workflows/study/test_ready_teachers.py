@@ -19,7 +19,7 @@ from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.export import export_all
 from kdbench.workflows.study.model_sources import external_files, file_hash
-from kdbench.workflows.study.networks import teaching
+from kdbench.workflows.study.networks import teacher_network
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.study.run_data import load_run_data
 from kdbench.workflows.train import train
@@ -97,7 +97,7 @@ def test_it_teaches_the_logits_that_its_own_pipeline_gives(files, teacher):
     data = load_run_data(study)
     (batch,) = data.batches(data.train, len(data.train))
     with torch.no_grad():
-        logits = teaching(plan(study)[0], data, None).eval()(batch.inputs)
+        logits = teacher_network(plan(study)[0], data, None).eval()(batch.inputs)
         expected = files[1](own_inputs(data.train.inputs.transpose(0, 2, 3, 1)))[:, COLUMNS]
     torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-3)
 
@@ -124,7 +124,7 @@ def test_a_file_that_takes_bytes_and_gives_probabilities_teaches(files):
     data = load_run_data(study)
     (batch,) = data.batches(data.train, len(data.train))
     with torch.no_grad():
-        logits = teaching(plan(study)[0], data, None)(batch.inputs)
+        logits = teacher_network(plan(study)[0], data, None)(batch.inputs)
         expected = network(torch.from_numpy(data.train.inputs))
     torch.testing.assert_close(logits.softmax(1), expected, atol=1e-5, rtol=1e-4)
 

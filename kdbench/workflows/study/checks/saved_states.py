@@ -1,6 +1,6 @@
-"""Whether a network is determined by its saved weights: a newly built one with these weights must compute the same.
+"""Check that saved weights determine a network: a newly built one with these weights must compute the same.
 
-Trainings keep only the state dict: of the best epoch, in checkpoints, for the exported file. State elsewhere, in a
+A training keeps only state dicts: of the best epoch, in checkpoints and for the exported file. State elsewhere, in a
 plain attribute or in the network's own random generator, would be lost silently.
 """
 
@@ -22,16 +22,16 @@ _MAX_SHOWN = 3
 
 
 def require_tensors(network: nn.Module, subject: str) -> None:
-    """Raise InputError for a state dict that holds something else than tensors, which no file of weights can."""
+    """Raise InputError for a state dict that holds other values than tensors: a file of weights cannot store them."""
     others = [name for name, value in network.state_dict().items() if not isinstance(value, Tensor)]
     if others:
         hint = "keep numbers in buffers (register_buffer); get_extra_state must return a tensor, or be removed"
         raise InputError(f"{subject} saves {_listed(others)}, which are not tensors, with its weights", hint)
 
 
-def require_seeded(network: nn.Module, again: nn.Module, subject: str) -> None:
-    """Raise InputError where a network that was built `again` with the same seed begins with other weights."""
-    first, second = network.state_dict(), again.state_dict()
+def require_seeded(network: nn.Module, rebuilt: nn.Module, subject: str) -> None:
+    """Raise InputError if a network that was `rebuilt` with the same seed starts with other weights."""
+    first, second = network.state_dict(), rebuilt.state_dict()
     if first.keys() != second.keys() or any(first[name].shape != second[name].shape for name in first):
         message = f"{subject} has other weights each time it is built"
         raise InputError(message, "its weights must depend only on its arguments and the seed")
@@ -41,29 +41,30 @@ def require_seeded(network: nn.Module, again: nn.Module, subject: str) -> None:
         raise InputError(message, "draw them with torch, numpy.random or random, without a generator of your own")
 
 
-def require_complete_state(network: nn.Module, again: nn.Module, inputs: Tensor, subject: str, *, trains: bool) -> None:
-    """Raise InputError unless `again` computes what a `network` that was used does, once it has its state dict.
+def require_complete_state(
+    network: nn.Module, rebuilt: nn.Module, inputs: Tensor, subject: str, *, trains: bool
+) -> None:
+    """Raise InputError unless `rebuilt`, with the state dict of a used `network`, returns the same outputs.
 
     Both are called on a batch of normalised `inputs` in evaluation mode and, if it `trains`, in training mode, with the
     same random numbers.
     """
     for name, value in network.state_dict().items():
-        before = again.state_dict().get(name)
+        before = rebuilt.state_dict().get(name)
         if before is None or before.shape != value.shape:
             was = "did not exist" if before is None else f"had the shape {tuple(before.shape)}"
             message = f"{subject} has a tensor {name!r} of shape {tuple(value.shape)} that {was} before the first batch"
             hint = "create it in __init__ with its final shape; persistent=False is for buffers that need not be saved"
             raise InputError(message, hint)
     try:
-        again.load_state_dict(network.state_dict())
-    except Exception as error:  # user code may decide what it takes
+        rebuilt.load_state_dict(network.state_dict())
+    except Exception as error:  # user code may override it
         message = f"{subject} cannot load its own state dict: {describe_failure(error)}"
         raise InputError(message, "do not override load_state_dict or its hooks") from error
-    if _differ(network, again, inputs, training=False):
-        what = "returns other outputs after its weights are saved and loaded: it has state outside its state dict"
-        message = f"{subject} {what}"
-        raise InputError(message, _KEEP)
-    if trains and _differ(network, again, inputs, training=True):
+    if _differ(network, rebuilt, inputs, training=False):
+        problem = "returns other outputs after its weights are saved and loaded: it has state outside its state dict"
+        raise InputError(f"{subject} {problem}", _KEEP)
+    if trains and _differ(network, rebuilt, inputs, training=True):
         message = f"{subject} trains differently after its weights are saved and loaded, as in a resumed training"
         raise InputError(message, f"{_KEEP}; draw random numbers from torch's own generator")
 
@@ -76,23 +77,23 @@ def draws_random_numbers(call: Callable[[], object]) -> bool:
 
 
 def _generators() -> tuple[bytes, bytes, int, object]:
-    words = np.random.get_state()  # noqa: NPY002 - user code draws from it
-    return torch.get_rng_state().numpy().tobytes(), words[1].tobytes(), words[2], random.getstate()  # type: ignore[index]
+    state = np.random.get_state()  # noqa: NPY002 - user code draws from it
+    return torch.get_rng_state().numpy().tobytes(), state[1].tobytes(), state[2], random.getstate()  # type: ignore[index]
 
 
-def _differ(network: nn.Module, again: nn.Module, inputs: Tensor, *, training: bool) -> bool:
+def _differ(network: nn.Module, rebuilt: nn.Module, inputs: Tensor, *, training: bool) -> bool:
     if training and len(inputs) < 2:  # batch norm has no variance for one sample
         return False
-    one, other = (_answer(built, inputs, training=training) for built in (network, again))
-    return not float((one - other).abs().max()) <= _ROUNDING * max(float(one.abs().max()), 1.0)
+    first, second = (_outputs(built, inputs, training=training) for built in (network, rebuilt))
+    return not float((first - second).abs().max()) <= _ROUNDING * max(float(first.abs().max()), 1.0)
 
 
-def _answer(network: nn.Module, inputs: Tensor, *, training: bool) -> Tensor:
+def _outputs(network: nn.Module, inputs: Tensor, *, training: bool) -> Tensor:
     with torch.no_grad(), torch.random.fork_rng(devices=[]), seeded(0), evaluation_mode(network):
         torch.manual_seed(0)
         network.train(training)
-        answer: Tensor = network(inputs.clone())
-    return answer.double()
+        outputs: Tensor = network(inputs.clone())
+    return outputs.double()
 
 
 def _comparable(value: Tensor) -> Tensor:

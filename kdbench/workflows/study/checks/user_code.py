@@ -1,4 +1,4 @@
-"""Whether user methods and transforms work: tried once, on real samples, before anything trains."""
+"""Check that user methods and transforms work: on real samples, before anything trains."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -26,10 +26,10 @@ _KEEP = "keep what it remembers in buffers (register_buffer), and draw random nu
 def require_usable_methods(
     job: Job, terms: Sequence[ScheduledTerm], network: nn.Module, teachers: Sequence[nn.Module], run_data: RunData
 ) -> None:
-    """Raise InputError for a user method whose loss fails, is no scalar, has no gradient or cannot be resumed.
+    """Raise InputError for a user method whose loss fails, is not a scalar, has no gradient or cannot be resumed.
 
-    Trains nothing, but runs `network` in training mode and freezes `teachers`. Does nothing where a teacher is a
-    file of logits: it has no network to run.
+    Trains nothing, but runs `network` in training mode and freezes `teachers`. Does nothing if a teacher is a file of
+    logits: it has no network to run.
     """
     methods = [term.method for term in terms if not is_shipped(type(term.method))]
     if not methods or any(teacher.logits is not None for teacher in job.teachers):
@@ -46,9 +46,8 @@ def require_usable_methods(
         loss = _loss(objective, network, batch, name)
         if not isinstance(loss, torch.Tensor) or loss.dim() > 0:
             shown = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-            raise InputError(
-                f"{name} returns {shown}, not a scalar", "return the mean over the batch, already weighted"
-            )
+            hint = "return the mean over the batch, already weighted"
+            raise InputError(f"{name} returns {shown}, not a scalar", hint)
         if not loss.requires_grad:
             hint = "compute it from step.student_logits or step.student_features, without detach or no_grad"
             raise InputError(f"the loss of {name} does not depend on the student's weights", hint)
@@ -84,34 +83,34 @@ def require_least_batch(
     batch: int,
     run_data: RunData,
 ) -> None:
-    """Raise InputError where the batches, of `batch` samples or of all if these are fewer, are too small to train on.
+    """Raise InputError if batches of `batch` samples, or of all samples if there are fewer, are too small to train on.
 
     Batch norm, in a network or in a method, has no variance for one sample. Changes statistics of `network`.
     """
     split, name = run_data.part_of(job.entry.data).split, job.entry.name
     least = min(batch, len(split))
-    few = "train on more samples" if len(split) < batch else f"set training.batch of {name} to more"
+    hint = "train on more samples" if len(split) < batch else f"set training.batch of {name} to more"
     for term in terms:
         if least < term.method.least_batch:
             kind = type(term.method).__name__
             message = f"{name}: {kind} compares the samples of a batch, at least {term.method.least_batch}"
-            raise InputError(f"{message}, but there are only {least}", few)
+            raise InputError(f"{message}, but there are only {least}", hint)
     if least > 1:
         return
-    one = next(iter(run_data.batches(split.subset([0]), 1, train=True)))
+    single = next(iter(run_data.batches(split.subset([0]), 1, train=True)))
     network.train()
     try:
         with torch.no_grad():
-            network(one.inputs.clone())
+            network(single.inputs.clone())
             if terms and not any(teacher.logits is not None for teacher in job.teachers):
                 uses_teachers = any(term.method.needs_teacher for term in terms)
                 live = [LiveTeacher(teacher) for teacher in teachers] if uses_teachers else []
-                Objective(ce_weight=0, terms=terms, teachers=live)(network, one, 0)
+                Objective(ce_weight=0, terms=terms, teachers=live)(network, single, 0)
     except KdbenchError:
         raise
     except Exception as error:
         message = f"{name} cannot be trained on one sample at a time: {plugins.describe_failure(error)}"
-        raise InputError(message, few) from error
+        raise InputError(message, hint) from error
 
 
 def require_usable_transform(entry: Trained, seed: int, run_data: RunData) -> None:

@@ -1,4 +1,4 @@
-"""How tasks run: the schedule, the loop that works it off, and the engines, for this machine, a Ray cluster or Slurm.
+"""How tasks run: the schedule, the loop that runs it, and the engines, for this machine, a Ray cluster or Slurm.
 
-What a task does is a function that an engine is given, so nothing here imports the rest of a sweep.
+An engine gets the function that performs a task, so nothing here imports the rest of a sweep.
 """

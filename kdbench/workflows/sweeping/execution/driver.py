@@ -22,14 +22,14 @@ Ended = Callable[[Task, Fault | None], Iterable[Task]]
 
 @dataclass
 class _Pace:
-    """How estimates compare with the time that tasks take."""
+    """The estimated and the measured seconds of ended tasks of one kind."""
 
     estimated_s: float = 0.0
     measured_s: float = 0.0
     ended: int = 0
 
     def expected_s(self, task: Task) -> float:
-        """Return what a task probably takes."""
+        """Return the seconds that a task will probably take."""
         if not self.ended:
             return task.cost_s
         if not self.estimated_s:
@@ -39,7 +39,7 @@ class _Pace:
 
 @dataclass
 class Driver:
-    """Works off a schedule on an engine.
+    """Runs the tasks of a schedule on an engine.
 
     `prepare` makes the message of each task, `ended` handles its end.
     """
@@ -57,21 +57,21 @@ class Driver:
     _left_s: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
 
     def run(self) -> None:
-        """Run all tasks, those included that others' ends add; failures are in the schedule's `faults`."""
+        """Run all tasks, also those that `ended` adds; failures are in the schedule's `faults`."""
         for task in self.schedule.tasks.values():
             self._left_s[task.kind] += task.cost_s
         while self.schedule.unfinished:
             self._start()
             if not self.schedule.unfinished:
                 break
-            assert self.schedule.running, "what is queued can start once nothing runs"
+            assert self.schedule.running, "a queued task can start if nothing runs"
             self._show()
             for event in self.engine.wait(_WAIT_S):
                 self._handle(event)
         self._show()
 
     def _start(self) -> None:
-        """Start what the engine accepts; tasks with existing results end at once."""
+        """Start the tasks that the engine accepts; those with existing results end at once."""
         started = True
         while started:
             started = False
@@ -89,7 +89,7 @@ class Driver:
     def _handle(self, event: Event) -> None:
         task = self.schedule.tasks[event.task]
         if task.id not in self.schedule.running:
-            return  # of a try that was given up
+            return  # an event of an abandoned try
         if event.note:
             self.progress.note(f"{task.id}: {event.note}")
         if not event.ended:
@@ -118,22 +118,23 @@ class Driver:
             self.progress.note(f"{task.id} failed: {fault.message}{more}")
         added = list(self.ended(task, fault))
         self.schedule.add(added)
-        for one in added:
-            self._left_s[one.kind] += one.cost_s
+        for new in added:
+            self._left_s[new.kind] += new.cost_s
 
     def _show(self) -> None:
         rows, waiting = [], {id_ for id_ in self.engine.queued if id_ in self.schedule.running}
         for id_ in waiting:
-            self._started_s[id_] = self.clock_s()  # what a task takes begins when it runs
+            self._started_s[id_] = self.clock_s()  # waiting does not count as run time
         for kind in KINDS:
             counts = self.schedule.counts[kind]
             if not sum(counts.values()):
                 continue
             queued = sum(self.schedule.tasks[id_].kind == kind for id_ in waiting)
             left = counts["queued"] + counts["running"]
-            one = Task("", kind, cost_s=max(self._left_s[kind], 0.0) / max(left, 1))
-            remaining_s = left * self._paces[kind].expected_s(one) / (1 if kind == "measure" else self.engine.slots)
-            known = self._paces[kind].ended or one.cost_s
+            average = Task("", kind, cost_s=max(self._left_s[kind], 0.0) / max(left, 1))
+            at_once = 1 if kind == "measure" else self.engine.slots
+            remaining_s = left * self._paces[kind].expected_s(average) / at_once
+            known = self._paces[kind].ended or average.cost_s
             rows.append(
                 Row(
                     name=_NAMES[kind],

@@ -32,25 +32,25 @@ class Event:
 class Engine(ABC):
     """Runs tasks side by side, as many as fit.
 
-    `slots` is how many trainings may run at once, for the estimate of what remains. A task of the kind `measure` runs
-    alone on its machine.
+    `slots` is how many trainings may run at once, for the estimate of the remaining time. A task of the kind `measure`
+    runs alone on its machine.
     """
 
     slots: int = 1
 
     @property
     def meters(self) -> bool:
-        """Whether a meter's joules are those of one training: whether one at a time runs on this machine."""
+        """Whether a meter's joules are those of one training, because trainings run one at a time on this machine."""
         return self.slots == 1
 
     @property
     def queued(self) -> Collection[str]:
-        """The started tasks that a cluster's own queue holds: they do not run yet, or not at present."""
+        """The started tasks that wait in a cluster's own queue, before they run or after an interruption."""
         return ()
 
     @abstractmethod
     def accepts(self, task: Task) -> bool:
-        """Return whether a task can start now; one that needs more than there will ever be is refused before."""
+        """Return whether a task can start now; tasks that could never start are refused before."""
 
     @abstractmethod
     def start(self, task: Task, message: Message) -> None:
@@ -58,14 +58,14 @@ class Engine(ABC):
 
     @abstractmethod
     def wait(self, timeout_s: float) -> list[Event]:
-        """Return what happened since the last call, after waiting for something to happen, at most `timeout_s`."""
+        """Return the events since the last call; wait for one for at most `timeout_s`."""
 
     @abstractmethod
     def close(self) -> None:
-        """End what is still running."""
+        """End the tasks that are still running."""
 
     def prepare(self, folder: Path) -> None:  # noqa: B027 - most engines have nothing to prepare
-        """Prepare for the tasks of a run's folder; raises InputError where they could not work in it."""
+        """Prepare for the tasks of a run's folder; raises InputError if they could not work in it."""
 
     @contextmanager
     def open(self, folder: Path) -> Iterator["Engine"]:
@@ -93,7 +93,7 @@ class Inline(Engine):
         self._events.append(Event(task.id, ended=True, fault=fault_of(lambda: self._perform(message, Silent()))))
 
     def wait(self, timeout_s: float) -> list[Event]:  # noqa: ARG002 - nothing to wait for
-        """Return what has ended."""
+        """Return the ends of tasks."""
         events, self._events = self._events, []
         return events
 
@@ -102,7 +102,7 @@ class Inline(Engine):
 
 
 def fault_of(work: Callable[[], None]) -> Fault | None:
-    """Do work and return why it failed; None if it did not."""
+    """Call `work` and return why it failed; None if it succeeded."""
     try:
         work()
     except KdbenchError as error:

@@ -1,4 +1,4 @@
-"""What `--on` names: processes of this machine, a Ray cluster by its address, or Slurm. It loads none of them."""
+"""The values of `--on`: processes of this machine, a Ray cluster by its address, or Slurm. It loads none of them."""
 
 import re
 
@@ -16,7 +16,7 @@ def is_slurm(on: str) -> bool:
 
 
 def address_of(on: str) -> tuple[str, int] | None:
-    """Return host and port of a Ray cluster, None for `auto`; raises InputError for what names no engine."""
+    """Return host and port of a Ray cluster; None for `auto`. Raises InputError for an unknown engine."""
     if on == AUTO:
         return None
     match = _ADDRESS.fullmatch(on)
@@ -27,7 +27,7 @@ def address_of(on: str) -> tuple[str, int] | None:
 
 
 def extra_of(on: str) -> str | None:
-    """Return the extra that an engine needs, None for those of this machine; raises InputError for what names none."""
+    """Return the extra that an engine needs; None for those of this machine. Raise InputError for an unknown engine."""
     if on in LOCAL:
         return None
     if is_slurm(on):

@@ -1,4 +1,4 @@
-"""What tasks on other nodes have in common, on any cluster: their call, their result, and their files."""
+"""The parts that tasks on the nodes of any cluster share: their call, their result, and their files."""
 
 import importlib
 import os
@@ -25,7 +25,7 @@ def hide_gpus() -> None:
 
 
 def require_version(version: str, host: str, hint: str) -> None:
-    """Raise InputError where the node `host`, which this is, has another kdbench than the driver's `version`."""
+    """Raise InputError if this node, called `host`, has another version of kdbench than the driver's `version`."""
     if version != __version__:
         message = f"node {host} has kdbench {__version__}, and the sweep was started with {version}"
         raise InputError(message, hint)
@@ -38,7 +38,7 @@ def call(perform: str, message: Message, progress: Progress) -> None:
 
 
 def stamps(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """Return when each of the files `names` below `folder` was written, in nanoseconds; without those not there."""
+    """Return when each of the files `names` below `folder` was written, in nanoseconds; missing files are left out."""
     written_ns = {}
     for name in names:
         try:
@@ -48,18 +48,18 @@ def stamps(folder: Path, names: Iterable[str]) -> dict[str, int]:
     return written_ns
 
 
-def answer_of(fault: Fault | None, message: Message) -> dict[str, Any]:
-    """Return as JSON why a task failed, or when the files were written that it left."""
+def result_of(fault: Fault | None, message: Message) -> dict[str, Any]:
+    """Return a task's result as JSON values: why it failed, or when each of its files was written."""
     left = {} if fault is not None else stamps(Path(message["folder"]), message.get("leaves", ()))
     return {"fault": None if fault is None else asdict(fault), "left": left}
 
 
 def are_visible(left: Mapping[str, int], message: Message) -> bool:
-    """Return whether the files that a task left are here, as it wrote them."""
+    """Return whether the files of a task's result are visible here, as it wrote them."""
     return stamps(Path(message.get("folder", "")), left) == left
 
 
-def unseen() -> Fault:
-    """Return the fault of a task whose files do not come."""
+def invisible_files() -> Fault:
+    """Return the fault of a task whose files do not become visible."""
     message = f"its files were not seen here within {VISIBLE_S:.0f} s after it wrote them"
     return Fault(message, "choose a folder with --out that all nodes share, and resume")

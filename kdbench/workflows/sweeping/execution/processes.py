@@ -1,4 +1,4 @@
-"""Tasks in processes of this machine: within its cores, memory and GPUs; while one measures, nothing else runs."""
+"""Run tasks in processes of this machine, within its cores, memory and GPUs; while one measures, nothing else runs."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
 WORKER = children.python("kdbench.workflows.workers.sweep")
 _LAST_LINES = 12
-_RESERVE = 1.15  # of the memory that a process needed at most
+_RESERVE = 1.15  # times the largest peak memory of a process
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 Gpus = tuple[str, ...]
@@ -24,17 +24,17 @@ Gpus = tuple[str, ...]
 
 
 class Processes(Engine):
-    """Runs tasks on `cpus` cores and the GPUs with these names, each task in a process that does one after the other.
+    """Runs tasks on `cpus` cores and the GPUs with these names, in processes that run one task after the other.
 
-    A process is expected to need `need_bytes` until the first one has shown it. A task that needs more cores or GPUs
-    than there are runs alone.
+    A process is expected to need `need_bytes` until the first one has reported its peak. A task that needs more cores
+    or GPUs than the machine has runs alone.
     """
 
     def __init__(self, cpus: int, gpus: Sequence[str], need_bytes: int, command: Sequence[str] = WORKER) -> None:
         self.slots = cpus
         self._cpus, self._gpus, self._command = cpus, list(gpus), command
-        self._need_bytes, self._known = need_bytes, False
-        self._most = 4096  # processes; fewer after one was killed
+        self._need_bytes, self._need_is_measured = need_bytes, False
+        self._max_processes = 4096  # fewer after one was killed
         self._running: dict[str, _Worker] = {}
         self._idle: list[_Worker] = []
         self._lines: queue.SimpleQueue[tuple[_Worker, bytes | None]] = queue.SimpleQueue()
@@ -46,16 +46,16 @@ class Processes(Engine):
         if task.kind == "measure" or any(worker.task.kind == "measure" for worker in self._running.values()):
             return False
         cpus = sum(worker.task.cpus for worker in self._running.values())
-        if cpus + task.cpus > self._cpus or task.gpus > len(self._gpus) or len(self._running) >= self._most:
+        if cpus + task.cpus > self._cpus or task.gpus > len(self._gpus) or len(self._running) >= self._max_processes:
             return False
-        return self._waiting(task) is not None or available_bytes() > _RESERVE * self._need_bytes
+        return self._idle_worker(task) is not None or available_bytes() > _RESERVE * self._need_bytes
 
     def start(self, task: Task, message: Message) -> None:
-        """Send a task to a process that waits, or to a new one."""
-        worker = self._waiting(task)
+        """Send a task to an idle process, or to a new one."""
+        worker = self._idle_worker(task)
         if worker is not None:
             self._idle.remove(worker)
-        if task.kind == "measure":  # the memory of the others is not its own
+        if task.kind == "measure":  # idle processes occupy memory
             while self._idle:
                 self._idle.pop().end()
         if worker is None:
@@ -68,13 +68,13 @@ class Processes(Engine):
         self._running[task.id] = worker
         worker.send(task, message)
 
-    def _waiting(self, task: Task) -> "_Worker | None":
-        """Return a process that waits and sees the right number of GPUs, all of them free."""
+    def _idle_worker(self, task: Task) -> "_Worker | None":
+        """Return an idle process that sees as many GPUs as the task needs, all of them free."""
         fitting = (w for w in self._idle if len(w.gpus) == task.gpus and all(name in self._gpus for name in w.gpus))
         return next(fitting, None)
 
     def wait(self, timeout_s: float) -> list[Event]:
-        """Return what happened; sleeps meanwhile."""
+        """Return the events since the last call; wait for one for at most `timeout_s`."""
         events: list[Event] = []
         with suppress(queue.Empty):
             worker, line = self._lines.get(timeout=timeout_s)
@@ -105,8 +105,8 @@ class Processes(Engine):
             case {"note": text}:
                 return Event(worker.task.id, note=text)
             case {"fault": fault, "peak_bytes": peak}:
-                self._need_bytes = max(peak, self._need_bytes if self._known else 0) or self._need_bytes
-                self._known = True
+                self._need_bytes = max(peak, self._need_bytes if self._need_is_measured else 0) or self._need_bytes
+                self._need_is_measured = True
                 self._free(worker)
                 self._idle.append(worker)
                 return Event(worker.task.id, ended=True, fault=None if fault is None else Fault(**fault))
@@ -117,7 +117,7 @@ class Processes(Engine):
         self._gpus += worker.gpus
 
     def _ended(self, worker: "_Worker") -> Event | None:
-        """Return how the task of a process that is gone ended; None for one without a task."""
+        """Return the end of the task of a process that has ended; None if it had no task."""
         if worker in self._idle:
             self._idle.remove(worker)
         if self._running.get(worker.task.id) is not worker:
@@ -126,12 +126,12 @@ class Processes(Engine):
         self._free(worker)
         fault = worker.fault()
         if fault.message.endswith("killed") and others:
-            self._most = self.slots = max(1, others)
+            self._max_processes = self.slots = max(1, others)
         return Event(worker.task.id, ended=True, fault=fault)
 
 
 class _Worker:
-    """A process, its present or last task, and the thread that reads its messages."""
+    """A process, its current or last task, and the thread that reads its messages."""
 
     task: Task
 
@@ -140,13 +140,13 @@ class _Worker:
     ) -> None:
         self.gpus = gpus
         self._stderr = temporary.file()
-        # In a session of its own: Ctrl-C is for this process, which ends the others.
+        # A new session, so that Ctrl-C reaches only this process, which ends the others.
         self._process = children.start(command, _environment(gpus), self._stderr, start_new_session=True)
         assert self._process.stdout is not None
         Thread(target=_read, args=(self, self._process.stdout, lines), daemon=True).start()
 
     def send(self, task: Task, message: Message) -> None:
-        """Let the process do a task; if it has ended, the next read of its messages reports it."""
+        """Send a task to the process; if it has ended, the next read of its messages reports that."""
         self.task = task
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
@@ -163,7 +163,7 @@ class _Worker:
         return Fault(f"its process ended with code {code}", "\n".join(lines), internal=True, lost=True)
 
     def end(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process in any state."""
         children.end(self._process)
         self._stderr.close()
 

@@ -1,4 +1,4 @@
-"""Which task comes next: each after those that it needs, trainings first, and no failure ends another point."""
+"""The order of tasks: each after those that it needs, trainings first; a failure affects only dependent trainings."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ KINDS: tuple[Kind, ...] = ("train", "score", "measure")
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of work: what it needs first, and what it takes.
+    """A training, scoring or measurement, with the tasks that it `needs` first and its resources.
 
     A training runs only if everything that it `needs` succeeded. Scoring and measuring start when those have ended,
     with the models that succeeded. `cost_s` is an estimate of its seconds. A task of the kind `measure` has its machine
-    for itself.
+    to itself.
     """
 
     id: str
@@ -31,8 +31,8 @@ class Task:
 class Fault:
     """Why a task failed: the `message` and `hint` of an error; a bug of kdbench is `internal`.
 
-    `lost` is whether its process ended without a result, so that another try may succeed. `cause` is the id of the
-    task whose failure keeps this one from running.
+    `lost` says that its process ended without a result, so that another try may succeed. `cause` is the id of the task
+    whose failure prevents this one from running.
     """
 
     message: str
@@ -43,7 +43,7 @@ class Fault:
 
 
 class Schedule:
-    """The state of all tasks. The time of a change does not depend on their number."""
+    """The state of all tasks. A change takes about the same time for any number of tasks."""
 
     def __init__(self, tasks: Iterable[Task] = ()) -> None:
         self.tasks: dict[str, Task] = {}
@@ -58,7 +58,7 @@ class Schedule:
         self.add(tasks)
 
     def add(self, tasks: Iterable[Task]) -> None:
-        """Add tasks, each after those it needs; one that is known already is left alone."""
+        """Add tasks, each after those it needs; known tasks are skipped."""
         for task in tasks:
             if task.id in self.tasks:
                 continue
@@ -85,7 +85,7 @@ class Schedule:
         return self.tasks[self._ready[kind][0][1]] if self._ready[kind] else None
 
     def start(self, task: Task) -> None:
-        """Take the first task of its kind, which runs from now on."""
+        """Mark the first ready task of its kind as running."""
         _, id_ = heappop(self._ready[task.kind])
         assert id_ == task.id, "the first one starts first"
         self.running.add(id_)
@@ -98,7 +98,7 @@ class Schedule:
         heappush(self._ready[task.kind], (self._order[task.id], task.id))
 
     def finish(self, task: Task, fault: Fault | None = None) -> None:
-        """Note that a running task is done, or why it failed."""
+        """Mark a running task as done, or as failed by a fault."""
         self.running.discard(task.id)
         self._end(task, "running", fault)
 
@@ -117,11 +117,11 @@ class Schedule:
                     ended.append((self.tasks[id_], "queued", cause))
 
     def _admit(self, task: Task) -> Fault | None:
-        """Queue a task whose needs have ended; return why it cannot run."""
-        lost = next((id_ for id_ in task.needs if id_ in self.faults), None)
-        if task.kind == "train" and lost is not None:
-            fault = self.faults[lost]
-            first = fault.cause or lost
+        """Queue a task whose needs have ended; return a fault if it cannot run."""
+        failed = next((id_ for id_ in task.needs if id_ in self.faults), None)
+        if task.kind == "train" and failed is not None:
+            fault = self.faults[failed]
+            first = fault.cause or failed
             message = fault.message if fault.cause else f"it needs {first}, which failed: {fault.message}"
             return replace(fault, message=message, cause=first)
         heappush(self._ready[task.kind], (self._order[task.id], task.id))

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - the name the field uses
 from kdbench import models
 from kdbench.errors import KdbenchError
 from kdbench.workflows.study.checks import networks as network_checks
-from kdbench.workflows.study.checks.networks import described, is_standard, require_usable
+from kdbench.workflows.study.checks.networks import _described, is_standard, require_usable
 
 INPUTS = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -220,4 +220,4 @@ def test_what_is_kdbenchs_own():
     assert is_standard(models.build("convnet", (1, 4, 4), 3, widths=[4]))
     assert not is_standard(models.build("torchvision/squeezenet1_1", (3, 32, 32), 3))
     assert not is_standard(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)))
-    assert described(torch.zeros(2)) == "a tensor (2,)"
+    assert _described(torch.zeros(2)) == "a tensor (2,)"

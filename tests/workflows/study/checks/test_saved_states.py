@@ -139,7 +139,7 @@ def used(kind, **options):
         torch.manual_seed(0)
         return kind()
 
-    require_usable(again(), INPUTS, 3, "mine", exported=False, again=again, **options)
+    require_usable(again(), INPUTS, 3, "mine", exported=False, rebuild=again, **options)
 
 
 @pytest.mark.parametrize("kind", [Net, Centred])

@@ -2,7 +2,7 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.installation import __version__
-from kdbench.workflows.sweeping.execution.on_nodes import answer_of, are_visible, require_version, stamps
+from kdbench.workflows.sweeping.execution.on_nodes import are_visible, require_version, result_of, stamps
 from kdbench.workflows.sweeping.execution.schedule import Fault
 
 
@@ -14,12 +14,12 @@ def test_stamps_tell_which_files_are_there(tmp_path):
 def test_an_answer_has_the_files_that_a_task_left_unless_it_failed(tmp_path):
     (tmp_path / "x").touch()
     message = {"folder": str(tmp_path), "leaves": ["x"]}
-    left = answer_of(None, message)["left"]
-    assert answer_of(None, message) == {"fault": None, "left": {"x": (tmp_path / "x").stat().st_mtime_ns}}
+    left = result_of(None, message)["left"]
+    assert result_of(None, message) == {"fault": None, "left": {"x": (tmp_path / "x").stat().st_mtime_ns}}
     assert are_visible(left, message)
     (tmp_path / "x").unlink()
     assert not are_visible(left, message)
-    failed = answer_of(Fault("no", "try"), message)
+    failed = result_of(Fault("no", "try"), message)
     assert (failed["fault"]["message"], failed["left"]) == ("no", {})
 
 

@@ -1,4 +1,4 @@
-"""Reaching a Ray cluster by its address."""
+"""Connect to a Ray cluster by its address."""
 
 import logging
 import os
@@ -22,14 +22,14 @@ _LOOK = (
     "something responds there: see `ray status`; if `ray start` reported token authentication, set RAY_AUTH_MODE=token "
     "here and on all nodes, with the same token"
 )
-_SLOW = ("client server failed", "Proxy failed to Connect")  # Ray's words for a process that did not start in time
-_AGAIN = (
+_SLOW_START = ("client server failed", "Proxy failed to Connect")  # in Ray's message on a process that starts too late
+_TRY_AGAIN = (
     "the head started no process for this connection within Ray's half minute: try again when it is less busy, or look "
     "into ray_client_server*.err in its /tmp/ray/session_latest/logs"
 )
 
 EngineOf = Callable[[Sequence[Task]], Cluster]
-"""Returns the engine for tasks; raises InputError where one of them could never run."""
+"""Returns the engine for tasks; raises InputError if one of them could never run."""
 
 
 @contextmanager
@@ -37,18 +37,18 @@ def connected(on: str, label: str | None) -> Iterator[EngineOf]:
     """Connect with the cluster at `on` while the block runs; nodes with `label` measure.
 
     `on` is `auto` (the cluster of this machine), HOST:PORT of its head, or ray://HOST:PORT of Ray's client server, for
-    a machine that is no node of it. Raises InputError where none responds.
+    a machine that is not one of its nodes. Raises InputError if none responds.
     """
-    where = address_of(on)
+    address = address_of(on)
     require("cluster", f"--on {on}")
-    if where is not None:
-        _try_connection(on, *where)
+    if address is not None:
+        _try_connection(on, *address)
     import ray
     from ray.util import scheduling_strategies  # noqa: F401 - not loaded with ray
 
     joined = ray.is_initialized()  # by the program that calls kdbench
     if not joined:
-        if where is None and (recorded := _recorded_address()) is not None:
+        if address is None and (recorded := _recorded_address()) is not None:
             _try_connection(f"{recorded[0]}:{recorded[1]}, which auto stands for", *recorded)
         _join(ray, on)
     try:
@@ -85,7 +85,7 @@ def _try_connection(on: str, host: str, port: int) -> None:
 
 
 def _join(ray: Any, on: str) -> None:
-    # Ray prints what befalls nodes to standard output, which is for results; no option keeps it from that.
+    # Ray prints events of nodes to standard output, which is for results; no option prevents it.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # noqa: SLF001
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -95,12 +95,12 @@ def _join(ray: Any, on: str) -> None:
         if "ersion mismatch" in str(error):
             hint = "install the same versions of Python and Ray here and on the nodes"
             raise InputError(f"{message}: {' '.join(str(error).split())[:300]}", hint) from error
-        slow = any(words in str(error) for words in _SLOW)
-        hint = _AGAIN if slow else _START if on == AUTO else _LOOK
+        is_slow = any(text in str(error) for text in _SLOW_START)
+        hint = _TRY_AGAIN if is_slow else _START if on == AUTO else _LOOK
         raise InputError(message, hint) from error
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # not Ray's, which undoes nothing that is kdbench's
+            signal.signal(signal.SIGTERM, handler)  # Ray's handler would skip kdbench's cleanup
 
 
 def _reason(error: Exception) -> str:

@@ -13,21 +13,21 @@ from kdbench.workflows.sweeping.execution.cluster import remote
 from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, living
 from kdbench.workflows.sweeping.execution.cluster.outcomes import outcome
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
-from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_visible, unseen
+from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_visible, invisible_files
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
 PERFORM = "kdbench.workflows.sweeping.tasks:perform"
-_POLL_S = 2.0  # how often it looks which nodes live
+_POLL_S = 2.0  # how often the list of living nodes is read
 _MAIL_S = 1.0
-_ANSWER_S = 120.0  # a node's first process loads its libraries
-_MAX_LOSSES = 10  # of nodes under one task
-_RETURN_S = 600.0  # how long a task waits for a node to come back that it could run on
+_PROBE_S = 120.0  # a node's first process loads its libraries
+_MAX_LOSSES = 10  # of nodes that run one task
+_RETURN_S = 600.0  # how long a task waits until a suitable node comes back
 _ID = "ray.io/node-id"
 
 
 @dataclass(frozen=True)
 class _RunningTask:
-    """A task on its way; one that measures has its `node` to itself."""
+    """A task that was sent to Ray; one that measures has its `node` to itself."""
 
     task: Task
     message: Message
@@ -49,7 +49,7 @@ class Cluster(Engine):
         self._gone_s: dict[tuple[str, int, int], float] = {}  # since when no node has room for such a task
         self._node_of: dict[str, str] = {}  # the node that a task runs on
         self._dead: set[str] = set()  # nodes, which may be listed for a while
-        self._refused = False
+        self._has_waiting_training = False
         self._arriving: list[tuple[_RunningTask, Mapping[str, int], float]] = []
         self._losses: Counter[str] = Counter()
         self._events: list[Event] = []
@@ -71,35 +71,35 @@ class Cluster(Engine):
         return waiting | {task.id for task, _ in self._held}
 
     def prepare(self, folder: Path) -> None:
-        """Ask every node whether it sees the folder and has this kdbench; raises InputError where one does not."""
+        """Check that every node sees the folder and has this version of kdbench; raises InputError if one does not."""
         self._expected = remote.Expected.of(folder)
         here = self._ray.get_runtime_context().get_node_id()
-        quiet = [node.id for node in self._alive() if not node.measuring]
-        place = here if here in quiet or not quiet else quiet[0]
+        not_measuring = [node.id for node in self._alive() if not node.measuring]
+        place = here if here in not_measuring or not not_measuring else not_measuring[0]
         mailbox = self._ray.remote(num_cpus=0, max_restarts=-1)(remote.Mailbox)
         self._mailbox = mailbox.options(scheduling_strategy=self._at(place, soft=True)).remote()
-        ask = self._ray.remote(num_cpus=0, max_retries=3)(remote.probe)
+        probe = self._ray.remote(num_cpus=0, max_retries=3)(remote.probe)
         used = [node for node in self._alive() if node.cpus or node.measures(self._label)]
-        probed = {ask.options(scheduling_strategy=self._at(node.id)).remote(self._expected): node for node in used}
-        ready, silent = self._ray.wait(list(probed), num_returns=len(probed), timeout=_ANSWER_S)
+        probed = {probe.options(scheduling_strategy=self._at(node.id)).remote(self._expected): node for node in used}
+        ready, silent = self._ray.wait(list(probed), num_returns=len(probed), timeout=_PROBE_S)
         for reference in ready:
             try:
                 fault = self._ray.get(reference)
-            except Exception as error:  # noqa: BLE001 - whatever Ray says of a node
+            except Exception as error:  # noqa: BLE001 - Ray raises many types of errors
                 fault = None if (known := outcome(error)).node_is_gone else vars(known.fault)
             if fault is not None:
                 raise InputError(fault["message"], fault["hint"])
         if silent:
-            message = f"node {probed[silent[0]].host} did not answer within {_ANSWER_S:.0f} s"
+            message = f"node {probed[silent[0]].host} did not answer within {_PROBE_S:.0f} s"
             raise InputError(message, "look at it with `ray status` and `ray list nodes`, or stop it")
 
     def accepts(self, task: Task) -> bool:
-        """Return whether a node has room for a task; also for one that waits for a node to come back."""
+        """Return whether a node has room for a task; True also if nothing runs, so that a task can wait for a node."""
         if not self._sent and not self._held and not self._arriving:
             return True
         if task.kind == "measure":
             node = self._measuring_node()
-            return node is not None and not (node.cpus and self._refused)  # trainings that wait have use for its cores
+            return node is not None and not (node.cpus and self._has_waiting_training)  # which may use its cores
         reserved = self._reserved()
         nodes = [node for node in self._alive() if node.id not in reserved]
         shared = [sent.task for sent in self._sent.values() if sent.node is None]
@@ -108,7 +108,7 @@ class Cluster(Engine):
         cpus = sum(node.cpus for node in nodes) - sum(other.cpus for other in shared)
         gpus = sum(node.gpus for node in nodes) - sum(other.gpus for other in shared)
         fits = cpus >= task.cpus and gpus >= task.gpus and any(node.fits(task) for node in nodes)
-        self._refused |= not fits
+        self._has_waiting_training |= not fits
         return fits
 
     def start(self, task: Task, message: Message) -> None:
@@ -118,7 +118,7 @@ class Cluster(Engine):
 
     def wait(self, timeout_s: float) -> list[Event]:
         """Return what happened; sleeps meanwhile."""
-        deadline_s, self._refused = time.monotonic() + timeout_s, False
+        deadline_s, self._has_waiting_training = time.monotonic() + timeout_s, False
         while True:
             left_s = 0.0 if self._events else max(0.0, min(deadline_s - time.monotonic(), _MAIL_S))
             self._collect(left_s)
@@ -141,7 +141,7 @@ class Cluster(Engine):
 
     def _at_once(self, task: Task) -> int:
         nodes = self._alive()
-        return int(sum(min(one.cpus // task.cpus, one.gpus // task.gpus if task.gpus else one.cpus) for one in nodes))
+        return int(sum(min(n.cpus // task.cpus, n.gpus // task.gpus if task.gpus else n.cpus) for n in nodes))
 
     def _alive(self) -> list[Node]:
         if time.monotonic() - self._looked_s >= _POLL_S:
@@ -166,17 +166,17 @@ class Cluster(Engine):
         held, self._held = self._held, []
         for task, message in held:
             measures, need = task.kind == "measure", (task.kind, task.cpus, task.gpus)
-            if any(one.measures(self._label) if measures else one.fits(task) for one in self._alive()):
+            if any(node.measures(self._label) if measures else node.fits(task) for node in self._alive()):
                 self._gone_s.pop(need, None)
-                node = self._measuring_node() if measures else None
-                if measures and node is None:
+                own_node = self._measuring_node() if measures else None
+                if measures and own_node is None:
                     self._held.append((task, message))
                 else:
-                    self._send(task, message, node)
+                    self._send(task, message, own_node)
             elif time.monotonic() - self._gone_s.setdefault(need, time.monotonic()) > _RETURN_S:
-                what = "measures" if measures else "has room for it"
+                ability = "measures" if measures else "has room for it"
                 hint = "start a node like those that are gone, and resume the sweep"
-                self._end(task, Fault(f"no node of the cluster {what} any more", hint))
+                self._end(task, Fault(f"no node of the cluster {ability} any more", hint))
             else:
                 self._held.append((task, message))
 
@@ -186,8 +186,8 @@ class Cluster(Engine):
             options = {"num_cpus": node.cpus, "num_gpus": node.gpus, "resources": {MEASURE: node.measuring}}
             options["scheduling_strategy"] = self._at(node.id)
         elif reserved := self._reserved():
-            options["label_selector"] = {_ID: f"!in({','.join(sorted(reserved))})"}  # or it would never be free
-        if options["num_gpus"]:  # a process that has looked for GPUs sees none that it gets later
+            options["label_selector"] = {_ID: f"!in({','.join(sorted(reserved))})"}  # measurements need a free node
+        if options["num_gpus"]:  # a separate process: one that has looked for GPUs does not see those assigned later
             options["runtime_env"] = {"env_vars": {"KDBENCH_GPUS": "1"}}
         hides = task.kind != "measure" and not task.gpus
         call = self._do.options(name=task.id, **options)
@@ -206,14 +206,14 @@ class Cluster(Engine):
             sent = self._sent.pop(reference)
             self._node_of.pop(sent.task.id, None)
             try:
-                answer = self._ray.get(reference)
-            except Exception as error:  # noqa: BLE001 - whatever Ray says of a task
+                result = self._ray.get(reference)
+            except Exception as error:  # noqa: BLE001 - Ray raises many types of errors
                 self._handle_loss(sent, error)
                 continue
-            if answer["fault"] is not None:
-                self._end(sent.task, Fault(**answer["fault"]))
+            if result["fault"] is not None:
+                self._end(sent.task, Fault(**result["fault"]))
             else:
-                self._arriving.append((sent, answer["left"], time.monotonic()))
+                self._arriving.append((sent, result["left"], time.monotonic()))
 
     def _handle_loss(self, sent: _RunningTask, error: Exception) -> None:
         known = outcome(error)
@@ -225,10 +225,8 @@ class Cluster(Engine):
         if sent.node is not None:
             self._dead.add(sent.node.id)
         if self._losses[sent.task.id] > _MAX_LOSSES:
-            self._end(
-                sent.task,
-                Fault(f"{_MAX_LOSSES} nodes failed while running it", "look into the nodes' logs, and resume"),
-            )
+            hint = "look into the nodes' logs, and resume"
+            self._end(sent.task, Fault(f"{_MAX_LOSSES} nodes failed while running it", hint))
             return
         self._events.append(Event(sent.task.id, note="its node failed; it starts again on another node"))
         self._held.append((sent.task, sent.message))
@@ -240,7 +238,7 @@ class Cluster(Engine):
             if are_visible(left, sent.message):
                 self._end(sent.task, None)
             elif time.monotonic() - since_s > VISIBLE_S:
-                self._end(sent.task, unseen())
+                self._end(sent.task, invisible_files())
             else:
                 later.append((sent, left, since_s))
         self._arriving = later
@@ -253,7 +251,7 @@ class Cluster(Engine):
         if self._mailbox is None or time.monotonic() - self._mailed_s < _MAIL_S:
             return
         self._mailed_s = time.monotonic()
-        with suppress(Exception):  # if its node died, the mailbox moves: only the messages in it are lost
+        with suppress(Exception):  # the mailbox moves if its node died: only the messages in it are lost
             messages = self._ray.get(self._mailbox.take.remote(), timeout=_MAIL_S)
             self._events += self._events_of(messages, ends | {sent.task.id for sent in self._sent.values()})
 

@@ -1,4 +1,4 @@
-"""The nodes of a cluster: their resources, and whether these suffice for a sweep."""
+"""The nodes of a cluster, their resources, and whether these suffice for a sweep."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class Node:
-    """A living node: its id, its host's name, and what tasks can take of it."""
+    """A living node: its id, its host's name, and its resources for tasks."""
 
     id: str
     host: str
@@ -41,17 +41,17 @@ def living(listed: Iterable[Mapping[str, Any]]) -> list[Node]:
     nodes = []
     for entry in listed:
         if entry.get("Alive"):
-            offers, labels = entry.get("Resources", {}), dict(entry.get("Labels") or {})
+            offered, labels = entry.get("Resources", {}), dict(entry.get("Labels") or {})
             host = str(entry.get("NodeManagerHostname") or entry.get("NodeManagerAddress") or "?")
-            of_tasks = offers.get("CPU", 0.0), offers.get("GPU", 0.0), offers.get(MEASURE, 0.0)
-            nodes.append(Node(str(entry["NodeID"]), host, *of_tasks, labels))
+            resources = offered.get("CPU", 0.0), offered.get("GPU", 0.0), offered.get(MEASURE, 0.0)
+            nodes.append(Node(str(entry["NodeID"]), host, *resources, labels))
     return nodes
 
 
 def require_capacity(tasks: Sequence[Task], nodes: Sequence[Node], label: str | None) -> None:
     """Raise InputError for a task that no node could ever run: Ray would wait for such a node forever."""
-    takes = {(task.cpus, task.gpus): task for task in reversed(tasks) if task.kind != "measure"}
-    for task in reversed(takes.values()):
+    by_need = {(task.cpus, task.gpus): task for task in reversed(tasks) if task.kind != "measure"}
+    for task in reversed(by_need.values()):
         if not any(node.fits(task) for node in nodes):
             raise InputError(f"{task.id} takes {_amounts(task.cpus, task.gpus)}: {_largest(nodes)}", _smaller(nodes))
     if any(task.kind == "measure" for task in tasks) and not any(node.measures(label) for node in nodes):

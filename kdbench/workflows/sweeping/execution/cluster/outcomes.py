@@ -13,7 +13,7 @@ _INSTALL = "install the same kdbench with its extras on all nodes: pip install '
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why a task did not end itself; one whose `node_is_gone` is not at fault."""
+    """Why a task has no result; if `node_is_gone`, the task itself did not fail."""
 
     fault: Fault
     node_is_gone: bool = False

@@ -1,6 +1,6 @@
-"""Running a task on a node, after a check that the node sees the sweep's folder and has the driver's kdbench.
+"""Run a task on a node, after a check that the node sees the sweep's folder and has the driver's version of kdbench.
 
-Each task states these expectations, because nodes may join at any time.
+Each task carries these expectations, because nodes may join at any time.
 """
 
 import os
@@ -15,7 +15,7 @@ from kdbench.files.claim import CLAIM
 from kdbench.installation import __version__
 from kdbench.progress import Progress, Silent
 from kdbench.workflows.sweeping.execution.engine import Message, fault_of
-from kdbench.workflows.sweeping.execution.on_nodes import answer_of, call, hide_gpus, require_version
+from kdbench.workflows.sweeping.execution.on_nodes import call, hide_gpus, require_version, result_of
 
 _INTERVAL_S = 2.0
 _INSTALL = "install the same on all nodes: pip install 'kdbench[train,cluster]' there"
@@ -35,7 +35,7 @@ class Expected:
         return cls(__version__, str(folder), _claim(folder))
 
     def check(self, host: str) -> None:
-        """Raise InputError where this node, called `host`, is not as expected."""
+        """Raise InputError if this node, called `host`, is not as expected."""
         require_version(self.version, host, _INSTALL)
         if _claim(Path(self.folder)) != self.claim:
             message = f"node {host} does not see the sweep's folder {self.folder}"
@@ -50,7 +50,7 @@ def _claim(folder: Path) -> str:
 
 
 class Mailbox:
-    """Keeps messages of tasks until the driver fetches them; it is an actor, so that both reach it from any node."""
+    """Keeps messages of tasks until the driver fetches them; a Ray actor, so that all nodes can reach it."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[str, dict[str, Any]]] = []
@@ -94,9 +94,9 @@ class MailboxProgress(Silent):
 def do(
     perform: str, task: str, message: Message, expected: Expected, mailbox: Any, *, hides_gpus: bool
 ) -> dict[str, Any]:
-    """Do a task with the function `perform`, "module:name"; return why it failed, and the files that it left.
+    """Run a task with the function `perform`, "module:name"; return why it failed, or the files that it wrote.
 
-    Ray hides GPUs only from tasks that take some; `hides_gpus` hides them from one that takes none.
+    Ray limits the visible GPUs only for tasks that use some; `hides_gpus` hides them from a task that uses none.
     """
     import ray
 
@@ -108,7 +108,7 @@ def do(
     if message.get("task") == "measure":
         reset_priority(progress)
     fault = fault_of(lambda: _do(perform, message, expected, host, progress))
-    return {**answer_of(fault, message), "host": host}
+    return {**result_of(fault, message), "host": host}
 
 
 def _do(perform: str, message: Message, expected: Expected, host: str, progress: Progress) -> None:
@@ -117,21 +117,18 @@ def _do(perform: str, message: Message, expected: Expected, host: str, progress:
 
 
 def reset_priority(progress: Progress) -> None:
-    """Give this process, and those that it starts, the priority of others: Ray lowers that of its processes.
-
-    If that is not permitted, report what to do.
-    """
+    """Give this process, and those that it starts, normal priority, which Ray lowers; report it if that fails."""
     if os.nice(0) <= 0:
         return
     try:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
     except OSError:
-        why = f"other processes have priority over the measurement, which has niceness {os.nice(0)}"
-        progress.note(f"{why}: start the node with RAY_worker_niceness=0")
+        note = f"other processes have priority over the measurement, which has niceness {os.nice(0)}"
+        progress.note(f"{note}: start the node with RAY_worker_niceness=0")
 
 
 def probe(expected: Expected) -> dict[str, Any] | None:
-    """Return why no task can run on this node; None if they can."""
+    """Return why tasks cannot run on this node; None if they can."""
     fault = fault_of(lambda: expected.check(_host()))
     return None if fault is None else asdict(fault)
 

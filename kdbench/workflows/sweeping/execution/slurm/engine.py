@@ -1,4 +1,4 @@
-"""The engine of Slurm: each task a job, a measurement with its node to itself."""
+"""The engine of Slurm: each task is a job; a measurement has its node to itself."""
 
 import logging
 import re
@@ -17,19 +17,19 @@ from kdbench.files import storage
 from kdbench.installation import __version__
 from kdbench.processes import children, cleanup
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
-from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_visible, unseen
+from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_visible, invisible_files
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
-from kdbench.workflows.sweeping.execution.slurm.job import ANSWER, PROGRESS, Job
+from kdbench.workflows.sweeping.execution.slurm.job import PROGRESS, RESULT, Job
 from kdbench.workflows.sweeping.execution.slurm.notes import Note, Notes
 from kdbench.workflows.sweeping.execution.slurm.options import Options
 from kdbench.workflows.sweeping.execution.slurm.requests import Request, outside_jobs, request_of
-from kdbench.workflows.sweeping.execution.slurm.states import fault_of_state, has_ended, is_running, may_go_on
+from kdbench.workflows.sweeping.execution.slurm.states import fault_of_state, has_ended, is_resumable, is_running
 
 PERFORM = "kdbench.workflows.sweeping.tasks:perform"
-_POLL_S = 1.0  # how often it looks for answers; Slurm is asked as rarely as submitit does, at first often
+_POLL_S = 1.0  # how often results are looked for; submitit decides how often it queries Slurm
 _RETRY_S = 30.0  # after Slurm accepted no job
 _MAX_REFUSALS = 20
-_MAX_LOSSES = 10  # of jobs to limits, preemption and nodes
+_MAX_LOSSES = 10  # of jobs that run one task: by limits, preemption and failed nodes
 _GENERAL = {"time": "timeout_min", "nodes": "nodes", "cpus_per_task": "cpus_per_task", "gpus_per_node": "gpus_per_node"}
 _ADDED = {"requeue", "mem"}
 _UNUSABLE, _UNNAMED = re.compile(r"[%\n\r]"), re.compile(r"[^A-Za-z0-9._=-]+")
@@ -38,7 +38,7 @@ _MAX_NAME = 80
 
 @dataclass
 class _RunningTask:
-    """A task whose job Slurm has: whether it runs, when it was first seen to have ended, and what it has reported."""
+    """A submitted task: its job's state, when the job was first seen to have ended, and what it has reported."""
 
     task: Task
     message: Message
@@ -80,7 +80,7 @@ class Slurm(Engine):
         return waiting | {task.id for task, _ in self._held}
 
     def prepare(self, folder: Path) -> None:
-        """Find the jobs that an earlier driver left in the run's folder."""
+        """Read the notes of jobs that an earlier driver left in the run's folder."""
         if _UNUSABLE.search(str(folder)):
             message = f"Slurm reads {folder} otherwise, which has a % or a line break in its name"
             raise InputError(message, "choose another folder with --out")
@@ -88,7 +88,7 @@ class Slurm(Engine):
 
     @contextmanager
     def open(self, folder: Path) -> Iterator["Engine"]:
-        """Cancel the jobs when the block ends, also if this process ends at once."""
+        """Cancel the jobs when the block ends, also if this process is terminated."""
         with cleanup.undo_at_end(self.close), super().open(folder):
             yield self
 
@@ -102,7 +102,7 @@ class Slurm(Engine):
         self._submit()
 
     def wait(self, timeout_s: float) -> list[Event]:
-        """Return what happened; sleeps meanwhile."""
+        """Return the events since the last call; wait for one for at most `timeout_s`."""
         deadline_s = time.monotonic() + timeout_s
         while True:
             self._submit()
@@ -114,7 +114,7 @@ class Slurm(Engine):
             time.sleep(min(_POLL_S, left_s))
 
     def close(self) -> None:
-        """Cancel all jobs, those included that nobody asked for again."""
+        """Cancel all jobs, also those of an earlier driver that this one has not requested."""
         for sent in list(self._sent.values()):
             self._drop(sent.task, sent.job)
         if self._notes is not None:
@@ -124,25 +124,27 @@ class Slurm(Engine):
         self._sent, self._held = {}, []
 
     def _submit(self) -> None:
-        """Submit what is held; Slurm may refuse for a while, as beyond a limit on a user's jobs."""
+        """Submit held tasks; Slurm may refuse them for a while, for example beyond a limit on a user's jobs."""
         if time.monotonic() < self._retry_s:
             return
         held, self._held = self._held, []
-        for place, (task, message) in enumerate(held):
+        for index, (task, message) in enumerate(held):
             try:
-                self._sent[task.id] = self._adopted(task, message) or self._submitted(task, message)
+                self._sent[task.id] = self._earlier(task, message) or self._submitted(task, message)
             except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
-                self._refused(held[place:], error)
+                self._handle_refusal(held[index:], error)
                 return
             self._refusals = 0
 
-    def _refused(self, held: Sequence[tuple[Task, Message]], error: Exception) -> None:
-        answer = [line for line in str(error).splitlines() if line.strip()]
-        reason = next((line for line in reversed(answer) if "sbatch" in line), first_line(error))
+    def _handle_refusal(self, held: Sequence[tuple[Task, Message]], error: Exception) -> None:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = next((line for line in reversed(lines) if "sbatch" in line), first_line(error))
         self._refusals += 1
         if self._refusals > _MAX_REFUSALS:
-            hint = "look at the queue with `squeue --me`, and resume the sweep"
-            self._end_all(held, Fault(f"Slurm accepts no job: {reason}", hint))
+            fault = Fault(
+                f"Slurm accepts no job: {reason}", "look at the queue with `squeue --me`, and resume the sweep"
+            )
+            self._events += [Event(task.id, ended=True, fault=fault) for task, _ in held]
             self._refusals = 0
             return
         self._retry_s, self._held = time.monotonic() + _RETRY_S, [*held]
@@ -150,10 +152,7 @@ class Slurm(Engine):
             note = f"Slurm accepts no further job for now: {reason}; trying again every {_RETRY_S:.0f} s"
             self._events.append(Event(held[0][0].id, note=note))
 
-    def _end_all(self, held: Sequence[tuple[Task, Message]], fault: Fault) -> None:
-        self._events += [Event(task.id, ended=True, fault=fault) for task, _ in held]
-
-    def _adopted(self, task: Task, message: Message) -> _RunningTask | None:
+    def _earlier(self, task: Task, message: Message) -> _RunningTask | None:
         """Return the job that an earlier driver submitted for the same task; cancel one for another task."""
         assert self._notes is not None, "prepared"
         note = self._notes.claim(task.id)
@@ -182,28 +181,28 @@ class Slurm(Engine):
         return submitit.SlurmJob(note.folder, note.job)
 
     def _poll(self) -> None:
-        """Note what jobs report and how they ended."""
+        """Read the progress and the results of jobs."""
         for sent in list(self._sent.values()):
-            answer = _read(sent.folder / ANSWER)
-            self._report_progress(sent, answer or _read(sent.folder / PROGRESS))
-            if answer is None:
+            result = _read(sent.folder / RESULT)
+            self._report_progress(sent, result or _read(sent.folder / PROGRESS))
+            if result is None:
                 self._check_state(sent)
-            elif answer["fault"] is not None:
-                self._end(sent, Fault(**answer["fault"]))
-            elif are_visible(answer["left"], sent.message):
+            elif result["fault"] is not None:
+                self._end(sent, Fault(**result["fault"]))
+            elif are_visible(result["left"], sent.message):
                 self._end(sent, None)
             elif self._is_overdue(sent):
-                self._end(sent, unseen())
+                self._end(sent, invisible_files())
 
-    def _report_progress(self, sent: _RunningTask, answer: Any) -> None:
-        if answer is None:
+    def _report_progress(self, sent: _RunningTask, report: Any) -> None:
+        if report is None:
             return
-        for text in answer["notes"][sent.notes :]:
+        for text in report["notes"][sent.notes :]:
             self._events.append(Event(sent.task.id, note=text))
-        sent.notes = max(sent.notes, len(answer["notes"]))
-        if "step" in answer and answer["step"] != sent.step:
-            sent.runs = True  # which Slurm reports later
-            done, total, detail = sent.step = answer["step"]
+        sent.notes = max(sent.notes, len(report["notes"]))
+        if "step" in report and report["step"] != sent.step:
+            sent.runs = True  # Slurm reports it later
+            done, total, detail = sent.step = report["step"]
             self._events.append(Event(sent.task.id, done=done, total=total, detail=detail))
 
     def _check_state(self, sent: _RunningTask) -> None:
@@ -217,7 +216,7 @@ class Slurm(Engine):
             return
         if not self._is_overdue(sent):
             return
-        if may_go_on(state):
+        if is_resumable(state):
             self._losses[sent.task.id] += 1
             if self._losses[sent.task.id] <= _MAX_LOSSES:
                 note = f"job {sent.job.job_id} ended as {state}; another one continues"
@@ -238,7 +237,7 @@ class Slurm(Engine):
         self._drop(sent.task, sent.job if fault is not None and fault.lost else None)
 
     def _drop(self, task: Task, job: submitit.Job[None] | None) -> None:
-        """Forget a task's job and its notes; cancel the job first if it may still be there."""
+        """Remove a task's job and its notes; cancel the job first if it may still exist."""
         if job is not None:
             _cancel(job)
         self._sent.pop(task.id, None)
@@ -252,7 +251,7 @@ def _cancel(job: submitit.Job[None]) -> None:
 
 
 def _read(file: Path) -> Any:
-    """Return a job's notes; None if it has not written any."""
+    """Return the content of a job's file; None if it has not written it."""
     try:
         return storage.read_json(file, "note of a job")
     except KdbenchError:
@@ -262,11 +261,11 @@ def _read(file: Path) -> Any:
 def _parameters(task: Task, request: Request) -> dict[str, Any]:
     """Return a request as submitit's parameters.
 
-    Jobs start their process themselves: srun would give it one core of those that a measurement has for itself, and
-    since Slurm 22.05 of those that a training asked for.
+    Jobs start their process without srun, which would give it a single core: of a measurement's node, and since Slurm
+    22.05 of a training's cores.
     """
     name = _UNNAMED.sub("-", f"kdbench-{task.id}")[:_MAX_NAME]
-    answer: dict[str, Any] = {"name": name, "slurm_use_srun": False}
-    answer |= {_GENERAL[key]: value for key, value in request.items() if key in _GENERAL}
-    answer["slurm_additional_parameters"] = {key: value for key, value in request.items() if key in _ADDED}
-    return answer | {f"slurm_{key}": value for key, value in request.items() if key not in {*_GENERAL, *_ADDED}}
+    parameters: dict[str, Any] = {"name": name, "slurm_use_srun": False}
+    parameters |= {_GENERAL[key]: value for key, value in request.items() if key in _GENERAL}
+    parameters["slurm_additional_parameters"] = {key: value for key, value in request.items() if key in _ADDED}
+    return parameters | {f"slurm_{key}": value for key, value in request.items() if key not in {*_GENERAL, *_ADDED}}

@@ -1,4 +1,4 @@
-"""The notes of jobs in a run's folder, by which a driver finds the jobs of one that is gone."""
+"""The notes of jobs in a run's folder, by which a driver finds the jobs of an earlier one."""
 
 import shutil
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ FOLDER, _NOTE = "slurm", "job.json"
 
 @dataclass(frozen=True)
 class Note:
-    """The `job` that does a `task`, the hash of the task's `message`, and the `folder` of its files."""
+    """The `job` that runs a `task`, the hash of the task's `message`, and the `folder` of its files."""
 
     task: str
     job: str
@@ -22,7 +22,7 @@ class Note:
 
 
 class Notes:
-    """The notes in the folder of a run, one folder a task; those that are there at first are an earlier driver's."""
+    """The notes in the folder of a run, in a folder per task; notes that exist at the start are an earlier driver's."""
 
     def __init__(self, folder: Path) -> None:
         self._root = storage.make_folder(folder / FOLDER)
@@ -39,12 +39,12 @@ class Notes:
         return self._earlier.pop(task, None)
 
     def unclaimed(self) -> Iterable[Note]:
-        """Return the earlier notes that nobody has claimed."""
+        """Return the earlier notes that were not claimed."""
         notes, self._earlier = list(self._earlier.values()), {}
         return notes
 
     def new(self, task: str) -> Path:
-        """Return a new, empty folder for a task's job: nothing in it is anybody else's."""
+        """Return a new, empty folder for a task's job."""
         self.remove(task)
         folder = self._folder(task)
         folder.mkdir()
@@ -56,7 +56,7 @@ class Notes:
         storage.write_json(note.folder / _NOTE, content)
 
     def remove(self, task: str) -> None:
-        """Remove all that there is of a task's job."""
+        """Remove all files of a task's job."""
         shutil.rmtree(self._folder(task), ignore_errors=True)
 
     def _folder(self, task: str) -> Path:

@@ -1,4 +1,4 @@
-"""What `--on slurm:KEY=VALUE,…` and `--measure-on` say of jobs: where they run, and what they may take."""
+"""The options of `--on slurm:KEY=VALUE,…` and `--measure-on`: where jobs run, and their limits."""
 
 import math
 import os
@@ -13,17 +13,17 @@ _PLACES = ("partition", "account", "qos", "constraint")
 _LIMITS = ("time", "mem", "jobs")
 _KNOWN = f"known: {', '.join((*_PLACES, *_LIMITS))}, as in --on slurm:partition=cpu,time=4h,mem=8GB"
 _MEASURING = ("constraint", "partition", "nodelist")
-_DEFAULTS = ("partition", "account", "qos")  # which sbatch also takes from SBATCH_…
+_DEFAULTS = ("partition", "account", "qos")  # sbatch also reads them from SBATCH_…
 _TIME_S, _JOBS, _MAX_JOBS = 3600.0, 32, 10_000
 _VALUE = re.compile(r"[\w.:@/+&|*()\[\]-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Where jobs run (`places`, by sbatch's options) and what each may take.
+    """Where jobs run (`places`, by sbatch's options), and the limits of each.
 
-    `measuring` replaces them for measurements; empty if no nodes to measure on are named. At most `jobs` are in
-    Slurm's queue at once.
+    `measuring` replaces `places` for measurements; empty if no nodes to measure on are named. At most `jobs` jobs are
+    in Slurm's queue at once.
     """
 
     places: Mapping[str, str] = field(default_factory=dict)
@@ -34,15 +34,15 @@ class Options:
 
 
 def options_of(on: str, measure_on: str | None) -> Options:
-    """Read `slurm` or `slurm:KEY=VALUE,…`, and where to measure; raises InputError for what they cannot mean."""
+    """Read `slurm` or `slurm:KEY=VALUE,…`, and where to measure; raises InputError for invalid options."""
     texts: dict[str, str] = {}
     for item in filter(None, on.partition(":")[2].split(",")):
         key, sign, value = item.partition("=")
         if not sign or key not in (*_PLACES, *_LIMITS) or (key in _PLACES and not _VALUE.fullmatch(value)):
             raise InputError(f"--on {on}: {item!r} is no option of a job", _KNOWN)
         texts[key] = value
-    before = {key: os.environ.get(f"SBATCH_{key.upper()}", "") for key in _DEFAULTS}
-    places = {key: text for key in _PLACES if (text := texts.get(key) or before.get(key))}
+    defaults = {key: os.environ.get(f"SBATCH_{key.upper()}", "") for key in _DEFAULTS}
+    places = {key: text for key in _PLACES if (text := texts.get(key) or defaults.get(key))}
     memory = texts.get("mem")
     return Options(
         places=places,

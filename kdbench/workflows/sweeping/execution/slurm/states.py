@@ -1,4 +1,4 @@
-"""What the states of Slurm's jobs mean for a task."""
+"""The meaning of the states of Slurm's jobs for a task."""
 
 from pathlib import Path
 
@@ -14,17 +14,17 @@ _LAST_LINES = 8
 
 
 def has_ended(state: str) -> bool:
-    """Return whether a job of this state does nothing any more."""
+    """Return whether a job in this state has ended."""
     return state not in _ALIVE
 
 
 def is_running(state: str) -> bool:
-    """Return whether a job of this state works on a node; others wait, for nodes or for being resumed."""
+    """Return whether a job in this state runs on a node; others wait."""
     return state in _RUNNING
 
 
-def may_go_on(state: str) -> bool:
-    """Return whether another job continues at the checkpoint of a job that ended in this state."""
+def is_resumable(state: str) -> bool:
+    """Return whether another job can continue from the checkpoint of a job that ended in this state."""
     return state in _RESUMABLE
 
 
