@@ -60,9 +60,9 @@ class Content:
 
     @cached_property
     def tables(self) -> list[Table]:
-        """The tables for people with something to show, in reading order; raises InputError as `layout` does.
+        """The tables with content, in reading order; raises InputError as `layout` does.
 
-        Of long ones (`shortening`), they have a part of the rows; `layout` has all.
+        Long tables have only some of their rows (`shortening`); `layout` has all rows.
         """
         if self.layout is not None:
             return [shortened(table, self.host) for table in self.layout.tables]
@@ -80,7 +80,7 @@ class Content:
     def read(cls, run: str | Path) -> "Content":
         """Read a run: its record, the samples, and the verdicts on this state of the record.
 
-        `run` is a path that `RunFolder.of` accepts. Raises InputError for files that are there and cannot be read.
+        `run` is a path that `RunFolder.of` accepts. Raises InputError for existing files that cannot be read.
         """
         folder = RunFolder.of(run)
         record = RunRecord.read(folder.record)

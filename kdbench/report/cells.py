@@ -145,9 +145,9 @@ def millions(count: Number) -> Number:
 
 
 def quotient(above: Cell, below: Cell) -> Number | None:
-    """Return one number over another, which is not measured at the same time; its bounds are those of both intervals.
+    """Return one number over another that was measured at another time; its bounds follow from both intervals.
 
-    None where one of them is no number, or the lower one zero.
+    None if one of them is not a number, or `below` is zero.
     """
     if not isinstance(above, Number) or not isinstance(below, Number) or above.value is None or not below.value:
         return None
@@ -159,7 +159,7 @@ def quotient(above: Cell, below: Cell) -> Number | None:
 
 
 def listed(labels: Iterable[str]) -> str:
-    """Return the names of models in a sentence, or the first of many and how many more there are."""
+    """Return the names of models for a sentence, or the first of many and the number of the others."""
     names = [f"`{label}`" for label in labels]
     more = len(names) - _FEW_NAMES if len(names) > _MAX_NAMES else 0
     return f"{', '.join(names[:_FEW_NAMES])} and {more:,} more" if more else ", ".join(names)
@@ -192,8 +192,8 @@ def roughly(value: float, write: Callable[[float], str]) -> str:
 
 
 def bracketed(value: float, interval: Interval, write: Callable[[float], str]) -> str:
-    """Write an interval: `[5.1, 5.5]`, without the unit where both bounds have the unit of the value."""
-    middle, low, high = (_NUMBER_AND_UNIT.fullmatch(write(one)) for one in (value, interval.low, interval.high))
+    """Write an interval: `[5.1, 5.5]`, without the unit if both bounds have the unit of the value."""
+    middle, low, high = (_NUMBER_AND_UNIT.fullmatch(write(n)) for n in (value, interval.low, interval.high))
     if middle and low and high and middle[2] == low[2] == high[2]:
         return f"[{low[1]}, {high[1]}]"
     return f"[{write(interval.low)}, {write(interval.high)}]"

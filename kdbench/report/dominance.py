@@ -12,7 +12,7 @@ from operator import itemgetter
 
 @dataclass(frozen=True)
 class Range:
-    """A value and the bounds of its true value: both the value for counted ones, infinite where nothing is known."""
+    """A value and the bounds of its true value: equal to it for counts, infinite if unknown."""
 
     value: float
     low: float = -math.inf
@@ -33,7 +33,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Dominance:
-    """The position of the point that dominates another one, and which of the two differences are settled."""
+    """The index of the point that dominates another one, and which of the two differences are settled."""
 
     by: int
     cost_settled: bool
@@ -41,60 +41,60 @@ class Dominance:
 
     @property
     def settled(self) -> bool:
-        """Whether all that differs is settled."""
+        """Whether both differences are settled."""
         return self.cost_settled and self.score_settled
 
 
 def dominances(points: Sequence[Point]) -> list[Dominance | None]:
-    """Return by which other point each one is dominated; None for those on the front.
+    """Return for each point the other point that dominates it; None for points on the front.
 
-    It is one for which both differences are settled, if there is any, or else the one with the best score among those
-    that cost no more. The work grows as n log n.
+    It is a point for which both differences are settled, if there is one, or else the one with the best score among
+    those that cost no more. Takes O(n log n).
     """
     settled, by_value = _settled(points), _by_value(points)
     dominating = (first if first is not None else second for first, second in zip(settled, by_value, strict=True))
-    return [None if by is None else dominance(points, place, by) for place, by in enumerate(dominating)]
+    return [None if by is None else dominance(points, index, by) for index, by in enumerate(dominating)]
 
 
-def dominance(points: Sequence[Point], place: int, by: int) -> Dominance | None:
-    """Return how the point at `by` dominates the one at `place`; None where it does not.
+def dominance(points: Sequence[Point], index: int, by: int) -> Dominance | None:
+    """Return how the point at `by` dominates the one at `index`; None if it does not.
 
-    Equal values differ in nothing that would have to be settled.
+    A difference of zero counts as settled.
     """
-    one, other = points[place], points[by]
-    no_worse = other.cost.value <= one.cost.value and other.score.value >= one.score.value
-    if not no_worse or (other.cost.value, other.score.value) == (one.cost.value, one.score.value):
+    point, other = points[index], points[by]
+    no_worse = other.cost.value <= point.cost.value and other.score.value >= point.score.value
+    if not no_worse or (other.cost.value, other.score.value) == (point.cost.value, point.score.value):
         return None
     return Dominance(
         by,
-        cost_settled=other.cost.value == one.cost.value or other.cost.high <= one.cost.low,
-        score_settled=other.score.value == one.score.value or other.score.low > one.score.high,
+        cost_settled=other.cost.value == point.cost.value or other.cost.high <= point.cost.low,
+        score_settled=other.score.value == point.score.value or other.score.low > point.score.high,
     )
 
 
 def _by_value(points: Sequence[Point]) -> Iterator[int | None]:
-    """Yield the best scorer of those that dominate each point by value, if any."""
-    order = sorted(range(len(points)), key=lambda place: (points[place].cost.value, -points[place].score.value))
+    """Yield for each point the best scorer of those that dominate it by value, if any."""
+    order = sorted(range(len(points)), key=lambda index: (points[index].cost.value, -points[index].score.value))
     dominating: dict[int, int | None] = {}
     best = None
-    for place in order:
-        dominating[place] = None if best is None or dominance(points, place, best) is None else best
-        if best is None or points[place].score.value > points[best].score.value:
-            best = place
-    yield from (dominating[place] for place in range(len(points)))
+    for index in order:
+        dominating[index] = None if best is None or dominance(points, index, best) is None else best
+        if best is None or points[index].score.value > points[best].score.value:
+            best = index
+    yield from (dominating[index] for index in range(len(points)))
 
 
 def _settled(points: Sequence[Point]) -> Iterator[int | None]:
-    """Yield, of those that cost no more than each point for certain, one that scores better for certain, if any."""
-    order = sorted(range(len(points)), key=lambda place: points[place].cost.low)
-    cheapest = iter(sorted(((point.cost.high, place) for place, point in enumerate(points)), key=itemgetter(0)))
+    """Yield for each point another one that certainly costs no more and scores better, if any."""
+    order = sorted(range(len(points)), key=lambda index: points[index].cost.low)
+    cheapest = iter(sorted(((point.cost.high, index) for index, point in enumerate(points)), key=itemgetter(0)))
     dominating: dict[int, int | None] = {}
     upcoming, best = next(cheapest, None), None
-    for place in order:
-        while upcoming is not None and upcoming[0] <= points[place].cost.low:
+    for index in order:
+        while upcoming is not None and upcoming[0] <= points[index].cost.low:
             if best is None or points[upcoming[1]].score.low > points[best].score.low:
                 best = upcoming[1]
             upcoming = next(cheapest, None)
-        certain = best is not None and points[best].score.low > points[place].score.high
-        dominating[place] = best if certain else None
-    yield from (dominating[place] for place in range(len(points)))
+        is_certain = best is not None and points[best].score.low > points[index].score.high
+        dominating[index] = best if is_certain else None
+    yield from (dominating[index] for index in range(len(points)))

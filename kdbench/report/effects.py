@@ -39,7 +39,7 @@ class Level:
 
 @dataclass(frozen=True)
 class AxisEffect:
-    """The levels of an axis, and its share of the variation between points, where the grid is complete."""
+    """The levels of an axis, and its share of the variation between points; None if the grid is incomplete."""
 
     axis: str
     levels: tuple[Level, ...]
@@ -66,8 +66,8 @@ def main_effects(record: RunRecord) -> tuple[FamilyEffects, ...]:
         members = [m for m in family.members if axes.keys() <= family.point(m).keys()]
         if len(axes) < 2 or len(members) <= sum(len(values) - 1 for values in axes.values()):
             continue
-        of_seeds = _by_seed(record, family, members, tuple(axes))
-        solved = [(seed, levels) for seed in of_seeds if (levels := _levels(seed, axes)) is not None]
+        by_seed = _by_seed(record, family, members, tuple(axes))
+        solved = [(scores, levels) for scores in by_seed if (levels := _levels(scores, axes)) is not None]
         if solved:
             effects.append(FamilyEffects(family, _effects(solved, axes)))
     return tuple(effects)
@@ -77,17 +77,17 @@ def _by_seed(record: RunRecord, family: Family, members: Sequence[Any], axes: Se
     metric = score_of(record).metric
     scores: dict[int | None, dict[tuple[Value, ...], float]] = {}
     for member in members:
-        place = tuple(family.point(member)[axis] for axis in axes)
+        point = tuple(family.point(member)[axis] for axis in axes)
         for number, card in enumerate(member.cards):
             m = record.find(card.id, metric)
             if m is not None and m.value is not None and not m.axes:
-                # An offset gives each model other seeds; the number says which belong together.
-                scores.setdefault(number, {})[place] = m.value
+                # Models with an offset have other seeds; the number says which seeds belong together.
+                scores.setdefault(number, {})[point] = m.value
     return list(scores.values())
 
 
 def _levels(scores: Scores, axes: Mapping[str, Sequence[Value]]) -> dict[str, list[float]] | None:
-    """Return the mean score at each value of each axis; None where the points do not separate the axes."""
+    """Return the mean score at each value of each axis; None if the points do not separate the axes."""
     sizes = [len(values) for values in axes.values()]
     if len(scores) == math.prod(sizes):
         return {axis: _grouped(scores, n, values) for n, (axis, values) in enumerate(axes.items())}
@@ -95,10 +95,10 @@ def _levels(scores: Scores, axes: Mapping[str, Sequence[Value]]) -> dict[str, li
 
 
 def _grouped(scores: Scores, n: int, values: Sequence[Value]) -> list[float]:
-    at: dict[Value, list[float]] = {value: [] for value in values}
-    for place, score in scores.items():
-        at[place[n]].append(score)
-    return [_mean(at[value]) for value in values]
+    by_value: dict[Value, list[float]] = {value: [] for value in values}
+    for point, score in scores.items():
+        by_value[point[n]].append(score)
+    return [_mean(by_value[value]) for value in values]
 
 
 def _least_squares(scores: Scores, axes: Mapping[str, Sequence[Value]]) -> dict[str, list[float]] | None:
@@ -106,9 +106,9 @@ def _least_squares(scores: Scores, axes: Mapping[str, Sequence[Value]]) -> dict[
     import numpy as np
 
     rows = []
-    for place in scores:
+    for point in scores:
         row = [1.0]
-        for value, values in zip(place, axes.values(), strict=True):
+        for value, values in zip(point, axes.values(), strict=True):
             chosen = values.index(value)
             last = chosen == len(values) - 1
             row += [-1.0 if last else float(n == chosen) for n in range(len(values) - 1)]
@@ -128,17 +128,17 @@ def _least_squares(scores: Scores, axes: Mapping[str, Sequence[Value]]) -> dict[
 def _effects(
     solved: Sequence[tuple[Scores, dict[str, list[float]]]], axes: Mapping[str, Sequence[Value]]
 ) -> tuple[AxisEffect, ...]:
-    together = {place for scores, _ in solved for place in scores}
+    all_points = {point for scores, _ in solved for point in scores}
     variation = _variation(solved, axes)
     effects = []
     for n, (axis, values) in enumerate(axes.items()):
         counts: dict[Value, int] = {}
-        for place in together:
-            counts[place[n]] = counts.get(place[n], 0) + 1
+        for point in all_points:
+            counts[point[n]] = counts.get(point[n], 0) + 1
         levels = []
         for position, value in enumerate(values):
-            means = [of_seed[axis][position] for _, of_seed in solved]
-            shifts = [of_seed[axis][position] - _mean(of_seed[axis]) for _, of_seed in solved]
+            means = [levels_by_axis[axis][position] for _, levels_by_axis in solved]
+            shifts = [by_axis[axis][position] - _mean(by_axis[axis]) for _, by_axis in solved]
             levels.append(Level(value, counts.get(value, 0), *_over_seeds(means), *_over_seeds(shifts)))
         share = None
         if variation:
@@ -154,7 +154,7 @@ def _variation(
     complete = math.prod(len(values) for values in axes.values())
     if any(len(scores) != complete for scores, _ in solved):
         return None
-    means = [_mean([scores[place] for scores, _ in solved]) for place in solved[0][0]]
+    means = [_mean([scores[point] for scores, _ in solved]) for point in solved[0][0]]
     middle = _mean(means)
     return _mean([(value - middle) ** 2 for value in means])
 

@@ -58,14 +58,14 @@ def group_of(record: RunRecord) -> Mapping[str, ModelGroup]:
 
 def groups_with(record: RunRecord, ids: Iterable[str]) -> list[ModelGroup]:
     """Return the groups that have any of the models `ids`, in the order of `model_groups`."""
-    of, places = group_of(record), _places(record)
-    groups = {of[id_].ids: of[id_] for id_ in ids if id_ in of}
-    return sorted(groups.values(), key=lambda group: places[group.ids])
+    by_id, positions = group_of(record), _positions(record)
+    groups = {by_id[id_].ids: by_id[id_] for id_ in ids if id_ in by_id}
+    return sorted(groups.values(), key=lambda group: positions[group.ids])
 
 
 @once_per_record
-def _places(record: RunRecord) -> Mapping[tuple[str, ...], int]:
-    return {group.ids: place for place, group in enumerate(model_groups(record))}
+def _positions(record: RunRecord) -> Mapping[tuple[str, ...], int]:
+    return {group.ids: position for position, group in enumerate(model_groups(record))}
 
 
 def teacher_of(record: RunRecord, group: ModelGroup) -> str | None:
@@ -148,10 +148,10 @@ def _missing_pair(record: RunRecord, group: ModelGroup, metric: str, axes: Axes)
         return Number(write, reason="not measured")
     if metric == "latency_ratio" and axes.get("mode") == "server":
         return Number(write, reason="no ratio of waiting times")  # they depend on chance, and on the load
-    behind = number(record, group, compared, axes if metric in _AT_AXES else None)
-    if behind.value is not None:
+    underlying = number(record, group, compared, axes if metric in _AT_AXES else None)
+    if underlying.value is not None:
         return Number(write, reason="not measured")
-    return Number(write, reason=behind.reason, hint=behind.hint)
+    return Number(write, reason=underlying.reason, hint=underlying.hint)
 
 
 def _cell(metric: str, results: Sequence[Measurement | Pair], seeds: int) -> Number:
@@ -183,9 +183,9 @@ def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair]
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one training; None where the record does not have them.
+    """Settings of one training; None if the record does not have them.
 
-    `epochs` counts the trained epochs; `temperature` is of the first term with one; `mixup`: images were mixed.
+    `epochs` counts the trained epochs; `temperature` is that of the first term with one; `mixup`: images were mixed.
     """
 
     epochs: int | None = None
@@ -220,7 +220,7 @@ class Family:
         return max(numeric or self.axes, key=lambda axis: len(self.axes[axis]))
 
     def is_numeric(self, axis: str) -> bool:
-        """Return whether all values of an axis have a place on a scale."""
+        """Return whether all values of an axis are numbers."""
         return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.axes[axis])
 
 

@@ -55,7 +55,7 @@ class Table:
 
     @property
     def shown(self) -> bool:
-        """Whether it has anything to show: rows, or only text."""
+        """Whether the table has content: rows, or only text."""
         return bool(self.rows or (self.notes and not self.columns))
 
     def select(self, indices: Sequence[int], **changes: Any) -> "Table":
@@ -125,13 +125,13 @@ def axes_table(
 ) -> Table:
     """Return a table with a row for each pair of axes and group: label, `axes_columns`, then a cell for each field."""
     names = [text_field(name, lambda group: group.label, code=True)] if name else []
-    at = [
+    axes_fields = [
         Field(Column(head, numeric=head in {"Threads", "Batch"}), lambda _, axes, write=write: Text(write(axes)))  # type: ignore[misc]
         for head, write in axes_columns.items()
     ]
-    listed = [*names, *at, *fields]
-    body = [Row(tuple(field.cell(group, axes) for field in listed), ranking(group, axes)) for axes, group in rows]
-    return finished(title, [field.column for field in listed], body, notes)
+    all_fields = [*names, *axes_fields, *fields]
+    body = [Row(tuple(field.cell(group, axes) for field in all_fields), ranking(group, axes)) for axes, group in rows]
+    return finished(title, [field.column for field in all_fields], body, notes)
 
 
 def finished(title: str, columns: Sequence[Column], rows: Iterable[Row], notes: Iterable[str] = ()) -> Table:
@@ -139,14 +139,14 @@ def finished(title: str, columns: Sequence[Column], rows: Iterable[Row], notes: 
     listed = list(rows)
     body = [list(row.cells) for row in listed]
     competitors: dict[Hashable, list[int]] = {}
-    for place, row in enumerate(listed):
-        competitors.setdefault(row.ranking, []).append(place)
+    for row_number, row in enumerate(listed):
+        competitors.setdefault(row.ranking, []).append(row_number)
     competitors.pop(None, None)
     for index, column in enumerate(columns):
-        for places in competitors.values():
-            _flag_best(body, index, column, places)
-    done, footnotes = numbered(Row(tuple(cells), row.ranking) for cells, row in zip(body, listed, strict=True))
-    return Table(title, tuple(columns), done, tuple(filter(None, notes)), footnotes)
+        for row_numbers in competitors.values():
+            _flag_best(body, index, column, row_numbers)
+    marked, footnotes = numbered(Row(tuple(cells), row.ranking) for cells, row in zip(body, listed, strict=True))
+    return Table(title, tuple(columns), marked, tuple(filter(None, notes)), footnotes)
 
 
 def numbered(rows: Iterable[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
@@ -158,12 +158,12 @@ def numbered(rows: Iterable[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
             return cell
         return replace(cell, mark=footnotes.setdefault(text, len(footnotes) + 1))
 
-    done = tuple(replace(row, cells=tuple(map(marked, row.cells))) for row in rows)
-    return done, tuple(footnotes)
+    numbered_rows = tuple(replace(row, cells=tuple(map(marked, row.cells))) for row in rows)
+    return numbered_rows, tuple(footnotes)
 
 
 def _flag_best(body: list[list[Cell]], index: int, column: Column, competitors: Sequence[int]) -> None:
-    """Flag the best number of a column, and all that print the same: a reader could not distinguish them.
+    """Flag the best number of a column, and all with the same text, which a reader cannot distinguish.
 
     A single competitor is not flagged. Counted and measured numbers are not ranked against modelled ones.
     """

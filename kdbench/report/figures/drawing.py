@@ -76,7 +76,7 @@ class Drawing:
 
 
 def load_drawing() -> None:
-    """Load what figures are drawn with, which takes a second: a process that waits can do it early."""
+    """Load matplotlib, which takes a second: a waiting process can do it early."""
     import matplotlib.backends.backend_svg
     import matplotlib.figure  # noqa: F401
 
@@ -101,7 +101,7 @@ def to_svg(figure: "Figure") -> str:
 
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         if not axis.get_label_text():
-            axis.set_label_coords(0.5, 0.5)  # else its place is searched for, which takes a tenth of the time
+            axis.set_label_coords(0.5, 0.5)  # searching for a place takes a tenth of the time
     stream = io.StringIO()
     with rc_context(_STYLE):  # savefig would draw twice, the first time for the layout alone
         FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": "kdbench"})  # type: ignore[no-untyped-call]

@@ -20,10 +20,10 @@ _SMALL_POINTS_FROM = 150  # points, from which they are drawn small
 _BETTER = {True: COLOURS[3], False: COLOURS[2], None: COLOURS[4]}
 
 
-def draw_series(series: Series, place: int, title: str, labels: list[str], changes: list[str]) -> Drawing:
+def draw_series(series: Series, number: int, title: str, labels: list[str], changes: list[str]) -> Drawing:
     """Draw a series, its points evenly spaced in order.
 
-    `place` is the number of the series in its history, from 1: several may have the same metric and model. `labels`
+    `number` is that of the series in its history, from 1: several may have the same metric and model. `labels`
     are the texts of the points, below the axis; `changes` the texts of the changes.
     """
     with canvas(9, 3.6) as figure:
@@ -40,7 +40,7 @@ def draw_series(series: Series, place: int, title: str, labels: list[str], chang
             _write(change, text, index, len(series.points), axes)
         _scales(series, labels, axes)
         axes.set_title(one_line(title.replace("`", "")), loc="left")
-    name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{place}-{series.metric}-{series.model}").strip("-")
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{number}-{series.metric}-{series.model}").strip("-")
     return Drawing.of(
         figure,
         f"history-{name}",

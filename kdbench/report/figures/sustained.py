@@ -1,4 +1,4 @@
-"""Sustained load on devices: how times, temperature and clock go while the models are called without a pause."""
+"""Sustained load on devices: how times, temperature and clock change while the models are called without a pause."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _MAX_DEVICES = 3  # side by side
 _MINUTES_FROM_S = 120.0  # a shorter time is in seconds
 _FACTS: tuple[tuple[str, Callable[[Slice], float | None]], ...] = (
-    ("temperature (°C)", lambda one: one.temperature_c),
-    ("clock (MHz)", lambda one: one.clock_mhz),
+    ("temperature (°C)", lambda part: part.temperature_c),
+    ("clock (MHz)", lambda part: part.clock_mhz),
 )
 
 
@@ -28,7 +28,7 @@ def sustained_load(record: RunRecord) -> Drawing | None:
     shown = dict(list(courses.items())[:_MAX_DEVICES])
     if not shown:
         return None
-    facts = [fact for fact in _FACTS if any(fact[1](one) is not None for c in shown.values() for one in c.slices)]
+    facts = [fact for fact in _FACTS if any(fact[1](part) is not None for c in shown.values() for part in c.slices)]
     with canvas(8 if len(shown) < _MAX_DEVICES else 10, 3.6 + 1.3 * len(facts)) as figure:
         heights = [2.4, *[1.0] * len(facts)]
         panels = figure.subplots(len(heights), len(shown), squeeze=False, height_ratios=heights)
@@ -36,12 +36,12 @@ def sustained_load(record: RunRecord) -> Drawing | None:
         for column, (name, course) in enumerate(shown.items()):
             top, *below = (row[column] for row in panels)
             scale, unit = (1 / 60, "minutes") if course.lasted_s >= _MINUTES_FROM_S else (1.0, "seconds")
-            at = [one.from_s * scale for one in course.slices]
-            more = _times(top, record, name, course, at) or more
+            starts = [part.from_s * scale for part in course.slices]
+            more = _times(top, record, name, course, starts) or more
             top.set_title(short(name))
-            for axes, (_, of) in zip(below, facts, strict=True):
-                values = [of(one) for one in course.slices]
-                axes.plot(at, [float("nan") if value is None else value for value in values], color=GREY, lw=1.4)
+            for axes, (_, fact_of) in zip(below, facts, strict=True):
+                values = [fact_of(part) for part in course.slices]
+                axes.plot(starts, [float("nan") if value is None else value for value in values], color=GREY, lw=1.4)
             for axes in (top, *below):
                 axes.axvspan(course.lasted_s * scale * STEADY_FROM, course.lasted_s * scale, color=GREY, alpha=0.1)
                 axes.set_xlim(0, course.lasted_s * scale)
@@ -50,26 +50,26 @@ def sustained_load(record: RunRecord) -> Drawing | None:
         for row, (label, _) in zip(panels[1:], facts, strict=True):
             row[0].set_ylabel(label)
         legend_below(figure, *panels[0][0].get_legend_handles_labels())
-    left = f" {len(shown)} of {len(courses)} devices are shown." if len(courses) > len(shown) else ""
+    devices = f" {len(shown)} of {len(courses)} devices are shown." if len(courses) > len(shown) else ""
     caption = (
         "Lower is better. The models are called in turn without a pause; a rising curve shows a device that slows down "
-        f"as it heats up. The shaded last third is the steady state.{more}{left}"
+        f"as it heats up. The shaded last third is the steady state.{more}{devices}"
     )
     return Drawing.of(figure, "sustained_load", "Sustained load on devices", caption)
 
 
-def _times(axes: "Axes", record: RunRecord, device: str, course: Course, at: Sequence[float]) -> str:
+def _times(axes: "Axes", record: RunRecord, device: str, course: Course, starts: Sequence[float]) -> str:
     """Draw each model's median over time; return the caption's sentence about models without a curve."""
     groups = list(enumerate(drawn_order(of_device(record, device))))
     timed = [
         (index, group.label, values)
         for index, group in groups
-        if any(values := [_median(one, group.ids) for one in course.slices])
+        if any(values := [_median(part, group.ids) for part in course.slices])
     ]
     curves, more = curves_of(timed)
     for index, label, values in curves:
         colour, _, dashes = style_of(index)
-        axes.plot(at, [value or float("nan") for value in values], dashes, color=colour, lw=1.6, label=short(label))
+        axes.plot(starts, [value or float("nan") for value in values], dashes, color=colour, lw=1.6, label=short(label))
     known = [value for *_, values in curves for value in values if value]
     if known:
         axes.set_yscale("log")
@@ -77,5 +77,5 @@ def _times(axes: "Axes", record: RunRecord, device: str, course: Course, at: Seq
     return more
 
 
-def _median(one: Slice, ids: Sequence[str]) -> float | None:
-    return next((value for id_ in ids if (value := one.p50_ns.get(id_)) and value > 0), None)
+def _median(part: Slice, ids: Sequence[str]) -> float | None:
+    return next((value for id_ in ids if (value := part.p50_ns.get(id_)) and value > 0), None)

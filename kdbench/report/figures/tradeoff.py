@@ -137,8 +137,8 @@ def _label_points(
     from matplotlib.lines import Line2D
 
     labels = [(short(point.label), point.xy, point.colour) for point in points]
-    left = place(figure, axes, labels, lines)
-    crowded = [point for point, label in zip(points, labels, strict=True) if label in left]
+    unplaced = place(figure, axes, labels, lines)
+    crowded = [point for point, label in zip(points, labels, strict=True) if label in unplaced]
     handles = [
         Line2D(
             [], [], ls="none", color=point.colour, marker=point.marker, markerfacecolor=point.fill_colour, markersize=7
@@ -152,8 +152,8 @@ def _label_points(
 def _draw_point(axes: "Axes", point: _Point) -> None:
     x, y = point.xy
     yerr, xerr = error_bar(y, point.score.interval, point.factor), error_bar(x, point.cost.interval)
-    looks: Any = {"color": point.colour, "mfc": point.fill_colour, "ms": 7, "elinewidth": 1.2, "capsize": 2.5}
-    axes.errorbar(x, y, yerr, xerr, point.marker, zorder=2.5 if point.dominated else 3, **looks)
+    style: Any = {"color": point.colour, "mfc": point.fill_colour, "ms": 7, "elinewidth": 1.2, "capsize": 2.5}
+    axes.errorbar(x, y, yerr, xerr, point.marker, zorder=2.5 if point.dominated else 3, **style)
 
 
 def _draw_others(axes: "Axes", points: Sequence[_Point]) -> None:

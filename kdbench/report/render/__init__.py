@@ -36,7 +36,7 @@ def render_template(name: str, filters: dict[str, Any], *, escape: bool, **conte
 
 
 def _shown(value: Any) -> Any:
-    """Return what a template writes: text without unsafe characters; markup, which a filter made, as it is."""
+    """Return a value for a template: text without unsafe characters; markup from a filter unchanged."""
     return visible(value) if type(value) is str else value
 
 
@@ -48,7 +48,7 @@ def template_text(name: str) -> str:
 
 
 def parts(content: Content) -> dict[str, Any]:
-    """Return what the templates of every format share, by the names that they use; figures are not included."""
+    """Return the variables that the templates of all formats share; figures are not included."""
     record = content.host
     long = len(record.models) > MAX_ROWS  # a recipe has a table for each point of a sweep
     return {

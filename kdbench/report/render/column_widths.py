@@ -13,21 +13,22 @@ _BETWEEN = 2  # characters between two columns
 def column_widths(table: Table, width: int, *, intervals: bool, beside: bool) -> list[int] | None:
     """Return a width for each column so that neither a number nor a word is broken; None if `width` is too small.
 
-    `intervals` are shown, `beside` the value or below it. More space goes to whole cells, then to whole heads.
+    With `intervals`, they are shown `beside` the value or below it. Extra space goes to unbroken cells, then to
+    unbroken heads.
     """
     total = width - _BETWEEN * len(table.columns)
     heads = [column.head for column in table.columns]
-    cells = [[row.cells[place] for row in table.rows] for place in range(len(heads))]
+    cells = [[row.cells[index] for row in table.rows] for index in range(len(heads))]
     least = [max(_longest_word(head), *map(_least, column)) for head, column in zip(heads, cells, strict=True)]
     whole = [max(_whole(cell, intervals, beside) for cell in column) for column in cells]
     widths = distributed(least, whole, total)
     if widths is None:
         return None
     spare = total - sum(widths)
-    for length, place in sorted((len(head), place) for place, head in enumerate(heads)):
-        more = length - widths[place]
-        if 0 < more <= spare:  # a part of it would not help
-            widths[place] += more
+    for length, index in sorted((len(head), index) for index, head in enumerate(heads)):
+        more = length - widths[index]
+        if 0 < more <= spare:  # a head that is still too long would gain nothing
+            widths[index] += more
             spare -= more
     return widths
 
@@ -41,16 +42,16 @@ def shown_text(cell: Number) -> str:
 def distributed(least: Sequence[int], preferred: Sequence[int], total: int) -> list[int] | None:
     """Return widths between `least` and `preferred` with a sum of at most `total`; None if there are none.
 
-    What is left beyond the least is shared out equally among those that wish for more.
+    The space beyond the least widths is shared equally among the columns that prefer more.
     """
     spare = total - sum(least)
     if spare < 0:
         return None
     widths = list(least)
-    places = sorted(range(len(widths)), key=lambda place: preferred[place] - least[place])
-    for number, place in enumerate(places):
-        more = min(max(preferred[place] - least[place], 0), spare // (len(places) - number))
-        widths[place] += more
+    order = sorted(range(len(widths)), key=lambda index: preferred[index] - least[index])
+    for number, index in enumerate(order):
+        more = min(max(preferred[index] - least[index], 0), spare // (len(order) - number))
+        widths[index] += more
         spare -= more
     return widths
 

@@ -68,12 +68,12 @@ def bom(content: Content) -> str:
     subject = components[best] if best else Component(name=record.name, type=ComponentType.DATA, bom_ref=_RUN)
     result.metadata.component = subject
     result.metadata.tools.components.add(Component(name="kdbench", type=ComponentType.APPLICATION, version=library))
-    others = [one for one in components.values() if one is not subject]
+    others = [item for item in components.values() if item is not subject]
     data = dataset(record)
     if data is not None:
         others.append(Component(name=portable(data), type=ComponentType.DATA, bom_ref=_DATA, version=_test_set(record)))
-    for one in others:
-        result.components.add(one)
+    for item in others:
+        result.components.add(item)
     for card in record.models:
         result.register_dependency(
             components[card.id], [components[id_] for id_ in _origins(card) if id_ in components]

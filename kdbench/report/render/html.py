@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained file, readable without a network and without scripts; foreign text is escaped."""
+"""`report.html`: one self-contained file, readable without network and scripts; text from records is escaped."""
 
 import base64
 import hashlib
@@ -60,7 +60,7 @@ def render(content: Content) -> str:
         drawings=content.drawings,
         svgs=svgs,
         figure_entries=[(f"figure-{drawing.name}", drawing.title) for drawing in content.drawings],
-        style=Markup(f"{template_text('report.css')}\n{css}\n"),  # noqa: S704  # both written here
+        style=Markup(f"{template_text('report.css')}\n{css}\n"),  # noqa: S704  # the package's own
         script=Markup(template_text("report.js")),  # noqa: S704  # the package's own
     )
 
@@ -151,7 +151,7 @@ def _units(table: Table, index: int) -> set[str]:
     """Return the units of a column's values, none for words."""
     written = {cell.write(1.0) for row in table.rows if isinstance(cell := row.cells[index], Number)}
     matches = [_ONE.fullmatch(text) for text in written]
-    units = {"" if one is None else "share" if one[1] == "100.00" else one[2].strip() for one in matches}
+    units = {"" if match is None else "share" if match[1] == "100.00" else match[2].strip() for match in matches}
     return {"" if unit in _NO_UNITS else unit for unit in units}
 
 

@@ -16,7 +16,7 @@ from kdbench.results.metrics import metric as declared
 from kdbench.results.records import RunRecord
 from kdbench.results.records.index import once_per_record
 
-# The Hub's name of each metric's kind; the others are in the card's tables alone.
+# The Hub's names of metrics; the others are only in the card's tables.
 _METRIC_TYPES = {"top1": "accuracy", "top5": "accuracy", "balanced_accuracy": "accuracy"} | {
     id_: id_ for id_ in ("mse", "rmse", "mae", "r2")
 }
@@ -64,14 +64,14 @@ def _tables(record: RunRecord) -> list[Table]:
 def _description(group: ModelGroup, teacher: str | None) -> str:
     first = group.cards[0]
     if first.variant is not None:
-        what = f"`{first.variant.of}` compressed by `{first.variant.method}`"
+        model = f"`{first.variant.of}` compressed by `{first.variant.method}`"
     elif first.training is not None:
         training = first.training
-        what = f"{network(group)}, trained for {training.epochs} epochs with the objective {training.objective}"
+        model = f"{network(group)}, trained for {training.epochs} epochs with the objective {training.objective}"
     else:
-        what = network(group)
-    related = f"distilled from `{teacher}`" if is_distilled(group) else f"compared with `{teacher}`"
-    return f"{what}{f'; {related}' if teacher else ''}. {first.parameters:,} parameters, ONNX opset {first.opset}."
+        model = network(group)
+    relation = f"distilled from `{teacher}`" if is_distilled(group) else f"compared with `{teacher}`"
+    return f"{model}{f'; {relation}' if teacher else ''}. {first.parameters:,} parameters, ONNX opset {first.opset}."
 
 
 def _rows_of(table: Table, labels: set[str | None]) -> Table:

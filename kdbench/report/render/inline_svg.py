@@ -98,7 +98,7 @@ def _attributes(node: ET.Element, ids: Mapping[str, str], classes: dict[str, str
         elif name in _GEOMETRY:
             attributes[name] = " ".join(_DECIMALS.sub(_rounded, value).split())
         elif name == "transform":
-            attributes |= {name: left} if (left := _NO_ROTATION.sub("", value).strip()) else {}
+            attributes |= {name: rest} if (rest := _NO_ROTATION.sub("", value).strip()) else {}
         else:
             attributes[name] = value
     return attributes

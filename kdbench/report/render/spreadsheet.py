@@ -4,7 +4,7 @@ import re
 
 from kdbench.characters import one_line
 
-# What a spreadsheet takes for a formula, also after blanks and quotes and in the wide forms of its signs.
+# What a spreadsheet interprets as a formula, also after blanks and quotes, and with full-width signs.
 _FORMULA = re.compile(r"[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"-|[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 

@@ -35,7 +35,7 @@ def write_csv(content: Content, folder: Path) -> list[Path]:
     if content.layout is None:
         files = {"report.csv": record_rows(record), **({"layers.csv": layer_rows(record)} if record.layers else {})}
     else:
-        suffixes = ("", *(f"-{place}" for place in range(2, len(content.layout.tables) + 1)))
+        suffixes = ("", *(f"-{number}" for number in range(2, len(content.layout.tables) + 1)))
         tables = zip(suffixes, content.layout.tables, strict=True)
         files = {f"{content.stem}{suffix}.csv": table_rows(table) for suffix, table in tables}
     for name, rows in files.items():
@@ -114,7 +114,7 @@ def table_json(table: Table) -> dict[str, Any]:
 
 
 def _write(rows: Rows, stream: IO[bytes]) -> None:
-    """Write rows, one of which is in memory at a time."""
+    """Write rows with only one in memory at a time."""
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
     csv.writer(text, lineterminator="\n").writerows(map(field, row) for row in rows)
     text.detach()  # flushes, and leaves the stream open

@@ -49,7 +49,7 @@ def lay_out(record: RunRecord, name: str) -> Layout:
 
 
 def shown(tables: Iterable[Table]) -> tuple[Table, ...]:
-    """Return the tables that have something to show."""
+    """Return the tables with content."""
     return tuple(table for table in tables if table.shown)
 
 

@@ -32,8 +32,8 @@ def fidelity(record: RunRecord) -> Layout:
 def _students(record: RunRecord) -> list[ModelGroup]:
     """Return the students with a teacher, grouped by network, those trained on labels only first."""
     students = [group for group in model_groups(record) if teacher_of(record, group) is not None]
-    places = {name: place for place, name in enumerate(dict.fromkeys(map(network, students)))}
-    return sorted(students, key=lambda student: (places[network(student)], is_distilled(student)))
+    networks = list(dict.fromkeys(map(network, students)))
+    return sorted(students, key=lambda student: (networks.index(network(student)), is_distilled(student)))
 
 
 def _teacher(record: RunRecord) -> Field:

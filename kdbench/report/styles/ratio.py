@@ -31,10 +31,10 @@ def ratio(record: RunRecord) -> Layout:
 
 def _by_setting(record: RunRecord, students: list[ModelGroup]) -> Table:
     """Return table 1: dense students with their settings, the highest ratio first."""
-    of = {student.label: settings(record, student) for student in students}
+    by_label = {student.label: settings(record, student) for student in students}
 
     def setting(head: str, name: str) -> Field:
-        texts = {label: "–" if (v := getattr(chosen, name)) is None else f"{v:g}" for label, chosen in of.items()}
+        texts = {label: "–" if (v := getattr(chosen, name)) is None else f"{v:g}" for label, chosen in by_label.items()}
         return text_field(head, lambda student: texts[student.label], numeric=True)
 
     fields = [

@@ -32,16 +32,16 @@ def _models(record: RunRecord, students: list[ModelGroup]) -> Table:
     networks: dict[str, list[ModelGroup]] = {}
     for student in students:
         networks.setdefault(network(student), []).append(student)
-    alone = {network(student): student for student in reversed(students) if not is_distilled(student)}
+    label_only = {network(student): student for student in reversed(students) if not is_distilled(student)}
     columns = [*words("Ref", "Model"), _TOP1, *map(Column, ("Top-5 Acc.(%)", "#Params.(M)", "#MAdds(M)"))]
     rows = [
         *(
-            _model(record, f"Teacher {place}" if len(sources) > 1 else "Teacher", source.label, source, source)
-            for place, source in enumerate(sources, 1)
+            _model(record, f"Teacher {n}" if len(sources) > 1 else "Teacher", source.label, source, source)
+            for n, source in enumerate(sources, 1)
         ),
         *(
-            _model(record, f"Student {place}" if len(networks) > 1 else "Student", name, alone.get(name), same[0])
-            for place, (name, same) in enumerate(networks.items(), 1)
+            _model(record, f"Student {n}" if len(networks) > 1 else "Student", name, label_only.get(name), same[0])
+            for n, (name, same) in enumerate(networks.items(), 1)
         ),
     ]
     notes = [
@@ -66,7 +66,7 @@ def _model(record: RunRecord, ref: str, name: str, trained: ModelGroup | None, c
 
 def _trained(record: RunRecord, students: list[ModelGroup]) -> Table:
     """Return table 2: students by teacher and settings, those trained from scratch first."""
-    of = {student.label: settings(record, student) for student in students}
+    by_label = {student.label: settings(record, student) for student in students}
 
     def plain(value: float | None, missing: str) -> str:
         return missing if value is None else f"{value:g}"
@@ -77,9 +77,9 @@ def _trained(record: RunRecord, students: list[ModelGroup]) -> Table:
 
     fields = [
         Field(Column("Teacher", numeric=False), lambda student, _: teacher(student)),
-        text_field("Mixup", lambda student: _YES_NO[of[student.label].mixup]),
-        text_field("Learning Rate", lambda student: plain(of[student.label].learning_rate, "–"), numeric=True),
-        text_field("Temperature", lambda student: plain(of[student.label].temperature, "NA"), numeric=True),
+        text_field("Mixup", lambda student: _YES_NO[by_label[student.label].mixup]),
+        text_field("Learning Rate", lambda student: plain(by_label[student.label].learning_rate, "–"), numeric=True),
+        text_field("Temperature", lambda student: plain(by_label[student.label].temperature, "NA"), numeric=True),
         Field(_TOP1, lambda student, _: percent(number(record, student, "top1"))),
         text_field("Student", lambda student: student.label, code=True),
     ]

@@ -67,5 +67,5 @@ TABLES: tuple[Callable[[RunRecord], Table], ...] = (
 
 
 def build_tables(record: RunRecord) -> Iterator[Table]:
-    """Yield the tables that have something to show, in reading order, each as it is built."""
+    """Yield the tables with content, in reading order, each as it is built."""
     return (table for build in TABLES if (table := build(record)).shown)

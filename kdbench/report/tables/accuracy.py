@@ -30,7 +30,7 @@ _NOISE = (
 
 
 def calibration(record: RunRecord) -> Table:
-    """Return calibration error and loss, on the test set and, where they were evaluated, on training images."""
+    """Return calibration error and loss, on the test set and, if they were evaluated, on training images."""
     on_train = any(m.metric == "ece" and m.axes == TRAIN for m in record.measurements)
     parts: list[tuple[str, Axes]] = [("test", {}), *([("train", TRAIN)] if on_train else [])]
     fields = [
@@ -68,7 +68,7 @@ def label_noise(record: RunRecord) -> Table:
 
 @once_per_record
 def class_shares(record: RunRecord) -> dict[str, Shares]:
-    """Return the accuracy on each class by the label of a group; the mean of the seeds that have one."""
+    """Return the accuracy on each class, by the group's label; the mean over the seeds that have one."""
     by_model: dict[str, dict[str | int, float]] = {}
     for m in record.measurement_index.having("class_top1"):
         if m.value is not None:
@@ -83,14 +83,14 @@ def class_shares(record: RunRecord) -> dict[str, Shares]:
 
 def differences(shares: Mapping[str, Shares], student: str, teacher: str | None) -> dict[str | int, float]:
     """Return student minus teacher, in points, on each class that both were evaluated on."""
-    of_student, of_teacher = shares.get(student, {}), shares.get(teacher or "", {})
-    return {name: 100 * (of_student[name] - of_teacher[name]) for name in of_student if name in of_teacher}
+    ours, theirs = shares.get(student, {}), shares.get(teacher or "", {})
+    return {name: 100 * (share - theirs[name]) for name, share in ours.items() if name in theirs}
 
 
 def per_class(record: RunRecord) -> Table:
     """Return the accuracy on every class, or the lowest and highest of many classes."""
     shares = class_shares(record)
-    classes = list(dict.fromkeys(name for of_model in shares.values() for name in of_model))
+    classes = list(dict.fromkeys(name for model_shares in shares.values() for name in model_shares))
     groups = [group for group in model_groups(record) if group.label in shares]
     if len(classes) <= MAX_COLUMNS:
         fields = [Field(Column(str(name), True, intervals=False), partial(_share, shares, name)) for name in classes]
@@ -99,8 +99,8 @@ def per_class(record: RunRecord) -> Table:
     heads = ("Lowest", "Highest", "Furthest below the teacher", "Furthest above")
     extremes = {group.label: _extremes(record, shares, group) for group in groups}
     fields = [
-        Field(Column(head, numeric=False), lambda group, _, place=place: extremes[group.label][place])  # type: ignore[misc]
-        for place, head in enumerate(heads)
+        Field(Column(head, numeric=False), lambda group, _, index=index: extremes[group.label][index])  # type: ignore[misc]
+        for index, head in enumerate(heads)
     ]
     note = (
         f"Top-1 on the test samples of each of {len(classes)} classes: the {_EXTREMES} lowest and highest, and the "

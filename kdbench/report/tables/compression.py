@@ -1,7 +1,7 @@
 """How compressed variants were made, how much of them runs in integers, and which of their layers are noisy.
 
-A method's facts about its file are in the card's `facts`. The card may come from anywhere, so facts in another form
-than that of kdbench's methods are omitted.
+A method's facts about its file are in the card's `facts`. Cards are untrusted input: facts of other types than those
+that kdbench's methods write are omitted.
 """
 
 from collections.abc import Iterator, Mapping

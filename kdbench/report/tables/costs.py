@@ -11,8 +11,8 @@ from kdbench.results.runtimes import runtime_of
 
 _COST = ("parameters", "weight_bytes", "size_bytes", "macs")
 _HEADS = {"size_bytes": "File", "macs": "MACs / sample"}
-# Columns where a record has them, with their notes.
-_FURTHER = {
+# Columns of metrics that only some records have, with their notes.
+_OPTIONAL = {
     "compressed_bytes": "Compressed: the file's size as a package or a download holds it (DEFLATE).",
     "parity_max_abs": "ONNX parity: largest absolute difference between the logits of the exported file and of the "
     "trained model.",
@@ -27,13 +27,13 @@ _MEMORY_NOTE = (
 
 
 def cost(record: RunRecord) -> Table:
-    """Return what each model takes to store and to compute."""
-    further = [metric for metric in _FURTHER if has_metric(record, metric)]
+    """Return the storage and the arithmetic that each model needs."""
+    optional = [metric for metric in _OPTIONAL if has_metric(record, metric)]
     fields = [
         metric_field(record, metric, head=_HEADS.get(metric, METRICS[metric].title), higher_is_better=None, unit="")
-        for metric in (*_COST, *further)
+        for metric in (*_COST, *optional)
     ]
-    return model_table("Cost", model_groups(record), fields, [_FURTHER[metric] for metric in further])
+    return model_table("Cost", model_groups(record), fields, [_OPTIONAL[metric] for metric in optional])
 
 
 def start_and_memory(record: RunRecord) -> Table:
@@ -43,20 +43,20 @@ def start_and_memory(record: RunRecord) -> Table:
     by_runtime = _by_runtime(record)
 
     def cell(metric: str, batch: int | None, group: ModelGroup, axes: Axes) -> Cell:
-        of_runtime = by_runtime[runtime_of(axes)]
-        if not has_metric(of_runtime, metric):
+        view = by_runtime[runtime_of(axes)]
+        if not has_metric(view, metric):
             return DASH
         if batch is None:
-            return number(of_runtime, group, metric)
-        return number_at_batch(of_runtime, group, metric, {"batch": batch})
+            return number(view, group, metric)
+        return number_at_batch(view, group, metric, {"batch": batch})
 
     def ratio(group: ModelGroup, axes: Axes) -> Cell:
-        of_runtime = by_runtime[runtime_of(axes)]
-        compared = has_metric(of_runtime, *_MEMORY) and teacher_of(record, group) is not None
-        return number(of_runtime, group, "memory_ratio") if compared else DASH
+        view = by_runtime[runtime_of(axes)]
+        compared = has_metric(view, *_MEMORY) and teacher_of(record, group) is not None
+        return number(view, group, "memory_ratio") if compared else DASH
 
     def ranking(group: ModelGroup, _: Axes) -> str | None:
-        return None if group.role == "teacher" else "students"  # of all runtimes
+        return None if group.role == "teacher" else "students"  # over all runtimes
 
     fields = [
         *(Field(Column(METRICS[metric].title), partial(cell, metric, None)) for metric in start),
@@ -72,7 +72,7 @@ def start_and_memory(record: RunRecord) -> Table:
 
 
 def _by_runtime(record: RunRecord) -> dict[str, RunRecord]:
-    """Return, for each runtime that started or held a model, the record restricted to its measurements."""
+    """Return the record restricted to the measurements of each runtime, by runtime."""
     by_runtime: dict[str, list[Measurement]] = {}
     for m in record.measurements:
         if m.metric in {*_START, *_MEMORY}:

@@ -1,4 +1,4 @@
-"""What a model needs on another processor, such as a microcontroller: bytes of flash and of RAM, and its accuracy."""
+"""The flash and RAM that a model needs on another processor, such as a microcontroller, and its accuracy there."""
 
 from kdbench.report.axes import unique
 from kdbench.report.model_groups import has_metric, model_groups, number

@@ -19,7 +19,7 @@ _PARITY = ("device_max_abs", "device_agreement", "device_top1")
 
 
 def devices(record: RunRecord) -> Table:
-    """Return the devices whose results the record holds, and what they are."""
+    """Return the devices whose results the record holds, with their machine and software."""
     rows = []
     for device in record.devices:
         host, libraries = device.environment.host, device.environment.libraries
@@ -45,13 +45,13 @@ def device_parity(record: RunRecord) -> Table:
 
 
 def latency_by_device(record: RunRecord) -> Table:
-    """Return the median latency of every model on the host and on each device, and how many times the host's it is."""
+    """Return the median latency of every model on the host and on each device, and its ratio to the host's."""
     views = _views(record)
-    called = unique([axes for view in views.values() for axes in configurations(view)])
-    measured = [axes for axes in called if axes.get("mode") not in {FIRST, STEADY}]  # a table of its own has these
+    all_axes = unique([axes for view in views.values() for axes in configurations(view)])
+    measured = [axes for axes in all_axes if axes.get("mode") not in {FIRST, STEADY}]  # these have a separate table
     columns = axes_columns(measured)
-    rows = [(axes, group) for axes in measured for group in model_groups(record) if _any(views, group, axes)]
-    fields = [_of(name, view, "latency_p50_ns") for name, view in views.items()]
+    rows = [(axes, group) for axes in measured for group in model_groups(record) if _is_measured(views, group, axes)]
+    fields = [_machine_field(name, view, "latency_p50_ns") for name, view in views.items()]
     fields += [_over_host(name, view, views[HOST]) for name, view in views.items() if name != HOST]
     note = (
         "Median time of one call. NAME / host is the quotient of two medians from separate runs; its bounds are those "
@@ -68,9 +68,9 @@ def speedup_by_device(record: RunRecord) -> Table:
     columns = axes_columns(measured)
     students = [group for group in model_groups(record) if teacher_of(record, group) is not None]
     rows = [(axes, group) for axes in measured for group in students]
-    fields = [_of(name, view, "latency_ratio") for name, view in views.items()]
-    at = format_axes(common_axes(measured, columns), ". All at ")
-    note = f"Teacher time over student time, from adjacent blocks{at}."
+    fields = [_machine_field(name, view, "latency_ratio") for name, view in views.items()]
+    common = format_axes(common_axes(measured, columns), ". All at ")
+    note = f"Teacher time over student time, from adjacent blocks{common}."
     return axes_table("Speed-up on devices", rows, columns, fields, [note], name="Student")
 
 
@@ -99,7 +99,7 @@ DEVICE_TABLES: tuple[Callable[[RunRecord], Table], ...] = (
 
 
 def device_tables(record: RunRecord) -> list[Table]:
-    """Return the tables of devices that have something to show; none for a record without devices."""
+    """Return the tables of devices with content; none for a record without devices."""
     return [table for build in DEVICE_TABLES if record.devices and (table := build(record)).shown]
 
 
@@ -107,27 +107,26 @@ def _views(record: RunRecord) -> dict[str, RunRecord]:
     return {HOST: of_host(record), **{device.name: of_device(record, device.name) for device in record.devices}}
 
 
-def _any(views: dict[str, RunRecord], group: ModelGroup, axes: Axes) -> bool:
+def _is_measured(views: dict[str, RunRecord], group: ModelGroup, axes: Axes) -> bool:
     cells = (number(view, group, "latency_p50_ns", axes) for view in views.values())
     return any(cell.value is not None for cell in cells)
 
 
-def _of(name: str, view: RunRecord, metric: str) -> Field:
-    """Return the column of one machine; rows of one model are not ranked against another machine's."""
-    shown = replace(column(metric), head=name)
-    return Field(shown, lambda group, axes: _exactly(view, group, metric, axes))
+def _machine_field(name: str, view: RunRecord, metric: str) -> Field:
+    """Return the column of one machine, whose numbers are ranked only against each other."""
+    return Field(replace(column(metric), head=name), lambda group, axes: _exactly(view, group, metric, axes))
 
 
 def _exactly(view: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Cell:
-    """Return a number at exactly these axes; a dash where the machine was not asked for it."""
+    """Return a number at exactly these axes; a dash if the machine has no result there."""
     results = view.pair_index if metric == "latency_ratio" else view.measurement_index
-    there = any(dict(one.axes) == dict(axes) for id_ in group.ids for one in results.of(id_, metric))
-    return number(view, group, metric, axes) if there else DASH
+    exists = any(dict(result.axes) == dict(axes) for id_ in group.ids for result in results.of(id_, metric))
+    return number(view, group, metric, axes) if exists else DASH
 
 
 def _over_host(name: str, view: RunRecord, host: RunRecord) -> Field:
     def cell(group: ModelGroup, axes: Axes) -> Cell:
-        ours, theirs = (_exactly(one, group, "latency_p50_ns", axes) for one in (view, host))
-        return quotient(ours, theirs) or DASH
+        on_device, on_host = (_exactly(machine, group, "latency_p50_ns", axes) for machine in (view, host))
+        return quotient(on_device, on_host) or DASH
 
     return Field(Column(f"{name} / {HOST}"), cell)

@@ -73,15 +73,15 @@ def metering_notes(record: RunRecord, measured: list[Axes]) -> list[str]:
 
 
 def carbon_notes(record: RunRecord) -> Iterator[str]:
-    """Yield the carbon intensity of a kilowatt-hour that was assumed, where the record has it."""
+    """Yield the assumed carbon intensity of a kilowatt-hour, if the record has it."""
     carbon = _mapping(record.protocol.get("carbon"))
     intensity = carbon.get("g_per_kwh")
     if isinstance(intensity, int | float):
-        place = carbon.get("name") or carbon.get("country")
+        country = carbon.get("name") or carbon.get("country")
         source = f" ({carbon['source']})" if carbon.get("source") else ""
         yield (
             f"CO₂e: gross energy × {units.significant(intensity, 3)} g per kWh, the carbon intensity of electricity in "
-            f"{place}{source}. It is modelled and covers that energy only."
+            f"{country}{source}. It is modelled and covers that energy only."
         )
 
 
@@ -142,14 +142,14 @@ def energy(record: RunRecord) -> Table:
         *([Field(column("energy_ratio"), lambda group, at: _ratio(record, group, at))] if has_ratios(record) else []),
     ]
     common = common_axes(measured, [*columns, "Scope"])
-    what = (
+    explanation = (
         "The estimate has no idle power: it covers the work of the models only"
         if estimated
         else "Gross energy is all energy drawn in a window, including idle power; net energy excludes the idle power, "
         "which is measured with the models loaded"
     )
     notes = [
-        f"{what}. A run is one call with one batch{format_axes(common, '. All at ')}.",
+        f"{explanation}. A run is one call with one batch{format_axes(common, '. All at ')}.",
         *metering_notes(record, measured),
         *(carbon_notes(record) if with_carbon else []),
         *refusals,
@@ -172,7 +172,7 @@ def run_batch(record: RunRecord) -> int:
 
 
 def energy_per_run(record: RunRecord, group: ModelGroup) -> Number:
-    """Return the energy of one run at `run_batch`, or, labelled, at another batch that the model has it at."""
+    """Return the energy of one run at `run_batch`, or, labelled, at another batch at which it was measured."""
     metric, batch = "energy_run_j", run_batch(record)
     if any(record.find(id_, metric, batch=batch) for id_ in group.ids):
         return number(record, group, metric, {"batch": batch})
@@ -243,14 +243,14 @@ def _is_switched_off(measurement: Measurement) -> bool:
 
 
 def _refusal_notes(record: RunRecord, valued: set[str]) -> Iterator[str]:
-    """Yield why models have no energy at all, each reason once; nothing where energy was not requested."""
+    """Yield the reasons why models have no energy at all, each once; nothing if energy was not requested."""
     groups = model_groups(record)
     labels_by_reason: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for group in groups:
         missing = sorted((m for id_ in group.ids for m in _energies_of(record, id_)), key=lambda m: "scope" in m.axes)
-        reasons = [(m.reason or "", m.hint or "") for m in missing if not _is_switched_off(m)]
+        reasons = tuple(dict.fromkeys((m.reason or "", m.hint or "") for m in missing if not _is_switched_off(m)))
         if reasons and valued.isdisjoint(group.ids):
-            labels_by_reason.setdefault(tuple(dict.fromkeys(reasons)), []).append(group.label)
-    for whys, labels in labels_by_reason.items():
+            labels_by_reason.setdefault(reasons, []).append(group.label)
+    for reasons, labels in labels_by_reason.items():
         models = "No energy was measured" if len(labels) == len(groups) else f"No energy of {listed(labels)}"
-        yield " ".join(f"{sentence(f'{models}: {reason}')} {sentence(hint)}".rstrip() for reason, hint in whys)
+        yield " ".join(f"{sentence(f'{models}: {reason}')} {sentence(hint)}".rstrip() for reason, hint in reasons)

@@ -126,10 +126,10 @@ def examples(record: RunRecord) -> Table:
         if "sample" in m.axes:
             by_pair.setdefault((m.model, str(m.axes["beside"])), {})[m.metric] = m
     counts = {student: record.find(student, "mismatches") for student, _ in by_pair}  # of distilled students
-    pairs = [(one, other) for one, other in by_pair if (count := counts[one]) and count.axes["beside"] == other]
+    pairs = [pair for pair in by_pair if (count := counts[pair[0]]) and count.axes["beside"] == pair[1]]
     numbers = [column(metric, higher_is_better=None) for metric in _EXAMPLE]
     columns = [*words("Sample", "Model"), *numbers, *words("Prediction")]
-    keys = [key for one, other in pairs[:_EXAMPLES] for key in ((one, other), (other, one))]
+    keys = [key for student, other in pairs[:_EXAMPLES] for key in ((student, other), (other, student))]
     more = f" The record has examples of {len(pairs) - _EXAMPLES} more pairs." if len(pairs) > _EXAMPLES else ""
     note = (
         "The first sample of the test set, counted from 0, on which standardization ranks the two students correctly."

@@ -21,7 +21,7 @@ _NOTE = (
 
 
 def front(record: RunRecord) -> Table:
-    """Return what each model is compared with, and its place on the front of each plane; nothing without a plane."""
+    """Return each model's reference and its position in each plane; a table without rows if there is no plane."""
     known = planes(record)
     noun = score_of(record).noun.capitalize()
     fields = [
@@ -38,9 +38,9 @@ def _cell(plane: Plane, group: ModelGroup, _: Axes) -> Cell:
         return ON_FRONT
     if group.label in plane.absent:
         return plane.absent[group.label]
-    how = plane.dominated[group.label]
-    unsettled = f" ({' and '.join(how.unsettled)} not settled)" if how.unsettled else ""
-    return Text(f"dominated by `{how.by}`{unsettled}")
+    dominated = plane.dominated[group.label]
+    unsettled = f" ({' and '.join(dominated.unsettled)} not settled)" if dominated.unsettled else ""
+    return Text(f"dominated by `{dominated.by}`{unsettled}")
 
 
 def _sentences(record: RunRecord, groups: Sequence[ModelGroup]) -> list[str]:

@@ -10,7 +10,7 @@ _MAX_VALUES = 4
 
 
 def inputs(record: RunRecord) -> Table:
-    """Return how each model's inputs were made; without rows if every value is kdbench's own."""
+    """Return how each model's inputs were made; without rows if all values are defaults."""
     known = [group for group in model_groups(record) if _preprocessing(group).sources]
     groups = model_groups(record) if known and record.kind == "bench" else []
     fields = [
@@ -28,8 +28,8 @@ def _preprocessing(group: ModelGroup) -> Preprocessing:
 def _geometry(geometry: Geometry) -> str:
     steps = []
     if isinstance(geometry.resize, tuple):
-        how = "fitted into" if geometry.mode == "letterbox" else "squashed to"
-        steps.append(f"{how} {_size(geometry.resize)}")
+        verb = "fitted into" if geometry.mode == "letterbox" else "squashed to"
+        steps.append(f"{verb} {_size(geometry.resize)}")
     elif geometry.resize is not None:
         steps.append(f"shorter side {geometry.resize}")
     if steps:
@@ -66,7 +66,7 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def _sources(known: Preprocessing) -> str:
-    """Return the keys that each source gave; what no source gave is the default."""
+    """Return the keys by source; keys without a source have their default."""
     by_source: dict[str, list[str]] = {}
     for key, source in known.sources.items():
         by_source.setdefault(source, []).append(key.replace("_", " "))

@@ -147,16 +147,16 @@ def _refusals(record: RunRecord, measured: Sequence[Axes]) -> _Refusals:
         empty = {runtime: missing for runtime, missing in cells.items() if all(c.value is None for c in missing)}
         if len(empty) < len(cells):
             reasons = {runtime: {(c.reason, c.hint) for c in missing} for runtime, missing in empty.items()}
-            refusals |= {(runtime, group.label): why.pop() for runtime, why in reasons.items() if len(why) == 1}
+            refusals |= {(runtime, group.label): same.pop() for runtime, same in reasons.items() if len(same) == 1}
     return refusals
 
 
 def _refusal_notes(refusals: _Refusals) -> Iterator[str]:
     by_reason: dict[tuple[str, tuple[str, str]], list[str]] = {}
-    for (runtime, label), why in refusals.items():
-        by_reason.setdefault((runtime, why), []).append(label)
-    for (runtime, why), labels in by_reason.items():
-        yield f"Not measured with {runtime}: {listed(labels)} ({'; '.join(filter(None, why))})."
+    for (runtime, label), reason_and_hint in refusals.items():
+        by_reason.setdefault((runtime, reason_and_hint), []).append(label)
+    for (runtime, reason_and_hint), labels in by_reason.items():
+        yield f"Not measured with {runtime}: {listed(labels)} ({'; '.join(filter(None, reason_and_hint))})."
 
 
 def _largest(record: RunRecord, group: ModelGroup, axes: Axes) -> Number:
@@ -219,8 +219,8 @@ def time_by_operator(record: RunRecord) -> Table:
 
 def layers_of(record: RunRecord, group: ModelGroup) -> list[Layer]:
     """Return the profiled layers of a group in the order in which they run."""
-    of_model = _layers_by_model(record)
-    return [layer for id_ in group.ids for layer in of_model.get(id_, ())]
+    by_model = _layers_by_model(record)
+    return [layer for id_ in group.ids for layer in by_model.get(id_, ())]
 
 
 @once_per_record
@@ -242,7 +242,7 @@ def _leading_rows(group: ModelGroup, layers: Sequence[Layer]) -> list[Row]:
 
 
 def _row(group: ModelGroup, names: tuple[Cell, Cell], layers: Sequence[Layer], total: int | None) -> Row:
-    """Return the row of `layers` together; `total` is the model's MACs (None: unknown)."""
+    """Return the row of the sums over `layers`; `total` is the model's MACs (None: unknown)."""
     macs = _sum(layer.macs for layer in layers)
     reason = next((layer.reason for layer in layers if layer.macs is None), None) or "the total is not known"
     timed = all(layer.time_ns is not None and layer.time_share is not None for layer in layers)

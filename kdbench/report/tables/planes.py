@@ -38,8 +38,8 @@ class Dominated:
 class Plane:
     """The score against the cost `name`, which `label` describes on an axis and whose values `write` formats.
 
-    `dominated` maps the labels of dominated models to how they are; the other `models` are the front. `absent` maps
-    those of models without a place to the number that is missing.
+    `dominated` has the dominated models by label; the other `models` are the front. `absent` has the missing number of
+    each model that has no position, by label.
     """
 
     name: str
@@ -71,10 +71,10 @@ class _Cost:
 
 @once_per_record
 def planes(record: RunRecord) -> Mapping[str, Plane]:
-    """Return the planes in which at least two models have a place, by the names `latency`, `size` and `energy`.
+    """Return the planes in which at least two models have a position, by the names `latency`, `size` and `energy`.
 
-    There is none of sizes if all files are of one size. Estimates of energy are left out: a front ranks models, which
-    estimates do not support.
+    There is no plane of sizes if all files have the same size. Estimates of energy are left out: a front ranks models,
+    which estimates do not support.
     """
     costs = (_latency(record), _size(record), _energy(record))
     measured = (_plane(record, cost) for cost in costs if cost is not None)
@@ -126,24 +126,24 @@ def _energy(record: RunRecord) -> _Cost | None:
 
 def _plane(record: RunRecord, cost: _Cost) -> Plane:
     score = score_of(record)
-    everywhere = [
+    all_models = [
         PlanePoint(group, cost.of(group), number(record, group, score.metric)) for group in model_groups(record)
     ]
     absent = {
-        placed.group.label: placed.cost if placed.cost.value is None else placed.score
-        for placed in everywhere
-        if None in {placed.cost.value, placed.score.value}
+        model.group.label: model.cost if model.cost.value is None else model.score
+        for model in all_models
+        if None in {model.cost.value, model.score.value}
     }
-    models = tuple(placed for placed in everywhere if placed.group.label not in absent)
+    models = tuple(model for model in all_models if model.group.label not in absent)
     points = [Point(_cost_range(record, cost, placed), _score_range(record, placed)) for placed in models]
     by_model = dominances(points)
     _settle_by_pairs(record, cost, models, points, by_model)
     dominated = {}
-    for placed, how in zip(models, by_model, strict=True):
-        if how is not None:
-            settled = {cost.name: how.cost_settled, score.noun: how.score_settled}
-            unsettled = tuple(name for name, known in settled.items() if not known)
-            dominated[placed.group.label] = Dominated(models[how.by].group.label, unsettled)
+    for placed, by in zip(models, by_model, strict=True):
+        if by is not None:
+            settled = {cost.name: by.cost_settled, score.noun: by.score_settled}
+            unsettled = tuple(name for name, is_settled in settled.items() if not is_settled)
+            dominated[placed.group.label] = Dominated(models[by.by].group.label, unsettled)
     return Plane(cost.name, cost.label, cost.write, models, dominated, absent)
 
 
@@ -173,24 +173,24 @@ def _settle_by_pairs(
     points: Sequence[Point],
     by_model: list[Dominance | None],
 ) -> None:
-    """Replace what is not settled by what the comparisons of models with their references settle.
+    """Settle further differences by the paired comparisons of models with their references, in place.
 
     The interval of a paired comparison is narrower than those of the two numbers.
     """
-    places = {placed.group.label: place for place, placed in enumerate(models)}
+    indices = {placed.group.label: index for index, placed in enumerate(models)}
     against = score_of(record).against_teacher
     for student, placed in enumerate(models):
-        reference = places.get(teacher_of(record, placed.group) or "")
+        reference = indices.get(teacher_of(record, placed.group) or "")
         if reference is None:
             continue
         costs = side_of(cost.ratio, cost.ratio_of(placed.group))
         scores = side_of(against, number(record, placed.group, against))
         for loser, winner, side in ((student, reference, "worse"), (reference, student, "better")):
-            how, known = dominance(points, loser, winner), by_model[loser]
-            if how is None or known is None or known.settled:
+            new, known = dominance(points, loser, winner), by_model[loser]
+            if new is None or known is None or known.settled:
                 continue
-            how = replace(
-                how, cost_settled=how.cost_settled or costs == side, score_settled=how.score_settled or scores == side
+            new = replace(
+                new, cost_settled=new.cost_settled or costs == side, score_settled=new.score_settled or scores == side
             )
-            if how.settled or how.by == known.by:
-                by_model[loser] = how
+            if new.settled or new.by == known.by:
+                by_model[loser] = new

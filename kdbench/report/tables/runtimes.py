@@ -16,7 +16,7 @@ _RATIO, _CHANGED = "runtime_ratio", "answers_changed"
 
 
 def runtimes(record: RunRecord) -> Table:
-    """Return latency, speed-up and score of every model in every runtime, where there are several.
+    """Return latency, speed-up and score of every model in every runtime, if there are several.
 
     Rows of one model at one configuration compete for the best.
     """
@@ -60,7 +60,7 @@ def _ratio(record: RunRecord, base: str, group: ModelGroup, axes: Axes) -> Cell:
 
 
 def _score(record: RunRecord, metric: str, group: ModelGroup, axes: Axes) -> Cell:
-    """Return the score in the row's runtime; a network of the file's weights has the file's own."""
+    """Return the score in the row's runtime; in onnxruntime, the file's main score."""
     name = runtime_of(axes)
     if name == USUAL_RUNTIME:
         return number(record, group, metric)
@@ -86,7 +86,7 @@ def _notes(record: RunRecord, at: Sequence[Axes], columns: Mapping[str, object])
 
 
 def _configuration(axes: Axes) -> tuple[str, ...]:
-    """Return what orders the rows of a model: everything but the runtime, whose order is the record's."""
+    """Return a sort key from all axes except the runtime: runtimes keep the record's order."""
     return tuple(f"{key} {value:>12}" for key, value in sorted(axes.items()) if key != "runtime")
 
 

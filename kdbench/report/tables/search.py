@@ -1,4 +1,4 @@
-"""The best points of a search: what was chosen, the goal's number, and how each limit is met."""
+"""The best points of a search: the chosen values, the goal's number, and the number of each limit."""
 
 from collections.abc import Iterator
 
@@ -37,7 +37,7 @@ def search(record: RunRecord) -> Table:
         group = groups[point.model]
         cells: list[Cell] = [Text(group.label, code=True), *(Text(_value(point.values.get(key))) for key in axes)]
         cells.append(_number(summary.metric, point.score))
-        cells += [_number(limit.metric, one) for limit, one in zip(summary.limits, point.limits, strict=True)]
+        cells += [_number(limit.metric, result) for limit, result in zip(summary.limits, point.limits, strict=True)]
         cells += [Text(_LIMIT_STATUS[point.outcome])] if summary.limits else []
         cells += [number(record, group, test)] if summary.metric in _VALIDATED else []
         rows.append(Row(tuple(cells), ranking="within" if point.outcome == "PASS" else None))
@@ -45,12 +45,12 @@ def search(record: RunRecord) -> Table:
 
 
 def search_sentence(record: RunRecord) -> str:
-    """Return what a search came to, in a sentence or two; empty without one."""
+    """Return the result of a search in a sentence or two; empty without a search."""
     summary = search_of(record)
     if summary is None:
         return ""
     counts = f"{summary.trials} {'trial' if summary.trials == 1 else 'trials'}"
-    early = [f"{count} {how}" for count, how in ((summary.pruned, "pruned early"), (summary.failed, "failed")) if count]
+    early = [f"{n} {end}" for n, end in ((summary.pruned, "pruned early"), (summary.failed, "failed")) if n]
     begin = f"Of {counts} for `{summary.goal}`"
     begin += f" ({', '.join(early)})" if early else ""
     groups, points = group_of(record), [point for point in summary.points if point.model in group_of(record)]
@@ -74,9 +74,9 @@ def search_sentence(record: RunRecord) -> str:
 
 
 def _missed(summary: SearchSummary, point: SearchPoint) -> Iterator[str]:
-    for limit, one in zip(summary.limits, point.limits, strict=True):
-        if one.outcome != "PASS":
-            yield f"{_text(limit.metric, one)} where the limit is `{limit.text}`"
+    for limit, result in zip(summary.limits, point.limits, strict=True):
+        if result.outcome != "PASS":
+            yield f"{_text(limit.metric, result)} where the limit is `{limit.text}`"
 
 
 def _notes(summary: SearchSummary) -> Iterator[str]:
@@ -93,8 +93,7 @@ def _notes(summary: SearchSummary) -> Iterator[str]:
 
 def _number(id_: str, result: SearchValue) -> Number:
     declared = metric(id_)
-    how = {"interval": result.interval, "plus_minus": declared.plus_minus, "reason": result.reason}
-    return Number(declared.text, result.value, **how)  # type: ignore[arg-type]
+    return Number(declared.text, result.value, result.interval, reason=result.reason, plus_minus=declared.plus_minus)
 
 
 def _text(id_: str, result: SearchValue) -> str:

@@ -27,7 +27,7 @@ _BOLD = (
     "estimates never do. Where two intervals overlap, the order is not settled."
 )
 _RATIOS = "Ratios are teacher over student: 2× means that the student needs half as much."
-_UNBALANCED = 1.5  # the ratio of two classes' test samples from which top-1 is mostly the larger one's
+_UNBALANCED = 1.5  # the ratio of two classes' test samples from which the larger one dominates top-1
 
 
 def summary(record: RunRecord) -> Table:
@@ -94,13 +94,13 @@ def ratios(record: RunRecord) -> Table:
 
 
 def variants(record: RunRecord) -> Table:
-    """Return what each compressed variant gains and loses against the teacher behind its source, where that differs."""
-    behind = {group.label: _behind(record, group) for group in model_groups(record)}
-    with_teacher = [group for group in model_groups(record) if behind[group.label] is not None]
+    """Return what each compressed variant gains and loses against its source's teacher, if the source is a student."""
+    teachers = {group.label: _source_teacher(record, group) for group in model_groups(record)}
+    with_teacher = [group for group in model_groups(record) if teachers[group.label] is not None]
 
     def against(metric: str, axes: Axes | None = None) -> Field:
         def cell(group: ModelGroup, _: Axes) -> Number:
-            teacher = behind[group.label]
+            teacher = teachers[group.label]
             assert teacher is not None, "models without a teacher have no row"
             return number(record, group, metric, axes, teacher=teacher.ids)
 
@@ -110,7 +110,7 @@ def variants(record: RunRecord) -> Table:
     drop = score_of(record).against_teacher
     scored = [replace(against(drop), column=column(drop, head=score_of(record).against_head, unit=""))]
     fields = [
-        text_field("Teacher", lambda group: teacher.label if (teacher := behind[group.label]) else "", code=True),
+        text_field("Teacher", lambda group: teacher.label if (teacher := teachers[group.label]) else "", code=True),
         *timed,
         *(against(metric) for metric in ("size_ratio", "macs_ratio")),
         *(scored if drop == "top1_drop" else []),
@@ -119,8 +119,8 @@ def variants(record: RunRecord) -> Table:
     return model_table("Variant against teacher", with_teacher, fields, notes, name="Variant")
 
 
-def _behind(record: RunRecord, group: ModelGroup) -> ModelGroup | None:
-    """Return the teacher behind a variant's source, if it was compared with that too."""
+def _source_teacher(record: RunRecord, group: ModelGroup) -> ModelGroup | None:
+    """Return the teacher of a variant's source, if the variant was compared with both."""
     teacher = teacher_behind(group.cards[0], record.cards)
     compared = {pair.teacher for pair in record.pair_index.of_model(group.cards[0].id)}
     if teacher not in compared or len(compared) < 2:

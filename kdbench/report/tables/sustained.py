@@ -27,11 +27,12 @@ def sustained_load(record: RunRecord) -> Table:
         view, course = of_device(record, device.name), course_of(device)
         for axes in (axes for axes in configurations(view) if axes.get("mode") == STEADY):
             lasted = Text("unknown" if course is None else units.duration(course.lasted_s))
-            at = (Text(str(axes.get("threads", "unknown"))), lasted)
+            conditions = (Text(str(axes.get("threads", "unknown"))), lasted)
             for group in model_groups(view):
                 first, last = (number(view, group, _METRIC, {**axes, "mode": mode}) for mode in (FIRST, STEADY))
                 names = (Text(device.name, code=True), Text(group.label, code=True))
-                rows.append(Row((*names, *at, first, last, quotient(last, first) or DASH, *_facts(course))))
+                change = quotient(last, first) or DASH
+                rows.append(Row((*names, *conditions, first, last, change, *_facts(course))))
     times = [column(_METRIC, head=head, higher_is_better=None) for head in ("First minute", "Last third")]
     facts = [Column("Change"), *words("Temperature", "Clock")]
     columns = [*words("Device", "Model"), Column("Threads"), *words("Lasted"), *times, *facts]
@@ -41,9 +42,9 @@ def sustained_load(record: RunRecord) -> Table:
 def _facts(course: Course | None) -> tuple[Text, Text]:
     """Return temperature and clock at the beginning and at the end."""
     slices = () if course is None else course.slices
-    return _from_to(slices, lambda one: one.temperature_c, "°C"), _from_to(slices, lambda one: one.clock_mhz, "MHz")
+    return _from_to(slices, lambda part: part.temperature_c, "°C"), _from_to(slices, lambda part: part.clock_mhz, "MHz")
 
 
-def _from_to(slices: tuple[Slice, ...], of: Callable[[Slice], float | None], unit: str) -> Text:
-    known = [value for one in slices if (value := of(one)) is not None]
+def _from_to(slices: tuple[Slice, ...], fact_of: Callable[[Slice], float | None], unit: str) -> Text:
+    known = [value for part in slices if (value := fact_of(part)) is not None]
     return Text(f"{known[0]:,.0f} → {known[-1]:,.0f} {unit}") if known else DASH

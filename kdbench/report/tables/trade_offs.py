@@ -18,8 +18,8 @@ Side = Literal["better", "worse", "unclear"]
 def trade_off(record: RunRecord, group: ModelGroup) -> str:
     """Return "`a` is 5.10× smaller and 1.90× faster than `b` for 0.30 points [0.10, 0.50]."; empty if nothing is known.
 
-    `b` is the model that `group` was compared with. A difference that its interval does not show is said not to be
-    measurable. The negative flips of a classification follow.
+    `b` is the model that `group` was compared with. A difference whose interval includes zero is called "not
+    measurable". The negative flips of a classification follow.
     """
     model, reference, costs = f"`{group.label}`", f"`{teacher_of(record, group)}`", list(_costs(record, group))
     score = number(record, group, score_of(record).against_teacher)
@@ -28,8 +28,8 @@ def trade_off(record: RunRecord, group: ModelGroup) -> str:
     price, change = _error(score) if score_of(record) is ERROR else _accuracy(score)
     if not costs:
         return f"{model} {change} against {reference}.{_flips(record, group)}"
-    gains, losses, unclear = ([words for side, words in costs if side == of] for of in ("better", "worse", "unclear"))
-    # What cannot be measured follows the gains, or the losses where there are none.
+    gains, losses, unclear = ([text for s, text in costs if s == side] for side in ("better", "worse", "unclear"))
+    # Differences that are not measurable follow the gains, or the losses if there are none.
     parts = [[*gains, *unclear], losses] if gains else [[*losses, *unclear]]
     compared = f"is {' but '.join(_listed(part) for part in parts if part)} than {reference}"
     end = f"for {price}" if gains and price else f"and {change}"
@@ -42,15 +42,15 @@ def _listed(words: list[str]) -> str:
 
 
 def side_of(metric: str, comparison: Number) -> Side:
-    """Return on which side of its reference the interval of a ratio or drop shows a model."""
-    none, interval = 0.0 if declared(metric).unit == "points" else 1.0, comparison.interval
-    if comparison.value is None or interval is None or interval.low <= none <= interval.high:
+    """Return whether a ratio or drop shows that a model is better or worse than its reference."""
+    equal, interval = 0.0 if declared(metric).unit == "points" else 1.0, comparison.interval
+    if comparison.value is None or interval is None or interval.low <= equal <= interval.high:
         return "unclear"
-    return "better" if (comparison.value > none) == declared(metric).higher_is_better else "worse"
+    return "better" if (comparison.value > equal) == declared(metric).higher_is_better else "worse"
 
 
 def _costs(record: RunRecord, group: ModelGroup) -> Iterator[tuple[Side, str]]:
-    """Yield how a model differs from its reference in size, latency and measured energy, where that is known."""
+    """Yield how a model differs from its reference in size, latency and measured energy, if that is known."""
     size = number(record, group, "size_ratio")
     if size.value is not None and size.text != size.write(1.0):
         yield "better" if size.value > 1 else "worse", _times(size.value, "smaller", "larger")
@@ -69,7 +69,7 @@ def _sampled(metric: str, ratio: Number, more: str, less: str) -> tuple[Side, st
 
 
 def _times(ratio: float, more: str, less: str) -> str:
-    """Write a ratio of reference to model, from 1 on or turned around: `5.10× smaller`, `1.20× larger`."""
+    """Write a ratio of reference to model as a factor of at least 1: `5.10× smaller`, `1.20× larger`."""
     return f"{units.ratio(max(ratio, 1 / ratio))} {more if ratio > 1 else less}"
 
 
@@ -105,7 +105,7 @@ def _error(ratio: Number) -> tuple[str, str]:
 
 
 def _flips(record: RunRecord, group: ModelGroup) -> str:
-    """Return a sentence on the samples that were right and are wrong; empty where that is not known."""
+    """Return a sentence on the samples that turn from right to wrong; empty if that is not known."""
     flips = number(record, group, "negative_flips")
     if flips.value is None or flips.interval is None:
         return ""

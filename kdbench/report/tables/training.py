@@ -1,4 +1,4 @@
-"""How models were trained, what that took in time and energy, and the points of a recipe's sweeps."""
+"""How models were trained, in which time and with which energy, and the points of a recipe's sweeps."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,27 +24,34 @@ def training(record: RunRecord) -> Table:
     """Return how each model that was trained in this run was trained (its first seed)."""
     runs = {group.label: run for group in model_groups(record) if (run := group.cards[0].training) is not None}
     trained = [group for group in model_groups(record) if group.label in runs]
-    spent = _energy_columns(record)
+    energy_columns = _energy_columns(record)
 
-    def of_run(head: str, write: Callable[[Training], str]) -> Field:
+    def run_field(head: str, write: Callable[[Training], str]) -> Field:
         return text_field(head, lambda group: write(runs[group.label]))
 
     fields = [
-        of_run("Objective", lambda run: run.objective),
-        of_run("Teacher", lambda run: _TEACHER[run.teacher]),
-        of_run("Epochs", lambda run: f"{run.epochs}{' (stopped early)' if run.stopped_early else ''}"),
-        of_run("Converged", lambda run: str(converged(run))),
-        of_run("Weights of epoch", lambda run: f"{run.kept_epoch}{' (best)' * (run.kept_epoch == run.best_epoch)}"),
+        run_field("Objective", lambda run: run.objective),
+        run_field("Teacher", lambda run: _TEACHER[run.teacher]),
+        run_field("Epochs", lambda run: f"{run.epochs}{' (stopped early)' if run.stopped_early else ''}"),
+        run_field("Converged", lambda run: str(converged(run))),
+        run_field("Weights of epoch", lambda run: f"{run.kept_epoch}{' (best)' * (run.kept_epoch == run.best_epoch)}"),
         text_field("Seeds", lambda group: ", ".join(str(c.seed) for c in group.cards if c.seed is not None) or "–"),
-        of_run("Precision", lambda run: run.precision),
-        of_run("Trained on", lambda run: f"cpu, {units.threads(run.threads)}" if run.device == "cpu" else run.device),
+        run_field("Precision", lambda run: run.precision),
+        run_field(
+            "Trained on", lambda run: f"cpu, {units.threads(run.threads)}" if run.device == "cpu" else run.device
+        ),
         metric_field(record, "training_s", head="Training time", higher_is_better=None, unit=""),
-        *(metric_field(record, m, at, head=head, higher_is_better=None, unit="") for head, (m, at) in spent.items()),
+        *(
+            metric_field(record, metric, axes, head=head, higher_is_better=None, unit="")
+            for head, (metric, axes) in energy_columns.items()
+        ),
     ]
     several = any(len(group.cards) > 1 for group in model_groups(record))
     notes = [
         f"Converged: {convergence(record)}.",
-        f"{'Epochs, time and energy' if spent else 'Epochs and time'} are of the first seed." if several else "",
+        f"{'Epochs, time and energy' if energy_columns else 'Epochs and time'} are of the first seed."
+        if several
+        else "",
         _teacher_note(record),
         *(f"{group.label} {origin.shown}." for group in model_groups(record) if (origin := group.cards[0].origin)),
         *_energy_notes(record),

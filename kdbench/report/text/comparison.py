@@ -66,14 +66,14 @@ def _outcome(comparison: Comparison) -> str:
     rows = comparison.rows
     if not rows:
         return "Nothing changed: the files are the same." if comparison.identical else "Nothing to compare."
-    of_all = f"Of {_counted(len(rows), 'value')} of {_counted(len({row.new_model for row in rows}), 'model')}"
+    compared = f"Of {_counted(len(rows), 'value')} of {_counted(len({row.new_model for row in rows}), 'model')}"
     worst = min((row.outcome for row in rows), key=CHANGES.index)  # the rows are all there is if a model was lost
     if worst == "same":
-        return f"{of_all}, none is worse by more than its threshold."
+        return f"{compared}, none is worse by more than its threshold."
     matches = [row for row in rows if row.outcome == worst]
     named = "; ".join(map(_result_text, matches[:_NAMED]))
     more = f"; and {len(matches) - _NAMED} more" if len(matches) > _NAMED else ""
-    return f"{of_all}, {len(matches)} {_VERBS[worst]}: {named}{more}."
+    return f"{compared}, {len(matches)} {_VERBS[worst]}: {named}{more}."
 
 
 def verdict_line(comparison: Comparison) -> str:
@@ -140,7 +140,7 @@ def metric_text(row: ComparedMetric, hidden: Axes = _USUAL) -> str:
 
 
 def model_text(row: ComparedMetric) -> str:
-    """Return the model's name, or both names where they differ."""
+    """Return the model's name, or both names if they differ."""
     return row.new_model if row.base_model == row.new_model else f"{row.base_model} → {row.new_model}"
 
 
@@ -203,9 +203,9 @@ def _counted(n: int, noun: str) -> str:
 
 
 def _when(comparison: Comparison) -> str:
-    where = f" on {comparison.machine}" if comparison.machine else ""
-    how = f"measured side by side{where}" if comparison.remeasured else "from stored records"
-    return f"Compared: {comparison.created}, {how}"
+    machine = f" on {comparison.machine}" if comparison.machine else ""
+    source = f"measured side by side{machine}" if comparison.remeasured else "from stored records"
+    return f"Compared: {comparison.created}, {source}"
 
 
 def _folded(title: str, paragraphs: list[str]) -> str:

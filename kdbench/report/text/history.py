@@ -1,4 +1,4 @@
-"""A history as text: a table for each series with its changes, and a sentence that sums it up."""
+"""A history as text: a table for each series with its changes, and a sentence as its summary."""
 
 from collections.abc import Callable
 
@@ -19,15 +19,15 @@ _BETTER = {True: ", better", False: ", worse", None: ""}
 def series_table(series: Series, newest: int | None = None) -> Table:
     """Return the points of a series, oldest first; the first point after a change shows the change.
 
-    With `newest`, of a longer series only that many last points, and the first ones after changes, have a row.
+    With `newest`, only that many last points and the first points after changes have a row.
     """
-    marks = {place: f"onnxruntime {versions}" for place, versions in series.runtimes.items()}
+    marks = {index: f"onnxruntime {versions}" for index, versions in series.runtimes.items()}
     marks |= {change.at: change_text(series, change) for change in series.changes}
     columns = [*words("Date", "Commit", "Run"), column(series.metric), *words("Change")]
     rows = [
-        Row((*map(Text, (_minute(p), commit(p), p.run)), _number(series, p), Text(marks.get(place, ""))))
-        for place, p in enumerate(series.points)
-        if newest is None or place >= len(series.points) - newest or place in marks
+        Row((*map(Text, (_minute(p), commit(p), p.run)), _number(series, p), Text(marks.get(index, ""))))
+        for index, p in enumerate(series.points)
+        if newest is None or index >= len(series.points) - newest or index in marks
     ]
     return finished(title(series), columns, rows, [sentence(series)])
 
@@ -38,12 +38,12 @@ def title(series: Series) -> str:
     machine = f"; {series.machine}" if series.machine else ""
     study = f" in {series.study}" if series.study else ""
     scored = f", test set {series.test_set[:_HASH]}" if series.test_set else ""
-    what = f"{declared(series.metric).title}{against} `{series.model}`{study}"
-    return f"{what}{scored}{format_axes(series.axes, ', ')}{machine}"
+    metric = f"{declared(series.metric).title}{against} `{series.model}`{study}"
+    return f"{metric}{scored}{format_axes(series.axes, ', ')}{machine}"
 
 
 def sentence(series: Series) -> str:
-    """Sum a series up in a sentence."""
+    """Summarise a series in a sentence."""
     if series.note:
         return f"Changes were not analysed: {series.note}."
     points = f"{series.counted} point{'s' if series.counted != 1 else ''}"
@@ -87,11 +87,11 @@ def render(history: History, drawings: list[Drawing]) -> str:
     """Return a history as Markdown, each series with the figure at its index of `drawings`, if any."""
     records = f"{history.records} record{'s' * (history.records != 1)}"
     parts = ["# History", f"{records}, {len(history.series)} series."]
-    for place, series in enumerate(history.series):
+    for index, series in enumerate(history.series):
         table = series_table(series)
         parts += [f"## {markdown.prose(table.title)}", markdown.table(table)]
-        if place < len(drawings):
-            drawing = drawings[place]
+        if index < len(drawings):
+            drawing = drawings[index]
             parts.append(markdown.image(drawing.title, f"figures/{drawing.name}.svg"))
     if history.notes:
         parts += ["## Not included", "\n".join(f"- {markdown.prose(note)}" for note in history.notes)]
@@ -122,7 +122,7 @@ def _minute(point: Point) -> str:
 
 
 def _writer(series: Series) -> Callable[[float], str]:
-    """Return how to write a change: a share of the old value, points, or the metric's unit with a sign."""
+    """Return the function that writes a change: a share of the old value, points, or a signed value in its unit."""
     if series.relative:
         return units.change
     if series.unit == "share":

@@ -1,4 +1,4 @@
-"""Sentences, cells and tables as GitHub renders them; foreign text stays text, nothing in it becomes markup."""
+"""Sentences, cells and tables as GitHub renders them; text from records is escaped, so that none becomes markup."""
 
 import html
 import re
@@ -84,7 +84,7 @@ def in_html(text: str) -> str:
 
 
 def image(title: str, path: str) -> str:
-    """Return an image whose text is `title`; `path` is one of kdbench's own."""
+    """Return an image whose text is `title`; `path` is not escaped."""
     text = _BRACKET.sub(r"\\\g<0>", prose(title))
     return f"![{text}]({path})"
 
@@ -98,7 +98,7 @@ def cell(value: Cell, intervals: bool) -> str:
 
 
 def table(drawn: Table) -> str:
-    """Return the table with its footnotes and notes below it; without columns, the notes alone as paragraphs."""
+    """Return the table with its footnotes and notes below it; without columns, only the notes, as paragraphs."""
     if not drawn.columns:
         return "\n\n".join(prose(note) for note in drawn.notes)
     heads = [in_table(column.head) for column in drawn.columns]

@@ -43,7 +43,7 @@ class WarningGroup:
 def grouped_warnings(record: RunRecord) -> list[WarningGroup]:
     """Return the record's warnings grouped by code and remedy, in the order of their first occurrence.
 
-    Of a warning that hundreds of models share, the first models are named, and the others counted.
+    If hundreds of models share a warning, the first models are named and the others counted.
     """
     groups: dict[tuple[str, str], list[tuple[str | None, str]]] = {}
     for warning in record.warnings:
@@ -52,7 +52,7 @@ def grouped_warnings(record: RunRecord) -> list[WarningGroup]:
 
 
 def _fewer(reasons: list[tuple[str | None, str]]) -> tuple[tuple[str | None, str], ...]:
-    """Return all reasons, or the first of many and how many more there are."""
+    """Return all reasons, or the first of many and the number of the others."""
     if len(reasons) <= _MAX_REASONS:
         return tuple(reasons)
     left = len(reasons) - _FEW_REASONS
@@ -119,7 +119,7 @@ def environment(record: RunRecord) -> Table:
 
 
 def model_files(record: RunRecord) -> Table:
-    """Return each model's file and what identifies it."""
+    """Return each model's file with its hash, input shape and opset."""
     rows = [
         (
             Text(card.id, code=True),
@@ -154,9 +154,9 @@ def _sampling(record: RunRecord) -> str:
     width, precision = protocol.get("widest_interval"), protocol.get("precision")
     if not isinstance(width, float) or not isinstance(precision, float):
         return f" ({count} sessions)"
-    why = "the budget was spent" if protocol.get("stopped") == "budget" else "the precision was reached"
+    reason = "the budget was spent" if protocol.get("stopped") == "budget" else "the precision was reached"
     return (
-        f" ({count} sessions until {why}; the widest headline interval is {100 * width:.1f} % of its value, the "
+        f" ({count} sessions until {reason}; the widest headline interval is {100 * width:.1f} % of its value, the "
         f"requested precision {100 * precision:g} %)"
     )
 

@@ -37,7 +37,7 @@ def paragraph(record: RunRecord) -> str:
 
 
 def _counts(groups: list[ModelGroup], students: list[ModelGroup], references: int) -> str:
-    """Return how many models there are of each kind, where students have several references."""
+    """Return how many models there are of each kind, for students with several references."""
     variants = sum(group.role == "variant" for group in groups)
     if not variants:
         return f"{references} teachers and {len(students)} students: each student is compared with its own teacher."
@@ -92,7 +92,7 @@ def _clearly_fastest(record: RunRecord, students: list[ModelGroup]) -> ModelGrou
     """Return the student whose latency interval lies below the intervals of all other students, or None."""
     times = [(student, number(record, student, "latency_mean_ns", headline(record))) for student in students]
     valued = [(student, time) for student, time in times if time.value is not None]
-    bounds = [(time.interval.low, place) for place, (_, time) in enumerate(valued) if time.interval is not None]
+    bounds = [(time.interval.low, index) for index, (_, time) in enumerate(valued) if time.interval is not None]
     if len(bounds) < max(len(valued), 2):
         return None
     (_, first), (next_low, _), *_ = sorted(bounds)
@@ -139,14 +139,14 @@ def _accuracy(record: RunRecord, student: ModelGroup, teacher: str) -> str:
         return f"reaches {top1.with_interval} top-1 (difference from {teacher}: {drop.text})"
     points = f"{abs(drop.value):.2f}"
     side = "below" if drop.value > 0 else "above"
-    apart = f"{points} points {side} {teacher}" if float(points) else f"the same accuracy as {teacher}"
+    distance = f"{points} points {side} {teacher}" if float(points) else f"the same accuracy as {teacher}"
     if drop.interval is None:
-        return f"has {top1.text} top-1 ({apart}; no interval)"
+        return f"has {top1.text} top-1 ({distance}; no interval)"
     bounds = bracketed(drop.value, drop.interval, drop.write)
     level = f"{100 * drop.interval.level:g} % interval of the drop {bounds}"
     if drop.interval.low <= 0 <= drop.interval.high:
-        return f"has {top1.text} top-1, which this run cannot distinguish from {teacher}'s ({apart}; {level})"
-    return f"{'keeps' if drop.value > 0 else 'has'} {top1.text} top-1 ({apart}; {level})"
+        return f"has {top1.text} top-1, which this run cannot distinguish from {teacher}'s ({distance}; {level})"
+    return f"{'keeps' if drop.value > 0 else 'has'} {top1.text} top-1 ({distance}; {level})"
 
 
 def _error(record: RunRecord, student: ModelGroup, teacher: str) -> str:
@@ -181,14 +181,14 @@ def _energy(record: RunRecord, student: ModelGroup) -> list[str]:
     if ratio.value is None or ratio.interval is None or ratio.evidence != "measured" or not ratio.competes:
         return []
     compared = {*student.ids, *(pair.teacher for pair in record.pairs if pair.student in student.ids)}
-    behind = [m for m in energies(record, "energy_j") if m.model in compared and m.value is not None]
-    scope = scope_of(behind[0]) if behind else ""
-    what = f"energy of {format_scope(scope)}" if scope else "energy"
+    measured = [m for m in energies(record, "energy_j") if m.model in compared and m.value is not None]
+    scope = scope_of(measured[0]) if measured else ""
+    energy = f"energy of {format_scope(scope)}" if scope else "energy"
     if ratio.interval.low <= 1 <= ratio.interval.high:
-        return [f"does not take measurably less or more {what} (ratio {ratio.with_interval})"]
+        return [f"does not take measurably less or more {energy} (ratio {ratio.with_interval})"]
     if ratio.value < 1:
-        return [f"takes more {what} (ratio {ratio.with_interval})"]
-    return [f"takes {ratio.with_interval} less {what}"]
+        return [f"takes more {energy} (ratio {ratio.with_interval})"]
+    return [f"takes {ratio.with_interval} less {energy}"]
 
 
 def _gaps(record: RunRecord) -> list[str]:
@@ -198,8 +198,8 @@ def _gaps(record: RunRecord) -> list[str]:
     for index, column in enumerate(table.columns):
         cells = [cell for row in table.rows if isinstance(cell := row.cells[index], Number)]
         if cells and all(cell.value is None for cell in cells):
-            (usual, _), *_ = Counter(cell.reason for cell in cells).most_common(1)
-            empty.setdefault(shortened(usual), []).append(column.head)
+            (reason, _), *_ = Counter(cell.reason for cell in cells).most_common(1)
+            empty.setdefault(shortened(reason), []).append(column.head)
     sentences = [f"No value for {', '.join(heads)} ({reason})." for reason, heads in empty.items()]
     if unstable := sum(m.status == "unstable" for m in record.measurements):
         sentences.append(f"{unstable} measurement{' is' if unstable == 1 else 's are'} unstable and marked as such.")
@@ -208,5 +208,5 @@ def _gaps(record: RunRecord) -> list[str]:
     return sentences
 
 
-def _no(what: str, cell: Number) -> str:
-    return f"has no {what} ({shortened(cell.reason)})"
+def _no(quantity: str, cell: Number) -> str:
+    return f"has no {quantity} ({shortened(cell.reason)})"

@@ -26,13 +26,15 @@ _HEADS = ("Model", "Criterion", "Limit", "Measured", "Outcome", "What is missing
 def verdict_table(verdict: Verdict) -> Table:
     """Return every candidate against every criterion: the best first, then by verdict.
 
-    The first row is the device, which is the same for all. After the first few candidates each has a single row.
+    The first row is the device, which is the same for all. Each candidate after the first few has a single row.
     """
     common = _common_axes(verdict)
     device = next(criterion for criterion in verdict.nearest.criteria if criterion.rule == "device")
     ordered = sorted(verdict.models, key=lambda model: (OVERALLS.index(model.overall), model.model != verdict.best))
+    reason = _reason_and_remedy(device)
+    device_row = ("all", "Device", verdict.title, verdict.measured_on, device.outcome, reason)
     rows = [
-        Row(tuple(map(Text, ("all", "Device", verdict.title, verdict.measured_on, device.outcome, _why(device))))),
+        Row(tuple(map(Text, device_row))),
         *(
             _row(model, criterion, common, device.remedy)
             for model in ordered[:_IN_FULL]
@@ -56,26 +58,25 @@ def _common_axes(verdict: Verdict) -> dict[str, str | int]:
     """Return provider and threads if all criteria that have them share them."""
     all_axes = [criterion.axes for model in verdict.models for criterion in model.criteria]
     values = {axis: {axes[axis] for axes in all_axes if axis in axes} for axis in ("threads", "provider")}
-    return {axis: of_axis.pop() for axis, of_axis in values.items() if len(of_axis) == 1}
+    return {axis: shared.pop() for axis, shared in values.items() if len(shared) == 1}
 
 
 def verdict_sentence(verdict: Verdict) -> str:
-    """Return one paragraph, model names in backticks: the verdict, which model, what is missing, where measured."""
+    """Return one paragraph, model names in backticks: the verdict, its model, what is missing, and the machine."""
     nearest = verdict.nearest
     sentences = [f"{verdict.overall} for {verdict.title}: {_reason(verdict, nearest)}."]
     if missing := _missing(nearest.missing):
-        of = "" if len(verdict.models) == 1 else f" for `{nearest.model}`"
-        sentences.append(f"Missing{of}: {missing}.")
+        model = "" if len(verdict.models) == 1 else f" for `{nearest.model}`"
+        sentences.append(f"Missing{model}: {missing}.")
     stated = {criterion.remedy for criterion in nearest.missing if criterion.rule == "device"}
     optional = [c for c in nearest.criteria if not c.required and c.outcome != "PASS" and c.remedy not in stated]
     if unmet := _missing(optional):
         sentences.append(f"Not required and not passed: {unmet}.")
     sentences.append(f"Measured on {verdict.measured_on}.")
     if verdict.cautions:
-        whose = (
-            f"Warnings of the device `{verdict.device}`" if verdict.device else "The run has warnings; see its report"
-        )
-        sentences.append(f"{whose}: {', '.join(dict.fromkeys(map(warning_title, verdict.cautions)))}.")
+        device = f"Warnings of the device `{verdict.device}`"
+        opening = device if verdict.device else "The run has warnings; see its report"
+        sentences.append(f"{opening}: {', '.join(dict.fromkeys(map(warning_title, verdict.cautions)))}.")
     return " ".join([*sentences, *([_EXAMPLES] if verdict.example else [])])
 
 
@@ -101,7 +102,7 @@ def _reason(verdict: Verdict, nearest: ModelVerdict) -> str:
 
 
 def _missing(criteria: Sequence[Criterion]) -> str:
-    """Return what is missing, criteria with one remedy together: `Latency p50 (batch 1, 4 threads): 22 % too slow`."""
+    """Return what is missing, grouped by remedy: `Latency p50 (batch 1, 4 threads): 22 % too slow`."""
     by_remedy: dict[str, list[Criterion]] = {}
     for criterion in sorted(criteria, key=lambda criterion: _WORST.index(criterion.outcome)):
         by_remedy.setdefault(criterion.remedy or criterion.reason, []).append(criterion)
@@ -158,13 +159,14 @@ def _short_row(model: ModelVerdict) -> Row:
     return Row((Text(model.model, code=True), met, Text(""), DASH, Text(model.overall), missing))
 
 
-def _row(model: ModelVerdict, criterion: Criterion, hidden: Container[str], of_device: str) -> Row:
-    """Return a criterion's row; `of_device` is the remedy of the device's row, which is not repeated in full."""
+def _row(model: ModelVerdict, criterion: Criterion, hidden: Container[str], device_remedy: str) -> Row:
+    """Return a criterion's row; `device_remedy` is that of the device's row, which is not repeated in full."""
     at = format_axes(_axes_without(criterion, hidden), ", ")
     names = (Text(model.model, code=True), Text(f"{title(criterion)}{at}"), Text(limit_text(criterion)))
     outcome = Text(criterion.outcome if criterion.required else f"{criterion.outcome} (not required)")
-    why = sentence(of_device) if of_device and criterion.remedy == of_device else _why(criterion)
-    return Row((*names, _measured(criterion), outcome, Text(why)))
+    shared = device_remedy and criterion.remedy == device_remedy
+    missing = sentence(device_remedy) if shared else _reason_and_remedy(criterion)
+    return Row((*names, _measured(criterion), outcome, Text(missing)))
 
 
 def _axes_without(criterion: Criterion, hidden: Container[str]) -> dict[str, str | int]:
@@ -179,7 +181,7 @@ def _measured(criterion: Criterion) -> Cell:
     return replace(cell, evidence=criterion.evidence or "measured")
 
 
-def _why(criterion: Criterion) -> str:
+def _reason_and_remedy(criterion: Criterion) -> str:
     """Return why a criterion did not pass, beyond value and limit, and the remedy: for a table's cell."""
     if criterion.outcome != "UNKNOWN":
         return sentence(criterion.remedy)
