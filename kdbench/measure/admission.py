@@ -32,14 +32,15 @@ from kdbench.worker.jobs import AdmissionJob, JobModel
 from kdbench.worker.web import installed as web
 
 _Trial = tuple[dict[str, Any], NDArray[np.generic]]  # a process's result, and the logits
-_IMAGES = 16  # compared one by one
-# ResNet-20 in INT8 differed by 5 steps at most in OpenVINO, over 1000 images; a wrong input, by a hundred.
+_IMAGES = 16
+# The tolerance for a quantized output, in its steps: ResNet-20 in INT8 differed by at most 5 steps in OpenVINO over
+# 1000 images, and by a hundred with a wrong input.
 _STEPS = 8
 _DEVIATES: Mapping[str, str] = {
     "network": "the weights come from another training than the file: export it again",
     "file": "this runtime computes other outputs from the file: do not deploy the file there, or try another version",
 }
-_TRIAL_S = 4.0  # of one model in one runtime, about
+_TRIAL_S = 4.0  # estimate for one model in one runtime
 
 
 def require_runtimes(config: Measure, progress: Progress) -> None:
@@ -78,8 +79,8 @@ def absent_runtimes(config: Measure) -> dict[str, Refusal]:
 def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str, Refusal]:
     """Return which runtimes cannot use the configured provider on this machine, for any model.
 
-    Each runs a model that computes nothing, because a library's own claims are not reliable. onnxruntime on the CPU
-    needs no trial.
+    Each is tried with a model that computes nothing, because what a library reports about itself is not reliable.
+    onnxruntime on the CPU needs no trial.
     """
     if not (uncertain := _uncertain(names, config)):
         return {}
@@ -92,8 +93,8 @@ def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str
 def require_answer(model: BenchModel) -> None:
     """Raise InputError for a file that onnxruntime cannot load and call, or that does not return in time.
 
-    It is tried on noise in a separate process, which can be ended: no limit of time or memory holds in a process that
-    calls a file of unknown origin itself.
+    It is tried on noise in a separate process: a file of unknown origin may need any time or memory, and only another
+    process can be ended.
     """
     with temporary.folder() as folder:
         job = stage([model], None, folder, SEED)[model.id]
@@ -118,38 +119,38 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
     facts: dict[str, Any] = {}
     others = [name for name in context.config.runtime if name != ONNXRUNTIME and name not in absent]
     models = [model for model in context.timed if model.refusal is None]
-    before, jobs = _in_forms(others, models, context)
-    tried = [m.id for m in models if any((name, m.id) not in before for name in others)]
-    few = {id_: _with_few_images(jobs[id_], context.folder) for id_ in tried}
+    unfit, jobs = _with_converted_files(others, models, context)
+    tried = [m.id for m in models if any((name, m.id) not in unfit for name in others)]
+    trial_jobs = {id_: _with_few_images(jobs[id_], context.folder) for id_ in tried}
     on_cpu = context.config.model_copy(update={"provider": "cpu"})
-    expected = {id_: _run(ONNXRUNTIME, job, on_cpu, context.folder) for id_, job in few.items()}
+    expected = {id_: _run(ONNXRUNTIME, job, on_cpu, context.folder) for id_, job in trial_jobs.items()}
     for number, (name, model) in enumerate(product(others, models)):
         context.progress.step(number, len(others) * len(models))
-        refusal = before.get((name, model.id))
-        result = refusal or _try(name, few[model.id], expected[model.id], model, context)
+        refusal = unfit.get((name, model.id))
+        result = refusal or _try(name, trial_jobs[model.id], expected[model.id], model, context)
         if isinstance(result, Refusal):
             refused[model.id][name] = result
             continue
-        starts[name, model.id], of_runtime, kernels = result
-        known = facts.setdefault(name, dict(of_runtime))
+        starts[name, model.id], runtime_facts, kernels = result
+        reported = facts.setdefault(name, dict(runtime_facts))
         if kernels:
-            known.setdefault("kernels", {})[model.id] = kernels
+            reported.setdefault("kernels", {})[model.id] = kernels
     admitted = [replace(model, refused=refused[model.id]) for model in context.models]
     return replace(context, models=admitted, jobs=jobs, starts=starts, runtime_facts=facts)
 
 
 def admission_s(context: Context) -> float:
-    """Return about how many seconds `admit` takes."""
+    """Return the estimated seconds that `admit` takes."""
     others = [name for name in context.config.runtime if name != ONNXRUNTIME]
     return _TRIAL_S * len(others) * len(context.timed)
 
 
-def _in_forms(
+def _with_converted_files(
     names: Iterable[str], models: Sequence[BenchModel], context: Context
 ) -> tuple[dict[tuple[str, str], Refusal], dict[str, JobModel]]:
-    """Return why runtimes, by name and model, are not even tried, and the jobs with the files that the others take.
+    """Return which models lack the network or file that a runtime takes, by its name and theirs, and the models' jobs.
 
-    A network, or a file in another form, may be unavailable.
+    The jobs name the files in the forms that the runtimes take, as far as there are any.
     """
     refused: dict[tuple[str, str], Refusal] = {}
     jobs = dict(context.jobs)
@@ -168,12 +169,15 @@ def _in_forms(
 
 
 def _try(
-    name: str, model: JobModel, expected: _Trial | Refusal, of_file: BenchModel, context: Context
+    name: str, job: JobModel, expected: _Trial | Refusal, model: BenchModel, context: Context
 ) -> tuple[Start, Mapping[str, Any], Mapping[str, int]] | Refusal:
-    """Return how runtime `name` started with `model`, its facts and kernels; or why it is not measured with it."""
+    """Return how runtime `name` started with `model`, its facts and kernels; or why the model is not measured in it.
+
+    `expected` is what onnxruntime computed for the same `job`.
+    """
     if isinstance(expected, Refusal):
         return Refusal(f"onnxruntime returns no logits to compare with: {expected.reason}")
-    outcome = _run(name, model, context.config, context.folder)
+    outcome = _run(name, job, context.config, context.folder)
     if isinstance(outcome, Refusal):
         return replace(outcome, status="error")
     (_, file_logits), (result, logits) = expected, outcome
@@ -181,8 +185,8 @@ def _try(
         return Refusal(f"its logits have shape {logits.shape}, the file's {file_logits.shape}", status="error")
     max_abs = float(np.abs(logits.astype(np.float64) - file_logits.astype(np.float64)).max())
     properties = result.get("properties", {}).get(model.id, {})
-    tolerance = max(_tolerance(file_logits, of_file, name), _STEPS * properties.get("output_step", 0.0))
-    if not max_abs <= tolerance:  # NaN is not agreement
+    tolerance = max(_tolerance(file_logits, model, name), _STEPS * properties.get("output_step", 0.0))
+    if not max_abs <= tolerance:  # also for NaN
         reason = f"its logits deviate from the file's by {max_abs:.3g} (tolerance {tolerance:.3g})"
         return Refusal(reason, _DEVIATES[RUNTIMES[name].runs], status="error")
     start = Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs, properties)
@@ -194,15 +198,16 @@ def _tolerance(logits: NDArray[np.generic], model: BenchModel, runtime: str) -> 
 
     Two runtimes round the integers of a quantized file differently, which moves its output by some of its own steps.
     """
-    of_floats = metrics.parity_tolerance(float(np.abs(logits).max()))
+    tolerance = metrics.parity_tolerance(float(np.abs(logits).max()))
     if RUNTIMES[runtime].runs != "file":
-        return of_floats
+        return tolerance
     step = output_step(model.path, model.facts.output.name, float(np.ptp(logits)))
-    return max(of_floats, _STEPS * (step or 0.0))
+    return max(tolerance, _STEPS * (step or 0.0))
 
 
 def _uncertain(names: Iterable[str], config: Measure) -> list[str]:
-    kinds = (RUNTIMES[name] for name in names)  # a model that computes nothing is an ONNX file
+    """Return the runtimes that may lack the provider; those that take other `form`s cannot run the null model."""
+    kinds = (RUNTIMES[name] for name in names)
     return [kind.name for kind in kinds if (kind.name, config.provider) != (ONNXRUNTIME, "cpu") and not kind.form]
 
 

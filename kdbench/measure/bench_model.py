@@ -16,21 +16,21 @@ from kdbench.results.preprocessing import DataLayout, Geometry, Preprocessing
 from kdbench.results.records import Status
 from kdbench.worker.jobs import Network
 
-# A name that only the measuring process resolves. It never comes from a file.
+# Only the measuring process imports it. It is never read from a file.
 _BUILDER = "kdbench.models:build"
 _MAX_SHOWN = 80  # characters of a name that comes from a file
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a model is not measured, or not in one runtime, what to do about it, and the missing numbers' status."""
+    """The reason why a model is not measured, or not in one runtime, the remedy, and the missing numbers' status."""
 
     reason: str
     hint: str | None = None
     status: Status = "unavailable"
 
 
-FOREIGN = Refusal(
+UNKNOWN_NETWORK = Refusal(
     "the network that the file was exported from is not known",
     "measure RUN/models/ID.onnx of a kdbench run: its folder has the weights",
 )
@@ -49,7 +49,7 @@ PRUNED = Refusal(
     "its network is pruned, but the card names the network before pruning", "measure its file in onnxruntime"
 )
 
-NAMELESS = Refusal("the file's card names no weights", "export it again: kdbench run … --resume")
+NO_WEIGHTS = Refusal("the file's card names no weights", "export it again: kdbench run … --resume")
 
 USER_CODE = Refusal(
     "its network is user code: kdbench does not import code that a card names, because a card may come from anywhere",
@@ -63,12 +63,12 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
     The weights are in the run's folder, to which the card's `file` is relative.
     """
     if card is None:
-        return FOREIGN
+        return UNKNOWN_NETWORK
     reasons = (
         (card.variant is not None, COMPRESSED),
         (card.bits is not None, EMULATED),
         (card.pruned is not None, PRUNED),
-        (None in {card.architecture, card.weights, card.outputs}, NAMELESS),
+        (None in {card.architecture, card.weights, card.outputs}, NO_WEIGHTS),
         (":" in (card.architecture or ""), USER_CODE),
     )
     if (refusal := next((refusal for applies, refusal in reasons if applies), None)) is not None:
@@ -86,14 +86,14 @@ def network_of(card: ModelCard | None, path: Path) -> Network | Refusal:
 
 
 def _run_folder(card: ModelCard, path: Path) -> Path:
-    """Return the folder that `card.file` is relative to; for a file that has been moved, the one it lies in."""
+    """Return the folder that `card.file` is relative to; for a file that has been moved, its own folder."""
     here, file = path.resolve(), PurePosixPath(card.file)
     moved = file.is_absolute() or here.parts[-len(file.parts) :] != file.parts
     return here.parent if moved else here.parents[len(file.parts) - 1]
 
 
 def _inside(folder: Path, name: str) -> Path | None:
-    """Return the file called `name` in `folder`; None if it does not exist, or lies outside, even by a link.
+    """Return the file `name` in `folder`; None if it does not exist, or is outside the folder (a link may lead there).
 
     A card may come from anywhere: a name that is no valid path is a user's input, not a bug.
     """
@@ -106,14 +106,17 @@ def _inside(folder: Path, name: str) -> Path | None:
 
 @dataclass(frozen=True)
 class BenchModel:
-    """A model file to measure; `teacher` is the id of the model it is compared with, if any.
+    """A model file to measure.
 
-    `behind` is, of a compressed variant, the teacher of the model that it was made of, where that is another model:
-    limits relative to the teacher are about that one.
-    A model that is not `timed` gets accuracy, fidelity, size and MACs only. The file was exported from `network`, which
-    serves runtimes that do not run the file. `refusal` says why the model is not measured at all; `refused` maps each
-    runtime that does not run it to the reason. `class_map` says which of its outputs are the data's classes, None for
-    the first ones.
+    card, path, facts: the model's description, its file, and what the file shows.
+    teacher: the id of the model that it is compared with.
+    timed: False for accuracy, fidelity, size and MACs only.
+    network: what the file was exported from, for runtimes that do not run files; or why it cannot be built.
+    refusal: why the model is not measured at all.
+    refused: why it is not measured in some runtimes, by name.
+    class_map: which of its outputs are the data's classes; None for the first ones.
+    behind: for a compressed variant of a student, the id of the student's teacher, because limits relative to a teacher
+    compare the variant with that one; `teacher` is then the student.
     """
 
     card: ModelCard
@@ -121,7 +124,7 @@ class BenchModel:
     facts: ModelFacts
     teacher: str | None = None
     timed: bool = True
-    network: Network | Refusal = FOREIGN
+    network: Network | Refusal = UNKNOWN_NETWORK
     refusal: Refusal | None = None
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     class_map: ClassMap | None = None
@@ -169,13 +172,15 @@ class Refusable(Protocol):
 
 @dataclass(frozen=True)
 class TestSet:
-    """Test inputs, as in a `Split`, and labels, int64 (N,), or targets, float32 (N, D), of a regression.
+    """The test samples of a measurement.
 
-    `classes` is their number if their list is known.
-
-    A model then needs exactly as many classes; otherwise at least as many as the labels show. `in_geometry` holds the
-    same images as particular models take them; `in_layout` those of models that take numbers, by layout and geometry.
-    The hash of a run's test set, `of_run`, is that of its `inputs`.
+    inputs: as in a `Split`.
+    labels: classes, int64 (N,); or targets of a regression, float32 (N, D).
+    classes: how many classes there are, where the data lists them. A model must then have exactly as many; otherwise
+    at least as many as the labels show.
+    in_geometry: the same images in the geometries that particular models take.
+    in_layout: the same samples for models that take numbers, by layout and geometry.
+    of_run: whether it is the test set of a run, whose hash is that of `inputs`.
     """
 
     __test__ = False  # pytest would take its name for a test class
@@ -203,10 +208,13 @@ class TestSet:
     def sha256(self) -> str:
         """Return the SHA-256 of the shape, images and labels, in their order.
 
-        Of several geometries it is the images as they are, if a model takes them so, in any order of the models.
+        With several geometries the unchanged images count, if a model takes these. The order of the models does not
+        matter.
         """
         first = min(
-            self.in_geometry, key=lambda of: (of != Geometry(colour=of.colour), of.model_dump_json()), default=None
+            self.in_geometry,
+            key=lambda geometry: (geometry != Geometry(colour=geometry.colour), geometry.model_dump_json()),
+            default=None,
         )
         inputs = self.inputs if first is None or self.of_run else self.in_geometry[first]
         digest = hashlib.sha256(repr(inputs.shape).encode())

@@ -1,4 +1,4 @@
-"""What a measuring pass is: its context, the numbers it expects to measure, and its findings."""
+"""The base class of measuring passes, the context that they work in, and the numbers that they expect to measure."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,9 +28,10 @@ from kdbench.worker.process import WorkerError
 
 @dataclass(frozen=True)
 class Start:
-    """How a runtime started with a model: times of loading and the first call, distance from onnxruntime's logits.
+    """The start of a runtime with a model: the times of loading and of the first call, in ns.
 
-    `properties` are what the model needs there, where the runtime reports it.
+    `max_abs` is the largest distance from onnxruntime's logits; `properties` is what the model needs in the runtime, as
+    far as that reports it.
     """
 
     load_ns: int
@@ -41,14 +42,17 @@ class Start:
 
 @dataclass(frozen=True)
 class Context:
-    """What passes work on.
+    """The models, data and settings of a measurement, and what its passes share.
 
-    `models` includes those that some or all runtimes refuse; `jobs` are the same models as measuring processes see
-    them, by id. `meters` are the energy counters. `starts`, by runtime and model, and `runtime_facts` come from the
-    admission of other runtimes. `differing` maps a model to the batches at which some of its outputs differ from
-    those at batch 1, and to their number. `folder` is for files of the processes; `conditions` collects the machine's
-    state during them, `silent` the models whose processes did not respond. `earlier_runs` are those of the same models
-    on this machine.
+    models: those that some or all runtimes refuse included.
+    jobs: the measurable models as measuring processes see them, by id.
+    meters: the energy counters.
+    starts, runtime_facts: from the admission of other runtimes, by runtime (and model).
+    differing: by model, the batches at which outputs differ from those at batch 1, and how many outputs.
+    folder: for files of the measuring processes.
+    conditions: the machine's state during the processes is appended here.
+    silent: models whose processes did not respond are added here.
+    earlier_runs: those of the same models on this machine.
     """
 
     models: Sequence[BenchModel]
@@ -98,10 +102,12 @@ class Context:
 
 @dataclass(frozen=True)
 class Expected:
-    """A number that a pass measures if nothing goes wrong; with a `teacher`, a pair's.
+    """A number that a pass measures if nothing fails.
 
-    The number also needs the models `needs`, and the `runtime` if one is named. The values of the axis `varies` are
-    known only after the measurement.
+    needs: the ids of other models that it depends on.
+    runtime: the one that it depends on, if any.
+    teacher: of a pair of models, the teacher's id; `model` is then the student.
+    varies: an axis whose values are known only after the measurement.
     """
 
     model: str
@@ -139,12 +145,12 @@ class Pass(ABC):
         return ()
 
     def weight(self, context: Context) -> float:  # noqa: ARG002 - for those that take their time
-        """Return about how many seconds the pass takes; by default 0, a negligible time."""
+        """Return the estimated seconds that the pass takes, for the progress; by default 0."""
         return 0.0
 
     @abstractmethod
     def run(self, context: Context) -> Findings:
-        """Measure. `failures` give the reasons for expected numbers that are missing."""
+        """Measure. The `failures` of the findings say why expected numbers are missing."""
 
 
 PASSES: Registry[Callable[[], Pass]] = Registry(

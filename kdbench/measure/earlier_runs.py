@@ -19,9 +19,10 @@ from kdbench.results.runtimes import RUNTIMES, libraries_of
 from kdbench.results.samples import configuration_key
 from kdbench.statistics import Estimate, RunSpread, run_spread
 
-MAX_RUNS = 40  # runs of one model that are kept, the newest
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "torch")  # another version is another machine …
-_EXTRAS = sorted({*libraries_of(RUNTIMES)} - {*_RUNTIMES})  # … and so is one of these, where it is installed
+MAX_RUNS = 40  # of one model; older ones are dropped
+# Another version of these, installed or not, or of an installed library among _EXTRAS counts as another machine.
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "torch")
+_EXTRAS = sorted({*libraries_of(RUNTIMES)} - {*_RUNTIMES})
 
 Run = Mapping[str, Estimate]
 """The estimates of one run by metric; their intervals are those that the run's own sessions give."""
@@ -35,11 +36,11 @@ class EarlierRuns:
 
     @classmethod
     def of_user(cls) -> "EarlierRuns":
-        """Return the runs in the user's cache folder, apart for each kind of machine and version of the runtimes."""
+        """Return the runs in the user's cache folder that had this machine's hardware and versions of the runtimes."""
         return cls(storage.user_cache() / "latencies" / _machine())
 
     def spreads(self, sha256: str, axes: Mapping[str, str | int], run: Run) -> dict[str, RunSpread]:
-        """Return by how much runs differ in each metric of `run`, from it and the earlier ones, and keep it."""
+        """Add `run` to the earlier runs, and return how much runs differ in each of its metrics."""
         runs = [*self.of_model(sha256, axes), run]
         self.add(sha256, axes, run)
         return {id_: run_spread([r[id_] for r in runs if id_ in r], metric(id_).run_to_run) for id_ in run}
@@ -50,7 +51,7 @@ class EarlierRuns:
         return [{id_: Estimate(*numbers) for id_, numbers in run.items()} for run in stored]
 
     def add(self, sha256: str, axes: Mapping[str, str | int], run: Run) -> None:
-        """Keep one more run of a model."""
+        """Store one more run of a model; a folder that cannot be written is left as it is."""
         if self.folder is None:
             return
         stored, key = self._read(sha256), configuration_key(axes)
@@ -60,7 +61,7 @@ class EarlierRuns:
             storage.make_folder(self.folder)
             storage.write_json(self._file(sha256), {**stored, key: runs})
         except KdbenchError:
-            return  # a cache: without it, the next run starts from the same presumption
+            return  # it is only a cache: without it, the next run assumes the usual spread
 
     def _read(self, sha256: str) -> dict[str, list[dict[str, list[Any]]]]:
         if self.folder is None:

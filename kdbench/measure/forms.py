@@ -1,7 +1,7 @@
-"""The files of a model in the forms that other runtimes take: next to it, or converted from it.
+"""Files of a model in the forms that other runtimes take: next to the model's file, or converted from it.
 
 A converter runs in a separate process and environment, and its result is kept in the user's cache folder. `admission`
-checks whether a file computes the same as the model.
+checks that the converted file computes the same as the model.
 """
 
 import os
@@ -28,31 +28,31 @@ _HINT = (
 def file_in(form: str, model: BenchModel, job: JobModel) -> Path | Refusal:
     """Return the file of `model` in a `form`, such as `.tflite`, or why there is none."""
     assert form == TFLITE, form
-    beside = model.path.with_suffix(TFLITE)
-    if beside.is_file():
-        return beside
+    neighbour = model.path.with_suffix(TFLITE)
+    if neighbour.is_file():
+        return neighbour
     python = os.environ.get(PYTHON)
     if not python:
-        return Refusal(f"{beside.name} is not next to it", _HINT)
+        return Refusal(f"{neighbour.name} is not next to it", _HINT)
     if not Path(python).is_file():
         return Refusal(f"{PYTHON} names {python}, which is not a file", "name the python of an environment")
     key = storage.content_hash([model.facts.sha256, storage.sha256(_SCRIPT), job.output, job.shape, job.layout])
-    kept = storage.user_cache() / "litert" / f"{key[:32]}{TFLITE}"
-    return kept if kept.is_file() else _converted(python, model, job, kept)
+    cached = storage.user_cache() / "litert" / f"{key[:32]}{TFLITE}"
+    return cached if cached.is_file() else _converted(python, model, job, cached)
 
 
 def _converted(python: str, model: BenchModel, job: JobModel, target: Path) -> Path | Refusal:
     shape = ",".join(map(str, (model.facts.fixed_batch or 1, *job.shape)))
     with temporary.folder() as folder:
-        made = folder / target.name
-        # The converter works in `folder`.
-        files = [str(path.absolute()) for path in (_SCRIPT, model.path, made)]
+        converted = folder / target.name
+        # Relative paths would be relative to `folder`, where the converter runs.
+        files = [str(path.absolute()) for path in (_SCRIPT, model.path, converted)]
         command = [str(Path(python).absolute()), "-I", *files, job.output, shape, job.layout]
         if reason := _failure(command, folder):
             return Refusal(f"it cannot be converted to {TFLITE}: {reason}", _HINT, "error")
         storage.make_folder(target.parent)
         with storage.replacing(target) as partial:
-            shutil.copyfile(made, partial)
+            shutil.copyfile(converted, partial)
     return target
 
 

@@ -46,9 +46,8 @@ def measure(
 ) -> Findings:
     """Measure every model and return the findings of all passes; `workspace` is a folder for temporary files.
 
-    The folder is empty again afterwards, however the measurement ends. Only one kdbench measures times on a machine;
-    this one waits for another. A metric that cannot be measured has the reason instead of a number, and the other
-    models continue.
+    The temporary files are removed, however the measurement ends. While another kdbench measures times on the machine,
+    this one waits. A metric that cannot be measured has the reason instead of a number, and the other models continue.
     Without `test` there is no accuracy, and inputs are noise. `analyses` are the optional analyses of predictions.
     Raises InputError for models, data and configuration that do not fit each other.
     """
@@ -56,8 +55,8 @@ def measure(
     assert len(set(ids)) == len(ids), "two models share an id"
     assert all(model.teacher is None or model.teacher in ids for model in models), "a teacher is not among the models"
     cores = choose_cores(config.cores, config.threads)
-    alone = machine_lock(progress) if any(model.timed for model in models) else nullcontext()
-    with scratch(workspace) as folder, alone:
+    lock = machine_lock(progress) if any(model.timed for model in models) else nullcontext()
+    with scratch(workspace) as folder, lock:
         absent = absent_runtimes(config)
         context = Context(
             models=models,
@@ -77,11 +76,11 @@ def measure(
         edges = pairwise([0.0, *accumulate(weight / total for weight in weights.values())])
         parts = {name: SubProgress(progress, *ends, name) for name, ends in zip(weights, edges, strict=True)}
         context = admit(replace(context, progress=parts["runtimes"]), absent)
-        context, of_batches = determine_batches(replace(context, progress=parts["batches"]))
+        context, batch_warnings = determine_batches(replace(context, progress=parts["batches"]))
         findings = run_passes(context, passes, parts)
     return findings + Findings(
         warnings=(
-            *of_batches,
+            *batch_warnings,
             *session_diagnostics(context.conditions),
             *(thread_diagnostics(max(config.threads), cores) if config.times else ()),
         ),
@@ -92,9 +91,9 @@ def measure(
 def run_passes(context: Context, passes: Mapping[str, Pass], progress: Mapping[str, Progress]) -> Findings:
     """Return the findings of the passes, by name, with the reason for every expected number that is missing."""
     findings, all_refused = Findings(), Findings()
-    for name, a_pass in passes.items():
+    for name, measuring_pass in passes.items():
         part = replace(context, progress=progress[name])
-        result, refused = with_missing(context.models, a_pass.expected(part), a_pass.run(part))
+        result, refused = with_missing(context.models, measuring_pass.expected(part), measuring_pass.run(part))
         findings += result
         all_refused += refused
     return findings + all_refused
@@ -106,7 +105,7 @@ def with_missing(
     """Return the findings of a pass with the missing numbers of failed models, and the numbers of refused models.
 
     The findings follow the order of the axes in `expected`, because a metric's first axes are its headline. For the
-    same reason the numbers of refused models belong behind all others.
+    same reason the numbers of refused models must come after those of all passes.
     """
     by_id = {model.id: model for model in models}
     expected = list(expected)
@@ -118,9 +117,9 @@ def with_missing(
     for item in (item for item in expected if _key(item) not in present):
         refusal = _refusal(item, by_id)
         if refusal is not None:
-            refused += _without_number(item, refusal)
+            refused += _missing(item, refusal)
         else:
-            failed += _without_number(item, _failure(item, by_id, findings.failures))
+            failed += _missing(item, _failure(item, by_id, findings.failures))
     order = {axes: number for number, axes in enumerate(dict.fromkeys(_hashable(item.axes) for item in expected))}
     findings += failed
     if failed.measurements or failed.pairs:
@@ -148,18 +147,18 @@ def _failure(item: Expected, models: Mapping[str, Refusable], failures: Sequence
         failure = max((f for f in covering if f.model == id_), key=lambda f: len(f.axes), default=None)
         if failure is not None:
             status = failure.status if id_ == item.model else "unavailable"
-            # A failure of particular metrics is about these numbers, not about one of the models.
-            of_model = item.needs and not failure.metrics
-            reason = f"{models[id_].name} failed: {failure.reason}" if of_model else failure.reason
+            # The reason of a failure that names metrics needs no model's name: it is about the numbers.
+            name_model = item.needs and not failure.metrics
+            reason = f"{models[id_].name} failed: {failure.reason}" if name_model else failure.reason
             return replace(failure, reason=reason, status=status)
     return Failure(None, "the pass returned no number")
 
 
-def _without_number(item: Expected, why: Failure) -> Findings:
-    number, axes = (item.model, item.metric, why.reason), dict(item.axes)
+def _missing(item: Expected, failure: Failure) -> Findings:
+    number, axes, status = (item.model, item.metric, failure.reason), dict(item.axes), failure.status
     if item.teacher is not None:
-        return Findings(pairs=(missing_pair(item.teacher, *number, why.status, axes=axes),))
-    return Findings((missing(*number, status=why.status, hint=why.hint, axes=axes, source=why.source),))
+        return Findings(pairs=(missing_pair(item.teacher, *number, status, axes=axes),))
+    return Findings((missing(*number, status=status, hint=failure.hint, axes=axes, source=failure.source),))
 
 
 def _key(item: Expected | Measurement | Pair, without: str | None = None) -> _Key:

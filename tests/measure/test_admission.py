@@ -12,7 +12,7 @@ from kdbench import extras
 from kdbench.errors import InputError, MeasurementError
 from kdbench.measure import admission, runner
 from kdbench.measure.admission import absent_runtimes, admit, require_runtimes, unavailable
-from kdbench.measure.bench_model import FOREIGN
+from kdbench.measure.bench_model import UNKNOWN_NETWORK
 from kdbench.measure.context import all_passes
 from kdbench.measure.harness import with_missing
 from kdbench.measure.passes.cold_start import OtherStartsPass
@@ -118,12 +118,12 @@ def test_rounding_is_admitted(bench_models, admitted, processes):
 
 def test_a_file_of_others_is_refused_by_torch_alone(bench_models, admitted, processes):
     teacher, student = bench_models
-    outcome = admitted([teacher, dataclasses.replace(student, network=FOREIGN)], BOTH)
+    outcome = admitted([teacher, dataclasses.replace(student, network=UNKNOWN_NETWORK)], BOTH)
     assert refusals(outcome) == {"t": [], "s": ["torch"]}
 
 
 def test_a_file_of_others_is_tried_in_a_runtime_that_runs_files(bench_models, admitted, processes):
-    foreign = [dataclasses.replace(model, network=FOREIGN) for model in bench_models]
+    foreign = [dataclasses.replace(model, network=UNKNOWN_NETWORK) for model in bench_models]
     config = Measure(runtime=("onnxruntime", "openvino"))
     assert refusals(admitted(foreign, config)) == {"t": [], "s": []}
     processes.logits["openvino"] = LOGITS + 0.02

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kdbench.measure.bench_model import EMULATED, FOREIGN, USER_CODE, Refusal, TestSet, network_of
+from kdbench.measure.bench_model import EMULATED, UNKNOWN_NETWORK, USER_CODE, Refusal, TestSet, network_of
 from kdbench.measure.timed import compared, students
 from kdbench.results.cards import Bits, ModelCard
 from kdbench.results.preprocessing import Geometry
@@ -43,7 +43,7 @@ def test_a_model_of_a_run_has_its_network_in_the_runs_folder(card, run):
 
 
 def test_a_file_without_a_card_is_foreign(run):
-    assert network_of(None, run / "models" / "a.onnx") is FOREIGN
+    assert network_of(None, run / "models" / "a.onnx") is UNKNOWN_NETWORK
 
 
 def test_a_quantized_network_is_only_emulated_by_torch(card, run):
