@@ -16,7 +16,7 @@ from kdbench.measure.runner import ProcessResults
 
 @dataclass(frozen=True)
 class GraphGroups:
-    """What each model, by id, has in common with those of the same graph (`groups`), and the models' `names`."""
+    """By model id: a key that models of the same graph share (`groups`), and the models' `names`."""
 
     groups: Mapping[str, Hashable]
     names: Mapping[str, str]
@@ -32,26 +32,26 @@ class GraphGroups:
         return cls(groups, {model.id: model.name for model in context.ready})
 
     def shares(self, processes: int) -> dict[str, int]:
-        """Return in how many processes each model runs if models of the same graph share `processes`, one at least.
+        """Return in how many processes each model runs if models of the same graph share `processes`.
 
-        They are equally often in one: 6 processes of a group of four are 2 for each model.
+        All models of a graph run equally often, so the quotient is rounded up: 6 processes for four models are 2 each.
         """
         sizes = Counter(self.groups.values())
         return {id_: math.ceil(processes / sizes[group]) for id_, group in self.groups.items()}
 
-    def pooled(self, results: ProcessResults, of: Mapping[Any, str]) -> ProcessResults:
-        """Return for each key the results of all models of its graph; `of` names the model of a key.
+    def pooled(self, results: ProcessResults, models: Mapping[Any, str]) -> ProcessResults:
+        """Return for each key the results of all models of its graph; `models` maps keys to model ids.
 
-        A key is a model's id, or holds a batch besides: models of one graph share what was measured at the same batch.
+        A key is a model's id, or an id and a batch: models of one graph share what was measured at the same batch.
         """
-        place = {key: (self.groups[id_], key[1:] if isinstance(key, tuple) else ()) for key, id_ in of.items()}
-        together = {
+        group = {key: (self.groups[id_], key[1:] if isinstance(key, tuple) else ()) for key, id_ in models.items()}
+        pooled = {
             key: [
-                result for other in results.results if place[other] == place[key] for result in results.results[other]
+                result for other in results.results if group[other] == group[key] for result in results.results[other]
             ]
             for key in results.results
         }
-        return ProcessResults(together, results.failed)
+        return ProcessResults(pooled, results.failed)
 
     def shared_with(self, id_: str, measured: Mapping[str, object]) -> str:
         """Return, for a source, which other models of those `measured` took part in a number; empty if none did."""

@@ -27,10 +27,7 @@ class HasReason(Protocol):
 
 
 class TimedModel(Protocol):
-    """A model that is timed; `teacher` is the id of the model that it is compared with, if any.
-
-    `fixed_batch` is the only batch that its file takes, None where any will do; `sha256` is the file's.
-    """
+    """A model that is timed."""
 
     @property
     def id(self) -> str:
@@ -46,15 +43,15 @@ class TimedModel(Protocol):
 
     @property
     def teacher(self) -> str | None:
-        """The id of the model that it is compared with."""
+        """The id of the model that it is compared with, if any."""
 
     @property
     def behind(self) -> str | None:
-        """The id of the teacher behind a compressed variant's source, if that is another model."""
+        """For a compressed variant of a student, the id of the student's teacher; `teacher` is then the student."""
 
     @property
     def fixed_batch(self) -> int | None:
-        """The only batch that the file takes."""
+        """The only batch that the file takes; None if it takes any."""
 
     def refusal_in(self, runtime: str | None) -> HasReason | None:
         """Return why the model is not measured in `runtime` (None: in any), or None if it is."""

@@ -38,9 +38,8 @@ def configurations(models: Sequence[TimedModel], config: TimingConfig) -> tuple[
     """Return how the models are called, the default way first.
 
     Back to back, batch 1 is called at each thread count and the other batches at the first; the other modes call
-    batch 1 at each thread count. A model of fixed batch is called with that batch only, in a configuration of its own
-    where no other model has that batch; models with an open batch are not called there. A runtime calls no model that
-    it refuses.
+    batch 1 at each thread count. A model of fixed batch is called with that batch only. If that is no configured batch,
+    it has a configuration without the models of open batch. A runtime calls no model that it refuses.
     """
     cells = [
         Configuration(

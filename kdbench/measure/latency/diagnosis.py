@@ -1,4 +1,4 @@
-"""When latencies cannot be trusted, and what to do about it (after pyperf's checks).
+"""Warnings about latencies that are unreliable, each with a remedy (after pyperf's checks).
 
 pyperf judges values that each are the mean of many calls. Here a block's median corresponds to that, not the time of a
 single call: percentiles are there for the one call in a thousand that is interrupted. Warnings about the machine
@@ -34,8 +34,9 @@ _EXTREME = 0.5
 _VALUES = 60
 
 _MIN_SESSIONS = 5
-_CLEFT = 5.0  # times the wider group: 1 in 100 draws of five sessions from one normal distribution
-_TELLING_GAP = 0.05
+# In units of the wider group's range: 1 in 100 draws of five sessions from one normal distribution has such a gap.
+_GAP_IN_RANGES = 5.0
+_MIN_GAP = 0.05
 
 _REMEDIES = {
     "unstable": "measure on a quiet machine, or with a longer --budget",
@@ -63,8 +64,8 @@ def latency_warnings(
             for code, reason in _problems(configuration, data, floor_ns, step_ns):
                 reasons[id_, code].append((configuration, reason))
     for id_, code in product(dict.fromkeys(id_ for id_, _ in sampled.samples), _REMEDIES):
-        if of_code := reasons.get((id_, code)):
-            yield _warning(id_, code, of_code)
+        if problems := reasons.get((id_, code)):
+            yield _warning(id_, code, problems)
     if sampled.seconds > _OVERRUN * config.budget_s:
         spent = f"{sampled.seconds:.1f} s of a latency budget of {config.budget_s:.1f} s"
         remedy = "a longer --budget narrows the intervals; a smaller --batch shortens the calls"
@@ -80,7 +81,7 @@ def saturation(configuration: Configuration, call_ns: Sequence[float]) -> str | 
 
 
 def instability(data: Clustered) -> str | None:
-    """Return by how much the sessions differ where that is a lot, or None; the interval allows for it."""
+    """Return by how much the sessions differ if that exceeds `_UNSTABLE_SPREAD`, or None; the interval includes it."""
     spread = statistics.session_spread(data)
     return f"sessions differ by {100 * spread:.0f} %" if spread >= _UNSTABLE_SPREAD else None
 
@@ -94,17 +95,17 @@ def unevenness(data: Clustered) -> str | None:
         return f"the standard deviation of the blocks is {100 * deviation:.0f} % of their mean"
     rare = math.ceil(len(medians) / _VALUES) - 1
     for name, value in (("shortest", medians[rare]), ("longest", medians[-1 - rare])):
-        off = float(value) / mean - 1
-        if abs(off) >= _EXTREME:
-            return f"the {name} blocks are {100 * abs(off):.0f} % off the mean"
+        distance = abs(float(value) / mean - 1)
+        if distance >= _EXTREME:
+            return f"the {name} blocks are {100 * distance:.0f} % off the mean"
     return None
 
 
 def two_states(data: Clustered) -> str | None:
     """Return the two groups that the sessions fall into, in words, or None if there is only one.
 
-    Each group has two sessions at least; the gap between the groups is more than `_CLEFT` times the wider one's range,
-    and at least `_TELLING_GAP` of the shorter time.
+    Each group has two sessions at least; the gap between the groups is more than `_GAP_IN_RANGES` times the wider one's
+    range, and at least `_MIN_GAP` of the shorter time.
     """
     medians = np.sort(_medians(data, block_by_block=False))
     if len(medians) < _MIN_SESSIONS:
@@ -112,7 +113,7 @@ def two_states(data: Clustered) -> str | None:
     for split in range(2, len(medians) - 1):
         fast, slow = medians[:split], medians[split:]
         gap = slow[0] - fast[-1]
-        if gap > _CLEFT * max(np.ptp(fast), np.ptp(slow)) and gap >= _TELLING_GAP * fast[-1]:
+        if gap > _GAP_IN_RANGES * max(np.ptp(fast), np.ptp(slow)) and gap >= _MIN_GAP * fast[-1]:
             groups = (f"{units.time(float(np.median(group)))} in {len(group)}" for group in (fast, slow))
             return f"sessions fall into two groups: medians of {' and '.join(groups)}"
     return None
@@ -161,8 +162,8 @@ def imprecision(width: float, config: TimingConfig, plan: Plan) -> tuple[Diagnos
     An interval also allows for what runs differ by (`Plan.resolution`). No budget lowers that part, and on a virtual
     machine it alone may exceed the precision: it is no reason for a warning.
     """
-    of_sessions = math.sqrt(max(width**2 - plan.least_width**2, 0.0))
-    if of_sessions <= config.precision:
+    sessions_width = math.sqrt(max(width**2 - plan.least_width**2, 0.0))
+    if sessions_width <= config.precision:
         return ()
     widths = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
     spent = f"when the budget of {config.budget_s:g} s was spent, intervals {widths}"

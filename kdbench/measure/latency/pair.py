@@ -1,4 +1,4 @@
-"""How long calls of one file take against another's, by a few sessions: for a search that times many candidates."""
+"""The time of calls of one file relative to another, from a few sessions: for a search that times many candidates."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -35,10 +35,10 @@ class PairTimes:
 
 
 def time_pair(reference: BenchModel, model: BenchModel, config: Measure, folder: Path, progress: Progress) -> PairTimes:
-    """Time calls of two models, of other ids, in turns in SESSIONS fresh processes, as a latency is measured.
+    """Time calls of two models with different ids, in turns, in SESSIONS fresh processes, as a latency is measured.
 
-    They have the first of `config.threads`, the provider, and batch 1 or the one that both files fix. Files go to
-    `folder`. Raises MeasurementError where either does not run.
+    With the first of `config.threads`, its provider, and batch 1 or the one that both files fix. `folder` is for
+    temporary files. Raises MeasurementError if either does not run.
     """
     models = (reference, model)
     jobs = stage(models, None, folder, SEED)
@@ -51,7 +51,7 @@ def time_pair(reference: BenchModel, model: BenchModel, config: Measure, folder:
     for session in range(SESSIONS):
         job = LatencyJob(
             runtime=ONNXRUNTIME,
-            models=tuple(jobs[one.id] for one in models),
+            models=tuple(jobs[m.id] for m in models),
             configurations=(configuration,),
             provider=config.provider,
             threads=threads,
@@ -64,8 +64,8 @@ def time_pair(reference: BenchModel, model: BenchModel, config: Measure, folder:
         if errors := result["configurations"][0]["errors"]:
             id_, reason = next(iter(errors.items()))
             raise MeasurementError(f"{id_} could not be timed: {reason}")
-        for key, of_session in calls_of_session(samples, models, session).items():
-            calls[key].append(of_session)
+        for key, session_calls in calls_of_session(samples, models, session).items():
+            calls[key].append(session_calls)
     return _times({key: join_sessions(parts) for key, parts in calls.items()}, models, runner)
 
 

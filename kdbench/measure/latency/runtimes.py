@@ -1,4 +1,4 @@
-"""How much faster a model is in one runtime than in another.
+"""The ratio of a model's times in two runtimes.
 
 Each session has a process for each runtime, one after the other on the same cores. Rounds of two processes are not
 pairs, so a session has one ratio, and its interval is that over sessions.
@@ -23,15 +23,15 @@ Samples = Mapping[tuple[str, int], Clustered]
 def paired_configurations(
     configurations: Sequence[Configuration], config: TimingConfig
 ) -> Iterator[tuple[Configuration, Configuration]]:
-    """Yield each configuration of another runtime with that of the first configured one that it is compared with.
+    """Yield pairs of the same configuration in the first configured runtime and in another one.
 
     Waits for random arrivals are left out: they depend on chance more than on the runtime.
     """
     first = next(iter(timed_runtimes(config)), "")
-    base = {_called(c): c for c in configurations if c.runtime == first}
+    base = {_settings(c): c for c in configurations if c.runtime == first}
     for other in configurations:
-        if other.runtime != first and other.mode != "server" and _called(other) in base:
-            yield base[_called(other)], other
+        if other.runtime != first and other.mode != "server" and _settings(other) in base:
+            yield base[_settings(other)], other
 
 
 def ratio_axes(base: Configuration, other: Configuration, provider: str) -> dict[str, str | int]:
@@ -77,6 +77,6 @@ def _log_medians(data: Clustered) -> dict[int, float]:
     return {int(s): float(np.log(np.median(data.values[data.session == s]))) for s in np.unique(data.session)}
 
 
-def _called(configuration: Configuration) -> tuple[object, ...]:
-    c = configuration
+def _settings(c: Configuration) -> tuple[object, ...]:
+    """Return everything that determines how a configuration calls models, except its runtime."""
     return c.threads, c.batch, c.mode, c.gap_ms, c.rate_per_s

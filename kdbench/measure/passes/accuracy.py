@@ -46,7 +46,7 @@ class AccuracyPass(Pass):
                 yield from _expected(models, owners, analyses, TRAIN)
 
     def weight(self, context: Context) -> float:
-        """Return about how long the images take."""
+        """Return the estimated seconds of the images."""
         sizes = _sizes(context)
         return 1.0 + sum(sizes) * len(context.models) / _IMAGES_PER_S if sizes else 0.0
 

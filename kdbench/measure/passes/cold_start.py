@@ -34,7 +34,7 @@ class ColdStartPass(Pass):
             yield from expected_of([model], _METRICS, _axes(context.config, model), ONNXRUNTIME)
 
     def weight(self, context: Context) -> float:
-        """Return about how long the processes take."""
+        """Return the estimated seconds of the processes."""
         return 0.7 * sum(GraphGroups.of(context).shares(PROCESSES).values())
 
     def run(self, context: Context) -> Findings:
@@ -58,9 +58,10 @@ def cold_start_findings(
     config: TimingConfig,
     shared: Mapping[str, str] = MappingProxyType({}),
 ) -> Findings:
-    """Return the medians over the processes of each model: `results`, of which it did those of `alone` itself.
+    """Return the medians over the processes in `results`, by model.
 
-    `shared` maps a source to the other models that took part.
+    `alone` holds each model's own processes, without those of models of the same graph; `shared` names these models, by
+    id, for the sources of the numbers.
     """
     medians = [
         (m, id_, statistics.median(results.values(m.id, id_)))

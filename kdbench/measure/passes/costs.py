@@ -28,7 +28,7 @@ class CostsPass(Pass):
 
     def expected(self, context: Context) -> Iterator[Expected]:
         """Yield the costs of every model and the ratios of every student."""
-        yield from expected_of(context.models, (*_COSTS, *_of_variants(context)))
+        yield from expected_of(context.models, (*_COSTS, *_variant_metrics(context)))
         for teacher, student in compared(context.models):
             yield from (expected_pair(teacher, student, metric) for metric in _RATIOS)
 
@@ -36,7 +36,7 @@ class CostsPass(Pass):
         """Read the files; MACs are those of one sample in the model's layout."""
         models = context.measurable
         measurements = [m for model in models for m in _costs(model, context.jobs[model.id].shape)]
-        if _of_variants(context):
+        if _variant_metrics(context):
             measurements += [_compressed(model) for model in models]
         by_key = {(m.model, m.metric): m for m in measurements}
         return Findings(tuple(measurements), tuple(p for both in compared(models) for p in _ratios(*both, by_key)))
@@ -49,8 +49,8 @@ def _costs(model: BenchModel, shape: tuple[int, ...]) -> Iterator[Measurement]:
     yield _macs(model, shape)
 
 
-def _of_variants(context: Context) -> tuple[str, ...]:
-    """Return the metrics of records with compressed variants."""
+def _variant_metrics(context: Context) -> tuple[str, ...]:
+    """Return the metrics that are measured only if any model is a compressed variant."""
     return ("compressed_bytes",) if any(model.card.variant is not None for model in context.models) else ()
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 # An instruction processes up to 16 weights in about half a cycle, so a share p of denormals costs up to
 # 16 · 150 / 0.5 · p of its time: one in 100 000 is about 5 %.
-TELLING_SHARE = 1e-5
-_CHUNK = 1 << 20  # numbers read together, so that no second copy of a model is in memory
+SLOW_SHARE = 1e-5
+_CHUNK = 1 << 20  # numbers converted at a time, so that no second copy of a model is in memory
 # By format: the unsigned type of its size, and the bits of its smallest normal number. float16 is missing: its
 # denormals are normal in float32, in which CPUs compute, and as common as any small weight.
 _FORMATS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
@@ -48,7 +48,7 @@ class DenormalsPass(Pass):
         for model in context.ready:
             count = counts[model.id]
             share = count / max(model.facts.parameters, 1)
-            if share > TELLING_SHARE:
+            if share > SLOW_SHARE:
                 message = f"{count:,} weights ({100 * share:.2g} %) are denormal, which is slow on Intel cores"
                 warnings.append(Diagnostic(code="denormal_weights", message=message, remedy=remedy, model=model.id))
         return Findings(warnings=tuple(warnings), protocol={"denormal_weights": counts} if counts else {})

@@ -38,7 +38,7 @@ class EnergyPass(Pass):
                 yield expected_pair(teacher, student, "energy_ratio", context.axes(batch=batch), ONNXRUNTIME)
 
     def weight(self, context: Context) -> float:
-        """Return the time of the windows."""
+        """Return the estimated seconds of the windows."""
         return expected_s(context.ready, context.config, context.meters)
 
     def run(self, context: Context) -> Findings:
@@ -83,15 +83,15 @@ def _of_model(
 def _of_account(
     model: str, account: Account, batch: int, axes: Axes, intensity: CarbonIntensity | None
 ) -> Iterator[Measurement]:
-    of_call = gross(account)
-    per_inference = _measurement(model, "energy_j", of_call, batch, account, axes)
+    call = gross(account)
+    per_inference = _measurement(model, "energy_j", call, batch, account, axes)
     yield per_inference
     if account.evidence == "measured":
         yield _measurement(model, "energy_net_j", net(account), batch, account, axes)
     else:
         reason = "an estimate has no idle power"
         yield missing(model, "energy_net_j", reason, axes=axes, source=account.source, evidence=account.evidence)
-    yield _measurement(model, "energy_run_j", of_call, 1, account, axes)
+    yield _measurement(model, "energy_run_j", call, 1, account, axes)
     if intensity is not None:
         yield emission(per_inference, "co2_g", intensity)
 

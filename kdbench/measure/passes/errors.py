@@ -53,7 +53,7 @@ class ErrorsPass(Pass):
         yield from expected_by_runtime(context)
 
     def weight(self, context: Context) -> float:
-        """Return about how long the samples take."""
+        """Return the estimated seconds of the samples."""
         if context.test is None or context.test.task != "regression":
             return 0.0
         sizes = [len(context.test.labels), *(len(images.labels) for images, _ in _drawn_parts(context))]

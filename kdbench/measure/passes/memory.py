@@ -45,7 +45,7 @@ class MemoryPass(Pass):
             yield expected_pair(teacher, student, "memory_ratio", _pair_axes(context.config, student), ONNXRUNTIME)
 
     def weight(self, context: Context) -> float:
-        """Return about how long the processes take."""
+        """Return the estimated seconds of the processes."""
         shares = GraphGroups.of(context).shares(PROCESSES)
         return 0.5 * sum(shares[model.id] * len(outer_batches(model, context.config)) for model in context.ready)
 

@@ -28,7 +28,7 @@ class ProfilePass(Pass):
     order = 90
 
     def weight(self, context: Context) -> float:
-        """Return about how long the processes take."""
+        """Return the estimated seconds of the processes."""
         return 3.5 * len(context.ready) if context.config.profile and context.config.provider == "cpu" else 0.0
 
     def run(self, context: Context) -> Findings:
@@ -75,7 +75,7 @@ def _job(model: BenchModel, context: Context, number: int) -> ProfileJob:
 
 
 def overhead_warnings(model: str, result: Mapping[str, Any]) -> tuple[Diagnostic, ...]:
-    """Return a warning where timing the nodes took a good part of their times."""
+    """Return a warning if the nodes' times together exceed a call without the profiler by more than `_OVERHEAD`."""
     nodes_ns = sum(node["time_ns"] for node in result["nodes"])
     if nodes_ns <= _OVERHEAD * result["call_ns"]:
         return ()
