@@ -212,8 +212,8 @@ def _latencies(name: str, samples: Clustered, sessions: int) -> list[Measurement
     plan = replace(session_plan(None, sessions), first=None, correlated=False)
     enough = [p for p in _PERCENTILES if p == 50 or len(data.values) >= statistics.samples_needed(p)]
     quantiles = statistics.clustered_quantiles(data, [p / 100 for p in enough], plan=plan)
-    of_run: dict[str, Estimate] = dict(zip((_PERCENTILES[p] for p in enough), quantiles, strict=True))
-    of_run["latency_mean_ns"] = statistics.clustered_mean(data, plan=plan)
+    estimates: dict[str, Estimate] = dict(zip((_PERCENTILES[p] for p in enough), quantiles, strict=True))
+    estimates["latency_mean_ns"] = statistics.clustered_mean(data, plan=plan)
     return [
         estimated_across_runs(
             name,
@@ -223,7 +223,7 @@ def _latencies(name: str, samples: Clustered, sessions: int) -> list[Measurement
             source="in one process",
             unstable=instability(data),
         )
-        for id_, estimate in of_run.items()
+        for id_, estimate in estimates.items()
     ]
 
 

@@ -91,7 +91,8 @@ def teacher_findings(
 
 
 def _ratio(teacher: PredictedNumbers, student: PredictedNumbers, targets: NDArray[np.floating]) -> Pair:
-    of_teacher, of_student = (squared_errors(model.values, targets) for model in (teacher, student))
-    if not of_student.any():
+    teacher_errors, student_errors = (squared_errors(model.values, targets) for model in (teacher, student))
+    if not student_errors.any():
         return missing_pair(teacher.id, student.id, "rmse_ratio", "the student makes no error")
-    return estimated_pair(teacher.id, student.id, "rmse_ratio", statistics.root_mean_ratio(of_teacher, of_student))
+    ratio = statistics.root_mean_ratio(teacher_errors, student_errors)
+    return estimated_pair(teacher.id, student.id, "rmse_ratio", ratio)

@@ -180,7 +180,7 @@ class TestSet:
     at least as many as the labels show.
     in_geometry: the same images in the geometries that particular models take.
     in_layout: the same samples for models that take numbers, by layout and geometry.
-    of_run: whether it is the test set of a run, whose hash is that of `inputs`.
+    hashes_inputs: True for the test set of a run: `sha256` is that of `inputs`, even with several geometries.
     """
 
     __test__ = False  # pytest would take its name for a test class
@@ -190,7 +190,7 @@ class TestSet:
     classes: int | None = None
     in_geometry: Mapping[Geometry, NDArray[Any]] = field(default_factory=dict)
     in_layout: Mapping[tuple[DataLayout, Geometry], NDArray[Any]] = field(default_factory=dict)
-    of_run: bool = False
+    hashes_inputs: bool = False
 
     @property
     def task(self) -> Literal["classification", "regression"]:
@@ -208,15 +208,15 @@ class TestSet:
     def sha256(self) -> str:
         """Return the SHA-256 of the shape, images and labels, in their order.
 
-        With several geometries the unchanged images count, if a model takes these. The order of the models does not
-        matter.
+        With several geometries it is that of the unchanged images, if a model takes these. The order of the models does
+        not matter.
         """
         first = min(
             self.in_geometry,
             key=lambda geometry: (geometry != Geometry(colour=geometry.colour), geometry.model_dump_json()),
             default=None,
         )
-        inputs = self.inputs if first is None or self.of_run else self.in_geometry[first]
+        inputs = self.inputs if first is None or self.hashes_inputs else self.in_geometry[first]
         digest = hashlib.sha256(repr(inputs.shape).encode())
         for sample in inputs:  # one by one: a large set may not be contiguous
             digest.update(sample.tobytes())

@@ -23,7 +23,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True)
 class ProcessResults:
-    """The results of fresh processes, `results[key]` one a process; `failed[key]` says why a key has none."""
+    """The results of fresh processes: `results[key]` has one per process, `failed[key]` why a key has no results."""
 
     results: Mapping[Any, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     failed: Mapping[Any, str] = field(default_factory=dict)
@@ -35,9 +35,11 @@ class ProcessResults:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs measuring processes one at a time, files in `folder`; `conditions` collects those of monitored ones.
+    """Runs measuring processes one at a time.
 
-    `silent` collects the models whose process did not answer: no other process waits for them.
+    folder: for the files that the processes exchange.
+    conditions: the machine's state during monitored processes is appended here.
+    silent: models whose process did not respond are added here; later processes with these models are not started.
     """
 
     config: TimingConfig
@@ -61,17 +63,19 @@ class Runner:
         pinned: bool = True,
         monitor: bool = False,
     ) -> Any:
-        """Return the result of `job`, run on the cores for `threads` (default: the job's) that are due at `turn`.
+        """Return the result of `job`, run in a fresh process.
 
-        A job whose conditions are monitored keeps to cores that other work leaves free. A job that is not `pinned` runs
-        on all cores. Raises WorkerError if the process dies.
+        The process is pinned to as many cores as `threads` (default: the job's), other ones at each `turn`; a monitored
+        process only to cores that are idle. A job that is not `pinned` runs on all cores. Raises WorkerError if the
+        process dies.
         """
         if pinned:
-            wanted = threads or job.threads
-            cores = quiet_cores(self.cores, wanted) if monitor else self.cores
-            job = job.on_cores(rotate_cores(cores, wanted, turn))
-        if (known := next((self.silent[m.id] for m in job.called_models if m.id in self.silent), None)) is not None:
-            raise WorkerError(known.message, known.hint, known.model, silent=True)
+            count = threads or job.threads
+            cores = quiet_cores(self.cores, count) if monitor else self.cores
+            job = job.on_cores(rotate_cores(cores, count, turn))
+        earlier = next((self.silent[m.id] for m in job.called_models if m.id in self.silent), None)
+        if earlier is not None:
+            raise WorkerError(earlier.message, earlier.hint, earlier.model, silent=True)
         try:
             if not monitor:
                 return run_job(job, self.folder, progress, threads=numpy_threads)
@@ -85,29 +89,28 @@ class Runner:
         return result
 
     def run_surviving(self, job: ModelsJob, failed: dict[str, str], progress: Progress, **options: Any) -> Any | None:
-        """Return the result of `job` without the models that `failed`; None if nothing is left to do.
+        """Return the result of `job` without the models that `failed`; None if no model is left.
 
         A model that ends the process is added to `failed`, id to reason, and the job runs again without it. `options`
-        are those of `run`. Raises WorkerError where no single model can be blamed.
+        are those of `run`. Raises WorkerError if a process dies and it is unknown which model caused it.
         """
-        while (rest := job.without(failed)) is not None:
+        while (remaining := job.without(failed)) is not None:
             try:
-                return self.run(rest, progress, **options)
+                return self.run(remaining, progress, **options)
             except WorkerError as error:
-                alive = [model.id for model in rest.called_models]
-                blamed = alive[0] if len(alive) == 1 else error.model
-                if blamed is None or blamed not in alive:
+                ids = [model.id for model in remaining.called_models]
+                culprit = ids[0] if len(ids) == 1 else error.model
+                if culprit is None or culprit not in ids:
                     raise
-                failed[blamed] = error.message
+                failed[culprit] = error.message
         return None
 
     def run_in_turns(
         self, jobs: Mapping[K, Job], processes: int | Mapping[K, int], progress: Progress
     ) -> ProcessResults:
-        """Run each of `jobs`, of one model each, in `processes` fresh processes, the jobs taking turns.
+        """Run each of `jobs`, of one model each, in `processes` fresh processes; the jobs take turns.
 
-        A result with `errors` (id to reason), or a process that dies, fails its key: it is left out from then on, and
-        has no results.
+        A job whose process dies, or returns `errors` (id to reason), does not run again and has no results.
         """
         counts = dict.fromkeys(jobs, processes) if isinstance(processes, int) else processes
         results: dict[K, list[Mapping[str, Any]]] = {key: [] for key in jobs}

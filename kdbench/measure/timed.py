@@ -1,6 +1,6 @@
 """The models and settings that timing needs: the part that the harness shares with devices.
 
-numpy and the standard library alone, so that a device that measures a bundle runs the same files.
+Imports only the standard library: a device that measures a bundle runs this file too.
 """
 
 from __future__ import annotations
@@ -131,12 +131,12 @@ def students(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     return [(by_id[s.teacher], s) for s in models if s.teacher in by_id and s.teacher != s.id]
 
 
-def behind(models: Sequence[Model]) -> list[tuple[Model, Model]]:
-    """Return (teacher, variant) for each variant with a teacher `behind` the model that it is compared with."""
+def variants_with_teachers(models: Sequence[Model]) -> list[tuple[Model, Model]]:
+    """Return (teacher, variant) for each variant of a student, where `variant.behind` is the student's teacher."""
     by_id = {model.id: model for model in models}
     return [(by_id[m.behind], m) for m in models if m.behind in by_id and m.behind not in {m.id, m.teacher}]
 
 
 def compared(models: Sequence[Model]) -> list[tuple[Model, Model]]:
     """Return all pairs of models whose costs are compared, those of `students` first."""
-    return students(models) + behind(models)
+    return students(models) + variants_with_teachers(models)

@@ -84,14 +84,14 @@ class SessionStore:
             yield Session(**{**content["session"], "samples": samples if samples.exists() else None})
 
     def contents(self) -> list[dict[str, Any]]:
-        """Return what is kept of each session, without the samples."""
-        kept: list[dict[str, Any]] = []
-        while (file := self._folder / f"{len(kept)}.json").exists():
-            kept.append(storage.read_json(file, "session"))
-        return kept
+        """Return the stored content of each session, without the samples."""
+        contents: list[dict[str, Any]] = []
+        while (file := self._folder / f"{len(contents)}.json").exists():
+            contents.append(storage.read_json(file, "session"))
+        return contents
 
-    def keep(self, session: Session) -> None:
-        """Keep a session: the samples first, so that a session that is there is whole."""
+    def add(self, session: Session) -> None:
+        """Store a session: the samples first, so that a session whose JSON file exists is complete."""
         if session.samples is not None:
             with np.load(session.samples, allow_pickle=False) as arrays:
                 samples = dict(arrays)

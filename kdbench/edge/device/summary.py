@@ -85,8 +85,8 @@ def _medians(blocks: NDArray[np.float64], number: int) -> tuple[float, float] | 
     """Return medians in ns of a model's blocks, of the first phase and the last; None where one has too few blocks."""
     if not len(blocks):
         return None
-    of_model = blocks[:, MODEL] == number
-    first, last = (blocks[of_model & inside, MEDIAN_NS] for inside in phases(blocks).values())
+    is_model = blocks[:, MODEL] == number
+    first, last = (blocks[is_model & inside, MEDIAN_NS] for inside in phases(blocks).values())
     return (float(np.median(first)), float(np.median(last))) if min(len(first), len(last)) >= MIN_BLOCKS else None
 
 

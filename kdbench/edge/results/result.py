@@ -231,6 +231,6 @@ def _check_energy(
     wrong.require(len(result.windows) == len(runs), "has energies of other models than its bundle")
     wrong.require(len(result.idle) == rounds + 1, "has too few idle windows")
     check: Callable[[int], bool] = lambda windows: windows in {0, rounds}  # noqa: E731 - none where the model failed
-    wrong.require(all(check(len(of_run)) for of_run in result.windows), "has too few windows")
-    every = [*result.idle, *(window for of_run in result.windows for window in of_run)]
+    wrong.require(all(check(len(run_windows)) for run_windows in result.windows), "has too few windows")
+    every = [*result.idle, *(window for run_windows in result.windows for window in run_windows)]
     wrong.require(all(len(window.spans) == count for window in every), "has windows without a meter")

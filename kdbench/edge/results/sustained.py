@@ -93,8 +93,8 @@ def _course(blocks: NDArray[np.float64], models: Sequence[TimedModel], seconds: 
         part = blocks[inside]
         if not len(part):
             continue
-        of_model = {m.id: part[part[:, MODEL] == n, MEDIAN_NS] for n, m in enumerate(models)}
-        times = {id_: float(np.median(of_one)) for id_, of_one in of_model.items() if len(of_one)}
+        medians_ns = {m.id: part[part[:, MODEL] == n, MEDIAN_NS] for n, m in enumerate(models)}
+        times = {id_: float(np.median(values)) for id_, values in medians_ns.items() if len(values)}
         facts = {"temperature_c": mean(part[:, TEMPERATURE_C]), "clock_mhz": mean(part[:, CLOCK_KHZ] / 1e3)}
         known = {name: round(value, 1) for name, value in facts.items() if value is not None}
         slices.append({"from_s": round(number * end_s / _SLICES, 1), **known, "p50_ns": times})

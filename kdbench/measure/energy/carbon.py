@@ -1,6 +1,6 @@
 """Joules as grams of CO₂ equivalent, by the mean carbon intensity of a country's electricity from codecarbon's tables.
 
-The tables are files of the package: no service is contacted, for the machine's place or the grid's present load.
+The tables are files of the package: nothing asks a service for the machine's location or the grid's current load.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,15 @@ from kdbench.meters.codecarbon import J_PER_KWH, silenced
 from kdbench.registry import suggestion
 from kdbench.results.records import Interval, Measurement, measured, missing
 
-_EXPECTED = "give the three-letter code of a country (ISO 3166 alpha-3), such as DEU"
+_CODE_HINT = "give the three-letter code of a country (ISO 3166 alpha-3), such as DEU"
 
 
 @dataclass(frozen=True)
 class CarbonIntensity:
-    """Grams of CO₂ equivalent per kWh of electricity in `country` (ISO 3166 alpha-3; `name` in English), with source.
+    """The mass of CO₂ equivalent per kWh of a country's electricity, and its source.
 
-    `g_per_kwh` is the mean over a year of the country's generation.
+    country, name: the ISO 3166 alpha-3 code, and the English name.
+    g_per_kwh: the mean over a year of the country's generation, in grams.
     """
 
     country: str
@@ -38,8 +39,8 @@ def grams(joules: float, intensity: CarbonIntensity) -> float:
 def carbon_intensity(country: str) -> CarbonIntensity:
     """Return the carbon intensity of a country, by its three-letter code in upper or lower case.
 
-    Raises InputError if codecarbon has no figure for it (codecarbon itself would return the world's average, and only
-    log that), and if codecarbon is not installed.
+    Raises InputError if codecarbon has no value for it (codecarbon itself returns the world's average and only logs
+    that), and MissingExtraError if codecarbon is not installed.
     """
     extras.require("estimate", "the carbon intensity of a country")
     with silenced():
@@ -52,7 +53,7 @@ def carbon_intensity(country: str) -> CarbonIntensity:
     code = country.strip().upper()
     if code not in mixes:
         raise _unknown(country.strip(), {code: mix["country_name"] for code, mix in mixes.items()})
-    if not mixes[code].get("carbon_intensity"):  # one country's figure is 0, rounded from too little electricity
+    if not mixes[code].get("carbon_intensity"):  # one country generates so little electricity that its value is 0
         raise InputError(
             f"codecarbon has no carbon intensity for {mixes[code]['country_name']} ({code})",
             "leave the country out: energy is measured without it",
@@ -63,7 +64,7 @@ def carbon_intensity(country: str) -> CarbonIntensity:
 
 
 def emission(energy: Measurement, metric: str, intensity: CarbonIntensity) -> Measurement:
-    """Return the measurement `metric` in grams of CO₂e: measured joules times a country's mean carbon intensity."""
+    """Return the measurement `metric` in grams of CO₂e: the joules of `energy` times a country's carbon intensity."""
     factor = f"{intensity.g_per_kwh:.0f} g/kWh ({intensity.name}, {intensity.source})"
     common: dict[str, Any] = {
         "axes": energy.axes,
@@ -73,16 +74,16 @@ def emission(energy: Measurement, metric: str, intensity: CarbonIntensity) -> Me
     if energy.value is None:
         reason = energy.reason or ""
         return missing(energy.model, metric, reason, status=energy.status, hint=energy.hint, **common)
-    value, bounds = grams(energy.value, intensity), energy.interval
-    if bounds is not None:
-        bounds = Interval(low=grams(bounds.low, intensity), high=grams(bounds.high, intensity))
-    return measured(energy.model, metric, value, interval=bounds, n=energy.n, unstable=energy.reason, **common)
+    value, interval = grams(energy.value, intensity), energy.interval
+    if interval is not None:
+        interval = Interval(low=grams(interval.low, intensity), high=grams(interval.high, intensity))
+    return measured(energy.model, metric, value, interval=interval, n=energy.n, unstable=energy.reason, **common)
 
 
 def _unknown(country: str, names: Mapping[str, str]) -> InputError:
-    """Return the error for a country that is not among the codes of `names` (code to English name)."""
+    """Return the error for a country that is no code in `names` (code to English name)."""
     by_name = {name.lower(): code for code, name in names.items()}
     if code := by_name.get(country.lower()):
         return InputError(f"{country!r} is not a three-letter country code", f"did you mean {code!r}?")
-    hint = suggestion(country.upper(), names, _EXPECTED) if len(country) == len("DEU") else _EXPECTED
+    hint = suggestion(country.upper(), names, _CODE_HINT) if len(country) == len("DEU") else _CODE_HINT
     return InputError(f"unknown country {country!r}", hint)

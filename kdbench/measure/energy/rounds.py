@@ -1,4 +1,4 @@
-"""Windows of energy: which sources to read, and rounds of windows of all models in one process."""
+"""Rounds of energy windows of all models in one process: which sources are read, and the accounts of each run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
@@ -22,14 +22,14 @@ from kdbench.results.samples import energy_key
 
 
 def sources_for(config: Measure) -> Choice:
-    """Return the sources on this machine for the configured provider."""
+    """Return the meters of this machine for the configured provider."""
     if config.energy == "off":
         return Choice(Unavailable("energy is switched off"))
     return choose(config.provider, estimate=config.estimate_energy)
 
 
 def require_estimator(config: Measure) -> None:
-    """Raise MissingExtraError if energy can only be estimated here, and what estimates it is not installed."""
+    """Raise MissingExtraError if this machine can only estimate energy and the extra for that is not installed."""
     if config.energy == "off" or not config.estimate_energy or not extras.missing("estimate"):
         return
     if isinstance(choose(config.provider, estimate=False).leading, Unavailable):
@@ -37,14 +37,14 @@ def require_estimator(config: Measure) -> None:
 
 
 def expected_s(models: Sequence[BenchModel], config: Measure, choice: Choice) -> float:
-    """Return about how many seconds the windows of `models` take."""
+    """Return the estimated seconds that the windows of `models` take."""
     if isinstance(choice.leading, Unavailable):
         return 0.0
     mode = MODES[config.energy]
     lag_s = max(status.meter.lag_s for status in choice.used)
-    length_s = max(mode.least_s, mode.least_updates * choice.used[0].meter.lag_s)
+    window_s = max(mode.least_s, mode.least_updates * choice.used[0].meter.lag_s)
     windows = len(runs_of(models, config)) * mode.rounds + mode.rounds + 1
-    return windows * (length_s + mode.settle_s + lag_s)
+    return windows * (window_s + mode.settle_s + lag_s)
 
 
 class EnergyConfig(TimingConfig, Protocol):
@@ -52,14 +52,14 @@ class EnergyConfig(TimingConfig, Protocol):
 
     @property
     def energy(self) -> str:
-        """How thoroughly: a key of MODES."""
+        """How thoroughly energy is metered: a key of MODES."""
 
 
 def sample_energy(context: Context) -> tuple[Mapping[Run, Sequence[Account]], Findings]:
-    """Meter the windows of every ready model; return the account of each meter in each run, and the findings so far.
+    """Meter the windows of every ready model; return the account of each meter in each run, and findings.
 
-    The findings are the raw windows, facts for the protocol, and failures. A model that ends the process is left out.
-    Raises MeasurementError if the leading source fails, or where no single model can be blamed.
+    The findings are the raw windows, facts for the protocol, and failures. A model that ends the process is excluded.
+    Raises MeasurementError if the leading source fails, or a process dies and it is unknown which model caused it.
     """
     config, mode = context.config, MODES[context.config.energy]
     runs, failed = runs_of(context.ready, config), dict[str, str]()
@@ -78,10 +78,14 @@ def account_findings(
     uncounted: Sequence[str],
     config: EnergyConfig,
 ) -> tuple[Mapping[Run, Sequence[Account]], Findings]:
-    """Return the accounts and findings of a process's `result` (None: no model was left); `failed` ended it.
+    """Return the accounts and findings of a process's `result`, as `sample_energy` does.
 
-    `sources` were read, the leading one first; `uncounted` is why other parts have no meter. Raises MeasurementError if
-    the leading source failed.
+    result: None if no model was left.
+    failed: why models ended a process, by model.
+    sources: those that were read, the leading one first.
+    uncounted: why other parts of the machine have no meter.
+
+    Raises MeasurementError if the leading source failed.
     """
     if result is not None and result["fault"]:
         raise MeasurementError(result["fault"], "run kdbench doctor, and measure again")
@@ -91,35 +95,35 @@ def account_findings(
         return {}, findings
     mode = MODES[config.energy]
     used = [source for source in sources if source.name in result["sources"]]
-    meters = [_meter(number, source, result) for number, source in enumerate(used)]
-    alive = [run for run in runs_of(models, config) if run[0] not in failed]
-    by_run = {run: windows for run, windows in zip(alive, result["windows"], strict=True) if windows}
+    meters = [_meter_profile(number, source, result) for number, source in enumerate(used)]
+    runs = [run for run in runs_of(models, config) if run[0] not in failed]
+    by_run = {run: windows for run, windows in zip(runs, result["windows"], strict=True) if windows}
     reasons_uncounted = [*uncounted, *result["dropped"].values()]
     facts = {
         "mode": config.energy,
         "windows": mode.rounds,
         "window_s": round(result["length_ns"] / 1e9, 3),
         "resolution": mode.resolution,
-        "sources": [_facts(source, meter) for source, meter in zip(used, meters, strict=True)],
+        "sources": [_meter_facts(source, meter) for source, meter in zip(used, meters, strict=True)],
         **({"uncounted": reasons_uncounted} if reasons_uncounted else {}),
     }
-    kept = {energy_key(id_, axes_of(config, batch=batch)): windows for (id_, batch), windows in by_run.items()}
-    samples = {name: array for key, windows in kept.items() for name, array in _arrays(key, windows, meters)}
-    by_meter = {run: accounts(windows, meters, resolution=mode.resolution) for run, windows in by_run.items()}
-    return by_meter, findings + Findings(samples=samples, protocol={"energy_pass": facts})
+    by_key = {energy_key(id_, axes_of(config, batch=batch)): windows for (id_, batch), windows in by_run.items()}
+    samples = {name: array for key, windows in by_key.items() for name, array in _arrays(key, windows, meters)}
+    run_accounts = {run: accounts(windows, meters, resolution=mode.resolution) for run, windows in by_run.items()}
+    return run_accounts, findings + Findings(samples=samples, protocol={"energy_pass": facts})
 
 
 def _arrays(
     key: str, windows: Sequence[Mapping[str, Any]], meters: Sequence[MeterProfile]
 ) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """Yield the arrays to store of one run's windows, each with its name."""
+    """Yield the names and arrays of one run's raw windows."""
     yield f"{key}/calls", np.array([w["calls"] for w in windows], dtype=np.int64)
     for number, meter in enumerate(meters):
         yield f"{key}/{meter.name}-j", np.array([w["spans"][number][0] for w in windows], dtype=np.float64)
         yield f"{key}/{meter.name}-ns", np.array([w["spans"][number][1] for w in windows], dtype=np.int64)
 
 
-def _meter(number: int, source: Source, result: Mapping[str, Any]) -> MeterProfile:
+def _meter_profile(number: int, source: Source, result: Mapping[str, Any]) -> MeterProfile:
     idle = [window["spans"][number] for window in result["idle"]]
     return MeterProfile(
         name=source.name,
@@ -131,7 +135,8 @@ def _meter(number: int, source: Source, result: Mapping[str, Any]) -> MeterProfi
     )
 
 
-def _facts(source: Source, meter: MeterProfile) -> dict[str, Any]:
+def _meter_facts(source: Source, meter: MeterProfile) -> dict[str, Any]:
+    """Return the facts of a meter for the protocol; an estimate has neither updates nor idle power."""
     facts = {"name": meter.name, "scope": meter.scope, "detail": source.detail, "evidence": meter.evidence}
     if meter.evidence != "measured":
         return facts

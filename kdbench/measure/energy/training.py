@@ -1,4 +1,4 @@
-"""The energy of trainings: metered in this process at marks that the training sets, and reported from a card."""
+"""The energy of trainings: metered in this process whenever the training reads the meters, and reported from a card."""
 
 import math
 import threading
@@ -12,14 +12,14 @@ from kdbench.results.cards import EnergyUse, ModelCard
 from kdbench.results.records import Axes, Measurement, measured, missing
 from kdbench.worker.energy_window import update_period_ns
 
-_KEEP_ALIVE_S = 10.0  # RAPL's counters wrap within minutes on a large machine, and a wrap between two reads is lost
+_READ_INTERVAL_S = 10.0  # RAPL's counters wrap within minutes on a large machine: reads at longer intervals miss a wrap
 
 
 class EpochMeter:
-    """Reads every meter of what runs on `provider` from entry to exit; it never stops the training.
+    """Reads the meters of the parts of the machine that compute with `provider`; it never stops the training.
 
-    If no meter counts the part that computes, or that meter fails, `read` returns nothing from then on, and `refusal`
-    says why. Any other meter that fails is left out.
+    It is a context manager: the meters are open in its block. If no meter counts the part that trains, or that meter
+    fails, `read` returns nothing from then on, and `refusal` says why. Any other meter that fails is not read again.
     """
 
     def __init__(self, provider: str, *, estimate: bool) -> None:
@@ -28,8 +28,8 @@ class EpochMeter:
         self._period_s: dict[str, float] = {}
         self._failed: set[str] = set()  # names of meters
         self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._keeper = threading.Thread(target=self._keep_alive, name="kdbench-energy", daemon=True)
+        self._stop = threading.Event()
+        self._reader = threading.Thread(target=self._read_repeatedly, name="kdbench-energy", daemon=True)
         self.refusal: str | None = None
 
     def __enter__(self) -> Self:
@@ -43,20 +43,21 @@ class EpochMeter:
                 self._period_s[meter.name] = update_period_ns(meter) / 1e9
             except MeterError as error:
                 self._fail(meter, str(error))
-        self._keeper.start()
+        self._reader.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        if self._keeper.is_alive():
-            self._keeper.join()
+        self._stop.set()
+        if self._reader.is_alive():
+            self._reader.join()
         for meter in self._meters:
             meter.close()
 
     def read(self, meters: Sequence[Meter] | None = None) -> dict[str, float]:
-        """Return the joules of `meters` (default: all) since some fixed moment; empty if the training's own failed.
+        """Return the joules of `meters` (default: all) since a fixed moment, by name.
 
-        The meter of the part that trains is first. A meter that fails is left out from then on.
+        The meter of the part that trains is first; if it failed, the result is empty. Any other meter that failed is
+        missing.
         """
         with self._lock:
             joules = {}
@@ -69,15 +70,15 @@ class EpochMeter:
             return joules if self.refusal is None else {}
 
     def uses(self, joules: Mapping[str, float], seconds: float, epochs: int) -> tuple[EnergyUse, ...]:
-        """Return the energy of each meter in `joules`, over `epochs` epochs that took `seconds` together.
+        """Return the energy of each meter in `joules`, from `epochs` epochs that took `seconds` in total.
 
-        The uncertainty comes from the counter's steps at both ends of every epoch.
+        The uncertainty comes from the counter's steps at the beginning and end of every epoch.
         """
         uses = []
         for meter in self._meters:
             energy_j = joules.get(record_name(meter.name, meter.scope))
             if energy_j is not None:
-                # A step is one period's worth of power, uniformly distributed.
+                # A step is the energy of one update period. The error that it causes is uniformly distributed.
                 step_j = self._period_s.get(meter.name, 0.0) * energy_j / seconds if seconds > 0 else 0.0
                 half_width_j = 2 * step_j * math.sqrt(epochs / 3) if seconds > 0 else energy_j
                 use = {"scope": meter.scope, "source": meter.name, "evidence": meter.evidence}
@@ -89,19 +90,20 @@ class EpochMeter:
         if meter is self._meters[0]:
             self.refusal = reason
 
-    def _keep_alive(self) -> None:
-        wrapping = [meter for meter in self._meters if meter.stepped]
-        while not self._ended.wait(_KEEP_ALIVE_S):
-            self.read(wrapping)
+    def _read_repeatedly(self) -> None:
+        """Read the counters so often that they do not wrap unnoticed."""
+        counters = [meter for meter in self._meters if meter.stepped]
+        while not self._stop.wait(_READ_INTERVAL_S):
+            self.read(counters)
 
 
-_MAX_HALF_WIDTH = 0.05  # of the energy; beyond it the value is unstable
+_MAX_HALF_WIDTH = 0.05  # as a share of the energy; a value with a wider interval is unstable
 
 
 def training_energy(card: ModelCard, country: str | None) -> Iterator[Measurement]:
-    """Yield the energy of a model's training: of the part that trained it, of the others by scope, and their sum.
+    """Yield the energy of a model's training: of the part that trained it, of other parts by scope, and their sum.
 
-    With a `country` each is followed by its CO₂e. A model that was not trained here yields nothing.
+    With a `country` its CO₂e follows each energy. A model that was not trained here has none.
     """
     if card.training is None:
         return
@@ -120,20 +122,22 @@ def training_energy(card: ModelCard, country: str | None) -> Iterator[Measuremen
 
 
 def _measurement(model: str, uses: Sequence[EnergyUse], axes: Axes, unmetered: str | None) -> Measurement:
-    """Return the sum of `uses`, without an interval: one training does not show how trainings vary.
+    """Return the sum of `uses`, or a missing measurement with the reason `unmetered` if there are none.
 
-    Only the part of the uncertainty that comes from the counter's steps is known. Without uses, `unmetered` says why.
+    It has no interval: one training does not show how trainings vary. Only the uncertainty from the counter's steps is
+    known.
     """
     if not uses:
         return missing(model, "training_j", unmetered or "it was not metered")
     joules = sum(use.energy_j for use in uses)
     estimated = next((use.evidence for use in uses if use.evidence != "measured"), None)
-    half = 0.0 if estimated else sum(use.half_width_j**2 for use in uses) ** 0.5
+    half_width_j = 0.0 if estimated else sum(use.half_width_j**2 for use in uses) ** 0.5
     source = "; ".join(record_name(use.source, use.scope) for use in uses)
-    if joules <= half:
+    if joules <= half_width_j:
         reason = "shorter than the meter's steps"
         return missing(model, "training_j", reason, status="below_resolution", axes=axes, source=source)
-    coarse = f"known to ±{100 * half / joules:.0f} %, by the meter's steps" if half > _MAX_HALF_WIDTH * joules else None
+    coarse = half_width_j > _MAX_HALF_WIDTH * joules
+    unstable = f"known to ±{100 * half_width_j / joules:.0f} %, by the meter's steps" if coarse else None
     return measured(
-        model, "training_j", joules, axes=axes, n=1, source=source, evidence=estimated or "measured", unstable=coarse
+        model, "training_j", joules, axes=axes, n=1, source=source, evidence=estimated or "measured", unstable=unstable
     )

@@ -1,6 +1,6 @@
-"""Windows of energy: how many and how long, and the measuring process that meters them.
+"""Energy windows: their number and length, and the measuring process that meters them.
 
-numpy, `meters` and `worker` alone: a device that measures a bundle runs this file too.
+Imports only numpy, `meters` and `worker`: a device that measures a bundle runs this file too.
 """
 
 from __future__ import annotations
@@ -19,14 +19,20 @@ from kdbench.worker.jobs import EnergyJob, JobModel
 Run = tuple[str, int]  # a model's id and a batch
 
 
-# Windows of half a second see one state of clocks, fans and temperature, and none of the drift from minute to minute:
-# an additional standard uncertainty, as a share of the value.
+# An additional standard uncertainty of windows of half a second, as a share of the value: they all see one state of
+# clocks, fans and temperature, and not how these drift over minutes.
 QUICK_RESOLUTION = 0.025
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How thoroughly energy is metered: how many windows, how long at least, over how many updates of the counter."""
+    """How thoroughly energy is metered.
+
+    rounds: the number of windows of each run.
+    least_s, least_updates: the shortest window, in seconds and in updates of the counter; the longer one counts.
+    settle_s: how long calls run unmetered before each window.
+    resolution: an additional standard uncertainty, as a share of the value.
+    """
 
     rounds: int
     least_s: float
@@ -37,14 +43,14 @@ class Mode:
 
 MODES = {
     "quick": Mode(rounds=5, least_s=0.5, least_updates=20, settle_s=0.1, resolution=QUICK_RESOLUTION),
-    # The shape of MLPerf Tiny's energy runs: five windows of ten seconds, and their median.
+    # As MLPerf Tiny measures energy: the median of five windows of ten seconds.
     "full": Mode(rounds=5, least_s=10.0, least_updates=100, settle_s=1.0, resolution=0.0),
 }
 
 
 @dataclass(frozen=True)
 class Source:
-    """A meter that was read: its name, what it covers here (`scope`, and `detail` in words), and its evidence."""
+    """A meter that was read: its name, the part of the machine that it covers (`detail`: in words), its evidence."""
 
     name: str
     scope: str
@@ -53,7 +59,7 @@ class Source:
 
 
 def source_of(status: MeterStatus) -> Source:
-    """Return a meter that is available as a source."""
+    """Return the source of an available meter."""
     assert isinstance(status.state, Available)
     meter = status.meter
     return Source(meter.name, meter.scope, status.state.detail, meter.evidence)
@@ -75,7 +81,8 @@ def meter_windows(
 ) -> Any | None:
     """Return the result of a process (`worker.probes.energy`) with the windows of `runs`; None if no model is left.
 
-    `failed` collects the models that end the process. Raises WorkerError where no single one can be blamed.
+    Models that end the process are added to `failed`, id to reason. Raises WorkerError if a process dies and it is
+    unknown which model caused it.
     """
     config, sources = runner.config, [status.meter for status in meters.used]
     threads = config.threads[0]
@@ -87,7 +94,7 @@ def meter_windows(
         sources=tuple(source.name for source in sources),
         rounds=mode.rounds,
         least_ns=mode.least_s * 1e9,
-        # An estimate can be read at any time, and has no steps.
+        # An estimate has no updates: it is computed when it is read.
         least_updates=mode.least_updates if sources[0].evidence == "measured" else 0,
         settle_ns=mode.settle_s * 1e9,
     )

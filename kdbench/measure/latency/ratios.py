@@ -1,6 +1,6 @@
-"""Ratios of models that took turns, from their rounds, and how wide the headline's intervals are. Pure functions.
+"""Latency ratios of models that took turns, computed round by round, and the width of the headline intervals.
 
-numpy and `statistics` alone: a device that measures a bundle runs this file too.
+Imports only numpy, `statistics` and `machine.host`: a device that measures a bundle runs this file too.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Samples = Mapping[Key, Clustered]  # the times of a model's calls
 def headline_width(
     models: Sequence[TimedModel], configurations: Sequence[Configuration], samples: Samples, plan: Plan
 ) -> float:
-    """Return the widest 95 % interval among the headline ratios, as a share of each; infinite before two sessions.
+    """Return the width of the widest 95 % interval of a headline ratio, as a share of it; infinite before two sessions.
 
-    The headline is the first mode at the first thread count, every batch. Without a ratio, because there is no pair or
-    a model failed, the models' median times take its place. Random arrivals have no headline and give 0: a wait depends
-    on chance more than on the model.
+    The headline is the first mode at the first thread count, with every batch. Without any ratio, because there is no
+    pair or a model failed, the models' median times replace them. Random arrivals have no headline and the width 0,
+    because waiting times depend more on chance than on the model.
     """
     first = configurations[0]
     headline = [c for c in configurations if (c.mode, c.threads) == (first.mode, first.threads)]
@@ -45,48 +45,53 @@ def headline_width(
 
 
 def session_plan(cores: Sequence[int] | None, first: int | None = None, *, shared: bool | None = None) -> Plan:
-    """Return the plan of sessions that take turns on `cores`; the `first` of these always run.
+    """Return the plan of sessions that take turns on `cores`, of which `first` always run.
 
-    A guest does not see the work of its neighbours, which slows a large model down more than a small one: `shared`
-    says whether the sessions' machine is one, by default this one.
+    shared: whether other virtual machines share the sessions' hardware, by default whether this is a virtual machine.
+    Their work cannot be observed and slows down a large model more than a small one.
     """
-    guest = virtualization() is not None if shared is None else shared
-    return Plan(first, len(cores or (None,)), SHARED_RESOLUTION if guest else RESOLUTION)
+    if shared is None:
+        shared = virtualization() is not None
+    return Plan(first, len(cores or (None,)), SHARED_RESOLUTION if shared else RESOLUTION)
 
 
 def ratio(samples: Samples, teacher: str, student: str, number: int, plan: Plan) -> Estimate | None:
-    """Return how much longer the teacher's calls take in configuration `number`; None if either has no samples."""
-    both = samples.get((teacher, number)), samples.get((student, number))
-    if both[0] is None or both[1] is None:
+    """Return teacher over student of the call times in configuration `number`; None if either has no samples."""
+    teacher_calls, student_calls = samples.get((teacher, number)), samples.get((student, number))
+    if teacher_calls is None or student_calls is None:
         return None
-    return statistics.paired_ratio(log_ratios(both[0], both[1]), plan=plan)
+    return statistics.paired_ratio(log_ratios(teacher_calls, student_calls), plan=plan)
 
 
 def log_ratios(teacher: Clustered, student: Clustered) -> list[NDArray[np.float64]]:
-    """Return the log ratio of the block medians of every round, one array a session, as `ratios_by_session`."""
+    """Return the values of `ratios_by_session`, one array per session."""
     return list(ratios_by_session(teacher, student).values())
 
 
 def ratios_by_session(teacher: Clustered, student: Clustered) -> dict[int, NDArray[np.float64]]:
-    """Return the log ratio of the block medians of every round by session, in order.
+    """Return the log ratios (teacher over student) of the block medians of a session's rounds, in order, by session.
 
-    Rounds in which a block lost its core are left out, by the rule of `statistics.undisturbed`.
+    Rounds in which a block lost its core are dropped, by the rule of `statistics.undisturbed`.
     """
-    in_order: dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
+    all_rounds: dict[int, NDArray[np.float64]] = {}
+    undisturbed_rounds: dict[int, NDArray[np.float64]] = {}
     for session in np.unique(teacher.session).tolist():
-        (t_logs, t_kept), (s_logs, s_kept) = (_log_medians(data, session) for data in (teacher, student))
-        in_order[session] = t_logs - s_logs, t_kept & s_kept
-    kept = {session: ratios[both] for session, (ratios, both) in in_order.items() if both.sum() >= MIN_BLOCKS}
-    enough = len(kept) >= min(MIN_SESSIONS, len(in_order))
-    return kept if enough else {session: ratios for session, (ratios, _) in in_order.items()}
+        (teacher_logs, teacher_kept), (student_logs, student_kept) = (
+            _log_medians(data, session) for data in (teacher, student)
+        )
+        ratios, kept = teacher_logs - student_logs, teacher_kept & student_kept
+        all_rounds[session] = ratios
+        if kept.sum() >= MIN_BLOCKS:
+            undisturbed_rounds[session] = ratios[kept]
+    return undisturbed_rounds if len(undisturbed_rounds) >= min(MIN_SESSIONS, len(all_rounds)) else all_rounds
 
 
 def _log_medians(data: Clustered, session: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the logarithm of the median of each block of a session, and whether it kept its core."""
-    chosen = data.session == session
-    shape = data.block[chosen].max() + 1, -1  # blocks are in order and of equal length
-    blocks = data.values[chosen].reshape(shape)
+    """Return the logarithm of the median of each block of a session, and whether the block kept its core."""
+    in_session = data.session == session
+    shape = data.block[in_session].max() + 1, -1  # blocks are in order and of equal length
+    blocks = data.values[in_session].reshape(shape)
     logs = np.asarray(np.log(np.median(blocks, axis=1)))
     if data.preempted is None:
         return logs, np.full(len(logs), True)
-    return logs, kept_core(data.preempted[chosen].reshape(shape)[:, 0], blocks.sum(axis=1))
+    return logs, kept_core(data.preempted[in_session].reshape(shape)[:, 0], blocks.sum(axis=1))

@@ -64,11 +64,11 @@ def runtime_ratios(
 
 def _ratio(samples: Samples, model: str, base: int, other: int, plan: Plan) -> Estimate | None:
     """Return the time in configuration `base` over that in `other`; None where a model has no samples in both."""
-    both = [samples[key] for key in ((model, base), (model, other)) if key in samples]
-    if len(both) < 2:
+    if (model, base) not in samples or (model, other) not in samples:
         return None
-    before, after = (_log_medians(statistics.undisturbed(data)) for data in both)
-    ratios = [np.array([before[session] - after[session]]) for session in sorted(before.keys() & after.keys())]
+    base_logs, other_logs = (_log_medians(statistics.undisturbed(samples[model, n])) for n in (base, other))
+    sessions = sorted(base_logs.keys() & other_logs.keys())
+    ratios = [np.array([base_logs[session] - other_logs[session]]) for session in sessions]
     return statistics.paired_ratio(ratios, plan=plan) if ratios else None
 
 

@@ -1,7 +1,7 @@
-"""Sessions of latency: all models together in fresh processes, one after the other.
+"""Latency sessions: fresh processes, one after the other, in each of which all models take turns.
 
-Sessions are added until the headline ratios are known precisely enough or the budget is spent. numpy, `statistics` and
-`worker` alone: a device that measures a bundle runs this file too.
+Sessions are added until the headline ratios are known precisely enough or the budget is spent. Imports only numpy,
+`statistics` and `worker`: a device that measures a bundle runs this file too.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ from kdbench.results.samples import join_sessions, session_calls
 from kdbench.statistics import PLAIN, Clustered, Plan
 from kdbench.worker.jobs import JobModel, LatencyJob
 
-# The budget allows this multiple of the least number of sessions: more than half of it serves to narrow intervals.
+# The budget allows this multiple of `config.sessions`, so that more than half of it serves to narrow intervals.
 _BUDGET_MULTIPLE = 2.5
-_OVERHEAD_S = 0.5  # of a session, before one has shown it: starting a process, loading models
-_MIN_SHARE = 0.3  # of a session's usual time is spent timing, however long the models take to load
+_OVERHEAD_S = 0.5  # estimate for starting a process and loading models, until a session has measured it
+_MIN_TIMED_SHARE = 0.3  # a session times calls for this share of its usual length, however long the models take to load
 
 
 @dataclass(frozen=True)
 class SessionSamples:
-    """The samples of all sessions.
+    """The samples of all sessions; mappings are by model and configuration number.
 
-    `samples`, `failed` (why there are no samples), `warm_up_calls` (one a session), `call_ns` (the median warm call,
-    one a session) and `together` (how many calls are timed at once, where that is not one) are by model and
-    configuration number; `floor_ns` is one a session; `seconds` is the time of all sessions, process starts included.
-    `width` is the widest headline interval at the end, as a share.
+    samples, failed: the times of calls; why there are none.
+    floor_ns: the time of a call of the null model, one per session.
+    warm_up_calls, call_ns: one per session: the number of warm-up calls, and the median time of a warm call.
+    calls_at_once: how many calls are timed together because the runtime's clock is coarse, where more than one.
+    seconds: the time of all sessions, process starts included.
+    width: that of the widest headline interval at the end, as a share.
     """
 
     configurations: tuple[Configuration, ...]
@@ -49,7 +51,7 @@ class SessionSamples:
     floor_ns: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     warm_up_calls: Mapping[Key, list[int]] = field(default_factory=dict)
     call_ns: Mapping[Key, list[float]] = field(default_factory=dict)
-    together: Mapping[Key, int] = field(default_factory=dict)
+    calls_at_once: Mapping[Key, int] = field(default_factory=dict)
     sessions: int = 0
     seconds: float = 0.0
     width: float = np.inf
@@ -57,13 +59,13 @@ class SessionSamples:
     plan: Plan = PLAIN
 
     def undisturbed(self, key: Key) -> Clustered:
-        """Return the samples that latencies are estimated from; all of random arrivals, whose queue has a memory."""
+        """Return the samples of undisturbed blocks; all of random arrivals, as a disturbance delays later calls too."""
         samples = self.samples[key]
         return samples if self.configurations[key[1]].mode == "server" else statistics.undisturbed(samples)
 
 
 class SessionContext(Protocol):
-    """What sessions need of a measurement: the models' `jobs` by id, what runs processes, and where."""
+    """What sessions need of a measurement."""
 
     @property
     def config(self) -> TimingConfig:
@@ -71,7 +73,7 @@ class SessionContext(Protocol):
 
     @property
     def jobs(self) -> Mapping[str, JobModel]:
-        """The models as measuring processes see them."""
+        """The models as measuring processes need them, by id."""
 
     @property
     def runner(self) -> Runner:
@@ -91,9 +93,12 @@ class SessionContext(Protocol):
 
 
 class Session(NamedTuple):
-    """What a session's process returned, and where its samples are; nothing of the two if no model was left.
+    """The part of a session that ran in one runtime.
 
-    `lost` are the models that ended a process of this `runtime` so far, with the reason; `seconds` the session's time.
+    number: that of the session.
+    result, samples: what the process returned, and its file of samples; None if no model was left.
+    lost: why models ended a process of this runtime, in this or an earlier session, by model.
+    seconds: how long this part took.
     """
 
     number: int
@@ -105,27 +110,27 @@ class Session(NamedTuple):
 
 
 class Archive(Protocol):
-    """Where sessions are kept one by one, so that an interrupted measurement continues from them."""
+    """Stores sessions one by one, so that an interrupted measurement continues after the last one."""
 
     def stored(self) -> Iterable[Session]:
         """Return the sessions of earlier calls, in order."""
 
-    def keep(self, session: Session) -> None:
-        """Keep a session; its file of samples is removed afterwards."""
+    def add(self, session: Session) -> None:
+        """Store a session; its file of samples is removed afterwards."""
 
 
 def sample(
     context: SessionContext, models: Sequence[TimedModel], seed: int = SEED, archive: Archive | None = None
 ) -> SessionSamples:
-    """Run sessions one after the other, each a fresh process (one a runtime) with every model in it.
+    """Run sessions one after the other, each a fresh process per runtime with all models.
 
-    At least `config.sessions` run; more follow until `headline_width` is below `config.precision` or another session
+    At least `config.sessions` run; more follow until `headline_width` is at most `config.precision` or another session
     would end after `config.budget_s`. A model that ends its process is excluded from then on. A model that fails in any
-    session loses its samples. Sessions in the `archive` count, with their time. Raises MeasurementError if a session
-    fails and no single model is to blame.
+    session loses its samples. Sessions in the `archive`, and their time, count. Raises MeasurementError if a process
+    dies and it is unknown which model caused it.
     """
     config, cores = context.config, context.runner.cores
-    most = max_sessions(config.sessions)
+    maximum = max_sessions(config.sessions)
     collected = Collector(models, config)
     longest_s, spent_s = 0.0, 0.0
     for session in archive.stored() if archive else ():
@@ -140,11 +145,11 @@ def sample(
             sampled = collected.sampled(elapsed_s, cores)
             if sampled.width <= config.precision or elapsed_s + longest_s > config.budget_s:
                 return sampled
-        part = progress.part(min(number, most - 1), most, f"session {number + 1}")
+        part = progress.part(min(number, maximum - 1), maximum, f"session {number + 1}")
         session_begin = time.monotonic()
         for session in sessions.run(number, part):
             if archive is not None:
-                archive.keep(session)
+                archive.add(session)
             collected.add(session)
             if session.samples is not None:
                 session.samples.unlink()
@@ -152,7 +157,7 @@ def sample(
 
 
 class Collector:
-    """The samples of the sessions so far. Models that failed in any of them lose theirs at the end."""
+    """The samples of the sessions so far; `sampled` drops those of models that failed in any session."""
 
     def __init__(self, models: Sequence[TimedModel], config: TimingConfig) -> None:
         self._models, self._config = models, config
@@ -163,11 +168,11 @@ class Collector:
         self._calls: dict[Key, list[Clustered]] = defaultdict(list)
         self._warm_up_calls: dict[Key, list[int]] = defaultdict(list)
         self._call_ns: dict[Key, list[float]] = defaultdict(list)
-        self._together: dict[Key, int] = {}
+        self._calls_at_once: dict[Key, int] = {}
         self._floor_ns: list[float] = []
 
     def add(self, session: Session) -> None:
-        """Add a session of one runtime."""
+        """Add one runtime's part of a session."""
         self.sessions = session.number + 1
         lost = self.lost[session.runtime]
         lost.update(session.lost)
@@ -187,12 +192,13 @@ class Collector:
             self._warm_up_calls[key].append(by_number[number]["warm_up_calls"][id_])
             self._call_ns[key].append(by_number[number]["call_ns"][id_])
             if (count := by_number[number].get("together", {}).get(id_, 1)) > 1:
-                self._together[key] = max(count, self._together.get(key, 1))
+                self._calls_at_once[key] = max(count, self._calls_at_once.get(key, 1))
 
     def sampled(self, seconds: float, cores: tuple[int, ...] | None, *, shared: bool | None = None) -> SessionSamples:
-        """Return everything collected, without the samples of models that failed; it took `seconds` on `cores`.
+        """Return all samples except those of models that failed.
 
-        `shared` is whether the machine has neighbours (`session_plan`).
+        seconds, cores: the time of all sessions, and the cores that they took turns on.
+        shared: whether other virtual machines share the hardware, as in `session_plan`.
         """
         samples = {key: join_sessions(parts) for key, parts in self._calls.items() if key not in self.failed}
         plan = session_plan(cores, self._config.sessions, shared=shared)
@@ -203,7 +209,7 @@ class Collector:
             np.array(self._floor_ns),
             self._warm_up_calls,
             self._call_ns,
-            self._together,
+            self._calls_at_once,
             self.sessions,
             seconds,
             headline_width(self._models, self.configurations, samples, plan),
@@ -213,7 +219,7 @@ class Collector:
 
 
 class _Sessions:
-    """Runs sessions without the models that were lost before."""
+    """Runs sessions without the models that failed in earlier ones."""
 
     def __init__(self, context: SessionContext, models: Sequence[TimedModel], seed: int, collected: Collector) -> None:
         self._context, self._models, self._config = context, models, context.config
@@ -223,25 +229,25 @@ class _Sessions:
         self._file = context.folder / "samples.npz"
 
     def run(self, session: int, progress: SubProgress) -> Iterable[Session]:
-        """Run session number `session`, one process a runtime, and yield what each returned.
+        """Run session number `session`, one process per runtime, and yield the part of each.
 
-        Every other session has the runtimes in the reverse order.
+        Every second session runs them in reverse order.
         """
         runtimes = timed_runtimes(self._config)[:: -1 if session % 2 else 1]
         threads = max(self._config.threads)
         for number, runtime in enumerate(runtimes):
             begin = time.monotonic()
             lost, part = self._collected.lost[runtime], progress.part(number, len(runtimes), progress.detail)
-            already_lost, job = len(lost), self._job(runtime, session, len(runtimes))
+            lost_before, job = len(lost), self._job(runtime, session, len(runtimes))
             result = self._context.runner.run_surviving(job, lost, part, turn=session, threads=threads, monitor=True)
             seconds = time.monotonic() - begin
-            if result is not None and len(lost) == already_lost:  # otherwise more than one process started
+            if result is not None and len(lost) == lost_before:  # otherwise more than one process started
                 timed_s = sum(configuration["seconds"] for configuration in result["configurations"])
                 self._overhead_s[runtime] = seconds - timed_s
             yield Session(session, runtime, result, None if result is None else self._file, dict(lost), seconds)
 
     def _job(self, runtime: str, session: int, processes: int) -> LatencyJob:
-        """Return the job of one of a session's `processes`: configurations of `runtime`, without models that failed."""
+        """Return the job of one of a session's `processes`: configurations of `runtime` without models that failed."""
         timed_s = timing_s(self._config, self._overhead_s[runtime] * processes)
         ids, failed = [model.id for model in self._models], self._collected.failed
         remaining = [
@@ -265,18 +271,18 @@ class _Sessions:
 
 
 def timing_s(config: TimingConfig, overhead_s: float) -> float:
-    """Return for how long a session times calls, when starting its processes and loading models takes `overhead_s`.
+    """Return for how long a session times calls if starting its processes and loading models takes `overhead_s`.
 
-    Sessions are short, so that the budget allows more than the planned number of them. But a session that starts for
-    longer than it measures shows little, so it times for as long as it starts if the planned sessions then still fit.
+    Sessions are short, so that the budget allows more than `config.sessions`. But if a session takes longer to start
+    than it measures, it times calls for as long as it starts, as far as the budget still allows `config.sessions`.
     """
     session_s, longest_s = config.budget_s / max_sessions(config.sessions), config.budget_s / config.sessions
-    return max(session_s - overhead_s, min(overhead_s, longest_s - overhead_s), _MIN_SHARE * session_s)
+    return max(session_s - overhead_s, min(overhead_s, longest_s - overhead_s), _MIN_TIMED_SHARE * session_s)
 
 
-def max_sessions(least: int) -> int:
-    """Return how many sessions the budget allows, at their usual length, where `least` is the fewest."""
-    return math.ceil(_BUDGET_MULTIPLE * least)
+def max_sessions(minimum: int) -> int:
+    """Return how many sessions of the usual length the budget allows, if at least `minimum` have to run."""
+    return math.ceil(_BUDGET_MULTIPLE * minimum)
 
 
 def calls_of_session(file: Path, models: Sequence[TimedModel], session: int) -> dict[Key, Clustered]:

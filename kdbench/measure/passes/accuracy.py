@@ -17,7 +17,7 @@ from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predictions.other_runtimes import expected_by_runtime, file_runtimes, findings_by_runtime
 from kdbench.measure.predictions.predict import Outcome, findings_by_batch, predict, predict_training, training_parts
-from kdbench.measure.timed import behind, students
+from kdbench.measure.timed import students, variants_with_teachers
 from kdbench.progress import SubProgress
 from kdbench.results.findings import Failure, Findings
 from kdbench.results.records import Axes
@@ -53,7 +53,7 @@ class AccuracyPass(Pass):
     def run(self, context: Context) -> Findings:
         """Predict and evaluate, one measuring process a set of images.
 
-        Raises InputError where a model's classes do not fit the labels.
+        Raises InputError if a model's classes do not fit the labels.
         """
         test, models = context.test, context.measurable
         if test is None:
@@ -71,21 +71,21 @@ class AccuracyPass(Pass):
             protocol={"test_set_sha256": test.sha256()},
             failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
         )
-        findings += _of_images(models, predictions, test.labels, test.labels, context.analyses, predictions)
+        findings += _evaluate(models, predictions, test.labels, test.labels, context.analyses, predictions)
         findings += findings_by_batch(
             context,
             test,
             predictions,
             _difference_by_batch,
-            lambda of_batch, axes: replace(accuracy_findings(of_batch, test.labels, axes), warnings=()),
+            lambda batched, axes: replace(accuracy_findings(batched, test.labels, axes), warnings=()),
         )
         findings += findings_by_runtime(replace(context, progress=parts[1]), test, outcomes)
         findings += Findings(warnings=tuple(sanity_warnings(list(predictions.values()), test.labels)))
-        for watch, (images, owners) in zip(parts[2:], training_parts(models, context.analyses), strict=True):
-            detailed = replace(watch, detail="training images")
-            part = replace(context, progress=detailed, folder=context.folder / "training")
-            train_outcomes = predict_training(part, owners, outcomes, images)
-            findings += _of_training(models, owners, images, train_outcomes, context.analyses)
+        for part, (images, owners) in zip(parts[2:], training_parts(models, context.analyses), strict=True):
+            detailed = replace(part, detail="training images")
+            training_context = replace(context, progress=detailed, folder=context.folder / "training")
+            train_outcomes = predict_training(training_context, owners, outcomes, images)
+            findings += _training_findings(models, owners, images, train_outcomes, context.analyses)
         return findings
 
 
@@ -114,7 +114,7 @@ def _expected(
         if not axes:
             for metric in ("top1_drop", *FLIPS):
                 yield expected_pair(teacher, student, metric)
-    for teacher, variant in (pair for pair in behind(models) if pair[1] in owners and not axes):
+    for teacher, variant in (pair for pair in variants_with_teachers(models) if pair[1] in owners and not axes):
         yield expected_pair(teacher, variant, "top1_drop")
     for teacher, student, other in _contrasted(models, analyses):
         for metric in MISMATCHES if student in owners else ():
@@ -135,13 +135,14 @@ def _sizes(context: Context) -> list[int]:
     return [test, test * len(file_runtimes(context)), *(len(images.labels) for images, _ in parts)]
 
 
-def _of_training(
+def _training_findings(
     models: Sequence[BenchModel],
     owners: Sequence[BenchModel],
     images: TrainingImages,
     outcomes: Mapping[str, Outcome],
     analyses: Analyses,
 ) -> Findings:
+    """Evaluate `owners` on their training images: wrong labels, and the images that were drawn at random."""
     ids = {owner.id for owner in owners}
     predictions = {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, Predictions)}
     findings = Findings()
@@ -155,10 +156,10 @@ def _of_training(
         return findings
     drawn = {id_: prediction.select(images.drawn) for id_, prediction in predictions.items()}
     labels, true_labels = images.labels[images.drawn], images.true_labels[images.drawn]
-    return findings + _of_images(models, drawn, labels, true_labels, analyses, ids, TRAIN)
+    return findings + _evaluate(models, drawn, labels, true_labels, analyses, ids, TRAIN)
 
 
-def _of_images(
+def _evaluate(
     models: Sequence[BenchModel],
     predictions: Mapping[str, Predictions],
     labels: NDArray[np.int64],
@@ -178,13 +179,13 @@ def _of_images(
             findings += Findings(() if axes else fidelity.risk_measurements(teacher, student, labels))
         elif not axes:
             counts = f"{teacher.classes} and {student.classes}"
-            apart = f"{counts} classes" if teacher.classes != student.classes else "different additional classes"
-            reason = f"teacher and student distinguish {apart}"
+            classes = f"{counts} classes" if teacher.classes != student.classes else "different additional classes"
+            reason = f"teacher and student distinguish {classes}"
             metrics = (*FIDELITIES, *RISKS, *MISMATCHES)
             failure = Failure(student.id, reason, "unavailable", metrics=metrics)
             findings += Findings(pairs=(fidelity.top1_drop(teacher, student),), failures=(failure,))
         findings += Findings(pairs=() if axes else flip_pairs(teacher, student, labels, analyses))
-    for teacher, variant in () if axes else _compared(behind(models), predictions, ids):
+    for teacher, variant in () if axes else _compared(variants_with_teachers(models), predictions, ids):
         findings += Findings(pairs=(fidelity.top1_drop(teacher, variant),))
     for teacher, student, other in _compared(_contrasted(models, analyses), predictions, ids):
         if teacher.of_same_classes(student, other):
@@ -195,7 +196,7 @@ def _of_images(
 def _contrasted(
     models: Sequence[BenchModel], analyses: Analyses
 ) -> Iterator[tuple[BenchModel, BenchModel, BenchModel]]:
-    """Yield each teacher and student with the independent student, where there is one."""
+    """Yield each teacher and student that have an independent student, with that student."""
     by_id = {model.id: model for model in models}
     for teacher, student in students(models):
         other = by_id.get(analyses.independent.get(student.id, ""))
@@ -206,7 +207,7 @@ def _contrasted(
 def _compared(
     groups: Iterable[Sequence[BenchModel]], predictions: Mapping[str, Predictions], ids: Container[str]
 ) -> Iterator[list[Predictions]]:
-    """Yield the predictions of each group (teacher, student, …) that has all of them and whose student is in `ids`."""
+    """Yield the predictions of each group (teacher, student, …) that are complete and whose student is in `ids`."""
     for group in groups:
         if group[1].id in ids and all(model.id in predictions for model in group):
             yield [predictions[model.id] for model in group]

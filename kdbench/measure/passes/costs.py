@@ -39,7 +39,8 @@ class CostsPass(Pass):
         if _variant_metrics(context):
             measurements += [_compressed(model) for model in models]
         by_key = {(m.model, m.metric): m for m in measurements}
-        return Findings(tuple(measurements), tuple(p for both in compared(models) for p in _ratios(*both, by_key)))
+        pairs = tuple(pair for teacher, student in compared(models) for pair in _ratios(teacher, student, by_key))
+        return Findings(tuple(measurements), pairs)
 
 
 def _costs(model: BenchModel, shape: tuple[int, ...]) -> Iterator[Measurement]:

@@ -61,11 +61,11 @@ def energy_findings(
     models: Sequence[TimedModel], accounts: Accounts, config: TimingConfig, intensity: CarbonIntensity | None = None
 ) -> Findings:
     """Return the energies of the models' `accounts`, and the ratios of students."""
-    measurements = tuple(m for model in models for m in _of_model(model, accounts, config, intensity))
+    measurements = tuple(m for model in models for m in _model_energies(model, accounts, config, intensity))
     return Findings(measurements, tuple(p for t, s in compared(models) for p in _ratios(t, s, accounts, config)))
 
 
-def _of_model(
+def _model_energies(
     model: TimedModel, accounts: Accounts, config: TimingConfig, intensity: CarbonIntensity | None
 ) -> Iterator[Measurement]:
     """Yield the measurements of each run: the leading scope's without the axis `scope`, then all others with it."""
@@ -73,14 +73,14 @@ def _of_model(
         if (model.id, batch) not in accounts:
             continue
         axes = axes_of(config, batch=batch)
-        leading, *beside = accounts[model.id, batch]
-        yield from _of_account(model.id, leading, batch, axes, intensity)
-        together = [reduce(add, [leading, *beside])] if beside else []
-        for account in (*beside, *together):
-            yield from _of_account(model.id, account, batch, {**axes, "scope": account.scope}, intensity)
+        leading, *others = accounts[model.id, batch]
+        yield from _account_energies(model.id, leading, batch, axes, intensity)
+        total = [reduce(add, [leading, *others])] if others else []
+        for account in (*others, *total):
+            yield from _account_energies(model.id, account, batch, {**axes, "scope": account.scope}, intensity)
 
 
-def _of_account(
+def _account_energies(
     model: str, account: Account, batch: int, axes: Axes, intensity: CarbonIntensity | None
 ) -> Iterator[Measurement]:
     call = gross(account)
@@ -113,21 +113,22 @@ def _measurement(model: str, metric: str, value: Value, inferences: int, account
 def _ratios(teacher: TimedModel, student: TimedModel, accounts: Accounts, config: TimingConfig) -> Iterator[Pair]:
     """Yield teacher over student of the leading scope's gross energy per inference, at each batch of the student."""
     for batch in outer_batches(student, config):
-        both, axes = (teacher.id, student.id, "energy_ratio"), axes_of(config, batch=batch)
+        ids, axes = (teacher.id, student.id), axes_of(config, batch=batch)
         if batch not in outer_batches(teacher, config):
-            yield missing_pair(*both, f"{teacher.id}: not run at batch {batch}", axes=axes)
-        elif all((model.id, batch) in accounts for model in (teacher, student)):
-            yield _ratio(both, accounts[teacher.id, batch][0], accounts[student.id, batch][0], axes)
+            yield missing_pair(*ids, "energy_ratio", f"{teacher.id}: not run at batch {batch}", axes=axes)
+        elif all((id_, batch) in accounts for id_ in ids):
+            yield _ratio(ids, accounts[teacher.id, batch][0], accounts[student.id, batch][0], axes)
 
 
-def _ratio(both: tuple[str, str, str], teacher: Account, student: Account, axes: Axes) -> Pair:
-    """Return the pair of two accounts; `both` are their models and the metric."""
+def _ratio(ids: tuple[str, str], teacher: Account, student: Account, axes: Axes) -> Pair:
+    """Return the energy ratio of two accounts; `ids` are those of teacher and student."""
+    pair = (*ids, "energy_ratio")
     details: dict[str, Any] = {"axes": axes, "evidence": teacher.evidence}
-    energies = dict(zip(both, (gross(teacher), gross(student)), strict=False))
+    energies = dict(zip(ids, (gross(teacher), gross(student)), strict=True))
     if not all(value.resolved for value in energies.values()):
-        return missing_pair(*both, "an energy is within its uncertainty of 0", "below_resolution", **details)
+        return missing_pair(*pair, "an energy is within its uncertainty of 0", "below_resolution", **details)
     unstable = next((f"{id_}: {value.unstable}" for id_, value in energies.items() if value.unstable), None)
     estimate = ratio(teacher, student)
     if teacher.evidence != "measured":
         estimate = replace(estimate, low=None, high=None)
-    return estimated_pair(*both, estimate, status="unstable" if unstable else "ok", reason=unstable, **details)
+    return estimated_pair(*pair, estimate, status="unstable" if unstable else "ok", reason=unstable, **details)

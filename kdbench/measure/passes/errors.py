@@ -62,7 +62,7 @@ class ErrorsPass(Pass):
     def run(self, context: Context) -> Findings:
         """Predict and evaluate, one measuring process a set of samples.
 
-        Raises InputError where a model predicts another number of values than the targets have.
+        Raises InputError if a model predicts another number of values than the targets have.
         """
         test, models = context.test, context.measurable
         if test is None or test.task != "regression":
@@ -75,22 +75,22 @@ class ErrorsPass(Pass):
             protocol={"test_set_sha256": test.sha256()},
             failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
         )
-        findings += _of_samples(models, predictions, test.labels, predictions)
+        findings += _evaluate(models, predictions, test.labels, predictions)
         findings += findings_by_batch(
             context,
             test,
             predictions,
             _difference_by_batch,
-            lambda of_batch, axes: Findings(error_measurements(of_batch, test.labels, axes)),
+            lambda batched, axes: Findings(error_measurements(batched, test.labels, axes)),
         )
         findings += findings_by_runtime(context, test, outcomes)
         for images, owners in _drawn_parts(context):
             part = replace(context, progress=replace(progress, start=0.5), folder=context.folder / "training")
-            of_part = predict_training(part, owners, outcomes, images)
-            failed = (replace(o, axes=TRAIN, metrics=()) for o in of_part.values() if isinstance(o, Failure))
-            drawn = {id_: numbers.select(images.drawn) for id_, numbers in _numbers(of_part).items()}
+            train_outcomes = predict_training(part, owners, outcomes, images)
+            failed = (replace(o, axes=TRAIN, metrics=()) for o in train_outcomes.values() if isinstance(o, Failure))
+            drawn = {id_: numbers.select(images.drawn) for id_, numbers in _numbers(train_outcomes).items()}
             targets, ids = images.labels[images.drawn], {owner.id for owner in owners}
-            findings += Findings(failures=tuple(failed)) + _of_samples(models, drawn, targets, ids, TRAIN)
+            findings += Findings(failures=tuple(failed)) + _evaluate(models, drawn, targets, ids, TRAIN)
         return findings
 
 
@@ -103,7 +103,7 @@ def _numbers(outcomes: Mapping[str, Outcome]) -> dict[str, PredictedNumbers]:
     return {id_: outcome for id_, outcome in outcomes.items() if isinstance(outcome, PredictedNumbers)}
 
 
-def _of_samples(
+def _evaluate(
     models: Sequence[BenchModel],
     predictions: Mapping[str, PredictedNumbers],
     targets: NDArray[np.floating],
@@ -123,7 +123,7 @@ def _of_samples(
 
 
 def _difference_by_batch(single: PredictedNumbers, batched: PredictedNumbers, batch: int) -> str:
-    """Say by how much predictions at batch 1 and at `batch` differ; empty if they do not."""
+    """Describe by how much predictions differ between batch 1 and `batch`; empty if they do not."""
     difference = float(np.sqrt(squared_errors(batched.values, single.values).mean()))
     if not difference:
         return ""

@@ -1,4 +1,4 @@
-"""The latency pass: samples of sessions made into measurements, ratios and raw samples to keep."""
+"""The latency pass: latencies, throughputs and ratios, estimated from the samples of sessions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ from kdbench.worker.timing import WARM_UP_RULE
 
 PERCENTILES = {50: "latency_p50_ns", 90: "latency_p90_ns", 95: "latency_p95_ns", 99: "latency_p99_ns"}
 _LATENCIES = metrics_in("latency")
-NO_RUNS = EarlierRuns()
+_NO_EARLIER_RUNS = EarlierRuns()
 
 
 @PASSES.register("latency")
@@ -38,28 +38,28 @@ class LatencyPass(Pass):
     order = 70
 
     def expected(self, context: Context) -> Iterator[Expected]:
-        """Yield the metrics of every configuration, as if nothing were refused."""
+        """Yield the metrics of every configuration, refused models included."""
         models, provider = [replace(m, refusal=None, refused={}) for m in context.timed], context.config.provider
         pairs = compared(models)
         for configuration in configurations(models, context.config):
             axes, runtime = configuration.axes(provider), configuration.runtime
-            callable_ = [models[index] for index in configuration.models]
-            yield from expected_of(callable_, _metrics(configuration), axes, runtime)
-            ids = {model.id for model in callable_}
+            called = [models[index] for index in configuration.models]
+            yield from expected_of(called, _metrics(configuration), axes, runtime)
+            ids = {model.id for model in called}
             for teacher, student in pairs if configuration.mode != "server" else ():
                 if student.id in ids:
                     yield expected_pair(teacher, student, "latency_ratio", axes, runtime)
         for base, other in paired_configurations(configurations(models, context.config), context.config):
-            callable_ = [models[index] for index in other.models]
-            yield from expected_of(callable_, [RUNTIME_RATIO], ratio_axes(base, other, provider), other.runtime)
+            called = [models[index] for index in other.models]
+            yield from expected_of(called, [RUNTIME_RATIO], ratio_axes(base, other, provider), other.runtime)
 
     def weight(self, context: Context) -> float:
         """Return the budget."""
-        return context.config.budget_s if configurations(_called(context), context.config) else 0.0
+        return context.config.budget_s if configurations(_measurable_timed(context), context.config) else 0.0
 
     def run(self, context: Context) -> Findings:
-        """Run sessions; none if every runtime refused every model, or only throughput is measured."""
-        models, config = _called(context), context.config
+        """Run sessions; none if every runtime refused every model, or `offline` is the only mode."""
+        models, config = _measurable_timed(context), context.config
         cells = configurations(models, config)
         if not cells:
             return Findings()
@@ -76,11 +76,14 @@ class LatencyPass(Pass):
 
 
 def latency_findings(
-    models: Sequence[TimedModel], sampled: SessionSamples, config: TimingConfig, earlier_runs: EarlierRuns = NO_RUNS
+    models: Sequence[TimedModel],
+    sampled: SessionSamples,
+    config: TimingConfig,
+    earlier_runs: EarlierRuns = _NO_EARLIER_RUNS,
 ) -> Findings:
     """Return the latencies of the models in every configuration, the ratios of students, and the raw samples.
 
-    The latencies are added to `earlier_runs`, which widen or narrow their intervals.
+    The latencies are added to `earlier_runs`, whose scatter affects the width of their intervals.
     """
     measurements: list[Measurement] = []
     failures: list[Failure] = []
@@ -88,7 +91,7 @@ def latency_findings(
     for number, (configuration, axes) in enumerate(zip(sampled.configurations, axes_of, strict=True)):
         for index, model in enumerate(models):
             if (model.id, number) in sampled.samples:
-                measurements += _of_configuration(model, number, sampled, config, earlier_runs)
+                measurements += _measurements(model, number, sampled, config, earlier_runs)
             elif index in configuration.models:
                 reason = sampled.failed.get((model.id, number), "no session timed it")
                 failures.append(Failure(model.id, reason, axes=axes))
@@ -99,7 +102,7 @@ def latency_findings(
     pairs = tuple(
         pair
         for number, configuration in enumerate(sampled.configurations)
-        if configuration.mode != "server"  # a wait depends on chance more than on the model
+        if configuration.mode != "server"  # waiting times depend more on chance than on the model
         for teacher, student in compared(models)
         if teacher.refusal_in(configuration.runtime) is None and student.refusal_in(configuration.runtime) is None
         for pair in _ratio(teacher, student, number, sampled, config)
@@ -110,8 +113,8 @@ def latency_findings(
     return Findings(tuple(measurements), pairs, samples=raw, failures=tuple(failures))
 
 
-def _called(context: Context) -> list[BenchModel]:
-    return [model for model in context.timed if model.refusal is None]
+def _measurable_timed(context: Context) -> list[BenchModel]:
+    return [model for model in context.measurable if model.timed]
 
 
 def protocol_facts(sampled: SessionSamples, config: TimingConfig) -> dict[str, Any]:
@@ -142,44 +145,46 @@ def protocol_facts(sampled: SessionSamples, config: TimingConfig) -> dict[str, A
 
 
 def _metrics(configuration: Configuration) -> tuple[str, ...]:
-    """Return the metrics of a configuration; only calls back to back have a throughput."""
+    """Return the metrics of a configuration; only calls that follow each other without a gap have a throughput."""
     return (*_LATENCIES, "throughput_per_s") if configuration.mode == "stream" else _LATENCIES
 
 
-def _of_configuration(
+def _measurements(
     model: TimedModel, number: int, sampled: SessionSamples, config: TimingConfig, earlier_runs: EarlierRuns
 ) -> list[Measurement]:
+    """Return the metrics of a model in configuration `number`."""
     configuration, data = sampled.configurations[number], sampled.undisturbed((model.id, number))
-    plan = replace(sampled.plan, first=None, correlated=False)  # sessions were added for the sake of the ratios
+    plan = replace(sampled.plan, first=None, correlated=False)  # the ratios decided how many sessions ran
     axes, metrics = configuration.axes(config.provider), _metrics(configuration)
-    if why := saturation(configuration, sampled.call_ns[model.id, number]):
+    if reason := saturation(configuration, sampled.call_ns[model.id, number]):
         hint = "lower the rate, or use more threads"
-        return [missing(model.id, m, why, hint=hint, status="invalid", axes=axes) for m in metrics]
+        return [missing(model.id, m, reason, hint=hint, status="invalid", axes=axes) for m in metrics]
     warm_up = f"{np.median(sampled.warm_up_calls[model.id, number]):.0f} calls of warm-up"
     spinning = ", threads spinning within a call" if configuration.runtime == "onnxruntime" else ""
-    together = sampled.together.get((model.id, number), 1)
-    at_once = f", {together} calls timed at once" if together > 1 else ""
-    source = f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}{at_once}"
+    at_once = sampled.calls_at_once.get((model.id, number), 1)
+    timing = f", {at_once} calls timed at once" if at_once > 1 else ""
+    source = f"{configuration.runtime}, {sampled.sessions} sessions, each after {warm_up}{spinning}{timing}"
     needed = {p: 0 if p == 50 else statistics.samples_needed(p) for p in PERCENTILES}
-    enough = [p for p, n in needed.items() if len(data.values) >= n and (p == 50 or together == 1)]
-    quantiles = statistics.clustered_quantiles(data, [p / 100 for p in enough], seed=SEED, plan=plan)
+    known = [p for p, n in needed.items() if len(data.values) >= n and (p == 50 or at_once == 1)]
+    quantiles = statistics.clustered_quantiles(data, [p / 100 for p in known], seed=SEED, plan=plan)
     mean = statistics.clustered_mean(data, seed=SEED, plan=plan)
-    of_run = {**{PERCENTILES[p]: q for p, q in zip(enough, quantiles, strict=True)}, "latency_mean_ns": mean}
-    spreads = earlier_runs.spreads(model.sha256, axes, of_run)
-    of_run["throughput_per_s"] = statistics.rate(mean, configuration.batch)
+    estimates = {**{PERCENTILES[p]: q for p, q in zip(known, quantiles, strict=True)}, "latency_mean_ns": mean}
+    spreads = earlier_runs.spreads(model.sha256, axes, estimates)
+    estimates["throughput_per_s"] = statistics.rate(mean, configuration.batch)
     spreads["throughput_per_s"] = spreads["latency_mean_ns"]
-    few = {PERCENTILES[p]: f"needs {n} samples, has {len(data.values)}" for p, n in needed.items() if p not in enough}
+    count = len(data.values)
+    unknown = {PERCENTILES[p]: f"needs {n} samples, has {count}" for p, n in needed.items() if p not in known}
     unstable, hint = instability(data), "give it a longer --budget"
-    if together > 1:
-        few = dict.fromkeys(
-            few, f"{together} calls are timed at once, because the clock of {configuration.runtime} is coarse"
+    if at_once > 1:
+        unknown = dict.fromkeys(
+            unknown, f"{at_once} calls are timed at once, because the clock of {configuration.runtime} is coarse"
         )
         hint = "a slower model, or a larger batch, has times of single calls"
     return [
-        missing(model.id, metric, few[metric], hint=hint, axes=axes, source=source)
-        if metric in few
+        missing(model.id, metric, unknown[metric], hint=hint, axes=axes, source=source)
+        if metric in unknown
         else estimated_across_runs(
-            model.id, metric, of_run[metric], spreads[metric], axes=axes, source=source, unstable=unstable
+            model.id, metric, estimates[metric], spreads[metric], axes=axes, source=source, unstable=unstable
         )
         for metric in metrics
     ]
@@ -188,14 +193,14 @@ def _of_configuration(
 def _ratio(
     teacher: TimedModel, student: TimedModel, number: int, sampled: SessionSamples, config: TimingConfig
 ) -> Iterator[Pair]:
-    """Yield the student's speed-up in a configuration; nothing if one of the two failed in it."""
+    """Yield the student's speed-up in a configuration; nothing if one of the two models failed in it."""
     configuration = sampled.configurations[number]
-    both, axes = (teacher.id, student.id, "latency_ratio"), configuration.axes(config.provider)
+    pair, axes = (teacher.id, student.id, "latency_ratio"), configuration.axes(config.provider)
     estimate = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
     fixed = [model for model in (teacher, student) if model.fixed_batch not in {None, configuration.batch}]
     if estimate is not None:
-        yield estimated_pair(*both, estimate, axes=axes)
+        yield estimated_pair(*pair, estimate, axes=axes)
     elif fixed:
-        yield missing_pair(*both, f"{fixed[0].name}: its batch is fixed at {fixed[0].fixed_batch}", axes=axes)
+        yield missing_pair(*pair, f"{fixed[0].name}: its batch is fixed at {fixed[0].fixed_batch}", axes=axes)
     elif configuration.batch not in {1, *config.batch, student.fixed_batch}:
-        yield missing_pair(*both, f"{teacher.name}: not measured at batch {configuration.batch}", axes=axes)
+        yield missing_pair(*pair, f"{teacher.name}: not measured at batch {configuration.batch}", axes=axes)

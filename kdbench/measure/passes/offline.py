@@ -1,6 +1,6 @@
 """The offline pass: the largest throughput of each model over batches of 1, 2, 4 and so on.
 
-A first process determines up to which batch the throughput grows; sessions then measure the batches.
+A first process determines the batch up to which the throughput grows; sessions then measure all batches up to it.
 """
 
 import time
@@ -29,10 +29,10 @@ from kdbench.worker.decoding import decode
 from kdbench.worker.jobs import LatencyJob, OfflineJob, TimedConfiguration
 from kdbench.worker.loads import BLOCK_NS, MIN_ROUNDS
 
-BUDGET_SHARE = 0.5  # of the latency budget, and in addition to it
-# Of each batch in each session, at the least: two calls of warm-up, one that refills the caches, and the timed ones.
+BUDGET_SHARE = 0.5  # the pass may take this share of the latency budget, in addition to it
+# The fewest calls of a batch in a session: two of warm-up, one that refills the caches, and the timed ones.
 _REPEATS = 3 + MIN_ROUNDS
-_MIN_NS = MIN_ROUNDS * BLOCK_NS + 20_000_000  # however short the calls: whole blocks, and a window of warm-up
+_MIN_NS = MIN_ROUNDS * BLOCK_NS + 20_000_000  # the least time of a batch in a session: its blocks, and the warm-up
 _RATE = "throughput_per_s"
 _BEST = "max_throughput_per_s"
 _REMEDIES = {
@@ -44,15 +44,15 @@ _REMEDIES = {
 
 @PASSES.register("offline")
 class OfflinePass(Pass):
-    """The throughput of every model at every batch, the largest of them, and students' ratios of the largest.
+    """The throughput of every model at every batch, the largest throughput, and its ratio for every student.
 
-    It needs "offline" among the configured modes.
+    It runs only if "offline" is a configured mode.
     """
 
     order = 80
 
     def expected(self, context: Context) -> Iterator[Expected]:
-        """Yield the largest throughputs and their ratios; their batches are known only after measuring."""
+        """Yield the largest throughputs and their ratios; the other batches are known only after the measurement."""
         for threads in context.config.threads if _is_configured(context) else ():
             yield from expected_of(context.timed, [_BEST], _axes(context, threads), ONNXRUNTIME)
             for teacher, student in compared(context.timed):
@@ -79,9 +79,9 @@ class OfflinePass(Pass):
             calls = {calls_key(id_, axes[batch]): data for (id_, batch), data in samples.samples.items()}
             reasons = {id_: sweep.fault for id_, sweep in samples.sweeps.items() if sweep.fault} | dict(samples.failed)
             findings += Findings(
-                measurements=tuple(m for model in context.ready for m in _of_model(model, samples, context)),
+                measurements=tuple(m for model in context.ready for m in _throughputs(model, samples, context)),
                 pairs=tuple(pair for t, s in compared(context.ready) for pair in _ratio(t, s, samples, context)),
-                warnings=tuple(warning for model in context.ready for warning in _shortened(model, samples)),
+                warnings=tuple(warning for model in context.ready for warning in _end_warnings(model, samples)),
                 samples=call_arrays(calls),
                 failures=tuple(
                     Failure(m.id, reasons.get(m.id, "no session timed it"), axes={"threads": samples.threads})
@@ -96,8 +96,10 @@ class OfflinePass(Pass):
 class OfflineSamples:
     """The samples at one number of threads.
 
-    `sweeps` are by model, `samples` by model and batch; `failed` says why a model has neither; `plan` is how the
-    sessions were drawn.
+    sweeps: by model.
+    samples: the times of calls, by model and batch.
+    failed: why a model has no samples, by model.
+    plan: how the sessions came about.
     """
 
     threads: int
@@ -112,10 +114,10 @@ class OfflineSamples:
 
 
 def sample_offline(context: Context) -> list[OfflineSamples]:
-    """Sweep the batches of every model at each number of threads, within BUDGET_SHARE of the budget in all.
+    """Sweep and measure the batches of every model at each number of threads, all within BUDGET_SHARE of the budget.
 
-    A model that ends its process is left out from then on, and its samples are dropped. Raises MeasurementError if a
-    process dies and no single model is to blame.
+    A model that ends its process is excluded from then on, and its samples are dropped. Raises MeasurementError if a
+    process dies and it is unknown which model caused it.
     """
     config, progress = context.config, SubProgress(context.progress, 0, 1, "")
     parts = len(config.threads)
@@ -126,7 +128,7 @@ def sample_offline(context: Context) -> list[OfflineSamples]:
 
 
 def _sample(context: Context, threads: int, budget_s: float, progress: SubProgress) -> OfflineSamples:
-    """Find the batches, then measure them, in about `budget_s`."""
+    """Determine the batches of each model, then measure them, in about `budget_s`."""
     begin = time.monotonic()
     sessions, failed = context.config.sessions, dict[str, str]()
     job = OfflineJob(
@@ -140,11 +142,11 @@ def _sample(context: Context, threads: int, budget_s: float, progress: SubProgre
     part = progress.part(0, sessions + 1, "finding batches")
     result = context.runner.run_surviving(job, failed, part, monitor=True)
     sweeps = {id_: decode(Sweep, sweep) for id_, sweep in result["sweeps"].items()} if result else {}
-    left_s = budget_s - (time.monotonic() - begin)
+    remaining_s = budget_s - (time.monotonic() - begin)
     parts: dict[tuple[str, int], list[Clustered]] = defaultdict(list)
     for session in range(sessions if any(sweep.steps for sweep in sweeps.values()) else 0):
         part = progress.part(session + 1, sessions + 1, f"session {session + 1} of {sessions}")
-        for key, calls in _measure(context, threads, sweeps, left_s / sessions, session, failed, part).items():
+        for key, calls in _measure(context, threads, sweeps, remaining_s / sessions, session, failed, part).items():
             parts[key].append(calls)
     samples = {key: join_sessions(calls) for key, calls in parts.items() if key[0] not in failed}
     return OfflineSamples(threads, sweeps, samples, failed, session_plan(context.runner.cores))
@@ -159,13 +161,13 @@ def _measure(
     failed: dict[str, str],
     progress: SubProgress,
 ) -> dict[tuple[str, int], Clustered]:
-    """Return the calls by model and batch of one process, the models interleaved: a session like those of latency."""
+    """Return the calls of one session by model and batch: one process in which models take turns, as for latency."""
     file, models = context.folder / "samples.npz", context.ready
-    alive = {id_: sweep for id_, sweep in sweeps.items() if id_ not in failed}
+    remaining = {id_: sweep for id_, sweep in sweeps.items() if id_ not in failed}
     job = LatencyJob(
         runtime=ONNXRUNTIME,
         models=tuple(context.jobs[model.id] for model in models),
-        configurations=plan([alive.get(model.id, Sweep()) for model in models], threads, session_s),
+        configurations=plan([remaining.get(model.id, Sweep()) for model in models], threads, session_s),
         provider=context.config.provider,
         threads=threads,
         seed=SEED,
@@ -184,21 +186,21 @@ def _measure(
 
 
 def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> tuple[TimedConfiguration, ...]:
-    """Return the configurations of a session of about `session_s`, numbered by batch, the smallest first.
+    """Return the configurations of a session of about `session_s`; their number is the batch, the smallest first.
 
-    Every batch gets the time of its least number of calls, and an equal part of the rest.
+    Every batch gets the time for the fewest calls that it needs, and an equal part of the remaining time.
     """
     least_s: dict[int, float] = defaultdict(float)
     for step in (step for sweep in sweeps for step in sweep.steps):
         least_s[step.batch] += max(_REPEATS * step.call_ns, _MIN_NS) / 1e9
-    more_s = max(session_s - sum(least_s.values()), 0) / max(len(least_s), 1)
+    extra_s = max(session_s - sum(least_s.values()), 0) / max(len(least_s), 1)
     return tuple(
         TimedConfiguration(
             number=batch,
             threads=threads,
             batch=batch,
             models=tuple(m for m, sweep in enumerate(sweeps) if batch in {step.batch for step in sweep.steps}),
-            budget_s=least_s[batch] + more_s,
+            budget_s=least_s[batch] + extra_s,
         )
         for batch in sorted(least_s)
     )
@@ -212,8 +214,8 @@ def _axes(context: Context, threads: int, **batch: int) -> dict[str, str | int]:
     return {"provider": context.config.provider, "threads": threads, **batch, "mode": "offline"}
 
 
-def _of_model(model: BenchModel, samples: OfflineSamples, context: Context) -> Iterator[Measurement]:
-    """Yield the throughput at each batch, and the largest."""
+def _throughputs(model: BenchModel, samples: OfflineSamples, context: Context) -> Iterator[Measurement]:
+    """Yield a model's throughput at each batch, and the largest."""
     if not (by_batch := samples.by_batch(model.id)):
         return
     sweep = samples.sweeps[model.id]
@@ -231,13 +233,13 @@ def _of_model(model: BenchModel, samples: OfflineSamples, context: Context) -> I
         axes = _axes(context, samples.threads, batch=sweep.next_batch)
         yield missing(model.id, _RATE, sweep.fault, status="error", axes=axes)
     best = max(rates, key=lambda m: m.value or 0.0)
-    ladder = f"batch {best.axes['batch']} of {min(by_batch)} to {max(by_batch)}; {_end(sweep)}"
+    best_batch = f"batch {best.axes['batch']} of {min(by_batch)} to {max(by_batch)}; {_end_reason(sweep)}"
     axes = _axes(context, samples.threads)
-    yield best.model_copy(update={"metric": _BEST, "axes": axes, "source": f"{source}; {ladder}"})
+    yield best.model_copy(update={"metric": _BEST, "axes": axes, "source": f"{source}; {best_batch}"})
 
 
-def _end(sweep: Sweep) -> str:
-    """Return why a sweep went no further."""
+def _end_reason(sweep: Sweep) -> str:
+    """Return why a sweep ended, in words."""
     return {
         "saturated": "larger batches gave no higher throughput",
         "memory": f"batch {sweep.next_batch} might need more memory than is safe",
@@ -247,28 +249,31 @@ def _end(sweep: Sweep) -> str:
     }[sweep.ended]
 
 
-def _shortened(model: BenchModel, samples: OfflineSamples) -> Iterator[Diagnostic]:
-    """Yield a warning if larger batches, which were not tried, might bring more."""
+def _end_warnings(model: BenchModel, samples: OfflineSamples) -> Iterator[Diagnostic]:
+    """Yield a warning if the sweep ended early: larger batches might have a larger throughput."""
     sweep = samples.sweeps.get(model.id, Sweep())
     if sweep.steps and sweep.ended in _REMEDIES:
-        message = f"throughput offline with {units.threads(samples.threads)} may be larger: {_end(sweep)}"
+        message = f"throughput offline with {units.threads(samples.threads)} may be larger: {_end_reason(sweep)}"
         remedy = _REMEDIES[sweep.ended]
         yield Diagnostic(code="offline_shortened", message=message, remedy=remedy, model=model.id)
 
 
 def _ratio(teacher: BenchModel, student: BenchModel, samples: OfflineSamples, context: Context) -> Iterator[Pair]:
-    """Yield student over teacher of the largest throughputs, each at its best batch, in the same sessions."""
-    both = [samples.by_batch(model.id) for model in (teacher, student)]
-    if not all(both):
+    """Yield the ratio of the largest throughputs, student over teacher, each at its own best batch.
+
+    It is computed within sessions, in which both models ran.
+    """
+    by_batch = [samples.by_batch(model.id) for model in (teacher, student)]
+    if not all(by_batch):
         return
-    of_teacher, of_student = map(_session_rates, both)
-    logs = np.log(of_student) - np.log(of_teacher)
+    teacher_rates, student_rates = map(_session_rates, by_batch)
+    logs = np.log(student_rates) - np.log(teacher_rates)
     estimate = statistics.paired_ratio([np.array([log]) for log in logs], plan=samples.plan)
     axes = _axes(context, samples.threads)
     yield estimated_pair(teacher.id, student.id, "throughput_ratio", estimate, axes=axes)
 
 
 def _session_rates(by_batch: Mapping[int, Clustered]) -> NDArray[np.float64]:
-    """Return the samples a second of each session at the batch where all sessions together have the most."""
+    """Return each session's throughput (samples per second) at the batch with the largest mean of all sessions."""
     batch, data = max(by_batch.items(), key=lambda item: item[0] / item[1].values.mean())
     return np.array([batch * 1e9 / data.values[data.session == s].mean() for s in np.unique(data.session)])

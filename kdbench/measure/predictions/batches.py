@@ -1,4 +1,4 @@
-"""Checks before anything is measured: at which batches each model runs, and at which its outputs differ."""
+"""A check before the passes: at which batches each model runs, and at which its outputs differ."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,50 +10,56 @@ from kdbench.measure.predictions.predict import evaluation_provider
 from kdbench.results.records import Diagnostic
 from kdbench.worker.jobs import BatchesJob
 
-_SAMPLES = 32  # whose outputs are compared
+_SAMPLES = 32  # number of samples whose outputs are compared between batches
 _HINT = "export it with an open batch axis: dynamic_axes, or dynamic_shapes"
-_SECONDS = 0.5  # of one model, about
+_TRIAL_S = 0.5  # estimate for one model
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """The result of calling one model at several batches: why it does not run, and how many outputs differ."""
+    """The result of calling one model at several batches.
+
+    errors: why it does not run, by batch.
+    differing: how many outputs differ from those at batch 1, by batch.
+    running: the batches at which it runs.
+    """
 
     errors: Mapping[int, str]
     differing: Mapping[int, int]
     running: tuple[int, ...] = ()
 
     @property
-    def only(self) -> int | None:
-        """The smallest batch at which the model runs while it fails at others; None if there is no such batch."""
+    def fixed_batch(self) -> int | None:
+        """The smallest batch at which the model runs, if it fails at another one; otherwise None."""
         return min(self.running) if self.errors and self.running else None
 
 
 def determine_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]]:
-    """Return the context with the batches that models run at and those that change their outputs, and the warnings.
+    """Return the context with models' fixed batches and the batches that change their outputs, and the warnings.
 
-    A model that runs at one of the batches 1 and the largest counts as one of that fixed batch. A model that runs at
-    none gets a reason from every pass.
+    Models with an open batch are called at batch 1 and the largest configured one. A model that fails at either is
+    measured as a model of the smallest batch at which it runs. A model that does not run at all stays unchanged, and
+    every pass reports why it fails.
     """
     batches = tuple(sorted({1, *context.config.batch}))
     open_models = [m for m in context.measurable if m.facts.fixed_batch is None and (m.timed or context.test)]
     if not open_models:
         return context, ()
-    trials = _try(context, open_models, (batches[0], batches[-1]))
+    trials = _try_batches(context, open_models, (batches[0], batches[-1]))
     models, warnings = [], []
     jobs, differing = dict(context.jobs), {}
     for model in context.models:
         trial = trials.get(model.id)
         if trial is not None and not trial.errors and not trial.differing and model.facts.dynamic_quantization:
-            # Ranges of activations are of the whole batch: what the few samples do not show, others may.
+            # A range of activations is that of the whole batch: other samples may differ even if these few do not.
             trial = replace(trial, differing={batches[-1]: 0})
         if trial is None or not (trial.errors or trial.differing):
             models.append(model)
             continue
-        if trial.only is not None:
-            model = replace(model, facts=replace(model.facts, fixed_batch=trial.only))  # noqa: PLW2901
-            jobs[model.id] = replace(jobs[model.id], fixed_batch=trial.only)
-            warnings.append(_one_batch(model, trial))
+        if trial.fixed_batch is not None:
+            model = replace(model, facts=replace(model.facts, fixed_batch=trial.fixed_batch))  # noqa: PLW2901
+            jobs[model.id] = replace(jobs[model.id], fixed_batch=trial.fixed_batch)
+            warnings.append(_fixed_batch_warning(model, trial))
         elif not trial.errors:
             differing[model.id] = dict(trial.differing)
         models.append(model)
@@ -61,12 +67,12 @@ def determine_batches(context: Context) -> tuple[Context, tuple[Diagnostic, ...]
 
 
 def batches_s(context: Context) -> float:
-    """Return about how many seconds `determine_batches` takes."""
-    return _SECONDS * len(context.measurable)
+    """Return the estimated seconds that `determine_batches` takes."""
+    return _TRIAL_S * len(context.measurable)
 
 
-def _try(context: Context, models: list[BenchModel], batches: tuple[int, ...]) -> dict[str, _Trial]:
-    """Call the models at `batches` in one measuring process; a model that ends it has an error at each."""
+def _try_batches(context: Context, models: list[BenchModel], batches: tuple[int, ...]) -> dict[str, _Trial]:
+    """Call the models at `batches` in one measuring process; a model that ends it has an error at every batch."""
     failed: dict[str, str] = {}
     samples = _SAMPLES if context.test is not None else 1
     provider, threads = evaluation_provider(context), len(available_cores())
@@ -84,7 +90,7 @@ def _try(context: Context, models: list[BenchModel], batches: tuple[int, ...]) -
     return trials
 
 
-def _one_batch(model: BenchModel, trial: _Trial) -> Diagnostic:
-    other = min(trial.errors)
-    message = f"{model.name} declares a dynamic batch, but runs at batch {trial.only} only: {trial.errors[other]}"
+def _fixed_batch_warning(model: BenchModel, trial: _Trial) -> Diagnostic:
+    error = trial.errors[min(trial.errors)]
+    message = f"{model.name} declares a dynamic batch, but runs at batch {trial.fixed_batch} only: {error}"
     return Diagnostic(code="fixed_batch", message=message, remedy=_HINT, model=model.id)

@@ -1,6 +1,6 @@
-"""Predictions of models in the other runtimes that run their files: accuracy or errors, and how many classes change.
+"""Predictions of models in the other runtimes that run their files: accuracy or errors, and the share that changes.
 
-Parity on a few samples admits a runtime (`admission`); here the whole test set runs.
+`admission` compares a few samples; this module runs the whole test set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ def file_runtimes(context: Context) -> list[str]:
 
 
 def expected_by_runtime(context: Context) -> Iterator[Expected]:
-    """Yield the accuracies, or a regression's errors, of every timed model in each of `file_runtimes`."""
+    """Yield the accuracies, or errors for a regression, of every timed model in each of `file_runtimes`."""
     regression = context.test is not None and context.test.task == "regression"
     for name in file_runtimes(context):
         metrics = ERRORS if regression else _ACCURACIES
@@ -35,18 +35,18 @@ def expected_by_runtime(context: Context) -> Iterator[Expected]:
 
 
 def findings_by_runtime(context: Context, test: TestSet, usual: Mapping[str, Outcome]) -> Findings:
-    """Return the accuracies, or errors, at axis `runtime`; `usual` are the models' outcomes in onnxruntime."""
+    """Return the accuracies or errors at axis `runtime`; `usual` are the outcomes in onnxruntime, by model."""
     findings, names = Findings(), file_runtimes(context)
     progress = SubProgress(context.progress, 0, 1, "")
     for number, name in enumerate(names):
         part = replace(context, progress=progress.part(number, len(names), name))
         models = [m for m in context.timed if m.refusal_in(name) is None and not isinstance(usual.get(m.id), Failure)]
         for id_, outcome in predict(part, models, test, runtime=name).items() if models else ():
-            findings += _of_outcome(outcome, usual[id_], test, {"runtime": name})
+            findings += _outcome_findings(outcome, usual[id_], test, {"runtime": name})
     return findings
 
 
-def _of_outcome(outcome: Outcome, usual: Outcome, test: TestSet, axes: dict[str, str | int]) -> Findings:
+def _outcome_findings(outcome: Outcome, usual: Outcome, test: TestSet, axes: dict[str, str | int]) -> Findings:
     if isinstance(outcome, Failure):
         return Findings(failures=(replace(outcome, axes=axes),))
     if isinstance(outcome, PredictedNumbers):

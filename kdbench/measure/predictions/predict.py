@@ -1,4 +1,4 @@
-"""Running models over images in a measuring process, to get their predictions."""
+"""Predictions of models, computed in a measuring process."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ from kdbench.worker.jobs import LogitsJob
 from kdbench.worker.process import WorkerError
 
 Outcome = Predictions | PredictedNumbers | Failure
-"""What a model gave for a set of samples: class scores, numbers of a regression, or why there is nothing."""
+"""A model's result for a set of samples: class scores, the numbers of a regression, or the reason for having none."""
 
 Predicted = TypeVar("Predicted", Predictions, PredictedNumbers)
 
@@ -37,21 +37,23 @@ def predict(
     batch: int | None = None,
     runtime: str = ONNXRUNTIME,
 ) -> dict[str, Outcome]:
-    """Run the models over all images of `test` in one process of `runtime` with `threads` (default: all cores); by id.
+    """Return each model's outcome for all samples of `test`, by id, from one process of `runtime`.
 
-    A model whose outputs depend on the batch runs at batch 1; `batch` overrides that. A model that fails, or ends the
-    process, has a Failure; the others run again without it. Raises InputError if a model's outputs do not fit the
-    labels.
+    threads: how many threads a model has, by default one per core.
+    batch: the size of the batches. By default a model whose outputs depend on the batch runs at batch 1.
+
+    A model that fails, or ends the process, has a Failure; the others run again without it. Raises InputError if a
+    model's outputs do not fit the labels.
     """
     if test.task == "classification":
         for model in (model for model in models if model.class_map is None):
             _require_classes(model, model.facts.classes, test)
     files = {model.id: context.folder / f"logits-{number}.npy" for number, model in enumerate(models)}
     for file in files.values():
-        file.unlink(missing_ok=True)  # a file left by a crash must not pass for this run's
+        file.unlink(missing_ok=True)  # one from before a crash would look like this run's
     provider = evaluation_provider(context) if runtime == ONNXRUNTIME else context.config.provider
     count = threads or len(available_cores())
-    # Models that take the same inputs are neighbours, which share them.
+    # Consecutive models with the same preparation share the prepared inputs.
     staged = sorted((context.jobs[id_] for id_ in files), key=lambda model: repr(model.preparation))
     job = LogitsJob(
         models=tuple(staged),
@@ -86,10 +88,10 @@ def findings_by_batch(
     difference: Callable[[Predicted, Predicted, int], str],
     evaluate: Callable[[Predicted, Axes], Findings],
 ) -> Findings:
-    """Return the findings at axis `batch` of models whose outputs depend on it, with a warning each.
+    """Return the findings at axis `batch`, and a warning, for each model whose outputs depend on the batch.
 
-    The batches are 1, at which the numbers without axes are measured, and the largest one at which outputs differ.
-    `difference` describes how the outputs at batch 1 and at that batch differ, empty if not at all.
+    The batches are 1, like that of the numbers without this axis, and the largest one at which outputs differ.
+    `difference` describes how the outputs at batch 1 and at that batch differ; it returns "" if they do not.
     """
     findings = Findings()
     for id_ in (id_ for id_ in context.differing if id_ in predictions):
@@ -111,9 +113,9 @@ def findings_by_batch(
 def predict_training(
     context: Context, owners: Sequence[BenchModel], earlier: Mapping[str, Outcome], images: TrainingImages
 ) -> dict[str, Outcome]:
-    """Predict training images with the owners, and the models that they are compared and contrasted with.
+    """Predict training images with the owners, their teachers and their independent students; return outcomes by id.
 
-    A model that has no predictions for the test set keeps its failure.
+    A model that failed on the test set (`earlier`) keeps its failure and does not run.
     """
     analyses, test = context.analyses, context.test
     assert test is not None
@@ -122,9 +124,9 @@ def predict_training(
     models = [m for m in context.measurable if m.id in ids and m.id not in failed]
     if not models:
         return {**failed}
-    part = TestSet(images.images, images.labels, test.classes, images.in_geometry)
-    jobs = stage(models, part, storage.make_folder(context.folder), SEED)
-    return {**failed, **predict(replace(context, jobs=jobs), models, part)}
+    training_set = TestSet(images.images, images.labels, test.classes, images.in_geometry)
+    jobs = stage(models, training_set, storage.make_folder(context.folder), SEED)
+    return {**failed, **predict(replace(context, jobs=jobs), models, training_set)}
 
 
 def training_parts(models: Sequence[BenchModel], analyses: Analyses) -> list[tuple[TrainingImages, list[BenchModel]]]:
@@ -138,7 +140,7 @@ def training_parts(models: Sequence[BenchModel], analyses: Analyses) -> list[tup
 
 
 def _outcome(model: BenchModel, outputs: NDArray[np.generic], test: TestSet, source: str) -> Outcome:
-    """Return a model's outputs (N, values) as predictions, or why they are invalid."""
+    """Return a model's outputs (N, values) as predictions, or as a Failure if they are not finite."""
     if test.task == "regression":
         targets = test.labels.shape[1]
         if outputs.shape[1] != targets:
@@ -156,7 +158,7 @@ def _outcome(model: BenchModel, outputs: NDArray[np.generic], test: TestSet, sou
 
 
 def evaluation_provider(context: Context) -> str:
-    """Return where onnxruntime computes predictions: on the CPU if it cannot use the configured provider."""
+    """Return the provider with which onnxruntime computes predictions: the configured one, or `cpu` if refused."""
     refused = any(ONNXRUNTIME in model.refused for model in context.models)
     return "cpu" if refused else context.config.provider
 
@@ -164,19 +166,19 @@ def evaluation_provider(context: Context) -> str:
 def _in_order_of_classes(logits: NDArray[np.generic], model: BenchModel, test: TestSet) -> NDArray[np.generic]:
     """Return logits (N, outputs) as (N, classes), in the order of the data's classes.
 
-    An output that is a number of a class never named some of them: these get columns as well.
+    Scores that were made from class numbers lack the columns of classes above the largest number: add these.
     """
     if model.class_map is not None:
         return model.class_map.arranged(logits, model.facts.output.scored_as)
     missing = (test.classes or int(test.labels.max()) + 1) - logits.shape[1]
-    numbers = model.facts.output.form in {"class", "ranking"}
-    return np.pad(logits, ((0, 0), (0, missing))) if numbers and missing > 0 else logits
+    class_numbers = model.facts.output.form in {"class", "ranking"}
+    return np.pad(logits, ((0, 0), (0, missing))) if class_numbers and missing > 0 else logits
 
 
 def _require_classes(model: BenchModel, classes: int | None, test: TestSet) -> None:
     labelled = int(test.labels.max()) + 1
-    differ = test.classes is not None and classes != test.classes and model.class_map is None
-    if classes is not None and (classes < labelled or differ):
-        has = f"at least {labelled}" if test.classes is None else str(test.classes)
-        message = f"{model.name} distinguishes {classes} classes, but the data has {has}"
+    differs = test.classes is not None and classes != test.classes and model.class_map is None
+    if classes is not None and (classes < labelled or differs):
+        count = f"at least {labelled}" if test.classes is None else str(test.classes)
+        message = f"{model.name} distinguishes {classes} classes, but the data has {count}"
         raise InputError(message, "choose the data set that the model was made for")

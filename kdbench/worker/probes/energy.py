@@ -72,7 +72,7 @@ def _windows(counters: list[Meter], calls: list[Call | None], job: EnergyJob, ch
         "period_ns": periods_ns,
         "length_ns": length_ns,
         "idle": [asdict(window) for window in idle],
-        "windows": [[asdict(window) for window in of_run] for of_run in windows],
+        "windows": [[asdict(window) for window in run_windows] for run_windows in windows],
     }
 
 

@@ -106,7 +106,7 @@ def _copied_teacher(job: Job, form: TeacherForm, facts: ModelFacts, run_data: Ru
     _copy(job.weights, path)
     dataset = run_data.dataset
     names = dataset.class_names if dataset.task == "regression" else ()
-    of_run = {
+    fields = {
         "family": job.entry.family,
         "axes": job.entry.axes,
         "origin": Origin(file=job.weights.name, sha256=file_hash(job.weights)),
@@ -116,7 +116,7 @@ def _copied_teacher(job: Job, form: TeacherForm, facts: ModelFacts, run_data: Ru
         "targets": names,
         "opset": facts.opset,
     }
-    card = bench_model(job, form).card.model_copy(update=of_run)
+    card = bench_model(job, form).card.model_copy(update=fields)
     card.write(card_path(path))
     form.describe(path)
     return Exported(job, card, facts, None, None, form=form)

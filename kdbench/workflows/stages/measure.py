@@ -67,7 +67,7 @@ def measure_all(
     compressed = {export.card.id: export.job.id for export in exports if export.card.variant is not None}
     analyses = analyses_of(recipe, jobs, run_data, in_geometry.keys(), compressed)
     environment = fingerprint.fingerprint()
-    test_set = TestSet(test.inputs, test.labels, run_data.dataset.known_classes, in_geometry, of_run=True)
+    test_set = TestSet(test.inputs, test.labels, run_data.dataset.known_classes, in_geometry, hashes_inputs=True)
     findings = measure(models, test_set, recipe.measure, workspace or folder.workspace, progress, analyses)
     findings += kernel_findings(models, recipe.measure)
     findings = replace(

@@ -177,7 +177,7 @@ def test_a_source_that_gives_out_at_once_is_no_obstacle(chosen):
 
 def test_counters_that_turn_over_are_read_in_between(chosen, monkeypatch):
     """And what is not stepped is left to the thread that works: an estimate asks after that thread's time."""
-    monkeypatch.setattr(training, "_KEEP_ALIVE_S", 0.001)
+    monkeypatch.setattr(training, "_READ_INTERVAL_S", 0.001)
     turning, other = chosen(Meter("gpu0.board"), Meter("cpu.package"))
     other.stepped = False
     with EpochMeter("cpu", estimate=False) as meter:

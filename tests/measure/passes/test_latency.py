@@ -226,7 +226,7 @@ def test_where_there_is_no_headline_none_was_precise(pair):
 
 def test_times_of_several_calls_have_no_percentiles_above_the_median(pair):
     by_key = {(id_, n): samples(5e4, rounds=100) for id_ in "ts" for n in (0, 1)}
-    of = replace(sampled(pair, by_key), together={("t", 0): 10})
+    of = replace(sampled(pair, by_key), calls_at_once={("t", 0): 10})
     together, single = (by_metric(latency_findings(pair, of, CONFIG), id_) for id_ in "ts")
     assert together["latency_p50_ns"].value == single["latency_p50_ns"].value
     assert "10 calls timed at once" in together["latency_p50_ns"].source
