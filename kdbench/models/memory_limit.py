@@ -27,7 +27,7 @@ def within_memory(subject: str, memory_bytes: int | None = None) -> Iterator[Non
     from torch.nn.modules.module import register_module_parameter_registration_hook
     from torch.nn.parameter import is_lazy
 
-    memory = memory_bytes or machine_memory_bytes() or math.inf
+    memory = (machine_memory_bytes() or math.inf) if memory_bytes is None else memory_bytes
     held = 0
 
     def count(_module: "nn.Module", _name: str, parameter: "nn.Parameter | None") -> None:

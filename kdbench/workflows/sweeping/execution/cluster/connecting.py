@@ -68,11 +68,12 @@ def _recorded_address() -> tuple[str, int] | None:
 
     It is still written down after the cluster was killed.
     """
-    from ray._private.services import canonicalize_bootstrap_address
-
     try:
+        # Ray has no public function for it, and may move this one.
+        from ray._private.services import canonicalize_bootstrap_address
+
         return address_of(os.environ.get("RAY_ADDRESS") or str(canonicalize_bootstrap_address(AUTO)))
-    except (ConnectionError, ValueError, InputError):  # `ray.init` says why
+    except (ImportError, ConnectionError, ValueError, InputError):  # `ray.init` says why
         return None
 
 
