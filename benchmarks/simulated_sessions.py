@@ -120,7 +120,7 @@ def coverage(
     if sessions is None:
         rounds = _rounds(runs)
         precision = float(np.median([statistics.relative_width(_ratio(run[:7], plan)) for run in rounds]))
-        runs = [run[:, : _stop(of_run, precision, plan)] for run, of_run in zip(runs, rounds, strict=True)]
+        runs = [run[:, : _stop(so_far, precision, plan)] for run, so_far in zip(runs, rounds, strict=True)]
     results = [estimates(run, plan, process.has_long_run) for run in runs]
     return {
         statistic: Coverage(

@@ -77,8 +77,8 @@ def measuring(command: Callable[..., int]) -> Callable[..., int]:
 
 def typed_options(inputs: "InputOptions", measure: "Measure") -> list[str]:
     """Return the options of a measurement that were typed, such as `--budget`."""
-    of_models = (spec.model_fields_set for spec in inputs.models.values())
-    sets = ((INPUTS, inputs.model_fields_set.union(*of_models)), (MEASURE, measure.model_fields_set))
+    model_options = (spec.model_fields_set for spec in inputs.models.values())
+    sets = ((INPUTS, inputs.model_fields_set.union(*model_options)), (MEASURE, measure.model_fields_set))
     return [f"--{option.name}" for table, fields in sets for field, option in table.items() if field in fields]
 
 

@@ -145,7 +145,7 @@ def time_ratio(model: "onnx.ModelProto", reference: "onnx.ModelProto", facts: Mo
     for run in both:
         run(inputs)
     pairs = [[_seconds(run, inputs) for run in both] for _ in range(CALLS)]
-    ratios = [of_model / of_reference for of_model, of_reference in pairs if of_reference]
+    ratios = [seconds / reference_seconds for seconds, reference_seconds in pairs if reference_seconds]
     return statistics.median(ratios) if ratios else None
 
 

@@ -34,8 +34,8 @@ def flip_pairs(
     """
     lost, gained = teacher.correct & ~student.correct, student.correct & ~teacher.correct
     negative, positive, n = int(lost.sum()), int(gained.sum()), len(labels)
-    classes, of_class = np.unique(labels, return_inverse=True)
-    counts = (np.bincount(of_class, samples, len(classes)).astype(np.int64) for samples in (lost, gained, None))
+    classes, class_index = np.unique(labels, return_inverse=True)
+    counts = (np.bincount(class_index, samples, len(classes)).astype(np.int64) for samples in (lost, gained, None))
     place, drop = statistics.largest_paired_difference(*counts)
     both, worst = (teacher.id, student.id), {"class": analyses.class_axis(int(classes[place]))}
     return (

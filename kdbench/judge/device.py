@@ -72,7 +72,7 @@ def remedy(record: RunRecord, device: Device, description: str) -> str:
 
     If only the provider or the runtime differs, the same machine can measure again.
     """
-    options = [f"--{name} {required}" for name, required, _ in _other_options(record, device)]
+    options = [f"--{name}={required}" for name, required, _ in _other_options(record, device)]
     place = [f"on {description}"] if _other_facts(record, device) or not options else []
     return " ".join(["measure", *place, *(["with", *options] if options else [])])
 

@@ -156,7 +156,7 @@ def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float)
     if reading.within_run is not None and not reading.within_run.low <= limit <= reading.within_run.high:
         return f"{prefix}measure it again a few times: earlier runs show how much runs differ on this machine"
     if reading.metric.hardware_dependent:
-        options = "--energy full" if reading.metric.unit == "J" else "a longer --budget and a smaller --precision"
+        options = "--energy=full" if reading.metric.unit == "J" else "a longer --budget and a smaller --precision"
         factor = units.significant(narrower, 2)
         return f"{prefix}{options} would settle it: the interval has to be {factor} times narrower"
     if reading.n is None:

@@ -23,6 +23,7 @@ from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.records.devices import of_device, of_host
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall, Verdict
+from kdbench.user_input.options import as_recipe_keys
 
 # Diagnostics that invalidate times and energies. A slowed clock does not change memory.
 INVALIDATING = {"throttled": "the machine throttled itself", "swapping": "memory was fetched from disk"}
@@ -33,7 +34,7 @@ def judge(record: RunRecord, target: Target, models: Sequence[str] | None = None
     """Return the verdict on the record's `candidates`; raises InputError for unknown models."""
     device = _judged_device(record, target)
     view = of_host(record) if device is None else of_device(record, device)
-    case = _Case(view, target)
+    case = _Case(view, target, on_host=device is None)
     verdicts = tuple(case.judge_model(card) for card in candidates(view, models))
     return Verdict(
         target=target.name,
@@ -97,10 +98,11 @@ def _one_per_seed_group(record: RunRecord, cards: Sequence[ModelCard]) -> list[M
 
 @dataclass(frozen=True)
 class _Case:
-    """A record and the target that it is judged against."""
+    """A record, of the host or of a device, and the target that it is judged against."""
 
     record: RunRecord
     target: Target
+    on_host: bool
 
     @cached_property
     def other_machine(self) -> LimitCheck | None:
@@ -136,7 +138,9 @@ class _Case:
     def _device_criterion(self) -> Criterion:
         if (check := self.other_machine) is not None:
             reason = f"{check.reason}: {'; '.join(differences(self.record, self.target.device))}"
-            return Criterion(metric="device", rule="device", outcome=check.outcome, reason=reason, remedy=check.remedy)
+            return Criterion(
+                metric="device", rule="device", outcome=check.outcome, reason=reason, remedy=self._adapted(check.remedy)
+            )
         condition = "" if self.target.device != Device() else "any machine is accepted: "
         reason = f"{condition}measured on {machine_description(self.record)}"
         return Criterion(metric="device", rule="device", outcome="PASS", reason=reason)
@@ -161,8 +165,12 @@ class _Case:
             n=reading.n,
             evidence=None if reading.value is None else reading.evidence,
             reason=check.reason,
-            remedy=check.remedy,
+            remedy=self._adapted(check.remedy),
         )
+
+    def _adapted(self, remedy: str) -> str:
+        """Return a remedy in the terms of a recipe, if the numbers came from one on this machine."""
+        return as_recipe_keys(remedy) if self.record.recipe is not None and self.on_host else remedy
 
     @cached_property
     def _disturbances(self) -> list[Diagnostic]:

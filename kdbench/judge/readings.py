@@ -29,7 +29,7 @@ _MAX_SHOWN = 3  # other axes that a reason names
 def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Reading:
     """Return the number of one model that `limit` is checked against; without a number, the reason why."""
     if limit.rule in {"max", "min"} and limit.pair is None:
-        return _of_model(record, card.id, limit, device)
+        return _model_reading(record, card.id, limit, device)
     teacher = _compared_with(limit, record, card)
     if teacher is None:
         hint = "measure it together with its teacher: `kdbench bench TEACHER STUDENT`"
@@ -39,7 +39,9 @@ def read(record: RunRecord, card: ModelCard, limit: Limit, device: Device) -> Re
         reading = _select(pairs, limit.pair, limit, device)
         missing = reading.value is None and reading.status == "unavailable" and reading.metric.scored
         return _with_hint(reading, card) if missing and all(pair.value is None for pair in pairs) else reading
-    return _relative(limit, _of_model(record, teacher, limit, device), _of_model(record, card.id, limit, device))
+    return _relative(
+        limit, _model_reading(record, teacher, limit, device), _model_reading(record, card.id, limit, device)
+    )
 
 
 def _compared_with(limit: Limit, record: RunRecord, card: ModelCard) -> str | None:
@@ -54,11 +56,11 @@ def _compared_with(limit: Limit, record: RunRecord, card: ModelCard) -> str | No
 
 def teacher_of(record: RunRecord, card: ModelCard) -> str | None:
     """Return the id of the model that a model is compared with, or None."""
-    measured = (pair.teacher for pair in record.pair_index.of_model(card.id))
+    measured = (pair.teacher for pair in record.pair_index.for_model(card.id))
     return next((id_ for id_ in (*measured, *card.parents) if id_ in record.cards), None)
 
 
-def _of_model(record: RunRecord, model: str, limit: Limit, device: Device) -> Reading:
+def _model_reading(record: RunRecord, model: str, limit: Limit, device: Device) -> Reading:
     return _select(list(record.measurement_index.of(model, limit.metric)), limit.metric, limit, device)
 
 

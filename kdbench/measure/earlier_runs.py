@@ -41,11 +41,11 @@ class EarlierRuns:
 
     def spreads(self, sha256: str, axes: Mapping[str, str | int], run: Run) -> dict[str, RunSpread]:
         """Add `run` to the earlier runs, and return how much runs differ in each of its metrics."""
-        runs = [*self.of_model(sha256, axes), run]
+        runs = [*self.for_model(sha256, axes), run]
         self.add(sha256, axes, run)
         return {id_: run_spread([r[id_] for r in runs if id_ in r], metric(id_).run_to_run) for id_ in run}
 
-    def of_model(self, sha256: str, axes: Mapping[str, str | int]) -> list[Run]:
+    def for_model(self, sha256: str, axes: Mapping[str, str | int]) -> list[Run]:
         """Return the runs of the model file with this hash at `axes`, oldest first."""
         stored = self._read(sha256).get(configuration_key(axes), [])
         return [{id_: Estimate(*numbers) for id_, numbers in run.items()} for run in stored]

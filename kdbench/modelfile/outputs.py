@@ -87,14 +87,14 @@ def choose_output(outputs: Sequence[Output], name: str | None, classes: int | No
             raise InputError(f"{path} has no output {name!r}", f"its outputs: {listed}")
         return _usable(matches[0], path, classes)
     usable = [output for output in outputs if output.unusable is None]
-    of_width = [output for output in usable if output.classes is not None and output.classes == classes]
+    matching = [output for output in usable if output.classes is not None and output.classes == classes]
     structured = next((output for output in outputs if output.unusable is not None and not output.shape), None)
-    if structured is not None and not of_width:  # the numbers of the best class next to it are not meant
+    if structured is not None and not matching:  # the numbers of the best class next to it are not meant
         return _usable(structured, path, classes)
     if len(outputs) == 1:
         return _usable(outputs[0], path, classes)
     # An open width may be the right one; numbers of classes are second best.
-    groups = [of_width] if of_width else _by_likelihood(usable, classes)
+    groups = [matching] if matching else _by_likelihood(usable, classes)
     candidates = next((group for group in groups if group), [])
     if not candidates:
         wanted = "(batch, classes)" if classes is None else f"(batch, {classes})"

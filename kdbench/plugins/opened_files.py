@@ -62,14 +62,14 @@ def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
     reads = not flags & _WRITING if mode is None else "r" in mode
     if not reads or not isinstance(name, str | bytes | os.PathLike):
         return
-    of_users_code = _is_of_users_code()
-    if of_users_code is False:
+    users_code = _is_users_code()
+    if users_code is False:
         return
     path = os.path.abspath(os.fsdecode(name))  # noqa: PTH100 - cheap, and the working directory may change
     writes = bool(flags & os.O_RDWR) if mode is None else "+" in mode
     state, thread = _state(path) if writes else None, threading.get_ident()
     for block in _blocks:
-        if of_users_code or thread not in block.others:  # the latter: a library in a thread that user code started
+        if users_code or thread not in block.others:  # the latter: a library in a thread that user code started
             block.files.setdefault(path, state)
 
 
@@ -81,7 +81,7 @@ def _state(path: str) -> State:
     return status.st_size, status.st_mtime_ns
 
 
-def _is_of_users_code() -> bool | None:
+def _is_users_code() -> bool | None:
     """Return whether user code opens the file: False for kdbench and for the import of a library, None if unknown.
 
     A library may read files, such as its settings, only when it is first imported; so those depend on what the process

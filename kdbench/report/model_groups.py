@@ -78,7 +78,7 @@ def _teachers(record: RunRecord) -> Mapping[tuple[str, ...], str]:
     """Return the label of the first model that each group is compared with, by the group's ids."""
     labels = group_of(record)
     firsts = {
-        group.ids: next((pair.teacher for id_ in group.ids for pair in record.pair_index.of_model(id_)), None)
+        group.ids: next((pair.teacher for id_ in group.ids for pair in record.pair_index.for_model(id_)), None)
         for group in model_groups(record)
     }
     return {ids: labels[teacher].label for ids, teacher in firsts.items() if teacher is not None}

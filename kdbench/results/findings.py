@@ -92,7 +92,7 @@ def estimated_across_runs(
     model: str, metric: str, estimate: Estimate, spread: RunSpread, **details: Any
 ) -> Measurement:
     """Return the measurement of an estimate from one run, its interval widened by what runs differ by."""
-    of_runs = interval_of(across_runs(estimate, spread))
+    interval = interval_of(across_runs(estimate, spread))
     return measured(
-        model, metric, estimate.value, interval=of_runs, within_run=interval_of(estimate), n=estimate.n, **details
+        model, metric, estimate.value, interval=interval, within_run=interval_of(estimate), n=estimate.n, **details
     )

@@ -22,7 +22,7 @@ from kdbench.testing.settings import OPTIONS, Settings
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _NAMED_BY_PATH = {"folder", "npz"}  # prefixes of data sets
-_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(=?)")
 _SWITCHES = {"download", "remeasure"}
 _OF_PYTEST = {option.name for option in OPTIONS}
 _OF_CALLS = {*KEYWORDS, "data", "teacher", "metrics", "thresholds", "remeasure"}
@@ -136,7 +136,7 @@ def as_test_options(hint: str) -> str:
 
 def _as_test_option(match: re.Match[str]) -> str:
     if match[1] in _OF_PYTEST:
-        return f"--kdbench-{match[1]}"
+        return f"--kdbench-{match[1]}{match[2]}"
     name = match[1].replace("-", "_")
     keyword = _KEYWORDS_OF.get(name, name)
     if keyword not in _OF_CALLS:

@@ -24,6 +24,7 @@ CALIBRATION_COUNT = 256
 _DIGITS = 18  # of a count
 _MAX_AXES = 8
 _SHOWN = 60  # characters of a wrong value
+_TYPED_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(=?)")
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,24 @@ MEASURE: Mapping[str, Option] = {
     "times": Option("no-times", "Measure scores, sizes and MACs only: no time, memory or energy", flag=False),
 }
 """How to measure, by the fields of `kdbench.recipe.Measure`."""
+
+_KEYS = {option.name: f"measure.{field}" for field, option in MEASURE.items() if field != "estimate_energy"}
+
+
+def as_recipe_keys(hint: str) -> str:
+    """Return a hint for a recipe: options of a measurement become keys of its table `[measure]`.
+
+    `--budget` becomes `measure.budget_s`, `--energy=full` becomes `--set measure.energy=full`. `--estimate-energy`
+    stays: commands that run recipes have it too.
+    """
+    return _TYPED_OPTION.sub(_as_recipe_key, hint)
+
+
+def _as_recipe_key(match: re.Match[str]) -> str:
+    key = _KEYS.get(match[1])
+    if key is None:
+        return match[0]
+    return f"--set {key}=" if match[2] else key
 
 
 def _input(name: str, text: str, metavar: str, parse: Callable[[str], Any] = str, example: str = "") -> Option:

@@ -10,8 +10,8 @@ LAPTOP = Environment(host={"cpu": "Some laptop"}, libraries={})
 
 def criteria(verdict, model="student"):
     """Return a model's criteria but the device's."""
-    (of_model,) = (candidate for candidate in verdict.models if candidate.model == model)
-    return [criterion for criterion in of_model.criteria if criterion.rule != "device"]
+    (verdict_of_model,) = (candidate for candidate in verdict.models if candidate.model == model)
+    return [criterion for criterion in verdict_of_model.criteria if criterion.rule != "device"]
 
 
 def device(verdict):

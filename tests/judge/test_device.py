@@ -49,14 +49,19 @@ def test_what_another_machine_says_of_times_is_shown_and_not_believed(make_run, 
 @pytest.mark.parametrize(
     ("condition", "remedy"),
     [
-        ({"runtime": "onnxruntime-web"}, "measure with --runtime onnxruntime-web"),
-        ({"provider": "cuda", "runtime": "torch"}, "measure with --provider cuda --runtime torch"),
-        ({"board": "Jetson", "provider": "cuda"}, "measure on a Pi with --provider cuda"),
+        ({"runtime": "onnxruntime-web"}, "measure with --runtime=onnxruntime-web"),
+        ({"provider": "cuda", "runtime": "torch"}, "measure with --provider=cuda --runtime=torch"),
+        ({"board": "Jetson", "provider": "cuda"}, "measure on a Pi with --provider=cuda"),
         ({"board": "Jetson"}, "measure on a Pi"),
     ],
 )
 def test_the_remedy_names_the_options_that_the_device_needs(make_run, on_a_pi, condition, remedy):
     assert device(judge(make_run(), on_a_pi(FAST, device=condition))).remedy == remedy
+
+
+def test_the_remedy_for_a_recipe_names_its_keys(make_run, on_a_pi):
+    verdict = judge(make_run(recipe={"name": "small"}), on_a_pi(FAST, device={"runtime": "onnxruntime-web"}))
+    assert device(verdict).remedy == "measure with --set measure.runtime=onnxruntime-web"
 
 
 def test_a_file_that_is_too_large_is_so_on_every_machine(make_run, on_a_pi):

@@ -251,7 +251,7 @@ def test_a_real_process_runs_a_file_in_openvino(tmp_path: Path):
     (refusal,) = unavailable(Measure(provider="cuda"), ("openvino",), tmp_path).values()
     assert (refusal.reason, refusal.hint) == (
         "kdbench runs openvino on the CPU, not on cuda",
-        "measure with --provider cpu",
+        "measure with --provider=cpu",
     )
 
 

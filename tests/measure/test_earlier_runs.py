@@ -25,9 +25,9 @@ def test_runs_are_read_back_oldest_first_apart_for_each_model_and_configuration(
         runs.add(SHA, AXES, run(value))
     runs.add(SHA, {**AXES, "batch": 8}, run(500.0))
     runs.add("cd" * 32, AXES, run(900.0))
-    assert runs.of_model(SHA, AXES) == [run(100.0), run(110.0)]
-    assert runs.of_model(SHA, {**AXES, "batch": 8}) == [run(500.0)]
-    assert runs.of_model("ef" * 32, AXES) == []
+    assert runs.for_model(SHA, AXES) == [run(100.0), run(110.0)]
+    assert runs.for_model(SHA, {**AXES, "batch": 8}) == [run(500.0)]
+    assert runs.for_model("ef" * 32, AXES) == []
 
 
 def test_runs_teach_how_runs_differ(runs):
@@ -40,7 +40,7 @@ def test_runs_teach_how_runs_differ(runs):
 def test_only_the_newest_runs_are_kept(runs):
     for value in range(1, MAX_RUNS + 6):
         runs.add(SHA, AXES, run(float(value)))
-    kept = runs.of_model(SHA, AXES)
+    kept = runs.for_model(SHA, AXES)
     assert (len(kept), kept[0], kept[-1]) == (MAX_RUNS, run(6.0), run(float(MAX_RUNS + 5)))
 
 
@@ -59,9 +59,9 @@ def test_a_damaged_file_is_as_good_as_none_and_is_written_anew(runs, content):
     file = runs.folder / f"{SHA}.json"
     runs.folder.mkdir()
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert runs.of_model(SHA, AXES) == []
+    assert runs.for_model(SHA, AXES) == []
     runs.add(SHA, AXES, run(100.0))
-    assert runs.of_model(SHA, AXES) == [run(100.0)]
+    assert runs.for_model(SHA, AXES) == [run(100.0)]
     json.loads(file.read_text())
 
 
@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_written_is_as_good_as_an_empty_one(tmp_path):
     (tmp_path / "file").write_text("")
     runs = EarlierRuns(tmp_path / "file/below")
     assert runs.spreads(SHA, AXES, run(100.0))["latency_p50_ns"].runs == 0
-    assert runs.of_model(SHA, AXES) == []
+    assert runs.for_model(SHA, AXES) == []
 
 
 def test_without_a_folder_nothing_is_remembered():

@@ -33,12 +33,12 @@ def measurements_of(findings, model):
 def assert_latencies_of_samples(findings, model):
     """Assert that the latencies at batch 1 summarize the undisturbed ones of the raw samples kept beside them."""
     arrays = (findings.samples[f"{model}/cpu-t1-b1/{name}"] for name in ("ns", "session", "block", "preempted"))
-    samples, of_model = undisturbed(Clustered(*arrays)).values, measurements_of(findings, model)
+    samples, measured = undisturbed(Clustered(*arrays)).values, measurements_of(findings, model)
     assert samples.min() >= MIN_NS
-    assert samples.min() <= of_model["latency_p50_ns", 1].value <= samples.max()
-    assert of_model["latency_p50_ns", 1].n == len(samples)
-    assert of_model["latency_mean_ns", 1].value == pytest.approx(samples.mean())
-    assert of_model["throughput_per_s", 1].value == pytest.approx(1e9 / samples.mean())
+    assert samples.min() <= measured["latency_p50_ns", 1].value <= samples.max()
+    assert measured["latency_p50_ns", 1].n == len(samples)
+    assert measured["latency_mean_ns", 1].value == pytest.approx(samples.mean())
+    assert measured["throughput_per_s", 1].value == pytest.approx(1e9 / samples.mean())
 
 
 def test_a_teacher_and_its_student(tiny, bench_model, test_set, tmp_path, watcher):

@@ -207,7 +207,8 @@ def test_data_that_has_changed_is_measured_again(run, measurements):
     ("hint", "expected"),
     [
         ("give it a longer --budget", "give it a longer --kdbench-budget"),
-        ("--energy full would settle it", "--kdbench-energy full would settle it"),
+        ("--energy=full would settle it", "--kdbench-energy=full would settle it"),
+        ("measure with --output=logits", "measure with output=logits"),
         ("--estimate-energy gives an estimate", "--kdbench-estimate-energy gives an estimate"),
         ("add --mean, --std", "add mean=, std="),
         ("measure with --remeasure", "measure with remeasure=True"),

@@ -88,3 +88,18 @@ def test_texts_that_cannot_be_read_are_refused(parse, texts):
     for text in texts:
         with pytest.raises(ValueError, match=r"\w"):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ("hint", "expected"),
+    [
+        ("a longer --budget and a smaller --precision", "a longer measure.budget_s and a smaller measure.precision"),
+        ("--energy=full would settle it", "--set measure.energy=full would settle it"),
+        ("measure with --provider=cpu --threads=1", "measure with --set measure.provider=cpu --set measure.threads=1"),
+        ("--estimate-energy gives an estimate", "--estimate-energy gives an estimate"),
+        ("give their names with --labels FILE", "give their names with --labels FILE"),
+        ("kdbench run … --resume", "kdbench run … --resume"),
+    ],
+)
+def test_hints_name_the_keys_of_a_recipe(hint, expected):
+    assert options.as_recipe_keys(hint) == expected

@@ -27,6 +27,7 @@ from kdbench.results.metrics import Metric
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import of_host
 from kdbench.results.samples import Samples
+from kdbench.user_input.options import as_recipe_keys
 
 _ALL_DEFAULTS = Thresholds()
 
@@ -164,7 +165,11 @@ def _remedy(pair: MetricPair, delta: Delta) -> str:
     if pair.metric.sampled:
         if delta.strategy == "paired":
             return "give it a longer --budget"
-        return REMEASURE if delta.strategy == "separate" else f"{REMEASURE}, or give both runs a longer --budget"
+        if delta.strategy == "separate":
+            return REMEASURE
+        longer = "give both runs a longer --budget"
+        recipes = all(record.recipe is not None for record in (pair.records.base, pair.records.new))
+        return f"{REMEASURE}, or {as_recipe_keys(longer) if recipes else longer}"
     if pair.metric.hardware_dependent:
         scatters = "it does not repeat well enough: allow a larger change with --threshold"
         return scatters if delta.strategy == "paired" else REMEASURE

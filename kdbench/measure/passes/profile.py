@@ -37,7 +37,7 @@ class ProfilePass(Pass):
             return Findings()
         if context.config.provider != "cpu":
             message = "on a GPU onnxruntime's profile shows when work was queued, not how long it took"
-            warning = Diagnostic(code="no_profile", message=message, remedy="profile with --provider cpu")
+            warning = Diagnostic(code="no_profile", message=message, remedy="profile with --provider=cpu")
             return Findings(warnings=(warning,))
         jobs = {model.id: _job(model, context, number) for number, model in enumerate(context.ready)}
         results = context.runner.run_in_turns(jobs, 1, context.progress)

@@ -67,15 +67,15 @@ def _with_places(
     network: nn.Module, layer: str, layout: Layout, probe: Probe, feature: Tensor, stated: LayoutName | None, side: str
 ) -> Layout:
     """Return the layout of a layer's `feature`, completed by the meaning of its positions, as far as known."""
-    of_images = probe.inputs.dim() == 4
-    if feature.dim() == 4 and of_images and stated is None:
+    takes_images = probe.inputs.dim() == 4
+    if feature.dim() == 4 and takes_images and stated is None:
         same = _same(probe.calls, feature)
         return replace(layout, of_image=is_of_the_image(network, layer, layout, probe, feature, same))
     if feature.dim() != 3:
         return layout
     tokens = tokens_of(network, layout, probe, feature)
     transposed = replace(layout, channel_axis=3 - layout.batch_axis - layout.channel_axis)
-    if stated is None and of_images and tokens.grid is None:
+    if stated is None and takes_images and tokens.grid is None:
         # A linear layer may work on the positions, as in a mixer: changes of the image show which axis has them.
         others = tokens_of(network, transposed, probe, feature)
         if others.grid is not None:
@@ -87,7 +87,7 @@ def _with_places(
             f"layer {layer!r} of {type(network).__name__}: its tokens may include class tokens of an earlier layer"
         )
         raise InputError(message, f'name an earlier layer, or state {side}_layout = "NLC" for all tokens')
-    in_order = not of_images and not tokens.reordered
+    in_order = not takes_images and not tokens.reordered
     fields = {key: value for key, value in asdict(tokens).items() if key != "unclear"}
     return replace(layout, **fields, in_order=in_order, class_token=stated == "class_token")
 

@@ -98,7 +98,7 @@ def _origins(card: ModelCard) -> list[str]:
 
 def _properties(record: RunRecord, card: ModelCard) -> Iterator[tuple[str, str]]:
     yield "kdbench:opset", str(card.opset)
-    for measurement in record.measurement_index.of_model(card.id):
+    for measurement in record.measurement_index.for_model(card.id):
         if measurement.value is not None and "class" not in measurement.axes:
             at = "".join(f":{axis}={value}" for axis, value in measurement.axes.items())
             interval = measurement.interval

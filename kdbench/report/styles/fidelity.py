@@ -59,15 +59,15 @@ def _kd_error(record: RunRecord, students: list[ModelGroup]) -> Table:
 def _errors(record: RunRecord, students: list[ModelGroup]) -> Table:
     groups = {group.label: group for group in model_groups(record)}
 
-    def of_teacher(write: Callable[[str], Cell]) -> Callable[[ModelGroup, Axes], Cell]:
+    def write_teacher(write: Callable[[str], Cell]) -> Callable[[ModelGroup, Axes], Cell]:
         return lambda student, _: write(teacher_of(record, student) or "") if is_distilled(student) else Text("-")
 
     def error(teacher: str) -> Cell:
         return percent(complement(number(record, groups[teacher], "top1")))
 
     fields = [
-        Field(Column("Teacher", numeric=False), of_teacher(partial(Text, code=True))),
-        Field(Column("Teacher Error (%)"), of_teacher(error)),
+        Field(Column("Teacher", numeric=False), write_teacher(partial(Text, code=True))),
+        Field(Column("Teacher Error (%)"), write_teacher(error)),
         _error(record, "Student Error (%)"),
         _STUDENT,
     ]

@@ -158,7 +158,7 @@ def energy(record: RunRecord) -> Table:
 
 
 def _energies_of(record: RunRecord, model: str) -> list[Measurement]:
-    return [m for m in record.measurement_index.of_model(model) if m.metric in _METRICS]
+    return [m for m in record.measurement_index.for_model(model) if m.metric in _METRICS]
 
 
 @once_per_record

@@ -122,7 +122,7 @@ def variants(record: RunRecord) -> Table:
 def _source_teacher(record: RunRecord, group: ModelGroup) -> ModelGroup | None:
     """Return the teacher of a variant's source, if the variant was compared with both."""
     teacher = teacher_behind(group.cards[0], record.cards)
-    compared = {pair.teacher for pair in record.pair_index.of_model(group.cards[0].id)}
+    compared = {pair.teacher for pair in record.pair_index.for_model(group.cards[0].id)}
     if teacher not in compared or len(compared) < 2:
         return None
     return group_of(record)[teacher]

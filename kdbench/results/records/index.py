@@ -39,7 +39,7 @@ class ResultIndex(Generic[_Kind]):
         self._results = tuple(results)
         self._by_metric: dict[str, array[int]] = {}
         self._by_model: dict[str, list[_Kind]] = {}
-        self._recent: dict[str, _OfModel[_Kind]] = {}
+        self._recent: dict[str, _ModelResults[_Kind]] = {}
         for place, result in enumerate(self._results):
             self._by_metric.setdefault(result.metric, array("L")).append(place)
             self._by_model.setdefault(model_of(result), []).append(result)
@@ -48,7 +48,7 @@ class ResultIndex(Generic[_Kind]):
         """Return the results of one metric of one model, at any axes."""
         return tuple(self._of(model).by_metric.get(metric, ()))
 
-    def of_model(self, model: str) -> tuple[_Kind, ...]:
+    def for_model(self, model: str) -> tuple[_Kind, ...]:
         """Return all results of one model."""
         return tuple(self._by_model.get(model, ()))
 
@@ -68,26 +68,26 @@ class ResultIndex(Generic[_Kind]):
 
         Of pairs, only those with one of `teachers` count, where these are named.
         """
-        of_model = self._of(model)
+        model_results = self._of(model)
         if teachers is None:
-            exact = of_model.exact(metric, axes)
+            exact = model_results.exact(metric, axes)
             if exact is not None:
                 return exact
-        results = of_model.by_metric.get(metric, ())
-        of_teacher = (r for r in results if teachers is None or getattr(r, "teacher", None) in teachers)
-        matches = (result for result in of_teacher if axes.items() <= result.axes.items())
+        results = model_results.by_metric.get(metric, ())
+        candidates = (r for r in results if teachers is None or getattr(r, "teacher", None) in teachers)
+        matches = (result for result in candidates if axes.items() <= result.axes.items())
         return min(matches, key=lambda result: len(result.axes), default=None)
 
-    def _of(self, model: str) -> "_OfModel[_Kind]":
+    def _of(self, model: str) -> "_ModelResults[_Kind]":
         known = self._recent.get(model)
         if known is None:
             if len(self._recent) >= _RECENT:
                 self._recent.clear()
-            known = self._recent[model] = _OfModel(self._by_model.get(model, ()))
+            known = self._recent[model] = _ModelResults(self._by_model.get(model, ()))
         return known
 
 
-class _OfModel(Generic[_Kind]):
+class _ModelResults(Generic[_Kind]):
     """The results of one model by metric, and of metrics with many results by axes too."""
 
     def __init__(self, results: Iterable[_Kind]) -> None:

@@ -87,10 +87,10 @@ def summarise(events: Sequence[Event], warm_ups: int) -> dict[str, Any]:
         _times_us(nodes[bisect_left(starts, call["ts"]) : bisect_right(starts, call["ts"] + call["dur"])])
         for call in calls
     ]
-    in_all = [node for node in (times[-1] if times else ()) if all(node in of_call for of_call in times)]
+    common = [node for node in (times[-1] if times else ()) if all(node in call_times for call_times in times)]
     summaries = [
-        {"name": node[0], "operator": node[1], "time_ns": 1000 * _middle([of_call[node] for of_call in times])}
-        for node in in_all
+        {"name": node[0], "operator": node[1], "time_ns": 1000 * _middle([call_times[node] for call_times in times])}
+        for node in common
     ]
     return {"nodes": summaries, "calls": len(times)}
 

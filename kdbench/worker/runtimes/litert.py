@@ -34,7 +34,7 @@ class LoadedModel:
 
     def __init__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> None:  # noqa: ARG002 - XNNPACK has no such setting
         if provider != "cpu":
-            raise ProviderError(f"kdbench runs litert on the CPU, not on {provider}", "measure with --provider cpu")
+            raise ProviderError(f"kdbench runs litert on the CPU, not on {provider}", "measure with --provider=cpu")
         if FORM not in model.files:
             raise ValueError("it has no .tflite file")
         self._path, self._threads, self._model = model.files[FORM], threads, model

@@ -107,7 +107,7 @@ class LoadedModel:
 
 
 def _hint() -> str:
-    remedy = f"{onnxruntime_for_cuda()}; or --runtime torch"
+    remedy = f"{onnxruntime_for_cuda()}; or --runtime=torch"
     if query(lambda pynvml: pynvml.nvmlDeviceGetCount()):
         return remedy
     return f"NVML finds no NVIDIA GPU here: leave out --provider cuda. With a GPU: {remedy}"

@@ -43,7 +43,7 @@ class LoadedModel:
 
     def __init__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> None:  # noqa: ARG002 - its threads do not spin
         if provider != "cpu":
-            raise ProviderError(f"kdbench runs openvino on the CPU, not on {provider}", "measure with --provider cpu")
+            raise ProviderError(f"kdbench runs openvino on the CPU, not on {provider}", "measure with --provider=cpu")
         self._model = openvino.Core().read_model(model.path)
         self._input, self._output = model.input, model.output
         self._settings = {**_SETTINGS, _THREADS: threads}

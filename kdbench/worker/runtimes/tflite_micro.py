@@ -38,7 +38,7 @@ class LoadedModel:
 
     def __init__(self, model: JobModel, *, provider: str, threads: int, spinning: bool = True) -> None:  # noqa: ARG002 - it has one
         if provider != "cpu":
-            raise ProviderError(f"tflite-micro runs on the CPU, not on {provider}", "measure with --provider cpu")
+            raise ProviderError(f"tflite-micro runs on the CPU, not on {provider}", "measure with --provider=cpu")
         if FORM not in model.files:
             raise ValueError("it has no .tflite file")
         self._file, self._model = Path(model.files[FORM]), model

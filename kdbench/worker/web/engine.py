@@ -137,7 +137,7 @@ class Engine:
         expected = self._threads - 1 if number == 0 else 0
         if answer["threads"] != self._threads or answer["started"] not in {expected, None}:
             message = f"onnxruntime-web started {answer['started']} threads beside its own, not {expected}"
-            raise ProviderError(message, "measure with --threads 1")
+            raise ProviderError(message, "measure with --threads=1")
         if self._program == "chromium" and _BINARY not in self._server.fetched:
             raise ProviderError(f"onnxruntime-web loaded {', '.join(self._server.fetched)}, not {_BINARY}", "")
         return number, answer["inputs"], round(answer["load_ms"] * 1e6)

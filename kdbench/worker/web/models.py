@@ -32,7 +32,7 @@ class LoadedModel:
 
     def __init__(self, model: JobModel, *, program: str, name: str, provider: str, threads: int) -> None:
         if provider != "cpu":
-            raise ProviderError(f"kdbench runs {name} on the CPU, not on {provider}", "measure with --provider cpu")
+            raise ProviderError(f"kdbench runs {name} on the CPU, not on {provider}", "measure with --provider=cpu")
         self._engine, self._input, self._path = engine(program, threads), model.input, model.path
         self._number, self._declared, self.load_ns = self._engine.load(Path(model.path), model.output)
         self.call_ns = 0

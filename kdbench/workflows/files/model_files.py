@@ -247,9 +247,9 @@ def specs_of(
     """
     known = list(known_inputs(path, facts, described=model_spec.known))
     sidecars = [(name, spec) for name, spec in known if name.endswith(".toml")]
-    of_card = [("its card", card.preprocessing.known)] if card is not None and card.preprocessing is not None else []
+    from_card = [("its card", card.preprocessing.known)] if card is not None and card.preprocessing is not None else []
     others = [(name, spec) for name, spec in known if not name.endswith(".toml")]
-    specs = [(OF_MODEL, model_spec), *sidecars, *of_card, *others, (GENERAL, general)]
+    specs = [(OF_MODEL, model_spec), *sidecars, *from_card, *others, (GENERAL, general)]
     return list(with_published(specs))
 
 

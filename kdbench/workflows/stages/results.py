@@ -1,7 +1,7 @@
 """The end of a workflow: findings become a record, and record, samples, verdicts and reports are written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from kdbench.results.records import Environment, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, write_samples
 from kdbench.results.verdicts import Verdict, write_verdicts
+from kdbench.user_input.options import as_recipe_keys
 
 _SCORES = {"top1": "accuracy", "mse": "error"}
 """The score of a classification and of a regression, by metric: a model without it failed on its data."""
@@ -50,7 +51,7 @@ def failures_of(record: RunRecord) -> dict[str, KdbenchError]:
 
 
 def _failure_of(id_: str, record: RunRecord) -> KdbenchError | None:
-    required = [m for m in record.measurement_index.of_model(id_) if m.metric in {*_SCORES, "latency_p50_ns"}]
+    required = [m for m in record.measurement_index.for_model(id_) if m.metric in {*_SCORES, "latency_p50_ns"}]
     accuracy = next((m for m in required if m.metric in _SCORES and not m.axes), None)
     # An invalid latency, unlike an invalid accuracy, is a result: the server cannot keep up.
     if accuracy is not None and accuracy.status == "invalid":
@@ -83,6 +84,9 @@ def assemble_record(
     """
     # Scores, sizes and MACs are the same on any machine.
     diagnostics = environment_diagnostics(environment) if measure.times else ()
+    findings = replace(findings, warnings=(*diagnostics, *findings.warnings))
+    if recipe is not None:
+        findings = _with_recipe_keys(findings)
     return RunRecord(
         kind=kind,
         name=name,
@@ -97,7 +101,18 @@ def assemble_record(
         measurements=findings.measurements,
         pairs=findings.pairs,
         layers=findings.layers,
-        warnings=(*diagnostics, *findings.warnings),
+        warnings=findings.warnings,
+    )
+
+
+def _with_recipe_keys(findings: Findings) -> Findings:
+    """Return the findings with hints and remedies that name keys of the recipe instead of options."""
+    return replace(
+        findings,
+        measurements=tuple(
+            m.model_copy(update={"hint": as_recipe_keys(m.hint)}) if m.hint else m for m in findings.measurements
+        ),
+        warnings=tuple(w.model_copy(update={"remedy": as_recipe_keys(w.remedy)}) for w in findings.warnings),
     )
 
 

@@ -41,7 +41,7 @@ def test_results_of_several_metrics_keep_the_records_order(run):
     index = run.measurement_index
     assert index.having("top1", "latency_p50_ns", "loss") == list(run.measurements)
     assert index.of("a", "latency_p50_ns") == tuple(m for m in run.measurements[:10] if m.model == "a")
-    assert index.of_model("b") == tuple(m for m in run.measurements if m.model == "b")
+    assert index.for_model("b") == tuple(m for m in run.measurements if m.model == "b")
     assert (index.has("loss"), index.has("loss", "top1")) == (False, True)
 
 
