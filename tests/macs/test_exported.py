@@ -12,7 +12,6 @@ from torchvision.models import EfficientNet, MobileNetV3, ResNet
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import MBConvConfig
 from torchvision.models.mobilenetv3 import InvertedResidualConfig
-from torchvision.models.regnet import BlockParams
 from torchvision.models.resnet import Bottleneck
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
@@ -64,14 +63,6 @@ _ZOO: tuple[tuple[str, dict[str, Any], tuple[int, int, int], str], ...] = (
 )
 
 
-def _shallow_mnasnet() -> nn.Module:
-    network = zoo.MNASNet(0.5, 10)
-    first, second = network.layers[8][:2], network.layers[9][:1]
-    projection = nn.Conv2d(second[0].layers[6].out_channels, 1280, 1, bias=False)
-    network.layers = nn.Sequential(*network.layers[:8], first, second, projection, *network.layers[15:])
-    return network
-
-
 def _shallow_resnext() -> nn.Module:
     network = ResNet(Bottleneck, [1, 2, 1, 1], 10, groups=32, width_per_group=4)
     network.layer3 = network.layer4 = nn.Identity()
@@ -94,8 +85,9 @@ def _shallow_mobilenet() -> nn.Module:
 
 
 # torchvision's classics, one of each way of building: attention, windows, grouped and depthwise convolutions, channel
-# shuffles, dense blocks, squeeze-and-excitation. torchvision's own classes make them with fewer blocks, but with each
-# kind of block that the full one has. Images are small, because cells only scale a count.
+# shuffles, dense blocks, squeeze-and-excitation. MNASNet, RegNet and SqueezeNet combine these. torchvision's classes
+# make them with fewer blocks, but with each kind of block that the full one has. Images are small, because cells only
+# scale a count.
 _IMAGE = (3, 64, 64)
 _INVERTED = ((1, 3, 1, 32, 16, 1), (6, 3, 2, 16, 24, 2), (6, 5, 2, 24, 40, 1))
 _CLASSICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
@@ -103,21 +95,15 @@ _CLASSICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "resnext50_32x4d": (_shallow_resnext, _IMAGE),
     "efficientnet_b0": (lambda: EfficientNet([MBConvConfig(*kind) for kind in _INVERTED], 0.2, num_classes=10), _IMAGE),
     "shufflenet_v2_x0_5": (lambda: zoo.ShuffleNetV2([2, 1, 1], [24, 48, 96, 192, 256], 10), _IMAGE),
-    "mnasnet1_0": (_shallow_mnasnet, _IMAGE),
-    "regnet_y_400mf": (
-        lambda: zoo.RegNet(BlockParams([1, 2], [48, 104], [8, 8], [1.0, 1.0], [2, 2], se_ratio=0.25), 10),
-        _IMAGE,
-    ),
     "densenet121": (lambda: zoo.DenseNet(32, (2, 1), 64, num_classes=10), _IMAGE),
-    "squeezenet1_1": (lambda: zoo.squeezenet1_1(num_classes=10), _IMAGE),
     "googlenet": (_shallow_googlenet, _IMAGE),
     "convnext_tiny": (
         lambda: zoo.ConvNeXt([CNBlockConfig(32, 64, 1), CNBlockConfig(64, None, 2)], num_classes=10),
         _IMAGE,
     ),
     "vit_b_16": (lambda: zoo.VisionTransformer(32, 16, 2, 2, 32, 64, num_classes=10), (3, 32, 32)),
-    # The first stage shifts its windows; the second is one window.
-    "swin_t": (lambda: zoo.SwinTransformer([4, 4], 24, [2, 1], [1, 2], [7, 7], num_classes=10), (3, 56, 56)),
+    # The second block shifts its windows.
+    "swin_t": (lambda: zoo.SwinTransformer([4, 4], 24, [2], [1], [7, 7], num_classes=10), (3, 56, 56)),
     "swin_v2_t": (
         lambda: zoo.SwinTransformer(
             *([4, 4], 24, [1, 1], [1, 2], [8, 8]),
