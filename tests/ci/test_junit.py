@@ -6,13 +6,13 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from libraries import require
 
 from kdbench.report.render.junit import junit
 from kdbench.results.comparisons import ComparedMetric, Comparison
 
-xmlschema = pytest.importorskip("xmlschema", reason="xmlschema is not installed")
+require("xmlschema")
 
-SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
 ROW = {"base_model": "student", "new_model": "student", "metric": "top1", "unit": "share", "threshold": 0.5}
 CONTROL = "a name \x00 with \x1b, <tags>, \"quotes\" & 'more'"
 CHECK = """
@@ -34,6 +34,14 @@ def comparison(*outcomes, **fields):
     return Comparison(**{**values, **fields})
 
 
+@pytest.fixture(scope="module")
+def schema():
+    """The schema of Jenkins' plug-in."""
+    import xmlschema
+
+    return xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
+
+
 @pytest.mark.parametrize(
     "compared",
     [
@@ -43,26 +51,26 @@ def comparison(*outcomes, **fields):
     ],
     ids=["all outcomes", "lost and identical", "nothing"],
 )
-def test_a_comparison_is_valid(compared):
-    SCHEMA.validate(junit(compared))
+def test_a_comparison_is_valid(compared, schema):
+    schema.validate(junit(compared))
 
 
-def test_the_schema_refuses_what_jenkins_refuses():
+def test_the_schema_refuses_what_jenkins_refuses(schema):
     text = junit(comparison("same"))
-    assert not SCHEMA.is_valid(text.replace("<testcase", "<testcase extra='1'"))
+    assert not schema.is_valid(text.replace("<testcase", "<testcase extra='1'"))
     properties = '<properties><property name="a" value="1" /></properties>'
-    assert not SCHEMA.is_valid(text.replace('time="0" />', f'time="0">{properties}</testcase>'))
+    assert not schema.is_valid(text.replace('time="0" />', f'time="0">{properties}</testcase>'))
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "xdist"])
-def test_a_session_with_checks_is_valid_and_holds_them(pytester, workers):
+def test_a_session_with_checks_is_valid_and_holds_them(pytester, schema, workers):
     if workers:
         pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     pytester.makepyfile(test_checks=CHECK)
     plugin = () if list(entry_points(group="pytest11", name="kdbench")) else ("-p", "kdbench.pytest_plugin")
     pytester.runpytest_subprocess(*plugin, "--junitxml=out.xml", *workers)
     text = (pytester.path / "out.xml").read_text("utf-8")
-    SCHEMA.validate(text)
+    schema.validate(text)
     held = [json.loads(it.get("value")) for it in ET.fromstring(text).iter("property") if it.get("name") == "kdbench"]
     assert sorted((it["test"], it["what"]) for it in held) == [
         ("test_checks.py::test_limit", "size_bytes"),

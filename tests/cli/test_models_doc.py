@@ -14,7 +14,6 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
@@ -201,6 +200,8 @@ def test_keras(shown, tmp_path):
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_scikit_learn(shown, run_cli, zipped, tmp_path):
+    from sklearn.linear_model import LogisticRegression  # takes seconds to import
+
     train, test = data.load("digits").train, data.load("digits").test
     classifier = LogisticRegression(max_iter=50, C=0.01).fit(train.inputs.reshape(-1, 64) / 16, train.labels)
     features = (test.inputs.reshape(-1, 64) / 16).astype(np.float32)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from libraries import require
 from safetensors.torch import save_file
 
 from kdbench.api import study as api
@@ -21,7 +22,7 @@ from kdbench.results.records import RunRecord
 from kdbench.workflows.stages import measure as stage
 from kdbench.workflows.train import train
 
-pytest.importorskip("timm", reason="timm is not installed")
+require("timm")
 
 TEXT = (Path(__file__).parents[2] / "docs" / "own_networks.md").read_text()
 BANDS, CLASSES = 13, 3

@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 from distill.trackers.tracked import track_training
+from libraries import require
 
-mlflow = pytest.importorskip("mlflow")
-pytest.importorskip("alembic")
+require("mlflow", "alembic")
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +18,8 @@ track = partial(track_training, "mlflow")
 
 
 def runs(uri):
+    import mlflow
+
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("study")
     return client, client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])

@@ -2,9 +2,10 @@
 
 import pytest
 from distill.trackers.tracked import track_training
+from libraries import require
 from wandb_files import named, runs_of, started, summary_of
 
-wandb = pytest.importorskip("wandb")
+require("wandb")
 
 
 def test_an_interrupted_training_goes_on_in_the_same_run_offline(tracked, curve_of, monkeypatch):

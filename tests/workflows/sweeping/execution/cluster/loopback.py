@@ -76,17 +76,6 @@ def patient(get_node):
     return get
 
 
-def quick_imports(folder):
-    """Return a folder for PYTHONPATH that keeps a slow grammar out of each of Ray's many processes.
-
-    jsonschema, which Ray loads, does without this library where it cannot be imported; it takes more time than the
-    rest of Ray.
-    """
-    folder.mkdir(exist_ok=True)
-    (folder / "rfc3987_syntax.py").write_text("raise ImportError\n")
-    return str(folder)
-
-
 def say(**facts):
     """Write a line of JSON."""
     sys.stdout.write(json.dumps(facts) + "\n")

@@ -72,12 +72,11 @@ class Loopback:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+def environment():
     """What all processes of a cluster need, this one included, to find each other, kdbench and the tests' modules."""
-    from loopback import ENVIRONMENT, quick_imports
+    from loopback import ENVIRONMENT
 
-    quick = quick_imports(tmp_path_factory.mktemp("ray") / "quick")
-    paths = [quick, str(HERE), str(TESTS), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    paths = [str(HERE), str(TESTS), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
