@@ -14,8 +14,10 @@ from collections import Counter
 from pathlib import Path
 
 # A file's tests stay together: they share fixtures and heavy imports. Files come in the order of tests/conftest.py:
-# xdist would begin with those of the most tests, and the longest tests lie in files of few.
-RUNS = (("-m", "not serial", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"), ("-m", "serial"))
+# xdist would begin with those of the most tests, and the longest tests lie in files of few. There is one worker more
+# than cores, because tests wait for processes that they start, and for locks.
+WORKERS = (os.cpu_count() or 1) + 1
+RUNS = (("-m", "not serial", "-n", str(WORKERS), "--dist", "loadfile", "--no-loadscope-reorder"), ("-m", "serial"))
 TESTS = Path(__file__).parents[1]
 _NO_TESTS = 5  # pytest's exit code where nothing was collected: the arguments named tests of the other run
 
