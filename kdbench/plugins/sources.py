@@ -102,8 +102,18 @@ def _module_of(entry: Any) -> str | None:
 
 def _distribution(module: str) -> str:
     """Return the distribution that a module is from, with its version; the module's name if there is none."""
-    names = metadata.packages_distributions().get(module.partition(".")[0], ())
+    package = module.partition(".")[0]
+    names = _distributions().get(package, ())
+    if not names:  # perhaps it was installed meanwhile, as in a notebook
+        _distributions.cache_clear()
+        names = _distributions().get(package, ())
     return f"{names[0]} {metadata.version(names[0])}" if names else module
+
+
+@functools.cache
+def _distributions() -> Mapping[str, Sequence[str]]:
+    """Return the distributions of each installed package; finding them reads the list of files of every one."""
+    return metadata.packages_distributions()
 
 
 def _named_files(value: Any, *folders: Path) -> Iterator[Path]:

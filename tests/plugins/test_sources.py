@@ -5,6 +5,7 @@ import linecache
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from safetensors.numpy import save_file
 from kdbench.files.storage import sha256
 from kdbench.models import MODELS
 from kdbench.plugins import Source, activate, located_sources, recording, sources_of
+from kdbench.plugins import sources as source_files
 from kdbench.registry import Registry
 
 NETS = """
@@ -211,8 +213,17 @@ def test_installed_code_is_named_with_its_version(folder):
     }
 
 
+def test_a_distribution_that_is_installed_later_is_found(monkeypatch):
+    found = [{}, {"numpy": ["numpy"]}]
+    monkeypatch.setattr(metadata, "packages_distributions", lambda: found.pop(0))
+    source_files._distributions.cache_clear()
+    assert source_files._distribution("numpy.lib") == source_files._distribution("numpy") == f"numpy {np.__version__}"
+    source_files._distributions.cache_clear()
+
+
 CELL = """
 import numpy as np
+from kdbench.models import MODELS
 from layers import block
 DEPTH = {depth}
 WEIGHTS = np.full(3, {weight})
@@ -220,6 +231,7 @@ def helper(x):
     return x + {added}  # {comment}
 class Base:
     scale = {scale}
+@MODELS.register("of-a-cell")
 class Net(Base):
     def __init__(self, num_classes):
         self.depth = DEPTH, WEIGHTS, block
@@ -236,12 +248,10 @@ def cell_sources(**changes):
     text = CELL.format(**{**VALUES, **changes})
     file = "<cell>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    namespace = {"__name__": "a_notebook"}
-    exec(compile(text, file, "exec"), namespace)
-    MODELS.register("of-a-cell")(namespace["Net"])
+    exec(compile(text, file, "exec"), {"__name__": "a_notebook"})
     with recording() as recorded:
         MODELS.get("of-a-cell")
-    Registry.forget(__name__)
+    Registry.forget("a_notebook")
     return sources_of(recorded)
 
 

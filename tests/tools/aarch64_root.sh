@@ -32,7 +32,7 @@ rm -rf "$apt"
 
 cat > "$root/python" <<EOF
 #!/bin/sh
-export PYTHONHOME='$root/usr' PYTHONPATH="\${PYTHONPATH:+\$PYTHONPATH:}$root/site" PYTHONDONTWRITEBYTECODE=1
+export PYTHONHOME='$root/usr' PYTHONPATH="\${PYTHONPATH:+\$PYTHONPATH:}$root/site"
 exec '$qemu' -cpu cortex-a72 -L '$root' -0 '$root/python' '$root/usr/bin/python3.11' "\$@"
 EOF
 chmod +x "$root/python"
