@@ -30,7 +30,7 @@ def _run_job(job, _folder, progress, *, threads=1):
 
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
-    """Run probes in this process, cold starts with a short warm-up, and draw no figures.
+    """Run probes in this process, cold starts with a short warm-up, estimate sweeps in few steps, and draw no figures.
 
     Tests of `worker` and `measure` start processes, tests of `report` draw, and `tests/workflows/test_run.py` has a
     whole run with both.
@@ -38,6 +38,7 @@ def shorten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("kdbench.measure.runner.run_job", _run_job)
     patch.setattr("kdbench.worker.probes.coldstart._WARM_UP_NS", 1_000_000)
     patch.setattr("kdbench.worker.probes.coldstart._STEADY_NS", 1_000_000)
+    patch.setattr("kdbench.workflows.sweeping.estimate._PROBE_S", 0.0)  # the fewest steps
     # In place, as others hold the table too; undone in reverse, so that the order comes back.
     for name in reversed(list(FIGURES)):
         patch.delitem(FIGURES, name)

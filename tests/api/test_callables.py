@@ -1,6 +1,7 @@
 """Times of functions, by a clock that they advance themselves."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,17 @@ from kdbench.progress import Silent
 from kdbench.worker.loads import Calls
 
 CONFIG = _Config(budget_s=2.0, sessions=3, precision=0.2)
+
+
+def slowly(function, argument):
+    """Call a function, slowly: of faster calls there are many, whose statistics take a second."""
+    time.sleep(1e-3)
+    return function(argument)
+
+
+@pytest.fixture(autouse=True)
+def _few_draws(monkeypatch):
+    monkeypatch.setattr("kdbench.statistics.clustered.DRAWS", 100)
 
 
 class Clock:
@@ -71,15 +83,15 @@ def test_sessions_are_added_until_the_budget_is_spent(sampled):
 
 def test_arguments_are_taken_in_turn():
     seen = set()
-    kdbench.time_callable(lambda *arguments: seen.add(arguments), [1, (2, 3)], budget_s=0.1, sessions=2)
+    kdbench.time_callable(lambda *arguments: slowly(seen.add, arguments), [1, (2, 3)], budget_s=0.1, sessions=2)
     assert seen == {(1,), (2, 3)}
     array = np.arange(3)
-    kdbench.time_callable(lambda arguments: seen.add(arguments is array), array, budget_s=0.1, sessions=2)
+    kdbench.time_callable(lambda arguments: slowly(seen.add, arguments is array), array, budget_s=0.1, sessions=2)
     assert True in seen
 
 
 def test_what_is_not_promised_is_said():
-    times = kdbench.time_callable(lambda: None, budget_s=0.1, sessions=2)
+    times = kdbench.time_callable(lambda: slowly(id, None), budget_s=0.1, sessions=2)
     assert times.caveats == CAVEATS
     for caveat in CAVEATS:
         assert caveat in str(times)
@@ -131,7 +143,7 @@ def test_the_rest_of_the_process_keeps_its_garbage_collection(enabled):
     before = gc.isenabled()
     (gc.enable if enabled else gc.disable)()
     try:
-        kdbench.time_callable(len, "x", budget_s=0.05, sessions=2)
+        kdbench.time_callable(lambda: slowly(id, None), budget_s=0.05, sessions=2)
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if before else gc.disable)()

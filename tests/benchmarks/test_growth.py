@@ -1,7 +1,8 @@
 """The work on a record grows with its size and no faster, counted in calls and in results looked at, never timed."""
 
+import cProfile
+import functools
 import os
-import sys
 from collections import Counter
 from typing import ClassVar
 
@@ -20,8 +21,8 @@ from kdbench.report.styles import STYLES
 from kdbench.report.text.comparison import markdown as comment
 from kdbench.results.records import RunRecord
 
-FEW, MANY = 14, 42
-FEW_POINTS, MANY_POINTS = 20, 80
+FEW, MANY = 12, 36
+FEW_POINTS, MANY_POINTS = 16, 64
 OFTEN = 5  # calls of a function for each point, from which its growth is looked at
 PARTS = Parts(classes=3)
 
@@ -38,27 +39,33 @@ class Counted(tuple):
             yield item
 
 
+@functools.cache
+def made(models, hour):
+    """Return a record that stays as it is: `counted` returns a copy for each task."""
+    return synthetic_record(models, hour=hour, parts=PARTS)
+
+
 def counted(models, hour=0):
-    record = synthetic_record(models, hour=hour, parts=PARTS)
+    record = made(models, hour)
     lists = {name: Counted(getattr(record, name)) for name in ("measurements", "pairs", "layers", "models")}
     return record.model_copy(update=lists)
+
+
+def calls_by_function(compute):
+    """Return how often each Python function is called while `compute` runs; a generator once for each value."""
+    profile = cProfile.Profile(subcalls=False, builtins=False)
+    profile.runcall(compute)
+    calls = Counter()
+    for entry in profile.getstats():
+        calls[f"{entry.code.co_filename}:{entry.code.co_qualname}"] += entry.callcount
+    return calls
 
 
 def work(compute):
     """Return the results looked at, and the calls of Python functions, while `compute` runs."""
     Counted.looks.clear()
-    calls = 0
-
-    def count(frame, event, argument):
-        nonlocal calls
-        calls += event == "call"
-
-    sys.setprofile(count)
-    try:
-        compute()
-    finally:
-        sys.setprofile(None)
-    return Counted.looks["results"], calls
+    calls = calls_by_function(compute)
+    return Counted.looks["results"], calls.total()
 
 
 def report(render, style=None):
@@ -113,22 +120,6 @@ class Listed(Counter):
             return listing(path)
 
         return counting
-
-
-def calls_by_function(compute):
-    """Return how often each Python function is called while `compute` runs; a generator once for each value."""
-    calls = Counter()
-
-    def count(frame, event, argument):
-        if event == "call":
-            calls[frame.f_code] += 1
-
-    sys.setprofile(count)
-    try:
-        compute()
-    finally:
-        sys.setprofile(None)
-    return Counter({f"{code.co_filename}:{code.co_qualname}": n for code, n in calls.items()})
 
 
 SWEEP_TASKS = {"plan": lambda points, _: planning.sweep(points), "driver": sweeping.drive, "record": sweeping.record}

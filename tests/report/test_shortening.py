@@ -26,6 +26,12 @@ def many():
     return synthetic_record(MODELS, parts=PARTS)
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Draw nothing: other tests draw."""
+    monkeypatch.setattr(report, "draw", lambda *_: [])
+
+
 def texts(table):
     return [tuple(cell.text for cell in row.cells) for row in table.rows]
 
@@ -59,6 +65,7 @@ def test_footnotes_are_those_of_the_rows_that_stay(many):
     assert [*dict.fromkeys(marks)] == [*range(1, len(table.footnotes) + 1)]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_reports_of_many_models_are_short_and_files_for_programs_are_not(many, tmp_path, monkeypatch):
     monkeypatch.setattr("kdbench.report.shortening.shortened.__defaults__", (20, 10))
     warnings = [Diagnostic(code="unstable", message=f"blocks {n} differ", remedy="again") for n in range(300)]
@@ -81,6 +88,7 @@ def test_the_terminal_says_how_many_rows_it_leaves_out(many, monkeypatch):
     assert f"{MODELS - 10} more rows are not shown" in stream.getvalue()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_recipe_of_a_large_sweep_is_left_to_the_record(many, tmp_path, monkeypatch):
     assert "[data]\n" in report.write(many, tmp_path)[0].read_text()
     monkeypatch.setattr("kdbench.report.render.MAX_ROWS", MODELS - 1)

@@ -187,12 +187,24 @@ def compile_forward(network: nn.Module) -> nn.Module:
     return cast("nn.Module", torch.compile(network, dynamic=False))
 
 
+class _Fabric(Fabric):
+    """Fabric without callbacks, because a training calls none.
+
+    Fabric would read the entry points of all installed packages for them, which takes longer than an epoch of a tiny
+    network.
+    """
+
+    @staticmethod
+    def _configure_callbacks(callbacks: Any) -> list[Any]:  # noqa: ARG004 - Fabric passes it
+        return []
+
+
 def launched_fabric(training: Training) -> Fabric:
     """Return Fabric on the devices of `training`, in the process group that this process belongs to."""
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces its precision and its processes
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning_fabric\..*")
-        fabric = Fabric(
+        fabric = _Fabric(
             accelerator="gpu" if device_of(training).type == "cuda" else "cpu",
             devices=devices_of(training),
             num_nodes=training.num_nodes,

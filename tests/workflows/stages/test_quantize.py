@@ -24,10 +24,10 @@ def content(**student):
     return {
         "name": "small",
         "data": {"name": "digits", "validation": 0.2},
-        "training": {"epochs": 8, "batch": 64, "threads": 1, "optimizer": {"name": "adamw", "lr": 0.01}},
+        "training": {"epochs": 4, "batch": 64, "threads": 1, "optimizer": {"name": "adamw", "lr": 0.01}},
         "teacher": [{"name": "teacher", "model": SMALL}],
         "student": [
-            {"name": "low", "model": SMALL, "quantize": {"weight_bits": 3}, "training": {"epochs": 3}, **student}
+            {"name": "low", "model": SMALL, "quantize": {"weight_bits": 3}, "training": {"epochs": 2}, **student}
         ],
     }
 

@@ -185,8 +185,10 @@ def test_what_does_not_go_together_is_refused(teacher, students, message, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_checkpoint_of_timm_teaches_by_its_logits_and_by_a_layer(tmp_path):
+def test_a_checkpoint_of_timm_teaches_by_its_logits_and_by_a_layer(tmp_path, monkeypatch):
     timm = pytest.importorskip("timm", reason="the extra timm is not installed")
+    # tests/cli/test_own_networks_doc.py exports such a network, which takes seconds.
+    monkeypatch.setattr("kdbench.workflows.study.checks.networks._require_export", lambda *_: None)
     torch.manual_seed(1)
     teacher = timm.create_model("test_resnet", in_chans=1, num_classes=3).eval()
     torch.save({"state_dict": teacher.state_dict()}, tmp_path / "timm.pth")
