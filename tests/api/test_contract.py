@@ -121,7 +121,9 @@ def test_names_and_signatures():
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *sorted(CLASSES), "ShownFigure.save"])
-def test_examples_run(name, workplace, monkeypatch):
+def test_examples_run(name, workplace, monkeypatch, request):
+    if name in {"run", "sweep", "Study.run", "SweepResults"}:
+        request.getfixturevalue("short_run")  # the example of `bench` has processes and figures
     monkeypatch.chdir(workplace)
     test = example(name)
     assert test.examples, f"{name} has no example"

@@ -1,12 +1,10 @@
 """`log=` and `--log` from end to end: what each tracker's own client finds, offline, after a measurement."""
 
-import subprocess
-import sys
-
 import pytest
 from wandb_files import named, runs_of, started, summary_of
 
 import kdbench
+from kdbench.cli.main import main
 from kdbench.errors import InputError
 from kdbench.workflows.stages.log import facts_of, ratios_of, values_of
 
@@ -30,10 +28,7 @@ def run(request, workplace, tmp_path_factory):
     if request.param == "python":
         return kdbench.bench(files, data="digits", measure={"times": False}, log=TRACKERS, out=out)
     options = ("--data", "digits", "--no-times", "--log", ",".join(TRACKERS), "--out", str(out), "--quiet")
-    done = subprocess.run(
-        [sys.executable, "-m", "kdbench", "bench", *files, *options], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    assert main(["bench", *files, *options]) == 0
     return kdbench.Results.read(out)
 
 

@@ -120,14 +120,17 @@ def test_a_reader_that_went_away_is_silent():
         ("kdbench macs --convention th", ["thop"]),
     ],
 )
-def test_completion_knows_commands_recipes_and_choices(typed, completed):
-    words = {"_KDBENCH_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
-    assert sorted(_process(**words).stdout.split()) == sorted(completed)
+def test_completion_knows_commands_recipes_and_choices(run_cli, monkeypatch, typed, completed):
+    monkeypatch.setenv("_KDBENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
+    assert sorted(run_cli().out.split()) == sorted(completed)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_every_shell_is_told_how_to_ask_and_is_answered(shell):
-    script = _process("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
+def test_every_shell_is_told_how_to_ask_and_is_answered(run_cli, monkeypatch, shell):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    script = run_cli("--show-completion", shell).out
     asking = dict.fromkeys(("COMP_WORDS", "_TYPER_COMPLETE_ARGS"), "kdbench run mnist_") | {"COMP_CWORD": "2"}
     assert f"_KDBENCH_COMPLETE=complete_{shell}" in script
     answer = _process(**asking, _KDBENCH_COMPLETE=f"complete_{shell}", _TYPER_COMPLETE_FISH_ACTION="get-args").stdout

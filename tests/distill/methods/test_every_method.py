@@ -77,7 +77,7 @@ def test_it_learns_in_bfloat16_channels_last_with_a_sample_left_over(tmp_path, t
 @EVERY
 def test_interrupted_and_resumed_it_ends_with_the_same_bits(tmp_path, teachers, method, monkeypatch):
     monkeypatch.setattr("kdbench.distill.training.loop.SAVE_INTERVAL_S", 0)
-    options = training(epochs=3, keep="last")
+    options = training(epochs=2, keep="last")
     whole, objective, _ = prepared(method, teachers)
     run_fit(tmp_path / "whole", whole, objective, options)
     with pytest.raises(KeyboardInterrupt):
