@@ -107,7 +107,10 @@ def _distribution(module: str) -> str:
     if not names:  # perhaps it was installed meanwhile, as in a notebook
         _distributions.cache_clear()
         names = _distributions().get(package, ())
-    return f"{names[0]} {metadata.version(names[0])}" if names else module
+    try:
+        return f"{names[0]} {metadata.version(names[0])}" if names else module
+    except metadata.PackageNotFoundError:  # it was removed meanwhile
+        return module
 
 
 @functools.cache

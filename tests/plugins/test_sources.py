@@ -221,6 +221,11 @@ def test_a_distribution_that_is_installed_later_is_found(monkeypatch):
     source_files._distributions.cache_clear()
 
 
+def test_a_distribution_that_was_removed_is_named_by_its_module(monkeypatch):
+    monkeypatch.setattr(source_files, "_distributions", lambda: {"removed": ["removed-distribution"]})
+    assert source_files._distribution("removed.part") == "removed.part"
+
+
 CELL = """
 import numpy as np
 from kdbench.models import MODELS
