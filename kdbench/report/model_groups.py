@@ -34,6 +34,14 @@ class ModelGroup:
         """The cards' ids, in the record's order."""
         return tuple(card.id for card in self.cards)
 
+    @cached_property
+    def distinct(self) -> tuple[ModelCard, ...]:
+        """The first card of each file: a network that is not trained has the same file with every seed."""
+        files: dict[str, ModelCard] = {}
+        for card in self.cards:
+            files.setdefault(card.sha256, card)
+        return tuple(files.values())
+
 
 @once_per_record
 def model_groups(record: RunRecord) -> list[ModelGroup]:
@@ -111,13 +119,13 @@ def number(
     at = dict(axes or {})
     if metric in PAIR_METRICS:
         pairs = [pair for id_ in group.ids if (pair := record.pair_index.nearest(id_, metric, at, teacher))]
-        return _cell(metric, pairs, len(group.ids)) if pairs else _missing_pair(record, group, metric, at)
+        return _cell(metric, pairs, group) if pairs else _missing_pair(record, group, metric, at)
     measurements = [m for id_ in group.ids if (m := record.find(id_, metric, **at))]
     if not measurements and declared(metric).group == "latency" and record.protocol.get("mode") == ["offline"]:
         return Number(declared(metric).text, status="unavailable", reason="not measured in offline mode")
     if not measurements and declared(metric).group == "training" and all(card.training is None for card in group.cards):
         return Number(declared(metric).text, status="unavailable", reason="not trained")
-    return _cell(metric, measurements, len(group.ids))
+    return _cell(metric, measurements, group)
 
 
 def number_at_batch(record: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Number:
@@ -154,7 +162,7 @@ def _missing_pair(record: RunRecord, group: ModelGroup, metric: str, axes: Axes)
     return Number(write, reason=underlying.reason, hint=underlying.hint)
 
 
-def _cell(metric: str, results: Sequence[Measurement | Pair], seeds: int) -> Number:
+def _cell(metric: str, results: Sequence[Measurement | Pair], group: ModelGroup) -> Number:
     write = declared(metric).text
     if not results:
         return Number(write, status="unavailable", reason="not measured")
@@ -164,7 +172,11 @@ def _cell(metric: str, results: Sequence[Measurement | Pair], seeds: int) -> Num
     cell = Number(write, first.value, first.interval, first.status, first.evidence, reason, hint)
     cell = replace(cell, plus_minus=declared(metric).plus_minus)
     # Time, size and MACs are properties of the architecture: the first seed that has them is shown.
-    return _over_seeds(metric, cell, valued, seeds) if valued and seeds > 1 and declared(metric).scored else cell
+    if not declared(metric).scored or len(group.distinct) == 1:
+        return cell
+    ids = {card.id for card in group.distinct}
+    by_seed = [r for r in valued if (r.model if isinstance(r, Measurement) else r.student) in ids]
+    return _over_seeds(metric, cell, by_seed, len(ids)) if by_seed else cell
 
 
 def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair], seeds: int) -> Number:

@@ -68,6 +68,8 @@ def card(name: str, /, **changes: Any) -> ModelCard:
             curve=_curve(top1, seconds),
         ),
     }
+    if changes.get("seed"):  # another file
+        values["sha256"] = f"{values['sha256'][:32]}{changes['seed']:032x}"
     return ModelCard(**{**values, **changes})
 
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from kdbench.report.model_groups import mean_over_seeds, model_groups, number, teacher_of
-from kdbench.results.records import measured, missing
+from kdbench.results.records import Interval, measured, missing
 
 
 @pytest.mark.parametrize("values", [[0.91, 0.93], [97.1, 97.4, 97.2], list(np.random.default_rng(0).normal(size=9))])
@@ -57,6 +57,18 @@ def test_seed_without_a_value_is_counted_and_excluded(make_record, make_card) ->
     assert number(record, group, "top1").text == "90.00 % (1 of 3 seeds)"
     record = make_record(models=cards, measurements=[why], pairs=(), warnings=())
     assert number(record, group, "top1").text == "n/a (the logits are not finite)"
+
+
+def test_one_file_for_all_seeds_has_the_interval_of_its_number(make_record, make_card) -> None:
+    """A teacher that is given as a file is measured with every seed, and its number repeats."""
+    cards = [make_card("student-kd", id=f"kd-{seed}", seed=seed, sha256="ab" * 32) for seed in range(3)]
+    own = Interval(low=0.88, high=0.92)
+    results = [measured(card.id, "top1", 0.9, interval=own, n=900) for card in cards]
+    record = make_record(models=cards, measurements=results, pairs=(), warnings=())
+    (group,) = model_groups(record)
+    assert [card.id for card in group.distinct] == ["kd-0"]
+    cell = number(record, group, "top1")
+    assert (cell.value, cell.interval) == (0.9, own)
 
 
 def test_a_mean_with_an_unstable_seed_is_unstable(make_record, make_card) -> None:

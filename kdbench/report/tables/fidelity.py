@@ -144,7 +144,7 @@ def _count(record: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Num
         write=lambda count: f"{count:,.0f}" if count == round(count) else f"{count:,.1f}",  # the mean of several seeds
     )
     n = next((m.n for id_ in group.ids if (m := record.find(id_, metric, **axes))), None)
-    shown = metric == "mismatches" and cell.value is not None and len(group.ids) == 1
+    shown = metric == "mismatches" and cell.value is not None and len(group.distinct) == 1
     return replace(cell, aside=f"of {n:,}") if shown and n is not None else cell
 
 

@@ -54,7 +54,8 @@ def _difference(
     a, b = (number(record, group, metric.id, axes) for group in (first, second))
     if a.value is None or b.value is None:
         return Number(write, status="unavailable", reason=a.reason if a.value is None else b.reason)
-    if metric.scored and len(by_seed := _by_seed(record, metric, first, second, axes)) > 1:
+    trained = metric.scored and any(len(group.distinct) > 1 for group in (first, second))
+    if trained and len(by_seed := _by_seed(record, metric, first, second, axes)) > 1:
         mean, interval = mean_over_seeds([scale * value for value in by_seed])
         return Number(write, mean, interval)
     value = scale * (a.value - b.value)

@@ -130,12 +130,15 @@ def _source_teacher(record: RunRecord, group: ModelGroup) -> ModelGroup | None:
 
 def _seed_note(record: RunRecord) -> str:
     groups = model_groups(record)
-    several = [group for group in groups if len(group.cards) > 1]
+    several = [group for group in groups if len(group.distinct) > 1]
     if not several:
         return ""
-    counts = sorted({len(group.cards) for group in several})
+    counts = sorted({len(group.distinct) for group in several})
     n = units.count(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    models = "All models" if len(several) == len(groups) else listed(group.label for group in several)
+    others = [group.label for group in groups if len(group.distinct) == 1]
+    models = listed(group.label for group in several)
+    if len(others) < len(several):
+        models = f"All models but {listed(others)}" if others else "All models"
     return (
         f"{models}: {score_of(record).noun}, loss, fidelity and all other metrics of the predictions are means over "
         f"{n} seeds, with a Student-t interval over the seeds; all other metrics are of the first seed."

@@ -55,8 +55,10 @@ def test_a_difference_over_seeds_is_paired_by_seed(make_record):
     cards = {card.id: card for card in base.models}
     seeds, values = (0, 1, 2), {"student-kd": (0.90, 0.93, 0.96), "student-alone": (0.89, 0.92, 0.95)}
     models = [cards["teacher"]] + [
-        cards[name].model_copy(update={"id": f"{name}-{seed}", "name": name, "seed": seed})
-        for name in values
+        cards[name].model_copy(
+            update={"id": f"{name}-{seed}", "name": name, "seed": seed, "sha256": f"{position}{seed}" * 32}
+        )
+        for position, name in enumerate(values)
         for seed in seeds
     ]
     ms = [

@@ -105,6 +105,21 @@ def test_note_explains_several_seeds(seeded) -> None:
     assert column(tables.training(seeded), "Seeds")["teacher"] == "0, 1"
 
 
+def test_a_file_that_is_the_same_with_every_seed_is_no_mean(make_record, make_card) -> None:
+    cards = [make_card("teacher", id=f"teacher-{seed}", seed=seed, sha256="cd" * 32) for seed in range(2)]
+    results = [measured(card.id, "top1", 0.9, n=900) for card in cards]
+    record = make_record(models=cards, measurements=results, pairs=(), warnings=())
+    assert not any("seeds" in note for note in tables.summary(record).notes)
+
+
+def test_note_names_the_models_of_one_file_where_most_have_several(make_record, make_card) -> None:
+    teachers = [make_card("teacher", id=f"teacher-{seed}", seed=seed, sha256="cd" * 32) for seed in range(2)]
+    students = [make_card(name, id=f"{name}-{s}", seed=s) for name in ("student-kd", "student-hint") for s in range(2)]
+    record = make_record(models=[*teachers, *students], measurements=(), pairs=(), warnings=())
+    (note,) = (note for note in tables.summary(record).notes if "seeds" in note)
+    assert note.startswith("All models but `teacher`: ")
+
+
 def test_tables_without_measurements_are_absent(make_record, make_card) -> None:
     record = make_record(models=[make_card("teacher", training=None)], measurements=(), pairs=(), warnings=())
     assert [table.title for table in tables.build_tables(record)] == ["Summary", "Cost"]
