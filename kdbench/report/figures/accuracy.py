@@ -1,5 +1,6 @@
 """Accuracy by class, by epoch of the training (with the losses), and along the sweeps of a recipe."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ _MAX_SWEEPS = 8  # sweeps that one figure shows legibly
 _RATIO = 20  # of the largest value to the smallest, from which an axis is logarithmic
 
 _MAX_TICKS = 24
+_CHARACTER = 0.03  # width of a character, of an axis
 _NAMED = 30  # classes whose names fit below the figure
 _MIN_COLOUR_RANGE = 5.0  # of the colour scale, so that small differences look small
 _COLOURS = "PuOr_r"  # orange for gains, purple for losses, white for none: distinguishable with any colour vision
@@ -201,13 +203,34 @@ def value_places(values: Sequence[Value]) -> tuple[dict[Value, float], bool]:
     return {value: float(value if numeric else place) for place, value in enumerate(values)}, numeric
 
 
+def _legible(labels: Sequence[str], places: Sequence[float]) -> list[str]:
+    """Return the labels at `places` of an axis, with empty ones where a label would overlap the one on its left."""
+    span, end = max(places) - min(places) or 1.0, -math.inf
+    shown = [""] * len(labels)
+    for index in sorted(range(len(labels)), key=lambda index: places[index]):
+        middle, half = (places[index] - min(places)) / span, len(labels[index]) * _CHARACTER / 2
+        if middle - half > end:
+            shown[index], end = labels[index], middle + half
+    return shown
+
+
 def set_value_axis(axes: "Axes", places: Mapping[Value, float], *, numeric: bool) -> None:
-    """Scale and label a horizontal axis for the values of a sweep: all of a few, else some numbers."""
+    """Scale and label a horizontal axis for the values of a sweep: all of a few that do not overlap, else some numbers.
+
+    The scale is logarithmic if the values span a wide range, or if more labels fit then.
+    """
     ticks = list(places.values())
-    if numeric and min(ticks) > 0 and max(ticks) / min(ticks) >= _RATIO:
-        axes.set_xscale("log")
+    labels = [f"{value:g}" if numeric else short(str(value)) for value in places]
+    if numeric:
+        legible = _legible(labels, ticks)
+        if min(ticks) > 0:
+            on_log_scale = _legible(labels, [math.log(tick) for tick in ticks])
+            if max(ticks) / min(ticks) >= _RATIO or sum(map(bool, on_log_scale)) > sum(map(bool, legible)):
+                axes.set_xscale("log")
+                legible = on_log_scale
+        labels = legible
     if len(ticks) <= _MAX_TICKS:
-        axes.set_xticks(ticks, [f"{value:g}" if numeric else short(str(value)) for value in places])
+        axes.set_xticks(ticks, labels)
         axes.minorticks_off()
     elif not numeric:
         axes.set_xticks([])

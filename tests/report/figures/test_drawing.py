@@ -12,6 +12,7 @@ from matplotlib.text import Annotation, Text
 from report.figures.svg_words import words, words_in_order
 
 from kdbench.report.figures import draw
+from kdbench.report.figures.accuracy import set_value_axis, value_places
 from kdbench.report.figures.drawing import COLOURS, canvas, legend_below, log_ticks, short, style_of, to_svg
 from kdbench.report.figures.labels import place
 from kdbench.report.figures.selection import MAX_CURVES, pareto_front
@@ -135,3 +136,25 @@ def test_a_dollar_in_a_name_is_a_dollar() -> None:
         figure.subplots().set_title("$x^2$ and $\\frac{a")
         svg = to_svg(figure)
     assert "$x^2$ and $\\frac{a" in svg
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "labels"),
+    [
+        ([0.1, 0.2, 0.5, 1.0], "linear", ["0.1", "0.2", "0.5", "1"]),
+        ([3750, 7500, 15000, 30000, 58800], "log", ["3750", "7500", "15000", "30000", "58800"]),
+        ([1, 100], "log", ["1", "100"]),
+        ([0, 5000, 5001, 10000], "linear", ["0", "5000", "", "10000"]),
+    ],
+)
+def test_the_labels_of_a_sweep_do_not_overlap(values, scale, labels):
+    with canvas(4.5, 2.9) as figure:
+        axes = figure.subplots()
+        places, numeric = value_places(values)
+        axes.plot(list(places.values()), list(places.values()))
+        set_value_axis(axes, places, numeric=numeric)
+        assert axes.get_xscale() == scale
+        assert [label.get_text() for label in axes.get_xticklabels()] == labels
+        FigureCanvasAgg(figure).draw()
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
