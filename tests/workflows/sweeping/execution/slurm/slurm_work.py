@@ -1,11 +1,11 @@
 """What jobs do in tests: they say where they are, wait for a file, and keep a count as a training keeps checkpoints."""
 
-import json
 import os
 import time
 from pathlib import Path
 
 from kdbench.errors import InputError
+from kdbench.files import storage
 
 
 def perform(message, progress):
@@ -15,7 +15,8 @@ def perform(message, progress):
     with tries.open("a") as stream:
         stream.write("x")
     progress.note("begun")
-    (folder / f"{name}.json").write_text(json.dumps({"environment": dict(os.environ), "tries": tries.read_text()}))
+    facts = {"environment": dict(os.environ), "tries": tries.read_text()}
+    storage.write_json(folder / f"{name}.json", facts)  # at once: the test reads it meanwhile
     if message.get("fails"):
         raise InputError("wrong", "right")
     while message.get("until") and not Path(message["until"]).exists():
