@@ -18,11 +18,11 @@ from kdbench.testing.benchmarks import TerminalNotes, call_times
 from kdbench.testing.check_results import PROPERTY, CheckResult
 from kdbench.testing.records import KEYWORDS, BenchFiles, Depth, SessionRecords, split_options
 from kdbench.testing.settings import OPTIONS, Settings
+from kdbench.user_input.options import OPTION_IN_TEXT
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _NAMED_BY_PATH = {"folder", "npz"}  # prefixes of data sets
-_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(=?)")
 _SWITCHES = {"download", "remeasure"}
 _OF_PYTEST = {option.name for option in OPTIONS}
 _OF_CALLS = {*KEYWORDS, "data", "teacher", "metrics", "thresholds", "remeasure"}
@@ -131,7 +131,7 @@ def as_test_options(hint: str) -> str:
 
     `--budget` becomes `--kdbench-budget`, `--remeasure` becomes `remeasure=True`.
     """
-    return _OPTION.sub(_as_test_option, hint)
+    return OPTION_IN_TEXT.sub(_as_test_option, hint)
 
 
 def _as_test_option(match: re.Match[str]) -> str:

@@ -24,7 +24,9 @@ CALIBRATION_COUNT = 256
 _DIGITS = 18  # of a count
 _MAX_AXES = 8
 _SHOWN = 60  # characters of a wrong value
-_TYPED_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(=?)")
+
+OPTION_IN_TEXT = re.compile(r"--([a-z]+(?:-[a-z]+)*)(=?)")
+"""An option in a sentence: its name, and `=` before a value, as in `measure with --threads=1`."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ def as_recipe_keys(hint: str) -> str:
     `--budget` becomes `measure.budget_s`, `--energy=full` becomes `--set measure.energy=full`. `--estimate-energy`
     stays: commands that run recipes have it too.
     """
-    return _TYPED_OPTION.sub(_as_recipe_key, hint)
+    return OPTION_IN_TEXT.sub(_as_recipe_key, hint)
 
 
 def _as_recipe_key(match: re.Match[str]) -> str:

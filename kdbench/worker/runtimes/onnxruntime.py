@@ -110,7 +110,7 @@ def _hint() -> str:
     remedy = f"{onnxruntime_for_cuda()}; or --runtime=torch"
     if query(lambda pynvml: pynvml.nvmlDeviceGetCount()):
         return remedy
-    return f"NVML finds no NVIDIA GPU here: leave out --provider cuda. With a GPU: {remedy}"
+    return f"NVML finds no NVIDIA GPU here: leave out --provider=cuda. With a GPU: {remedy}"
 
 
 def feed(declared: Sequence[Any], name: str, inputs: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
