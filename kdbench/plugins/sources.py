@@ -104,7 +104,7 @@ def _distribution(module: str) -> str:
     """Return the distribution that a module is from, with its version; the module's name if there is none."""
     package = module.partition(".")[0]
     names = _distributions().get(package, ())
-    if not names:  # perhaps it was installed meanwhile, as in a notebook
+    if not names and package not in sys.stdlib_module_names:  # perhaps it was installed meanwhile, as in a notebook
         _distributions.cache_clear()
         names = _distributions().get(package, ())
     try:
