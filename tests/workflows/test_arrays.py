@@ -106,8 +106,9 @@ def test_a_study_scores_its_files_as_a_loop_does_and_bench_agrees(tmp_path, x, l
         assert record.find(card.id, "top1").value == pytest.approx(expected)
         assert record.find(card.id, "balanced_accuracy").value == pytest.approx(expected)  # 15 samples of each class
         assert any(m.value for m in record.measurements if (m.model, m.metric) == (card.id, "latency_p50_ns"))
-        if card.training is not None:
-            assert (card.layout, card.input_shape) == (layout, arrays["x_test"].shape[1:])
+        assert card.input_shape == arrays["x_test"].shape[1:]
+        if card.id == "student" or teacher is None:  # it was trained here
+            assert card.layout == layout
             assert "class weights 1, 1, 1" in card.training.objective
     assert "KL(t‖s)" in record.cards["student"].training.objective
     file = folder.model("student")

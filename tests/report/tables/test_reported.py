@@ -74,6 +74,25 @@ def test_a_difference_over_seeds_is_paired_by_seed(make_record):
     assert row[4].text == "yes"
 
 
+def test_a_difference_of_files_that_are_the_same_with_every_seed_has_their_intervals(make_record):
+    base = make_record()
+    cards, values = {card.id: card for card in base.models}, {"student-kd": 0.93, "student-alone": 0.92}
+    models = [
+        cards[name].model_copy(update={"id": f"{name}-{seed}", "seed": seed}) for name in values for seed in (0, 1)
+    ]
+    ms = [
+        measured(f"{name}-{seed}", "top1", value, interval=Interval(low=value - 0.02, high=value + 0.02), n=360)
+        for name, value in values.items()
+        for seed in (0, 1)
+    ]
+    record = make_record(models=models, measurements=ms, pairs=())
+    entry = {"model": "student-kd", "minus": "student-alone", "metric": "top1", "value": 1.0}
+    ours = reported(with_reported(record, entry)).rows[0].cells[3]
+    assert ours.value == pytest.approx(1.0)
+    # As for independent numbers: the widths add as squares.
+    assert (ours.interval.low, ours.interval.high) == pytest.approx((1 - 8**0.5, 1 + 8**0.5))
+
+
 def test_a_model_that_was_not_run_has_no_number(sample):
     entries = [
         {"model": "gone", "metric": "top1", "value": 0.9},
