@@ -30,8 +30,8 @@ class ClassMap:
     @property
     def meanings(self) -> tuple[str, ...]:
         """What each column stands for: a class of the data, nothing (empty), or another class of the model."""
-        data_columns = ("" if output == ABSENT else f"class {number}" for number, output in enumerate(self.columns))
-        return (*data_columns, *(self.other_names or map(str, self.others)))
+        data_meanings = ("" if output == ABSENT else f"class {number}" for number, output in enumerate(self.columns))
+        return (*data_meanings, *(self.other_names or map(str, self.others)))
 
     @property
     def is_identity(self) -> bool:

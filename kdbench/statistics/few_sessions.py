@@ -87,10 +87,8 @@ def half_width(
     """
     s = len(sessions)
     between = max(total - blocks, 0.0) * s / (s - 1)
-    factor_sessions = student_t(s - 1) * math.sqrt(
-        (between + unseen) * (inflation(sessions, cores) if correlated else 1.0)
-    )
-    return max(factor_sessions, NORMAL_Z * math.sqrt(blocks))
+    variance = (between + unseen) * (inflation(sessions, cores) if correlated else 1.0)
+    return max(student_t(s - 1) * math.sqrt(variance), NORMAL_Z * math.sqrt(blocks))
 
 
 def of_deviation(medians: NDArray[np.float64], z: float) -> float:

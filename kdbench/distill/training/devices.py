@@ -190,8 +190,7 @@ def compile_forward(network: nn.Module) -> nn.Module:
 class _Fabric(Fabric):
     """Fabric without callbacks, because a training calls none.
 
-    Fabric would read the entry points of all installed packages for them, which takes longer than an epoch of a tiny
-    network.
+    Fabric would read the entry points of all installed packages for them, at the start of every training.
     """
 
     @staticmethod
