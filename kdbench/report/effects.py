@@ -160,7 +160,7 @@ def _variation(
 
 
 def _over_seeds(values: Sequence[float]) -> tuple[float, Interval | None]:
-    return mean_over_seeds(values) if len(values) > 1 else (values[0], None)
+    return mean_over_seeds([(value, None) for value in values]) if len(values) > 1 else (values[0], None)
 
 
 def _mean(values: Sequence[float]) -> float:

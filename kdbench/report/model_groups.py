@@ -1,5 +1,6 @@
 """Groups of models that share a row, one model per training seed, and their numbers, settings and sweeps."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -138,14 +139,21 @@ def number_at_batch(record: RunRecord, group: ModelGroup, metric: str, axes: Axe
     return other if other.value is None else replace(other, aside=f"batch {fixed}", comparable=False)
 
 
-def mean_over_seeds(values: Sequence[float]) -> tuple[float, Interval]:
-    """Return the mean of at least two values and its Student-t interval."""
-    import numpy as np
+def mean_over_seeds(seeds: Sequence[tuple[float, Interval | None]]) -> tuple[float, Interval]:
+    """Return the mean of at least two seeds' values and its interval.
 
+    It covers the choice of seeds and, as far as the values have intervals themselves, that of test samples.
+    """
     from kdbench import statistics  # imports numpy, which a report of one seed does not need
 
-    mean = statistics.mean(np.array(values, dtype=np.float64))
-    assert mean.low is not None, "a single value has no spread"
+    trainings = [
+        statistics.Estimate(value, interval.low, interval.high, 1)
+        if interval is not None
+        else statistics.Estimate(value, None, None, 1)
+        for value, interval in seeds
+    ]
+    mean = statistics.mean_over_trainings(trainings)
+    assert mean.low is not None
     assert mean.high is not None
     return mean.value, Interval(low=mean.low, high=mean.high, level=statistics.LEVEL)
 
@@ -183,14 +191,23 @@ def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair]
     """Return the mean over the seeds that have a value; it is unstable if any of them is."""
     if len(valued) == 1:
         return Number(first.write, first.value, first.interval, first.status, aside=f"1 of {seeds} seeds")
-    mean, interval = mean_over_seeds([result.value for result in valued if result.value is not None])
-    least, most = declared(metric).value_range  # clipping an interval to it loses no coverage
-    low, high = max(interval.low, min(least, mean)), min(interval.high, max(most, mean))  # a KL of 0 may be -1e-17
+    numbers = [(r.value, r.interval) for r in valued if r.value is not None]
+    if declared(metric).p_value:
+        value, interval = _p_over_seeds([value for value, _ in numbers]), None
+    else:
+        value, interval = mean_over_seeds(numbers)
+        least, most = declared(metric).value_range  # clipping an interval to it loses no coverage
+        low, high = max(interval.low, min(least, value)), min(interval.high, max(most, value))  # a KL may be -1e-17
+        interval = Interval(low=low, high=high, level=interval.level)
     unstable = next((result for result in valued if result.status == "unstable"), None)
-    interval = Interval(low=low, high=high, level=interval.level)
     reason = (unstable.reason or "") if unstable else ""
     aside = "" if len(valued) == seeds else f"{len(valued)} of {seeds} seeds"
-    return Number(first.write, mean, interval, "unstable" if unstable else "ok", first.evidence, reason, aside=aside)
+    return Number(first.write, value, interval, "unstable" if unstable else "ok", first.evidence, reason, aside=aside)
+
+
+def _p_over_seeds(values: Sequence[float]) -> float:
+    """Return a p-value of all seeds: twice the mean is one for tests that depend on each other (Vovk and Wang 2020)."""
+    return min(2 * math.fsum(values) / len(values), 1.0)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,24 @@ def mean(values: NDArray[np.float64]) -> Estimate:
         return Estimate(centre, None, None, n)
     half = student_t(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return Estimate(centre, centre - half, centre + half, n)
+
+
+def mean_over_trainings(trainings: Sequence[Estimate]) -> Estimate:
+    """Return the mean of at least two independently trained models' estimates from one test sample.
+
+    Its interval covers two errors: trainings differ, as Student's t interval of the values shows, and all of them are
+    measured on the same sample, whose error the mean keeps. Their half-widths add in quadrature on each side (MOVER,
+    Zou and Donner 2008). The sample's is the mean of the trainings' own half-widths, the largest that it can be, so
+    that the interval covers at least `LEVEL`. Estimates without an interval of their own contribute their value alone.
+    """
+    centre = mean(np.array([training.value for training in trainings]))
+    assert centre.low is not None, "a single training has no spread"
+    bounded = [(t.value - t.low, t.high - t.value) for t in trainings if t.low is not None and t.high is not None]
+    below, above = (sum(side) / len(side) for side in zip(*bounded)) if bounded else (0.0, 0.0)
+    half = centre.value - centre.low
+    return Estimate(
+        centre.value, centre.value - math.hypot(half, below), centre.value + math.hypot(half, above), centre.n
+    )
 
 
 def median(values: NDArray[np.float64]) -> Estimate:

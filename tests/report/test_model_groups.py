@@ -3,20 +3,20 @@ import pytest
 from scipy import stats
 
 from kdbench.report.model_groups import mean_over_seeds, model_groups, number, teacher_of
-from kdbench.results.records import Interval, measured, missing
+from kdbench.results.records import Interval, Pair, measured, missing
 
 
 @pytest.mark.parametrize("values", [[0.91, 0.93], [97.1, 97.4, 97.2], list(np.random.default_rng(0).normal(size=9))])
-def test_mean_over_seeds_agrees_with_scipy(values: list[float]) -> None:
-    mean, interval = mean_over_seeds(values)
+def test_values_without_intervals_have_students_t_interval_over_the_seeds(values: list[float]) -> None:
+    mean, interval = mean_over_seeds([(value, None) for value in values])
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
     assert mean == pytest.approx(np.mean(values))
     assert (interval.low, interval.high, interval.level) == (pytest.approx(low), pytest.approx(high), 0.95)
 
 
-def test_equal_values_have_an_interval_of_no_width() -> None:
-    mean, interval = mean_over_seeds([0.25, 0.25, 0.25])
-    assert (mean, interval.low, interval.high) == (0.25, 0.25, 0.25)
+def test_seeds_with_equal_numbers_keep_the_interval_of_the_test_samples() -> None:
+    mean, interval = mean_over_seeds([(0.25, Interval(low=0.2, high=0.35))] * 3)
+    assert (mean, interval.low, interval.high) == (0.25, pytest.approx(0.2), pytest.approx(0.35))
 
 
 def test_seeds_of_one_name_are_one_subject(seeded) -> None:
@@ -32,6 +32,18 @@ def test_seeds_of_one_name_are_one_subject(seeded) -> None:
     drop = number(seeded, results[2], "top1_drop")
     assert drop.value == pytest.approx((0.55 + 1.05) / 2)
     assert teacher_of(seeded, results[2]) == "teacher"
+
+
+@pytest.mark.parametrize(("p_values", "expected"), [((0.01, 0.03), 0.04), ((0.4, 0.9), 1.0)])
+def test_a_p_value_of_several_seeds_is_twice_the_mean_without_an_interval(make_record, make_card, p_values, expected):
+    cards = [make_card("teacher")] + [make_card("student-kd", id=f"kd-{seed}", seed=seed) for seed in range(2)]
+    pairs = [
+        Pair(metric="mcnemar_p", value=p, n=20, teacher="teacher", student=f"kd-{seed}")
+        for seed, p in enumerate(p_values)
+    ]
+    record = make_record(models=cards, measurements=(), pairs=pairs, warnings=())
+    cell = number(record, model_groups(record)[1], "mcnemar_p")
+    assert (cell.value, cell.interval) == (pytest.approx(expected), None)
 
 
 def test_a_share_over_seeds_stays_a_share(seeded) -> None:

@@ -120,3 +120,37 @@ def test_a_prediction_is_for_one_more_observation():
         held += predicted.low <= math.exp(logs[-1]) <= predicted.high
     assert 0.93 < held / 2000 < 0.97
     assert statistics.prediction(np.array([5.0])) == statistics.Estimate(5.0, None, None, 1)
+
+
+def test_mean_over_trainings_adds_the_samples_error_to_that_of_the_trainings():
+    shares = [statistics.binomial_share(hits, 400) for hits in (360, 364, 371)]
+    values = [share.value for share in shares]
+    result = statistics.mean_over_trainings(shares)
+    trainings = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    wilson = [stats.binomtest(hits, 400).proportion_ci(method="wilson") for hits in (360, 364, 371)]
+    below = np.mean([share - own.low for share, own in zip(values, wilson, strict=True)])
+    above = np.mean([own.high - share for share, own in zip(values, wilson, strict=True)])
+    mean = np.mean(values)
+    assert result.value == pytest.approx(mean)
+    assert result.low == pytest.approx(mean - np.hypot(mean - trainings[0], below))
+    assert result.high == pytest.approx(mean + np.hypot(trainings[1] - mean, above))
+    assert result.n == 3
+
+
+def test_mean_over_trainings_without_intervals_is_the_mean():
+    values = np.array([0.91, 0.93, 0.9])
+    trainings = [statistics.Estimate(value, None, None, 1) for value in values]
+    assert statistics.mean_over_trainings(trainings) == statistics.mean(values)
+
+
+def test_mean_over_trainings_covers_the_accuracy_on_new_samples():
+    """Three trainings on the same 300 samples, some of them hard for all: their scatter alone covers too seldom."""
+    rng, draws, n = np.random.default_rng(4), 400, 300
+    difficulty = rng.normal(scale=3, size=(draws, 1, n))
+    skill = 2 + rng.normal(scale=0.1, size=(draws, 3, 1))
+    hits = (rng.random((draws, 3, n)) < 1 / (1 + np.exp(difficulty - skill))).sum(axis=2)
+    truth = np.mean(1 / (1 + np.exp(-2 + np.hypot(3, 0.1) * rng.normal(size=1_000_000))))
+    both = [statistics.mean_over_trainings([statistics.binomial_share(int(k), n) for k in row]) for row in hits]
+    trainings = [statistics.mean(row / n) for row in hits]
+    assert np.mean([result.low <= truth <= result.high for result in both]) >= 0.95
+    assert np.mean([result.low <= truth <= result.high for result in trainings]) < 0.9

@@ -51,8 +51,8 @@ def _notes(families: tuple[FamilyEffects, ...]) -> list[str]:
     notes = [
         (
             "The mean for a value is over all points with it, with equal weights for the values of other axes. The "
-            "effect is its difference from the mean over the axis. Intervals are Student-t intervals over the seeds; "
-            "with one seed there are none."
+            "effect is its difference from the mean over the axis. Intervals are Student-t intervals over the seeds: "
+            "they cover how trainings differ on this test set. With one seed there are none."
         )
     ]
     for family in families:

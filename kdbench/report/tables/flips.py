@@ -15,7 +15,8 @@ _NOTES = (
     (
         "Negative flips: share of the test samples that the reference gets right and the model wrong; positive flips: "
         "the reverse. The drop is their difference, in percentage points. McNemar p: how likely counts at least as "
-        "unequal are if both models are right equally often (exact, mid-p); a large p does not show that they are."
+        "unequal are if both models are right equally often (exact, mid-p); a large p does not show that they are. "
+        "Of several seeds it is twice the mean p, which holds for tests on the same samples."
     ),
     (
         "Worst class: the class that loses most, in points. Its interval allows for the choice among all classes: no "

@@ -10,7 +10,7 @@ from kdbench.report.model_groups import ModelGroup, mean_over_seeds, model_group
 from kdbench.report.table import Column, Row, Table, finished
 from kdbench.results.metrics import Metric
 from kdbench.results.metrics import metric as declared
-from kdbench.results.records import Interval, RunRecord, difference
+from kdbench.results.records import Interval, Measurement, RunRecord, difference
 
 _HEADS = {"Model": False, "Metric": False, "Reported": True, "This run": True, "Agrees": False, "Source": False}
 _NOTE = (
@@ -49,31 +49,43 @@ def _row(record: RunRecord, groups: Mapping[str, ModelGroup], entry: Mapping[str
 def _difference(
     record: RunRecord, metric: Metric, first: ModelGroup, second: ModelGroup, axes: Any, write: Callable[[float], str]
 ) -> Number:
-    """Return first - second: the mean over the seeds that both have, else from the interval of each."""
-    scale = 100.0 if metric.in_points else 1.0
+    """Return first - second: the mean over the seeds that both have, else from the number of each."""
     a, b = (number(record, group, metric.id, axes) for group in (first, second))
     if a.value is None or b.value is None:
         return Number(write, status="unavailable", reason=a.reason if a.value is None else b.reason)
     trained = metric.scored and any(len(group.distinct) > 1 for group in (first, second))
-    if trained and len(by_seed := _by_seed(record, metric, first, second, axes)) > 1:
-        mean, interval = mean_over_seeds([scale * value for value in by_seed])
-        return Number(write, mean, interval)
-    value = scale * (a.value - b.value)
-    if a.interval is None or b.interval is None:
-        return Number(write, value)
-    low, high = difference((b.value, b.interval.low, b.interval.high), (a.value, a.interval.low, a.interval.high))
-    return Number(write, value, Interval(low=scale * low, high=scale * high, level=a.interval.level))
+    by_seed = _by_seed(record, metric, first, second, axes) if trained else []
+    if len(by_seed) > 1:
+        value, interval = mean_over_seeds(by_seed)
+        return _scaled(write, value, interval, metric)
+    return _scaled(write, a.value - b.value, _difference_interval(a, b), metric)
 
 
-def _by_seed(record: RunRecord, metric: Metric, first: ModelGroup, second: ModelGroup, axes: Any) -> list[float]:
-    values = []
+def _by_seed(
+    record: RunRecord, metric: Metric, first: ModelGroup, second: ModelGroup, axes: Any
+) -> list[tuple[float, Interval | None]]:
+    differences = []
     others = {card.seed: card.id for card in second.cards}
     for card in first.cards:
-        pair = [record.find(id_, metric.id, **axes) for id_ in (card.id, others.get(card.seed)) if id_ is not None]
-        known = [m.value for m in pair if m is not None and m.value is not None]
-        if len(known) == 2:
-            values.append(known[0] - known[1])
-    return values
+        a, b = (record.find(id_, metric.id, **axes) if id_ else None for id_ in (card.id, others.get(card.seed)))
+        if a is not None and b is not None and a.value is not None and b.value is not None:
+            differences.append((a.value - b.value, _difference_interval(a, b)))
+    return differences
+
+
+def _difference_interval(a: Number | Measurement, b: Number | Measurement) -> Interval | None:
+    """Return the interval of a - b, as if independent: numbers from the same samples have a narrower one."""
+    if a.value is None or b.value is None or a.interval is None or b.interval is None:
+        return None
+    low, high = difference((b.value, b.interval.low, b.interval.high), (a.value, a.interval.low, a.interval.high))
+    return Interval(low=low, high=high, level=a.interval.level)
+
+
+def _scaled(write: Callable[[float], str], value: float, interval: Interval | None, metric: Metric) -> Number:
+    scale = 100.0 if metric.in_points else 1.0
+    if interval is not None:
+        interval = Interval(low=scale * interval.low, high=scale * interval.high, level=interval.level)
+    return Number(write, scale * value, interval)
 
 
 def _agrees(theirs: Number, ours: Number) -> Cell:

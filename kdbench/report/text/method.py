@@ -69,7 +69,7 @@ def notes(record: RunRecord) -> list[str]:
     return [
         (
             f"`[low, high]` is a confidence interval at {level}. For an {score.noun} it covers the choice of test "
-            f"samples{f' (n = {n:,})' if n else ''}; for several seeds, the choice of seed; for a time or a speed-up, "
+            f"samples{f' (n = {n:,})' if n else ''}, and of seeds if there are several; for a time or a speed-up, "
             f"the choice of sessions and blocks{_between_runs(record)}."
         ),
         (

@@ -39,6 +39,7 @@ class Metric:
     - `scored`: computed from predictions on a data set, so another test set or another training seed changes it.
     - `versus_teacher`: the limit relative to the teacher that a target may set: a drop in points, or a ratio.
     - `compares`: of a pair's metric, the metric of the two models that it compares, where it compares one.
+    - `p_value`: the probability of a test, which seeds do not average.
     - `finds`: an axis whose value is part of the result, such as the class that is the worst.
     - `limits`: the least and the greatest possible value; None for what the unit allows.
     """
@@ -58,6 +59,7 @@ class Metric:
     scored: bool = False
     versus_teacher: Literal["drop", "ratio"] | None = None
     compares: str | None = None
+    p_value: bool = False
     finds: str | None = None
     limits: tuple[float, float] | None = None
 

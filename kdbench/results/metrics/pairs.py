@@ -33,7 +33,8 @@ PAIRS = (
         formula="share of samples whose label the teacher ranks first and the student does not"),
     _Flips("positive_flips", "Positive flips", higher_is_better=True,
         formula="share of samples whose label the student ranks first and the teacher does not"),
-    Metric("mcnemar_p", "McNemar p", "1", True, text=units.p_value, group="flips", scored=True, limits=(0.0, 1.0),
+    Metric("mcnemar_p", "McNemar p", "1", True, text=units.p_value, group="flips", scored=True, p_value=True,
+        limits=(0.0, 1.0),
         formula="two-sided mid-p value of McNemar's exact test over the n samples that flip: the probability of "
         "counts of negative and positive flips that are at least as unequal, if both models are correct equally often"),
     _Shift("worst_class_drop", "Worst class drop", finds="class",
