@@ -2,53 +2,58 @@
 
 import json
 import re
-import struct
+import shlex
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 _HEAD_BYTES = 1 << 16
 _SHAPE = "1, 3, 224, 224"  # of an example of an input
-_EXPORT = f"torch.onnx.export(network, (torch.zeros({_SHAPE}),), '{{stem}}.onnx')"
-_DOWNLOAD = "download the file itself: on GitHub the raw file, on Hugging Face …/resolve/main/{name}"
+_EXPORT = f"torch.onnx.export(network, (torch.zeros({_SHAPE}),), {{target_text}})"
+_DOWNLOAD = "download the file itself: on GitHub the raw file, on Hugging Face …/resolve/main/{url_name}"
 _TF2ONNX = "convert it with tf2onnx: python -m tf2onnx.convert"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: `what` it is, as a noun, and a `hint` with {name}, {stem} and {path} of the file."""
+    """A kind of file: `what` it is, as a noun, and a `hint` on the way to an ONNX file.
+
+    The hint has fields, for which `_shown` puts names: {name}, {path}, {folder} and {target}, an ONNX file to write, as
+    words of a command; {path_text} and {target_text} as strings of Python; {url_name} as the end of an address.
+    """
 
     what: str
     hint: str
 
 
-_TFLITE = Kind("a TensorFlow Lite model", f"{_TF2ONNX} --tflite {{path}} --output {{stem}}.onnx")
+_TFLITE = Kind("a TensorFlow Lite model", f"{_TF2ONNX} --tflite {{path}} --output {{target}}")
 _SAVED_MODEL = Kind("a TensorFlow SavedModel", f"{_TF2ONNX} --saved-model {{folder}} --output model.onnx")
 _GRAPH_DEF = Kind(
     "a frozen TensorFlow graph",
-    f"{_TF2ONNX} --graphdef {{path}} --inputs INPUT:0 --outputs OUTPUT:0 --output {{stem}}.onnx",
+    f"{_TF2ONNX} --graphdef {{path}} --inputs INPUT:0 --outputs OUTPUT:0 --output {{target}}",
 )
 _HDF5 = Kind(
     "an HDF5 file, as Keras saves models in",
-    "convert it with tf2onnx: tf2onnx.convert.from_keras(tf.keras.models.load_model('{path}'), "
-    "output_path='{stem}.onnx'); a file of weights alone needs its network first",
+    "convert it with tf2onnx: tf2onnx.convert.from_keras(tf.keras.models.load_model({path_text}), "
+    "output_path={target_text}); a file of weights alone needs its network first",
 )
-_KERAS = Kind("a Keras model", "export it: keras.models.load_model('{path}').export('{stem}.onnx', format='onnx')")
+_KERAS = Kind("a Keras model", "export it: keras.models.load_model({path_text}).export({target_text}, format='onnx')")
 _CHECKPOINT = Kind(
     "a checkpoint of PyTorch (torch.save)",
     f"name its network: kdbench bench --torch package.module:factory --weights {{path}}; or export that: {_EXPORT}",
 )
 _TORCHSCRIPT = Kind(
     "a TorchScript model",
-    f"export it: torch.onnx.export(torch.jit.load('{{path}}').eval(), (torch.zeros({_SHAPE}),), '{{stem}}.onnx', "
+    f"export it: torch.onnx.export(torch.jit.load({{path_text}}).eval(), (torch.zeros({_SHAPE}),), {{target_text}}, "
     "dynamo=False)",
 )
 _EXPORTED = Kind(
     "an exported program of PyTorch (.pt2)",
-    "kdbench bench {path} exports and measures it; or torch.onnx.export(torch.export.load('{path}'), f='{stem}.onnx', "
-    "dynamo=True)",
+    "kdbench bench {path} exports and measures it; or torch.onnx.export(torch.export.load({path_text}), "
+    "f={target_text}, dynamo=True)",
 )
 _MOBILE = Kind("a model for PyTorch Mobile", f"export the network that it was made from: {_EXPORT}")
 _SAFETENSORS = Kind(
@@ -71,7 +76,7 @@ _ENGINE = Kind(
     "measure the ONNX file that it was built from",
 )
 _NCNN = Kind("an ncnn model", "measure the ONNX file that it was converted from")
-_GZIP = Kind("compressed by gzip", "gzip -dc {path} > {stem}.onnx")
+_GZIP = Kind("compressed by gzip", "gzip -dc {path} > {target}")
 _TAR_GZ = Kind("a tar archive compressed by gzip", "tar xzf {path}, then measure the .onnx file in it")
 _HTML = Kind("a web page, not a model", _DOWNLOAD)
 _EMPTY = Kind("an empty file", "download or export it again")
@@ -88,9 +93,9 @@ _MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"ptrt", _ENGINE),
     (0, b"7767517\n", _NCNN),
     (257, b"ustar", Kind("a tar archive", "tar xf {path}, then measure the .onnx file in it")),
-    (0, b"BZh", Kind("compressed by bzip2", "bzip2 -dc {path} > {stem}.onnx")),
-    (0, b"\xfd7zXZ\x00", Kind("compressed by xz", "xz -dc {path} > {stem}.onnx")),
-    (0, b"\x28\xb5\x2f\xfd", Kind("compressed by Zstandard", "zstd -dc {path} > {stem}.onnx")),
+    (0, b"BZh", Kind("compressed by bzip2", "bzip2 -dc {path} > {target}")),
+    (0, b"\xfd7zXZ\x00", Kind("compressed by xz", "xz -dc {path} > {target}")),
+    (0, b"\x28\xb5\x2f\xfd", Kind("compressed by Zstandard", "zstd -dc {path} > {target}")),
     (0, b"7z\xbc\xaf\x27\x1c", Kind("a 7-Zip archive", "7z x {path}, then measure the .onnx file in it")),
 )
 # The kinds by name, for files whose content does not identify them.
@@ -117,7 +122,8 @@ def foreign(path: Path) -> tuple[str, str] | None:
         return _shown(_of_folder(path), path)
     with path.open("rb") as stream:
         head = stream.read(_HEAD_BYTES)
-    kind = _by_content(path, head)
+    # The length with which safetensors begin may look as a pickle does.
+    kind = _SAFETENSORS if _is_safetensors(path, head) else _by_content(path, head)
     return None if kind is None else _shown(kind, path)
 
 
@@ -130,8 +136,13 @@ def unreadable(path: Path) -> tuple[str, str] | None:
 
 
 def _shown(kind: Kind, path: Path) -> tuple[str, str]:
-    stem = path.name.split(".")[0] or path.stem
-    return kind.what, kind.hint.format(name=path.name, stem=stem, path=path, folder=path.parent)
+    target = f"{path.name.split('.')[0] or path.stem}.onnx"
+    if target.casefold() == path.name.casefold():  # a shell empties the target before the command reads
+        target = f"{path.stem}-converted.onnx"
+    words = {"name": path.name, "path": str(path), "folder": str(path.parent), "target": target}
+    shown = {key: shlex.quote(word) for key, word in words.items()}
+    hint = kind.hint.format(**shown, path_text=repr(str(path)), target_text=repr(target), url_name=quote(path.name))
+    return kind.what, hint
 
 
 def _by_content(path: Path, head: bytes) -> Kind | None:
@@ -146,16 +157,14 @@ def _by_content(path: Path, head: bytes) -> Kind | None:
         return _of_gzip(head)
     if _LFS.match(head):
         return _of_lfs(head)
-    return _of_safetensors(path, head) or _of_text(head)
+    return _of_text(head)
 
 
 def _of_folder(path: Path) -> Kind:
     if (path / "saved_model.pb").is_file():
-        return Kind(
-            "a folder with a TensorFlow SavedModel", f"{_TF2ONNX} --saved-model {{path}} --output {{stem}}.onnx"
-        )
+        return Kind("a folder with a TensorFlow SavedModel", f"{_TF2ONNX} --saved-model {{path}} --output {{target}}")
     files = sorted(file.name for file in path.glob("*.onnx"))
-    hint = f"name the file: {{path}}/{_escaped(files[0])}" if files else "name an .onnx file"
+    hint = f"name the file: {_escaped(shlex.quote(str(path / files[0])))}" if files else "name an .onnx file"
     if path.suffix == ".mlpackage":
         return _COREML
     return Kind("a folder", hint)
@@ -179,8 +188,8 @@ def _of_zip(path: Path) -> Kind:
     if names and all(name.endswith(".npy") for name in names):
         return Kind("an archive of NumPy arrays (.npz)", "give the model first, and the data with --data npz:{path}")
     models = [name for name in names if name.endswith((".onnx", ".ort"))]
-    hint = f"unzip {{path}}, then measure {_escaped(models[0])}" if models else "unzip {path}: no .onnx file is in it"
-    return Kind("a zip archive", hint)
+    then = f", then measure {_escaped(shlex.quote(models[0]))}" if models else ": no .onnx file is in it"
+    return Kind("a zip archive", f"unzip {{path}}{then}")
 
 
 def _escaped(text: str) -> str:
@@ -201,12 +210,9 @@ def _of_lfs(head: bytes) -> Kind:
     return Kind(f"a Git LFS pointer{of}", "git lfs pull --include {name}, in its repository")
 
 
-def _of_safetensors(path: Path, head: bytes) -> Kind | None:
-    """Recognise an 8-byte length, then that many bytes of JSON."""
-    if len(head) < 10 or head[8:9] != b"{":
-        return None
-    (length,) = struct.unpack("<Q", head[:8])
-    return _SAFETENSORS if length < path.stat().st_size else None
+def _is_safetensors(path: Path, head: bytes) -> bool:
+    """Return whether a file begins with a length of 8 bytes, then that many bytes of JSON."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
 def _of_text(head: bytes) -> Kind | None:

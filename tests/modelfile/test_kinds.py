@@ -1,16 +1,22 @@
 """Files of other kinds are recognised by their content: what they are is said, and the way to ONNX."""
 
+import ast
+import bz2
 import gzip
 import io
 import json
+import lzma
 import pickle
+import shutil
 import struct
+import subprocess
 import tarfile
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import save as safetensors_bytes
 
 from kdbench.errors import InputError
@@ -127,3 +133,45 @@ def test_a_zip_archive_that_is_cut_short(tmp_path):
     path.write_bytes(zipped(a="x" * 100)[:50])
     with pytest.raises(InputError, match=r"checkpoint of PyTorch.*cut short"):
         read_facts(path)
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x0380, 0x0480, 0x0580])
+def test_safetensors_whose_length_begins_as_a_pickle_does(tmp_path, length):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(length)
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + header + bytes(4))
+    assert path.read_bytes()[:1] == pickle.dumps(0, protocol=2)[:1]
+    assert list(safe_open(path, "numpy").keys()) == ["w"]
+    with pytest.raises(InputError, match="safetensors"):
+        read_facts(path)
+
+
+COMPRESSED = {"gz": (gzip.compress, "gzip"), "bz2": (bz2.compress, "bzip2"), "xz": (lzma.compress, "xz")}
+
+
+@pytest.mark.parametrize("suffix", COMPRESSED)
+@pytest.mark.parametrize("name", ["net.onnx.{}", "net.onnx", "my net's.onnx.{}", "my net's.onnx"])
+def test_the_command_of_the_hint_unpacks_the_file_and_keeps_it(tmp_path, suffix, name):
+    compress, program = COMPRESSED[suffix]
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    path = tmp_path / name.format(suffix)
+    packed = compress(b"\x08\x07the model")
+    path.write_bytes(packed)
+    with pytest.raises(InputError) as caught:
+        read_facts(path)
+    subprocess.run(caught.value.hint, shell=True, check=True, cwd=tmp_path)
+    assert path.read_bytes() == packed
+    (unpacked,) = set(tmp_path.iterdir()) - {path}
+    assert unpacked.suffix == ".onnx"
+    assert unpacked.read_bytes() == b"\x08\x07the model"
+
+
+def test_code_in_a_hint_names_the_file_whatever_its_name(tmp_path):
+    path = tmp_path / "my net's {0}.keras"
+    path.write_bytes(CASES["keras"][0]())
+    with pytest.raises(InputError) as caught:
+        read_facts(path)
+    code = ast.parse(caught.value.hint.removeprefix("export it: "))
+    texts = {node.value for node in ast.walk(code) if isinstance(node, ast.Constant)}
+    assert texts == {str(path), "my net's {0}.onnx", "onnx"}
