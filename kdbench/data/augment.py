@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 # Up to this many views have slots if the recipe does not set their number.
 FEW_VIEWS = 16
-_BANK, _ORDER = 0x6B616E6B, 0x6F726472  # separate keys: the bank of views is the same for every seed
+# Separate keys, so that views depend neither on each other nor on the choice of samples and wrong labels; the bank of
+# views is the same for every seed.
+_BANK, _ORDER, _VIEW = 0x6B616E6B, 0x6F726472, 0x76696577
 
 
 class Views(NamedTuple):
@@ -86,7 +88,7 @@ def slots_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) ->
     if count is None:
         return None
     if augment.views is None:
-        return below(count, words(key_of(seed, epoch), samples))
+        return below(count, words(key_of(_VIEW, seed, epoch), samples))
     return (below(count, words(key_of(_ORDER, seed), samples)) + epoch) % count
 
 
@@ -104,7 +106,7 @@ def views_in_slots(augment: Augment, samples: Numbers, slots: Numbers | int) -> 
 
 def views_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) -> Numbers:
     """Return the number (N,) of the view of each of `samples` in an epoch, for views without slots."""
-    return below(augment.distinct_views, words(key_of(seed, epoch), samples))
+    return below(augment.distinct_views, words(key_of(_VIEW, seed, epoch), samples))
 
 
 def decode_views(numbers: Numbers, augment: Augment) -> Views:

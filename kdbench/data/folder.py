@@ -48,10 +48,7 @@ def load_folder(request: Request) -> Dataset:
     Mean and std come from at most 2048 evenly spaced training images, or test images if no others are requested.
     """
     base = Path(request.name.removeprefix("folder:")).expanduser()
-    try:
-        class_names, listings = find_images(base, request.parts)
-    except OSError as error:
-        raise InputError(f"{base} cannot be searched for images: {error}", "check its permissions") from error
+    class_names, listings = find_images(base, request.parts)
     for part in request.parts:
         if part not in listings:
             raise DataMissingError(f"{base} has no {part} part", f"add {base / part} with one folder per class")
@@ -94,8 +91,15 @@ def form_of_images(base: Path) -> SampleForm:
 def find_images(base: Path, wanted: Sequence[Part] = PARTS) -> tuple[tuple[str, ...], dict[Part, Listing]]:
     """Return the class names and the files of each of the `wanted` parts in `base`.
 
-    A part that is not wanted is not read. Raises InputError if `base` is not a data set.
+    A part that is not wanted is not read. Raises InputError if `base` is not a data set, or a folder cannot be read.
     """
+    try:
+        return _found(base, wanted)
+    except OSError as error:
+        raise InputError(f"{base} cannot be searched for images: {error}", "check its permissions") from error
+
+
+def _found(base: Path, wanted: Sequence[Part]) -> tuple[tuple[str, ...], dict[Part, Listing]]:
     if not base.is_dir():
         hint = expected_at(base, "name a folder of images after folder:", Path.is_dir)
         raise DataMissingError(f"no folder {base}", hint)
@@ -128,13 +132,20 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files anywhere below `folder`, through links too, but not through a link to a parent folder."""
+    """Yield the files anywhere below `folder`, through links too, but not through a link to a parent folder.
+
+    Files and folders whose names begin with a dot are left out. Raises OSError for a folder that cannot be read.
+    """
     above: dict[str, frozenset[tuple[int, int]]] = {str(folder): frozenset()}
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
         here = above.pop(place) | {_identity(Path(place))}
-        folders[:] = [name for name in folders if _identity(Path(place, name)) not in here]
+        folders[:] = [name for name in folders if name[0] != "." and _identity(Path(place, name)) not in here]
         above.update({str(Path(place, name)): here for name in folders})
         yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _identity(folder: Path) -> tuple[int, int]:

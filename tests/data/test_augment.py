@@ -18,6 +18,8 @@ from kdbench.data.augment import (
     views_in_slots,
     views_of_epoch,
 )
+from kdbench.data.dataset import Split
+from kdbench.data.selection import at_random, flip_labels
 from kdbench.recipe import Augment
 
 SAMPLES = np.arange(500)
@@ -83,6 +85,21 @@ def test_every_view_is_equally_likely_and_drawn_anew_each_epoch():
     assert stats.chisquare(np.bincount(first, minlength=162)).pvalue > 1e-3
     # Two independent draws from 162 agree once in 162: 247 of 40 000, standard deviation 16.
     assert 167 < (first == second).sum() < 327
+
+
+@pytest.mark.parametrize("augment", [Augment(pad=4, flip=True), Augment(flip=True)], ids=str)
+def test_views_depend_on_no_choice_of_samples_or_labels_with_the_same_seed(augment):
+    labels, samples = np.arange(20_000) % 10, np.arange(20_000)
+    subset = at_random(Split(np.zeros((20_000, 1, 1, 1), np.uint8), labels), 4_000, seed=0)
+    noisy, wrong = flip_labels(labels, samples, 10, share=0.2, seed=0)
+    for epoch in range(6):
+        views = slots_of_epoch(augment, samples, 0, epoch)
+        views = views_of_epoch(augment, samples, 0, epoch) if views is None else views
+        for chosen in (subset, wrong):
+            counts = np.bincount(views[chosen], minlength=augment.distinct_views)
+            assert stats.chisquare(counts).pvalue > 1e-4
+        away = (noisy - labels)[wrong] % 10
+        assert abs(np.corrcoef(views[wrong], away)[0, 1]) < 5 / 4_000**0.5  # five standard deviations
 
 
 def test_views_of_chosen_samples():

@@ -1,9 +1,11 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from kdbench.data import folder as folder_module
-from kdbench.data import load
+from kdbench.data import load, sample_form
 from kdbench.data.folder import find_images
 from kdbench.errors import DataMissingError, InputError
 
@@ -49,6 +51,7 @@ def test_train_and_test_folders(parted):
     (parted / "val" / "cow").mkdir(parents=True)
     (parted / "notes.txt").write_text("not a class")
     (parted / "train" / "ant" / ".hidden.png").write_bytes(b"")
+    paint(parted / "train" / "ant" / ".thumbnails" / "0.png", 99)
     loaded = load(f"folder:{parted}")
     assert loaded.class_names == ("ant", "bee")
     assert loaded.input_shape == (3, 8, 8)
@@ -213,6 +216,24 @@ def test_folders_that_are_no_set(tmp_path):
     paint(tmp_path / "empty" / "only.png")
     with pytest.raises(InputError, match="too small"):
         load(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("closed", ["", "cat", "cat/more"])
+def test_a_folder_that_cannot_be_read_is_an_error_not_an_empty_class(flat, monkeypatch, closed):
+    paint(flat / "cat" / "more" / "x.png")
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path) == str(flat / closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(os, "listdir", lambda path: [entry.name for entry in refusing(path)])
+    for look in (load, sample_form):
+        with pytest.raises(InputError, match=r"cannot be searched for images: .*Permission denied") as caught:
+            look(f"folder:{flat}")
+        assert str(flat / closed) in caught.value.message
 
 
 def test_a_class_only_the_test_part_has_is_refused(parted):
