@@ -13,7 +13,7 @@ from kdbench.compress.activations import refused
 from kdbench.compress.graph_index import LAYERS
 from kdbench.errors import InputError, first_line
 from kdbench.extras import installer
-from kdbench.modelfile.external_data import external_files
+from kdbench.modelfile.external_data import external_files, read_external
 from kdbench.modelfile.facts import MAX_FILE_BYTES, integer_operators, read_model
 from kdbench.modelfile.ort_format import is_ort
 from kdbench.modelfile.weights import nodes_of, tensors_of
@@ -35,15 +35,13 @@ _FLOAT_HINT = "compress the float32 model from which it was made"
 def prepared(path: Path) -> "onnx.ModelProto":
     """Return the float32 model at `path`, prepared for quantization: batch norm and constants folded, nodes named.
 
-    Existing names of nodes stay, unless two nodes are merged. Raises InputError as `require_float32` does, for weights
-    that are not finite, and for a model that onnxruntime does not load.
+    Existing names of nodes stay, unless two nodes are merged. Raises InputError as `float32_model` does, and for a
+    model that onnxruntime does not load.
     """
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    require_float32(path)
-    model = onnx.load(path)
-    require_finite(model, path)
+    model = float32_model(path)
     name_nodes(model)
     try:
         make_weights_constant(model)  # the converter requires weights of old IR versions to be inputs too
@@ -91,6 +89,18 @@ def quantizing() -> Iterator[None]:
         raise InputError(f"onnxruntime does not quantize this model: {reason}", hint) from error
 
 
+def float32_model(path: Path) -> "onnx.ModelProto":
+    """Return the model at `path` with its external weights.
+
+    Raises InputError as `require_float32` does, and for weights that are not finite.
+    """
+    require_float32(path)
+    model = read_model(path)
+    read_external((tensor for _, tensor in tensors_of(model)), path)
+    _require_finite(model, path)
+    return model
+
+
 def require_float32(path: Path) -> None:
     """Raise InputError for a model that is quantized, in float16 or float64, in another format, or too large."""
     model = read_model(path)
@@ -130,7 +140,7 @@ def opset(model: "onnx.ModelProto") -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
 
 
-def require_finite(model: "onnx.ModelProto", path: Path) -> None:
+def _require_finite(model: "onnx.ModelProto", path: Path) -> None:
     """Raise InputError for weights that are NaN, and for weights of layers that are infinite, which have no scale."""
     import numpy as np
     import onnx

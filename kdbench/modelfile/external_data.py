@@ -4,6 +4,7 @@ ONNX keeps a tensor's file, offset and length as text (onnx.proto, `TensorProto.
 relative to the model's folder. A model from elsewhere may name any path, so the path must stay within that folder.
 """
 
+import contextlib
 import math
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -46,17 +47,29 @@ def read_small(tensors: "Iterable[onnx.TensorProto]", path: Path) -> None:
     They say what the graph computes. Their place in the file stays noted. What cannot be read stays external.
     """
     for tensor in tensors:
-        if not is_external(tensor) or math.prod(tensor.dims) > _SHORT:
-            continue
-        try:
-            (file,) = external_files([tensor], path)
-            with file.open("rb") as stream:
-                stored = {entry.key: entry.value for entry in tensor.external_data}
-                stream.seek(_number(stored.get("offset", ""), tensor, path))
-                tensor.raw_data = stream.read(tensor_bytes(tensor))
-        except (InputError, OSError, ValueError):  # reported when the weights are counted
-            continue
-        tensor.data_location = type(tensor).DEFAULT
+        if is_external(tensor) and math.prod(tensor.dims) <= _SHORT:
+            with contextlib.suppress(InputError, OSError, ValueError):  # reported when the weights are counted
+                _read(tensor, path)
+
+
+def read_external(tensors: "Iterable[onnx.TensorProto]", path: Path) -> None:
+    """Read the external tensors of the model at `path` into the model, which then needs no other file.
+
+    onnx.load refuses files that are links, as those in a cache of downloads are. Raises InputError as `external_files`.
+    """
+    for tensor in tensors:
+        if is_external(tensor):
+            _read(tensor, path)
+        del tensor.external_data[:]
+
+
+def _read(tensor: "onnx.TensorProto", path: Path) -> None:
+    (file,) = external_files([tensor], path)
+    stored = {entry.key: entry.value for entry in tensor.external_data}
+    with file.open("rb") as stream:
+        stream.seek(_number(stored.get("offset", ""), tensor, path))
+        tensor.raw_data = stream.read(tensor_bytes(tensor))
+    tensor.ClearField("data_location")
 
 
 def is_external(tensor: "onnx.TensorProto") -> bool:

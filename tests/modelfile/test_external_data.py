@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from kdbench.errors import InputError
-from kdbench.modelfile.external_data import external_files, is_external, read_small
+from kdbench.modelfile.external_data import external_files, is_external, read_external, read_small
 
 
 def tensor(**external):
@@ -85,3 +85,34 @@ def test_short_tensors_are_read_and_stay_noted(folder, place, elements, is_read)
     if is_read:
         np.testing.assert_array_equal(numpy_helper.to_array(one), values[5:])
         assert external_files([one], folder / "m.onnx") == [folder / "weights" / "w.bin"]
+
+
+def test_all_tensors_are_read_also_through_links_and_need_no_file_afterwards(folder):
+    values = np.arange(1025, dtype=np.float32)
+    (folder / "weights" / "w.bin").write_bytes(bytes(8) + values.tobytes())
+    (folder / "cached.bin").symlink_to("weights/w.bin")
+    os.link(folder / "weights" / "w.bin", folder / "hard.bin")
+    long, short, inner = (
+        TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[size])
+        for name, size in zip("abc", (1025, 3, 2), strict=True)
+    )
+    for one, place in (
+        (long, {"location": "cached.bin", "offset": "8"}),
+        (short, {"location": "hard.bin", "offset": "12"}),
+    ):
+        one.data_location = TensorProto.EXTERNAL
+        for key, text in place.items():
+            one.external_data.add(key=key, value=text)
+    inner.float_data.extend([7, 8])
+    read_small([short], folder / "m.onnx")
+    read_external([long, short, inner], folder / "m.onnx")
+    for one, expected in ((long, values), (short, [1, 2, 3]), (inner, [7, 8])):
+        np.testing.assert_array_equal(numpy_helper.to_array(one), expected)
+    assert external_files([long, short, inner], folder / "m.onnx") == []
+
+
+def test_a_tensor_whose_file_is_missing_is_an_error_of_the_input(folder):
+    one = tensor(location="absent.bin")
+    one.data_location = TensorProto.EXTERNAL
+    with pytest.raises(InputError, match="missing"):
+        read_external([one], folder / "m.onnx")

@@ -9,13 +9,7 @@ from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.graph_index import sort_nodes
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Observer, probe_shape
-from kdbench.compress.preparing import (
-    forget_unused_domains,
-    make_weights_constant,
-    name_nodes,
-    require_finite,
-    require_float32,
-)
+from kdbench.compress.preparing import float32_model, forget_unused_domains, make_weights_constant, name_nodes
 from kdbench.errors import InputError
 from kdbench.modelfile.weights import tensors_of
 
@@ -41,11 +35,7 @@ class Fp16(Compressor):
 
     def compress(self, source: Source, target: Path) -> Outcome:
         """Write the FP16 file; raises InputError for numbers that do not fit, and for a model that is not float32."""
-        import onnx
-
-        require_float32(source.path)
-        model = onnx.load(source.path)
-        require_finite(model, source.path)
+        model = float32_model(source.path)
         make_weights_constant(model)
         large = too_large(model)
         if large and self.overflow == "refuse":

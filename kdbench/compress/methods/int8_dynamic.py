@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.kernels import Kernels, kernels_of
 from kdbench.compress.observing import CALLS, time_ratio
-from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes
+from kdbench.compress.preparing import float32_model, forget_unused_domains, prepared, quantizing, require_nodes
 from kdbench.errors import InputError
 from kdbench.units import percent
 
@@ -80,6 +80,6 @@ def _warnings(target: Path, source: Source, kernels: Kernels) -> tuple[str, ...]
         return ()
     import onnx
 
-    ratio = time_ratio(onnx.load(target), onnx.load(source.path), source.facts)
+    ratio = time_ratio(onnx.load(target), float32_model(source.path), source.facts)
     measured = f": {ratio:.1f} times as long as in float32 in {CALLS} calls on this machine" if ratio else ""
     return (f"dynamic INT8 is slow for convolutions (ConvInteger){measured}; choose int8, which is static",)

@@ -15,7 +15,7 @@ from pydantic import field_validator
 from kdbench import units
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.observing import time_ratio
-from kdbench.compress.preparing import name_nodes, require_finite, require_float32, require_nodes
+from kdbench.compress.preparing import float32_model, name_nodes, require_nodes
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import compressed_bytes
 from kdbench.user_input.validation import WrongValueError
@@ -61,11 +61,7 @@ class Sparse(Compressor):
 
     def compress(self, source: Source, target: Path) -> Outcome:
         """Write the sparse file; raises InputError for a model without such weights, and for an unknown node."""
-        import onnx
-
-        require_float32(source.path)
-        model = onnx.load(source.path)
-        require_finite(model, source.path)
+        model = float32_model(source.path)
         names = weights_by_node(model)
         require_nodes(model, self.keep_dense, "keep_dense")
         kept = {name for node in self.keep_dense for name in names.get(node, ())}
@@ -87,7 +83,7 @@ class Sparse(Compressor):
         """Report the measured time, which does not fall, and the compressed size."""
         import onnx
 
-        return (_warning(facts, time_ratio(onnx.load(target), onnx.load(source.path), source.facts)),)
+        return (_warning(facts, time_ratio(onnx.load(target), float32_model(source.path), source.facts)),)
 
 
 def weights_by_node(model: "onnx.ModelProto") -> "dict[str, list[str]]":

@@ -1,5 +1,7 @@
 """Graphs that exporters write and quantizers stumble on: each file answers as its source does, or is refused."""
 
+import os
+
 import numpy as np
 import onnx
 import pytest
@@ -193,3 +195,18 @@ def test_what_the_quantizer_does_not_take_is_refused_with_its_reason(tmp_path, m
     with pytest.raises(InputError, match="IndexError: list index") as refused:
         compress(path, "int8")
     assert "keep_float" in refused.value.hint
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic link", "hard link"])
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_in_a_linked_file_as_caches_of_downloads_keep_them(tmp_path, method, link):
+    path = factors(tmp_path / "m.onnx")
+    expected = compress(path, method)[0].read_bytes()
+    cache, folder = tmp_path / "cache", tmp_path / "folder"
+    cache.mkdir()
+    folder.mkdir()
+    linked = folder / "m.onnx"
+    onnx.save(onnx.load(path), linked, save_as_external_data=True, location="w.bin", size_threshold=0)
+    (folder / "w.bin").rename(cache / "w.bin")
+    link(cache / "w.bin", folder / "w.bin")
+    assert compress(linked, method)[0].read_bytes() == expected
