@@ -87,19 +87,20 @@ PTFLOPS: dict[type[nn.Module], Rule] = {
 }
 
 
-def _elementwise(x: Any, other: Any, *_: Any, **__: Any) -> int:
+def _elementwise(x: Any, other: Any, *_: Any) -> int:
     return max((operand.numel() for operand in (x, other) if isinstance(operand, Tensor)), default=1)
 
 
 _POOLS = [f"{kind}_pool{rank}d" for kind in ("max", "avg", "adaptive_max", "adaptive_avg") for rank in (1, 2, 3)]
 _UNARY = ("relu", "relu_", "relu6", "prelu", "elu", "gelu", "silu", "softmax", *_POOLS)
 
-# By the name of the torch function or tensor method.
+# By the name of the torch function or tensor method; the arguments are its operands.
 PTFLOPS_FUNCTIONS: dict[str, Callable[..., int]] = {
-    **dict.fromkeys(("matmul", "mm", "bmm"), lambda x, other, *_, **__: x.numel() * other.shape[-1]),
+    **dict.fromkeys(("matmul", "mm", "bmm"), lambda x, other, *_: x.numel() * other.shape[-1]),
     **dict.fromkeys(("add", "add_", "mul", "mul_"), _elementwise),
-    **dict.fromkeys(_UNARY, lambda x, *_, **__: x.numel()),
+    **dict.fromkeys(_UNARY, lambda x, *_: x.numel()),
 }
+_OPERANDS = ("input", "other", "mat2")  # names of the first and the second, in this order
 
 
 class _Tally(TorchFunctionMode):
@@ -117,10 +118,11 @@ class _Tally(TorchFunctionMode):
     def enter(self, _module: nn.Module, _inputs: Any) -> None:
         self.depth += 1
 
-    def leave(self, path: str, rule: Rule) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def leave(self, path: str, rule: Rule) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Tensor], None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
             self.depth -= 1
-            self.layers.append((path, type(module).__name__, rule(module, inputs[0], output)))
+            first, *_ = (*inputs, *named.values())
+            self.layers.append((path, type(module).__name__, rule(module, first, output)))
 
         return hook
 
@@ -128,10 +130,11 @@ class _Tally(TorchFunctionMode):
         self.unknown.append(type(module).__name__)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        rule = PTFLOPS_FUNCTIONS.get(getattr(func, "__name__", ""))
+        rule, named = PTFLOPS_FUNCTIONS.get(getattr(func, "__name__", "")), kwargs or {}
         if rule is not None and self.depth == 0:
-            self.layers.append(("", func.__name__, rule(*args, **(kwargs or {}))))
-        return func(*args, **(kwargs or {}))
+            operands = (*args, *(named[name] for name in _OPERANDS if name in named))
+            self.layers.append(("", func.__name__, rule(*operands)))
+        return func(*args, **named)
 
 
 def count_hooked(convention: Literal["thop", "ptflops"], module: nn.Module, sample: Tensor) -> MacsReport:
@@ -148,7 +151,7 @@ def count_hooked(convention: Literal["thop", "ptflops"], module: nn.Module, samp
         rule = rules.get(type(child))
         if rule is not None:
             handles.append(child.register_forward_pre_hook(tally.enter))
-            handles.append(child.register_forward_hook(tally.leave(path, rule)))
+            handles.append(child.register_forward_hook(tally.leave(path, rule), with_kwargs=True))
         elif _computes(child):
             handles.append(child.register_forward_hook(tally.note_unknown))
     try:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import InputError
+from kdbench.errors import InputError, first_line
 from kdbench.macs import Convention, MacsReport
 from kdbench.macs.hooked import count_hooked
 from kdbench.macs.operators import ATEN, einsum_macs
@@ -189,9 +189,10 @@ def count_module(module: nn.Module, input_shape: tuple[int, ...], convention: Co
     with _restored(module), torch.no_grad():
         try:
             module.eval()(sample)
-        except (RuntimeError, ValueError, AssertionError) as error:
+        except Exception as error:  # of the network's code
             shape = "x".join(str(size) for size in input_shape)
-            raise InputError(f"the model cannot take an input of {shape}: {error}", "check --input") from error
+            message = f"the model cannot take an input of {shape}: {first_line(error)}"
+            raise InputError(message, "check --input") from error
         return _COUNTERS[convention](module, sample)
 
 

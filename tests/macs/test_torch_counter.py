@@ -242,6 +242,33 @@ def test_hooks_go_when_tracing_fails():
     assert not layer._forward_pre_hooks
 
 
+class Named(nn.Module):
+    """A convolution and functions whose inputs are given by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv1d(3, 4, 3)
+
+    def forward(self, x):
+        shares = nn.functional.softmax(input=self.convolution(input=x).flatten(1), dim=1)
+        return torch.matmul(other=torch.ones(56, 5), input=shares)
+
+
+@pytest.mark.parametrize(
+    ("convention", "macs"),
+    [("canonical", 504 + 280), ("fvcore", 504 + 280), ("thop", 504), ("ptflops", 504 + 56 + 56 + 280)],
+)
+def test_inputs_may_be_given_by_name(convention, macs):
+    """The convolution has 4 x 14 outputs of 3 x 3 products, its bias and the softmax 56 each, the product 56 x 5."""
+    assert count_module(Named(), (3, 16), convention).macs == macs
+
+
+@pytest.mark.parametrize("function", [lambda x: x.flatten(2), lambda x: {}[x.shape], lambda x: x.absent])
+def test_whatever_a_network_raises_for_an_input_is_an_error_of_the_input(function):
+    with pytest.raises(InputError, match="cannot take an input of 10: "):
+        count_module(Call(function), (10,))
+
+
 def test_an_unknown_convention_is_answered_with_the_nearest():
     with pytest.raises(InputError, match="unknown MACs convention") as caught:
         count_module(small_network(), (3, 8, 8), "ptflop")
