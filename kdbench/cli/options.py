@@ -190,7 +190,8 @@ def create_parent(file: Path, option: str) -> None:
 
     if file.is_dir():
         raise InputError(f"{option}: {str(file)!r} is a folder, not a file", "name the file in it")
-    storage.make_folder(file.parent)
+    if not storage.is_stream(file):
+        storage.make_folder(file.parent)
 
 
 def assignments(texts: Sequence[str], option: str, example: str = "width=0.5") -> dict[str, Any]:

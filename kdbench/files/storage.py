@@ -33,7 +33,7 @@ _SMALL_BYTES = 1 << 30
 _MAX_TEXT = 1 << 29  # bytes that are read on any machine
 _SHARE_OF_MEMORY = 16  # the values of a text need several times its size, so a larger share may not fit
 _PIECE = 1 << 14  # tokens of JSON that are in memory at a time
-_SHELL_PIPES = {Path("/dev/fd"), Path("/proc/self/fd")}
+_DESCRIPTORS = {Path("/dev/fd"), Path("/proc/self/fd")}  # the folders of a process's open files
 _MAX_COMPRESSION = 20
 
 
@@ -150,9 +150,29 @@ def _cannot_grow(path: Path) -> OSError | None:
 
 @contextmanager
 def writing(path: Path, *, flush: bool = True) -> Iterator[IO[bytes]]:
-    """Yield a binary stream whose content becomes `path` when the block ends without an error, as `replacing` does."""
+    """Yield a binary stream whose content becomes `path` when the block ends without an error, as `replacing` does.
+
+    A device or a pipe, such as /dev/null, is not replaced but written to.
+    """
+    if is_stream(path):
+        try:
+            with path.open("wb") as stream:
+                yield stream
+        except OSError as error:
+            raise storage_error(error, path) from error
+        return
     with replacing(path, flush=flush) as temporary, temporary.open("wb") as stream:
         yield stream
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether `path` is a device, a pipe, or an open file of this process, such as /dev/stdout."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    special = not stat.S_ISREG(kind) and not stat.S_ISDIR(kind)
+    return special or path.parent in _DESCRIPTORS or (path.is_symlink() and path.readlink().parent in _DESCRIPTORS)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -184,10 +204,11 @@ def _pieces(value: Any) -> Iterator[str]:
 def read_text(path: Path) -> str:
     """Return the text of a file that a person or a tool wrote; raises OSError, UnicodeDecodeError.
 
-    It refuses a device or a named pipe, because reading it may never end, but reads a pipe of the shell, `<(…)`.
+    It refuses a device or a named pipe, because reading it may never end, but reads a pipe of the shell, `<(…)`. The
+    byte order mark with which editors on Windows begin a file is not part of the text.
     """
     require_text(path)
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def require_text(path: Path) -> None:
@@ -211,7 +232,7 @@ def followed(path: Path) -> Path:
 def require_file(path: Path) -> None:
     """Raise OSError for a device or a pipe, which may have no end, and for a missing file; folders are admitted."""
     kind = path.stat()
-    if not stat.S_ISREG(kind.st_mode) and not stat.S_ISDIR(kind.st_mode) and path.parent not in _SHELL_PIPES:
+    if not stat.S_ISREG(kind.st_mode) and not stat.S_ISDIR(kind.st_mode) and path.parent not in _DESCRIPTORS:
         raise OSError(errno.EINVAL, "it is not a file", str(path))
 
 

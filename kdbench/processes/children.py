@@ -89,11 +89,13 @@ def lines_within(stream: IO[bytes], silence_s: Callable[[], float]) -> Iterator[
     None is the last value. Time during which the machine is suspended does not count.
     """
     descriptor, rest = stream.fileno(), b""
+    output = select.poll()  # `select.select` refuses descriptors from 1024 on
+    output.register(descriptor, select.POLLIN)
     while True:
         limit_s = silence_s()
         wait_s = min(_WAIT_S, limit_s)
         waits = math.ceil(limit_s / wait_s)
-        while waits and not select.select([descriptor], [], [], wait_s)[0]:
+        while waits and not output.poll(1000 * wait_s):
             waits -= 1
         if not waits:
             yield None

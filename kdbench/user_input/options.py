@@ -164,12 +164,21 @@ def labels(text: str) -> tuple[str, ...]:
     if path.suffix != ".json":
         return tuple(line.strip() for line in content.splitlines() if line.strip())
     try:
-        values = json.loads(content)
-        if isinstance(values, dict):
-            values = [values[key] for key in sorted(values, key=int)]
-        return tuple(str(value) for value in values)
-    except (ValueError, TypeError, RecursionError):
-        raise _wrong(text, "a JSON list of names, or an object of numbers and names") from None
+        return _json_labels(json.loads(content))
+    except (ValueError, LookupError, RecursionError):
+        raise _wrong(text, "a JSON list of names, or an object of consecutive numbers and their names") from None
+
+
+def _json_labels(content: Any) -> tuple[str, ...]:
+    """Return the names in a list or by their numbers; raises ValueError or LookupError for any other content."""
+    names = content
+    if isinstance(content, dict):
+        by_number = {int(number): name for number, name in content.items()}
+        first = min(by_number)
+        names = [by_number[first + place] for place in range(len(by_number))]
+    if not isinstance(names, list) or not all(isinstance(name, str | int | float) for name in names):
+        raise ValueError(content)
+    return tuple(map(str, names))
 
 
 def names(text: str) -> tuple[str, ...]:

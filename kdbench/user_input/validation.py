@@ -6,7 +6,7 @@ Base layer: imports pydantic, the registry's suggestions and nothing else of kdb
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -160,10 +160,11 @@ def validated(kind: type[V], values: Mapping[str, Any], hint: str = "") -> V:
 def _keys_at(value: type[BaseModel], location: Sequence[str | int]) -> list[str]:
     """Return the keys that are valid at a location such as ("student", 0, "training"), as users write them."""
     section: Any = value
-    for part in location:
-        if isinstance(part, int):
-            continue
+    parts = iter(location)
+    for part in parts:
         field = next(f for name, f in section.model_fields.items() if part in {name, f.alias})
-        types = getattr(field.annotation, "__args__", ())
+        types = get_args(field.annotation)
         section = next((a for a in types if isinstance(a, type) and issubclass(a, BaseModel)), field.annotation)
+        if get_origin(field.annotation) in {tuple, list, dict}:
+            next(parts)  # the number of an item, or its key
     return [field.alias or name for name, field in section.model_fields.items()]

@@ -6,6 +6,7 @@ meter, or the first calls at a batch. The limit is several times what usable mod
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,6 @@ def _planned_s(job: Job) -> float:
 def _bytes(path: Path) -> int:
     """Return the bytes of a model's file and of the files beside it that begin with its name."""
     try:
-        return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+        return sum(file.stat().st_size for file in path.parent.glob(f"{glob.escape(path.name)}*"))
     except OSError:
         return 0

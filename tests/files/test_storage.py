@@ -55,6 +55,29 @@ def test_nothing_stands_under_the_name_before_it_is_whole(tmp_path):
     assert path.read_text() == "text"
 
 
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    """As /dev/null does: a user who may replace it would have none afterwards."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    storage.write_text(pipe, "text")
+    assert os.read(reader, 100) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_link_to_an_open_file_of_the_process_is_written_to_and_stays_one(tmp_path):
+    """As /dev/stdout is, also where the output goes to a file."""
+    with (tmp_path / "output").open("wb") as output:
+        link = tmp_path / "stdout"
+        link.symlink_to(f"/proc/self/fd/{output.fileno()}")
+        assert not storage.is_stream(tmp_path / "output")
+        storage.write_text(link, "text")
+    assert link.is_symlink()
+    assert (tmp_path / "output").read_text() == "text"
+
+
 def test_numbers_that_json_cannot_carry_are_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         storage.write_json(tmp_path / "a.json", float("nan"))
@@ -106,6 +129,11 @@ def test_a_folder_is_made_with_its_parents_and_left_empty(tmp_path):
     assert folder.is_dir()
     assert not list(folder.iterdir())
     assert storage.make_folder(folder) == folder
+
+
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf[1]")
+    assert storage.read_json(tmp_path / "a.json", "record") == [1]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": ', b"\x08\xff\xfe"])

@@ -1,6 +1,8 @@
 """Child processes: they end with their parent, share its locks, and import nothing from the current folder."""
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -109,6 +111,21 @@ def test_lines_come_until_the_output_ends():
         os.write(writer, b"ee")
         os.close(writer)
         assert list(lines) == [b"three"]
+
+
+def test_lines_come_also_where_more_than_a_thousand_files_are_open():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    reader, writer = os.pipe()
+    high = fcntl.fcntl(reader, fcntl.F_DUPFD_CLOEXEC, 1024)
+    os.close(reader)
+    os.write(writer, b"one\n")
+    os.close(writer)
+    try:
+        with os.fdopen(high, "rb") as stream:
+            assert list(children.lines_within(stream, lambda: 60)) == [b"one", b""]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_child_that_falls_silent_is_told():

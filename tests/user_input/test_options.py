@@ -70,6 +70,30 @@ def test_shapes(text, expected):
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.txt", "cat\r\nhot dog\n\n", ("cat", "hot dog")),
+        ("a.txt", "\ufeffcat\ndog", ("cat", "dog")),  # as editors on Windows begin a file
+        ("a.json", '["cat", 7]', ("cat", "7")),
+        ("a.json", '\ufeff{"9": "b", "11": "d", "10": "c"}', ("b", "c", "d")),
+    ],
+)
+def test_names_of_classes(name, content, expected, tmp_path):
+    (tmp_path / name).write_bytes(content.encode())
+    assert options.labels(str(tmp_path / name)) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"0": "a", "2": "b"}', '{"0": ["n01440764", "tench"]}', '{"cat": 0}', '"cat"', "[null]", "{}", "7", "[", "[[]]"],
+)
+def test_json_that_does_not_name_each_class_is_refused(content, tmp_path):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match="consecutive numbers and their names"):
+        options.labels(str(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize(
     ("parse", "texts"),
     [
         (options.seconds, ["", "s", "-3s", "0s", "3 days", "nan", "1,5s"]),

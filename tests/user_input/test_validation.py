@@ -21,6 +21,7 @@ class Outer(Value):
     name: str
     inner: Inner = Inner()
     several: tuple[Inner, ...] = Field(default=(), alias="part")
+    by_name: dict[str, Inner] = Field(default_factory=dict)
     even: Annotated[int, BeforeValidator(_even)] = 0
     least: int = Field(default=1, ge=1)
 
@@ -44,6 +45,8 @@ def _problem(content, **options) -> Problem:
         ({"nme": "x"}, "unknown key 'nme'", "did you mean 'name'?"),
         ({"name": "x", "inner": {"zzz": 1}}, "unknown key 'inner.zzz'", "known here: mode, sizes"),
         ({"name": "x", "part": [{"mod": 1}]}, "unknown key 'part.0.mod'", "did you mean 'mode'?"),
+        ({"name": "x", "by_name": {"a": {"mod": 1}}}, "unknown key 'by_name.a.mod'", "did you mean 'mode'?"),
+        ({"name": "x", "by_name": {"sizes": {"zzz": 1}}}, "unknown key 'by_name.sizes.zzz'", "known here: mode, sizes"),
         ({}, "the key 'name' is missing", ""),
         ({"name": "x", "inner": {"mode": "medium"}}, "inner.mode: 'medium' should be 'fast' or 'slow'", ""),
         ({"name": "x", "least": 0}, "least: 0 should be greater than or equal to 1", ""),

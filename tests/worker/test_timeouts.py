@@ -1,24 +1,26 @@
 """How long processes may be silent: longer the more one step can take."""
 
+from pathlib import Path
+
 import pytest
 
 from kdbench.worker.jobs import EnergyJob, JobModel, LatencyJob, MemoryJob, OfflineJob, TimedConfiguration
 from kdbench.worker.timeouts import silence_limit_s
 
 
-@pytest.fixture
-def model(tmp_path):
-    path = tmp_path / "m.onnx"
+@pytest.fixture(params=["m.onnx", "m[1].onnx"])
+def model(tmp_path, request):
+    path = tmp_path / request.param
     path.write_bytes(bytes(10_000))
     return JobModel("m", str(path), "x", "y", "float32", "NCHW", (1, 8, 8), fixed_batch=None)
 
 
-def test_a_call_may_take_a_second_a_sample_and_a_model_as_long_as_its_file_is_large(model, tmp_path):
+def test_a_call_may_take_a_second_a_sample_and_a_model_as_long_as_its_file_is_large(model):
     job = MemoryJob(model=model, batch=1, calls=3, null=model, provider="cpu", threads=1)
     least = silence_limit_s(job)
     assert 30 < least < 50
     assert silence_limit_s(job, batch=101) == least + 100
-    (tmp_path / "m.onnx.data").write_bytes(bytes(20_000_000))
+    Path(f"{model.path}.data").write_bytes(bytes(20_000_000))
     assert silence_limit_s(job) == pytest.approx(least + 2)
 
 

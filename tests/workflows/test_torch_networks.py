@@ -97,17 +97,17 @@ def test_networks_and_programs_are_measured_beside_each_other(network, tmp_path)
     save_file(network.state_dict(), tmp_path / "w.safetensors")
     (tmp_path / "w.toml").write_text("mean = [0.5]\nstd = [0.25]\n")
     free = {"dynamic_shapes": ({0: torch.export.Dim("n")},)}
-    paths = [program(network, tmp_path / "free.pt2", **free), program(network, tmp_path / "one.pt2", batch=1)]
+    paths = [program(network, tmp_path / "free.pt2", **free), program(network, tmp_path / "one[1].pt2", batch=1)]
     out = tmp_path / "out"
     record, _ = bench(
         paths, torch=["kd_nets:Small"], weights=["w.safetensors"], data="digits", options=FEW, timed=False, out=out
     )
-    expected = {"free": top1(network), "one": top1(network), "Small": top1(network, 0.5, 0.25)}
+    expected = {"free": top1(network), "one[1]": top1(network), "Small": top1(network, 0.5, 0.25)}
     assert {id_: record.find(id_, "top1").value for id_ in expected} == expected
     card = record.cards["Small"]
     assert (card.architecture, card.weights, card.file) == ("kd_nets:Small", "w.safetensors", "models/Small.onnx")
     assert ModelCard.read(out / "models" / "Small.card.json") == card
-    assert record.cards["one"].fixed_batch == 1
+    assert record.cards["one[1]"].fixed_batch == 1
     assert not [warning for warning in record.warnings if warning.code == "weights"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import glob
 import hashlib
 import os
 import subprocess
@@ -128,7 +129,8 @@ class Engine:
 
         Raises ProviderError if the library started another number of threads than requested.
         """
-        files = [path, *sorted(file for file in path.parent.glob(f"{path.name}[._]*") if file.is_file())]
+        beside = path.parent.glob(f"{glob.escape(path.name)}[._]*")
+        files = [path, *sorted(file for file in beside if file.is_file())]
         contents = [file.read_bytes() for file in files]
         described = [{"path": file.name, "size": len(content)} for file, content in zip(files, contents)]
         number, self._loaded = self._loaded, self._loaded + 1

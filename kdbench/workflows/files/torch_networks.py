@@ -1,5 +1,6 @@
 """Export the user's torch networks to ONNX and check the files: from import paths and weights, or .pt2 files."""
 
+import glob
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -143,7 +144,7 @@ def moved_to_run(model: BenchModel, network: TorchNetwork, folder: RunFolder) ->
     """Move an exported file into the run's folder; return the model there, with its card."""
     path = folder.model(model.id)
     storage.make_folder(path.parent)
-    for file in model.path.parent.glob(f"{model.path.name}*"):  # large weights lie in a second file
+    for file in model.path.parent.glob(f"{glob.escape(model.path.name)}*"):  # large weights lie in a second file
         shutil.move(file, path.parent / file.name)
     card = model.card.model_copy(
         update={

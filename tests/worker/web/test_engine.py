@@ -64,9 +64,9 @@ def test_a_second_output_a_placeholder_and_data_beside_the_file_are_handled(load
     nodes = [("MatMul", ["x", "w"], ["y"], {}), ("Add", ["y", "p"], ["z"], {})]
     weights = {"w": RNG.standard_normal((24, 400)).astype(np.float32)}
     graph = model_of(nodes, weights, {"x": ["n", 24], "p": ["n", 400]}, ("y", "z"))
-    onnx.save(graph, tmp_path / "m.onnx", save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    onnx.save(graph, tmp_path / "m[1].onnx", save_as_external_data=True, location="m[1].onnx.data", size_threshold=0)
     x = RNG.standard_normal((3, 24)).astype(np.float32)
-    answer = load(job(tmp_path / "m.onnx", output="z", shape=(24,)))(x)
+    answer = load(job(tmp_path / "m[1].onnx", output="z", shape=(24,)))(x)
     assert answer == pytest.approx(x @ weights["w"], rel=1e-4, abs=1e-4)
 
 
