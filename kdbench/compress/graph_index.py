@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.modelfile.weights import subgraphs
+from kdbench.modelfile.weights import STANDARD, subgraphs
 
 if TYPE_CHECKING:
     import onnx
@@ -82,7 +82,7 @@ def lift_constants(graph: "onnx.GraphProto") -> None:
     """Store the values of Constant nodes as initializers, under the same names."""
     import onnx
 
-    for node in [node for node in graph.node if node.op_type == "Constant" and node.domain in {"", "ai.onnx"}]:
+    for node in [node for node in graph.node if node.op_type == "Constant" and node.domain in STANDARD]:
         if len(node.attribute) != 1 or node.attribute[0].name not in _VALUES:
             continue
         value = onnx.helper.get_attribute_value(node.attribute[0])

@@ -16,7 +16,7 @@ from kdbench.extras import installer
 from kdbench.modelfile.external_data import external_files, read_external
 from kdbench.modelfile.facts import MAX_FILE_BYTES, integer_operators, read_model
 from kdbench.modelfile.ort_format import is_ort
-from kdbench.modelfile.weights import nodes_of, tensors_of
+from kdbench.modelfile.weights import STANDARD, nodes_of, tensors_of
 from kdbench.processes import temporary
 from kdbench.registry import suggestion
 
@@ -137,7 +137,7 @@ def require_onnxruntime(least: tuple[int, int], what: str) -> None:
 
 def opset(model: "onnx.ModelProto") -> int:
     """Return the version of ONNX's own operators that a model uses."""
-    return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
+    return max((entry.version for entry in model.opset_import if entry.domain in STANDARD), default=1)
 
 
 def _require_finite(model: "onnx.ModelProto", path: Path) -> None:
@@ -268,7 +268,7 @@ def _forget_unused_initializers(model: "onnx.ModelProto") -> None:
 
 def forget_unused_domains(model: "onnx.ModelProto") -> None:
     """Remove the imports of operator sets that no node uses: onnxruntime adds all that it supports."""
-    used = {node.domain for node in nodes_of(model)} | {"", "ai.onnx"}
+    used = {node.domain for node in nodes_of(model)} | STANDARD
     kept = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)

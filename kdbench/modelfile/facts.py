@@ -17,7 +17,7 @@ from kdbench.modelfile.layouts import CHANNELS, TOKENS, Layout, is_flat, layout_
 from kdbench.modelfile.operands import require_operands
 from kdbench.modelfile.ort_format import is_ort, read_ort
 from kdbench.modelfile.outputs import Output, Shape, choose_numbers, choose_output, declared_shape, outputs_of
-from kdbench.modelfile.weights import nodes_of, tensors_of, weights_of
+from kdbench.modelfile.weights import STANDARD, nodes_of, tensors_of, weights_of
 
 if TYPE_CHECKING:
     import onnx
@@ -28,8 +28,16 @@ _SUFFIXES = {".onnx", ".ort", ".pt2"}
 _INPUT_TYPES: Mapping[int, str] = {1: "float32", 2: "uint8", 3: "int8", 10: "float16", 11: "float64"}
 _TOKEN_TYPES: Mapping[int, str] = {6: "int32", 7: "int64"}
 _PASSED_ON = {"Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten"}  # ids stay ids
-_QUANTIZED = ("QLinear", "QuantizeLinear", "DequantizeLinear", "DynamicQuantize", "QGemm", "QAttention")
-_QUANTIZED_ENDINGS = ("Integer", "IntegerToFloat", "NBits")
+_QUANTIZED = (
+    "QLinear",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantize",
+    "QGemm",
+    "QAttention",
+    "GatherBlockQuantized",
+)
+_QUANTIZED_ENDINGS = ("Integer", "IntegerToFloat", "NBits", "Bnb4")
 MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 
 
@@ -152,7 +160,7 @@ def read_facts(path: Path) -> ModelFacts:
         size_bytes=path.stat().st_size + weights.external_bytes,
         weight_bytes=weights.weight_bytes,
         parameters=weights.parameters,
-        opset=next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), None),
+        opset=next((o.version for o in model.opset_import if o.domain in STANDARD), None),
         input_name=image.name,
         input_dtype=dtype,
         input_shape=shape,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 80  # characters of a name
 # Inputs of operators of onnxruntime's own that are taken by position.
-_OF_ONNXRUNTIME = {"MatMulNBits": 3}
+_OF_ONNXRUNTIME = {"MatMulNBits": 3, "MatMulBnb4": 3, "GatherBlockQuantized": 3}
 
 
 def require_operands(model: "onnx.ModelProto", path: Path) -> None:

@@ -10,9 +10,12 @@ from kdbench.errors import InputError
 from kdbench.modelfile.external_data import SUB_BYTE_BITS, external_files, is_external, tensor_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import onnx
+
+STANDARD = {"", "ai.onnx"}
+"""The names of the domain of ONNX's own operators."""
 
 # Operands that are stored as tensors but are not trained: running statistics, scales, zero points, shapes, limits.
 _UNTRAINED: dict[str, tuple[int, ...]] = {
@@ -29,7 +32,10 @@ _UNTRAINED: dict[str, tuple[int, ...]] = {
     "MatMulIntegerToFloat": (2, 3, 4, 5),
     "QGemm": (1, 2, 4, 5, 7, 8),
     "DynamicQuantizeLSTM": (8, 9, 10, 11),
+    "QAttention": (3, 4, 6, 7),
     "MatMulNBits": (2, 3, 4),
+    "MatMulBnb4": (2,),
+    "GatherBlockQuantized": (2, 3),
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), (1, 2, 4, 5, 6, 7)),
     **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax"), (1, 2, 3, 4)),
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (1, 2, 3, 4)),
@@ -68,8 +74,8 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         if position < len(node.input)
     }
     untrained |= set(_scales_of_dynamic_ranges(model))
-    packed = dict(_packed(model))
     tensors = list(tensors_of(model))
+    packed = dict(_packed(model, dict(tensors)))
     for name, tensor in tensors:
         _require_content(tensor, f"{path}: {name!r}")
     # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
@@ -112,12 +118,16 @@ def _scales_of_dynamic_ranges(model: "onnx.ModelProto") -> "Iterator[str]":
             yield from (name for name in node.input if name not in dynamic)
 
 
-def _packed(model: "onnx.ModelProto") -> "Iterator[tuple[str, int]]":
+def _packed(model: "onnx.ModelProto", tensors: "Mapping[str, onnx.TensorProto]") -> "Iterator[tuple[str, int]]":
     """Yield the names of weights of less than a byte that bytes hold, with how many there are of them."""
     for node in nodes_of(model):
-        if node.op_type == "MatMulNBits":
-            sizes = {attribute.name: attribute.i for attribute in node.attribute}
+        sizes = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type in {"MatMulNBits", "MatMulBnb4"}:
             yield node.input[1], sizes.get("K", 0) * sizes.get("N", 0)
+        elif node.op_type == "GatherBlockQuantized" and node.input[0] in tensors:
+            table = tensors[node.input[0]]
+            per_element = 8 // sizes.get("bits", 4) if table.data_type == type(table).UINT8 else 1
+            yield node.input[0], math.prod(table.dims) * per_element
 
 
 def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProto]]":
@@ -133,7 +143,7 @@ def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProt
             yield tensor.name, tensor
         for sparse in graph.sparse_initializer:
             yield from _parts(sparse, sparse.values.name)
-    for node in (node for node in nodes if node.op_type == "Constant" and node.domain == ""):
+    for node in (node for node in nodes if node.op_type == "Constant" and node.domain in STANDARD):
         for attribute in node.attribute:
             if attribute.name == "value":
                 yield node.output[0], attribute.t

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from modelfile.graphs import graph_of, value
 from onnx import TensorProto, helper, numpy_helper
@@ -165,3 +166,49 @@ def test_a_constant_list_of_floats_counts(tmp_path):
     ]
     onnx.save(graph_of([value("x", ["n", 2])], [value("y", ["n", 2])], nodes), tmp_path / "m.onnx")
     assert inspect(tmp_path / "m.onnx").parameters == 2
+
+
+def microsoft(path, nodes, stored, x, y):
+    model = graph_of([x], [y], nodes, [numpy_helper.from_array(array, name) for name, array in stored.items()])
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, path)
+    return inspect(path), onnxruntime.InferenceSession(path)
+
+
+def test_weights_of_four_bits_in_bytes_count_once_each(tmp_path):
+    """MatMulBnb4 (bitsandbytes) holds two weights in a byte, and one scale for each block."""
+    packed, scales = np.zeros(64 * 16 // 2, np.uint8), np.ones(64 * 16 // 32, np.float32)
+    node = helper.make_node(
+        "MatMulBnb4", ["x", "w", "s"], ["y"], domain="com.microsoft", K=64, N=16, block_size=32, quant_type=1
+    )
+    x, y = value("x", ["n", 64]), value("y", ["n", 16])
+    facts, session = microsoft(tmp_path / "m.onnx", [node], {"w": packed, "s": scales}, x, y)
+    (outputs,) = session.run(None, {"x": np.ones((1, 64), np.float32)})
+    assert (facts.parameters, facts.weight_bytes) == (64 * outputs.shape[1], packed.nbytes + scales.nbytes)
+    assert facts.quantized == ("MatMulBnb4",)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_quantized_table_of_embeddings_counts_its_rows(tmp_path, bits):
+    table, scales = np.zeros((10, 32), np.uint8), np.ones((10, 32 * 8 // bits // 16), np.float32)
+    node = helper.make_node(
+        "GatherBlockQuantized", ["table", "x", "s"], ["y"], domain="com.microsoft",
+        bits=bits, block_size=16, gather_axis=0, quantize_axis=1,
+    )  # fmt: skip
+    x, y = value("x", ["n", 10], TensorProto.INT64), value("y", ["n", 10, 32 * 8 // bits])
+    facts, session = microsoft(tmp_path / "m.onnx", [node], {"table": table, "s": scales}, x, y)
+    (rows,) = session.run(None, {"x": np.arange(10)[None]})
+    assert facts.parameters == rows.size
+    assert facts.quantized == ("GatherBlockQuantized",)
+
+
+@pytest.mark.parametrize("domain", ["", "ai.onnx"])
+def test_constants_count_by_both_names_of_the_standards_domain(tmp_path, domain):
+    weight = numpy_helper.from_array(np.ones((64, 16), np.float32))
+    nodes = [
+        helper.make_node("Constant", [], ["w"], domain=domain, value=weight),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    facts, session = microsoft(tmp_path / "m.onnx", nodes, {}, value("x", ["n", 64]), value("y", ["n", 16]))
+    assert (session.run(None, {"x": np.ones((1, 64), np.float32)})[0] == 64).all()
+    assert (facts.parameters, facts.weight_bytes) == (64 * 16, 4 * 64 * 16)

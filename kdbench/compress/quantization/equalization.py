@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdbench.compress.graph_index import LAYERS, GraphIndex, attribute, lift_constants
+from kdbench.modelfile.weights import STANDARD
 
 if TYPE_CHECKING:
     import onnx
@@ -90,7 +91,7 @@ def _sizes(model: "onnx.ModelProto") -> dict[str, int]:
 
 
 def _is_layer(node: "onnx.NodeProto", graph_index: GraphIndex) -> bool:
-    if node.op_type not in LAYERS or node.domain not in {"", "ai.onnx"} or attribute(node, "transA", 0):
+    if node.op_type not in LAYERS or node.domain not in STANDARD or attribute(node, "transA", 0):
         return False
     weight = graph_index.array(node.input[1])
     flat = node.op_type in {"Gemm", "MatMul"}
@@ -140,7 +141,7 @@ def _is_shift(name: str, channels: int, offset: int, graph_index: GraphIndex) ->
 
 def _passes(node: "onnx.NodeProto", graph_index: GraphIndex, channels: int, offset: int, *, spatial: bool) -> bool:
     """Return whether a positive factor per channel passes through `node`, and no other output of it is read."""
-    if node.domain not in {"", "ai.onnx"} or any(graph_index.uses[name] for name in node.output[1:]):
+    if node.domain not in STANDARD or any(graph_index.uses[name] for name in node.output[1:]):
         return False
     match node.op_type:
         case "PRelu":
@@ -174,7 +175,7 @@ def _padded_axes(node: "onnx.NodeProto", graph_index: GraphIndex) -> set[int] | 
 
 def _flattens(node: "onnx.NodeProto", graph_index: GraphIndex, sizes: dict[str, int]) -> bool:
     """Return whether `node` flattens feature maps to vectors in which the positions of each channel are contiguous."""
-    if node.domain not in {"", "ai.onnx"}:
+    if node.domain not in STANDARD:
         return False
     if node.op_type == "Flatten":
         return bool(attribute(node, "axis", 1) == 1)
