@@ -169,8 +169,13 @@ def counted(name: str, most: int) -> Callable[[str], int]:
     return read
 
 
-def several_names(texts: Sequence[str] | None) -> list[str]:
-    """Return the names of an option that may be repeated, and that may hold several separated by commas."""
+def several_names(option: str, texts: Sequence[str] | None) -> list[str]:
+    """Return the names of an option that may be repeated, and that may hold several separated by commas.
+
+    Raises InputError for a text without a name, such as that of a variable that is not set.
+    """
+    if not all(map(names, texts or ())):
+        raise InputError(f"{option} names nothing", f"give it a name, or leave {option} out")
     return [name for text in texts or () for name in names(text)]
 
 

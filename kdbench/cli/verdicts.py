@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kdbench.cli import console
+from kdbench.cli.options import several_names
 from kdbench.errors import InputError
-from kdbench.user_input.options import names as split_names
 
 if TYPE_CHECKING:
     from kdbench.judge.target import Target
@@ -45,7 +45,9 @@ def load_targets(names: Sequence[str] | None) -> "tuple[Target, ...]":
     from kdbench.judge.target import load_target
 
     # A comma separates names, but it may also be part of a file's name.
-    separate = [name for text in names or () for name in ([text] if Path(text).exists() else split_names(text))]
+    separate: list[str] = []
+    for text in names or ():
+        separate += [text] if text and Path(text).exists() else several_names("--target", [text])
     targets = tuple(load_target(name) for name in dict.fromkeys(separate))
     for name, uses in Counter(target.name for target in targets).items():
         if uses > 1:

@@ -1,3 +1,4 @@
+import math
 import re
 from html import unescape
 
@@ -39,6 +40,12 @@ def test_a_regression_is_listed(run):
     relaxed = kdbench.compare(run, new, metrics=["size_bytes"], thresholds={"size_bytes": 1.5})
     assert relaxed.regressions == ()
     assert {row.new_model for row in kdbench.compare(run, new, models="teacher", metrics=["macs"]).rows} == {"teacher"}
+
+
+@pytest.mark.parametrize("threshold", [-0.1, math.nan, math.inf])
+def test_a_threshold_that_decides_nothing_is_refused(run, threshold):
+    with pytest.raises(InputError, match=f"the threshold of macs cannot be {threshold}"):
+        kdbench.compare(run, run, metrics=["macs"], thresholds={"macs": threshold})
 
 
 def test_files_are_measured_side_by_side(workplace, tmp_path):

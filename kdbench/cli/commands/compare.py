@@ -73,7 +73,7 @@ def compare(
     for file, name in ((markdown, "--markdown"), (junit, "--junit")):
         if file is not None and file != _STDOUT:
             create_parent(file, name)
-    selection: dict[str, Any] = {"models": _pairs(models or ()), "metrics": several_names(metrics)}
+    selection: dict[str, Any] = {"models": _pairs(models or ()), "metrics": several_names("--metric", metrics)}
     selection["thresholds"] = Thresholds.read(thresholds or ())
     folder = None
     if remeasure:

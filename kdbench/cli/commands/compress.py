@@ -75,7 +75,7 @@ def compress(
 
         variants = compress_model(
             model,
-            _with_settings(several_names(methods), settings, calibrator),
+            _with_settings(several_names("--method", methods), settings, calibrator),
             out=out,
             name=name,
             inputs=inputs,
@@ -105,7 +105,8 @@ def _with_settings(methods: list[str], settings: list[str] | None, calibrator: s
         method, separator, field = key.rpartition(".")
         if not separator or method not in chosen:
             message = f"--set {key}: {method or key!r} is not one of the methods"
-            raise InputError(message, f"write METHOD.KEY=VALUE, for one of {', '.join(methods)}")
+            form = f"write METHOD.KEY=VALUE, for one of {', '.join(methods)}"
+            raise InputError(message, form if methods else "name it with --method, too")
         chosen[method][field] = value
     if calibrator is not None:
         calibrated = [method for method in methods if "calibrator" in COMPRESSORS.get(method).model_fields]

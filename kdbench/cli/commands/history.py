@@ -44,9 +44,9 @@ def history(
 
     if markdown is not None:
         create_parent(markdown, "--markdown")
-    records, notes = locate_records(folders, several_names(metrics) or MAIN)
+    chosen = {"metrics": several_names("--metric", metrics), "models": several_names("--model", models)}
+    records, notes = locate_records(folders, chosen["metrics"] or MAIN)
     chosen_axes = assignments(names(axes), "--axes", "threads=1,batch=128") if axes else None
-    chosen = {"metrics": several_names(metrics), "models": several_names(models)}
     followed = over_records(records, **chosen, axes=chosen_axes, notes=notes)
     files = _write(followed, out, markdown)
     if json:

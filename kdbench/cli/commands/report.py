@@ -41,12 +41,12 @@ def report(
     from kdbench.report import Content, write
     from kdbench.results.run_folder import RunFolder
 
-    chosen = tuple(several_names(formats or ["md"]))
+    chosen = tuple(several_names("--format", formats or ["md"]))
     others = {"--format": formats not in (None, ["md"]), "--out": out is not None, "--json": json}
     if stdout and (clash := [option for option, present in others.items() if present]):
         message = f"--stdout prints Markdown and cannot be combined with {clash[0]}"
         raise InputError(message, f"leave out --stdout or {clash[0]}")
-    chosen_styles = several_names(styles)
+    chosen_styles = several_names("--style", styles)
     if chosen_styles and targets:
         raise InputError("--target needs the full report: a style shows no verdict", "leave out --style or --target")
     content = with_verdicts(Content.read(run), load_targets(targets))

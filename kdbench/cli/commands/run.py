@@ -67,7 +67,7 @@ def run(
     loaded_targets = load_targets(targets)
     loaded = load_recipe(recipe, all_overrides(overrides, estimate_energy=estimate_energy))
     extras.require_all(extras_of(loaded), "kdbench run")
-    trackers = [name for name in several_names(log) if name not in loaded.track]  # those log the results anyway
+    trackers = [name for name in several_names("--log", log) if name not in loaded.track]  # those log anyway
     if trackers:
         from kdbench.workflows.stages.log import require_loggers
 

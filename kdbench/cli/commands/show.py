@@ -1,5 +1,6 @@
 """`kdbench show`: a record's tables on the terminal again."""
 
+import shlex
 from dataclasses import replace
 from typing import Annotated
 
@@ -31,9 +32,9 @@ def show(
     from kdbench.report.render.terminal import one_table
     from kdbench.results.run_folder import RunFolder
 
-    names = list(dict.fromkeys(several_names(styles)))
+    names = list(dict.fromkeys(several_names("--style", styles)))
     if names and json:
-        hint = f"for numbers in a style: kdbench report {run} --style {names[0]} --format json"
+        hint = f"for numbers in a style: kdbench report {shlex.quote(str(run))} --style {names[0]} --format json"
         raise InputError("--style prints tables and cannot be combined with --json", hint)
     content = Content.read(run)
     if not names:

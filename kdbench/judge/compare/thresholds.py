@@ -1,5 +1,6 @@
 """How much worse a number may be: the metrics' own thresholds, unless the user sets others."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,20 @@ _FORMS = "for example --threshold 10%, --threshold latency_p50_ns=10% or --thres
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The user's thresholds: `by_metric`, and `relative` for all other metrics that are not shares."""
+    """The user's thresholds: `by_metric`, and `relative` for all other metrics that are not shares.
+
+    Raises InputError for one that is negative or not finite.
+    """
 
     relative: float | None = None
     by_metric: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        everywhere = {} if self.relative is None else {"all metrics": self.relative}
+        for name, threshold in {**everywhere, **self.by_metric}.items():
+            if not 0 <= threshold < math.inf:
+                message = f"the threshold of {name} cannot be {threshold}"
+                raise InputError(message, "name a share, such as 0.1 for 10 %, or points for an accuracy, such as 0.3")
 
     def of(self, metric: Metric) -> float:
         """Return how much worse `metric` may be, as a share of the base or in points."""
