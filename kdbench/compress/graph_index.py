@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.modelfile.weights import STANDARD, subgraphs
+from kdbench.modelfile.weights import constant_of, subgraphs
 
 if TYPE_CHECKING:
     import onnx
@@ -80,30 +80,11 @@ def attribute(node: "onnx.NodeProto", name: str, default: Any) -> Any:
 
 def lift_constants(graph: "onnx.GraphProto") -> None:
     """Store the values of Constant nodes as initializers, under the same names."""
-    import onnx
-
-    for node in [node for node in graph.node if node.op_type == "Constant" and node.domain in STANDARD]:
-        if len(node.attribute) != 1 or node.attribute[0].name not in _VALUES:
-            continue
-        value = onnx.helper.get_attribute_value(node.attribute[0])
-        array = _VALUES[node.attribute[0].name](value)
-        graph.initializer.append(onnx.numpy_helper.from_array(array, node.output[0]))
-        graph.node.remove(node)
-
-
-def _tensor(value: Any) -> "NDArray[Any]":
-    import onnx
-
-    return np.asarray(onnx.numpy_helper.to_array(value))
-
-
-_VALUES: "dict[str, Any]" = {
-    "value": _tensor,
-    "value_float": np.float32,
-    "value_floats": lambda value: np.array(value, np.float32),
-    "value_int": np.int64,
-    "value_ints": lambda value: np.array(value, np.int64),
-}
+    for node in list(graph.node):
+        if (tensor := constant_of(node)) is not None:
+            graph.initializer.add().CopyFrom(tensor)
+            graph.initializer[-1].name = node.output[0]
+            graph.node.remove(node)
 
 
 def sort_nodes(graph: "onnx.GraphProto") -> None:

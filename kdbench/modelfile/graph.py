@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.weights import subgraphs
+from kdbench.modelfile.weights import constant_of, subgraphs
 
 if TYPE_CHECKING:
     import onnx
@@ -90,15 +90,20 @@ def passed_through(name: str, producers: "Producers", passing: Container[str]) -
 
 
 def selected_column(
-    node: "onnx.NodeProto", producers: "Producers", constants: "Constants"
+    name: str, node: "onnx.NodeProto", producers: "Producers", constants: "Constants"
 ) -> "tuple[onnx.NodeProto | None, int | None]":
-    """Return the node out of whose values `node` takes one a sample, and its place; None for what is unknown."""
+    """Return the node out of whose values `node` takes the one, `name`, a sample, and its place, negative from the end.
+
+    None for what is unknown.
+    """
     from onnx import numpy_helper
 
-    if node.op_type not in {"Gather", "Slice"} or not node.input:
+    if node.op_type not in {"Gather", "Slice", "Split"} or not node.input:
         return None, None
-    places = list(attribute_of(node, "starts", ()))  # before opset 10
-    if len(node.input) > 1 and node.input[1] in constants and not is_external(constants[node.input[1]]):
+    places = list(attribute_of(node, "starts", ()))  # of Slice before opset 10
+    if node.op_type == "Split":
+        places = [place for place, part in enumerate(node.output) if leads_to(name, part, producers)]
+    elif len(node.input) > 1 and node.input[1] in constants and not is_external(constants[node.input[1]]):
         places = numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
     return node_behind(node.input[0], producers, constants)[0], int(places[-1]) if places else None
 
@@ -141,8 +146,8 @@ def constants_of(model: "onnx.ModelProto") -> "dict[str, onnx.TensorProto]":
     """Return the stored tensors of a graph, initializers and constants, by the names of their values."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Constant" and node.output and node.attribute and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
+        if (tensor := constant_of(node)) is not None:
+            constants[node.output[0]] = tensor
     return constants
 
 

@@ -210,10 +210,10 @@ def _of_two_classes(
     """Return an output of one value a sample: about the second class, unless it is the first column of a softmax."""
     if node is None or node.op_type in _SIGMOIDS:
         return replace(output, form="binary_logit" if node is None else "binary_probability")
-    source, column = selected_column(node, producers, constants)
+    source, column = selected_column(output.name, node, producers, constants)
     if source is None or _FORMS.get(source.op_type) != "probabilities":
         return replace(output, form="binary_logit")
-    if column == 0:
+    if column in {0, -2}:
         reason = "holds only the probability of the first class: export that of the second class, or both"
         return Output(output.name, output.shape, unusable=reason)
     return replace(output, form="binary_probability")

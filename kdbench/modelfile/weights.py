@@ -41,6 +41,8 @@ _UNTRAINED: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (1, 2, 3, 4)),
 }
 
+# The attributes of Constant that hold numbers, and their types.
+_NUMBERS = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
 _TYPED_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _COPY_AGAIN = "copy the model and its data again, or export it again"
 
@@ -135,26 +137,37 @@ def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProt
 
     Branches, loops and local functions are included. A sparse tensor yields its values and its indices.
     """
-    import onnx
-
     nodes = list(nodes_of(model))
     for graph in (model.graph, *itertools.chain.from_iterable(map(subgraphs, nodes))):
         for tensor in graph.initializer:
             yield tensor.name, tensor
         for sparse in graph.sparse_initializer:
             yield from _parts(sparse, sparse.values.name)
-    for node in (node for node in nodes if node.op_type == "Constant" and node.domain in STANDARD):
-        for attribute in node.attribute:
-            if attribute.name == "value":
-                yield node.output[0], attribute.t
-            elif attribute.name == "value_floats":
-                yield node.output[0], onnx.helper.make_tensor("", 1, [len(attribute.floats)], attribute.floats)
-            elif attribute.name == "sparse_value":
+    for node in nodes:
+        if (tensor := constant_of(node)) is not None:
+            yield node.output[0], tensor
+        elif node.op_type == "Constant" and node.domain in STANDARD:
+            for attribute in (attribute for attribute in node.attribute if attribute.name == "sparse_value"):
                 yield from _parts(attribute.sparse_tensor, node.output[0])
     for node in (node for node in nodes if node.domain == "ai.onnx.ml"):
         yield from (
             (f"{node.name}/{attribute.name}", attribute.t) for attribute in node.attribute if attribute.HasField("t")
         )
+
+
+def constant_of(node: "onnx.NodeProto") -> "onnx.TensorProto | None":
+    """Return the numbers of a Constant node as a tensor; None for sparse ones, text and other nodes."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    if node.op_type != "Constant" or node.domain not in STANDARD or not node.output:
+        return None
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            return attribute.t
+        if attribute.name in _NUMBERS:
+            return numpy_helper.from_array(np.array(helper.get_attribute_value(attribute), _NUMBERS[attribute.name]))
+    return None
 
 
 def subgraphs(node: "onnx.NodeProto") -> "Iterator[onnx.GraphProto]":

@@ -50,6 +50,12 @@ def test_a_normalisation_of_pixels_is_recognised(which):
     assert scales_pixels({**PIXELS, **OTHERS}[which], "x") == (which in PIXELS)
 
 
+def test_a_constant_may_be_written_as_a_number():
+    model = steps(("Div", ["x", "k"]))
+    model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["k"], value_float=255.0))
+    assert scales_pixels(model, "x")
+
+
 def test_an_input_that_is_also_read_elsewhere_is_not_recognised():
     model = steps(("Div", ["x", "k"]), k=255)
     model.graph.node.append(onnx.helper.make_node("Identity", ["x"], ["again"]))

@@ -17,12 +17,24 @@ WEIGHTS = np.linspace(-1, 1, 6, dtype=np.float32)[:, None]
 Z = (SAMPLES @ WEIGHTS)[:, 0]
 
 
+PARTS = ("first", "second")
+WAYS = ("Gather", "Gather from the end", "Gather at a number", "Slice", "Slice from the end", "Split")
+
+
 def column(op, place):
     """Return nodes that take the probability at `place` out of a softmax over two classes."""
-    softmax = ("Softmax", ["pair"], ["p"], {})
-    if op == "Gather":
-        return [softmax, ("Gather", ["p", f"at{place}"], ["y"], {"axis": 1})]
-    return [softmax, ("Slice", ["p", f"at{place}", f"at{place + 1}", "at1"], ["y"], {})]
+    taking = {
+        "Gather": [("Gather", ["p", f"at{place}"], ["y"], {"axis": 1})],
+        "Gather from the end": [("Gather", ["p", f"at{place - 2}"], ["y"], {"axis": 1})],
+        "Gather at a number": [
+            ("Constant", [], ["place"], {"value_ints": [place]}),
+            ("Gather", ["p", "place"], ["y"], {"axis": 1}),
+        ],
+        "Slice": [("Slice", ["p", f"at{place}", f"at{place + 1}", "at1"], ["y"], {})],
+        "Slice from the end": [("Slice", ["p", f"at{place - 2}", f"at{place - 1 or 2}", "at1"], ["y"], {})],
+        "Split": [("Split", ["p"], ["first", "second"], {"axis": 1}), ("Identity", [PARTS[place]], ["y"], {})],
+    }
+    return [("Softmax", ["pair"], ["p"], {}), *taking[op]]
 
 
 PROBABILITIES = {
@@ -34,8 +46,7 @@ PROBABILITIES = {
         ("Div", ["one", "d"], ["y"], {}),
     ],
     "scaled by one": [("Sigmoid", ["z"], ["s"], {}), ("Mul", ["s", "one"], ["y"], {})],
-    "sliced": column("Slice", 1),
-    "gathered": column("Gather", 1),
+    **{op: column(op, 1) for op in WAYS},
 }
 OTHERS = {
     "logit": [("Identity", ["z"], ["y"], {})],
@@ -53,7 +64,7 @@ def written(path, nodes):
         ("Mul", ["z", "none"], ["zero"], {}),
         ("Concat", ["zero", "z"], ["pair"], {"axis": 1}),
     ]
-    places = {f"at{place}": np.array([place]) for place in range(3)}
+    places = {f"at{place}": np.array([place]) for place in range(-2, 3)}
     stored = {"w": WEIGHTS, "none": np.float32(0), "one": np.float32(1), **places}
     model = model_of([*before, *nodes], stored, {"x": ["n", 6]})
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1]))
@@ -72,7 +83,7 @@ def test_the_second_class_is_predicted_where_its_logit_is_positive(tmp_path, way
         np.testing.assert_allclose(values, np.stack([expit(-Z), expit(Z)], axis=1), atol=1e-6)
 
 
-@pytest.mark.parametrize("op", ["Gather", "Slice"])
+@pytest.mark.parametrize("op", WAYS)
 def test_the_probability_of_the_first_class_alone_is_refused(tmp_path, op):
     path = written(tmp_path / "m.onnx", column(op, 0))
     with pytest.raises(InputError, match="only the probability of the first class"):
