@@ -47,15 +47,17 @@ class CalibrationChoice(Value):
             message = (
                 f"the model takes batches of {multiple}, which do not divide {self.count} calibration samples evenly"
             )
-            raise InputError(message, _hint(-(-self.count // multiple) * multiple))
+            more = -(-self.count // multiple) * multiple
+            raise InputError(message, _hint(more if more <= len(order) else len(order) // multiple * multiple))
         return training.subset(np.sort(order[: self.count]))
 
     def held_out(self, training: Split, most: int, multiple: int | None = None) -> Split:
         """Return up to `most` samples that calibration does not use, in whole batches of `multiple`, in order.
 
-        Raises InputError if there are none.
+        Raises InputError if they do not fill one.
         """
-        return drawn(training, self._order(training.samples)[self.count :], most, multiple)
+        order, hint = self._order(training.samples)[self.count :], "calibrate on fewer samples: --calibration-count"
+        return _drawn(training, order, most, multiple or 1, "training", hint)
 
     def pick(self, held_out: int = 0) -> Pick:
         """Return the function that picks these samples and up to `held_out` more; it raises InputError for too few."""
@@ -63,7 +65,8 @@ class CalibrationChoice(Value):
 
     def of_validation(self, validation: Split, most: int, multiple: int | None = None) -> Split:
         """Return up to `most` random samples of a part that calibration does not use, as `held_out` does."""
-        return drawn(validation, _random_order(self.seed, validation.samples), most, multiple)
+        order, hint = _random_order(self.seed, validation.samples), "make the validation part larger: data.validation"
+        return _drawn(validation, order, most, multiple or 1, "validation", hint)
 
     def _order(self, samples: Labels) -> Indices:
         self.require_enough(len(samples))
@@ -88,15 +91,18 @@ def _random_order(seed: int, samples: Labels) -> Indices:
     return np.argsort(words(key_of(seed, _STREAM), samples), kind="stable")
 
 
-def drawn(split: Split, order: Indices, most: int, multiple: int | None = None) -> Split:
-    """Return the first samples in `order`, up to `most` in whole batches of `multiple`, in the part's own order."""
-    count = min(most, len(order))
-    count -= count % (multiple or 1)
+def _drawn(split: Split, order: Indices, most: int, multiple: int, part: str, hint: str) -> Split:
+    """Return the first samples in `order`, up to `most` in whole batches of `multiple`, in the part's own order.
+
+    Raises InputError if they do not fill one; `hint` is for a `part` of the data, by its name, that is too small.
+    """
+    if most < multiple:
+        message = f"accuracy is to be measured on {most} samples, and the model takes batches of {multiple}"
+        raise InputError(message, f"set held_out_count to {multiple} or more")
+    count = min(most, len(order)) // multiple * multiple
     if not count:
-        message = (
-            f"{len(order)} training samples remain to measure accuracy, and the model needs at least {multiple or 1}"
-        )
-        raise InputError(message, "calibrate on fewer samples: --calibration-count, in a recipe calibration_count")
+        message = f"{len(order)} {part} samples remain to measure accuracy, and the model needs at least {multiple}"
+        raise InputError(message, hint)
     return split.subset(np.sort(order[:count]))
 
 

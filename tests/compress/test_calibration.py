@@ -37,6 +37,9 @@ def test_too_few_samples_and_parts_of_batches_are_refused():
     with pytest.raises(InputError, match="batches of 4") as refused:
         CalibrationChoice(count=10).of(TRAINING, 4)
     assert "--calibration-count 12" in refused.value.hint
+    with pytest.raises(InputError, match="batches of 8") as refused:
+        CalibrationChoice(count=60).of(TRAINING, 8)  # 64 are more than there are
+    assert "--calibration-count 56" in refused.value.hint
 
 
 def test_held_out_samples_are_others_and_the_same_from_what_was_picked():
@@ -58,6 +61,14 @@ def test_nothing_left_to_judge_on_is_refused():
     with pytest.raises(InputError, match="0 training samples remain") as refused:
         CalibrationChoice(count=60).held_out(TRAINING, 20)
     assert "--calibration-count" in refused.value.hint
+    with pytest.raises(InputError, match=r"60 validation samples remain .* at least 64") as refused:
+        CalibrationChoice(count=10).of_validation(TRAINING, 100, 64)
+    assert "data.validation" in refused.value.hint
+    for draw in (CalibrationChoice(count=10).held_out, CalibrationChoice(count=10).of_validation):
+        with pytest.raises(InputError, match="on 4 samples, and the model takes batches of 8") as refused:
+            draw(TRAINING, 4, 8)
+        assert refused.value.hint == "set held_out_count to 8 or more"
+        assert len(draw(TRAINING, 8, 8)) == 8
     with pytest.raises(InputError, match="needs 61"):
         CalibrationChoice(count=61).pick()(TRAINING.samples)
 
