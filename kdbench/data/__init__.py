@@ -13,6 +13,7 @@ from kdbench import plugins
 from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Pick, Request, SampleForm, Split
 from kdbench.data.reading.signatures import loaded
 from kdbench.errors import InputError
+from kdbench.files.storage import with_home
 from kdbench.registry import Registry
 from kdbench.results.preprocessing import Geometry
 
@@ -90,7 +91,7 @@ def sample_form(name: str) -> SampleForm:
     if prefix == "folder":
         from kdbench.data.folder import form_of_images
 
-        return form_of_images(Path(path).expanduser())
+        return form_of_images(with_home(path))
     dataset = load(name, parts=("test",))
     return SampleForm(dataset.input_shape, dataset.outputs)
 
@@ -107,4 +108,4 @@ def check(name: str, *, root: str | Path | None = None, download: bool = False, 
 
 def _root(root: str | Path | None) -> Path | None:
     folder = root or os.environ.get("KDBENCH_DATA")
-    return Path(folder).expanduser() if folder else None
+    return with_home(folder) if folder else None

@@ -20,6 +20,7 @@ from kdbench.data.reading.images import EXTENSIONS, channel_statistics, common_f
 from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
 from kdbench.files.nearby import expected_at
+from kdbench.files.storage import with_home
 from kdbench.results.preprocessing import Geometry
 
 _TEST_SHARE = 0.2
@@ -47,7 +48,7 @@ def load_folder(request: Request) -> Dataset:
 
     Mean and std come from at most 2048 evenly spaced training images, or test images if no others are requested.
     """
-    base = Path(request.name.removeprefix("folder:")).expanduser()
+    base = with_home(request.name.removeprefix("folder:"))
     class_names, listings = find_images(base, request.parts)
     for part in request.parts:
         if part not in listings:

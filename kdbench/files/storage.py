@@ -84,10 +84,18 @@ def explained(path: Path) -> Iterator[None]:
         raise storage_error(reason, Path(reason.filename or path)) from error
 
 
+def with_home(path: str | Path) -> Path:
+    """Return a path as a person types it with the home folder in place of a leading `~`, or of `~user`.
+
+    Where there is no such user or home folder, the path stays as it is: a file may be called `~old.npz`.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises RuntimeError there
+
+
 def shared_cache() -> Path | None:
     """Return the folder that KDBENCH_CACHE names, for data that runs share; it may not exist."""
     named = os.environ.get("KDBENCH_CACHE")
-    return Path(named).expanduser() if named else None
+    return with_home(named) if named else None
 
 
 def user_cache() -> Path:

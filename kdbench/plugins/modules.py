@@ -152,7 +152,7 @@ def _located(plugin: str) -> tuple[str, Path | None]:
     """Return the module name of a plug-in, and its folder if it is a file; raises InputError for a missing file."""
     if not names_file(plugin):
         return plugin, None
-    path = Path(plugin).expanduser()
+    path = storage.with_home(plugin)
     candidates = [path] if path.is_absolute() else [folder / path for folder in search.folders()]
     file = next((candidate for candidate in candidates if candidate.exists()), None)
     if file is None:

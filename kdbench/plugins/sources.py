@@ -130,7 +130,7 @@ def _named_files(value: Any, *folders: Path) -> Iterator[Path]:
         return
     for folder in (*folders, *search.folders()):
         try:
-            path = folder / Path(value).expanduser()
+            path = folder / storage.with_home(value)
             if path.is_file() and not is_module(path.resolve()):
                 yield path.resolve()
             elif path.is_dir() and not folders:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from kdbench.files.storage import with_home
+
 _WITH_PATH = ("npz:", "folder:")  # data sets whose name holds a path
 
 
@@ -11,7 +13,7 @@ def located(path: str, folder: str | None) -> Path:
 
     A path that exists in neither is one in `folder`, so that messages name the place where it belongs.
     """
-    relative = Path(path).expanduser()
+    relative = with_home(path)
     if folder is None or relative.is_absolute() or Path(os.path.realpath(folder)) == Path.cwd():
         return relative
     in_folder = Path(folder) / relative
@@ -21,7 +23,7 @@ def located(path: str, folder: str | None) -> Path:
 def is_relative_data(name: str) -> bool:
     """Return whether a data set's name holds a path that depends on the working directory, as in `npz:test.npz`."""
     paths = (name.removeprefix(prefix) for prefix in _WITH_PATH if name.startswith(prefix))
-    return any(not Path(path).expanduser().is_absolute() for path in paths)
+    return any(not with_home(path).is_absolute() for path in paths)
 
 
 def located_data(name: str, folder: str | None) -> str:

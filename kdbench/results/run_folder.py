@@ -140,7 +140,7 @@ def _is_run(path: Path) -> bool:
 
 def folder_of(out: str | Path | None) -> Path | None:
     """Return the folder that a user names; None if none is named."""
-    return None if out is None else Path(out).expanduser()
+    return None if out is None else storage.with_home(out)
 
 
 def card_path(model: Path) -> Path:

@@ -12,6 +12,7 @@ import pytest
 from kdbench.characters import for_log
 from kdbench.errors import InputError, KdbenchError
 from kdbench.files.nearby import nearest_path
+from kdbench.files.storage import with_home
 from kdbench.results.records import Measurement, Pair
 from kdbench.results.run_folder import RunFolder
 from kdbench.testing.benchmarks import TerminalNotes, call_times
@@ -70,7 +71,7 @@ class Context:
 
         Raises InputError, which calls it `kind`, if there is none.
         """
-        path = Path(name).expanduser()
+        path = with_home(name)
         candidates = [path] if path.is_absolute() else [self.item.path.parent / path, self.settings.root / path]
         existing = next((candidate for candidate in candidates if candidate.exists()), None)
         if existing is None:

@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kdbench import units
@@ -156,7 +155,7 @@ def size(text: str) -> tuple[int, int]:
 
 def labels(text: str) -> tuple[str, ...]:
     """Read the names of classes from a file: one per line, or a JSON list or object (number to name)."""
-    path = Path(text).expanduser()
+    path = storage.with_home(text)
     try:
         content = storage.read_text(path)
     except (OSError, UnicodeDecodeError) as error:

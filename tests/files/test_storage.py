@@ -16,6 +16,13 @@ from kdbench.files.plain_json import is_suspicious
 AS_ROOT = os.geteuid() == 0
 
 
+def test_a_tilde_is_the_home_folder_or_a_part_of_a_name(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert storage.with_home("~/data") == Path("/home/ada/data")
+    for path in ("~no-such-user/data", "~old.npz", "data/~old.npz"):
+        assert storage.with_home(path) == Path(path)
+
+
 def test_what_was_written_is_read_back(tmp_path):
     value = {"ratio": 12.5, "unit": "×", "list": [1, None]}
     storage.write_json(tmp_path / "a.json", value)

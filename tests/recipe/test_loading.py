@@ -47,6 +47,11 @@ def test_shared_training_is_inherited_key_by_key(tmp_path):
     assert recipe.teacher[0].training.epochs == 7
 
 
+def test_a_folder_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(InputError, match="folder: 5 should be a valid string"):
+        load_recipe(written(tmp_path, f"folder = 5\n{TOML}"))
+
+
 def test_a_single_table_stands_for_a_list_of_one():
     recipe = recipe_from(with_(teacher=MINIMAL["teacher"][0], student={"name": "s", "model": "mlp"}))
     assert [teacher.name for teacher in recipe.teacher] == ["big"]

@@ -200,8 +200,9 @@ def _require_network(model: str, form: "SampleForm | None") -> None:
 def _relative_to_recipe(file: Path, text: str, subject: str) -> str:
     """Return a path that the user typed as the recipe has it: relative to its file, unless it is absolute."""
     from kdbench.files.nearby import expected_at
+    from kdbench.files.storage import with_home
 
-    path = Path(text).expanduser()
+    path = with_home(text)
     if not text or not path.exists():
         hint = expected_at(path, "name an existing file or folder", lambda other: other.suffix == path.suffix)
         raise InputError(f"{subject}: there is no {text or 'path'}", hint)

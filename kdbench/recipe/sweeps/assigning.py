@@ -30,7 +30,9 @@ def assign(node: Any, path: list[str], value: Any, subject: str) -> None:
             node[head] = {"name": node[head]}
         if isinstance(node.get(head), dict) and head in _LISTS:
             node[head] = [node[head]]
-        assign(node.setdefault(head, {}), rest, value, subject)
+        if node.get(head) is None:  # as a resolved recipe has tables that are left out
+            node[head] = {}
+        assign(node[head], rest, value, subject)
     else:
         raise InputError(f"{subject}: {head!r} is a key within a plain value", "see docs/recipes.md for the keys")
 

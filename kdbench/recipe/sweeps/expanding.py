@@ -197,7 +197,8 @@ def _put(node: Any, path: str, value: Any) -> None:
         if isinstance(node, dict):
             if isinstance(node.get(key), str) and key == "model":
                 node[key] = {"name": node[key]}
-            node.setdefault(key, {})
+            if node.get(key) is None:
+                node[key] = {}
         node = node[_place(node, key, path, so_far)]
         if not isinstance(node, dict | list):
             raise ValueError(f"sweep: {path!r}: {so_far!r} is a plain value")  # noqa: TRY004 - pydantic catches this

@@ -28,6 +28,8 @@ VALIDATED = {"top1": "validation_top1", "loss": "validation_loss", "rmse": "vali
 _COSTS = {"latency", "relative", "throughput", "offline", "cold start", "memory", "file", "energy", "training"}
 _SIDES: dict[str, "Side"] = {"<=": "max", "<": "max", "≤": "max", ">=": "min", ">": "min", "≥": "min"}
 _AXES = ("provider", "runtime", "mode", "threads", "batch")
+# Not the comma before an axis, as in `at batch=8, threads=2`, nor that of thousands.
+_BETWEEN_LIMITS = re.compile(r"\s+and\s+|\s*,\s*(?=[a-z]\w*\b(?!\s*=))")
 _NUMBER = re.compile(r"(?P<metric>\S+)(?:\s+of\s+(?P<model>\S+))?(?:\s+at\s+(?P<axes>.+))?")
 
 Side = Literal["max", "min"]
@@ -63,21 +65,19 @@ class Number:
 
 @dataclass(frozen=True)
 class Limit:
-    """A number that is to be at most (`max`) or at least (`min`) `value`, in the metric's unit."""
+    """A number that is to be at most (`max`) or at least (`min`) `value`, in the metric's unit.
+
+    `text` is the value with its unit: rounded as values are shown if that is the same value, else as it was typed.
+    """
 
     number: Number
     side: Side
     value: float
+    text: str
 
     def __str__(self) -> str:
-        """Return the limit as it is typed."""
+        """Return the limit as it can be typed."""
         return f"{self.number} {'<=' if self.side == 'max' else '>='} {self.text}"
-
-    @property
-    def text(self) -> str:
-        """The limit's value with its unit."""
-        declared = self.number.declared
-        return f"{self.value:g} points" if declared.unit == "points" else units.chosen(declared.text(self.value))
 
     def excess(self, value: float) -> float:
         """Return how far a value is beyond the limit, relative to the limit; 0 or less where it is met."""
@@ -125,12 +125,8 @@ def goal_of(text: str) -> Goal:
         other = "min" if side == "max" else "max"
         better = "higher" if number.declared.higher_is_better else "lower"
         raise InputError(f"{subject}: {number.metric} improves when it gets {better}", f"write {other} {number}")
-    limits = (
-        tuple(_limit(part, subject) for part in re.split(r"\s+and\s+|\s*,\s*(?=\S+.*[<>≤≥])", rest[0].strip()))
-        if rest
-        else ()
-    )
-    return Goal(side, number, limits)
+    limits = _BETWEEN_LIMITS.split(rest[0].strip()) if rest else ()
+    return Goal(side, number, tuple(_limit(limit, subject) for limit in limits))
 
 
 def _limit(text: str, subject: str) -> Limit:
@@ -144,7 +140,16 @@ def _limit(text: str, subject: str) -> Limit:
         raise InputError(f"{subject}: {number.metric} {parts[1]} {parts[2]}: {error}", _FORM) from error
     if not math.isfinite(value):
         raise InputError(f"{subject}: the limit {parts[2]!r} is not a number", _FORM)
-    return Limit(number, _SIDES[parts[1]], value)
+    return Limit(number, _SIDES[parts[1]], value, _shown(value, number.declared, parts[2]))
+
+
+def _shown(value: float, declared: Metric, typed: str) -> str:
+    """Return a limit's value with its unit: as a metric's values are shown, or as `typed` where that is rounded."""
+    shown = units.chosen(declared.text(value))
+    try:
+        return shown if units.parse(shown, declared.unit) == value else typed
+    except ValueError:  # such as "1 h 30 min", which only people read
+        return typed
 
 
 def _number(text: str, subject: str) -> Number:

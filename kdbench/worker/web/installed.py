@@ -33,7 +33,7 @@ def package() -> Path:
     """Return the folder of the npm package: the one named by PACKAGE_VARIABLE, or that in the user's cache."""
     named = os.environ.get(PACKAGE_VARIABLE)
     kept = storage.user_cache() / "npm"
-    path = Path(named).expanduser().absolute() if named else kept / "node_modules" / PACKAGE
+    path = storage.with_home(named).absolute() if named else kept / "node_modules" / PACKAGE
     if (path / "package.json").is_file() and (path / "dist").is_dir():
         return path
     line = f"npm install --prefix {shlex.quote(str(kept))} {PACKAGE}"

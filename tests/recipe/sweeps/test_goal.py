@@ -4,6 +4,7 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.recipe.sweeps.goal import goal_of
+from kdbench.recipe.sweeps.search import Search
 
 
 def test_a_goal_with_limits_units_models_and_axes():
@@ -14,6 +15,29 @@ def test_a_goal_with_limits_units_models_and_axes():
     assert (size.number.model, size.value) == ("kd-int8", 20_000)
     assert (macs.number.axes, macs.value) == ({"batch": 8}, 3e6)
     assert goal_of(str(goal)) == goal
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "text"),
+    [
+        ("latency_p50_ns <= 1.23456 ms", 1_234_560, "latency_p50_ns <= 1.23456 ms"),
+        ("latency_p50_ns <= 999.96us", 999_960, "latency_p50_ns <= 999.96us"),
+        ("latency_p50_ns <= 2000000", 2_000_000, "latency_p50_ns <= 2 ms"),
+        ("size_bytes <= 123456", 123_456, "size_bytes <= 123456"),
+        ("top1 >= 98.765 %", 0.98765, "top1 >= 98.765 %"),
+        ("training_s <= 90 min", 5400, "training_s <= 90 min"),
+        ("throughput_per_s >= 12,300", 12_300, "throughput_per_s >= 12,300 /s"),
+        ("macs_ratio >= 10.126x", 10.126, "macs_ratio >= 10.126x"),
+        ("latency_p50_ns at batch=8 threads=2 <= 2 ms", 2e6, "latency_p50_ns at batch=8, threads=2 <= 2 ms"),
+    ],
+)
+def test_a_limit_is_written_so_that_it_reads_as_the_same_number(limit, value, text):
+    goal = goal_of(f"max top1 where {limit}, macs <= 3M")
+    assert [limit.value for limit in goal.limits] == [value, 3e6]
+    assert str(goal) == f"max top1 where {text} and macs <= 3 M"
+    assert goal_of(str(goal)) == goal
+    assert goal_of(f"max top1 where macs <= 3M and {limit}").limits[1].value == value
+    assert goal_of(Search(goal=str(goal)).goal) == goal
 
 
 @pytest.mark.parametrize(

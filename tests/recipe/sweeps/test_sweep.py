@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.recipe.loading import load_content, recipe_from
+from kdbench.recipe.loading import load_content, load_sweep, recipe_from
 from kdbench.recipe.sweeps.points import seeds, swept
 from kdbench.recipe.sweeps.sweep import axes_of, axis
 
@@ -68,6 +68,15 @@ def test_models_are_named_by_the_axes_that_change_them_and_others_are_shared():
         "hint-epochs2": {"epochs": 2},
         "hint-epochs5": {"epochs": 5},
     }
+
+
+def test_an_axis_may_be_a_key_of_a_table_that_the_recipe_leaves_out():
+    base = recipe_from(content())
+    swept = load_sweep(base, {"student.*.start.share": [0.25, 0.5]}).recipe  # whose `start` is None
+    assert [student.start.share for student in swept.student] == 3 * [0.25, 0.5]
+    entry = {"name": "late", "model": "mlp", "start": None, "sweep": {"start.share": [0.25, 0.5]}}
+    expanded = recipe_from(content(student=[entry])).student
+    assert [student.start.share for student in expanded] == [0.25, 0.5]
 
 
 def test_a_changed_teacher_changes_who_learns_from_it_and_not_who_learns_from_labels():
