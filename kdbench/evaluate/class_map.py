@@ -50,12 +50,13 @@ class ClassMap:
             logits = np.pad(logits, ((0, 0), (0, int(order.max()) + 1 - logits.shape[1])))
         if self.is_identity:
             return logits
-        arranged = logits[:, np.maximum(order, 0)]
-        absent = order == ABSENT
-        if absent.any():
-            filling = 0 if form == "probabilities" else logits.min(axis=1, keepdims=True) - FAR_BELOW
-            arranged = np.where(absent, np.asarray(filling, dtype=arranged.dtype), arranged)
-        return arranged
+        arranged, absent = logits[:, np.maximum(order, 0)], order == ABSENT
+        if not absent.any():
+            return arranged
+        if arranged.dtype.kind != "f":  # scores of few bits have no number far below
+            arranged = arranged.astype(np.float64)
+        filling = 0 if form == "probabilities" else logits.min(axis=1, keepdims=True) - FAR_BELOW
+        return np.where(absent, np.asarray(filling, dtype=arranged.dtype), arranged)
 
 
 def class_map(
@@ -125,7 +126,25 @@ def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occu
         known = ", ".join(map(repr, labels[:_MAX_SHOWN])) + (" …" if len(labels) > _MAX_SHOWN else "")
         message = f"{model} has no output for the classes {shown} of the data; its outputs are {known}"
         raise InputError(message, f"rename the classes, or {_HINT}")
+    _require_own_outputs(model, columns, labels, class_names, occurring)
     return _with_others(columns, sorted(range(len(labels)), key=lambda number: _sort_key(labels[number])), labels)
+
+
+def _require_own_outputs(
+    model: str, columns: list[int], labels: Sequence[str], class_names: Sequence[str], occurring: Sequence[int]
+) -> None:
+    """Raise InputError for an output of several classes with samples; of others it is taken away, in `columns`."""
+    owners: dict[int, int] = {}
+    for number in sorted(range(len(columns)), key=lambda number: number not in occurring):
+        output = columns[number]
+        owner = owners.setdefault(output, number)
+        if output == ABSENT or owner == number:
+            continue
+        if number in occurring:
+            names = f"{class_names[owner]!r} and {class_names[number]!r}"
+            message = f"{model} has one output, {labels[output]!r}, for the classes {names} of the data"
+            raise InputError(message, f"rename the classes, or {_HINT}")
+        columns[number] = ABSENT
 
 
 def _with_others(columns: Sequence[int], outputs: Sequence[int], labels: Sequence[str] = ()) -> ClassMap:

@@ -111,3 +111,19 @@ def test_numbers_among_labels_name_the_numbers_of_data_without_names():
     assert mapped(3, ("cat", "dog", "tree"), numbers, inferred=True).columns == (0, 1, 2)
     with pytest.raises(InputError, match="no output for the classes '2'"):
         mapped(3, ("1", "0", "A"), numbers, inferred=True)
+
+
+def test_two_classes_with_samples_need_two_outputs():
+    with pytest.raises(InputError, match="one output, 'C', for the classes 'C' and 'c' of the data"):
+        mapped(2, ("C", "d"), ("C", "c", "d"))
+    assert mapped(2, ("C", "d"), ("C", "c", "d"), occurring=[0, 2]).columns == (0, ABSENT, 1)
+    assert mapped(2, ("C", "d"), ("C", "c", "d"), occurring=[1, 2]).columns == (ABSENT, 0, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.float16, np.float32])
+def test_an_absent_class_never_ranks_first_whatever_the_type(dtype):
+    scores = np.array([[3, 20], [120, 7]], dtype)
+    arranged = ClassMap((0, ABSENT, 1)).arranged(scores, "scores")
+    assert arranged.argmax(axis=1).tolist() == [2, 0]
+    np.testing.assert_array_equal(arranged[:, [0, 2]], scores)
+    assert (arranged[:, 1] < scores.min(axis=1)).all()
