@@ -11,7 +11,7 @@ from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Observer, probe_shape
 from kdbench.compress.preparing import float32_model, forget_unused_domains, make_weights_constant, name_nodes
 from kdbench.errors import InputError
-from kdbench.modelfile.weights import tensors_of
+from kdbench.modelfile.weights import constant_of, nodes_of, tensors_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,11 @@ def to_float16(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    for node in nodes_of(copy):
+        if (tensor := constant_of(node)) is not None:  # the converter reads no other form of a Constant
+            attribute = onnx.helper.make_attribute("value", tensor)
+            del node.attribute[:]
+            node.attribute.append(attribute)
     name_nodes(copy)
     converted: onnx.ModelProto = convert_float_to_float16(
         copy, keep_io_types=True, min_positive_val=_SMALLEST, max_finite_val=_LARGEST

@@ -155,7 +155,9 @@ def ranges_of(observe: Callable[[], Iterable[Activations]], calibrator: str) -> 
     for name, ends in extremes.items():
         if not np.isfinite(ends).all():
             message = f"the activation {name!r} is not finite on the calibration inputs"
-            raise InputError(message, "check the preprocessing of the inputs: --scale, --mean, --std")
+            masked = ends[0] == -np.inf and ends[1] < np.inf
+            hint = "if -inf masks a softmax, choose int8-dynamic; else " if masked else ""
+            raise InputError(message, f"{hint}check the preprocessing of the inputs: --scale, --mean, --std")
     if calibrator == "min-max":
         return dict(sorted(extremes.items()))
     empty: Any = np.zeros(2 * BINS, np.int64)

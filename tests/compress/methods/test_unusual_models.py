@@ -106,8 +106,21 @@ def with_float64(path):
     return saved(path, nodes, {"w": normal(64, 32), "v": normal(32, 10).astype(np.float64)})
 
 
+def constants(path):
+    """Write the numbers of Constant nodes as numbers and lists, not as tensors."""
+    nodes = [
+        ("Constant", [], ["b"], {"value_floats": normal(32).tolist()}),
+        ("Constant", [], ["c"], {"value_float": 0.5}),
+        ("MatMul", ["x", "w"], ["h"], {}),
+        ("Add", ["h", "b"], ["i"], {}),
+        ("Mul", ["i", "c"], ["j"], {}),
+        ("MatMul", ["j", "v"], ["y"], {}),
+    ]
+    return saved(path, nodes, {"w": normal(64, 32), "v": normal(32, 10)})
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("made", [factors, reserved_names, rearranged, of_old_version, with_float64])
+@pytest.mark.parametrize("made", [factors, reserved_names, rearranged, of_old_version, with_float64, constants])
 def test_files_answer_as_their_source_does(tmp_path, made, method):
     path = made(tmp_path / "net.onnx")
     target, _ = compress(path, method)
@@ -169,6 +182,9 @@ def test_a_mask_may_be_infinite(tmp_path):
     for method in ("sparse", "int8-dynamic"):
         target, _ = compress(path, method)
         assert (run(onnx.load(target), x=X)[:, 2] == 0).all()
+    with pytest.raises(InputError, match="'i' is not finite") as refused:
+        compress(path, "int8")
+    assert "choose int8-dynamic" in refused.value.hint
 
 
 @pytest.mark.parametrize("method", ["int8", "int8-dynamic", "int4", "sparse"])
