@@ -239,15 +239,27 @@ def _arguments(inputs: Any) -> Sequence[tuple[Any, ...]]:
 
 def _try(name: str, calls: Calls) -> None:
     """Call a function once; raises InputError if it fails, or returns before its work is done."""
-    if inspect.iscoroutinefunction(calls.run):
-        raise InputError(f"{name} is a coroutine function", "time a function that runs it to its end: asyncio.run(…)")
     try:
         result = calls.run(*calls.arguments[0])
     except Exception as error:
         raise _failure(name, error) from error
-    if getattr(result, "is_cuda", False) is True or hasattr(result, "block_until_ready"):
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        hint = "time a function that does the work to its end: list(…) of a generator, asyncio.run(…) of a coroutine"
+        raise InputError(f"{name} returns a {type(result).__name__}, whose work is not done yet", hint)
+    if _on_device(result):
         hint = "wait for the device inside the function, and return nothing or a result on the CPU"
         raise InputError(f"{name} returns a result on a device, which may not be computed yet", hint)
+
+
+def _on_device(result: object, depth: int = 3) -> bool:
+    """Return whether a result, or one in its lists and dictionaries, is on a device, or computed in the background."""
+    if isinstance(result, list | tuple | Mapping) and depth:
+        inner = result.values() if isinstance(result, Mapping) else result
+        return any(_on_device(one, depth - 1) for one in inner)
+    kind = getattr(getattr(result, "device", None), "type", "cpu")  # of torch's tensors
+    return kind != "cpu" or hasattr(result, "block_until_ready")  # the second of JAX's arrays
 
 
 def _failure(name: str, error: Exception) -> InputError:

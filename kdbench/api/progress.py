@@ -33,10 +33,10 @@ def shown(progress: Progress | None) -> Iterator[Progress]:
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this code."""
+    """Whether a Jupyter kernel runs this code; Colab's shell is a subclass of Jupyter's."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    return any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__)
 
 
 def _cell() -> Callable[[str], None]:

@@ -186,17 +186,22 @@ def recipe_names(incomplete: str) -> list[str]:
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 
 
-def create_parent(file: Path, option: str) -> None:
-    """Make the folder of a file that a command will write, before the work starts.
+def output_file(file: Path | None, option: str) -> Path | None:
+    """Return the path of a file that a command will write, and make its folder before the work starts.
 
-    Raises InputError for a path that is a folder, StorageError for a folder that cannot be made or written to.
+    Shells leave the `~` of `--option=~/file` to the command. Raises InputError for a path that is a folder,
+    StorageError for a folder that cannot be made or written to.
     """
     from kdbench.files import storage
 
+    if file is None:
+        return None
+    file = file.expanduser()
     if file.is_dir():
         raise InputError(f"{option}: {str(file)!r} is a folder, not a file", "name the file in it")
     if not storage.is_stream(file):
         storage.make_folder(file.parent)
+    return file
 
 
 def assignments(texts: Sequence[str], option: str, example: str = "width=0.5") -> dict[str, Any]:

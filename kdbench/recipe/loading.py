@@ -60,7 +60,7 @@ def read_content(name_or_path: str | Path) -> dict[str, Any]:
     name, shipped = str(name_or_path), shipped_recipes()
     content = toml_files.parse(*toml_files.find(name, shipped, "recipe"))
     if name not in shipped and content and isinstance(folder := content.get("folder", ""), str):  # else it is refused
-        content["folder"] = str(located(folder, str(Path(name).absolute().parent)).absolute())
+        content["folder"] = str(located(folder, str(Path(name).expanduser().absolute().parent)).absolute())
     return content
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kdbench.judge.readiness import judge
-from kdbench.judge.target import load_target, shipped_targets
+from kdbench.judge.target import load_target
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.testing.benchmarks import REPLAY, enter
@@ -69,7 +69,7 @@ class Bench:
         return ratio(self._context, self._context.files([teacher, student], data, options), metric, axes or {})
 
     @fails_test
-    def ready(self, run: str | Path | RunRecord, target: str, *, model: str | None = None) -> "Verdict":
+    def ready(self, run: str | Path | RunRecord, target: str | Path, *, model: str | None = None) -> "Verdict":
         """Judge a run (its folder, its record.json or a RunRecord) against a target; end the test unless it is READY.
 
         `target` is the name of a shipped target or a TOML file, `model` the id or name of the only model to judge.
@@ -81,8 +81,8 @@ class Bench:
         else:
             path = self._context.find(run, "run").resolve()
             name, record = RunFolder.of(path).path.name, RunRecord.read(path)
-        if target.endswith(".toml") and target not in shipped_targets():
-            target = str(self._context.find(target, "target"))
+        if Path(target).suffix == ".toml":
+            target = self._context.find(target, "target")
         verdict = judge(record, load_target(target), [model] if model is not None else None)
         result = _of_verdict(name, verdict)
         if not self._context.settings.judged:

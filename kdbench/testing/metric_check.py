@@ -137,11 +137,14 @@ def _number(limit: Limit, metric: Metric) -> float:
     except (ValueError, TypeError) as error:
         raise InputError(f"a limit of {limit!r} for {metric.id}: {error}", _example(metric)) from error
     if metric.unit == "share" and math.isfinite(number) and not 0 <= number <= 1:
-        raise InputError(f"{metric.id} is a share between 0 and 1, not {limit!r}", f"did you mean '{limit} %'?")
+        meant = f"did you mean '{limit} %'?" if not isinstance(limit, str) and 1 < number <= 100 else _example(metric)
+        raise InputError(f"{metric.id} is a share between 0 and 1, not {limit!r}", meant)
     if not math.isfinite(number) or number < metric.value_range[0]:
         raise InputError(f"a limit of {limit!r} is not possible for {metric.id}", _example(metric))
     return number
 
 
 def _example(metric: Metric) -> str:
-    return f"a number in {metric.unit}, or text such as {metric.text(0.9 if metric.unit == 'share' else 5)!r}"
+    if metric.unit == "share":
+        return f"a share from 0 to 1, or text such as {metric.text(0.9)!r}"
+    return f"a number in {metric.unit}, or text such as {metric.text(5)!r}"

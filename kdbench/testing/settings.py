@@ -151,6 +151,6 @@ def _choice(config: pytest.Config, name: str, known: tuple[str, ...]) -> str:
 def _path(config: pytest.Config, name: str) -> Path | None:
     """Return a path: relative to the working directory if typed, relative to the root folder if from the ini file."""
     if typed := config.getoption(f"kdbench_{name}"):
-        return config.invocation_params.dir / str(typed)
+        return config.invocation_params.dir / Path(typed).expanduser()  # which shells leave in `--option=~/path`
     written = str(config.getini(f"kdbench_{name}"))
-    return config.rootpath / written if written else None
+    return config.rootpath / Path(written).expanduser() if written else None

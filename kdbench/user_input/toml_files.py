@@ -40,7 +40,7 @@ def find(name_or_path: str, known: Mapping[str, str], kind: str) -> tuple[str, s
     """
     if name_or_path in known:
         return known[name_or_path], f"{kind} {name_or_path}"
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     if path.suffix == ".toml" or path.exists():
         try:
             return storage.read_text(path), str(path)

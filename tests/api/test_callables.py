@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 import kdbench
 from kdbench.api.callables import CAVEATS, _Config, _times, timed_sessions
@@ -99,8 +100,17 @@ def test_what_is_not_promised_is_said():
     assert times._repr_html_().startswith("<pre>&lt;lambda&gt;: median")
 
 
-class OnDevice:
-    is_cuda = True
+def on_device():
+    return torch.empty(2, device="meta")  # as one on a GPU does, it returns at once
+
+
+class Computing:
+    def block_until_ready(self):
+        """As JAX's arrays."""
+
+
+def generating():
+    yield 1
 
 
 def broken(_):
@@ -115,8 +125,12 @@ async def waiting():
     ("function", "options", "message"),
     [
         (broken, {"inputs": 1}, "broken failed: ZeroDivisionError: by zero"),
-        (waiting, {}, "coroutine"),
-        (OnDevice, {}, "on a device"),
+        (waiting, {}, "waiting returns a coroutine"),
+        (lambda: waiting(), {}, "<lambda> returns a coroutine"),  # noqa: PLW0108 - it is no coroutine function
+        (generating, {}, "generating returns a generator"),
+        (on_device, {}, "on a device"),
+        (lambda: {"loss": 0.5, "outputs": [(np.zeros(2), on_device())]}, {}, "on a device"),
+        (Computing, {}, "on a device"),
         (3, {}, "fn cannot be 3"),
         (len, {"inputs": []}, "empty list"),
         (len, {"inputs": "x", "budget_s": 0}, "budget_s is 0"),
@@ -128,6 +142,11 @@ def test_what_cannot_be_timed_is_refused(function, options, message):
     with pytest.raises(InputError, match=message) as error:
         kdbench.time_callable(function, **options)
     assert error.value.hint
+
+
+def test_finished_results_are_not_taken_for_unfinished_ones():
+    finished = {"logits": torch.zeros(2), "array": np.zeros(2), "more": [1, "two", None]}
+    assert kdbench.time_callable(lambda: slowly(id, None) and finished, budget_s=0.05, sessions=2).median.value > 1e6
 
 
 def test_a_function_that_fails_later_is_named():

@@ -15,6 +15,9 @@ class ZMQInteractiveShell: ...
 def test_a_notebook_is_recognised(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=ZMQInteractiveShell))
     assert in_notebook()
+    colab = type("Shell", (ZMQInteractiveShell,), {})
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=colab))
+    assert in_notebook()
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
     assert not in_notebook()
 

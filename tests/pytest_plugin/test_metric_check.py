@@ -65,6 +65,8 @@ def test_every_other_outcome_fails_with_a_reason(run, measurements, bound, messa
     ("line", "message"),
     [
         ("model.top1.at_least(90)", ["top1 is a share between 0 and 1, not 90", "hint: did you mean '90 %'?"]),
+        ('model.top1.at_least("120 %")', ["top1 is a share*, not '120 %'", "hint: a share from 0 to 1, or text *"]),
+        ("model.top1.at_least(-0.1)", ["top1 is a share between 0 and 1, not -0.1", "hint: a share from 0 to 1, *"]),
         ('model.top1.at_least("5 ms")', ["*'ms' does not fit here*"]),
         ('model.top1.at_least(float("nan"))', ["a limit of nan is not possible for top1"]),
         ('model.latency_p50_ns.at_least("-5 ms")', ["a limit of '-5 ms' is not possible for latency_p50_ns"]),

@@ -35,6 +35,11 @@ def test_a_record_can_be_given_itself(run, target):
     run(READY.format(run=record, target=target("2 MB")), "--benchmark").assert_outcomes(passed=1)
 
 
+def test_a_target_can_be_a_path(run, target):
+    test = READY.format(run='"first"', target="-").replace("'-'", f'__import__("pathlib").Path("{target("2 MB")}")')
+    run(test, "--benchmark").assert_outcomes(passed=1)
+
+
 def test_a_run_that_is_not_fails_with_what_is_missing(run, target):
     result = run(READY.format(run='"first"', target=target("1 MB")), "--benchmark")
     result.assert_outcomes(failed=1)

@@ -35,6 +35,13 @@ def test_a_model_is_held_against_its_stored_state(run, measurements, store):
     assert [measurement["timed"] for measurement in measurements] == [False, True]
 
 
+def test_a_baseline_may_be_in_the_home_folder(pytester, run, measurements, store, monkeypatch):
+    store("faster", slower=0.5)
+    monkeypatch.setenv("HOME", str(pytester.path))
+    run(TEST.format(arguments=SIZE), "--benchmark", "--kdbench-baseline=~/faster").assert_outcomes(passed=1)
+    run(TEST.format(arguments=SIZE), "--benchmark", "-o", "kdbench_baseline=~/faster").assert_outcomes(passed=1)
+
+
 def test_without_a_baseline_there_is_no_gate_to_pass(run, measurements):
     result = run(TEST.format(arguments=""), "--benchmark")
     result.assert_outcomes(failed=1)

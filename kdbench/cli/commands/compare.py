@@ -13,9 +13,9 @@ from kdbench.cli.options import (
     QuietProgress,
     Texts,
     Title,
-    create_parent,
     measuring,
     option,
+    output_file,
     several_names,
     typed_options,
 )
@@ -70,9 +70,8 @@ def compare(
 
     if json and markdown == _STDOUT:
         raise InputError("--json and --markdown - both write to standard output", "give --markdown a file")
-    for file, name in ((markdown, "--markdown"), (junit, "--junit")):
-        if file is not None and file != _STDOUT:
-            create_parent(file, name)
+    junit = output_file(junit, "--junit")
+    markdown = markdown if markdown == _STDOUT else output_file(markdown, "--markdown")
     selection: dict[str, Any] = {"models": _pairs(models or ()), "metrics": several_names("--metric", metrics)}
     selection["thresholds"] = Thresholds.read(thresholds or ())
     folder = None

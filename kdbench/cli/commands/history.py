@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.options import Json, Texts, assignments, create_parent, option, several_names
+from kdbench.cli.options import Json, Texts, assignments, option, output_file, several_names
 
 _NEWEST = 50  # points of a series on the terminal
 
@@ -40,15 +40,15 @@ def history(
     from kdbench.judge.excerpts import MAIN
     from kdbench.judge.history import history as over_records
     from kdbench.judge.located_records import locate_records
+    from kdbench.results.run_folder import folder_of
     from kdbench.user_input.options import names
 
-    if markdown is not None:
-        create_parent(markdown, "--markdown")
+    markdown = output_file(markdown, "--markdown")
     chosen = {"metrics": several_names("--metric", metrics), "models": several_names("--model", models)}
     records, notes = locate_records(folders, chosen["metrics"] or MAIN)
     chosen_axes = assignments(names(axes), "--axes", "threads=1,batch=128") if axes else None
     followed = over_records(records, **chosen, axes=chosen_axes, notes=notes)
-    files = _write(followed, out, markdown)
+    files = _write(followed, folder_of(out), markdown)
     if json:
         console.result_json({**followed.to_json(), "files": [str(file) for file in files]})
         return

@@ -39,7 +39,7 @@ def report(
     Example: kdbench report runs/first --style summary --stdout
     """
     from kdbench.report import Content, write
-    from kdbench.results.run_folder import RunFolder
+    from kdbench.results.run_folder import RunFolder, folder_of
 
     chosen = tuple(several_names("--format", formats or ["md"]))
     others = {"--format": formats not in (None, ["md"]), "--out": out is not None, "--json": json}
@@ -59,7 +59,7 @@ def report(
         # Without figures: there is no folder for them.
         console.result("\n".join(render(content, figures=False) for content in contents).rstrip())
         return
-    folder = out or RunFolder.of(run).path
+    folder = folder_of(out) or RunFolder.of(run).path
     files = list(dict.fromkeys(str(file) for content in contents for file in write(content, folder, chosen)))
     if json:
         console.result_json({"files": files})

@@ -28,6 +28,18 @@ def test_several_formats_go_where_they_are_wanted(run_cli, run, tmp_path):
     assert not (run / "report.md").exists()
 
 
+def test_a_home_folder_that_the_shell_left_in_an_option_is_found(run, run_cli, tmp_path, monkeypatch):
+    """`--out=~/x`, of which bash expands nothing."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert run_cli("report", run, "--format=csv", "--out=~/reports").code == 0
+    assert run_cli("history", run, "--markdown=~/h.md", "--out=~/history").code == 0
+    assert run_cli("compare", run, run, "--junit=~/c.xml", "--markdown=~/c.md").code == 0
+    written = {path.name for path in (tmp_path / "home").iterdir()}
+    assert written == {"reports", "h.md", "history", "c.xml", "c.md"}
+    assert not (tmp_path / "~").exists()
+
+
 def test_json_names_the_files(run_cli, run):
     files = run_cli("report", run, "--format", "csv", "--json").json["files"]
     assert files == [str(run / "report.csv")]
