@@ -25,13 +25,13 @@ def imported(path: str, *, subject: str = "", form: str = "write it as pkg.modul
         raise InputError(f"{subject} is not an import path", hint + form)
     value: Any = import_module(module_name, subject)
     for name in attribute.split("."):
-        if not hasattr(value, name):
-            public = [key for key in getattr(value, "__dict__", {}) if not key.startswith("_")]
-            callables = [key for key in public if callable(getattr(value, key))]
-            hint = suggestion(name, callables, f"it has: {', '.join(callables[:12]) or 'no functions or classes'}")
-            raise InputError(f"{subject}: {module_name} has no {attribute!r}", hint)
         try:
             value = getattr(value, name)
+        except AttributeError:
+            public = [key for key in getattr(value, "__dict__", {}) if not key.startswith("_")]
+            callables = [key for key in public if callable(getattr(value, key, None))]
+            hint = suggestion(name, callables, f"it has: {', '.join(callables[:12]) or 'no functions or classes'}")
+            raise InputError(f"{subject}: {module_name} has no {attribute!r}", hint) from None
         except Exception as error:  # user code
             raise InputError(f"{subject}: {describe_failure(error)}", "call it in Python to see where") from error
     return value

@@ -15,13 +15,14 @@ from typing import Any
 from kdbench.plugins import search
 
 _PLAIN = (int, float, str, bytes, bool, complex, type(None))
+_COLLECTIONS = (list, tuple, set, frozenset, dict)
 
 
 def described_objects(entry: Any) -> tuple[list[tuple[str, str]], set[Path]]:
     """Return names and SHA-256 hashes of `entry` and the objects it refers to, and the local files of referred modules.
 
-    A class refers to its bases, and a function to the global names in its code. Classes, functions, plain values,
-    arrays and networks are hashed; other objects are ignored.
+    A class refers to its bases, a function to the global names in its code, and a list or table to the functions and
+    classes in it. Classes, functions, plain values, arrays and networks are hashed; other objects are ignored.
     """
     hashes: list[tuple[str, str]] = []
     files: set[Path] = set()
@@ -40,11 +41,21 @@ def described_objects(entry: Any) -> tuple[list[tuple[str, str]], set[Path]]:
             continue  # installed
         elif hasattr(value, "func") and callable(value):  # a partial function
             pending += [("", value.func), (f"{name}.args", value.args), (f"{name}.keywords", value.keywords)]
+        elif inspect.ismethod(value):
+            pending += [("", value.__func__), *_of_instance(name, value.__self__)]
         elif (content := _content(value)) is not None:
             hashes.append((name or type(value).__name__, _sha256(content)))
+            pending += [("", item) for item in _callables(value)]
         elif callable(value):
-            pending += [("", type(value)), (f"{name}.state", vars(value) if hasattr(value, "__dict__") else None)]
+            pending += _of_instance(name, value)
     return sorted(hashes), files
+
+
+def _of_instance(name: str, value: Any) -> list[tuple[str, Any]]:
+    """Return what the result of calling an object, or one of its methods, depends on: its class and its attributes."""
+    if isinstance(value, type):
+        return [("", value)]
+    return [("", type(value)), (f"{name}.state", vars(value) if hasattr(value, "__dict__") else None)]
 
 
 def _is_without_file(value: Any) -> bool:
@@ -117,19 +128,35 @@ def _text(value: Any) -> str:
 
 
 def _constants(code: CodeType) -> list[str]:
-    return [repr(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
+    constants = (constant for constant in code.co_consts if not isinstance(constant, CodeType))
+    return [repr(_content(constant) or constant) for constant in constants]
+
+
+def _items(collection: Any) -> list[Any]:
+    return [part for pair in collection.items() for part in pair] if isinstance(collection, dict) else [*collection]
+
+
+def _callables(value: Any) -> Iterator[Any]:
+    """Yield the functions, classes and other callables in a collection, and in collections in it."""
+    if isinstance(value, _COLLECTIONS):
+        for item in _items(value):
+            yield from _callables(item)
+    elif callable(value):
+        yield value
 
 
 def _content(value: Any) -> bytes | None:
-    """Return the bytes of a plain value, a collection of such values, an array or a network's weights; else None."""
+    """Return the bytes of a plain value, a collection, an array or a network's weights; None of any other object.
+
+    Of the callables in a collection, the bytes hold the names.
+    """
     if isinstance(value, _PLAIN):
         return repr(value).encode()
-    if isinstance(value, list | tuple | set | frozenset | dict):
-        items = (
-            value.items() if isinstance(value, dict) else sorted(value, key=repr) if isinstance(value, set) else value
-        )
-        parts = [_content(item) for item in items]
-        return b",".join(part for part in parts if part is not None)
+    if isinstance(value, _COLLECTIONS):
+        parts = [_content(item) or getattr(item, "__qualname__", "?").encode() for item in _items(value)]
+        if isinstance(value, set | frozenset):  # whose order depends on the process
+            parts.sort()
+        return b"%b(%b)" % (type(value).__name__.encode(), b",".join(parts))
     if hasattr(value, "state_dict"):
         return _content(dict(value.state_dict()))
     if hasattr(value, "detach"):

@@ -30,6 +30,7 @@ def test_packages_and_attributes_of_attributes_are_found(folder, write):
         ("raise SystemExit(3)", "mine:x", "SystemExit", "import mine"),
         ("def MyNet(): ...", "mine:MyNett", "mine has no 'MyNett'", "did you mean 'MyNet'?"),
         ("x = 1", "mine:x.y", "has no 'x.y'", "no functions"),
+        ("def __getattr__(name): raise ImportError('needs timm')", "mine:x", "ImportError: needs timm", "call it"),
     ],
 )
 def test_what_cannot_be_imported_is_refused(write, source, path, message, hint):

@@ -2,6 +2,7 @@
 
 import json
 import linecache
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from kdbench.files.storage import sha256
 from kdbench.models import MODELS
 from kdbench.plugins import Source, activate, located_sources, recording, sources_of
 from kdbench.plugins import sources as source_files
+from kdbench.plugins.objects import described_objects
 from kdbench.registry import Registry
 
 NETS = """
@@ -282,6 +284,73 @@ def test_code_without_a_source_counts_by_what_it_does(folder):
 
     assert of("x + 1") == of("x + 1")
     assert len({of("x + 1"), of("x + 2"), of("x.a"), of("x.b")}) == 4
+
+
+REFERRED = """
+import functools
+def change(x): return x + {added}
+def other(x): return x
+class Scaling:
+    factor = {factor}
+    def apply(self, x): return x * self.factor
+def blend(function, x): return function(x)
+SIZES, NAMES = {sizes}, frozenset({names})
+TABLE, BOUND, PARTIAL = {table}, Scaling().apply, functools.partial(blend, change)
+def net(x): return {uses}, SIZES, NAMES
+"""
+REFERS = {
+    "added": 1,
+    "factor": 1,
+    "sizes": "[[8, 16], [32]]",
+    "names": '["a", "b", "c"]',
+    "uses": "x",
+    "table": '{"first": [change], "then": other}',
+}
+
+
+@pytest.mark.parametrize(
+    ("uses", "changes"),
+    [
+        ("x", {"sizes": "[[8], [16, 32]]"}),
+        ("x", {"names": '["a", "b", "d"]'}),
+        ("TABLE", {"added": 2}),
+        ("TABLE", {"table": '{"first": [other], "then": change}'}),
+        ("BOUND", {"factor": 2}),
+        ("PARTIAL", {"added": 2}),
+    ],
+)
+def test_what_lists_tables_methods_and_partial_functions_hold_counts(uses, changes):
+    def hashes(**changes):
+        namespace = {"__name__": "a_console"}
+        exec(REFERRED.format(**{**REFERS, "uses": uses, **changes}), namespace)
+        return described_objects(namespace["net"])[0]
+
+    assert hashes() == hashes(names='["c", "b", "a"]')
+    assert hashes() != hashes(**changes)
+    if uses == "x":  # which refers to none of the functions
+        assert hashes() == hashes(added=2, factor=2)
+
+
+def test_the_order_of_a_set_which_depends_on_the_process_does_not_count():
+    names = [f"name-{number}" for number in range(50)]
+    code = f"""if True:
+        from kdbench.plugins.objects import described_objects
+        NAMES = set({names})
+        exec("def net(x): return x in NAMES or x in {{'one', 'two', 'three', 'four', 'five'}}")
+        print(described_objects(net)[0])
+    """
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(outputs) == 1
+    assert outputs.pop().count("NAMES") == 1
 
 
 def test_files_that_no_looked_up_code_reads_are_not_remembered(project):
