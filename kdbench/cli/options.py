@@ -196,7 +196,7 @@ def output_file(file: Path | None, option: str) -> Path | None:
 
     if file is None:
         return None
-    file = file.expanduser()
+    file = storage.with_home(file)
     if file.is_dir():
         raise InputError(f"{option}: {str(file)!r} is a folder, not a file", "name the file in it")
     if not storage.is_stream(file):

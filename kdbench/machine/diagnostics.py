@@ -33,7 +33,8 @@ def environment_diagnostics(environment: Environment) -> Iterator[Diagnostic]:
         yield Diagnostic(code="governor", message=message, remedy="sudo cpupower frequency-set --governor performance")
     if isinstance(share, float) and share < 1:
         message = f"the clock is limited to {100 * share:.0f} % of the processor's highest"
-        remedy = "a limited clock is steady and good for comparisons; for full speed: sudo cpupower frequency-set --max"
+        full = "sudo cpupower frequency-set --max $(cat /sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq)"
+        remedy = f"a limited clock is steady and good for comparisons; for full speed: {full}"
         yield Diagnostic(code="clock_limit", message=message, remedy=remedy)
     if is_virtual:
         message = "this is a virtual machine: the load of other guests affects latencies"
@@ -54,7 +55,7 @@ def session_diagnostics(conditions: Sequence[Conditions]) -> Iterator[Diagnostic
     if busy:
         message = "other work ran on sibling hardware threads of the models' cores"
         message = f"{_in(len(busy), conditions)} {message}: up to {max(busy):.2f} of them busy"
-        remedy = f"{_IDLE}, or switch SMT off (/sys/devices/system/cpu/smt)"
+        remedy = f"{_IDLE}, or switch SMT off: echo off | sudo tee /sys/devices/system/cpu/smt/control"
         yield Diagnostic(code="busy_siblings", message=message, remedy=remedy)
     pages = sum(c.swapped_in_pages or 0 for c in conditions)
     if pages >= _SWAPPED_PAGES:

@@ -18,10 +18,15 @@ from typing import Any, Union
 from kdbench.installation import __version__
 from kdbench.machine.cores import available_cores, siblings
 from kdbench.machine.nvidia import query
-from kdbench.machine.system_files import ROOT, fields, first_line, number, quota_cores
+from kdbench.machine.system_files import ROOT, fields, first_line, number, quota_cores, text
 from kdbench.machine.system_monitor import busy_seconds
 from kdbench.processes.machine_memory import machine_memory_bytes
 
+_FIRMWARE = "sys/class/dmi/id"
+# How the firmware of virtual machines calls the product, its maker or itself, and the boards that only exist as one.
+_VIRTUAL_MACHINES = ("Amazon EC2", "Apple Virtualization", "Google Compute Engine", "Hyper-V", "KVM", "KubeVirt",
+                     "OpenStack", "Parallels", "QEMU", "VMware", "VMW", "VirtualBox", "Xen")  # fmt: skip
+_VIRTUAL_BOARDS = ("linux,dummy-virt", "riscv-virtio")
 _LOAD_WINDOW_S = 0.2  # how long to observe the machine's other work
 
 LIBRARIES = (
@@ -124,9 +129,22 @@ def _cores_busy() -> float | None:
 
 def virtualization(root: Path = ROOT) -> str | None:
     """Return the hypervisor that this machine is a guest of, or None on bare metal."""
-    if "hypervisor" not in fields(root / "proc/cpuinfo", ":").get("flags", "").split():
+    flags = fields(root / "proc/cpuinfo", ":").get("flags")
+    is_guest = _is_guest_by_firmware(root) if flags is None else "hypervisor" in flags.split()
+    if not is_guest:
         return None
-    return first_line(root / "sys/class/dmi/id/sys_vendor") or first_line(root / "sys/hypervisor/type") or "yes"
+    return first_line(root / _FIRMWARE / "sys_vendor") or first_line(root / "sys/hypervisor/type") or "yes"
+
+
+def _is_guest_by_firmware(root: Path) -> bool:
+    """Return whether firmware or device tree describe a virtual machine; only x86 has a processor flag for it."""
+    names = ("product_name", "sys_vendor", "bios_vendor", "product_version")
+    product, *others = (first_line(root / _FIRMWARE / name) or "" for name in names)
+    if ".metal" in product:  # EC2's bare machines have the vendor of its virtual ones
+        return False
+    tree = root / "proc/device-tree"
+    is_virtual_board = text(tree / "compatible").startswith(_VIRTUAL_BOARDS) or (tree / "hypervisor").is_dir()
+    return is_virtual_board or any(name.startswith(_VIRTUAL_MACHINES) for name in (product, *others))
 
 
 def _container(root: Path) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from kdbench.characters import one_line
 from kdbench.errors import InputError
+from kdbench.files.storage import with_home
 from kdbench.recipe import Recipe
 from kdbench.recipe.paths import located
 from kdbench.recipe.sweeps.assigning import assign
@@ -60,7 +61,7 @@ def read_content(name_or_path: str | Path) -> dict[str, Any]:
     name, shipped = str(name_or_path), shipped_recipes()
     content = toml_files.parse(*toml_files.find(name, shipped, "recipe"))
     if name not in shipped and content and isinstance(folder := content.get("folder", ""), str):  # else it is refused
-        content["folder"] = str(located(folder, str(Path(name).expanduser().absolute().parent)).absolute())
+        content["folder"] = str(located(folder, str(with_home(name).absolute().parent)).absolute())
     return content
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kdbench.errors import InputError
+from kdbench.files.storage import with_home
 from kdbench.user_input.options import MEASURE, Option
 
 SESSION = "kdbench_session"  # the key of the session's folder name in the configuration of xdist's workers
@@ -151,6 +152,6 @@ def _choice(config: pytest.Config, name: str, known: tuple[str, ...]) -> str:
 def _path(config: pytest.Config, name: str) -> Path | None:
     """Return a path: relative to the working directory if typed, relative to the root folder if from the ini file."""
     if typed := config.getoption(f"kdbench_{name}"):
-        return config.invocation_params.dir / Path(typed).expanduser()  # which shells leave in `--option=~/path`
+        return config.invocation_params.dir / with_home(typed)  # which shells leave in `--option=~/path`
     written = str(config.getini(f"kdbench_{name}"))
-    return config.rootpath / Path(written).expanduser() if written else None
+    return config.rootpath / with_home(written) if written else None

@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -40,7 +39,7 @@ def find(name_or_path: str, known: Mapping[str, str], kind: str) -> tuple[str, s
     """
     if name_or_path in known:
         return known[name_or_path], f"{kind} {name_or_path}"
-    path = Path(name_or_path).expanduser()
+    path = storage.with_home(name_or_path)
     if path.suffix == ".toml" or path.exists():
         try:
             return storage.read_text(path), str(path)

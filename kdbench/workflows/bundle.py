@@ -104,7 +104,7 @@ def bundle(
         loaded.append(replace(model, behind=teacher_behind(card, record.cards)))
     settings = settings_for(loaded_target, options or {})
     progress.stage("pack", 2, 2)
-    file = Path(out).expanduser() if out is not None else folder.bundles / f"{loaded_target.name}.zip"
+    file = storage.with_home(out) if out is not None else folder.bundles / f"{loaded_target.name}.zip"
     storage.make_folder(file.parent)
     with temporary.folder() as work_folder:
         packed = [_packed(model, record, loaded_target, limits, work_folder, lower=lower) for model in loaded]

@@ -71,7 +71,7 @@ def compress_model(
 
     Raises InputError for files, data and settings that do not fit, and for any other file of that name.
     """
-    path, out, progress = Path(path), Path(out).expanduser(), progress or Silent()
+    path, out, progress = Path(path), storage.with_home(out), progress or Silent()
     inputs, choice = inputs or InputOptions(), calibration or CalibrationChoice()
     require_model_file(path)
     settings = dict(methods) if isinstance(methods, Mapping) else {method: {} for method in methods}

@@ -65,6 +65,12 @@ def test_taking_the_fingerprint_imports_no_library_it_names():
 
 
 X86 = "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nflags\t\t: fpu avx2{}\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\n"
+
+
+def firmware(vendor, product):
+    """Return the files in which Linux shows how the firmware calls the machine."""
+    return {"sys/class/dmi/id/sys_vendor": f"{vendor}\n", "sys/class/dmi/id/product_name": f"{product}\n"}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +89,24 @@ X86 = "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nflags\t\t: fpu avx2{}\n"
             "virtualization",
             "QEMU",
         ),
+        ({"proc/cpuinfo": X86.format(""), "sys/class/dmi/id/sys_vendor": "QEMU\n"}, "virtualization", None),
+        ({"proc/cpuinfo": ARM}, "virtualization", None),
+        ({"proc/cpuinfo": ARM, **firmware("Amazon EC2", "m7g.large")}, "virtualization", "Amazon EC2"),
+        ({"proc/cpuinfo": ARM, **firmware("Amazon EC2", "m7g.metal-48xl")}, "virtualization", None),
+        ({"proc/cpuinfo": ARM, **firmware("Google", "Google Compute Engine")}, "virtualization", "Google"),
+        ({"proc/cpuinfo": ARM, **firmware("Google", "Lazor")}, "virtualization", None),  # a Chromebook
+        (
+            {
+                "proc/cpuinfo": ARM,
+                **firmware("Microsoft Corporation", "Virtual Machine"),
+                "sys/class/dmi/id/product_version": "Hyper-V UEFI Release v4.1\n",
+            },
+            "virtualization",
+            "Microsoft Corporation",
+        ),
+        ({"proc/cpuinfo": ARM, "proc/device-tree/compatible": "linux,dummy-virt\0"}, "virtualization", "yes"),
+        ({"proc/cpuinfo": ARM, "proc/device-tree/hypervisor/compatible": "xen,xen\0"}, "virtualization", "yes"),
+        ({"proc/cpuinfo": ARM, "proc/device-tree/compatible": "raspberrypi,5\0brcm\0"}, "virtualization", None),
         ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, "cpu_quota_cores", 1.5),
         ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, "cpu_quota_cores", None),
         ({}, "cpu_quota_cores", None),

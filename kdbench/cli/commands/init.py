@@ -200,13 +200,16 @@ def _require_network(model: str, form: "SampleForm | None") -> None:
 def _relative_to_recipe(file: Path, text: str, subject: str) -> str:
     """Return a path that the user typed as the recipe has it: relative to its file, unless it is absolute."""
     from kdbench.files.nearby import expected_at
-    from kdbench.files.storage import with_home
+    from kdbench.files.storage import followed, with_home
 
     path = with_home(text)
     if not text or not path.exists():
         hint = expected_at(path, "name an existing file or folder", lambda other: other.suffix == path.suffix)
         raise InputError(f"{subject}: there is no {text or 'path'}", hint)
-    return str(path) if path.is_absolute() else os.path.relpath(path, file.parent)
+    if path.is_absolute():
+        return str(path)
+    # The system follows links before it applies `..`.
+    return os.path.relpath(followed(path.parent) / path.name, followed(file.parent))
 
 
 def _drafted(file: Path, answers: Mapping[str, Any]) -> Any:

@@ -61,6 +61,16 @@ def test_files_are_named_from_where_the_recipe_is(run_cli):
     assert {(one.model.name, one.weights) for one in recipe.student} == {("mine:small", "../small.safetensors")}
 
 
+def test_a_path_from_a_linked_folder_leads_to_the_file(run_cli):
+    np.savez("set.npz", x_test=np.zeros((4, 3), np.float32), y_test=np.arange(4) % 2)
+    Path("elsewhere/deep").mkdir(parents=True)
+    Path("linked").symlink_to("elsewhere/deep")
+    arguments = ("--data", "npz:set.npz", "--teacher", "3-2", "--student", "3-2")
+    assert run_cli("init", "linked/new.toml", *arguments).code == 0
+    found = Path("linked", load_recipe("linked/new.toml").data.name.removeprefix("npz:"))
+    assert found.samefile("set.npz")
+
+
 def test_images_of_several_sizes_become_squares_that_the_networks_fit(run_cli):
     for number, (height, width) in enumerate([(40, 50), (60, 44), (48, 48)] * 2):
         path = Path("photos") / "ab"[number % 2] / f"{number}.png"
