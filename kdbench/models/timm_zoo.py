@@ -5,9 +5,10 @@ from typing import Any
 from torch import nn
 
 from kdbench import extras
-from kdbench.errors import InputError
+from kdbench.errors import InputError, KdbenchError
 from kdbench.models import MODELS, InputShape, PositiveInt
 from kdbench.models.taps import declare_stages
+from kdbench.plugins import describe_failure
 from kdbench.registry import suggestion
 
 PREFIX = "timm/"
@@ -36,12 +37,17 @@ def timm_model(name: str, input_shape: InputShape, classes: PositiveInt, /, **op
     if loading := sorted(_LOADING & options.keys()):
         raise InputError(f"model {name!r}: kdbench downloads no weights, so {loading[0]} is not an option", _WEIGHTS)
     channels, height, width = input_shape
-    options = {"in_chans": channels, "num_classes": classes, **options}
+    complete = {"in_chans": channels, "num_classes": classes, **options}
     try:
-        network = _created(timm.create_model, model, {"img_size": (height, width)}, options)
-    except TypeError as error:
-        raise InputError(f"model {name!r}: {error}", "its options are those of timm.create_model") from error
-    except (RuntimeError, ValueError, AssertionError, KeyError, IndexError) as error:
+        network = _created(timm.create_model, model, {"img_size": (height, width)}, complete)
+    except KdbenchError:
+        raise
+    except Exception as error:  # timm checks neither its options nor the size of images
+        if options:
+            message = f"{name} cannot be built with {', '.join(options)}: {describe_failure(error)}"
+            raise InputError(
+                message, "its options are those of timm.create_model; or the images are too small"
+            ) from error
         shape = "x".join(str(size) for size in input_shape)
         raise InputError(f"{name} cannot take inputs of {shape}: {error}", "give larger or other images") from error
     declare_stages(network, _stages(network))

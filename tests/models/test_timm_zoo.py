@@ -41,6 +41,27 @@ def test_options_are_timms():
         models.build("timm/test_resnet", SHAPE, 5, chanels=[4])
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_heads": 0}, "built with num_heads: ZeroDivisionError"),
+        ({"block_fn": "x", "depth": 1}, "built with block_fn, depth: TypeError"),
+        ({"act_layer": "nope"}, "built with act_layer: KeyError: 'nope'"),
+    ],
+)
+def test_wrong_values_of_options_are_the_users_error(options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        models.build("timm/test_vit", SHAPE, 5, **options)
+    assert "options are those of timm" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["test_vit_relpos", "gmlp_ti16_224"])
+def test_images_that_are_too_small_are_refused(name):
+    with pytest.raises(InputError, match=f"timm/{name} cannot take inputs of 3x7x7") as caught:
+        models.build(f"timm/{name}", (3, 7, 7), 5)
+    assert caught.value.hint == "give larger or other images"
+
+
 @pytest.mark.parametrize("option", ["pretrained", "checkpoint_path"])
 def test_weights_are_never_loaded_by_an_option(option):
     with pytest.raises(InputError, match=option) as caught:
