@@ -1,6 +1,6 @@
 """Hints for paths that do not exist: what was expected there, and the existing path that was most likely meant."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def _nearest(path: Path, fits: Callable[[Path], bool]) -> Path | None:
     folder = above if above.is_dir() else _nearest(above, Path.is_dir)
     if folder is None:
         return None
-    names = [entry.name for entry in _entries(folder) if fits(entry)]
+    names = [entry.name for entry in islice(folder.iterdir(), _MAX_ENTRIES) if fits(entry)]
     return None if (name := _nearest_name(path.name, names)) is None else folder / name
 
 
@@ -55,7 +55,3 @@ def _nearest_name(name: str, names: list[str]) -> str | None:
     similar = None if same is not None else nearest(Path(wanted).stem, sorted(stems))
     meant = same if similar is None else stems[similar]
     return None if meant is None else folded[meant]
-
-
-def _entries(folder: Path) -> Iterator[Path]:
-    return islice(folder.iterdir(), _MAX_ENTRIES)

@@ -63,8 +63,7 @@ def numbers_agree(pynvml: Any) -> bool:
     """Return whether the first visible device has the same number in CUDA and NVML.
 
     NVML numbers boards by the PCI bus. So does CUDA with CUDA_DEVICE_ORDER=PCI_BUS_ID; otherwise it starts with the
-    most
-    capable board, which makes a difference if boards of several types are installed.
+    most capable board, which makes a difference if boards of several types are installed.
     """
     if not first_name().isdecimal() or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return True

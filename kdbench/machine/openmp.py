@@ -2,9 +2,8 @@
 
 torch splits its work over one thread per core, and every piece ends with a wait for the slowest thread. libgomp, which
 is part of torch's Linux wheels, spins for some milliseconds before it sleeps. That is longer than another program's
-time
-slice, so a thread spins while the thread it waits for has no core. Threads that sleep at once leave their core to it,
-but need some microseconds to wake up, which costs a fifth of the speed on an idle machine
+time slice, so a thread spins while the thread it waits for has no core. Threads that sleep at once leave their core to
+it, but need some microseconds to wake up, which costs a fifth of the speed on an idle machine
 (`python -m benchmarks.training.waiting`).
 
 None of these settings changes results. The number of threads does, because it determines how sums are split; so it
@@ -48,9 +47,9 @@ def configure_openmp() -> OpenMPSettings:
     if any(name in os.environ for name in _SET_BY_USER) or os.environ.get("OMP_NUM_THREADS") == "1" or len(cores) == 1:
         return OpenMPSettings()
     loaded = "torch" in sys.modules
-    waiting = choose_openmp_settings(_busy_cores(cores), len(cores), quota_cores(), loaded=loaded)
-    os.environ.update(waiting.variables)
-    return waiting
+    settings = choose_openmp_settings(_busy_cores(cores), len(cores), quota_cores(), loaded=loaded)
+    os.environ.update(settings.variables)
+    return settings
 
 
 def choose_openmp_settings(others_cores: float, cores: int, quota: float | None, *, loaded: bool) -> OpenMPSettings:

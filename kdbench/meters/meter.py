@@ -149,8 +149,7 @@ def prove(
     """Return whether `meter` can be read and advances; close it afterwards.
 
     `detail()` describes what the meter covers, `stuck` is the result if it does not advance. `remedy` maps a reason to
-    a
-    hint, for errors that have none.
+    a hint, for errors that have none.
     """
     try:
         return Available(detail()) if advances(meter, pause) else stuck

@@ -186,8 +186,7 @@ def _distinct(folders: dict[str, Path], now_ns: int) -> list[_Zone]:
     """Open the zones, without dies that show the counter of another die.
 
     AMD counts per package, and some kernels show that counter once per die: their sum would be a multiple of the
-    energy.
-    Separate counters of dies have different values, because they diverge from start-up on.
+    energy. Separate counters of dies have different values, because they diverge from start-up on.
     """
     packages: dict[str, list[_Zone]] = {}
     for name, folder in folders.items():

@@ -44,8 +44,7 @@ class RaspberryPi(PolledMeter):
     """The sum of volts times amperes over the rails of a Raspberry Pi 5's PMIC (`vcgencmd pmic_read_adc`).
 
     It excludes everything on the 5 V input, which has a voltage reading but no current: USB devices, HATs, the fan, and
-    the losses of the converters. A meter at the wall socket shows more. `root`, clock, pause, `which`,
-    `run` and `background` are for tests.
+    the losses of the converters. A meter at the wall socket shows more. The parameters are for tests.
     """
 
     name = "raspberry-pi"

@@ -178,9 +178,6 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         if name not in KEYWORDS:
             raise InputError(f"unknown option {name!r}", suggestion(name, sorted(KEYWORDS)))
     inputs = {name: value for name, value in options.items() if name in INPUT_KEYWORDS}
-    for name in ("mean", "std"):
-        if isinstance(value := inputs.get(name), int | float):
-            inputs[name] = (float(value),)
     return inputs, {name: value for name, value in options.items() if name not in INPUT_KEYWORDS}
 
 

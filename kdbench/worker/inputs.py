@@ -86,6 +86,11 @@ class Inputs:
         return self._kept
 
 
+def filled_shape(declared: Iterable[object], batch: int) -> list[int]:
+    """Return a declared shape with its open dimensions filled: the first with the batch, others with 1."""
+    return [size if isinstance(size, int) else 1 if axis else batch for axis, size in enumerate(declared)]
+
+
 def sample_bytes(model: JobModel) -> int:
     """Return the size of one prepared sample."""
     return math.prod(model.shape) * np.dtype(model.dtype).itemsize

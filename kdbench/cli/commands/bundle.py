@@ -11,11 +11,12 @@ from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import Json, QuietProgress, RunPath, Texts, Title, measuring, option
 from kdbench.cli.verdicts import target_names
 from kdbench.errors import InputError
-from kdbench.user_input.options import MEASURE, count
+from kdbench.user_input.options import MEASURE, Option, count
 
 if TYPE_CHECKING:
     from kdbench.recipe import InputOptions
 
+_SAMPLES = Option("samples", "Number of samples whose outputs are compared", "N", count, "300")
 _OPTIONS = ("threads", "batch", "budget_s", "precision", "sessions", "energy")
 
 
@@ -39,7 +40,7 @@ def bundle(
     models: Annotated[
         Texts, option("--model", "NAME", "Pack this model and its teacher; repeatable (default: all but the teachers).")
     ] = None,
-    samples: Annotated[str, option("--samples", "N", "Number of samples whose outputs are compared.")] = "300",
+    samples: Annotated[str, option("--samples", _SAMPLES.metavar, f"{_SAMPLES.help}.")] = _SAMPLES.default,
     python: Annotated[
         str | None, option("--python", "3.N", "The device's Python, if the target does not state it.")
     ] = None,
@@ -85,7 +86,7 @@ def bundle(
         for field, text in typed.items()
         if text is not None
     }
-    wanted = _samples(samples)
+    wanted = _SAMPLES.read(samples, "--samples")
     with watching(Invocation.of(ctx), quiet=quiet, title=title) as progress:
         from kdbench.workflows.bundle import bundle as workflow
 
@@ -105,13 +106,6 @@ def bundle(
         )
     _show(made, run, json=json)
     return 0
-
-
-def _samples(text: str) -> int:
-    try:
-        return count(text)
-    except ValueError as error:
-        raise InputError(f"--samples: {error}", "for example 300") from None
 
 
 def _show(made: Any, run: Path, *, json: bool) -> None:

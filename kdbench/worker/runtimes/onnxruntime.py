@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 
 from kdbench.extras import onnxruntime_for_cuda
 from kdbench.machine.nvidia import query
+from kdbench.worker.inputs import filled_shape
 from kdbench.worker.jobs import GRAPH_OPTIMIZATION, PROVIDERS, JobModel
 from kdbench.worker.runtimes import ProviderError, Runtime
 
@@ -119,13 +120,8 @@ def feed(declared: Sequence[Any], name: str, inputs: NDArray[np.generic]) -> dic
     Placeholders, which no output depends on, get zeros.
     """
     others = (value for value in declared if value.name != name)
-    zeros = {value.name: np.zeros(_shape(value.shape, len(inputs)), _ELEMENTS[value.type]) for value in others}
+    zeros = {value.name: np.zeros(filled_shape(value.shape, len(inputs)), _ELEMENTS[value.type]) for value in others}
     return {name: inputs, **zeros}
-
-
-def _shape(declared: list[Any], batch: int) -> list[int]:
-    """Return a declared shape with its open dimensions filled: the first with the batch, others with 1."""
-    return [size if isinstance(size, int) else 1 if axis else batch for axis, size in enumerate(declared)]
 
 
 def session_options(threads: int, *, spinning: bool, fallback: bool) -> Any:

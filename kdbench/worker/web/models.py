@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import InputError
+from kdbench.worker.inputs import filled_shape
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.loads import PRIME_BELOW_NS
 from kdbench.worker.runtimes import ProviderError, Runtime
 from kdbench.worker.web.engine import Engine, engine, running
 from kdbench.worker.web.settling import settle
 
-_NAMES = {"float32": "float32", "float64": "float64", "float16": "float16", "bool": "bool"}
-_NAMES |= {f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _BYTES_AT_ONCE = 64 << 20
 FAULTS: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError, MemoryError, OSError, InputError)
 
@@ -61,11 +60,11 @@ class LoadedModel:
         arrays = [
             np.ascontiguousarray(array)
             if declared["name"] == self._input
-            else np.zeros(_shape(declared["shape"], len(array)), declared["type"])
+            else np.zeros(filled_shape(declared["shape"], len(array)), declared["type"])
             for array in inputs
             for declared in self._declared
         ]
-        described = [{"type": _NAMES[a.dtype.name], "dims": a.shape, "size": a.nbytes} for a in arrays]
+        described = [{"type": a.dtype.name, "dims": a.shape, "size": a.nbytes} for a in arrays]
         names = [declared["name"] for declared in self._declared]
         request = {"do": do, "model": self._number, "names": names, "tensors": described}
         return request, b"".join(array.tobytes() for array in arrays)
@@ -115,8 +114,3 @@ def runtime_in(program: str, name: str) -> Runtime:
         return {} if now is None else now.facts
 
     return Runtime(load=load, faults=FAULTS, facts=facts)
-
-
-def _shape(declared: list[Any], batch: int) -> list[int]:
-    """Return a declared shape with its open dimensions filled: the first with the batch, others with 1."""
-    return [size if isinstance(size, int) else 1 if axis else batch for axis, size in enumerate(declared)]
