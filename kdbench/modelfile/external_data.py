@@ -6,10 +6,12 @@ relative to the model's folder. A model from elsewhere may name any path, so the
 
 import contextlib
 import math
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
+from kdbench.files import storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +41,12 @@ def external_files(tensors: "Iterable[onnx.TensorProto]", path: Path) -> list[Pa
             end = _number(offset, tensor, path) + (_number(length, tensor, path) if length else tensor_bytes(tensor))
             needed[location] = max(needed.get(location, 0), end)
     return [_checked(location, end, path) for location, end in sorted(needed.items())]
+
+
+def files_sha256(files: Sequence[Path]) -> str:
+    """Return the SHA-256 of a model's file; with files of external data after it, that of the list of all hashes."""
+    first, *others = map(storage.sha256, files)
+    return storage.content_hash([first, *others]) if others else first
 
 
 def read_small(tensors: "Iterable[onnx.TensorProto]", path: Path) -> None:

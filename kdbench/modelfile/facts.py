@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
-from kdbench.files import storage
 from kdbench.files.nearby import expected_at
-from kdbench.modelfile.external_data import external_files, read_small
+from kdbench.modelfile.external_data import external_files, files_sha256, read_small
 from kdbench.modelfile.graph import graph_sha256, values_behind
 from kdbench.modelfile.inputs import input_quantization, scales_pixels
 from kdbench.modelfile.kinds import foreign, unreadable
@@ -45,13 +44,13 @@ MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's limit for one message
 class ModelFacts:
     """The facts of a model file: its bytes, its weights, and the measured input and output.
 
-    `input_shape` is as declared, batch first, None for an open dimension; `sample_shape` is the shape of one sample, in
-    the model's layout; "array" is inputs that are no images, as the data set has them. `vocabulary` is how many token
-    ids it knows, if it embeds them. `output` is the one of `outputs` that holds the logits. `metadata` are the file's
-    own properties, `input_quantization` the scale and the zero point of an integer input. `scales_pixels` says that the
-    graph begins with the normalisation of pixels from 0 to 255, `dynamic_quantization` that ranges of activations are
-    taken from each batch; `quantized` are the operators on integers. `size_bytes` counts the file and its external
-    data. `graph` is `graph_sha256`, empty if unknown.
+    `sha256` (`files_sha256`) and `size_bytes` are of the file and its external data. `input_shape` is as declared,
+    batch first, None for an open dimension; `sample_shape` is the shape of one sample, in the model's layout; "array"
+    is inputs that are no images, as the data set has them. `vocabulary` is how many token ids it knows, if it embeds
+    them. `output` is the one of `outputs` that holds the logits. `metadata` are the file's own properties,
+    `input_quantization` the scale and the zero point of an integer input. `scales_pixels` says that the graph begins
+    with the normalisation of pixels from 0 to 255, `dynamic_quantization` that ranges of activations are taken from
+    each batch; `quantized` are the operators on integers. `graph` is `graph_sha256`, empty if unknown.
     """
 
     sha256: str
@@ -154,10 +153,10 @@ def read_facts(path: Path) -> ModelFacts:
     dtype = {**_INPUT_TYPES, **_TOKEN_TYPES}[image.type.tensor_type.elem_type]
     if dtype in TOKENS:
         layout = "array"
-    outputs = outputs_of(model)
+    outputs, files = outputs_of(model), (path, *weights.external)
     return ModelFacts(
-        sha256=storage.sha256(path),
-        size_bytes=path.stat().st_size + weights.external_bytes,
+        sha256=files_sha256(files),
+        size_bytes=sum(file.stat().st_size for file in files),
         weight_bytes=weights.weight_bytes,
         parameters=weights.parameters,
         opset=next((o.version for o in model.opset_import if o.domain in STANDARD), None),
@@ -274,13 +273,17 @@ def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
     return inputs[0]
 
 
+def model_files(path: Path) -> list[Path]:
+    """Return the file of a model and those of its external data; raises InputError for a file that is no model."""
+    return [path, *external_files((tensor for _, tensor in tensors_of(read_model(path))), path)]
+
+
 def compressed_bytes(path: Path) -> int:
     """Return the bytes of a model file and its external data, each after DEFLATE (zlib, level 6), as gzip and zip do.
 
     Raises InputError for a file that is no model.
     """
-    files = (path, *external_files((tensor for _, tensor in tensors_of(read_model(path))), path))
-    return sum(map(_deflated, files))
+    return sum(map(_deflated, model_files(path)))
 
 
 def _deflated(path: Path) -> int:

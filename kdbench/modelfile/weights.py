@@ -51,12 +51,12 @@ _COPY_AGAIN = "copy the model and its data again, or export it again"
 class Weights:
     """`parameters` counts trained numbers, `weight_bytes` the bytes of all stored tensors in all files.
 
-    `external_bytes` is the size of the files of external data.
+    `external` are the files of external data.
     """
 
     parameters: int
     weight_bytes: int
-    external_bytes: int
+    external: tuple[Path, ...]
 
 
 def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
@@ -88,7 +88,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         + sum(len(a.floats) for a in in_attributes),
         weight_bytes=sum(tensor_bytes(t) for _, t in tensors)
         + sum(4 * len(a.floats) + 8 * len(a.ints) for a in in_attributes),
-        external_bytes=sum(file.stat().st_size for file in external_files((t for _, t in tensors), path)),
+        external=tuple(external_files((t for _, t in tensors), path)),
     )
 
 

@@ -1,13 +1,10 @@
 """Model cards: what a model file is, how its inputs are prepared and how it was trained. Records contain them too."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from kdbench.errors import InputError
-from kdbench.files import storage
 from kdbench.results.preprocessing import DataLayout, Preprocessing
 from kdbench.results.values import AnyTable, Id, StoredValue
 from kdbench.user_input.validation import SmallValue, Value, added_later
@@ -239,11 +236,6 @@ class ModelCard(StoredValue):
     def made_by_kdbench(self) -> bool:
         """Whether kdbench trained the model, or compressed it: then the card defines how its inputs are prepared."""
         return self.training is not None or self.variant is not None
-
-    def verify(self, file: Path, hint: str) -> None:
-        """Raise InputError unless `file` is the one that the card describes, neither changed nor cut short."""
-        if storage.sha256(file) != self.sha256:
-            raise InputError(f"{file} is not the file that the record describes", hint)
 
 
 def teacher_behind(card: ModelCard, cards: Mapping[str, ModelCard]) -> str | None:

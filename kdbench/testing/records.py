@@ -18,6 +18,7 @@ from kdbench.errors import DataMissingError, InputError, KdbenchError, Measureme
 from kdbench.files import storage
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
+from kdbench.modelfile.identity import model_sha256
 from kdbench.modelfile.known_inputs import sidecar_files
 from kdbench.processes import temporary
 from kdbench.processes.locks import locked
@@ -183,9 +184,9 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 def file_hashes(path: Path) -> list[str]:
     """Return the hashes of a model's file, its external weights and its card; of a run's folder, of its record."""
-    data, card = path.with_name(f"{path.name}.data"), path.with_suffix(".card.json")
-    beside = (data, card, RunFolder(path).record, *sidecar_files(path))
-    return [storage.sha256(file) for file in (path, *beside) if file.is_file()]
+    beside = (path.with_suffix(".card.json"), RunFolder(path).record, *sidecar_files(path))
+    model = [model_sha256(path)] if path.is_file() else []
+    return [*model, *(storage.sha256(file) for file in beside if file.is_file())]
 
 
 def _data_state(data: str | None) -> list[str | int]:

@@ -29,6 +29,7 @@ from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of
 from kdbench.judge.target import Target, load_target, shipped_targets, target_from
 from kdbench.measure.bench_model import BenchModel
+from kdbench.modelfile.identity import is_recorded
 from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
@@ -194,7 +195,7 @@ def locate(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequenc
     """
     existing = [path for path in _possible_files(card, folder, record, named) if path.is_file()]
     for path in existing:
-        if storage.sha256(path) == card.sha256:
+        if is_recorded(card, path):
             return path
     if existing:
         message = f"{existing[0]} is not the file that the record describes"

@@ -19,6 +19,7 @@ from kdbench.judge.compare.records import (
 from kdbench.judge.compare.strategies import RecordPair
 from kdbench.judge.compare.thresholds import Thresholds, metrics_to_compare
 from kdbench.modelfile.facts import inspect
+from kdbench.modelfile.identity import require_recorded
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
 from kdbench.results.cards import ModelCard
@@ -152,7 +153,7 @@ class _State:
         if not path.exists():
             raise InputError(f"{path} is not there", "restore it, or leave the model out with --model")
         hint = "it was changed or truncated after measuring: restore it, measure again, or name the .onnx file itself"
-        card.verify(path, hint)
+        require_recorded(card, path, hint)
 
 
 class _ChangedModel(NamedTuple):

@@ -43,13 +43,6 @@ def test_an_invalid_file_is_refused_with_a_hint(tmp_path, kind, message, hint):
     assert hint in caught.value.hint
 
 
-def test_a_card_describes_one_state_of_a_file(tmp_path):
-    (tmp_path / "m.onnx").write_bytes(b"another model")
-    with pytest.raises(InputError, match="not the file that the record describes") as caught:
-        CARD.verify(tmp_path / "m.onnx", "restore it")
-    assert caught.value.hint == "restore it"
-
-
 def test_a_verdict_replaces_the_earlier_one_on_its_target(tmp_path):
     folder = RunFolder(tmp_path)
     assert write_verdicts((), folder) == []

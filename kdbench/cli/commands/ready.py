@@ -32,6 +32,7 @@ def ready(
     Example: kdbench ready runs/first --target raspberry-pi-5
     """
     from kdbench.judge.readiness import judge
+    from kdbench.modelfile.identity import require_recorded
     from kdbench.results.records import RunRecord
     from kdbench.results.run_folder import RunFolder
 
@@ -46,7 +47,7 @@ def ready(
     for card in record.models:
         file = folder.path / card.file
         if file.is_file():  # the model that would ship
-            card.verify(file, "measure it with kdbench bench, or restore the measured file")
+            require_recorded(card, file, "measure it with kdbench bench, or restore the measured file")
     verdicts = tuple(judge(record, target, models) for target in loaded)
     files = [] if models else _store(verdicts, folder)
     if json:

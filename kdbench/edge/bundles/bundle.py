@@ -23,9 +23,7 @@ from kdbench.measure.passes import cold_start, memory
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model, stage
 from kdbench.measure.timed import SEED
-from kdbench.modelfile.external_data import external_files
-from kdbench.modelfile.facts import read_model
-from kdbench.modelfile.weights import tensors_of
+from kdbench.modelfile.facts import model_files
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.tables.measure import Measure
 from kdbench.worker.jobs import JobModel, LogitsJob
@@ -90,7 +88,7 @@ def make_bundle(
     for number, packed in enumerate(models):
         job = jobs[packed.model.id]
         place = f"models/{number}"
-        files = model_files(packed.path)
+        files = files_by_name(packed.path)
         members |= {f"{place}/{name}": file for name, file in files.items()}
         images = f"inputs/{Path(job.images).name}"
         members[images] = Path(job.images)
@@ -156,11 +154,9 @@ def program() -> dict[str, Content]:
     return files
 
 
-def model_files(path: Path) -> dict[str, Path]:
+def files_by_name(path: Path) -> dict[str, Path]:
     """Return a model's file and those of its external data, by their paths within its folder."""
-    model = read_model(path)
-    beside = external_files((tensor for _, tensor in tensors_of(model)), path)
-    return {file.relative_to(path.parent).as_posix(): file for file in (path, *beside)}
+    return {file.relative_to(path.parent).as_posix(): file for file in model_files(path)}
 
 
 def subset(test: TestSet, samples: int) -> TestSet:

@@ -29,11 +29,9 @@ def file_hash(path: Path) -> str:
 
 def external_files(path: Path) -> list[Path]:
     """Return the files that hold the large weights of an ONNX file; raises InputError for one that cannot be read."""
-    from kdbench.modelfile import external_data
-    from kdbench.modelfile.facts import read_model
-    from kdbench.modelfile.weights import tensors_of
+    from kdbench.modelfile.facts import model_files
 
-    return external_data.external_files((tensor for _, tensor in tensors_of(read_model(path))), path)
+    return model_files(path)[1:]
 
 
 def neighbours_hash(path: Path) -> str | None:
