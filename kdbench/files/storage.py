@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -101,11 +101,17 @@ def shared_cache() -> Path | None:
 def user_cache() -> Path:
     """Return the folder for data that can be computed again: `shared_cache`, or the user's cache folder.
 
-    It may not exist.
+    It may not exist. Raises StorageError for a user without a home folder, as in a container with any user's number.
     """
     from platformdirs import user_cache_path
 
-    return shared_cache() or user_cache_path("kdbench", appauthor=False)
+    if (shared := shared_cache()) is not None:
+        return shared
+    with suppress(RuntimeError):
+        path = user_cache_path("kdbench", appauthor=False)
+        if path.is_absolute():  # older releases return `~/.cache/kdbench` where there is no home folder
+            return path
+    raise StorageError("there is no home folder to cache files in", "set HOME or KDBENCH_CACHE to a folder")
 
 
 def make_folder(path: Path) -> Path:

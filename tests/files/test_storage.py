@@ -85,6 +85,20 @@ def test_a_link_to_an_open_file_of_the_process_is_written_to_and_stays_one(tmp_p
     assert (tmp_path / "output").read_text() == "text"
 
 
+def test_a_user_without_a_home_folder_is_told_what_to_set(tmp_path, monkeypatch):
+    def unknown(number):
+        raise KeyError(number)
+
+    for name in ("HOME", "XDG_CACHE_HOME", "KDBENCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(StorageError, match="no home folder") as caught:
+        storage.user_cache()
+    assert "KDBENCH_CACHE" in caught.value.hint
+    monkeypatch.setenv("KDBENCH_CACHE", str(tmp_path))
+    assert storage.user_cache() == tmp_path
+
+
 def test_numbers_that_json_cannot_carry_are_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         storage.write_json(tmp_path / "a.json", float("nan"))

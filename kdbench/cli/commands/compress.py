@@ -82,7 +82,7 @@ def compress(
             calibration=chosen,
             progress=progress,
         )
-    fed = typed_arguments(invocation.arguments)
+    fed = [*typed_arguments(invocation.arguments), *(["--no-accuracy"] if inputs.data is None else [])]
     bench = shlex.join(["kdbench", "bench", str(model), *(str(made.path) for made in variants.made), *fed])
     if json:
         console.result_json(_result(variants, out, bench))

@@ -28,6 +28,12 @@ def test_it_says_what_it_wrote_and_how_to_measure_it(run_cli, model, tmp_path):
     assert f"measure them: {ended.json['bench']}" in again.out
 
 
+def test_what_was_compressed_without_data_is_measured_without(run_cli, model, tmp_path):
+    ended = run_cli("compress", model, "--method", "fp16", "--out", tmp_path / "out", "-q", "--json")
+    measured = run_cli(*shlex.split(ended.json["bench"])[1:], "--no-times", "--out", tmp_path / "bench", "-q")
+    assert measured.code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
