@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kdbench.errors import StorageError
+from kdbench.files.storage import with_home
 from kdbench.processes import locks
 from kdbench.progress import Progress
 
@@ -58,5 +59,5 @@ def _try(lock_name: str) -> int | None:
 def _folder() -> Path:
     """Return the lock's folder; raises OSError if there is none."""
     if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(named)
+        return with_home(named)
     return _SHARED if os.access(_SHARED, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())

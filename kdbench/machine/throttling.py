@@ -46,14 +46,17 @@ class Gauge:
 
 
 def thermal_counters(root: Path) -> Gauge:
-    """Count how often an Intel processor's cores and package throttled because of heat, since start-up."""
+    """Add up how often the cores of an Intel processor throttled because of heat, since start-up.
+
+    Each core counts its own throttling and that of its package, so the sum counts one event several times.
+    """
 
     def read() -> float | None:
         counts = numbers(root, "sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count")
         return sum(counts) if counts else None
 
     def describe(before: float, after: float) -> str:
-        return f"the processor throttled {after - before:.0f} times because of heat" if after > before else ""
+        return f"cores counted {after - before:.0f} times that they throttled because of heat" if after > before else ""
 
     return Gauge("thermal counters", read, describe)
 

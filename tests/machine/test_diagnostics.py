@@ -25,7 +25,7 @@ QUIET = Conditions(
     stolen_share=0.0,
     swapped_in_pages=0,
 )
-HOT = ThrottlingEvent("the processor throttled 3 times because of heat", "let it cool")
+HOT = ThrottlingEvent("cores counted 3 times that they throttled because of heat", "let it cool")
 STOPPED = ThrottlingEvent("the CPU quota stopped it for 9 ms", "raise the limit")
 
 
@@ -60,7 +60,7 @@ def test_a_quiet_machine_and_one_that_tells_nothing_give_no_warning():
         (
             {"throttling": (HOT,)},
             "throttled",
-            "in 1 of 3 sessions the processor throttled 3 times because of heat",
+            "in 1 of 3 sessions cores counted 3 times that they throttled because of heat",
             HOT.remedy,
         ),
     ],

@@ -99,6 +99,14 @@ def test_where_there_can_be_no_lock_that_is_said(tmp_path, monkeypatch, obstacle
     assert "KDBENCH_LOCK_DIR" in error.value.hint
 
 
+def test_the_locks_folder_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    """Where no shell replaces the `~`; a folder of that name would be another one in each working directory."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KDBENCH_LOCK_DIR", "~/locks")
+    with machine_lock(Watcher()):
+        assert (tmp_path / "locks" / lock.LOCK).exists()
+
+
 def test_a_temporary_folder_of_ones_own_is_not_the_machines(tmp_path, monkeypatch):
     monkeypatch.delenv("KDBENCH_LOCK_DIR")
     monkeypatch.setattr(lock, "_SHARED", tmp_path / "shared")

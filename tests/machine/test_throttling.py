@@ -47,7 +47,8 @@ def test_thermal_counters_that_rise(machine):
     gauge = thermal_counters(machine(dict.fromkeys(names, 5)))
     assert gauge.read() == 20
     assert description(gauge, lambda: None) == ""
-    assert description(gauge, lambda: machine({names[0]: 8})) == "the processor throttled 3 times because of heat"
+    counted = "cores counted 3 times that they throttled because of heat"
+    assert description(gauge, lambda: machine({names[0]: 8})) == counted
 
 
 def test_cooling_devices_of_the_processor_alone(machine):
