@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from kdbench.machine.cores import available_cores
+from kdbench.machine.cores import available_cores, idle_ticks
 from kdbench.machine.system_files import quota_cores
 
 _SET_BY_USER = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # kept if the user has set one of them
@@ -73,5 +73,7 @@ def _busy_cores(cores: tuple[int, ...]) -> float:
     """Return how many of `cores` are busy while this process sleeps; other guests of the host count as well."""
     import psutil
 
-    busy_percent = dict(enumerate(psutil.cpu_percent(_POLL_S, percpu=True)))
+    percentages = psutil.cpu_percent(_POLL_S, percpu=True)
+    online = idle_ticks() or range(len(percentages))  # psutil leaves out the same cores: every second one without SMT
+    busy_percent = dict(zip(online, percentages, strict=False))
     return float(sum(busy_percent.get(core, 0.0) for core in cores)) / 100

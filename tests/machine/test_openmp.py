@@ -25,6 +25,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(openmp, "sys", SimpleNamespace(modules={}))
     monkeypatch.setattr(openmp, "available_cores", lambda: (0, 1, 2, 3))
     monkeypatch.setattr(openmp, "quota_cores", lambda: None)
+    monkeypatch.setattr(openmp, "idle_ticks", lambda: dict.fromkeys(range(8), 0))
     state = SimpleNamespace(busy_percent=[0.0] * 8, looks=0, environ=openmp.os.environ)
 
     def look(seconds, *, percpu):
@@ -62,6 +63,14 @@ def test_threads_sleep_where_spinning_would_use_up_a_quota(quota, sleeps):
 def test_only_the_cores_of_this_process_are_looked_at(machine):
     machine.busy_percent[4:] = [100.0] * 4
     assert "GOMP_SPINCOUNT" in configure_openmp().variables
+
+
+def test_the_load_is_that_of_the_right_cores_where_others_are_offline(machine, monkeypatch):
+    """As without SMT on machines whose hardware threads alternate."""
+    monkeypatch.setattr(openmp, "available_cores", lambda: (4, 6))
+    monkeypatch.setattr(openmp, "idle_ticks", lambda: dict.fromkeys((0, 2, 4, 6), 0))
+    machine.busy_percent = [0.0, 0.0, 100.0, 50.0]
+    assert "1.5 of 2 cores" in configure_openmp().note
 
 
 def test_it_looks_once_and_sets_the_environment(machine):

@@ -34,7 +34,7 @@ def merge(
 
     if (result is None) == (remove is None):
         raise InputError(
-            "name a RESULT to merge, or a device to --remove", f"kdbench merge {shlex.quote(str(run))} result.zip"
+            "name either a RESULT to merge or a device to --remove", f"kdbench merge {shlex.quote(str(run))} result.zip"
         )
     if remove is not None:
         merged = workflow.remove(run, remove)
