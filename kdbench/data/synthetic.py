@@ -6,8 +6,7 @@
 y = X·β + ε: features are standard normal, coefficients normal with variance 1 / features, so that the variance of a
 target is 1 for any number of features; ε is normal with standard deviation `noise`. Every number is a hash of the seed
 and its position: for the same seed, more samples, features or targets do not change the others, except for that scale
-of β. The test
-part has no noise, so that a model's test error is its excess risk.
+of β. The test part has no noise, so that a model's test error is its excess risk.
 """
 
 import math

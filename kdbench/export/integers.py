@@ -19,7 +19,7 @@ def fold_batch_norm(model: "ir.Model") -> None:
     """Fold each batch norm into the preceding layer with integer weights, if nothing else reads that layer's output.
 
     Batch norm multiplies a channel, and so its scale, by weight / √(variance + ε); if that is negative, the integers
-    change sign, which a symmetric range allows.
+    change sign. So only weights of a symmetric range are folded.
     """
     for norm in list(model.graph):
         if norm.op_type == "BatchNormalization" and (layer := _layer_before(norm)) is not None:
@@ -27,7 +27,7 @@ def fold_batch_norm(model: "ir.Model") -> None:
 
 
 def _layer_before(norm: "ir.Node") -> "ir.Node | None":
-    """Return the layer whose output only `norm` reads, if its weights are integers with a scale per output channel."""
+    """Return the layer whose output only `norm` reads, if its weights are symmetric integers, scaled by channel."""
     layer = _sole_producer(norm.inputs[0])
     if layer is None or layer.op_type not in _LAYERS:
         return None
@@ -37,7 +37,15 @@ def _layer_before(norm: "ir.Node") -> "ir.Node | None":
     operands = [value for value in dequantize.inputs if value is not None]
     by_output = layer.op_type == "Conv" or bool(layer.attributes.get_int("transB", 0))
     constant = all(value.is_initializer() and len(value.uses()) == 1 for value in operands[:2])
-    return layer if constant and by_output and dequantize.attributes.get_int("axis", 1) == 0 else None
+    fits = constant and by_output and dequantize.attributes.get_int("axis", 1) == 0
+    return layer if fits and _is_symmetric(*operands) else None
+
+
+def _is_symmetric(integers: "ir.Value", _scale: "ir.Value", zero_point: "ir.Value | None" = None) -> bool:
+    """Return whether weights stay in their type when they change sign, and 0 is 0, as in files of other quantizers."""
+    numbers = integers.const_value.numpy()  # type: ignore[union-attr]
+    is_zero = zero_point is None or (zero_point.is_initializer() and not _values(zero_point).any())
+    return is_zero and numbers.dtype == np.int8 and numbers.min() > np.iinfo(np.int8).min
 
 
 def _sole_producer(value: "ir.Value | None") -> "ir.Node | None":

@@ -31,9 +31,8 @@ class Candidate:
     """A set of weights in a file: the tensors of a `table` whose names begin with `prefix`, by the network's names.
 
     `share` is their share of the table's numbers. `missing` are the network's tensors that they lack, `unexpected`
-    those
-    that the network does not have; `shapes` and `dtypes` describe which differ; `head` are the tensors of a last layer
-    with another number of outputs.
+    those that the network does not have; `shapes` and `dtypes` describe which differ; `head` are the tensors of a last
+    layer with another number of outputs.
     """
 
     table: str
@@ -71,10 +70,10 @@ def load_weights(
     """Load the weights in the file at `path` into a network; return the names of the tensors that were not loaded.
 
     Those are the last layer's, if it has another number of outputs in the file; this is allowed only with `outputs`,
-    the
-    number of the network's outputs. Of a checkpoint with several sets of weights, the set with the network's names is
-    loaded; `key` selects one if several sets have them. Raises InputError for a file that holds something else, and for
-    weights that are missing, unexpected or of another shape, with their names; SeveralWeightsError if a key is needed.
+    the number of the network's outputs. Of a checkpoint with several sets of weights, the set with the network's names
+    is loaded; `key` selects one if several sets have them. Raises InputError for a file that holds something else, and
+    for weights that are missing, unexpected or of another shape, with their names; SeveralWeightsError if a key is
+    needed.
     """
     chosen = chosen_weights(network, path, outputs=outputs, key=key)
     chosen.load(network)
@@ -139,8 +138,7 @@ def _renamed(table: str, tensors: StateDict, expected: Mapping[str, Tensor]) -> 
     """Yield sets of a table's tensors, renamed to the network's names in each way that prefixes allow.
 
     A prefix in the file, such as Lightning's `model.`, is the attribute of a module that held the network; other
-    tensors
-    of that module are left out. A prefix in the network is the attribute of a module that wraps the saved one.
+    tensors of that module are left out. A prefix in the network is the attribute of a module that wraps the saved one.
     """
     tensors = _unwrapped(tensors, expected)
     total = sum(value.numel() for value in tensors.values())

@@ -32,7 +32,8 @@ _MAX_SHOWN = 5
 # reading them runs no code.
 _HARMLESS: tuple[Any, ...] = (
     argparse.Namespace,
-    pathlib.PosixPath,
+    (pathlib.PosixPath, "pathlib.PosixPath"),
+    (pathlib.PosixPath, "pathlib._local.PosixPath"),  # of Python 3.13
     collections.defaultdict,
     np.dtype,
     *(type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")),

@@ -192,9 +192,8 @@ def vgg(
 ) -> nn.Module:
     """Build the VGG called `name`.
 
-    `width` multiplies the channels and, unless `head` names them, the hidden widths of the head: 512 and 512.
-    The sub-students of a fused network are `vgg11_bn` with width 0.5, head [256] and 128
-    classes: 2 407 680 parameters.
+    `width` multiplies the channels and, unless `head` names them, the hidden widths of the head: 512 and 512. The
+    sub-students of a fused network are `vgg11_bn` with width 0.5, head [256] and 128 classes: 2 407 680 parameters.
     """
     widths = [scaled(full, width) for full in VGG_WIDTHS]
     hidden = (scaled(512, width),) * 2 if head is None else head

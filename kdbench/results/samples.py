@@ -157,6 +157,9 @@ class _Archive(Mapping[str, "NDArray[Any]"]):
         except storage.array_errors() as error:
             raise _unreadable(self._path, error) from error
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._arrays  # Mapping's own would unpack the array
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)
 

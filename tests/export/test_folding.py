@@ -5,6 +5,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+import torch.ao.quantization.fx._decomposed  # registers the operators of other quantizers
 from onnx import numpy_helper
 from torch import nn
 
@@ -111,3 +112,34 @@ def test_weights_beside_the_file_are_folded_as_well(tmp_path, monkeypatch):
     export_onnx(deployed(whole), (3, 6, 6), path)
     assert (tmp_path / "net.onnx.data").exists()
     np.testing.assert_allclose(logits(path, images), whole(images).detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("zero_point", "integers", "folded"),
+    [(0, [-127, 0, 127], True), (0, [-128, 0, 127], False), (3, [-127, 0, 127], False)],
+)
+def test_weights_of_other_quantizers_are_folded_only_if_they_can_change_sign(tmp_path, zero_point, integers, folded):
+    class Quantized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("integers", torch.tensor(integers, dtype=torch.int8).view(3, 1, 1, 1))
+            self.register_buffer("scales", torch.tensor([0.01, 0.02, 0.03]))
+            self.register_buffer("zero_points", torch.full((3,), zero_point, dtype=torch.int32))
+            self.norm = batch_norm(3)
+
+        def forward(self, images):
+            weights = torch.ops.quantized_decomposed.dequantize_per_channel(
+                self.integers, self.scales, self.zero_points, 0, -128, 127, torch.int8
+            )
+            return self.norm(nn.functional.conv2d(images, weights)).flatten(1)
+
+    torch.manual_seed(0)
+    images, path, whole = torch.rand(4, 1, 5, 5), tmp_path / "net.onnx", Quantized().eval()
+    export_onnx(whole, (1, 5, 5), path)
+    assert ("BatchNormalization" not in operators(path)) is folded
+    norm, pixels = whole.norm, images.numpy().astype(np.float64)
+    weights = (np.array(integers) - zero_point) * np.array([0.01, 0.02, 0.03])
+    factor, shift = (value.detach().numpy()[:, None, None] for value in (norm.weight, norm.bias))
+    mean, variance = (value.numpy()[:, None, None] for value in (norm.running_mean, norm.running_var))
+    expected = (pixels * weights[:, None, None] - mean) / np.sqrt(variance + 1e-5) * factor + shift
+    np.testing.assert_allclose(logits(path, images), expected.reshape(4, -1), atol=1e-5)

@@ -2,6 +2,8 @@
 
 import argparse
 import pathlib
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from kdbench import models
 from kdbench.errors import InputError
-from kdbench.export.state_dicts import SeveralWeightsError, load_weights
+from kdbench.export.state_dicts import SeveralWeightsError, chosen_weights, load_weights
 
 
 def network(classes=3, widths=(4, 8), seed=0):
@@ -127,6 +129,20 @@ def test_the_weights_in_a_trainers_checkpoint_are_found(kind, tmp_path):
     assert load_weights(loaded, tmp_path / "w.pth") == ()
     for name, value in loaded.state_dict().items():
         assert torch.equal(value, STATE[name]), name
+
+
+def test_a_path_in_a_checkpoint_of_another_python_is_read(tmp_path, monkeypatch):
+    class Path:
+        def __reduce__(self):
+            return Path, ("/data",)
+
+    Path.__module__, Path.__qualname__ = "pathlib._local", "PosixPath"  # as in Python 3.13
+    module = types.SimpleNamespace(PosixPath=Path)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "pathlib._local", module)
+        torch.save({"state_dict": STATE, "path": Path()}, tmp_path / "w.pth")
+    assert b"pathlib._local" in (tmp_path / "w.pth").read_bytes()
+    assert chosen_weights(network(), tmp_path / "w.pth").key == "state_dict"
 
 
 SEVERAL = {

@@ -86,6 +86,8 @@ def test_a_damaged_array_is_refused_and_the_others_are_read(tmp_path):
     samples = read_samples(path)
     assert list(samples) == ["good", "bad"]
     assert (samples["good"] == times).all()
+    assert "bad" in samples  # which does not unpack it
+    assert "absent" not in samples
     with pytest.raises(InputError, match=r"samples\.npz is not a readable archive"):
         samples["bad"]
     with pytest.raises(KeyError):

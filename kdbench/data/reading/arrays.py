@@ -29,10 +29,10 @@ def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", sourc
     """Return the data set of plain `arrays`: a mapping by the names in `KEYS`, or (x_train, y_train, x_test, y_test).
 
     Two pairs, ((x_train, y_train), (x_test, y_test)), are the same. A mapping may hold `class_names`, or `target_names`
-    of a regression, whose labels are floats. Arrays are read
-    in the layout that `request` names, or as pixels. Mean and standard deviation of uint8 images come from the training
-    part, or from the test part if no other is requested; those of floats are left out: they are fitted to the part that
-    is trained on. `where` names the arrays in messages, `source` is their origin.
+    of a regression, whose labels are floats. Arrays are read in the layout that `request` names, or as pixels. Mean and
+    standard deviation of uint8 images come from the training part, or from the test part if no other is requested;
+    those of floats are left out: they are fitted to the part that is trained on. `where` names the arrays in messages,
+    `source` is their origin.
 
         dataset_from_arrays({"x_test": x, "y_test": y}, Request("mine", parts=("test",), layout="sequences"))
 

@@ -42,8 +42,7 @@ def as_inputs(array: Array, layout: str, what: str) -> Inputs:
     """Return `array` of a layout as C-contiguous inputs; images (N, C, H, W) of uint8 stay so, NHWC is transposed.
 
     Other numbers become float32, tokens int64. Raises InputError, with `what` as the array's name, for a wrong number
-    of
-    axes, values that are not numbers, and tokens that are not whole numbers from 0.
+    of axes, values that are not numbers, and tokens that are not whole numbers from 0.
     """
     if layout not in FORMS:
         raise InputError(f"{what} cannot be read as {layout!r}", f"name the layout of its axes: {', '.join(FORMS)}")

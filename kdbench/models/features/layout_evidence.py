@@ -31,9 +31,8 @@ def layouts_of(
     """Return the layout of each of `layers` of `network`, which takes batches like `example` (B, …).
 
     `stated` are the axes of all of them, if the user states them. `side` is "student" or "teacher", for messages.
-    Raises
-    InputError for a layer that the network does not have or use, for an output that is not one feature of each sample,
-    and for axes that cannot be determined. Does not change the network.
+    Raises InputError for a layer that the network does not have or use, for an output that is not one feature of each
+    sample, and for axes that cannot be determined. Does not change the network.
     """
     for layer in layers:
         require_layer(network, layer)

@@ -25,8 +25,7 @@ class Probe:
     """A forward pass of a network: `inputs`, the `calls` of modules in the order in which they end, and `outputs`.
 
     `seen` holds the inputs and outputs of all modules, in the order of their appearance. `outputs` are those of the
-    last
-    calls of the requested layers, by path. All tensors are kept alive, so that equal ids mean the same tensor.
+    last calls of the requested layers, by path. All tensors are kept alive, so that equal ids mean the same tensor.
     """
 
     inputs: Tensor
