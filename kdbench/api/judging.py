@@ -18,7 +18,6 @@ from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, read_samples
 from kdbench.user_input.arguments import checked
-from kdbench.user_input.validation import validated
 
 Run = Results | RunRecord | str | Path
 """Results, a record, or the path of a run's folder or record."""
@@ -77,7 +76,7 @@ def compare(
                 metrics=metrics,
                 thresholds=limits,
                 inputs=InputOptions(data=data) if data is not None else None,
-                options=measure if isinstance(measure, Measure) else validated(Measure, dict(measure or {})),
+                options=measure if isinstance(measure, Measure) else Measure(**(measure or {})),
                 out=out,
                 progress=displayed,
             )

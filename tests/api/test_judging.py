@@ -42,6 +42,15 @@ def test_a_regression_is_listed(run):
     assert {row.new_model for row in kdbench.compare(run, new, models="teacher", metrics=["macs"]).rows} == {"teacher"}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "hint"), [({"measure": {"threads": [0]}}, "help(kdbench.Measure)"), ({"std": 0.0}, "help(kdbench.bench)")]
+)
+def test_a_wrong_argument_has_a_hint(workplace, wrong, hint):
+    with pytest.raises(InputError, match="greater than") as error:
+        kdbench.bench(workplace / "teacher.onnx", accuracy=False, **wrong)
+    assert hint in error.value.hint
+
+
 @pytest.mark.parametrize("threshold", [-0.1, math.nan, math.inf])
 def test_a_threshold_that_decides_nothing_is_refused(run, threshold):
     with pytest.raises(InputError, match=f"the threshold of macs cannot be {threshold}"):
