@@ -127,10 +127,9 @@ class Trained(Value):
     """The keys of teachers and students.
 
     `weights` is a file of weights to start from, .safetensors or a torch state dict, and `weights_key` names one of
-    several sets of weights in it; with `training.epochs` 0 the model
-    is used without training. `seed_offset` is added to each seed of the recipe: models of one architecture start with
-    the same weights unless their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that
-    the entry comes from.
+    several sets of weights in it; with `training.epochs` 0 the model is used without training. A `seed_offset` other
+    than 0 makes another seed of each seed of the recipe: models of one architecture start with the same weights unless
+    their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that the entry comes from.
     """
 
     name: str = Field(pattern=NAME, max_length=80)
