@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ from kdbench.workflows.study.checks.user_code import (
     require_usable_methods,
     require_usable_transform,
 )
-from kdbench.workflows.study.model_sources import file_hash
+from kdbench.workflows.study.model_sources import external_locations, file_hash
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned import options_of
 from kdbench.workflows.study.pruned_latency import require_reachable
@@ -60,12 +61,26 @@ def check_recipe(recipe: Recipe, jobs: list[Job], run_data: RunData, data_code: 
     `data_code` is the user code that loaded the data. Raises InputError for what would fail later.
     """
     compression_plan(recipe, run_data)
+    _require_separate_data(jobs)
     recordings = check(jobs, run_data, trained)
     for job in jobs:
         if job.id not in trained and job.of_seed == recipe.seeds[0]:
             require_reachable_latency(job, recipe, run_data)
     require_known_everywhere(recipe, jobs, recordings, data_code)
     return code_of(jobs, recordings)
+
+
+def _require_separate_data(jobs: Sequence[Job]) -> None:
+    """Raise InputError for ONNX teachers that keep different weights in one place of the folder they are copied to."""
+    known: dict[Path, tuple[str, str]] = {}
+    for job in jobs:
+        if is_onnx_teacher(job) and job.weights is not None:
+            for location, file in external_locations(job.weights).items():
+                name, content = known.setdefault(location, (job.entry.name, file_hash(file)))
+                if content != file_hash(file):
+                    save = f'onnx.save(onnx.load(PATH), PATH, save_as_external_data=True, location="{job.id}.data")'
+                    message = f"{name} and {job.entry.name} keep different weights in files of one name, {location}"
+                    raise InputError(message, f"save the weights of {job.entry.name} under another name: {save}")
 
 
 def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) -> dict[str, Recording]:

@@ -20,7 +20,7 @@ from kdbench.results.records import Measurement
 from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.export_ahead import ExportAhead
 from kdbench.workflows.stages.train import training_summary
-from kdbench.workflows.study.model_sources import external_files, file_hash
+from kdbench.workflows.study.model_sources import external_locations, file_hash
 from kdbench.workflows.study.networks import architecture, origin, trained
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned import pruning_of
@@ -101,8 +101,9 @@ def _copied_teacher(job: Job, form: TeacherForm, facts: ModelFacts, run_data: Ru
     assert job.weights is not None, "an ONNX teacher has a file"
     path = folder.model(job.id)
     storage.make_folder(path.parent)
-    for source in external_files(job.weights):
-        _copy(source, path.parent / source.name)
+    for location, source in external_locations(job.weights).items():
+        storage.make_folder((path.parent / location).parent)
+        _copy(source, path.parent / location)
     _copy(job.weights, path)
     dataset = run_data.dataset
     names = dataset.class_names if dataset.task == "regression" else ()

@@ -34,6 +34,11 @@ def external_files(path: Path) -> list[Path]:
     return model_files(path)[1:]
 
 
+def external_locations(path: Path) -> dict[Path, Path]:
+    """Return the files of external data of an ONNX file by their places, which are relative to its folder."""
+    return {file.relative_to(path.parent): file for file in external_files(path)}
+
+
 def neighbours_hash(path: Path) -> str | None:
     """Return a hash of the files next to a model that describe its input; None without any."""
     files = [file for file in (*sidecar_files(path), card_path(path)) if file.is_file()]

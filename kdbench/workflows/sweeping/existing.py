@@ -16,6 +16,7 @@ from typing import Any
 from kdbench.distill.training import fit
 from kdbench.errors import KdbenchError
 from kdbench.files import storage
+from kdbench.modelfile.identity import model_sha256
 from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.export import WrittenModel, written_from
 from kdbench.workflows.study.model_sources import file_hash
@@ -54,7 +55,7 @@ def is_done(job: Job, key: str, folder: RunFolder) -> bool:
     if job.logits is not None:
         return True
     if is_onnx_teacher(job):
-        return folder.model(job.id).exists() and storage.sha256(folder.model(job.id)) == storage.sha256(_file(job))
+        return folder.model(job.id).exists() and model_sha256(folder.model(job.id)) == model_sha256(_file(job))
     trained = fit.finished(folder.checkpoint(job.id), key) is not None
     return trained and (job.part is not None or existing_export(job, key, folder) is not None)
 

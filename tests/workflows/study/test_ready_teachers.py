@@ -1,8 +1,11 @@
 """Ready teachers whose input and classes differ from the students': taught from, exported and measured as they are."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tomli_w
 import torch
@@ -138,6 +141,32 @@ def test_a_file_that_takes_bytes_and_gives_probabilities_teaches(files):
     (export,) = export_all(study, plan(study), data, RunFolder(files[0] / "run"), Silent())
     assert (files[0] / "run" / "models" / beside.name).read_bytes() == content
     assert export.card.preprocessing.mean == (0.0,)
+
+
+def with_external_data(model, folder, location, described):
+    (folder / location).parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, folder / "model.onnx", save_as_external_data=True, location=location, size_threshold=0)
+    shutil.copyfile(described, folder / "model.toml")
+    return str(folder / "model.onnx")
+
+
+def test_external_data_keeps_its_place_and_is_not_shared_by_teachers(files, tmp_path):
+    data, described = Path("weights") / "w.bin", files[0] / "o.toml"
+    model = onnx.load(files[0] / "o.onnx")
+    one = with_external_data(model, tmp_path / "one", str(data), described)
+    study = recipe(files, {**ONNX, "weights": one})
+    export_all(study, plan(study), load_run_data(study), RunFolder(tmp_path / "run"), Silent())
+    assert (tmp_path / "run" / "models" / data).read_bytes() == (tmp_path / "one" / data).read_bytes()
+
+    model = onnx.load(files[0] / "o.onnx")
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weights.raw_data = bytes(reversed(weights.raw_data))
+    two = with_external_data(model, tmp_path / "two", str(data), described)
+    study = recipe(files, {**ONNX, "weights": one}, {**ONNX, "name": "p", "weights": two})
+    with pytest.raises(InputError, match="o and p keep different weights in files of one name") as caught:
+        train(study, tmp_path / "out")
+    assert 'location="p.data"' in caught.value.hint
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
