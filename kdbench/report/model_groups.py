@@ -1,6 +1,5 @@
 """Groups of models that share a row, one model per training seed, and their numbers, settings and sweeps."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -193,7 +192,9 @@ def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair]
         return Number(first.write, first.value, first.interval, first.status, aside=f"1 of {seeds} seeds")
     numbers = [(r.value, r.interval) for r in valued if r.value is not None]
     if declared(metric).p_value:
-        value, interval = _p_over_seeds([value for value, _ in numbers]), None
+        from kdbench import statistics  # as in `mean_over_seeds`
+
+        value, interval = statistics.p_of_dependent_tests([value for value, _ in numbers]), None
     else:
         value, interval = mean_over_seeds(numbers)
         least, most = declared(metric).value_range  # clipping an interval to it loses no coverage
@@ -203,11 +204,6 @@ def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair]
     reason = (unstable.reason or "") if unstable else ""
     aside = "" if len(valued) == seeds else f"{len(valued)} of {seeds} seeds"
     return Number(first.write, value, interval, "unstable" if unstable else "ok", first.evidence, reason, aside=aside)
-
-
-def _p_over_seeds(values: Sequence[float]) -> float:
-    """Return a p-value of all seeds: twice the mean is one for tests that depend on each other (Vovk and Wang 2020)."""
-    return min(2 * math.fsum(values) / len(values), 1.0)
 
 
 @dataclass(frozen=True)

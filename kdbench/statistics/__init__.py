@@ -37,7 +37,7 @@ from kdbench.statistics.estimates import (
     samples_needed,
 )
 from kdbench.statistics.few_sessions import PLAIN, Plan
-from kdbench.statistics.paired import largest_paired_difference, mcnemar, paired_share_difference
+from kdbench.statistics.paired import largest_paired_difference, mcnemar, p_of_dependent_tests, paired_share_difference
 from kdbench.statistics.runs import RunSpread, across_runs, run_spread
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "mean_of_shares",
     "mean_over_trainings",
     "median",
+    "p_of_dependent_tests",
     "paired_ratio",
     "paired_share_difference",
     "positive_mean",

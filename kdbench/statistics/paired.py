@@ -6,6 +6,7 @@ Only discordant samples, on which exactly one of the two is correct, distinguish
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,3 +59,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
     k, n = min(only_first, only_second), only_first + only_second
     below = binomial_cdf(k - 1, n, 0.5)
     return min(binomial_cdf(k, n, 0.5) + below, 1.0)
+
+
+def p_of_dependent_tests(values: Sequence[float]) -> float:
+    """Return a p-value that several tests of one sample have together: twice their mean, at most 1.
+
+    It holds however the tests depend on each other (Vovk and Wang 2020).
+    """
+    return min(2 * math.fsum(values) / len(values), 1.0)

@@ -19,6 +19,11 @@ def test_mcnemar_against_scipys_binomial(first, second):
     assert statistics.mcnemar(first, second) == pytest.approx(exact - point, rel=1e-9, abs=1e-300)
 
 
+def test_p_of_dependent_tests_is_twice_the_mean():
+    assert statistics.p_of_dependent_tests([0.01, 0.03, 0.02]) == pytest.approx(0.04)
+    assert statistics.p_of_dependent_tests([0.4, 0.9]) == 1
+
+
 def test_mcnemar_of_a_published_table():
     # Fagerland, Lydersen and Laake 2013, table 1: 1 and 7 of 21 discordant; exact p 0.070, mid-p 0.039.
     assert round(statistics.mcnemar(1, 7), 3) == 0.039

@@ -141,6 +141,6 @@ def _seed_note(record: RunRecord) -> str:
         models = f"All models but {listed(others)}" if others else "All models"
     return (
         f"{models}: {score_of(record).noun}, loss, fidelity and all other metrics of the predictions are means over "
-        f"{n} seeds. Their intervals cover the choice of seeds and of test samples. All other metrics are of the first "
-        "seed."
+        f"{n} seeds. Their intervals cover the choice of seeds and, where the number of one seed has an interval, of "
+        "test samples. All other metrics are of the first seed."
     )
