@@ -21,17 +21,14 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
 
     The calibration error has no interval: it is biased upwards, most where there are few samples.
     """
-    model, ranks, n, classes = predictions.id, predictions.ranks, len(predictions.ranks), predictions.classes
+    model, ranks, n = predictions.id, predictions.ranks, len(predictions.ranks)
     where: dict[str, Any] = {"axes": axes, "source": predictions.source}
     top1 = statistics.binomial_share(int(predictions.correct.sum()), n)
     top5 = statistics.binomial_share(int((ranks < 5).sum()), n)
-    depth, reason = predictions.depth, predictions.without_probabilities
-    few = f"the model has {classes} classes" if classes < 5 else f"the output names only the best {depth or 0} classes"
+    reason, few = predictions.without_probabilities, predictions.without_top5
     measurements = [
         estimated(model, "top1", top1, **where),
-        missing(model, "top5", few, **where)
-        if classes < 5 or (depth is not None and depth < 5)
-        else estimated(model, "top5", top5, **where),
+        estimated(model, "top5", top5, **where) if few is None else missing(model, "top5", few, **where),
     ]
     if reason is not None:
         return Findings((*measurements, *(missing(model, metric, reason, **where) for metric in ("loss", "ece"))))

@@ -132,10 +132,7 @@ def top1_drop(teacher: Predictions, student: Predictions) -> Pair:
     drop = statistics.paired_share_difference(
         int((correct_t & ~correct_s).sum()), int((correct_s & ~correct_t).sum()), len(correct_t)
     )
-    assert drop.low is not None
-    assert drop.high is not None
-    points = statistics.Estimate(100 * drop.value, 100 * drop.low, 100 * drop.high, drop.n)
-    return estimated_pair(teacher.id, student.id, "top1_drop", points)
+    return estimated_pair(teacher.id, student.id, "top1_drop", statistics.in_points(drop))
 
 
 RISKS = metrics_in("risk")

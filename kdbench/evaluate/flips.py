@@ -44,7 +44,7 @@ def flip_pairs(
         estimated_pair(
             *both, "mcnemar_p", Estimate(statistics.mcnemar(negative, positive), None, None, negative + positive)
         ),
-        estimated_pair(*both, "worst_class_drop", _in_points(drop), axes=worst),
+        estimated_pair(*both, "worst_class_drop", statistics.in_points(drop), axes=worst),
         *_calibration(teacher, student, labels),
     )
 
@@ -62,11 +62,5 @@ def _calibration(teacher: Predictions, student: Predictions, labels: NDArray[np.
     over_t, over_s = (np.exp(logs.max(axis=1)) - model.correct for logs, model in ((log_t, teacher), (log_s, student)))
     return (
         estimated_pair(*both, "ece_shift", Estimate(100 * (errors[1] - errors[0]), None, None, len(labels))),
-        estimated_pair(*both, "overconfidence_shift", _in_points(statistics.mean(over_s - over_t))),
+        estimated_pair(*both, "overconfidence_shift", statistics.in_points(statistics.mean(over_s - over_t))),
     )
-
-
-def _in_points(share: Estimate) -> Estimate:
-    """Return a difference of shares in percentage points."""
-    low, high = (None if bound is None else 100 * bound for bound in (share.low, share.high))
-    return Estimate(100 * share.value, low, high, share.n)

@@ -77,6 +77,15 @@ class Predictions:
         return NO_PROBABILITIES.get(self.form)
 
     @property
+    def without_top5(self) -> str | None:
+        """Why it is unknown whether a label is among the five best classes; None if it is known."""
+        if self.classes < 5:
+            return f"the model has {self.classes} classes"
+        if self.depth is not None and self.depth < 5:
+            return f"the output names only the best {self.depth} classes"
+        return None
+
+    @property
     def predicted(self) -> NDArray[np.int64]:
         """The best class of each sample, (N,)."""
         predicted: NDArray[np.int64] = self.logits.argmax(axis=1)
@@ -183,13 +192,14 @@ class Analyses:
 
     `class_names` are the names of all classes, if known. `training` maps a model's id to images that it was trained on;
     models that were trained on the same images share one object. `independent` maps a student's id to the id of
-    the student that it is compared with, which was trained on the labels alone. `std` is the standard deviation that
-    standardizes logits.
+    the student that it is contrasted with, which was trained on the labels alone. `baselines` maps a model's id to the
+    ids of those whose accuracy its own is compared with. `std` is the standard deviation that standardizes logits.
     """
 
     class_names: tuple[str, ...] = ()
     training: Mapping[str, TrainingImages] = field(default_factory=dict)
     independent: Mapping[str, str] = field(default_factory=dict)
+    baselines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     std: Std = "population"
 
     def class_axis(self, label: int) -> str | int:

@@ -33,6 +33,12 @@ def relative_width(estimate: Estimate) -> float:
     return (estimate.high - estimate.low) / estimate.value
 
 
+def in_points(share: Estimate) -> Estimate:
+    """Return a share, or a difference of shares, in percentage points."""
+    low, high = (None if bound is None else 100 * bound for bound in (share.low, share.high))
+    return Estimate(100 * share.value, low, high, share.n)
+
+
 def rank_of(share: float, n: int) -> int:
     """Return the rank, from 0, of the order statistic at `share` among `n` observations: no interpolation."""
     return max(math.ceil(share * n) - 1, 0)

@@ -19,7 +19,7 @@ from kdbench.worker.process import WorkerError
 QUICK = Measure(budget_s=0.2, sessions=2, batch=(4,))
 NOT_MEASURED_HERE = {"parity_max_abs", "training_s", "max_throughput_per_s", "device_memory_bytes"}
 NOT_MEASURED_HERE |= {"training_j", "training_co2_g", "co2_g"}
-NOT_MEASURED_HERE |= set(metrics_in("label noise", "mismatches", "device", "relative"))
+NOT_MEASURED_HERE |= set(metrics_in("label noise", "mismatches", "gain", "device", "relative"))
 NOT_MEASURED_HERE |= set(metrics_in("errors", "target errors", "teacher errors", "closed form"))  # of regressions
 NOT_MEASURED_HERE |= {*metrics_in("kernels", "device", "runtimes"), "compressed_bytes"}  # of variants and elsewhere
 NOT_MEASURED_HERE |= {"deployed_bytes", "arena_bytes"}  # of .tflite files

@@ -9,6 +9,7 @@ import pytest
 from kdbench.evaluate.accuracy import NOISE
 from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
 from kdbench.evaluate.flips import FLIPS
+from kdbench.evaluate.gains import GAINS
 from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.measure.bench_model import BenchModel, Refusal, TestSet
 from kdbench.measure.context import Context, Expected, all_passes, expected_pair
@@ -71,7 +72,7 @@ def axes_of(findings, metric):
 
 def test_every_metric_is_there_with_the_reason():
     measurements = refused([model("t", refused=WHY)]).measurements
-    of_others = {*FIDELITIES, *RISKS, *NOISE, *MISMATCHES, "device_memory_bytes", "max_throughput_per_s"}
+    of_others = {*FIDELITIES, *RISKS, *NOISE, *MISMATCHES, *GAINS, "device_memory_bytes", "max_throughput_per_s"}
     of_training = {"parity_max_abs", "training_s", "training_j", "training_co2_g"}
     of_regressions = metrics_in("errors", "target errors", "teacher errors", "closed form")
     classifiers = METRICS.keys() - of_regressions - {"co2_g"}
@@ -82,7 +83,8 @@ def test_every_metric_is_there_with_the_reason():
 
 def analyses(*, flipped=False, drawn=True):
     images = TrainingImages(TEST.inputs, LABELS + flipped, LABELS, np.full(2, drawn))
-    return Analyses(training=dict.fromkeys(("t", "alone", "s"), images), independent={"s": "alone"})
+    training = dict.fromkeys(("t", "alone", "s"), images)
+    return Analyses(training=training, independent={"s": "alone"}, baselines={"s": ("alone",)})
 
 
 def test_what_training_images_tell_is_missing_there_too():
@@ -91,6 +93,7 @@ def test_what_training_images_tell_is_missing_there_too():
     for metric in ("top1", "loss", "ece", "agreement", "logit_spearman"):
         assert axes_of(findings, metric) == [{}, {"part": "train"}], metric
     assert axes_of(findings, "mismatches") == [{"beside": "alone"}, {"part": "train", "beside": "alone"}]
+    assert axes_of(findings, "top1_gain") == [{"beside": "alone"}], "on the test set alone"
     assert axes_of(findings, "class_top1") == axes_of(findings, "distilled_risk_variance") == [{}]
     assert not axes_of(findings, "noise_corrected")
     assert axes_of(refused(models, analyses=analyses(drawn=False)), "top1") == [{}]

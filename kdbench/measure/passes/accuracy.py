@@ -11,6 +11,7 @@ from kdbench.evaluate import fidelity
 from kdbench.evaluate.accuracy import ACCURACIES, NOISE, accuracy_findings, class_accuracies, noise_measurements
 from kdbench.evaluate.fidelity import FIDELITIES, MISMATCHES, RISKS
 from kdbench.evaluate.flips import FLIPS, flip_pairs
+from kdbench.evaluate.gains import GAINS, gain_measurements
 from kdbench.evaluate.predictions import TRAIN, Analyses, Predictions, TrainingImages
 from kdbench.evaluate.sanity_checks import sanity_warnings
 from kdbench.measure.bench_model import BenchModel
@@ -38,6 +39,9 @@ class AccuracyPass(Pass):
         if not _has_classes(context):
             return
         yield from _expected(models, models, analyses, {})
+        for model, other in _with_baselines(models, analyses):
+            for metric in GAINS:
+                yield Expected(model.id, metric, {"beside": other.id}, (other.id,))
         yield from expected_by_runtime(context)
         for images, owners in training_parts(models, analyses):
             if images.flipped.any():
@@ -187,6 +191,8 @@ def _evaluate(
         findings += Findings(pairs=() if axes else flip_pairs(teacher, student, labels, analyses))
     for teacher, variant in () if axes else _compared(variants_with_teachers(models), predictions, ids):
         findings += Findings(pairs=(fidelity.top1_drop(teacher, variant),))
+    for student, other in _compared(() if axes else _with_baselines(models, analyses), predictions, ids):
+        findings += Findings(gain_measurements(student, other))
     for teacher, student, other in _compared(_contrasted(models, analyses), predictions, ids):
         if teacher.of_same_classes(student, other):
             findings += Findings(fidelity.mismatch_measurements(teacher, (student, other), true_labels, analyses, axes))
@@ -202,6 +208,15 @@ def _contrasted(
         other = by_id.get(analyses.independent.get(student.id, ""))
         if other is not None and other.id not in {student.id, teacher.id}:
             yield teacher, student, other
+
+
+def _with_baselines(models: Sequence[BenchModel], analyses: Analyses) -> Iterator[tuple[BenchModel, BenchModel]]:
+    """Yield each model with each of its baselines."""
+    by_id = {model.id: model for model in models}
+    for model in models:
+        for other in analyses.baselines.get(model.id, ()):
+            if other in by_id:
+                yield model, by_id[other]
 
 
 def _compared(

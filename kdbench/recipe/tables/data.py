@@ -115,6 +115,11 @@ class Examples(Value):
     label_noise: LabelNoise = LabelNoise()
     target_noise: TargetNoise = added_later(TargetNoise())
 
+    @property
+    def without_augmentation(self) -> "Examples":
+        """The same images and labels as they are stored."""
+        return Examples(subset=self.subset, label_noise=self.label_noise, target_noise=self.target_noise)
+
     @field_validator("augment", mode="before")
     @classmethod
     def _level(cls, value: Any) -> Any:

@@ -18,6 +18,7 @@ from kdbench.report.tables.errors import errors
 from kdbench.report.tables.fidelity import examples, fidelity, mismatches, risk_variance, train_against_test
 from kdbench.report.tables.flips import flips
 from kdbench.report.tables.front import front
+from kdbench.report.tables.gains import gains
 from kdbench.report.tables.inputs import inputs
 from kdbench.report.tables.latency import latency, offline, speedups, time_by_layer, time_by_operator
 from kdbench.report.tables.reported import reported
@@ -35,6 +36,7 @@ TABLES: tuple[Callable[[RunRecord], Table], ...] = (
     ratios,
     variants,
     front,
+    gains,
     reported,
     compression,
     noise_by_layer,

@@ -1,6 +1,7 @@
 """A study's numbers compared with this run's: theirs, ours with its interval, and whether they agree."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from kdbench import units
@@ -8,7 +9,8 @@ from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import ModelGroup, mean_over_seeds, model_groups, number
 from kdbench.report.table import Column, Row, Table, finished
-from kdbench.results.metrics import Metric
+from kdbench.report.tables.gains import baselines, gain
+from kdbench.results.metrics import METRICS, Metric
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Interval, Measurement, RunRecord, difference
 
@@ -49,7 +51,12 @@ def _row(record: RunRecord, groups: Mapping[str, ModelGroup], entry: Mapping[str
 def _difference(
     record: RunRecord, metric: Metric, first: ModelGroup, second: ModelGroup, axes: Any, write: Callable[[float], str]
 ) -> Number:
-    """Return first - second: the mean over the seeds that both have, else from the number of each."""
+    """Return first - second: on the same samples if so measured, else the mean over the seeds, or from each number."""
+    paired = f"{metric.id}_gain"
+    if paired in METRICS and not axes and second in baselines(record, first):
+        cell = gain(record, first, second, paired)
+        if cell.value is not None:
+            return replace(cell, write=write)
     a, b = (number(record, group, metric.id, axes) for group in (first, second))
     if a.value is None or b.value is None:
         return Number(write, status="unavailable", reason=a.reason if a.value is None else b.reason)

@@ -5,9 +5,10 @@ from collections import Counter
 
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number, bracketed, shortened
-from kdbench.report.model_groups import ModelGroup, is_timed, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, is_distilled, is_timed, model_groups, number, teacher_of
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
+from kdbench.report.tables.gains import baselines, gain
 from kdbench.report.tables.summary import summary
 from kdbench.report.text.method import grouped_warnings
 from kdbench.results.records import RunRecord
@@ -33,7 +34,7 @@ def paragraph(record: RunRecord) -> str:
     for opening, student in _notable(record, students):
         teacher = f"`{teachers[student.label]}`" if several else _THE_TEACHER
         sentences.append(_student(record, student, opening, teacher))
-    return " ".join([*sentences, *_gaps(record)])
+    return " ".join([*sentences, *_distillation(record, students), *_gaps(record)])
 
 
 def _counts(groups: list[ModelGroup], students: list[ModelGroup], references: int) -> str:
@@ -189,6 +190,36 @@ def _energy(record: RunRecord, student: ModelGroup) -> list[str]:
     if ratio.value < 1:
         return [f"takes more {energy} (ratio {ratio.with_interval})"]
     return [f"takes {ratio.with_interval} less {energy}"]
+
+
+def _distillation(record: RunRecord, students: list[ModelGroup]) -> list[str]:
+    """Say what distillation adds to the accuracy of the same network trained on labels alone, where it adds most."""
+    gains = [
+        (cell, cell.value, student, alone)
+        for student in students
+        for alone in baselines(record, student)
+        if is_distilled(student) and alone.role == "student" and not is_distilled(alone)
+        if (cell := gain(record, student, alone, "top1_gain")).value is not None and cell.interval is not None
+    ]
+    if not gains:
+        return []
+    cell, value, student, alone = max(gains, key=lambda entry: entry[1])
+    assert cell.interval is not None
+    level = f"{100 * cell.interval.level:g} % interval {bracketed(value, cell.interval, cell.write)}"
+    chosen = f"; the largest of {len(gains)} differences, partly by chance" if len(gains) > 1 else ""
+    difference = f"{cell.text} points of top-1 ({level}{chosen})"
+    if cell.interval.low > 0:
+        most = "most for" if len(gains) > 1 else "for"
+        sentence = (
+            f"Distillation gains {most} `{student.label}`: {difference} over `{alone.label}`, trained on labels alone"
+        )
+    elif cell.interval.high < 0:
+        least = ", least with" if len(gains) > 1 else " with"
+        sentence = f"Distillation lowers accuracy{least} `{student.label}`: {difference} from `{alone.label}`'s"
+    else:
+        pair = f"for `{student.label}` over `{alone.label}`"
+        sentence = f"Distillation shows no gain in accuracy over labels alone: {difference} {pair}"
+    return [f"{sentence}."]
 
 
 def _gaps(record: RunRecord) -> list[str]:

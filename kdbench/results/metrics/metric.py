@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 Group = Literal[
-    "accuracy", "calibration", "classes", "flips", "fidelity", "risk", "label noise", "mismatches", "parity",
+    "accuracy", "calibration", "classes", "flips", "fidelity", "risk", "label noise", "mismatches", "gain", "parity",
     "errors", "target errors", "teacher errors", "closed form",
     "latency", "relative", "throughput", "offline", "cold start", "memory", "file", "kernels", "energy", "training",
     "device", "runtimes",

@@ -18,6 +18,7 @@ _Noise = partial(_Scored, unit="share", text=units.share, group="label noise")
 _Error = partial(_Scored, higher_is_better=False, text=units.error)
 _Squared = partial(_Error, unit="target²")
 _OnDevice = partial(Metric, group="device", hardware_dependent=True)
+_Gain = partial(_Scored, unit="points", higher_is_better=True, text=units.points, group="gain")
 _Mismatches = partial(_Scored, unit="samples", text=units.integer, group="mismatches")
 
 # fmt: off
@@ -58,6 +59,10 @@ PREDICTIONS = (
         formula="mismatches that standardizing the logits resolves"),
     _Mismatches("mismatches_made", "Made", higher_is_better=False,
         formula="samples that are mismatches only with standardized logits"),
+    _Gain("top1_gain", "Top-1 gain",
+        formula="top1 - top1 of the model `beside`, in percentage points, on the same samples"),
+    _Gain("top5_gain", "Top-5 gain",
+        formula="top5 - top5 of the model `beside`, in percentage points, on the same samples"),
     _Squared("mse", "MSE", group="errors", formula="mean over samples of (prediction - target)²"),
     _Error("rmse", "RMSE", "target", group="errors", versus_teacher="ratio", formula="square root of mse"),
     _Error("mae", "MAE", "target", group="errors", formula="mean over samples of |prediction - target|"),

@@ -1,6 +1,6 @@
 """The analyses of a recipe's models: the images they were trained on, and the students they are contrasted with."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -11,7 +11,7 @@ from kdbench.data.reading.images import fit_images
 from kdbench.data.selection import stratified
 from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.files import storage
-from kdbench.recipe import Recipe, Student
+from kdbench.recipe import Examples, Recipe, Student
 from kdbench.results.preprocessing import Geometry
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.run_data import RunData, TrainingPart
@@ -38,8 +38,32 @@ def analyses_of(
         class_names=run_data.dataset.class_names,
         training=training,
         independent={job.id: other.id for job in jobs if (other := independents.of(job)) is not None},
+        baselines={id_: tuple(other.id for other in others) for id_, others in baselines_of(recipe, jobs).items()},
         std=recipe.analysis.std,
     )
+
+
+def baselines_of(recipe: Recipe, jobs: Sequence[Job]) -> Mapping[str, list[Job]]:
+    """Return the jobs that each job's accuracy is compared with, of the same seed, by its id.
+
+    They are the student that was trained on the labels of the same images alone, if there is one, and those that the
+    recipe's reported differences subtract.
+    """
+    independents = LabelOnlyStudents(jobs)
+    by_name = {(job.entry.name, job.of_seed): job for job in jobs if job.part is None}
+    subtracted: dict[str, list[str]] = {}
+    for number in recipe.reported:
+        if number.minus is not None:
+            subtracted.setdefault(number.model, []).append(number.minus)
+    baselines: dict[str, list[Job]] = {}
+    for job in by_name.values():
+        alone = independents.of(job)
+        others = [alone] if alone is not None and _images(alone) == _images(job) else []
+        names = subtracted.get(job.entry.name, [])
+        others += [other for name in names if (other := by_name.get((name, job.of_seed))) is not None]
+        if others:
+            baselines[job.id] = list({other.id: other for other in others}.values())
+    return baselines
 
 
 class LabelOnlyStudents:
@@ -61,7 +85,7 @@ class LabelOnlyStudents:
         """Return the student with a job's network and seed; None if there is none, or if the job has no teacher.
 
         Of several, the one with the most in common is returned: initial weights count most, then training images, then
-        the teacher.
+        their augmentation, then the teacher.
         """
         return next((self._first[key] for key in self._keys(job) if key in self._first), None) if job.learns else None
 
@@ -69,9 +93,15 @@ class LabelOnlyStudents:
     def _keys(job: Job) -> Iterator[tuple[Any, ...]]:
         """Yield keys that a job may share with others, those with the most in common first."""
         required = (job.of_seed, storage.content_hash(job.entry.model.model_dump(mode="json")))
-        optional = (job.seed, job.entry.data, job.teachers[0].id if job.teachers else None)
+        teacher = job.teachers[0].id if job.teachers else None
+        optional = (job.seed, _images(job), job.entry.data.augment, teacher)
         for shared in product((True, False), repeat=len(optional)):
             yield (*required, shared, *(value for value, is_shared in zip(optional, shared, strict=True) if is_shared))
+
+
+def _images(job: Job) -> Examples:
+    """Return what determines a job's training images and their labels."""
+    return job.entry.data.without_augmentation
 
 
 def fixed_sample(labels: NDArray[Any], samples: int) -> NDArray[np.bool_]:

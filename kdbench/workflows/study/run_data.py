@@ -52,7 +52,7 @@ class RunData:
 
         Raises InputError if it asks for more images, or more wrong labels, than are possible.
         """
-        key = Examples(subset=examples.subset, label_noise=examples.label_noise, target_noise=examples.target_noise)
+        key = examples.without_augmentation
         if key not in self._parts:
             split = _subset(self.train, key.subset)
             labels, flipped = _noisy_labels(split, key, self.dataset.classes)

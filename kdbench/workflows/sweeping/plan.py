@@ -11,7 +11,7 @@ from functools import cached_property
 
 from kdbench.recipe import Recipe, Student, Teacher, Variant
 from kdbench.recipe.sweeps.points import Point
-from kdbench.workflows.study.analyses import LabelOnlyStudents
+from kdbench.workflows.study.analyses import LabelOnlyStudents, baselines_of
 from kdbench.workflows.study.plan import Job
 
 Place = tuple[tuple[str, str], ...]
@@ -123,7 +123,10 @@ class SweepPlan:
         return tuple(dict.fromkeys(other.id for other in before))
 
     def sub_recipe(self, names: Iterable[str]) -> Recipe:
-        """Return the recipe with only the entries `names`, those that they need, and its first teacher."""
+        """Return the recipe with only the entries `names`, those that they need, and its first teacher.
+
+        Of the reported numbers it has the differences between these entries: their models are measured side by side.
+        """
         wanted = {self.recipe.teacher[0].name}
         for name in names:
             wanted |= self._closure(name)
@@ -132,7 +135,9 @@ class SweepPlan:
             "teacher": tuple(self.recipe.teacher[place] for role, place in kept if role == 0),
             "student": tuple(self.recipe.student[place] for role, place in kept if role == 1),
             "variant": tuple(self.recipe.variant[place] for role, place in kept if role == 2),
-            "reported": (),
+            "reported": tuple(
+                number for number in self.recipe.reported if number.minus in wanted and number.model in wanted
+            ),
         }
         return self.recipe.model_copy(update=update)
 
@@ -180,6 +185,7 @@ class SweepPlan:
 
     def _parts(self) -> Iterator[Part]:
         first_seed, independents = self.recipe.seeds[0], LabelOnlyStudents(self.jobs)
+        baselines = baselines_of(self.recipe, self.jobs)
         measured = [job for job in self.jobs if job.part is None and job.logits is None]
         jobs: dict[tuple[bool, int, Place], list[Job]] = {}
         for job in measured:
@@ -205,6 +211,7 @@ class SweepPlan:
             for job in group:
                 if (other := independents.of(job)) is not None:
                     compared[other.id] = other
+                compared |= {other.id: other for other in baselines.get(job.id, ()) if other.logits is None}
             if timed:
                 compared[self.reference] = self.by_id[self.reference]
             companions = sorted(compared.keys() - own_ids, key=order.__getitem__)

@@ -137,6 +137,24 @@ def test_a_student_beside_the_independent_one(evaluated, three, test_set, traini
     assert ("alone", "mismatches", "kd") not in results
 
 
+def test_a_gain_is_over_each_baseline_on_the_test_set(evaluated, three, test_set, training, by_hand):
+    analyses = Analyses(
+        training=dict.fromkeys(("t", "alone", "kd"), training), baselines={"kd": ("alone", "t"), "alone": ("gone",)}
+    )
+    results, _ = evaluated(three, test_set, analyses)
+    teacher, alone = (by_hand(test_set.inputs, seed=seed).argmax(1) == test_set.labels for seed in (0, 1))
+    assert results["kd", "top1_gain", "alone"].value == pytest.approx(100 * (teacher.mean() - alone.mean()))
+    assert results["kd", "top1_gain", "t"].value == 0  # kd says what the teacher says
+    gains = [key for key in results if key[1] in {"top1_gain", "top5_gain"}]
+    assert {(key[0], key[2:]) for key in gains} == {("kd", ("alone",)), ("kd", ("t",))}
+
+
+def test_a_gain_over_a_broken_model_has_its_reason(evaluated, tiny, bench_model, test_set):
+    bench_models = [bench_model(tiny("t")), bench_model(tiny("broken", op="Unheard"), teacher="t")]
+    results, _ = evaluated(bench_models, test_set, Analyses(baselines={"t": ("broken",)}))
+    assert "Unheard" in results["t", "top1_gain", "broken"].reason
+
+
 def test_a_model_without_predictions_for_the_test_set_does_not_predict_training_images(
     evaluated, tiny, bench_model, test_set, training
 ):

@@ -98,6 +98,28 @@ def test_a_distilled_student_is_contrasted_with_the_one_of_its_network_on_labels
     assert result.std == "unbiased"
 
 
+def test_baselines_are_the_student_on_the_same_labels_and_what_reported_differences_subtract(run_data):
+    few = {"subset": {"half": "D0"}}
+    difference = {"model": "hint", "minus": "kd", "metric": "top1", "value": "1 points"}
+    result = analysed(
+        run_data,
+        {"name": "alone"},
+        {"name": "kd", "terms": KD},
+        {"name": "hint", "terms": KD},
+        {"name": "few", "data": few, "terms": KD},
+        {"name": "mixed", "data": {"augment": "mixup"}, "terms": KD},
+        reported=[difference, {"model": "t", "metric": "top1", "value": 0.9}],
+        seeds=[0, 1],
+    )
+    seeds = (0, 1)
+    assert result.baselines == {
+        **{f"kd-seed{seed}": (f"alone-seed{seed}",) for seed in seeds},
+        **{f"mixed-seed{seed}": (f"alone-seed{seed}",) for seed in seeds},
+        **{f"hint-seed{seed}": (f"alone-seed{seed}", f"kd-seed{seed}") for seed in seeds},
+    }, "the student of few images has none of its own images"
+    assert result.independent["few-seed0"] == "alone-seed0"
+
+
 def test_of_several_independent_students_the_one_on_the_same_images_counts(run_data):
     noise = {"label_noise": {"share": 0.1}}
     result = analysed(

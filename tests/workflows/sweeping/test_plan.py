@@ -50,6 +50,16 @@ def test_with_a_teacher_at_every_point_one_of_them_is_in_all_sessions():
     assert one.parts[2].timed == ("t-widths8", "t-widths24", "kd-widths24")
 
 
+def test_a_model_is_measured_beside_what_a_reported_difference_subtracts():
+    difference = {"model": "kd-temperature4", "minus": "kd-temperature1", "metric": "top1", "value": "1 points"}
+    one = planned(ALONE, DISTILLED, axes=TEMPERATURES, reported=[difference, {**difference, "minus": "alone"}])
+    assert [part.companions for part in one.parts] == [(), ("t", "alone"), ("t", "alone", "kd-temperature1")]
+    assert one.parts[2].timed == ("t", "kd-temperature4"), "the others are only scored"
+    small = one.sub_recipe(one.parts[2].names)
+    assert [number.minus for number in small.reported] == ["kd-temperature1", "alone"]
+    assert not one.sub_recipe(["kd-temperature4"]).reported
+
+
 def test_without_times_everything_is_scored():
     assert not any(part.timed for part in planned(ALONE, measure={"times": False}).parts)
 

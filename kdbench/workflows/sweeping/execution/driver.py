@@ -20,10 +20,18 @@ Ended = Callable[[Task, Fault | None], Iterable[Task]]
 """Handles the end of a task; returns further tasks."""
 
 
+_TRUST = 0.1  # of all estimated work: how much measured work changes the pace as much as the estimate itself
+
+
 @dataclass
 class _Pace:
-    """The estimated and the measured seconds of ended tasks of one kind."""
+    """The estimated and the measured seconds of ended tasks of one kind.
 
+    `total_s` is the estimate of all tasks. A few short tasks, such as ready teachers, show little about the others: the
+    pace is that of the ended tasks and of a share `_TRUST` of all work that takes as long as estimated.
+    """
+
+    total_s: float = 0.0
     estimated_s: float = 0.0
     measured_s: float = 0.0
     ended: int = 0
@@ -34,7 +42,8 @@ class _Pace:
             return task.cost_s
         if not self.estimated_s:
             return self.measured_s / self.ended
-        return task.cost_s * self.measured_s / self.estimated_s
+        trusted_s = _TRUST * self.total_s
+        return task.cost_s * (self.measured_s + trusted_s) / (self.estimated_s + trusted_s)
 
 
 @dataclass
@@ -59,7 +68,7 @@ class Driver:
     def run(self) -> None:
         """Run all tasks, also those that `ended` adds; failures are in the schedule's `faults`."""
         for task in self.schedule.tasks.values():
-            self._left_s[task.kind] += task.cost_s
+            self._expect(task)
         while self.schedule.unfinished:
             self._start()
             if not self.schedule.unfinished:
@@ -119,7 +128,11 @@ class Driver:
         added = list(self.ended(task, fault))
         self.schedule.add(added)
         for new in added:
-            self._left_s[new.kind] += new.cost_s
+            self._expect(new)
+
+    def _expect(self, task: Task) -> None:
+        self._left_s[task.kind] += task.cost_s
+        self._paces[task.kind].total_s += task.cost_s
 
     def _show(self) -> None:
         rows, waiting = [], {id_ for id_ in self.engine.queued if id_ in self.schedule.running}

@@ -1,5 +1,7 @@
 from collections import deque
 
+import pytest
+
 from kdbench.progress import Silent
 from kdbench.workflows.sweeping.execution.driver import TRIES, Driver
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Inline
@@ -136,7 +138,17 @@ def test_what_remains_is_estimated_from_what_was_taken():
     _, watch = driven(engine, clock_s=clock)
     first, later = watch.boards[0].rows[0], watch.boards[1].rows[0]
     assert first.remaining_s == 4 * 5 / 2, "the estimate, at two a time"
-    assert later.remaining_s == 3 * 10 / 2, "a training took twice the estimate"
+    pace = (10 + 2) / (5 + 2)  # one took 10 s instead of 5 s, and a tenth of all 20 s goes as estimated
+    assert later.remaining_s == pytest.approx(3 * 5 * pace / 2)
+
+
+def test_a_short_task_that_took_long_says_little_about_long_ones():
+    clock = Clock()
+    tasks = [Task("ready", "train", cost_s=1), *(Task(f"s{n}", "train", ("ready",), cost_s=1000) for n in range(3))]
+    _, watch = driven(Fake(clock=clock), tasks=tasks, clock_s=clock)
+    first, later = watch.boards[0].rows[0], watch.boards[1].rows[0]
+    assert first.remaining_s == 3001 / 2
+    assert later.remaining_s == pytest.approx(3000 / 2, rel=0.05), "not ten times as long"
 
 
 def test_inline_runs_each_task_in_this_process_and_catches_what_it_raises():

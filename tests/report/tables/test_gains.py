@@ -1,0 +1,148 @@
+"""The table of gains over baselines, and the sentence about distillation."""
+
+import math
+
+import pytest
+
+from kdbench.report import tables
+from kdbench.report.tables.gains import gains
+from kdbench.report.tables.reported import reported
+from kdbench.report.text.paragraph import paragraph
+from kdbench.results.records import Interval, measured, missing
+
+FEW = "the model has 3 classes"
+
+
+def gain(model, beside, value, half=0.5, metric="top1_gain"):
+    interval = Interval(low=value - half, high=value + half)
+    return measured(model, metric, value, axes={"beside": beside}, interval=interval, n=360)
+
+
+@pytest.fixture
+def with_gains(sample):
+    def build(*measurements, **changes):
+        ids = {card.id for card in changes.get("models", sample.models)}
+        results = tuple(m for m in (*sample.measurements, *measurements) if m.model in ids)
+        pairs = tuple(pair for pair in sample.pairs if pair.student in ids)
+        return sample.model_copy(update={"measurements": results, "pairs": pairs, **changes})
+
+    return build
+
+
+def shown(table):
+    return [[getattr(cell, "with_interval", cell.text) for cell in row.cells] for row in table.rows]
+
+
+def test_a_row_for_each_model_and_baseline(with_gains):
+    record = with_gains(
+        gain("student-kd", "student-alone", 1.67),
+        missing("student-kd", "top5_gain", FEW, axes={"beside": "student-alone"}),
+        gain("student-hint", "student-alone", 1.39),
+        gain("student-hint", "student-kd", -0.28),
+    )
+    table = gains(record)
+    unknown = "n/a (not compared on the same samples)¹"
+    assert shown(table) == [
+        ["student-kd", "student-alone", "+1.67 [+1.17, +2.17]", f"n/a ({FEW})"],
+        ["student-hint", "student-alone", "+1.39 [+0.89, +1.89]", unknown.removesuffix("¹")],
+        ["student-hint", "student-kd", "-0.28 [-0.78, +0.22]", unknown.removesuffix("¹")],
+    ]
+    assert [row.cells[2].best for row in table.rows] == [True, False, False], "best among those with the same baseline"
+    assert not any("epochs" in note for note in table.notes)
+
+
+def test_it_appears_only_with_gains(sample, with_gains):
+    titles = [
+        [table.title for table in tables.build_tables(record)]
+        for record in (sample, with_gains(gain("student-kd", "student-alone", 1.0)))
+    ]
+    assert "Gain over a baseline" not in titles[0]
+    assert titles[1].index("Gain over a baseline") == titles[1].index("Front") + 1
+
+
+def test_models_trained_for_other_numbers_of_epochs_are_named(with_gains, make_card):
+    card = make_card("student-kd")
+    longer = card.model_copy(update={"training": card.training.model_copy(update={"epochs": 9})})
+    cards = [make_card("teacher"), make_card("student-alone"), longer]
+    notes = gains(with_gains(gain("student-kd", "student-alone", 1.0), models=tuple(cards))).notes
+    assert notes[1] == "Trained for different numbers of epochs: `student-kd` 9 and `student-alone` 4."
+
+
+def seeds_of(make_card, names=("teacher", "student-alone", "student-kd")):
+    return [make_card(name, id=f"{name}-s{seed}", seed=seed) for name in names for seed in (0, 1)]
+
+
+def test_of_several_seeds_the_mean_of_paired_gains_covers_both_errors(with_gains, make_card):
+    measurements = [gain(f"student-kd-s{seed}", f"student-alone-s{seed}", 1.0 + seed) for seed in (0, 1)]
+    cell = gains(with_gains(*measurements, models=tuple(seeds_of(make_card)))).rows[0].cells[2]
+    scatter = 12.7062 * 0.5  # Student's t of two values one apart: t(1) s / sqrt(2), s = 1 / sqrt(2)
+    half = math.hypot(scatter, 0.5)
+    assert cell.value == pytest.approx(1.5)
+    assert (cell.interval.low, cell.interval.high) == pytest.approx((1.5 - half, 1.5 + half), rel=1e-4)
+
+
+def test_a_seed_without_a_gain_is_counted(with_gains, make_card):
+    measurements = [
+        gain("student-kd-s0", "student-alone-s0", 1.0),
+        missing("student-kd-s1", "top1_gain", "failed", axes={"beside": "student-alone-s1"}),
+    ]
+    cell = gains(with_gains(*measurements, models=tuple(seeds_of(make_card)))).rows[0].cells[2]
+    assert (cell.value, cell.aside) == (1.0, "1 of 2 seeds")
+
+
+def test_a_reported_difference_has_the_paired_interval(with_gains):
+    entry = {"model": "student-kd", "minus": "student-alone", "metric": "top1", "value": 1.5}
+    record = with_gains(gain("student-kd", "student-alone", 1.67), recipe={"reported": [entry]})
+    ours = reported(record).rows[0].cells[3]
+    assert ours.with_interval == "+1.67 points [+1.17, +2.17]"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            (1.67,),
+            (
+                "Distillation gains for `student-kd`: +1.67 points of top-1 (95 % interval [+1.17, +2.17]) over "
+                "`student-alone`, trained on labels alone."
+            ),
+        ),
+        (
+            (1.67, 1.0),
+            (
+                "Distillation gains most for `student-kd`: +1.67 points of top-1 (95 % interval [+1.17, +2.17]; the "
+                "largest of 2 differences, partly by chance) over `student-alone`, trained on labels alone."
+            ),
+        ),
+        (
+            (0.2,),
+            (
+                "Distillation shows no gain in accuracy over labels alone: +0.20 points of top-1 (95 % interval "
+                "[-0.30, +0.70]) for `student-kd` over `student-alone`."
+            ),
+        ),
+        (
+            (-1.0, -3.0),
+            (
+                "Distillation lowers accuracy, least with `student-kd`: -1.00 points of top-1 (95 % interval "
+                "[-1.50, -0.50]; the largest of 2 differences, partly by chance) from `student-alone`'s."
+            ),
+        ),
+    ],
+)
+def test_the_paragraph_says_what_distillation_adds(with_gains, make_card, values, sentence):
+    students = ("student-kd", "student-hint")[: len(values)]
+    distilled = [make_card(name, teachers=("teacher",)) for name in students]
+    cards = (make_card("teacher"), make_card("student-alone"), *distilled)
+    record = with_gains(
+        *(gain(name, "student-alone", value) for name, value in zip(students, values, strict=True)),
+        gain("student-kd", "teacher", 30.0),
+        models=cards,
+    )
+    assert sentence in paragraph(record)
+
+
+def test_the_paragraph_without_a_student_on_labels_alone_says_nothing_of_a_gain(with_gains, make_card):
+    cards = tuple(make_card(name, teachers=("teacher",)) for name in ("student-kd", "student-hint"))
+    record = with_gains(gain("student-kd", "student-hint", 1.0), models=(make_card("teacher"), *cards))
+    assert "Distillation" not in paragraph(record)
