@@ -5,16 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.edge.bundles.closure import closure, modules_in
+from kdbench.edge.bundles.lowering import require_same
 from kdbench.edge.bundles.tolerances import tolerance_of
 from kdbench.edge.exchange.archive import Content, sha256, write_archive
 from kdbench.edge.exchange.plan import MANIFEST, SCHEMA, BundledModel, Plan, Settings
 from kdbench.errors import MeasurementError
+from kdbench.evaluate.predictions import not_finite
 from kdbench.files import storage
 from kdbench.installation import __version__
 from kdbench.machine.cores import available_cores
@@ -41,13 +42,16 @@ _TIMES_FILE = 3  # a model in memory: its weights, their packed copy, and its ac
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle as its archive's `members`; `id` names it. `outputs` are the host's by model, `labels` the samples'."""
+    """A bundle as its archive's `members`; `id` names it.
+
+    `outputs` are the host's by model; `labels` are, by classifier, the column of each sample's class in its outputs.
+    """
 
     id: str
     plan: Plan
     members: Mapping[str, Content]
     outputs: Mapping[str, NDArray[np.generic]]
-    labels: NDArray[Any] | None
+    labels: Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,13 @@ def make_bundle(
     """Return the bundle of `models` with at most `samples` samples of `test`, noise without one.
 
     `folder` is for files that the members refer to: it must stay until the archive is written. Raises
-    MeasurementError for a model that the host cannot run.
+    MeasurementError for a model that the host cannot run, InputError for a lowered one that computes something else.
     """
-    chosen = None if test is None else subset(test, samples)
-    jobs = stage([packed.model for packed in models], chosen, folder, SEED)
-    jobs = {packed.model.id: replace(jobs[packed.model.id], path=str(packed.path)) for packed in models}
-    outputs = _outputs(jobs, folder, progress or Silent())
+    chosen, progress = None if test is None else subset(test, samples), progress or Silent()
+    staged = stage([packed.model for packed in models], chosen, folder, SEED)
+    jobs = {packed.model.id: replace(staged[packed.model.id], path=str(packed.path)) for packed in models}
+    outputs = _outputs(jobs, folder, progress)
+    originals = _outputs({p.model.id: staged[p.model.id] for p in models if p.lowered}, folder, progress)
     members: dict[str, Content] = {TARGET: target_text.encode()}
     bundled = []
     for number, packed in enumerate(models):
@@ -97,6 +102,9 @@ def make_bundle(
             job, path=f"{place}/{packed.path.name}", images=f"inputs/{Path(job.images).name}", network=None
         )
         size = sum(file.stat().st_size for file in files.values())
+        tolerance = tolerance_of(packed.path, job, outputs[job.id])
+        if packed.lowered:
+            require_same(job.id, outputs[job.id], originals[job.id], tolerance)
         bundled.append(
             BundledModel(
                 id=job.id,
@@ -106,7 +114,7 @@ def make_bundle(
                 job=within,
                 outputs=f"outputs/{number}.npy",
                 batch=_batch_of(job),
-                tolerance=tolerance_of(packed.path, job, outputs[job.id]),
+                tolerance=tolerance,
                 memory_bytes=packed.memory_bytes or _PROCESS_BYTES + _TIMES_FILE * size,
                 teacher=packed.model.teacher,
                 lowered=packed.lowered,
@@ -135,7 +143,7 @@ def make_bundle(
     )
     manifest = (storage.json_text(plan.to_json()) + "\n").encode()
     members[MANIFEST] = manifest
-    return Bundle(sha256(manifest), plan, members, outputs, None if chosen is None else chosen.labels)
+    return Bundle(sha256(manifest), plan, members, outputs, _labels([packed.model for packed in models], chosen))
 
 
 def write_bundle(bundle: Bundle, file: Path) -> None:
@@ -180,7 +188,12 @@ def subset(test: TestSet, samples: int) -> TestSet:
 
 
 def _outputs(jobs: Mapping[str, JobModel], folder: Path, progress: Progress) -> dict[str, NDArray[np.generic]]:
-    """Return each model's outputs on the host's CPU, computed in one measuring process."""
+    """Return each model's outputs on the host's CPU, computed in one measuring process.
+
+    Raises MeasurementError for a model that cannot be run, or returns numbers that cannot be compared.
+    """
+    if not jobs:
+        return {}
     models = tuple(jobs.values())
     files = {job.id: folder / f"outputs-{number}.npy" for number, job in enumerate(models)}
     job = LogitsJob(
@@ -193,7 +206,22 @@ def _outputs(jobs: Mapping[str, JobModel], folder: Path, progress: Progress) -> 
     result = Runner(Measure(), folder).run(job, progress, pinned=False)
     for id_, reason in result["errors"].items():
         raise MeasurementError(f"{id_} cannot be run here: {reason}", "leave it out with --model")
-    return {id_: np.load(file) for id_, file in files.items()}
+    outputs = {id_: np.load(file) for id_, file in files.items()}
+    for id_, values in outputs.items():
+        if reason := not_finite(values):
+            hint = "give it inputs that it was made for with --data, or leave it out with --model"
+            raise MeasurementError(f"{id_} cannot be compared with a device: {reason}", hint)
+    return outputs
+
+
+def _labels(models: Sequence[BenchModel], test: TestSet | None) -> dict[str, NDArray[np.int64]]:
+    """Return, by classifier, the column of each sample's class in its outputs; none for noise or a regression."""
+    if test is None or test.task == "regression":
+        return {}
+    return {
+        model.id: test.labels if model.class_map is None else np.array(model.class_map.columns)[test.labels]
+        for model in models
+    }
 
 
 def _batch_of(job: JobModel) -> int:

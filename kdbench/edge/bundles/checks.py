@@ -34,6 +34,7 @@ _NEWEST_FOR: dict[Version, Version] = {(3, 9): (1, 19, 2), (3, 10): (1, 23, 2)}
 _OLDEST_PYTHON = (3, 9)
 _STANDARD = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"}
 _MAX_SHOWN = 5
+_ONE_VERSION = re.compile(r"[^|\d]*(\d+)\\?\.(\d+)(?:\\?\.(\d+))?(?:\\\.[^|]*|\\b|\$)?")
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ def limits_of(target: Target, python: str | None = None, onnxruntime: str | None
     `python` and `onnxruntime` are versions that the user states; else the target's conditions may name them. Raises
     InputError for a Python for which there is no wheel that runs a bundle.
     """
-    if (text := onnxruntime or target.device.libraries.get("onnxruntime")) is not None:
-        version = _version(text, "onnxruntime")
-        return None if version is None else _limits(version, f"onnxruntime {_text(version)}")
-    version = _version(python or target.device.python or "", "Python")
+    required = target.device.libraries.get("onnxruntime", "")
+    if (version := _stated(onnxruntime, "onnxruntime") or _required(required)) is not None:
+        return _limits(version, f"onnxruntime {_text(version)}")
+    version = _stated(python, "Python") or _required(target.device.python or "")
     if version is None:
         return None
     if version[:2] < _OLDEST_PYTHON:
@@ -151,14 +152,20 @@ def _limits(version: Version, because: str) -> Limits | None:
     return Limits(*_RELEASES[max(known)], because)
 
 
-def _version(text: str, what: str) -> Version | None:
-    """Return the first version in a text, which may be a regular expression; None without one."""
-    match = re.search(r"(\d+)(?:\\?\.(\d+))?(?:\\?\.(\d+))?", text)
-    if match is None or match[2] is None:
-        if text:
-            raise InputError(f"{text!r} is not a version of {what}", "write it as 3.9, or 1.19.2")
+def _stated(text: str | None, what: str) -> Version | None:
+    """Return the version that a user states, if any; raises InputError."""
+    if text is None:
         return None
+    match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    if match is None:
+        raise InputError(f"{text!r} is not a version of {what}", "write it as 3.9, or 1.19.2")
     return tuple(int(part) for part in match.groups() if part is not None)
+
+
+def _required(expression: str) -> Version | None:
+    """Return the version that a target's regular expression names; None where several versions may match it."""
+    match = _ONE_VERSION.fullmatch(expression)
+    return None if match is None else tuple(int(part) for part in match.groups() if part is not None)
 
 
 def _text(version: Version) -> str:

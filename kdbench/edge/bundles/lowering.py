@@ -1,25 +1,24 @@
 """Writing a model for an older onnxruntime: a lower IR version, and a lower opset where its operators have one."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdbench.edge.bundles.checks import Limits, opset_of
+from kdbench.edge.exchange.parity import parity
+from kdbench.edge.exchange.plan import Tolerance
 from kdbench.errors import InputError, first_line
+from kdbench.files import storage
 from kdbench.modelfile.external_data import external_files
 from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.weights import tensors_of
-
-_SHARE = 1e-5  # of the largest output: the lowered file computes the same
-_SAMPLES = 4
 
 
 def lowered(path: Path, folder: Path, limits: Limits) -> tuple[Path, str]:
     """Write the model at `path` to `folder` within the limits; return the file, and what changed.
 
-    Its outputs for random inputs are compared with the original's. Raises InputError where it cannot be converted, or
-    computes something else.
+    Raises InputError where it cannot be converted. Whether it computes the same is for `require_same`.
     """
     import onnx
     from onnx import version_converter
@@ -46,36 +45,14 @@ def lowered(path: Path, folder: Path, limits: Limits) -> tuple[Path, str]:
     except onnx.checker.ValidationError as error:
         message = f"{path} is not valid with {' and '.join(changes)}: {first_line(error)}"
         raise InputError(message, f"export it again with opset_version={limits.opset}") from error
-    target.write_bytes(model.SerializeToString(deterministic=True))
-    _require_same(path, target)
+    with storage.writing(target) as stream:
+        stream.write(model.SerializeToString(deterministic=True))
     return target, ", ".join(changes)
 
 
-def _require_same(path: Path, target: Path) -> None:
-    """Raise InputError unless both files compute the same outputs for random inputs."""
-    import onnxruntime
-
-    from kdbench.worker.runtimes.onnxruntime import FAULTS, feed, session_options
-
-    rng = np.random.default_rng(0)
-    outputs: list[list[Any]] = []
-    for file in (path, target):
-        try:
-            options = session_options(1, spinning=False, fallback=True)
-            session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-            declared = session.get_inputs()
-            first = declared[0]
-            open_sizes = [_SAMPLES, *[1] * len(first.shape)]
-            shape = [size if isinstance(size, int) else n for size, n in zip(first.shape, open_sizes, strict=False)]
-            if not outputs:
-                kind = {"tensor(float)": np.float32, "tensor(float16)": np.float16}.get(first.type, np.float32)
-                inputs = rng.standard_normal(shape).astype(kind) if "float" in first.type else np.ones(shape, np.int64)
-            outputs.append(session.run(None, feed(declared, first.name, inputs)))
-        except FAULTS as error:
-            message = f"{file.name} does not run with lower versions: {first_line(error)}"
-            raise InputError(message, "export it again with a lower opset_version") from error
-    for before, after in zip(*outputs, strict=True):
-        apart = np.abs(np.asarray(before, np.float64) - np.asarray(after, np.float64)).max(initial=0.0)
-        if not apart <= _SHARE * max(float(np.abs(np.asarray(before, np.float64)).max(initial=0.0)), 1e-30):
-            message = f"{path.name} returns other outputs with lower versions: they differ by {apart:.3g}"
-            raise InputError(message, "export it again with a lower opset_version")
+def require_same(name: str, outputs: NDArray[np.generic], original: NDArray[np.generic], tolerance: Tolerance) -> None:
+    """Raise InputError unless a lowered file's `outputs` (N, values) are those of the original within the tolerance."""
+    compared = parity(outputs, original, tolerance)
+    if compared.failed:
+        message = f"{name} returns other outputs with lower versions: they differ by {compared.max_abs:.3g}"
+        raise InputError(message, "export it again with a lower opset_version")

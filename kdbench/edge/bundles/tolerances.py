@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.edge.exchange.plan import Tolerance
+from kdbench.edge.exchange.plan import ANY_DEVIATION, Tolerance
 from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.weights import nodes_of, tensors_of
 from kdbench.worker.inputs import prepare
@@ -41,7 +41,7 @@ def tolerance_of(path: Path, job: JobModel, outputs: NDArray[np.generic]) -> Tol
     largest = float(np.abs(outputs.astype(np.float64)).max())
     kind = arithmetic(model)
     if job.form in {"class", "ranking"}:
-        return Tolerance(kind, float("1e9"), "the output names classes, so only changed answers count")
+        return Tolerance(kind, ANY_DEVIATION, "the output names classes, so only changed answers count")
     if kind == "int8":
         step, origin = _step(model, job, largest, outputs)
         return Tolerance(kind, STEPS * step, f"{STEPS:g} quantization steps of {step:.3g}, {origin}", step)
@@ -131,14 +131,17 @@ def _step_of_layer(
 def _dequantized(
     name: str, producers: "Mapping[str, onnx.NodeProto]", stored: "Mapping[str, onnx.TensorProto]"
 ) -> tuple[float, NDArray[Any] | None] | None:
-    """Return the scale of a dequantized value, and the value itself if it is stored; None if it is not dequantized."""
+    """Return the scale of a dequantized value, and the value if it is stored and has one scale along an axis.
+
+    None if it is not dequantized.
+    """
     from onnx import numpy_helper
 
     node = producers.get(name)
     if node is None or node.op_type != "DequantizeLinear" or node.input[1] not in stored:
         return None
     scale = numpy_helper.to_array(stored[node.input[1]]).astype(np.float64)
-    if node.input[0] not in stored:
+    if node.input[0] not in stored or scale.ndim > 1:  # not stored, or with a scale for each block
         return float(scale.max()), None
     values = numpy_helper.to_array(stored[node.input[0]]).astype(np.float64)
     if len(node.input) > 2 and node.input[2] in stored:

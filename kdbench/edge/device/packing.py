@@ -11,13 +11,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from kdbench.edge.device.measuring import STEPS
 from kdbench.edge.device.store import SessionStore, Store, read_lines
 from kdbench.edge.exchange.archive import Content, write_archive
 from kdbench.edge.exchange.plan import Plan, Settings
 from kdbench.files import storage
 
 RESULT = "result.json"
-STEPS = ("parity", "kernels", "latency", "cold_start", "memory", "energy")
 RESULT_SCHEMA = 1
 
 

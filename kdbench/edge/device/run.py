@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None, bundle: Path = HERE) -> int:
             return refuse(f"{library} is not installed", f"{sys.executable} -m pip install {library}")
     if name := damaged_code(bundle):
         return refuse(f"{name} is not the file that the host packed", COPY_AGAIN)
+    if options.work.resolve() == bundle.resolve():  # the device's outputs would replace the host's
+        return refuse(f"--work: {options.work} is the folder of the bundle", "name another folder, such as --work work")
     from kdbench.errors import KdbenchError
 
     try:
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, bundle: Path = HERE) -> int:
 
 def measure(bundle: Path, options: argparse.Namespace) -> int:
     """Go through the steps; those that an earlier call has completed are not repeated."""
-    from kdbench.edge.device.measuring import Measurement, discard_other_loads, steps_of
+    from kdbench.edge.device.measuring import STEPS, Measurement, discard_other_loads, steps_of
     from kdbench.edge.device.opening import open_bundle
     from kdbench.edge.device.packing import pack
     from kdbench.edge.device.preflight import device_of
@@ -72,7 +74,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
     if options.check:
         return 0
     if options.fresh:
-        forget(options.work)
+        forget(options.work, STEPS)
     common = {"bundle": identity, "settings": asdict(settings), "versions": device["versions"]}
     store = Store(options.work, common)
     if store.read("device") is None:

@@ -10,7 +10,7 @@ WORK/sustained.jsonl     a line for each block of sustained calls
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,15 @@ class Store:
         return self.folder / "sustained.jsonl"
 
 
-def forget(folder: Path) -> None:
-    """Remove what a store holds, and nothing else that may be in its folder."""
+def forget(folder: Path, steps: Iterable[str]) -> None:
+    """Remove what a store of `steps` holds, and nothing else that may be in its folder."""
     if not (folder / "plan.json").is_file():
         return
-    known = ("*.json", "outputs/*.npy", "sessions/*.json", "sessions/*.npz", "sustained.jsonl")
-    for file in (file for pattern in known for file in folder.glob(pattern)):
-        file.unlink()
+    arrays = ("outputs/[0-9]*.npy", "sessions/[0-9]*.json", "sessions/[0-9]*.npz")
+    results = (f"{name}.json" for name in (*steps, "device", "sustaining", "sustained", "plan"))
+    for pattern in (*arrays, "sustained.jsonl", *results):
+        for file in folder.glob(pattern):
+            file.unlink()
 
 
 class SessionStore:

@@ -31,8 +31,11 @@ from kdbench.statistics import Estimate
 def summary(m: Measurement) -> Iterator[str]:
     """Yield the lines of what is measured so far."""
     for id_, outcome in (m.store.read("parity") or {}).items():
-        equal = f"as on the host (largest difference {outcome['max_abs']:.2g}, {outcome['changed']} other answers)"
-        yield f"{id_}: {'NOT ' + equal[:15] + ': ' + outcome['failed'] if outcome['failed'] else equal}"
+        if outcome["failed"]:
+            yield f"{id_}: NOT as on the host: {outcome['failed']}"
+        else:
+            found = f"largest difference {outcome['max_abs']:.2g}, {outcome['changed']} other answers"
+            yield f"{id_}: as on the host ({found})"
     yield from _latencies(m)
     yield from sustained_lines(m)
 
@@ -63,6 +66,8 @@ def sustained_lines(m: Measurement) -> Iterator[str]:
         return
     if failed := (m.store.read("sustained") or {}).get("failed"):
         yield f"sustained load: {failed}"
+    if not load["ids"]:  # no model was timed
+        return
     blocks = blocks_of(read_lines(m.store.sustained))
     medians = {id_: _medians(blocks, number) for number, id_ in enumerate(load["ids"])}
     if not all(medians.values()):

@@ -16,6 +16,8 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 ALL_CORES = 0
 """In `Settings.threads`: as many threads as the device has physical cores."""
+ANY_DEVIATION = 1e9
+"""In `Tolerance.max_abs`: the outputs name classes, so only changed answers count."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,6 @@ class DeviceModel:
 def parity_findings(result: Result, cards: dict[str, ModelCard]) -> Findings:
     """Return how far the device's outputs are from the host's, and the accuracy where the bundle has labels."""
     measurements: list[Measurement] = []
-    labels = result.known.labels
     for id_, outputs in result.outputs.items():
         outcome, source = result.outcomes.get(id_), "all samples of the bundle"
         if outcome is None or not outcome.samples:
@@ -87,9 +86,8 @@ def parity_findings(result: Result, cards: dict[str, ModelCard]) -> Findings:
             continue
         same = statistics.binomial_share(n - outcome.changed, n)
         measurements.append(estimated(id_, "device_agreement", same, source=source))
-        if labels is not None and labels.ndim == 1 and outputs.shape[1] > int(labels.max()):
-            correct = int((outputs.argmax(axis=1) == labels).sum())
-            share = statistics.binomial_share(correct, len(labels))
+        if (labels := result.known.labels.get(id_)) is not None:
+            share = statistics.binomial_share(int((outputs.argmax(axis=1) == labels).sum()), n)
             measurements.append(estimated(id_, "device_top1", share, source=source))
     return Findings(tuple(measurements))
 

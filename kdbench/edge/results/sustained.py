@@ -43,22 +43,21 @@ def sustained_findings(result: Result, models: Sequence[TimedModel]) -> Findings
     if step is None:
         return Findings()
     blocks = blocks_of(result.content.blocks)
-    if len(blocks) < 3 * _PIECES * len(models):
+
+    def axes(model: TimedModel, mode: str) -> dict[str, str | int]:
+        return {**axes_of(result.settings, batch=model.fixed_batch or 1), "threads": step.threads, "mode": mode}
+
+    if not models or len(blocks) < 3 * _PIECES * len(models):
         early = "it was too short: sustain it for longer" if step.complete else "it was interrupted too early"
         reason = step.failed or early
-        axes = {**axes_of(result.settings), "threads": step.threads}
-        lacking = (
-            missing(m.id, _METRIC, reason, axes={**axes, "mode": mode}) for mode in (FIRST, STEADY) for m in models
-        )
+        lacking = (missing(m.id, _METRIC, reason, axes=axes(m, mode)) for mode in (FIRST, STEADY) for m in models)
         return Findings(tuple(lacking))
     shared = result.content.device.host.virtualization is not None
     plan = Plan(resolution=SHARED_RESOLUTION if shared else RESOLUTION)
     findings = Findings(protocol={"sustained": _course(blocks, models, step.seconds)})
     for mode, of_phase in phases(blocks).items():
-        axes = {**axes_of(result.settings, batch=1), "threads": step.threads, "mode": mode}
         for number, model in enumerate(models):
-            at = {**axes, "batch": model.fixed_batch or 1}
-            measurement = _median(model, blocks[of_phase & (blocks[:, MODEL] == number)], at, plan)
+            measurement = _median(model, blocks[of_phase & (blocks[:, MODEL] == number)], axes(model, mode), plan)
             findings += Findings((measurement,))
         for teacher, student in students(models):
             t, s = (next(n for n, m in enumerate(models) if m.id == one.id) for one in (teacher, student))
@@ -67,7 +66,7 @@ def sustained_findings(result: Result, models: Sequence[TimedModel]) -> Findings
             if rounds >= MIN_BLOCKS and (teacher.fixed_batch or 1) == (student.fixed_batch or 1):
                 pieces = np.array_split(logs[0][:rounds] - logs[1][:rounds], _PIECES)
                 ratio = statistics.paired_ratio(pieces, plan=plan)
-                at = {**axes, "batch": student.fixed_batch or 1}
+                at = axes(student, mode)
                 findings += Findings(pairs=(estimated_pair(teacher.id, student.id, "latency_ratio", ratio, axes=at),))
     return findings + Findings(warnings=tuple(_unsteady(blocks, phases(blocks)[STEADY], models)))
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from kdbench.cli.main import main
+from kdbench.edge.bundles.stored_bundles import known_bundle
 from kdbench.edge.exchange.archive import SUMS, sums_of, write_archive
 from kdbench.edge.results.result import read_result
 from kdbench.errors import InputError
@@ -156,6 +158,21 @@ def test_a_result_of_another_run_is_refused(run, result, capsys):
         file.unlink()
     assert main(["merge", str(run), str(result)]) == 3
     assert "has not made the bundle" in capsys.readouterr().err
+
+
+def test_a_bundle_of_which_the_run_has_lost_a_part_is_refused(run, capsys):
+    (manifest,) = (run / "bundles").glob("*.json")
+    known_bundle(manifest.stem, RunFolder(run))
+    for kept in (manifest.with_suffix(".toml"), manifest.with_suffix(".npz"), manifest):
+        whole = kept.read_bytes()
+        if kept.suffix != ".npz":
+            kept.write_bytes(whole + b"\n")
+            with pytest.raises(InputError, match="was changed"):
+                known_bundle(manifest.stem, RunFolder(run))
+        kept.unlink()
+        with pytest.raises(InputError, match=r"lacks a part|has not made"):
+            known_bundle(manifest.stem, RunFolder(run))
+        kept.write_bytes(whole)
 
 
 def test_a_result_of_models_that_the_run_no_longer_holds_is_refused(run, result, capsys):

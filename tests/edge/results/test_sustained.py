@@ -20,6 +20,7 @@ from kdbench.edge.device.summary import sustained_lines
 from kdbench.edge.results.result import read_result
 from kdbench.edge.results.sustained import sustained_findings
 from kdbench.errors import InputError
+from kdbench.results.findings import Findings
 from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.worker.probes import sustain
@@ -113,10 +114,20 @@ def test_load_lasts_as_long_as_asked_and_every_round_is_kept_at_once(tmp_path, m
     assert written == [(float(n), 10.0, 2 * n + 2) for n in range(10)]
 
 
+def test_a_load_without_a_model_has_no_numbers(tmp_path):
+    """Where no model returns the host's outputs, none is timed."""
+    store, result = Store(tmp_path, {"versions": {}}), heated(length_s=0, failed="no model returns the host's outputs")
+    store.write("sustaining", {"seconds": 600.0, "threads": 4, "ids": []})
+    store.write("sustained", {"failed": "no model returns the host's outputs"})
+    lines = list(sustained_lines(SimpleNamespace(store=store, timed=[])))
+    assert lines == ["sustained load: no model returns the host's outputs"]
+    assert sustained_findings(result, ()) == Findings()
+
+
 def test_too_few_blocks_give_a_reason_in_place_of_numbers():
     findings = sustained_findings(heated(length_s=5, failed="out of memory"), MODELS)
-    assert {(m.model, m.axes["mode"], m.value, m.reason) for m in findings.measurements} == {
-        (model.id, mode, None, "out of memory") for model in MODELS for mode in ("first-minute", "sustained")
+    assert {(m.model, m.axes["mode"], m.axes["batch"], m.value, m.reason) for m in findings.measurements} == {
+        (model.id, mode, 1, None, "out of memory") for model in MODELS for mode in ("first-minute", "sustained")
     }
 
 
