@@ -5,7 +5,7 @@ by integer kernels if it has them. The ranges are computed here (`ranges`), and 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -24,8 +24,9 @@ from kdbench.compress.quantization.bias_correction import correct_biases
 from kdbench.compress.quantization.equalization import equalize
 from kdbench.compress.quantization.float_layers import shield_float_layers
 from kdbench.compress.quantization.goals import drop_goal, layers_to_keep, loss_of, snr_goal
-from kdbench.compress.quantization.ranges import Range, ranges_of
+from kdbench.compress.quantization.ranges import Range, extremes_of, ranges_of, require_finite
 from kdbench.compress.quantization.sensitivity import layer_noise, output_snr_db
+from kdbench.compress.quantization.softmaxes import float_softmaxes, tensors_between
 from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.processes import temporary
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from kdbench.compress.held_out import Loss
 
 _OBSERVED = 32  # calibration inputs on which noise is measured
+_LOW_SNR_DB = 10.0  # the noise has a tenth of the output's power
 RANGES_SINCE = (1, 27)
 """The first version of onnxruntime whose `quantize_static` takes given ranges (`calibration_cache_path`)."""
 
@@ -48,13 +50,11 @@ class Int8(Compressor):
     `calibrator` chooses each activation's range: `min-max`, `percentile` (99.99), `entropy` or `mse`. Weights are
     symmetric, `per_channel` or per tensor. With `reduce_range` they have 7 bits: on x86 without VNNI, sums of products
     of 8-bit numbers would saturate, and the same file would return other outputs. `keep_float` names the nodes that
-    stay
-    in float32. `equalize` first rescales channels so that the weights of neighbouring layers have the same range.
+    stay in float32. `equalize` first rescales channels so that the weights of neighbouring layers have the same range.
     `correct_bias` subtracts the mean error of each channel from the bias. In addition, the layers that add most noise
     stay in float32, as many as two goals require: that the output on calibration inputs has the signal-to-noise ratio
     `min_snr_db`, and that top-1 falls by at most `max_drop` percentage points on up to `held_out_count` labelled
-    samples
-    that calibration does not use.
+    samples that calibration does not use. Softmaxes of masked scores stay in float32, too (`softmaxes`).
     """
 
     calibrated = True
@@ -105,8 +105,14 @@ class Int8(Compressor):
         require_nodes(model, self.keep_float)
         inputs = source.inputs.inputs
         observe = partial(activations, model, source.facts.input_name, inputs, batch=source.facts.fixed_batch)
-        ranges = ranges_of(observe, self.calibrator)
-        kept, quantized, loss = self._within_goals(model, ranges, source)
+        extremes = extremes_of(observe)
+        softmaxes = float_softmaxes(model, extremes)
+        between = tensors_between(model, softmaxes)
+        extremes = {name: ends for name, ends in extremes.items() if name not in between}
+        require_finite(extremes)
+        ranges = ranges_of(observe, self.calibrator, extremes)
+        quantized_with = partial(self._quantized, model, ranges, source, softmaxes)
+        kept, quantized, loss = self._within_goals(model, quantized_with, source)
         target.write_bytes(quantized.SerializeToString(deterministic=True))
         require_runs(target, source.facts.input_name, inputs[: source.facts.fixed_batch or 1])
         _require_layers(quantized, source, kept)
@@ -118,12 +124,15 @@ class Int8(Compressor):
     def warnings_about(self, source: Source, target: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
         """Return warnings about layers that run in float32 here, and held-out samples that the model was trained on."""
         lines = _in_float(target, source, tuple(facts.get("kept_float", ())))
+        if facts.get("snr_db", math.inf) < _LOW_SNR_DB:
+            line = f"INT8 adds noise to the output: the signal-to-noise ratio is {facts['snr_db']:.1f} dB"
+            lines += (f"{line}. Check the accuracy, or keep the noisiest layers in float32: --set int8.min_snr_db=20",)
         if source.held_out is not None and "held_out" in facts:
             lines += warnings_about_samples(facts["held_out"]["source_top1"], seen=source.held_out.seen)
         return lines
 
     def _within_goals(
-        self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source
+        self, model: "onnx.ModelProto", quantized_with: "Callable[[tuple[str, ...]], onnx.ModelProto]", source: Source
     ) -> "tuple[tuple[str, ...], onnx.ModelProto, Loss | None]":
         """Return the nodes that stay in float, the file with them, and its loss on held-out samples, if requested."""
         samples, goals = _observed(source), []
@@ -132,15 +141,19 @@ class Int8(Compressor):
         loss = None if self.max_drop is None else loss_of(model, source.labelled, samples)
         if loss is not None and self.max_drop is not None:
             goals.append(drop_goal(loss, self.max_drop))
-        of = partial(self._quantized, model, ranges, source)
         named = self.keep_float
-        kept, quantized = layers_to_keep(model, lambda noisy: of(named + noisy), samples, goals, named)
+        kept, quantized = layers_to_keep(model, lambda noisy: quantized_with(named + noisy), samples, goals, named)
         return named + kept, quantized, None if loss is None else loss(quantized)
 
     def _quantized(
-        self, model: "onnx.ModelProto", ranges: Mapping[str, Range], source: Source, kept: tuple[str, ...]
+        self,
+        model: "onnx.ModelProto",
+        ranges: Mapping[str, Range],
+        source: Source,
+        softmaxes: tuple[str, ...],
+        kept: tuple[str, ...],
     ) -> "onnx.ModelProto":
-        quantized = quantize(model, ranges, self.model_copy(update={"keep_float": kept}))
+        quantized = quantize(model, ranges, self, (*kept, *softmaxes))
         if self.correct_bias:
             quantized, _ = correct_biases(model, quantized, Samples.of(source.facts, source.inputs.inputs))
         return quantized
@@ -200,8 +213,13 @@ def _noise(model: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samp
     return {"layer_snr_db": layers} | ({"snr_db": round(output_db, 2)} if math.isfinite(output_db) else {})
 
 
-def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: Int8) -> "onnx.ModelProto":
-    """Return the QDQ form of a prepared model, given the range (low, high) of each activation."""
+def quantize(
+    model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: Int8, float_nodes: Collection[str]
+) -> "onnx.ModelProto":
+    """Return the QDQ form of a prepared model, given the range (low, high) of each activation.
+
+    The nodes `float_nodes` stay in float32.
+    """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
@@ -222,7 +240,7 @@ def quantize(model: "onnx.ModelProto", ranges: Mapping[str, Range], settings: In
                 reduce_range=settings.reduce_range,
                 activation_type=types[settings.activations],
                 weight_type=types[settings.weights],
-                nodes_to_exclude=list(settings.keep_float),
+                nodes_to_exclude=list(float_nodes),
                 extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
             )
         quantized = onnx.load(written)

@@ -141,30 +141,41 @@ CALIBRATORS: Mapping[str, Calibrator] = {
 }
 
 
-def ranges_of(observe: Callable[[], Iterable[Activations]], calibrator: str) -> dict[str, Range]:
-    """Return the range of each tensor by name, sorted; each call of `observe` iterates over all batches.
-
-    Raises InputError for values that are not finite.
-    """
+def extremes_of(observe: Callable[[], Iterable[Activations]]) -> dict[str, Range]:
+    """Return the least and the largest value of each tensor by name, NaN and infinities included."""
     extremes: dict[str, Range] = {}
     for values in observe():
         for name, tensor in values.items():
             if tensor.size:
                 low, high = extremes.get(name, (np.inf, -np.inf))
-                extremes[name] = min(low, float(tensor.min())), max(high, float(tensor.max()))
+                extremes[name] = float(np.minimum(low, tensor.min())), float(np.maximum(high, tensor.max()))
+    return extremes
+
+
+def require_finite(extremes: Mapping[str, Range]) -> None:
+    """Raise InputError for tensors whose values are not all finite."""
     for name, ends in extremes.items():
         if not np.isfinite(ends).all():
             message = f"the activation {name!r} is not finite on the calibration inputs"
             masked = ends[0] == -np.inf and ends[1] < np.inf
-            hint = "if -inf masks a softmax, choose int8-dynamic; else " if masked else ""
+            hint = "if -inf is a mask, choose int8-dynamic; else " if masked else ""
             raise InputError(message, f"{hint}check the preprocessing of the inputs: --scale, --mean, --std")
+
+
+def ranges_of(
+    observe: Callable[[], Iterable[Activations]], calibrator: str, extremes: Mapping[str, Range]
+) -> dict[str, Range]:
+    """Return the range of each tensor of `extremes`, by name, sorted; each call of `observe` yields all batches.
+
+    `extremes` are finite: the least and the largest value of each tensor.
+    """
     if calibrator == "min-max":
         return dict(sorted(extremes.items()))
     empty: Any = np.zeros(2 * BINS, np.int64)
     histograms = {name: Histogram(low, high, empty) for name, (low, high) in extremes.items()}
     for values in observe():
         for name, tensor in values.items():
-            if tensor.size and histograms[name].limit > 0:
+            if tensor.size and name in histograms and histograms[name].limit > 0:
                 histograms[name] = histograms[name].adding(tensor)
     chosen = CALIBRATORS[calibrator]
     return {name: chosen(h) if h.limit > 0 else (0.0, 0.0) for name, h in sorted(histograms.items())}

@@ -183,8 +183,42 @@ def test_a_mask_may_be_infinite(tmp_path):
         target, _ = compress(path, method)
         assert (run(onnx.load(target), x=X)[:, 2] == 0).all()
     with pytest.raises(InputError, match="'i' is not finite") as refused:
-        compress(path, "int8")
+        compress(path, "int8")  # the mask becomes the bias of a Gemm
     assert "choose int8-dynamic" in refused.value.hint
+
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize("calibrator", ["min-max", "percentile", "entropy", "mse"])
+@pytest.mark.parametrize("low", [-100.0, -1e4, -LARGEST, -np.inf])
+def test_the_scores_that_a_mask_leaves_keep_their_differences(tmp_path, low, calibrator):
+    mask = np.triu(np.full((8, 8), low, np.float32), 1)
+    nodes = [
+        ("Reshape", ["x", "shape"], ["s"], {}),
+        ("MatMul", ["s", "wq"], ["q"], {}),
+        ("MatMul", ["s", "wk"], ["k"], {}),
+        ("Transpose", ["k"], ["kt"], {"perm": [0, 2, 1]}),
+        ("MatMul", ["q", "kt"], ["scores"], {}),
+        ("Add", ["scores", "mask"], ["masked"], {}),
+        ("Softmax", ["masked"], ["weights"], {"axis": -1}),
+        ("MatMul", ["weights", "s"], ["mixed"], {}),
+        ("Reshape", ["mixed", "flat"], ["z"], {}),
+        ("Gemm", ["z", "v", "c"], ["y"], {}),
+    ]
+    stored_values = {
+        "shape": np.array([-1, 8, 8]), "flat": np.array([-1, 64]), "mask": mask, "v": normal(64, 10), "c": normal(10),
+        "wq": 0.6 * normal(8, 8), "wk": 0.6 * normal(8, 8),
+    }  # fmt: skip
+    path = saved(tmp_path / "net.onnx", nodes, stored_values)
+    target, outcome = compress(path, "int8", calibrator=calibrator)
+    exact, noisy = run(onnx.load(path), x=X), run(onnx.load(target), x=X)
+    assert 10 * np.log10(np.square(exact).sum() / np.square(noisy - exact).sum()) > 18
+    quantized = onnx.load(target)
+    read = {name: node.op_type for node in quantized.graph.node for name in node.output}
+    kept = {node.op_type: read[node.input[0]] for node in quantized.graph.node if node.op_type in {"Add", "Softmax"}}
+    assert kept["Softmax"] == "Add", "nothing rounds the masked scores"
+    assert not any("mask" in name or name == "masked" for name in outcome.ranges)
 
 
 @pytest.mark.parametrize("method", ["int8", "int8-dynamic", "int4", "sparse"])

@@ -7,9 +7,11 @@ from kdbench.compress.quantization.ranges import (
     CALIBRATORS,
     Histogram,
     entropy,
+    extremes_of,
     mean_squared_error,
     percentile,
     ranges_of,
+    require_finite,
 )
 from kdbench.errors import InputError
 
@@ -94,7 +96,7 @@ def test_zeros_which_every_range_holds_change_nothing(name):
 @pytest.mark.parametrize("name", CALIBRATORS)
 def test_every_calibrator_stays_within_the_values_and_takes_constants(name):
     batches = [{"a": gaussian().astype(np.float32), "zero": np.zeros(3, np.float32)}, {"a": np.float32([[0.5]])}]
-    ranges = ranges_of(lambda: batches, name)
+    ranges = ranges_of(lambda: batches, name, extremes_of(lambda: batches))
     assert list(ranges) == ["a", "zero"]
     assert batches[0]["a"].min() <= ranges["a"][0] < 0 < ranges["a"][1] <= batches[0]["a"].max()
     assert ranges["zero"] == (0, 0)
@@ -102,6 +104,7 @@ def test_every_calibrator_stays_within_the_values_and_takes_constants(name):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_activations_that_are_not_finite_are_refused(value):
+    batches = [{"a": np.float32([1, 2])}, {"a": np.float32([1, value])}]
     with pytest.raises(InputError, match="'a' is not finite") as refused:
-        ranges_of(lambda: [{"a": np.float32([1, value])}], "mse")
+        require_finite(extremes_of(lambda: batches))
     assert "int8-dynamic" not in refused.value.hint

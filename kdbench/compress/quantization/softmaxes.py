@@ -1,0 +1,59 @@
+"""Softmaxes that stay in float32, because 8 bits would erase what they depend on.
+
+The weights of a softmax are e to the power of its scores, so a step of 0.2 between two levels changes them by 22 %. A
+mask adds a large negative number, such as -10000, to the scores of positions that must not count. Of the 256 levels
+between it and the largest score, one or two are left for all other scores.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdbench.compress.graph_index import LAYERS, GraphIndex
+from kdbench.compress.quantization.ranges import LEVELS, Range
+
+if TYPE_CHECKING:
+    import onnx
+
+_LARGEST_STEP = 0.2
+_WIDEST = _LARGEST_STEP * (LEVELS - 1)
+_SOFTMAXES = {"Softmax", "LogSoftmax"}
+
+
+def float_softmaxes(model: "onnx.ModelProto", extremes: Mapping[str, Range]) -> tuple[str, ...]:
+    """Return the names of softmaxes whose scores are too far apart for 8 bits, and of the nodes that make them so.
+
+    `extremes` are the least and the largest value of each float tensor. From the softmax, the nodes are followed back
+    to layers, and to tensors of narrower ranges.
+    """
+    graph_index, names = GraphIndex.of(model.graph), dict[str, None]()
+    softmaxes = [node for node in model.graph.node if node.op_type in _SOFTMAXES]
+    wide = [node for node in softmaxes if _is_wide(extremes.get(node.input[0]))]
+    names.update(dict.fromkeys(node.name for node in wide))
+    open_tensors = [node.input[0] for node in wide]
+    while open_tensors:
+        tensor = open_tensors.pop()
+        node = graph_index.producers.get(tensor)
+        if node is None or node.op_type in LAYERS or node.name in names or not _is_wide(extremes.get(tensor)):
+            continue
+        names[node.name] = None
+        open_tensors += node.input
+    return tuple(names)
+
+
+def tensors_between(model: "onnx.ModelProto", names: Collection[str]) -> set[str]:
+    """Return the tensors of the main graph that only the nodes `names` write and read: they are not quantized."""
+    graph_index = GraphIndex.of(model.graph)
+    return {
+        tensor
+        for tensor, producer in graph_index.producers.items()
+        if producer.name in names
+        and all(reader.name in names for reader in graph_index.consumers.get(tensor, []))
+        and graph_index.uses[tensor] == len(graph_index.consumers.get(tensor, []))
+    }
+
+
+def _is_wide(ends: Range | None) -> bool:
+    """Return whether a range, of which the low end may be -inf, is too wide for levels `_LARGEST_STEP` apart."""
+    return ends is not None and bool(np.subtract(ends[1], ends[0]) > _WIDEST)
