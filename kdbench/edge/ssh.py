@@ -9,11 +9,10 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from kdbench.errors import InputError, MeasurementError
 from kdbench.files import storage
@@ -21,6 +20,7 @@ from kdbench.progress import Progress
 
 COMMAND_VARIABLE = "KDBENCH_SSH"
 _PLACE = re.compile(r"ssh:(?P<destination>[A-Za-z0-9_][A-Za-z0-9_.@%-]*)(?::(?P<port>\d{1,5}))?")
+_HOME = re.compile(r"~[A-Za-z0-9_.-]*/")
 _INTERRUPTED = 130
 _LAST_LINES = 3
 _NO_CONNECTION = 255  # ssh's own exit code
@@ -38,6 +38,12 @@ class Remote:
     port: int | None = None
     python: str = "python3"
     command: tuple[str, ...] = ("ssh",)
+
+    @property
+    def quoted_python(self) -> str:
+        """The Python as a word of a shell script; a `~` in front is the home folder there."""
+        home = _HOME.match(self.python)
+        return shlex.quote(self.python) if home is None else home[0] + shlex.quote(self.python[home.end() :])
 
     def ssh(self, script: str) -> list[str]:
         """Return the command that runs a shell script there."""
@@ -59,14 +65,18 @@ def remote_of(text: str, python: str | None = None) -> Remote:
     if match is None:
         hint = "write ssh:user@host, ssh:user@host:2222, or ssh:NAME of your ~/.ssh/config"
         raise InputError(f"--on: {text!r} is not a device", hint)
-    command = shlex.split(os.environ.get(COMMAND_VARIABLE) or "ssh")
+    try:
+        command = shlex.split(os.environ.get(COMMAND_VARIABLE, "")) or ["ssh"]
+    except ValueError as error:
+        hint = f"for example {COMMAND_VARIABLE}='ssh -F other_config'"
+        raise InputError(f"{COMMAND_VARIABLE} is not a command: {error}", hint) from None
     port = match["port"]
     return Remote(match["destination"], int(port) if port else None, python or "python3", tuple(command))
 
 
 def software_of(remote: Remote) -> Software:
     """Return the versions on the device; raises InputError where it cannot be reached, or lacks a library."""
-    answer = _run(remote, f"{shlex.quote(remote.python)} -c {shlex.quote(_ASKS)}")
+    answer = _run(remote, f"{remote.quoted_python} -c {shlex.quote(_ASKS)}")
     try:
         versions: dict[str, str | None] = json.loads(answer.stdout.decode().strip().splitlines()[-1])
     except (ValueError, IndexError, UnicodeDecodeError) as error:
@@ -80,36 +90,41 @@ def software_of(remote: Remote) -> Software:
     return Software(str(versions["python"]), runtime)
 
 
-def measure_on_device(
-    remote: Remote, bundle: Path, identity: str, result: Path, progress: Progress, options: Sequence[str] = ()
-) -> None:
-    """Measure the archive `bundle` on the device and write its result to the file `result`.
+def measure_on_device(remote: Remote, bundle: Path, identity: str, result: Path, progress: Progress) -> None:
+    """Measure the archive `bundle`, whose id is `identity`, on the device and write its result to the file `result`.
 
-    `identity` is the bundle's id: an interrupted measurement continues when the same bundle is sent again. `options`
-    are those of run.py. Raises InputError for a device that refuses the bundle, MeasurementError for one that fails.
+    An interrupted measurement continues when the same bundle is sent again. Raises InputError for a device that refuses
+    the bundle, MeasurementError for one that fails.
     """
-    place, python = f".cache/kdbench/{identity[:16]}", shlex.quote(remote.python)
+    place, python = f".cache/kdbench/{identity[:16]}", remote.quoted_python  # both may be relative to the home folder
     with bundle.open("rb") as stream:
-        _checked(_run(remote, f"mkdir -p {place} && cat > {place}/bundle.zip", stdin=stream), remote)
-    _checked(_run(remote, f"cd {place} && {python} -m zipfile -e bundle.zip . && rm bundle.zip"), remote)
-    words = " ".join(map(shlex.quote, options))
-    code, last = _follow(remote, f"cd {place} && exec {python} run.py {words}", progress)
+        _checked(_run(remote, f"mkdir -p {place} && cat > {place}/bundle.zip", stream), remote)
+    unpack = f"{python} -I -m zipfile -e {place}/bundle.zip {place} && rm {place}/bundle.zip"
+    _checked(_run(remote, unpack), remote)
+    command = f"{python} {place}/run.py"
+    code, last = _follow(remote, f"exec {command}", progress)
+    if code == _NO_CONNECTION:
+        hint = f"there, {command} continues it; then merge its {place}/result.zip here"
+        raise MeasurementError(f"the connection to {remote.destination} ended: {last}", hint)
     if code not in {0, _INTERRUPTED}:
         kind = InputError if code == InputError.exit_code else MeasurementError
         raise kind(
             f"measuring on {remote.destination} ended with exit code {code}: {last}",
             "see the last lines of its output above",
         )
-    with storage.writing(result) as file:
-        _checked(_run(remote, f"cat {place}/result.zip", stdout=file), remote)
+    fetched = _run(remote, f"printf %s {identity} && cat {place}/result.zip")
+    _checked(fetched, remote)
+    with storage.writing(result) as file:  # the shell there may greet on its standard output
+        file.write(fetched.stdout.partition(identity.encode())[2])
     with suppress(InputError, MeasurementError):  # the files left there are small, and were fetched
         _run(remote, f"rm -rf {place}")
 
 
-def _run(remote: Remote, script: str, **streams: Any) -> "subprocess.CompletedProcess[bytes]":
-    options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **streams}
+def _run(
+    remote: Remote, script: str, stdin: IO[bytes] | int = subprocess.DEVNULL
+) -> "subprocess.CompletedProcess[bytes]":
     try:
-        done = subprocess.run(remote.ssh(script), stderr=subprocess.PIPE, check=False, **options)
+        done = subprocess.run(remote.ssh(script), stdin=stdin, capture_output=True, check=False)
     except OSError as error:
         message = f"{remote.command[0]} cannot be started: {error.strerror or error}"
         raise InputError(message, f"install OpenSSH's client, or set {COMMAND_VARIABLE}") from error
@@ -138,9 +153,6 @@ def _follow(remote: Remote, script: str, progress: Progress) -> tuple[int, str]:
                 progress.note(f"{remote.destination}: {text}")
                 lines = [*lines, text][-_LAST_LINES:]
         code = process.wait()
-    if code == _NO_CONNECTION:
-        message = f"the connection to {remote.destination} ended: {' | '.join(lines)}"
-        raise MeasurementError(message, "run the same command again: the measurement there continues where it stopped")
     return code, " | ".join(lines)
 
 

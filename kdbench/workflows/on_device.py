@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kdbench.edge.ssh import Remote, measure_on_device, software_of
+from kdbench.edge.bundles.checks import require_bundled_runtime
+from kdbench.edge.ssh import Remote, Software, measure_on_device, software_of
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import Target
 from kdbench.processes import temporary
@@ -19,9 +20,20 @@ from kdbench.workflows.stages.results import RunResults
 _PASSED_ON = ("threads", "batch", "budget_s", "precision", "sessions", "energy")
 
 
+def require_device(remote: Remote, targets: Sequence[Target]) -> Software:
+    """Return the versions on the device that `remote` reaches: before minutes of measuring here.
+
+    Raises InputError for a device that cannot be reached, and for a first target that no bundle measures.
+    """
+    for target in targets[:1]:
+        require_bundled_runtime(target)
+    return software_of(remote)
+
+
 def measure_on(
     results: RunResults,
     remote: Remote,
+    software: Software,
     *,
     files: Sequence[str | Path] = (),
     inputs: InputOptions | None = None,
@@ -31,11 +43,10 @@ def measure_on(
 ) -> RunResults:
     """Return the results of a run with those of the device that `remote` reaches, judged again on `targets`.
 
-    The fields of `_PASSED_ON` that `options` sets explicitly apply to the device too. Raises InputError for a device
-    that cannot be reached or cannot load the models, MeasurementError if the measurement fails there.
+    The fields of `_PASSED_ON` that `options` sets explicitly apply to the device, which has `software`, too. Raises
+    InputError for a device that cannot load the models, MeasurementError if the measurement fails there.
     """
     progress.stage("device", 1, 1)
-    software = software_of(remote)
     requested = options or Measure()
     chosen: dict[str, Any] = {
         name: getattr(requested, name) for name in _PASSED_ON if name in requested.model_fields_set

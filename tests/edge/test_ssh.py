@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.cli.main import main
 from kdbench.edge.bundles.stored_bundles import known_bundle
+from kdbench.edge.results.opened_archive import open_result
 from kdbench.edge.ssh import measure_on_device, remote_of, software_of
-from kdbench.errors import InputError
+from kdbench.errors import InputError, MeasurementError
 from kdbench.progress import Silent
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.merge import merge
@@ -107,6 +110,66 @@ def test_a_python_without_libraries_is_named(device, monkeypatch):
     monkeypatch.setenv("KDBENCH_SSH", command)
     with pytest.raises(InputError, match="has no working no-such-python"):
         software_of(remote_of(place, "no-such-python"))
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    """A home folder that a script in place of ssh works in; it greets, as a start-up file of a shell may."""
+    home, script = tmp_path / "home of pi", tmp_path / "shell.sh"
+    (home / "my venv").mkdir(parents=True)
+    python = home / "my venv" / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    script.write_text(
+        "#!/bin/sh\n"  # its arguments: -- DESTINATION SCRIPT
+        f"cd {shlex.quote(str(home))} && export HOME=$PWD && echo Welcome\n"
+        'case "$3" in "exec "*) [ -e lost ] && exit 255;; esac\n'
+        'exec sh -c "$3"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("KDBENCH_SSH", str(script))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    return home
+
+
+def test_a_lost_connection_is_continued_as_the_hint_says(shell, measured, run, tmp_path):
+    remote, result, steps = remote_of("ssh:pi", "my venv/python"), tmp_path / "result.zip", measured / "bundle" / "work"
+    assert software_of(remote) == software_of(remote_of("ssh:pi", "~/my venv/python"))
+    (manifest,) = (run / "bundles").glob("*.json")
+    place = shell / ".cache" / "kdbench" / manifest.stem[:16]
+    shutil.copytree(steps, place / "work")  # measured already, so that run.py only packs it
+    (shell / "lost").touch()
+    with pytest.raises(MeasurementError, match="the connection to pi ended") as lost:
+        measure_on_device(remote, run / "bundles" / "here.zip", manifest.stem, result, Silent())
+    command, file = re.fullmatch(r"there, (.*) continues it; then merge its (.*) here", lost.value.hint).groups()
+    there = {"PATH": os.environ["PATH"], "HOME": str(shell)}
+    subprocess.run(["sh", "-c", command], cwd=shell, env=there, check=True, capture_output=True)
+    assert merge(run, shell / file).name == "here"
+
+    (shell / "lost").unlink()
+    measure_on_device(remote, run / "bundles" / "here.zip", manifest.stem, result, Silent())
+    assert open_result(result).keys() == open_result(measured / "bundle" / "result.zip").keys()
+    assert not place.exists()
+
+
+def test_a_device_that_cannot_measure_is_known_before_the_host_measures(shell, made_run, tmp_path, capsys):
+    out, model = tmp_path / "run", made_run / "big.onnx"
+    command = ["bench", str(model), "--no-accuracy", "--no-times", "--out", str(out), "--on", "ssh:pi"]
+    assert main([*command, "--on-python", "none"]) == 3
+    assert "pi has no working none" in capsys.readouterr().err
+    assert main([*command, "--on-python", "my venv/python", "--target", "browser-wasm"]) == 3
+    assert "a bundle measures with onnxruntime" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["ssh -F 'config", " "])
+def test_what_replaces_ssh_is_a_command(command, monkeypatch):
+    monkeypatch.setenv("KDBENCH_SSH", command)
+    if command.strip():
+        with pytest.raises(InputError, match="KDBENCH_SSH is not a command"):
+            remote_of("ssh:pi")
+    else:
+        assert remote_of("ssh:pi").command == ("ssh",)
 
 
 @pytest.mark.parametrize("place", ["pi@host", "ssh:", "ssh:-oProxyCommand=x", "ssh:a b", "ssh:host:port", "ssh:a;b"])

@@ -76,6 +76,10 @@ def bench(
     with watching(invocation, quiet=quiet, title=title) as progress:
         from kdbench.workflows.bench import bench_models
 
+        if remote is not None:
+            from kdbench.workflows.on_device import measure_on, require_device
+
+            software = require_device(remote, loaded)
         results = bench_models(
             models or (),
             torch=torch or (),
@@ -90,10 +94,15 @@ def bench(
         )
         results.raise_on_failed_models()
         if remote is not None:
-            from kdbench.workflows.on_device import measure_on
-
             results = measure_on(
-                results, remote, files=models or (), inputs=inputs, options=measure, targets=loaded, progress=progress
+                results,
+                remote,
+                software,
+                files=models or (),
+                inputs=inputs,
+                options=measure,
+                targets=loaded,
+                progress=progress,
             )
         if trackers:
             from kdbench.workflows.stages.log import log_results
