@@ -1,6 +1,6 @@
 """`judge` and `compare`: decisions on results, from Python."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def judge(run: Run, target: Target | str | Path, models: Sequence[str] | str | N
     but the teachers are judged. Raises InputError for an unknown target or model.
     """
     named = [models] if isinstance(models, str) else models
+    _require_models(named)
     return Verdict.of(judge_record(_record(run), target if isinstance(target, Target) else load_target(target), named))
 
 
@@ -63,6 +64,7 @@ def compare(
     lists the models to compare. `thresholds` maps a metric to how much worse it may be: a share of the base, or points
     for accuracies. Raises InputError for states that cannot be compared.
     """
+    _require_models(models)
     partners = _partners(models)
     limits = Thresholds(by_metric=dict(thresholds or {}))
     if remeasure or any(_is_file(state) for state in (base, new)):
@@ -94,6 +96,12 @@ def compare(
         new_samples=_samples(new),
     )
     return Comparison.of(compared)
+
+
+def _require_models(models: Collection[str] | None) -> None:
+    """Raise InputError for an empty choice, which is a mistake rather than a choice of all."""
+    if models is not None and not models:
+        raise InputError("models is empty", "name at least one model, or leave models out: then it is all")
 
 
 def _partners(models: Mapping[str, str] | Sequence[str] | str | None) -> Mapping[str, str] | None:

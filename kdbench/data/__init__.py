@@ -15,7 +15,7 @@ from kdbench.data.reading.signatures import loaded
 from kdbench.errors import InputError
 from kdbench.files.storage import with_home
 from kdbench.registry import Registry
-from kdbench.results.preprocessing import Geometry
+from kdbench.results.preprocessing import MAX_PIXELS, Geometry
 
 __all__ = [
     "DATASETS",
@@ -64,8 +64,8 @@ def load(
     assert parts, "no part of the data set requested"
     assert set(parts) <= set(PARTS), parts
     for option, pixels in (("resize", resize), ("crop", crop)):
-        if pixels is not None and pixels < 1:
-            raise InputError(f"data.{option} is {pixels}", "give a number of pixels, 1 or more")
+        if pixels is not None and not 1 <= pixels <= MAX_PIXELS:
+            raise InputError(f"data.{option} is {pixels}", f"give a number of pixels from 1 to {MAX_PIXELS:,}")
     geometry = geometry or Geometry(resize=resize, crop=None if crop is None else (crop, crop))
     request = Request(name, _root(root), download, tuple(parts), geometry, floats, layout, pick)
     content = loaded(DATASETS.get(name), request)

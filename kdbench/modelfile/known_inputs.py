@@ -84,7 +84,7 @@ def _timm(path: Path, facts: ModelFacts) -> InputSpec | None:
     """Read timm's config.json: `pretrained_cfg`, or its keys at the top level in older files."""
     config = _json(path.with_name("config.json"))
     cfg = config.get("pretrained_cfg", config)
-    if not isinstance(cfg, dict) or "input_size" not in cfg:
+    if not isinstance(cfg, dict) or not isinstance(cfg.get("input_size"), list):  # of other networks it is a width
         return None
     size, crop_pct = tuple(cfg["input_size"][1:]), cfg.get("crop_pct")
     if "test_input_size" in cfg and facts.sides == tuple(cfg["test_input_size"][1:]):
@@ -107,7 +107,7 @@ def _timm(path: Path, facts: ModelFacts) -> InputSpec | None:
 def _hugging_face(path: Path, _: ModelFacts) -> InputSpec | None:
     """Read an image processor's preprocessor_config.json."""
     config = _json(path.with_name("preprocessor_config.json"))
-    if not config:
+    if not config or "sampling_rate" in config:  # of sounds
         return None
     scaled, normalized = config.get("do_rescale", True), config.get("do_normalize", True)
     mean = config.get("image_mean") if normalized else None

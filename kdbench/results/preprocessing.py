@@ -14,7 +14,8 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "ham
 Colour = Literal["grey", "RGB"]
 ChannelOrder = Literal["RGB", "BGR"]
 DataLayout = Literal["NCHW", "NHWC", "NCL", "NCDHW", "vectors", "sequences", "tokens", "array"]
-Pixels = Annotated[int, Field(ge=1, le=65_536)]
+MAX_PIXELS = 65_536
+Pixels = Annotated[int, Field(ge=1, le=MAX_PIXELS)]
 Positive = Annotated[float, Field(gt=0)]
 
 

@@ -104,6 +104,8 @@ def html_text(value):
         (lambda run: kdbench.compare(run, run, data="digits"), "data applies only to a new measurement"),
         (lambda run: kdbench.compare(run.record, run, remeasure=True), "no models to measure again"),
         (lambda run: kdbench.compare(run, run, thresholds={"size": 1}), "unknown metric"),
+        (lambda run: kdbench.judge(run, "server-cpu", models=[]), "models is empty"),
+        (lambda run: kdbench.compare(run, run, models={}), "models is empty"),
     ],
 )
 def test_what_cannot_be_decided_is_refused(run, call, message):

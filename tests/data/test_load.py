@@ -36,9 +36,11 @@ def test_the_argument_goes_before_the_environment(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["resize", "crop"])
-def test_no_pixels_are_no_size(option):
-    with pytest.raises(InputError, match=f"data.{option} is 0"):
-        data.load("digits", **{option: 0})
+@pytest.mark.parametrize("pixels", [0, 70_000])
+def test_no_pixels_and_too_many_are_no_size(option, pixels):
+    with pytest.raises(InputError, match=f"data.{option} is {pixels}") as refused:
+        data.load("digits", **{option: pixels})
+    assert "from 1 to 65,536" in refused.value.hint
 
 
 def test_looking_up_names_imports_nothing_heavy():

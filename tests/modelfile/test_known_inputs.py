@@ -102,6 +102,14 @@ def test_timm(model, tmp_path):
     assert (form.resize, form.crop, form.interpolation) == (int(224 / 0.95), (224, 224), "bicubic")
 
 
+def test_files_of_the_same_names_about_other_things_know_nothing(model, tmp_path):
+    path = model()
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "lstm", "input_size": 32, "hidden_size": 64}))
+    sound = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000, "do_normalize": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(sound))
+    assert known(path) == (InputSpec(), {})
+
+
 def test_timm_at_the_size_of_its_test(model, tmp_path):
     write(tmp_path, "config.json", {**TIMM, "test_input_size": [3, 288, 288], "test_crop_pct": 1.0})
     assert geometry(model((288, 288))).crop == (288, 288)
@@ -190,8 +198,8 @@ def test_a_config_of_another_kind_knows_nothing(model, tmp_path):
         ("preprocessor_config.json", {"resample": 99}),
         ("preprocessor_config.json", {"size": {"longest_edge": 8}}),
         ("preprocessor_config.json", {"size": {"shortest_edge": "8"}, "crop_pct": 0.9}),
-        ("config.json", {"input_size": 3}),
-        ("config.json", {"id2label": {"0": "a", "1": "b"}, "input_size": None}),
+        ("config.json", {"input_size": [3]}),
+        ("config.json", {"pretrained_cfg": {"input_size": ["three", "four", "five"]}}),
     ],
 )
 def test_another_programs_file_in_no_known_form_is_named(model, tmp_path, name, content):
