@@ -126,7 +126,10 @@ def explained(error: BaseException, subject: str) -> MissingExtraError | None:
 
 
 def _installed(module: str) -> bool:
-    return sys.modules[module] is not None if module in sys.modules else find_spec(module) is not None
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    spec = find_spec(module)
+    return spec is not None and spec.origin is not None  # else a folder of that name, such as wandb/ where wandb ran
 
 
 def _error(subject: str, absent: Sequence[str], extras: Sequence[str]) -> MissingExtraError:

@@ -5,13 +5,14 @@ under autocast. Gradients flow into every argument that requires them: compute t
 Wrong shapes raise InputError. You choose the weights of the losses; a recipe's methods have the weights of the papers.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import signature
 from typing import ParamSpec
 
 from kdbench import extras
-from kdbench.errors import InputError
+from kdbench.errors import InputError, is_out_of_memory
 
 extras.require("train", "kdbench.losses")
 
@@ -43,6 +44,8 @@ def _checked(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
         try:
             return loss(*args, **kwargs)
         except (ValueError, RuntimeError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             form = "logits are (B, C), labels (B,), features (B, …), of the student and the teacher alike"
             raise InputError(f"kdbench.losses.{loss.__name__}: {error}", form) from error
         except (AttributeError, TypeError) as error:
@@ -54,8 +57,8 @@ def _checked(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
 
 def _positive(temperature: float) -> float:
-    if not temperature > 0:
-        raise ValueError(f"the temperature is {temperature}, and must be above 0")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"the temperature is {temperature}, and must be above 0 and finite")
     return temperature
 
 

@@ -67,7 +67,7 @@ class Lookup(NamedTuple):
     module: str | None
 
 
-LOOKUPS: ContextVar[list[Lookup] | None] = ContextVar("USES", default=None)
+LOOKUPS: ContextVar[list[Lookup] | None] = ContextVar("LOOKUPS", default=None)
 """The list in which look-ups are recorded, if requested: see `kdbench.plugins.recording`."""
 
 
@@ -167,7 +167,14 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
+        self._loaded = True  # modules look names up while they are imported
+        try:
+            self._import_all()
+        except BaseException:  # Ctrl-C, too
+            self._loaded = False  # the next look-up imports again, or raises the same error
+            raise
+
+    def _import_all(self) -> None:
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
@@ -175,7 +182,6 @@ class Registry(Generic[T]):
             try:
                 point.load()
             except Exception as error:  # a plug-in may raise anything
-                self._loaded = False  # the next look-up raises the same error
                 name, version = (point.dist.name, f" {point.dist.version}") if point.dist else ("its distribution", "")
                 reason = error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
                 message = f"the plug-in {point.name!r} ({point.value}) of {name}{version} cannot be loaded: {reason}"

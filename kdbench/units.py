@@ -28,8 +28,8 @@ _TYPED: dict[str, dict[str, float]] = {
     "points": {"points": 1.0, "point": 1.0, "pp": 1.0},
     "1/s": {"/s": 1.0, "1/s": 1.0},
 }
-# A comma separates thousands only: "0,5 s" is an error rather than 5 s.
-_QUANTITY = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+|(?=\.))(?:\.\d+)?(?:e[+-]?\d+)?)\s*((?:1/)?\D*)")
+# A comma separates thousands only: "0,5 s" is an error rather than 5 s. Decimal takes no longer exponents.
+_QUANTITY = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+|(?=\.))(?:\.\d+)?(?:e[+-]?\d{1,6})?)\s*((?:1/)?\D*)")
 
 
 def parse(text: str, unit: str) -> float:
@@ -141,8 +141,8 @@ def change(ratio: float) -> str:
     percentage = 100 * (ratio - 1)
     if abs(percentage) < 1e-6:  # a rounding error of the quotient
         return "0.0 %"
-    text = f"{percentage:+.1f}" if abs(percentage) >= 0.1 else f"{percentage:+.1g}"
-    return f"{text} %"
+    sign = "-" if percentage < 0 else "+"
+    return f"{sign}{abs(percentage):.1f} %" if abs(percentage) >= 0.1 else f"{sign}{significant(abs(percentage), 1)} %"
 
 
 def tolerance(value: float, *, in_points: bool) -> str:

@@ -3,13 +3,14 @@
 import re
 import sys
 import tomllib
+from importlib import invalidate_caches
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from kdbench.errors import EXIT_BAD_INPUT
-from kdbench.extras import EXTRAS, MissingExtraError, explained, install, missing, replace, require, require_all
+from kdbench.extras import EXTRAS, Extra, MissingExtraError, explained, install, missing, replace, require, require_all
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 FOR_DEVELOPERS = {"dev", "docs", "bench"}
@@ -46,6 +47,16 @@ def test_a_missing_library_is_the_users_to_install(monkeypatch):
     assert error.value.hint == install("train")
     assert error.value.exit_code == EXIT_BAD_INPUT
     require("estimate", "--estimate-energy")
+
+
+def test_a_folder_that_is_called_like_a_library_is_none(tmp_path, monkeypatch):
+    (tmp_path / "tracked").mkdir()
+    monkeypatch.setitem(EXTRAS, "wandb", Extra("--log wandb", {"tracked": "tracked"}))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert missing("wandb") == ["tracked"]
+    (tmp_path / "tracked" / "__init__.py").touch()
+    invalidate_caches()
+    assert missing("wandb") == []
 
 
 def test_all_missing_extras_are_installed_by_one_line(monkeypatch):

@@ -41,7 +41,9 @@ def test_the_students_gradient_is_that_of_the_derivation():
         lambda: kdbench.losses.kd(STUDENT, TEACHER[:, :5]),
         lambda: kdbench.losses.kd(STUDENT, TEACHER, temperature=0),
         lambda: kdbench.losses.kd(STUDENT, TEACHER, temperature=float("nan")),
+        lambda: kdbench.losses.kd(STUDENT, TEACHER, temperature=float("inf")),
         lambda: kdbench.losses.dkd(STUDENT, TEACHER, functional.softmax(TEACHER, dim=1)),
+        lambda: kdbench.losses.dkd(STUDENT, TEACHER, LABELS[:1]),
         lambda: kdbench.losses.hint(torch.zeros(2, 3), torch.zeros(2, 4)),
         lambda: kdbench.losses.attention([torch.zeros(1, 2, 3, 3)], []),
         lambda: kdbench.losses.mean_squared_error(torch.zeros(3, 1), torch.zeros(3)),
@@ -54,3 +56,9 @@ def test_shapes_and_types_that_do_not_fit_are_the_users_error(call):
     with pytest.raises(InputError, match=r"kdbench\.losses\.\w+: ") as error:
         call()
     assert error.value.hint
+
+
+def test_features_of_too_many_samples_for_the_memory_are_no_wrong_shape():
+    samples = torch.zeros(10_000_000, 1)  # the differences of all pairs alone take 400 TB
+    with pytest.raises(RuntimeError, match="memory"):
+        kdbench.losses.rkd_angle(samples, samples)

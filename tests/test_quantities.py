@@ -31,6 +31,7 @@ from kdbench import units
         ("0.5 points", "points", 0.5),
         ("0.1", "nats", 0.1),
         ("-1", "points", -1),
+        ("1e-999999 s", "ns", 0),
     ],
 )
 def test_quantities_are_read_in_the_unit_they_are_kept_in(text, unit, value):
@@ -48,6 +49,9 @@ def test_quantities_are_read_in_the_unit_they_are_kept_in(text, unit, value):
         ("1-2", "ns", "not a quantity"),
         ("nan", "ns", "not a quantity"),
         ("", "ns", "not a quantity"),
+        ("1e999999 h", "ns", "too large"),
+        ("1e99999999999999999999 s", "ns", "not a quantity"),
+        ("1e-99999999999999999999", "ns", "not a quantity"),
         ("ms", "ns", "not a quantity"),
     ],
 )

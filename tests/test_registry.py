@@ -118,6 +118,18 @@ def test_a_pattern_is_matched_in_full(registry):
         registry.get("prism17b")
 
 
+def test_an_import_that_was_interrupted_is_repeated_at_the_next_look_up(registry, tmp_path, monkeypatch):
+    (tmp_path / "shapes" / "round.py").write_text(
+        "import sys\nfrom shapes import SHAPES\nif not SHAPES.ready:\n    raise KeyboardInterrupt\n"
+        "SHAPES.register('ring')('one hole')\n"
+    )
+    registry.ready = False
+    with pytest.raises(KeyboardInterrupt):
+        registry.get("cube")
+    registry.ready = True
+    assert registry.names() == ["circle", "cube", "prism3", "prism5", "ring"]
+
+
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Return what installs a distribution `holes` 1.2, whose one plug-in is a module with the given source."""

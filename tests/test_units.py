@@ -87,6 +87,21 @@ def test_duration(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (1.052, "+5.2 %"),
+        (0.52, "-48.0 %"),
+        (1.0003, "+0.03 %"),
+        (0.9997, "-0.03 %"),
+        (45_000_018 / 45_000_000, "+0.00004 %"),  # of a file's size, in bytes
+        (1 + 1e-12, "0.0 %"),
+    ],
+)
+def test_change_has_no_exponent(ratio: float, text: str) -> None:
+    assert units.change(ratio) == text
+
+
+@pytest.mark.parametrize(
     ("n_bytes", "text"),
     [(0, "0 B"), (512, "512 B"), (999, "999 B"), (999_999, "1.00 MB"), (37_440_000, "37.4 MB"), (2.5e9, "2.50 GB")],
 )

@@ -163,5 +163,7 @@ def _without_target(values: Tensor, labels: Tensor) -> Tensor:
     """
     if labels.dim() != 1:
         raise ValueError("DKD needs one target class per sample, but the labels are probabilities")
+    if len(labels) != len(values):  # `gather` would leave the other samples out
+        raise ValueError(f"there are {len(labels)} labels for {len(values)} samples")
     columns = torch.arange(values.shape[1] - 1, device=values.device)
     return values.gather(1, columns + (columns >= labels.unsqueeze(1)))
