@@ -29,6 +29,7 @@ from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of
 from kdbench.judge.target import Target, load_target, shipped_targets, target_from
 from kdbench.measure.bench_model import BenchModel
+from kdbench.modelfile.facts import require_model_file
 from kdbench.modelfile.identity import is_recorded
 from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
@@ -88,7 +89,10 @@ def bundle(
     require_bundled_runtime(loaded_target)
     limits = limits_of(loaded_target, python, onnxruntime)
     cards = _cards_to_pack(record, models)
-    located = {card.id: locate(card, folder, record, [Path(file) for file in files]) for card in cards}
+    named = [Path(file) for file in files]
+    for file in named:
+        require_model_file(file)
+    located = {card.id: locate(card, folder, record, named) for card in cards}
     data_options = inputs or InputOptions()
     recorded = {key: value for key, value in data_of(record).items() if getattr(data_options, key) is None}
     data_options = require_known_models(data_options.model_copy(update=recorded), [card.id for card in cards])
@@ -105,8 +109,8 @@ def bundle(
         loaded.append(replace(model, behind=teacher_behind(card, record.cards)))
     settings = settings_for(loaded_target, options or {})
     progress.stage("pack", 2, 2)
-    file = storage.with_home(out) if out is not None else folder.bundles / f"{loaded_target.name}.zip"
-    storage.make_folder(file.parent)
+    archive = storage.with_home(out) if out is not None else folder.bundles / f"{loaded_target.name}.zip"
+    storage.make_folder(archive.parent)
     with temporary.folder() as work_folder:
         packed = [_packed(model, record, loaded_target, limits, work_folder, lower=lower) for model in loaded]
         packed_bundle = make_bundle(
@@ -122,11 +126,11 @@ def bundle(
             samples=samples,
             progress=progress,
         )
-        write_bundle(packed_bundle, file)
+        write_bundle(packed_bundle, archive)
         keep_bundle(packed_bundle, folder)
         pairs = zip(packed, packed_bundle.plan.models, strict=True)
         needs = [(model.model.id, model.path, planned.memory_bytes) for model, planned in pairs]
-        return Bundled(file, packed_bundle, tuple(cautions(needs, loaded_target)))
+        return Bundled(archive, packed_bundle, tuple(cautions(needs, loaded_target)))
 
 
 def _packed(
@@ -197,8 +201,9 @@ def locate(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequenc
     for path in existing:
         if is_recorded(card, path):
             return path
-    if existing:
-        message = f"{existing[0]} is not the file that the record describes"
+    names = {Path(card.file).name, f"{card.id}.onnx"}
+    if (changed := next((path for path in existing if path.name in names), None)) is not None:
+        message = f"{changed} is not the file that the record describes"
         raise InputError(message, "measure it again with kdbench bench, or restore the measured file")
     hint = f"name its file: kdbench bundle {shlex.quote(str(folder.path))} {card.id}.onnx …"
     raise InputError(f"the file of {card.id} is not in {folder.path}", hint)

@@ -15,6 +15,7 @@ from kdbench.files.claim import claimed
 from kdbench.judge.device import differences
 from kdbench.judge.target import load_target
 from kdbench.processes import temporary
+from kdbench.report.tables.devices import HOST
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import device_called, with_device, without_device
 from kdbench.results.run_folder import RECORD, RunFolder
@@ -36,17 +37,19 @@ def merge(run: str | Path, result: str | Path, *, name: str | None = None) -> Me
 
     The device is called `name`, by default as its target if it meets the target's conditions, else as its board or
     processor. The result itself is kept in RUN/devices/, with its raw samples. Raises InputError for a result that was
-    changed, that is of other models or another run, or that was merged before.
+    changed, that is of other models or another run, or that was merged before, and for a name that cannot be one.
     """
     folder, path = _run_folder(run), Path(result)
     if name is not None:
-        require_id(name)
+        require_id(name, "give the device another --name")
     with claimed(folder.path):
         record = RunRecord.read(folder.record)
         checked = read_result(path, folder)
         _require_same_models(record, checked, path)
         mismatches = _differences(record, checked)
         name = name or device_name(checked, target_fits=_names_device(checked) and not mismatches)
+        if name == HOST:
+            raise InputError(f"a device cannot be called {HOST!r}: this machine is", "give it another --name")
         _require_new(record, checked, name, folder.path)
         with temporary.folder() as work_folder:
             findings = findings_of(checked, record.cards, work_folder)

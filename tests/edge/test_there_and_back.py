@@ -66,6 +66,31 @@ def test_data_that_the_run_names_by_a_relative_path_is_explained_where_it_is_mis
     assert "--data" not in missing.value.hint
 
 
+def test_a_file_that_is_missing_or_changed_is_named(made_run, tmp_path):
+    run, target = Path(shutil.copytree(made_run / "run", tmp_path / "run")), made_run / "here.toml"
+    with pytest.raises(InputError, match=r"no model file at .*/bog\.onnx") as refused:
+        bundle(run, target, files=[made_run / "bog.onnx"])
+    assert "/big.onnx'?" in refused.value.hint
+    big, small = (Path(shutil.copy(made_run / f"{name}.onnx", tmp_path)) for name in ("big", "small"))
+    small.write_bytes(small.read_bytes() + b"\0")
+    record = run / "record.json"
+    record.write_text(record.read_text().replace(str(made_run / "small.onnx"), "elsewhere"))
+    with pytest.raises(InputError, match=r"^\S+/small\.onnx is not the file that the record describes"):
+        bundle(run, target, files=[big, small])
+    with pytest.raises(InputError, match="the file of small is not in") as refused:
+        bundle(run, target, files=[big])
+    assert f"kdbench bundle {run} small.onnx" in refused.value.hint
+
+
+def test_no_device_is_called_host(run, result):
+    """The reports call this machine so: its numbers would stand in the same column."""
+    for name in ("host", "a/b"):
+        with pytest.raises(InputError) as refused:
+            merge(run, result, name=name)
+        assert "--name" in refused.value.hint
+    assert not (run / "devices").exists()
+
+
 def test_the_command_says_what_it_did(run, result, capsys):
     assert main(["merge", str(run), str(result), "--name", "pi", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["devices"] == ["pi"]

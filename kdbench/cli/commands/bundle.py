@@ -126,7 +126,7 @@ def _show(made: Any, run: Path, *, json: bool) -> None:
     names = ", ".join(model.name for model in plan.models)
     console.result(f"bundle: {made.file} ({units.size(size)}; {names}; {plan.samples} samples)")
     console.result("on the device, with Python 3.9 or later, numpy and onnxruntime:")
-    console.result(f"  python3 -m zipfile -e {made.file.name} bundle && python3 bundle/run.py")
+    console.result(f"  python3 -m zipfile -e {shlex.quote(made.file.name)} bundle && python3 bundle/run.py")
     folder = RunFolder.of(run).path
     console.result("back here, with the file bundle/result.zip that it writes:")
     console.result(f"  {shlex.join(('kdbench', 'merge', str(folder), 'result.zip'))}")

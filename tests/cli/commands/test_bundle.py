@@ -34,12 +34,13 @@ def test_the_way_back_names_the_run_as_it_was_typed(tmp_path, monkeypatch, capsy
     folder = Path("my runs", "first")
     folder.mkdir(parents=True)
     (folder / "record.json").write_text("{}")
-    (folder / "pi.zip").write_bytes(b"bundle")
+    (folder / "pi 5.zip").write_bytes(b"bundle")
     packed = SimpleNamespace(id="0", plan=SimpleNamespace(models=(), samples=3))
     for run in (folder, folder / "record.json"):
-        _show(SimpleNamespace(file=folder / "pi.zip", bundle=packed, cautions=()), run, json=False)
+        _show(SimpleNamespace(file=folder / "pi 5.zip", bundle=packed, cautions=()), run, json=False)
         *_, there, _, here = capsys.readouterr().out.splitlines()
-        assert there.split("&&")[-1].split() == ["python3", "bundle/run.py"]
+        unpack, measure = map(shlex.split, there.split("&&"))
+        assert (unpack[-2:], measure) == (["pi 5.zip", "bundle"], ["python3", "bundle/run.py"])
         assert shlex.split(here) == ["kdbench", "merge", "my runs/first", "result.zip"]
 
 
