@@ -26,7 +26,7 @@ from kdbench.compress.quantization.float_layers import shield_float_layers
 from kdbench.compress.quantization.goals import drop_goal, layers_to_keep, loss_of, snr_goal
 from kdbench.compress.quantization.ranges import Range, extremes_of, ranges_of, require_finite
 from kdbench.compress.quantization.sensitivity import layer_noise, output_snr_db
-from kdbench.compress.quantization.softmaxes import float_softmaxes, tensors_between
+from kdbench.compress.quantization.softmaxes import float_softmaxes, read_exact_values, tensors_between
 from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.processes import temporary
@@ -154,6 +154,7 @@ class Int8(Compressor):
         kept: tuple[str, ...],
     ) -> "onnx.ModelProto":
         quantized = quantize(model, ranges, self, (*kept, *softmaxes))
+        read_exact_values(quantized, softmaxes)
         if self.correct_bias:
             quantized, _ = correct_biases(model, quantized, Samples.of(source.facts, source.inputs.inputs))
         return quantized

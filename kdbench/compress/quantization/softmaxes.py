@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LARGEST_STEP = 0.2
 _WIDEST = _LARGEST_STEP * (LEVELS - 1)
 _SOFTMAXES = {"Softmax", "LogSoftmax"}
+_OF_SHAPES = {"Shape", "Size"}
 
 
 def float_softmaxes(model: "onnx.ModelProto", extremes: Mapping[str, Range]) -> tuple[str, ...]:
@@ -43,17 +44,40 @@ def float_softmaxes(model: "onnx.ModelProto", extremes: Mapping[str, Range]) -> 
 
 
 def tensors_between(model: "onnx.ModelProto", names: Collection[str]) -> set[str]:
-    """Return the tensors of the main graph that only the nodes `names` write and read: they are not quantized."""
-    graph_index = GraphIndex.of(model.graph)
-    return {
-        tensor
-        for tensor, producer in graph_index.producers.items()
-        if producer.name in names
-        and all(reader.name in names for reader in graph_index.consumers.get(tensor, []))
-        and graph_index.uses[tensor] == len(graph_index.consumers.get(tensor, []))
-    }
+    """Return the tensors of the main graph that only the nodes `names` write and read: they are not quantized.
+
+    Nodes that read no values but a tensor's shape do not count.
+    """
+    graph_index, between = GraphIndex.of(model.graph), set[str]()
+    for tensor, producer in graph_index.producers.items():
+        readers = graph_index.consumers.get(tensor, [])
+        if producer.name not in names or graph_index.uses[tensor] > len(readers):
+            continue
+        if all(reader.name in names or reader.op_type in _OF_SHAPES for reader in readers):
+            between.add(tensor)
+    return between
+
+
+def read_exact_values(quantized: "onnx.ModelProto", names: Collection[str]) -> None:
+    """Let the nodes `names` of a model in QDQ form read what they write themselves before it is rounded.
+
+    The quantizer rounds a tensor for all nodes that read it if it quantizes any of them.
+    """
+    producers = GraphIndex.of(quantized.graph).producers
+    for node in quantized.graph.node:
+        for place, tensor in enumerate(node.input if node.name in names else ()):
+            dequantized = producers.get(tensor)
+            rounded = producers.get(dequantized.input[0]) if dequantized is not None else None
+            if rounded is None or rounded.op_type != "QuantizeLinear":
+                continue
+            writer = producers.get(rounded.input[0])
+            if writer is not None and writer.name in names:
+                node.input[place] = rounded.input[0]
 
 
 def _is_wide(ends: Range | None) -> bool:
-    """Return whether a range, of which the low end may be -inf, is too wide for levels `_LARGEST_STEP` apart."""
-    return ends is not None and bool(np.subtract(ends[1], ends[0]) > _WIDEST)
+    """Return whether a range, of which the ends may be infinite, is too wide for levels `_LARGEST_STEP` apart.
+
+    The levels always cover zero, too.
+    """
+    return ends is not None and bool(np.maximum(ends[1], 0.0) - np.minimum(ends[0], 0.0) > _WIDEST)

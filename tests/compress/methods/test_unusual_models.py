@@ -190,35 +190,103 @@ def test_a_mask_may_be_infinite(tmp_path):
 LARGEST = float(np.finfo(np.float32).max)
 
 
-@pytest.mark.parametrize("calibrator", ["min-max", "percentile", "entropy", "mse"])
-@pytest.mark.parametrize("low", [-100.0, -1e4, -LARGEST, -np.inf])
-def test_the_scores_that_a_mask_leaves_keep_their_differences(tmp_path, low, calibrator):
-    mask = np.triu(np.full((8, 8), low, np.float32), 1)
+def attention(path, masking, stored_values, mixing=(("MatMul", ["weights", "s"], ["mixed"], {}),), **keywords):
+    """Write a network of one attention, in which the nodes `masking` make `masked` of the `scores`."""
     nodes = [
         ("Reshape", ["x", "shape"], ["s"], {}),
         ("MatMul", ["s", "wq"], ["q"], {}),
         ("MatMul", ["s", "wk"], ["k"], {}),
         ("Transpose", ["k"], ["kt"], {"perm": [0, 2, 1]}),
         ("MatMul", ["q", "kt"], ["scores"], {}),
-        ("Add", ["scores", "mask"], ["masked"], {}),
+        *masking,
         ("Softmax", ["masked"], ["weights"], {"axis": -1}),
-        ("MatMul", ["weights", "s"], ["mixed"], {}),
+        *mixing,
         ("Reshape", ["mixed", "flat"], ["z"], {}),
         ("Gemm", ["z", "v", "c"], ["y"], {}),
     ]
-    stored_values = {
-        "shape": np.array([-1, 8, 8]), "flat": np.array([-1, 64]), "mask": mask, "v": normal(64, 10), "c": normal(10),
+    weights = {
+        "shape": np.array([-1, 8, 8]), "flat": np.array([-1, 64]), "v": normal(64, 10), "c": normal(10),
         "wq": 0.6 * normal(8, 8), "wk": 0.6 * normal(8, 8),
     }  # fmt: skip
-    path = saved(tmp_path / "net.onnx", nodes, stored_values)
+    return saved(path, nodes, weights | stored_values, **keywords)
+
+
+ADDED = ("Add", ["scores", "mask"], ["masked"], {})
+
+
+def causal(low):
+    return np.triu(np.full((8, 8), low, np.float32), 1)
+
+
+@pytest.mark.parametrize("calibrator", ["min-max", "percentile", "entropy", "mse"])
+@pytest.mark.parametrize("low", [-100.0, -1e4, -LARGEST, -np.inf])
+def test_the_scores_that_a_mask_leaves_keep_their_differences(tmp_path, low, calibrator):
+    path = attention(tmp_path / "net.onnx", [ADDED], {"mask": causal(low)})
     target, outcome = compress(path, "int8", calibrator=calibrator)
-    exact, noisy = run(onnx.load(path), x=X), run(onnx.load(target), x=X)
-    assert 10 * np.log10(np.square(exact).sum() / np.square(noisy - exact).sum()) > 18
+    assert decibels(path, target) > 18
     quantized = onnx.load(target)
     read = {name: node.op_type for node in quantized.graph.node for name in node.output}
     kept = {node.op_type: read[node.input[0]] for node in quantized.graph.node if node.op_type in {"Add", "Softmax"}}
     assert kept["Softmax"] == "Add", "nothing rounds the masked scores"
     assert not any("mask" in name or name == "masked" for name in outcome.ranges)
+
+
+def filled(low):
+    return {"value": onnx.numpy_helper.from_array(np.array([low], np.float32))}
+
+
+@pytest.mark.parametrize("low", [-1e4, -np.inf])
+@pytest.mark.parametrize(
+    "masking",
+    [
+        [
+            ("Shape", ["scores"], ["sides"], {"start": 1}),
+            ("ConstantOfShape", ["sides"], ["full"], filled),
+            ("Trilu", ["full", "one"], ["mask"], {"upper": 1}),
+            ADDED,
+        ],
+        [
+            ("Shape", ["scores"], ["sides"], {}),
+            ("Expand", ["low", "sides"], ["full"], {}),
+            ("Where", ["seen", "scores", "full"], ["masked"], {}),
+        ],
+        [
+            ("Add", ["scores", "stored"], ["sum"], {}),
+            ("Shape", ["sum"], ["sides"], {}),
+            ("Expand", ["sum", "sides"], ["masked"], {}),
+        ],
+    ],
+    ids=["drawn", "chosen", "sized"],
+)
+def test_a_mask_that_the_graph_computes_stays_in_float(tmp_path, masking, low):
+    masking = [(*node, filled(low) if at is filled else at) for *node, at in masking]
+    stored_values = {
+        "one": np.array(1), "low": np.array(low, np.float32), "seen": causal(1.0) == 0, "stored": causal(low)
+    }  # fmt: skip
+    path = attention(tmp_path / "net.onnx", masking, stored_values, opset=15)
+    target, _ = compress(path, "int8")
+    assert decibels(path, target) > 25
+
+
+def test_scores_far_from_zero_keep_their_differences_although_levels_begin_at_zero(tmp_path):
+    path = attention(tmp_path / "net.onnx", [ADDED], {"mask": np.array(110, np.float32)})
+    target, outcome = compress(path, "int8")
+    assert decibels(path, target) > 25
+    assert "masked" not in outcome.ranges
+
+
+def test_masked_scores_that_a_quantized_node_reads_too_are_exact_for_the_softmax(tmp_path):
+    mixing = [
+        ("Mul", ["masked", "small"], ["scaled"], {}),
+        ("MatMul", ["weights", "s"], ["first"], {}),
+        ("MatMul", ["scaled", "s"], ["second"], {}),
+        ("Add", ["first", "second"], ["mixed"], {}),
+    ]
+    stored_values = {"mask": causal(-1e4), "small": np.array(1e-4, np.float32)}
+    path = attention(tmp_path / "net.onnx", [ADDED], stored_values, mixing)
+    target, outcome = compress(path, "int8")
+    assert outcome.ranges["masked"][0] < -9e3, "the product is quantized"
+    assert decibels(path, target) > 25
 
 
 @pytest.mark.parametrize("method", ["int8", "int8-dynamic", "int4", "sparse"])
