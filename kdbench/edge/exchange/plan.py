@@ -86,8 +86,9 @@ class BundledModel:
         """The only batch that the file takes."""
         return self.job.fixed_batch
 
-    def refusal_in(self, runtime: Optional[str]) -> None:
+    def refusal_in(self, runtime: Optional[str]) -> Optional[Any]:  # noqa: ARG002 - as `TimedModel` has it
         """Return None: what cannot run is no part of a bundle."""
+        return None
 
 
 @dataclass(frozen=True)

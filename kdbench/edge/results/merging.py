@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kdbench.compress.kernels import INTEGER_KERNELS, LAYER_KERNELS
@@ -40,7 +41,7 @@ def device_name(result: Result, target_fits: bool) -> str:
         return result.known.plan.target
     host = result.content.device.host
     words = host.board or host.cpu or host.machine
-    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40] or "device"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:40].rstrip("-") or "device"
 
 
 def environment_of(result: Result) -> Environment:
@@ -51,7 +52,7 @@ def environment_of(result: Result) -> Environment:
 
 def findings_of(result: Result, cards: dict[str, ModelCard], folder: Path) -> Findings:
     """Return all numbers of a result, with a reason for each that is missing; `folder` is for temporary files."""
-    models = [DeviceModel(model, _refusal(result, model)) for model in result.known.plan.models]
+    models = [DeviceModel.of(model, _refusal(result, model)) for model in result.known.plan.models]
     timed = [model for model in models if model.refusal is None]
     findings = parity_findings(result, cards)
     for part in (
@@ -108,7 +109,7 @@ def _refusal(result: Result, model: BundledModel) -> Refusal | None:
 def _expected(result: Result, models: Sequence[DeviceModel]) -> Iterator[Expected]:
     """Yield every number that a complete result has; energies only where there is a meter."""
     config = result.settings
-    open_models = [DeviceModel(model.model, None) for model in models]
+    open_models = [replace(model, refusal=None) for model in models]
     for configuration in configurations(open_models, config):
         axes = configuration.axes(config.provider)
         called = [models[index] for index in configuration.models]
@@ -130,14 +131,15 @@ def _expected(result: Result, models: Sequence[DeviceModel]) -> Iterator[Expecte
 
 def _kernels(result: Result) -> dict[str, str]:
     """Return how many layers of each model ran in integers, in words."""
+    return {id_: f"{integers} of {layers} layers in integers" for id_, (integers, layers) in _layers(result).items()}
+
+
+def _layers(result: Result) -> dict[str, tuple[int, int]]:
+    """Return how many layers ran in integers, and how many there are, of each model with any."""
     step = result.content.steps.kernels
-    messages = {}
-    for id_, nodes in (step.nodes if step is not None else {}).items():
-        layers = [node.operator for node in nodes if node.operator in LAYER_KERNELS]
-        if layers:
-            integers = sum(operator in INTEGER_KERNELS for operator in layers)
-            messages[id_] = f"{integers} of {len(layers)} layers in integers"
-    return messages
+    operators = {id_: [node.operator for node in nodes] for id_, nodes in (step.nodes if step else {}).items()}
+    layers = {id_: [one for one in ran if one in LAYER_KERNELS] for id_, ran in operators.items()}
+    return {id_: (sum(one in INTEGER_KERNELS for one in ran), len(ran)) for id_, ran in layers.items() if ran}
 
 
 def _warnings(result: Result) -> Iterator[Diagnostic]:
@@ -153,13 +155,13 @@ def _warnings(result: Result) -> Iterator[Diagnostic]:
     for id_, outcome in result.outcomes.items():
         if outcome.failed:
             yield Diagnostic(code="device_parity", message=f"{_UNLIKE}: {outcome.failed}", remedy=_REMEDY, model=id_)
-    kernels = result.content.steps.kernels
+    layers = _layers(result)
     for model in result.known.plan.models:
-        nodes = kernels.nodes.get(model.id, ()) if kernels is not None else ()
-        layers = [node.operator for node in nodes if node.operator in LAYER_KERNELS]
-        in_float = sum(operator not in INTEGER_KERNELS for operator in layers)
-        if model.tolerance.kind == "int8" and 2 * in_float > len(layers):
-            message = f"{in_float} of its {len(layers)} layers run in floating point on the device, although quantized"
+        integers, count = layers.get(model.id, (0, 0))
+        if model.tolerance.kind == "int8" and 2 * integers < count:
+            message = (
+                f"{count - integers} of its {count} layers run in floating point on the device, although quantized"
+            )
             remedy = "its onnxruntime has no integer kernels for them: the float file may be faster"
             yield Diagnostic(code="device_kernels", message=message, remedy=remedy, model=model.id)
     if not result.content.complete:

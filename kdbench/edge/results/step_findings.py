@@ -32,41 +32,15 @@ LATENCIES = (*metrics_in("latency"), "throughput_per_s")
 
 
 @dataclass(frozen=True)
-class DeviceModel:
+class DeviceModel(BundledModel):
     """A model of a bundle, and why the device did not time it."""
 
-    model: BundledModel
-    refusal: Refusal | None
+    refusal: Refusal | None = None
 
-    @property
-    def id(self) -> str:
-        """Its id in the bundle and in the record."""
-        return self.model.id
-
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
-        return self.model.name
-
-    @property
-    def sha256(self) -> str:
-        """The hash of its file."""
-        return self.model.sha256
-
-    @property
-    def teacher(self) -> str | None:
-        """The id of the model that it is compared with."""
-        return self.model.teacher
-
-    @property
-    def behind(self) -> str | None:
-        """The id of the model that it was made of."""
-        return self.model.behind
-
-    @property
-    def fixed_batch(self) -> int | None:
-        """The only batch that its file admits, None where it is open."""
-        return self.model.fixed_batch
+    @classmethod
+    def of(cls, model: BundledModel, refusal: Refusal | None) -> "DeviceModel":
+        """Return a model with its refusal; None if the device timed it."""
+        return cls(**vars(model), refusal=refusal)
 
     def refusal_in(self, runtime: str | None) -> Refusal | None:  # noqa: ARG002 - of all
         """Return why the device did not time it, in any runtime; None if it did."""
