@@ -68,6 +68,12 @@ def sustained_findings(result: Result, models: Sequence[TimedModel]) -> Findings
                 ratio = statistics.paired_ratio(pieces, plan=plan)
                 at = axes(student, mode)
                 findings += Findings(pairs=(estimated_pair(teacher.id, student.id, "latency_ratio", ratio, axes=at),))
+    if step.failed:
+        message = f"the sustained load ended before its time: {step.failed}"
+        early = Diagnostic(
+            code="sustained_failed", message=message, remedy="measure again: run.py --fresh --sustain 30m"
+        )
+        findings += Findings(warnings=(early,))
     return findings + Findings(warnings=tuple(_unsteady(blocks, phases(blocks)[STEADY], models)))
 
 

@@ -41,6 +41,7 @@ _TITLES = {
     "shared_core": "threads that share a physical core",
     "shifted_classes": "classes that seem shifted",
     "stolen_time": "time taken by other virtual machines",
+    "sustained_failed": "a sustained load that failed",
     "swapping": "memory fetched from disk",
     "throttled": "throttling",
     "two_states": "sessions of two kinds",

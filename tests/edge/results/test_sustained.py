@@ -61,6 +61,13 @@ def test_the_steady_state_stands_beside_the_first_minute():
     assert not findings.warnings
 
 
+def test_numbers_of_a_load_that_failed_before_its_end_come_with_the_reason():
+    findings = sustained_findings(heated(failed="student: out of memory"), MODELS)
+    (warning,) = findings.warnings
+    assert (warning.code, warning.message.partition(": ")[2]) == ("sustained_failed", "student: out of memory")
+    assert all(measurement.value for measurement in findings.measurements)
+
+
 def test_calls_that_still_change_at_the_end_are_not_called_steady():
     warnings = sustained_findings(heated(slow_after_s=500), MODELS).warnings
     assert [(w.code, w.model) for w in warnings] == [("not_steady", "teacher"), ("not_steady", "student")]
