@@ -1,8 +1,8 @@
 """One training in several processes: what they say reaches its watcher, and one that ends badly ends them all."""
 
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 from torch.distributed import TCPStore
 
 from kdbench import models
+from kdbench.cli import main as cli
 from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
 from kdbench.export.onnx import export_onnx
@@ -23,6 +24,10 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import launch, start
 from kdbench.workflows.train import train
 from kdbench.workflows.workers import train as train_worker
+
+# A server that has everything imported and nothing begun: its children start at once.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["lightning_fabric", "torchvision.transforms.v2", "kdbench.distill.training.fit"])
 
 
 class Watch(Silent):
@@ -148,19 +153,37 @@ def environment(rank: int, port: int) -> dict[str, str]:
     return launch._environment(rank, 2, port)
 
 
-def run_twice_together(*arguments: str) -> list[tuple[str, str]]:
+def run_twice_together(folder: Path, *arguments: str) -> list[tuple[str, str]]:
     """Run the command twice in two processes, as torchrun would; return output and errors of each.
 
     The last line of the output has both exit codes.
     """
     meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    line = [sys.executable, "-c", "from kdbench.cli.main import main; print(main(), main())", *arguments]
     started = [
-        subprocess.Popen(line, stdout=-1, stderr=-1, text=True, env=environment(rank, meeting.port)) for rank in (0, 1)
+        PROCESSES.Process(target=_run_twice, args=(arguments, environment(rank, meeting.port), folder / f"rank{rank}"))
+        for rank in (0, 1)
     ]
-    ended = [process.communicate(timeout=300) for process in started]
-    assert [process.returncode for process in started] == [0, 0], ended
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(300)
+        process.kill()
+    files = [(folder / f"rank{rank}.out", folder / f"rank{rank}.err") for rank in (0, 1)]
+    ended = [(out.read_text(), err.read_text()) for out, err in files]
+    assert [process.exitcode for process in started] == [0, 0], ended
     return ended
+
+
+def _run_twice(arguments: tuple[str, ...], variables: dict[str, str], file: Path) -> None:
+    """Run the command twice in this process, which has started for it alone, and write its output to files."""
+    for stream, suffix in ((sys.stdout, ".out"), (sys.stderr, ".err")):
+        with file.with_suffix(suffix).open("w") as target:
+            os.dup2(target.fileno(), stream.fileno())
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv = ["kdbench", *arguments]
+    sys.stdout.write(f"{cli.main()} {cli.main()}\n")
+    sys.stdout.flush()
 
 
 def test_an_error_of_the_training_itself_is_written_for_the_parent(tmp_path, monkeypatch, capsys):
@@ -243,7 +266,9 @@ class TestForReal:
 
     def test_processes_that_somebody_else_started_speak_with_one_voice(self, study, alone, tmp_path):
         out = tmp_path / "out"
-        (output, errors), (other_output, other_errors) = run_twice_together("train", str(study), "--out", str(out))
+        (output, errors), (other_output, other_errors) = run_twice_together(
+            tmp_path, "train", str(study), "--out", str(out)
+        )
         assert output == f"trained models: {out}\n0 3\n", errors
         assert errors.count("train student") == 1
         assert errors.count("already holds a run") == 1
