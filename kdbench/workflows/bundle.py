@@ -126,8 +126,8 @@ def bundle(
             samples=samples,
             progress=progress,
         )
+        keep_bundle(packed_bundle, folder)  # first: without it no result of the archive can be merged
         write_bundle(packed_bundle, archive)
-        keep_bundle(packed_bundle, folder)
         pairs = zip(packed, packed_bundle.plan.models, strict=True)
         needs = [(model.model.id, model.path, planned.memory_bytes) for model, planned in pairs]
         return Bundled(archive, packed_bundle, tuple(cautions(needs, loaded_target)))
