@@ -168,8 +168,9 @@ def _check_value(limit: Limit) -> None:
     metric = limit.checked_metric
     if limit.value < 0:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = {limit.value:g} is negative", "give 0 or more")
-    # A drop may be negative, but a target that requires a drop of at least 0 is mistaken.
-    if limit.value == 0 and limit.side == "min" and (metric.value_range[0] == 0 or metric.unit == "points"):
+    # A drop may be negative, but a target that requires a drop of at least 0 is mistaken; a gain of 0 is a real limit.
+    drops = metric.unit == "points" and not metric.higher_is_better
+    if limit.value == 0 and limit.side == "min" and (metric.value_range[0] == 0 or drops):
         raise WrongValueError(f"{limit.metric}: {limit.rule} = 0 lets every model pass", "give a value above 0")
     if metric.unit == "share" and limit.value == 1 and limit.side == "max" and not metric.higher_is_better:
         raise WrongValueError(f"{limit.metric}: {limit.rule} = 1 lets every model pass", 'write 0.01, or "1 %"')

@@ -252,7 +252,7 @@ class Family:
 def settings(record: RunRecord, group: ModelGroup) -> Settings:
     """Return the training settings of a group's first seed."""
     card = group.cards[0]
-    entry = _entries(record).get(group.label, {})
+    entry = entry_of(record, group)
     training = _table(entry, "training")
     augment = _table(_table(entry, "data"), "augment")
     temperature = _TEMPERATURE.search(card.training.objective) if card.training else None
@@ -263,6 +263,11 @@ def settings(record: RunRecord, group: ModelGroup) -> Settings:
         temperature=float(temperature[1]) if temperature else None,
         mixup=bool(augment.get("mixup")) if "mixup" in augment else None,
     )
+
+
+def entry_of(record: RunRecord, group: ModelGroup) -> Mapping[str, Any]:
+    """Return the recipe's table of a group's models; without one, an empty table."""
+    return _entries(record).get(group.label, {})
 
 
 @once_per_record

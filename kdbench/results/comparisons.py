@@ -26,11 +26,11 @@ _EXIT_CODES: dict[Change, int] = {"improved": 0, "same": 0, "regressed": 1, "inc
 class ComparedMetric(Value):
     """One metric of a model before and after.
 
-    `base` and `new` are values in the metric's unit. `change` is new over base (1: no change), for shares new minus
-    base in percentage points (0: no change); `interval` is the change's. `threshold` is how much worse the change may
-    be, as a positive relative difference, or in points. An `anchored` change is relative to the model `anchor`, so it
-    is not the quotient of the two values. `reason` explains an outcome that is not obvious; `remedy` is what would
-    settle it.
+    `base` and `new` are values in the metric's unit. `change` is new over base (1: no change), for shares and points
+    new minus base in percentage points (0: no change); `interval` is the change's. `threshold` is how much worse the
+    change may be, as a positive relative difference, or in points. An `anchored` change is relative to the model
+    `anchor`, so it is not the quotient of the two values. `reason` explains an outcome that is not obvious; `remedy` is
+    what would settle it.
     """
 
     base_model: str
@@ -53,7 +53,7 @@ class ComparedMetric(Value):
     @property
     def in_points(self) -> bool:
         """Whether the change is a difference in percentage points rather than a ratio."""
-        return self.unit == "share"
+        return self.unit in {"share", "points"}
 
 
 class Comparison(StoredValue):

@@ -3,6 +3,7 @@
 import pytest
 from judge.on_a_pi import ACCURATE, SINGLE, criteria, replaced
 
+from kdbench.judge.criteria import Criterion
 from kdbench.judge.readiness import judge
 from kdbench.results.records import Interval, Pair, measured, missing
 
@@ -121,3 +122,8 @@ def test_an_estimate_beside_a_model_is_an_estimate(make_run, one, weaker):
         run = replaced(run, who, "top5", number)
     check = one(run, metric="top5", max_drop_vs_teacher=50, evidence="modelled")
     assert (check.outcome, check.evidence) == ("UNKNOWN", "estimated")
+
+
+def test_a_student_may_be_required_to_lose_nothing_against_its_baseline():
+    (limit,) = Criterion(metric="top1_gain", min=0, axes={"beside": "alone"}).limits
+    assert (limit.value, limit.side, limit.checked_metric.unit) == (0, "min", "points")

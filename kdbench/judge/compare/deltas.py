@@ -1,7 +1,7 @@
 """The change between two numbers, its interval, and whether it counts.
 
-A change is new over base, or new minus base in percentage points where the metric is a share. It counts when it is both
-significant and large.
+A change is new over base, or new minus base in percentage points where the metric is a share or in points itself. It
+counts when it is both significant and large.
 """
 
 import math
@@ -114,7 +114,8 @@ def between_independent(
     assert after is not None
     if metric.in_points:
         low, high = difference((base.value, before.low, before.high), (new.value, after.low, after.high))
-        return Delta(100 * (new.value - base.value), 100 * low, 100 * high, "separate", n)
+        factor = metric.to_points
+        return Delta(factor * (new.value - base.value), factor * low, factor * high, "separate", n)
     if min(base.value, new.value, before.low, after.low) <= 0:
         return _INCLUDES_ZERO
     change = new.value / base.value

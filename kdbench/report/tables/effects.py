@@ -32,7 +32,7 @@ def _rows(family: FamilyEffects, record: RunRecord) -> Iterator[Row]:
 
 def _cells(family: FamilyEffects, effect: AxisEffect, level: Level, record: RunRecord) -> tuple[Text | Number, ...]:
     declared = metric(score_of(record).metric)
-    factor, write = (100.0, units.points) if declared.in_points else (1.0, declared.text)
+    factor, write = declared.to_points, units.points if declared.in_points else declared.text
     shift = Number(write, factor * level.effect, _scaled(level.effect_interval, factor))
     mean = Number(declared.text, level.mean, level.mean_interval, plus_minus=declared.plus_minus)
     words = (Text(family.family.name, code=True), Text(effect.axis), Text(str(level.value)))

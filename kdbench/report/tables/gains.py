@@ -1,16 +1,30 @@
 """How much more accurate a student is than its baselines, such as the same network trained on labels alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from kdbench.report.cells import Number, Text
-from kdbench.report.model_groups import ModelGroup, group_of, mean_over_seeds, model_groups, settings
+from kdbench.report.model_groups import (
+    ModelGroup,
+    entry_of,
+    group_of,
+    is_distilled,
+    mean_over_seeds,
+    model_groups,
+    network,
+    settings,
+)
 from kdbench.report.table import Column, Row, Table, column, finished
 from kdbench.results.metrics import metric as declared
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Measurement, RunRecord
+from kdbench.results.records.index import once_per_record
 
 _GAINS = metrics_in("gain")
+_LISTED = 8  # pairs that a note names
+_OF_NETWORK = ("model", "weights", "weights_key", "start", "quantize", "prune", "sub_students")
+_OF_IMAGES = ("subset", "label_noise", "target_noise")
 _NOTE = (
     "Gain: top-1 or top-5 of the model minus that of its baseline, in percentage points, on the same test samples. The "
     "baseline is the same network trained on the labels of the same images alone, or the other model of a difference "
@@ -42,13 +56,39 @@ def gains(record: RunRecord) -> Table:
 
 def baselines(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
     """Return the groups that the accuracy of `group` was compared with, sample by sample, in the record's order."""
+    return list(_baselines(record).get(group.ids, {}).values())
+
+
+@once_per_record
+def _baselines(record: RunRecord) -> Mapping[tuple[str, ...], Mapping[tuple[str, ...], ModelGroup]]:
+    """Return the baselines of each group by their ids, by the group's ids."""
     of_model = group_of(record)
-    found = {
-        other.ids: other
-        for measurement in record.measurement_index.having(_GAINS[0])
-        if measurement.model in group.ids and (other := of_model.get(str(measurement.axes["beside"]))) is not None
-    }
-    return list(found.values())
+    found: dict[tuple[str, ...], dict[tuple[str, ...], ModelGroup]] = {}
+    for measurement in record.measurement_index.having(_GAINS[0]):
+        if (other := of_model.get(str(measurement.axes["beside"]))) is not None:
+            found.setdefault(of_model[measurement.model].ids, {})[other.ids] = other
+    return found
+
+
+def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
+    """Return those baselines of a distilled student that differ from it by its teachers only.
+
+    Others, from a study's differences, may have another network, other images, or weights of another model.
+    """
+    return [
+        other
+        for other in baselines(record, group)
+        if is_distilled(group) and other.role == "student" and not is_distilled(other)
+        if network(group) == network(other) and group.cards[0].bits == other.cards[0].bits
+        if _conditions(entry_of(record, group)) == _conditions(entry_of(record, other))
+    ]
+
+
+def _conditions(entry: Mapping[str, Any]) -> list[Any]:
+    """Return what a recipe's entry says about the network, its first weights and its training images."""
+    data = entry.get("data")
+    images = data if isinstance(data, Mapping) else {}
+    return [*(entry.get(key) for key in _OF_NETWORK), *(images.get(key) for key in _OF_IMAGES)]
 
 
 def gain(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric: str) -> Number:
@@ -62,14 +102,14 @@ def gain(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric: str
         return Number(write, status=first.status, reason=first.reason or "")
     trained_again = any(len(models.distinct) > 1 for models in (group, baseline))
     value, interval = mean_over_seeds(valued) if trained_again and len(valued) > 1 else valued[0]
-    cell = Number(write, value, interval)
-    return cell if len(valued) == len(results) else replace(cell, aside=f"{len(valued)} of {len(results)} seeds")
+    cell, seeds = Number(write, value, interval), len(group.cards) if trained_again else len(results)
+    return cell if len(valued) == seeds else replace(cell, aside=f"{len(valued)} of {seeds} seeds")
 
 
 def _by_seed(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric: str) -> Iterator[Measurement]:
+    others = set(baseline.ids)
     for card in group.cards:
-        found = (record.find(card.id, metric, beside=other) for other in baseline.ids)
-        yield from (measurement for measurement in found if measurement is not None)
+        yield from (m for m in record.measurement_index.of(card.id, metric) if m.axes.get("beside") in others)
 
 
 def _unequal_epochs(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]]) -> Iterator[str]:
@@ -79,4 +119,5 @@ def _unequal_epochs(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]
         f"`{name}` {n} and `{other}` {m}" for (name, n), (other, m) in epochs if n is not None and m not in {None, n}
     ]
     if unequal:
-        yield f"Trained for different numbers of epochs: {'; '.join(unequal)}."
+        more = [f"and {len(unequal) - _LISTED} more"] if len(unequal) > _LISTED else []
+        yield f"Trained for different numbers of epochs: {'; '.join([*unequal[:_LISTED], *more])}."

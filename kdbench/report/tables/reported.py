@@ -89,7 +89,7 @@ def _difference_interval(a: Number | Measurement, b: Number | Measurement) -> In
 
 
 def _scaled(write: Callable[[float], str], value: float, interval: Interval | None, metric: Metric) -> Number:
-    scale = 100.0 if metric.in_points else 1.0
+    scale = metric.to_points
     if interval is not None:
         interval = Interval(low=scale * interval.low, high=scale * interval.high, level=interval.level)
     return Number(write, scale * value, interval)

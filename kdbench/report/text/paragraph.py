@@ -5,10 +5,10 @@ from collections import Counter
 
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number, bracketed, shortened
-from kdbench.report.model_groups import ModelGroup, is_distilled, is_timed, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, is_timed, model_groups, number, teacher_of
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
-from kdbench.report.tables.gains import baselines, gain
+from kdbench.report.tables.gains import gain, on_labels_alone
 from kdbench.report.tables.summary import summary
 from kdbench.report.text.method import grouped_warnings
 from kdbench.results.records import RunRecord
@@ -197,19 +197,22 @@ def _distillation(record: RunRecord, students: list[ModelGroup]) -> list[str]:
     gains = [
         (cell, cell.value, student, alone)
         for student in students
-        for alone in baselines(record, student)
-        if is_distilled(student) and alone.role == "student" and not is_distilled(alone)
+        for alone in on_labels_alone(record, student)
         if (cell := gain(record, student, alone, "top1_gain")).value is not None and cell.interval is not None
     ]
     if not gains:
         return []
-    cell, value, student, alone = max(gains, key=lambda entry: entry[1])
+    clear = [entry for entry in gains if entry[0].interval is not None and entry[0].interval.low > 0]
+    largest = max(gains, key=lambda entry: entry[1])
+    cell, value, student, alone = max(clear, key=lambda entry: entry[1]) if clear else largest
     assert cell.interval is not None
+    is_largest = cell is largest[0]
     level = f"{100 * cell.interval.level:g} % interval {bracketed(value, cell.interval, cell.write)}"
-    chosen = f"; the largest of {len(gains)} differences, partly by chance" if len(gains) > 1 else ""
+    place = "the largest" if is_largest else "the largest certain one"
+    chosen = f"; {place} of {len(gains)} differences, partly by chance" if len(gains) > 1 else ""
     difference = f"{cell.text} points of top-1 ({level}{chosen})"
     if cell.interval.low > 0:
-        most = "most for" if len(gains) > 1 else "for"
+        most = "most for" if len(gains) > 1 and is_largest else "for"
         sentence = (
             f"Distillation gains {most} `{student.label}`: {difference} over `{alone.label}`, trained on labels alone"
         )

@@ -81,7 +81,12 @@ class Metric:
     @property
     def in_points(self) -> bool:
         """Whether two values are compared by their difference in percentage points rather than by their ratio."""
-        return self.unit == "share"
+        return self.unit in {"share", "points"}
+
+    @property
+    def to_points(self) -> float:
+        """The factor from a value `in_points`, or a difference of two, to percentage points; 1 for other metrics."""
+        return 100.0 if self.unit == "share" else 1.0
 
     @property
     def regression_threshold(self) -> float:

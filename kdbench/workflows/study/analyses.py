@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kdbench.data.reading.images import fit_images
 from kdbench.data.selection import stratified
+from kdbench.evaluate.gains import GAINS
 from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.files import storage
 from kdbench.recipe import Examples, Recipe, Student
@@ -47,18 +48,18 @@ def baselines_of(recipe: Recipe, jobs: Sequence[Job]) -> Mapping[str, list[Job]]
     """Return the jobs that each job's accuracy is compared with, of the same seed, by its id.
 
     They are the student that was trained on the labels of the same images alone, if there is one, and those that the
-    recipe's reported differences subtract.
+    recipe's reported differences in an accuracy subtract.
     """
     independents = LabelOnlyStudents(jobs)
     by_name = {(job.entry.name, job.of_seed): job for job in jobs if job.part is None}
     subtracted: dict[str, list[str]] = {}
     for number in recipe.reported:
-        if number.minus is not None:
+        if number.minus is not None and f"{number.metric}_gain" in GAINS and not number.axes:
             subtracted.setdefault(number.model, []).append(number.minus)
     baselines: dict[str, list[Job]] = {}
     for job in by_name.values():
         alone = independents.of(job)
-        others = [alone] if alone is not None and _images(alone) == _images(job) else []
+        others = [alone] if alone is not None and _differ_by_teachers(job, alone) else []
         names = subtracted.get(job.entry.name, [])
         others += [other for name in names if (other := by_name.get((name, job.of_seed))) is not None]
         if others:
@@ -97,6 +98,17 @@ class LabelOnlyStudents:
         optional = (job.seed, _images(job), job.entry.data.augment, teacher)
         for shared in product((True, False), repeat=len(optional)):
             yield (*required, shared, *(value for value, is_shared in zip(optional, shared, strict=True) if is_shared))
+
+
+def _differ_by_teachers(job: Job, alone: Job) -> bool:
+    """Return whether a distilled student is that of labels alone but for its teachers: its network, start and images.
+
+    A student that is quantized, pruned or begins with another model's weights is not; nor is one without training.
+    """
+    entry = job.entry
+    changed = job.start is not None or (isinstance(entry, Student) and entry.quantize is not None)
+    same_start = (job.weights, entry.weights_key) == (alone.weights, alone.entry.weights_key)
+    return not changed and same_start and not alone.entry.is_ready and _images(alone) == _images(job)
 
 
 def _images(job: Job) -> Examples:

@@ -13,6 +13,7 @@ from typing import Any
 from kdbench.files import storage
 from kdbench.files.cycles import cycle_collection_paused
 from kdbench.results.cards import ModelCard
+from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Diagnostic, Layer, Measurement, Pair, RunRecord
 from kdbench.results.samples import Samples, correct_key, read_samples, squared_error_key
 from kdbench.workflows.sweeping.existing import PartFolder
@@ -20,6 +21,7 @@ from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.relative import METRIC
 
 _MACHINE_FACTS = ("board", "cpu", "cores_logical", "memory_bytes")
+_GAINS = metrics_in("gain")
 _MAX_SAME_CODE = 3  # warnings with one code and remedy, over all parts
 
 Measured = Sequence[tuple[Part, PartFolder]]
@@ -54,10 +56,7 @@ class _Collected:
         for card in record.models:
             if card.id in own_ids:
                 self.cards[ids[card.id]] = _card(card, ids, plan)
-        # A companion's measurement with the axis `beside` compares it with an own model.
-        self.measurements += [
-            _renamed(m, ids) for m in record.measurements if m.model in own_ids or m.axes.get("beside") in own_ids
-        ]
+        self.measurements += [_renamed(m, ids) for m in record.measurements if _is_own(m, own_ids)]
         self.pairs += [_pair(pair, ids) for pair in record.pairs if pair.student in own_ids]
         self.layers += [
             layer.model_copy(update={"model": ids[layer.model]}) for layer in record.layers if layer.model in own_ids
@@ -166,6 +165,15 @@ def _card(card: ModelCard, ids: Mapping[str, str], plan: SweepPlan) -> ModelCard
         if card.pruned is not None:
             update["pruned"] = card.pruned.model_copy(update={"of": ids.get(card.pruned.of, card.pruned.of)})
     return card.model_copy(update=update)
+
+
+def _is_own(measurement: Measurement, own_ids: set[str]) -> bool:
+    """Return whether a part provides a measurement: of an own model, or of what a companion has beside one.
+
+    A companion's gain over an own model comes from the part of the companion: that part has all of its baselines.
+    """
+    beside = measurement.axes.get("beside") in own_ids and measurement.metric not in _GAINS
+    return measurement.model in own_ids or beside
 
 
 def _renamed(measurement: Measurement, ids: Mapping[str, str]) -> Measurement:

@@ -7,7 +7,8 @@ import pytest
 from judge.compare.small_runs import AT, around, both, card, latency, only, record
 
 from kdbench.judge.compare.records import compare
-from kdbench.results.records import measured
+from kdbench.report.text.comparison import change_text
+from kdbench.results.records import Interval, measured
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,25 @@ def test_stored_times_alone_seldom_raise_a_false_alarm():
         )
         alarms += compare(base, new).overall == "regressed"
     assert alarms <= 0.04 * 1000
+
+
+@pytest.mark.parametrize(
+    ("new", "outcome"), [(-0.4, "regressed"), (1.5, "improved"), (0.65, "same"), (0.1, "inconclusive")]
+)
+def test_gains_are_compared_by_their_difference_in_points_also_where_they_are_about_zero(new, outcome):
+    base, after = (
+        record(
+            measured(
+                "student", "top1_gain", gain, axes={"beside": "alone"}, n=360,
+                interval=Interval(low=gain - 0.3, high=gain + 0.3),
+            ),
+            models=(card("student", sha), card("alone", "3")),
+        )
+        for gain, sha in ((0.6, "1"), (new, "2"))
+    )  # fmt: skip
+    row = only(compare(base, after, metrics=["top1_gain"]), "top1_gain")
+    half = math.hypot(0.3, 0.3)
+    assert (row.outcome, row.threshold, row.in_points) == (outcome, 0.5, True)
+    assert row.change == pytest.approx(new - 0.6)
+    assert (row.interval.low, row.interval.high) == pytest.approx((new - 0.6 - half, new - 0.6 + half))
+    assert change_text(row).startswith(f"{new - 0.6:+.2f} points [")

@@ -90,6 +90,23 @@ def test_a_seed_without_a_gain_is_counted(with_gains, make_card):
     assert (cell.value, cell.aside) == (1.0, "1 of 2 seeds")
 
 
+def test_a_seed_that_was_not_compared_is_counted(with_gains, make_card):
+    models = tuple(card for card in seeds_of(make_card) if card.id != "student-alone-s1")
+    cell = gains(with_gains(gain("student-kd-s0", "student-alone-s0", 1.0), models=models)).rows[0].cells[2]
+    assert (cell.value, cell.aside) == (1.0, "1 of 2 seeds")
+
+
+def test_a_note_names_few_of_many_pairs(with_gains, make_card):
+    cards, alone = [make_card("teacher"), make_card("student-alone")], make_card("student-alone").training
+    for n in range(10):
+        longer = alone.model_copy(update={"epochs": 100 + n})
+        cards.append(make_card("student-kd", id=f"kd{n}", name=f"kd{n}").model_copy(update={"training": longer}))
+    record = with_gains(*(gain(f"kd{n}", "student-alone", 1.0) for n in range(10)), models=tuple(cards))
+    note = gains(record).notes[1]
+    assert note.endswith("`kd7` 107 and `student-alone` 4; and 2 more.")
+    assert "kd8" not in note
+
+
 def test_a_reported_difference_has_the_paired_interval(with_gains):
     entry = {"model": "student-kd", "minus": "student-alone", "metric": "top1", "value": 1.5}
     record = with_gains(gain("student-kd", "student-alone", 1.67), recipe={"reported": [entry]})
@@ -115,6 +132,13 @@ def test_a_reported_difference_has_the_paired_interval(with_gains):
             ),
         ),
         (
+            (1.67, (3.0, 4.0)),
+            (
+                "Distillation gains for `student-kd`: +1.67 points of top-1 (95 % interval [+1.17, +2.17]; the largest "
+                "certain one of 2 differences, partly by chance) over `student-alone`, trained on labels alone."
+            ),
+        ),
+        (
             (0.2,),
             (
                 "Distillation shows no gain in accuracy over labels alone: +0.20 points of top-1 (95 % interval "
@@ -135,7 +159,10 @@ def test_the_paragraph_says_what_distillation_adds(with_gains, make_card, values
     distilled = [make_card(name, teachers=("teacher",)) for name in students]
     cards = (make_card("teacher"), make_card("student-alone"), *distilled)
     record = with_gains(
-        *(gain(name, "student-alone", value) for name, value in zip(students, values, strict=True)),
+        *(
+            gain(name, "student-alone", *(value if isinstance(value, tuple) else (value,)))
+            for name, value in zip(students, values, strict=True)
+        ),
         gain("student-kd", "teacher", 30.0),
         models=cards,
     )
@@ -146,3 +173,24 @@ def test_the_paragraph_without_a_student_on_labels_alone_says_nothing_of_a_gain(
     cards = tuple(make_card(name, teachers=("teacher",)) for name in ("student-kd", "student-hint"))
     record = with_gains(gain("student-kd", "student-hint", 1.0), models=(make_card("teacher"), *cards))
     assert "Distillation" not in paragraph(record)
+
+
+@pytest.mark.parametrize(
+    ("of_card", "of_entry"),
+    [
+        ({"options": {"channels": 99}}, {}),
+        ({}, {"start": {"model": "student-kd"}}),
+        ({}, {"data": {"subset": {"half": "D0"}}}),
+    ],
+)
+def test_a_study_s_difference_between_other_networks_or_images_is_not_due_to_distillation(
+    with_gains, make_card, of_card, of_entry
+):
+    alone = make_card("student-alone", **of_card)
+    models = (make_card("teacher"), alone, make_card("student-kd", teachers=("teacher",)))
+    entries = [{"name": "student-alone", **of_entry}, {"name": "student-kd"}]
+    record = with_gains(gain("student-kd", "student-alone", 3.0), models=models, recipe={"student": entries})
+    assert len(gains(record).rows) == 1
+    assert "Distillation" not in paragraph(record)
+    same = record.model_copy(update={"models": (models[0], make_card("student-alone"), models[2]), "recipe": None})
+    assert "Distillation gains" in paragraph(same)

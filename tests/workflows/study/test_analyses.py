@@ -120,6 +120,36 @@ def test_baselines_are_the_student_on_the_same_labels_and_what_reported_differen
     assert result.independent["few-seed0"] == "alone-seed0"
 
 
+def test_a_student_that_differs_in_more_than_its_teachers_has_no_baseline_of_its_own(run_data, tmp_path):
+    ready = {"name": "ready", "model": {"name": "mlp", "widths": [9]}, "weights": "w.safetensors"}
+    result = analysed(
+        run_data,
+        {"name": "alone"},
+        {"name": "kd", "terms": KD},
+        {"name": "rounded", "terms": KD, "quantize": {"weight_bits": 4}},
+        {"name": "begun", "terms": KD, "start": {"share": 0.5}},
+        {"name": "tuned", "terms": KD, "weights": "w.safetensors"},
+        {**ready, "training": {"epochs": 0}},
+        {"name": "kd-9", "terms": KD, "model": {"name": "mlp", "widths": [9]}},
+    )
+    assert result.baselines == {"kd": ("alone",)}
+    assert result.independent == {**dict.fromkeys(("kd", "rounded", "begun", "tuned"), "alone"), "kd-9": "ready"}, (
+        "for mismatches it only matters what they answer"
+    )
+
+
+def test_only_a_difference_in_an_accuracy_on_the_test_set_makes_a_baseline(run_data):
+    difference = {"model": "b", "minus": "a", "value": 1}
+    reported = [
+        {**difference, "metric": "latency_p50_ns", "axes": {"batch": 1}},
+        {**difference, "metric": "loss"},
+        {**difference, "metric": "top1", "axes": {"part": "train"}},
+        {**difference, "metric": "top5", "model": "c"},
+    ]
+    students = [{"name": name, "model": {"name": "mlp", "widths": [n]}} for n, name in enumerate("abc", 5)]
+    assert analysed(run_data, *students, reported=reported).baselines == {"c": ("a",)}
+
+
 def test_of_several_independent_students_the_one_on_the_same_images_counts(run_data):
     noise = {"label_noise": {"share": 0.1}}
     result = analysed(

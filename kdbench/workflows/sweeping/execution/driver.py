@@ -27,8 +27,9 @@ _TRUST = 0.1  # of all estimated work: how much measured work changes the pace a
 class _Pace:
     """The estimated and the measured seconds of ended tasks of one kind.
 
-    `total_s` is the estimate of all tasks. A few short tasks, such as ready teachers, show little about the others: the
-    pace is that of the ended tasks and of a share `_TRUST` of all work that takes as long as estimated.
+    `total_s` is the estimate of all tasks whose results did not exist. A few short tasks, such as ready teachers, show
+    little about the others: the pace is that of the ended tasks and of a share `_TRUST` of all work that takes as long
+    as estimated.
     """
 
     total_s: float = 0.0
@@ -90,6 +91,7 @@ class Driver:
                     started = True
                     message = self.prepare(task)
                     if message is None or isinstance(message, Fault):
+                        self._paces[kind].total_s -= task.cost_s  # it shows nothing of the pace
                         self._end(task, message)
                         continue
                     self._started_s[task.id] = self.clock_s()

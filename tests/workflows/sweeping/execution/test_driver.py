@@ -151,6 +151,20 @@ def test_a_short_task_that_took_long_says_little_about_long_ones():
     assert later.remaining_s == pytest.approx(3000 / 2, rel=0.05), "not ten times as long"
 
 
+def test_what_exists_already_does_not_make_the_estimate_more_trusted():
+    clock = Clock()
+    tasks = [
+        *(Task(f"old{n}", "train", cost_s=1000) for n in range(9)),
+        *(Task(f"s{n}", "train", cost_s=5) for n in range(4)),
+    ]
+    _, watch = driven(
+        Fake(clock=clock), lambda task: None if "old" in task.id else {"task": task.id}, tasks, clock_s=clock
+    )
+    later = watch.boards[1].rows[0]
+    pace = (10 + 2) / (5 + 2)  # as without the old ones: a tenth of the 20 s that remained is trusted
+    assert later.remaining_s == pytest.approx(3 * 5 * pace / 2)
+
+
 def test_inline_runs_each_task_in_this_process_and_catches_what_it_raises():
     done = []
 
