@@ -52,19 +52,25 @@ def baselines_of(recipe: Recipe, jobs: Sequence[Job]) -> Mapping[str, list[Job]]
     """
     independents = LabelOnlyStudents(jobs)
     by_name = {(job.entry.name, job.of_seed): job for job in jobs if job.part is None}
-    subtracted: dict[str, list[str]] = {}
-    for number in recipe.reported:
-        if number.minus is not None and f"{number.metric}_gain" in GAINS and not number.axes:
-            subtracted.setdefault(number.model, []).append(number.minus)
+    subtracted = subtracted_names(recipe)
     baselines: dict[str, list[Job]] = {}
     for job in by_name.values():
         alone = independents.of(job)
         others = [alone] if alone is not None and _differ_by_teachers(job, alone) else []
-        names = subtracted.get(job.entry.name, [])
+        names = subtracted.get(job.entry.name, ())
         others += [other for name in names if (other := by_name.get((name, job.of_seed))) is not None]
         if others:
             baselines[job.id] = list({other.id: other for other in others}.values())
     return baselines
+
+
+def subtracted_names(recipe: Recipe) -> Mapping[str, Sequence[str]]:
+    """Return the names of the models that the reported differences in an accuracy subtract, by the first model's."""
+    subtracted: dict[str, list[str]] = {}
+    for number in recipe.reported:
+        if number.minus is not None and f"{number.metric}_gain" in GAINS and not number.axes:
+            subtracted.setdefault(number.model, []).append(number.minus)
+    return subtracted
 
 
 class LabelOnlyStudents:

@@ -19,6 +19,7 @@ from kdbench.files import storage
 from kdbench.modelfile.identity import model_sha256
 from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.export import WrittenModel, written_from
+from kdbench.workflows.study.analyses import subtracted_names
 from kdbench.workflows.study.model_sources import file_hash
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.ready_teachers import is_onnx_teacher
@@ -162,13 +163,14 @@ class PartFolder:
 def part_folder(plan: SweepPlan, part: Part, data: str, folder: RunFolder) -> PartFolder:
     """Return the folder of a part whose models are all exported; `data` is the content hash of the data.
 
-    Its name is a hash of the files, how they are compressed and how they are measured.
+    Its name is a hash of the files, how they are compressed and how they are measured, which of them the recipe's
+    reported differences compare included.
     """
     recipe, place = plan.recipe, {id_: number for number, id_ in enumerate(part.model_ids)}
     compressed = (*part.sources, *part.variants)
     variants = {one.name: one for one in plan.sub_recipe(part.names).variant} if compressed else {}
     teachers = [plan.by_id[id_].teacher for id_ in part.jobs]
-    content = {
+    content: dict[str, Any] = {
         "jobs": [[model_hash(plan.by_id[id_], folder), id_ in part.jobs] for id_ in (*part.companions, *part.jobs)],
         "teachers": [None if teacher is None else place.get(teacher.id) for teacher in teachers],
         "variants": [
@@ -181,4 +183,19 @@ def part_folder(plan: SweepPlan, part: Part, data: str, folder: RunFolder) -> Pa
         "analysis": recipe.analysis.model_dump(mode="json"),
         "data": [data, recipe.data.model_dump(mode="json", exclude={"root", "download"})],
     }
+    if differences := _differences(plan, part):
+        content["differences"] = differences
     return PartFolder.of(folder, storage.content_hash(content)[:24])
+
+
+def _differences(plan: SweepPlan, part: Part) -> list[tuple[int, int]]:
+    """Return the places of the models that the recipe's reported differences compare in a part."""
+    jobs = [plan.by_id[id_] for id_ in (*part.companions, *part.jobs)]
+    place = {(job.entry.name, job.of_seed): number for number, job in enumerate(jobs)}
+    subtracted, own = subtracted_names(plan.recipe), set(part.jobs)
+    pairs = (
+        (number, place.get((name, job.of_seed)))
+        for number, job in enumerate(jobs)
+        for name in (subtracted.get(job.entry.name, ()) if job.id in own else ())
+    )
+    return sorted({(first, second) for first, second in pairs if second is not None})

@@ -2,7 +2,9 @@ import pytest
 
 from kdbench.recipe.loading import recipe_from
 from kdbench.recipe.sweeps.points import swept
+from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.study.plan import plan
+from kdbench.workflows.sweeping.existing import part_folder
 from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
 
 MLP = {"name": "mlp", "widths": [9]}
@@ -58,6 +60,20 @@ def test_a_model_is_measured_beside_what_a_reported_difference_subtracts():
     small = one.sub_recipe(one.parts[2].names)
     assert [number.minus for number in small.reported] == ["kd-temperature1", "alone"]
     assert not one.sub_recipe(["kd-temperature4"]).reported
+
+
+def test_a_part_is_measured_again_if_a_reported_difference_compares_other_models_of_it(tmp_path):
+    """Adding a difference between models that are in one part anyway must not find that part finished."""
+
+    def folders(*reported):
+        one = planned(ALONE, DISTILLED, axes=TEMPERATURES, reported=reported)
+        return [part_folder(one, part, "data", RunFolder(tmp_path)).path.name for part in one.parts]
+
+    difference = {"model": "kd-temperature4", "minus": "t", "metric": "top1", "value": "1 points"}
+    before, after = folders(), folders(difference)
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, True, False]
+    assert folders({**difference, "value": "2 points", "source": "table 1"}) == after
+    assert folders({**difference, "metric": "latency_p50_ns", "value": "1 ms"}) == before
 
 
 def test_without_times_everything_is_scored():
