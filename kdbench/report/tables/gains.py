@@ -12,7 +12,6 @@ from kdbench.report.model_groups import (
     is_distilled,
     mean_over_seeds,
     model_groups,
-    network,
     settings,
 )
 from kdbench.report.table import Column, Row, Table, column, finished
@@ -79,9 +78,15 @@ def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
         other
         for other in baselines(record, group)
         if is_distilled(group) and other.role == "student" and not is_distilled(other)
-        if network(group) == network(other) and group.cards[0].bits == other.cards[0].bits
+        if _network(group) == _network(other)
         if _conditions(entry_of(record, group)) == _conditions(entry_of(record, other))
     ]
+
+
+def _network(group: ModelGroup) -> list[Any]:
+    """Return what the cards say about a group's network; options in any order are the same."""
+    card = group.cards[0]
+    return [card.architecture, dict(card.options), card.bits, card.pruned]
 
 
 def _conditions(entry: Mapping[str, Any]) -> list[Any]:

@@ -194,3 +194,11 @@ def test_a_study_s_difference_between_other_networks_or_images_is_not_due_to_dis
     assert "Distillation" not in paragraph(record)
     same = record.model_copy(update={"models": (models[0], make_card("student-alone"), models[2]), "recipe": None})
     assert "Distillation gains" in paragraph(same)
+
+
+def test_options_in_another_order_are_the_same_network(with_gains, make_card):
+    options = {"stem": "cifar", "width": 0.25}
+    alone = make_card("student-alone", options=options)
+    turned = make_card("student-kd", teachers=("teacher",), options=dict(reversed(options.items())))
+    record = with_gains(gain("student-kd", "student-alone", 3.0), models=(make_card("teacher"), alone, turned))
+    assert "Distillation gains for `student-kd`" in paragraph(record)
