@@ -70,10 +70,10 @@ def sustained_findings(result: Result, models: Sequence[TimedModel]) -> Findings
                 findings += Findings(pairs=(estimated_pair(teacher.id, student.id, "latency_ratio", ratio, axes=at),))
     if step.failed:
         message = f"the sustained load ended before its time: {step.failed}"
-        early = Diagnostic(
+        ended_early = Diagnostic(
             code="sustained_failed", message=message, remedy="measure again: run.py --fresh --sustain 30m"
         )
-        findings += Findings(warnings=(early,))
+        findings += Findings(warnings=(ended_early,))
     return findings + Findings(warnings=tuple(_unsteady(blocks, phases(blocks)[STEADY], models)))
 
 
