@@ -129,7 +129,7 @@ def _installed(module: str) -> bool:
     if module in sys.modules:
         return sys.modules[module] is not None
     spec = find_spec(module)
-    return spec is not None and spec.origin is not None  # else a folder of that name, such as wandb/ where wandb ran
+    return spec is not None and spec.loader is not None  # else a folder of that name, such as wandb/ where wandb ran
 
 
 def _error(subject: str, absent: Sequence[str], extras: Sequence[str]) -> MissingExtraError:
