@@ -119,7 +119,8 @@ def _by_seed(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric:
 
 def _unequal_epochs(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]]) -> Iterator[str]:
     """Yield a note that names the pairs whose models were trained for different numbers of epochs, if there are any."""
-    epochs = [[(group.label, settings(record, group).epochs) for group in pair] for pair in pairs]
+    whole = [pair for pair in pairs if all(group.cards[0].architecture != "fused" for group in pair)]  # else a head's
+    epochs = [[(group.label, settings(record, group).epochs) for group in pair] for pair in whole]
     unequal = [
         f"`{name}` {n} and `{other}` {m}" for (name, n), (other, m) in epochs if n is not None and m not in {None, n}
     ]

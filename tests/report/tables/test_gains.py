@@ -66,6 +66,9 @@ def test_models_trained_for_other_numbers_of_epochs_are_named(with_gains, make_c
     cards = [make_card("teacher"), make_card("student-alone"), longer]
     notes = gains(with_gains(gain("student-kd", "student-alone", 1.0), models=tuple(cards))).notes
     assert notes[1] == "Trained for different numbers of epochs: `student-kd` 9 and `student-alone` 4."
+    fused = longer.model_copy(update={"architecture": "fused"})  # the epochs of its head
+    cards = [make_card("teacher"), make_card("student-alone"), fused]
+    assert len(gains(with_gains(gain("student-kd", "student-alone", 1.0), models=tuple(cards))).notes) == 1
 
 
 def seeds_of(make_card, names=("teacher", "student-alone", "student-kd")):
