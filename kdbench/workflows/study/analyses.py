@@ -35,22 +35,22 @@ def analyses_of(
     training = {id_: images[id(part)] for id_, part in parts.items()}
     training |= {id_: training[job] for id_, job in (compressed or {}).items() if job in training}
     independents = LabelOnlyStudents(jobs)
+    baselines = baselines_of(recipe, jobs, independents)
     return Analyses(
         class_names=run_data.dataset.class_names,
         training=training,
         independent={job.id: other.id for job in jobs if (other := independents.of(job)) is not None},
-        baselines={id_: tuple(other.id for other in others) for id_, others in baselines_of(recipe, jobs).items()},
+        baselines={id_: tuple(other.id for other in others) for id_, others in baselines.items()},
         std=recipe.analysis.std,
     )
 
 
-def baselines_of(recipe: Recipe, jobs: Sequence[Job]) -> Mapping[str, list[Job]]:
+def baselines_of(recipe: Recipe, jobs: Sequence[Job], independents: "LabelOnlyStudents") -> Mapping[str, list[Job]]:
     """Return the jobs that each job's accuracy is compared with, of the same seed, by its id.
 
     They are the student that was trained on the labels of the same images alone, if there is one, and those that the
     recipe's reported differences in an accuracy subtract.
     """
-    independents = LabelOnlyStudents(jobs)
     by_name = {(job.entry.name, job.of_seed): job for job in jobs if job.part is None}
     subtracted = subtracted_names(recipe)
     baselines: dict[str, list[Job]] = {}

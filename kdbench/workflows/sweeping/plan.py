@@ -185,7 +185,7 @@ class SweepPlan:
 
     def _parts(self) -> Iterator[Part]:
         first_seed, independents = self.recipe.seeds[0], LabelOnlyStudents(self.jobs)
-        baselines = baselines_of(self.recipe, self.jobs)
+        baselines = baselines_of(self.recipe, self.jobs, independents)
         measured = [job for job in self.jobs if job.part is None and job.logits is None]
         jobs: dict[tuple[bool, int, Place], list[Job]] = {}
         for job in measured:
