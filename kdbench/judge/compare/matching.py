@@ -89,6 +89,16 @@ def match_models(
     )
 
 
+def ids_in_new(base: Sequence[ModelCard], new: Sequence[ModelCard]) -> dict[str, str]:
+    """Return the new record's ids of the models that have the same name and seed in both records, by the base's ids."""
+    new_by_name = _by_name(new)
+    return {
+        match.base.id: match.new.id
+        for name, cards in _by_name(base).items()
+        for match in _by_seed(cards, new_by_name.get(name, []))
+    }
+
+
 def _by_seed(base: Sequence[ModelCard], new: Sequence[ModelCard]) -> list[Match]:
     if len(base) == len(new) == 1:
         return [Match(base[0], new[0])]
@@ -122,14 +132,16 @@ def _list(cards: Sequence[ModelCard]) -> str:
 
 
 def align(
-    base: RunRecord, new: RunRecord, match: Match, metric: str
+    base: RunRecord, new: RunRecord, match: Match, metric: str, renamed: Mapping[str, str]
 ) -> tuple[list[tuple[Measurement, Measurement]], list[str]]:
     """Pair the measurements of `metric` at every set of axes that both records have; note numbers that only one has.
 
-    If there is no such pair and one record has a number, that number is paired with the reason why the other record has
-    none. Axes without a number in either record are left out, unless a measurement failed: a failure must not pass.
+    `renamed` are the new record's ids of models by the base's ids: a number beside a model pairs with the one beside
+    the same model. If there is no such pair and one record has a number, that number is paired with the reason why the
+    other record has none. Axes without a number in either record are left out, unless a measurement failed: a failure
+    must not pass.
     """
-    before, after = _by_axes(base, match.base.id, metric), _by_axes(new, match.new.id, metric)
+    before, after = _by_axes(base, match.base.id, metric, renamed), _by_axes(new, match.new.id, metric, {})
     both = [(before[key], after[key]) for key in after if key in before]
     shared = [pair for pair in both if any(m.value is not None or m.status in _FAILED for m in pair)]
     only_base = [m for key, m in before.items() if key not in after and m.value is not None]
@@ -148,9 +160,15 @@ def describe_axes(axes: Axes) -> str:
     return f" at {', '.join(f'{key} {value}' for key, value in axes.items())}" if axes else ""
 
 
-def _by_axes(record: RunRecord, model: str, metric: str) -> dict[tuple[tuple[str, str | int], ...], Measurement]:
+def _by_axes(
+    record: RunRecord, model: str, metric: str, renamed: Mapping[str, str]
+) -> dict[frozenset[tuple[str, str | int]], Measurement]:
+    def as_key(axes: Axes) -> frozenset[tuple[str, str | int]]:
+        other = str(axes.get("beside"))
+        return frozenset({**axes, "beside": renamed[other]}.items() if other in renamed else axes.items())
+
     measurements = record.measurement_index.of(model, metric)
-    return {tuple(sorted(m.axes.items())): m for m in measurements if not _EXCLUDED & m.axes.keys()}
+    return {as_key(m.axes): m for m in measurements if not _EXCLUDED & m.axes.keys()}
 
 
 def other_machine(base: RunRecord, new: RunRecord) -> str:

@@ -122,7 +122,7 @@ def describe_machine(record: RunRecord) -> str:
 def _compare_metric(
     records: RecordPair, match: Match, metric: Metric, thresholds: Thresholds, *, by_name: bool
 ) -> Rows:
-    aligned, notes = align(records.base, records.new, match, metric.id)
+    aligned, notes = align(records.base, records.new, match, metric.id, records.ids_in_new)
     measurements = [m for pair in aligned for m in pair if m.value is not None]
     if not by_name and metric.metered and aligned and all(m.evidence == "estimated" for m in measurements):
         return Rows(notes=(f"{metric.id} is estimated, and decides nothing",))

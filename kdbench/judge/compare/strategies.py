@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench import units
 from kdbench.judge.compare import deltas
 from kdbench.judge.compare.deltas import Delta, NotComparable
-from kdbench.judge.compare.matching import Match, other_machine, other_runtime
+from kdbench.judge.compare.matching import Match, ids_in_new, other_machine, other_runtime
 from kdbench.judge.limits import RELIABLE, reliability_problem
 from kdbench.results.metrics import PAIR_METRICS, Metric
 from kdbench.results.records import Measurement, Pair, RunRecord
@@ -46,6 +46,11 @@ class RecordPair:
     def other_machine(self) -> str:
         """How the machines differ, in words; empty if they do not."""
         return "" if self.side_by_side else other_machine(self.base, self.new)
+
+    @cached_property
+    def ids_in_new(self) -> dict[str, str]:
+        """The new record's ids of the models that both records have, by the base's ids."""
+        return {} if self.side_by_side else ids_in_new(self.base.models, self.new.models)
 
     @cached_property
     def anchors(self) -> dict[str, str]:

@@ -89,6 +89,9 @@ def test_stored_times_alone_seldom_raise_a_false_alarm():
     assert alarms <= 0.04 * 1000
 
 
+MODELS = ("student", "alone")
+
+
 @pytest.mark.parametrize(
     ("new", "outcome"), [(-0.4, "regressed"), (1.5, "improved"), (0.65, "same"), (0.1, "inconclusive")]
 )
@@ -109,3 +112,22 @@ def test_gains_are_compared_by_their_difference_in_points_also_where_they_are_ab
     assert row.change == pytest.approx(new - 0.6)
     assert (row.interval.low, row.interval.high) == pytest.approx((new - 0.6 - half, new - 0.6 + half))
     assert change_text(row).startswith(f"{new - 0.6:+.2f} points [")
+
+
+def test_gains_over_a_model_that_has_another_id_in_a_run_of_several_seeds_are_compared():
+    def with_gain(gain, sha, seed, suffix):
+        cards = [card(f"{name}{suffix}", sha).model_copy(update={"name": name, "seed": seed}) for name in MODELS]
+        student, alone = (one.id for one in cards)
+        interval = Interval(low=gain - 0.3, high=gain + 0.3)
+        return measured(student, "top1_gain", gain, axes={"beside": alone}, n=360, interval=interval), cards
+
+    base_gain, base_cards = with_gain(0.6, "1", 0, "")
+    gains, cards = zip(*(with_gain(0.1 + seed, str(2 + seed), seed, f"-seed{seed}") for seed in (0, 1)), strict=True)
+    comparison = compare(
+        record(base_gain, models=tuple(base_cards)), record(*gains, models=sum(map(tuple, cards), ())),
+        metrics=["top1_gain"],
+    )  # fmt: skip
+    (row,) = (row for row in comparison.rows if row.new_model == "student-seed0")
+    assert row.change == pytest.approx(-0.5)
+    assert row.axes == {"beside": "alone-seed0"}
+    assert not any("only" in note for note in comparison.notes)
