@@ -29,7 +29,7 @@ _TYPED: dict[str, dict[str, float]] = {
     "1/s": {"/s": 1.0, "1/s": 1.0},
 }
 # A comma separates thousands only: "0,5 s" is an error rather than 5 s. Decimal takes no longer exponents.
-_QUANTITY = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+|(?=\.))(?:\.\d+)?(?:e[+-]?\d{1,17})?)\s*((?:1/)?\D*)")
+_QUANTITY = re.compile(r"([+-]?(?:\d{1,3}(?:,\d{3})+|\d+|(?=\.))(?:\.\d+)?(?:[eE][+-]?\d{1,17})?)\s*((?:1/)?\D*)")
 
 
 def parse(text: str, unit: str) -> float:

@@ -121,7 +121,8 @@ def mutual_kl(logits: Tensor, peer_logits: Sequence[Tensor], temperature: float 
 def tckd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Return T² · KL of the binary distributions (p[y], 1 - p[y]), p = softmax(z / T): the target class's part.
 
-    Logits are (B, C), labels classes (B,); raises ValueError for labels that are probabilities.
+    Logits are (B, C), labels classes (B,); raises ValueError for labels that are probabilities, or fewer
+    than two classes.
     """
     both = (_binary_log_probs(upcast(logits) / temperature, labels) for logits in (student_logits, teacher_logits))
     return kl_divergence(*both) * temperature**2
@@ -130,7 +131,8 @@ def tckd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, tempera
 def nckd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Return T² · KL of the distributions over the C - 1 other classes: the non-target classes' part.
 
-    Logits are (B, C), labels classes (B,); raises ValueError for labels that are probabilities.
+    Logits are (B, C), labels classes (B,); raises ValueError for labels that are probabilities, or fewer
+    than two classes.
     """
     both = (_without_target(upcast(logits) / temperature, labels) for logits in (student_logits, teacher_logits))
     return kl_divergence(*(F.log_softmax(others, dim=1) for others in both)) * temperature**2
@@ -165,5 +167,7 @@ def _without_target(values: Tensor, labels: Tensor) -> Tensor:
         raise ValueError("DKD needs one target class per sample, but the labels are probabilities")
     if len(labels) != len(values):  # `gather` would leave the other samples out
         raise ValueError(f"there are {len(labels)} labels for {len(values)} samples")
+    if values.shape[1] < 2:
+        raise ValueError(f"DKD needs two classes or more, but the logits have shape {tuple(values.shape)}")
     columns = torch.arange(values.shape[1] - 1, device=values.device)
     return values.gather(1, columns + (columns >= labels.unsqueeze(1)))

@@ -123,6 +123,12 @@ def test_labels_that_are_probabilities_are_refused():
         dkd(torch.zeros(2, 3), torch.zeros(2, 3), torch.eye(3)[:2], 4.0, alpha=1.0, beta=8.0)
 
 
+@pytest.mark.parametrize("loss", [tckd, nckd])
+def test_one_class_is_refused(loss):
+    with pytest.raises(ValueError, match=r"two classes or more, but the logits have shape \(3, 1\)"):
+        loss(torch.zeros(3, 1), torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64), 4.0)
+
+
 @pytest.mark.parametrize(("epoch", "factor"), [(0, 0.0), (1, 0.05), (10, 0.5), (20, 1.0), (240, 1.0)])
 def test_warm_up_rises_linearly_to_one(epoch, factor):
     assert warm_up(epoch) == factor
