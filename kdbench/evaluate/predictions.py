@@ -61,10 +61,13 @@ class Predictions:
 
         The values are checked against `form`. Values declared as logits are probabilities if each row is non-negative
         and sums to 1, and only the best class if the rows are one-hot; other values from 0 to 1, and rows with a
-        constant sum, only rank the classes. Values declared as probabilities whose rows do not sum to 1 only rank them.
+        constant sum, only rank the classes, unless they are those of a recipe's network, whose loss takes them as
+        logits. Values declared as probabilities whose rows do not sum to 1 only rank the classes.
         """
         known = [column for column, meaning in enumerate(meanings or ()) if meaning]
         read = _form_of(form, logits[:, known] if meanings is not None and known else logits)
+        if read == "scores" and form == "logits" and card.weights is not None:
+            read = form
         if read == "probabilities" and form == "logits" and meanings is not None:
             logits = np.where([meaning != "" for meaning in meanings], logits, np.zeros_like(logits))
         form = read

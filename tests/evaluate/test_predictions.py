@@ -52,6 +52,16 @@ def test_only_logits_and_probabilities_have_a_loss(measured, which):
         assert values["loss"] is None
 
 
+def test_small_outputs_of_a_network_of_a_recipe_are_logits(bench_model, tiny):
+    """A network that has hardly been trained may have logits between 0 and 1 for all samples."""
+    logits = (LOGITS - LOGITS.min()) / np.ptp(LOGITS)
+    card = bench_model(tiny()).card.model_copy(update={"weights": "checkpoints/student/weights.safetensors"})
+    predictions = Predictions.of(card, logits, LABELS)
+    values = {m.metric: m.value for m in accuracy_findings(predictions, LABELS).measurements}
+    assert predictions.form == "logits"
+    assert values["loss"] == pytest.approx(-log_softmax(logits, axis=1)[np.arange(60), LABELS].mean())
+
+
 def test_a_softmax_that_lacks_a_class_is_one(measured):
     """The column of a class that the model does not know has no probability, and is no reason for another form."""
     mapped = ClassMap((0, 1, 2, 3, 4, ABSENT))
