@@ -1,6 +1,6 @@
 """The planes of score against latency, size and energy: each model's position, and the models that dominate it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +11,8 @@ from kdbench.report.dominance import Dominance, Point, Range, dominance, dominan
 from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, teacher_of
 from kdbench.report.scores import score_of
 from kdbench.report.tables.energy import energies, energy_ratio, source_text
-from kdbench.report.tables.trade_offs import side_of
+from kdbench.report.tables.gains import baselines, gain
+from kdbench.report.tables.trade_offs import Side, side_of
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Axes, RunRecord
 from kdbench.results.records.index import once_per_record
@@ -177,15 +178,8 @@ def _settle_by_pairs(
 
     The interval of a paired comparison is narrower than those of the two numbers.
     """
-    indices = {placed.group.label: index for index, placed in enumerate(models)}
-    against = score_of(record).against_teacher
-    for student, placed in enumerate(models):
-        reference = indices.get(teacher_of(record, placed.group) or "")
-        if reference is None:
-            continue
-        costs = side_of(cost.ratio, cost.ratio_of(placed.group))
-        scores = side_of(against, number(record, placed.group, against))
-        for loser, winner, side in ((student, reference, "worse"), (reference, student, "better")):
+    for model, reference, costs, scores in _comparisons(record, cost, models):
+        for loser, winner, side in ((model, reference, "worse"), (reference, model, "better")):
             new, known = dominance(points, loser, winner), by_model[loser]
             if new is None or known is None or known.settled:
                 continue
@@ -194,3 +188,17 @@ def _settle_by_pairs(
             )
             if new.settled or new.by == known.by:
                 by_model[loser] = new
+
+
+def _comparisons(record: RunRecord, cost: _Cost, models: Sequence[PlanePoint]) -> Iterator[tuple[int, int, Side, Side]]:
+    """Yield the indices of a model and of its teacher or baseline, and on which side its cost and its score are."""
+    indices = {placed.group.label: index for index, placed in enumerate(models)}
+    against = score_of(record).against_teacher
+    for index, placed in enumerate(models):
+        if (teacher := indices.get(teacher_of(record, placed.group) or "")) is not None:
+            costs = side_of(cost.ratio, cost.ratio_of(placed.group))
+            yield index, teacher, costs, side_of(against, number(record, placed.group, against))
+        for baseline in baselines(record, placed.group):
+            if baseline.label in indices:
+                scores = side_of("top1_gain", gain(record, placed.group, baseline, "top1_gain"))
+                yield index, indices[baseline.label], "unclear", scores

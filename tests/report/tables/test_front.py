@@ -95,6 +95,22 @@ def test_the_interval_of_a_comparison_settles_what_two_intervals_leave_open(run)
     }
 
 
+@pytest.mark.parametrize(
+    ("value", "half", "kd", "alone"),
+    [
+        (0.5, 0.3, "on the front", "dominated by `kd`"),
+        (0.5, 0.7, "on the front", "dominated by `kd` (accuracy not settled)"),
+        (-0.5, 0.3, "dominated by `alone`", "on the front"),
+        (-0.5, 0.7, "dominated by `alone` (accuracy not settled)", "on the front"),
+    ],
+)
+def test_the_interval_of_a_gain_settles_which_of_two_students_is_more_accurate(run, value, half, kd, alone):
+    record = run(t=(95, 1, 8, 0.2, 4000), alone=(90, 1, 2, 0.1, 1000), kd=(90 + value, 1, 2, 0.1, 1000))
+    gain = measured("kd", "top1_gain", value, axes={"beside": "alone"}, interval=bounds(value, half), n=1000)
+    record = record.model_copy(update={"measurements": (*record.measurements, gain)})
+    assert places(record) == {"t": ("on the front",) * 2, "alone": (alone,) * 2, "kd": (kd,) * 2}
+
+
 def test_a_student_that_its_teacher_dominates(run):
     larger = ("t", "s", "size_ratio", 0.8, None, None)
     pairs = [larger, ("t", "s", "latency_ratio", 0.95, 0.93, 0.97), ("t", "s", "top1_drop", 0.5, 0.3, 0.7)]
