@@ -72,11 +72,11 @@ def _write(
     """Write a program, or a network that is traced with `inputs` and the `options` of the exporter."""
     weights_bytes = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     try:
-        with _quiet():
+        # A file has no gradients, and without them the exporter does less for each operation.
+        with _quiet(), torch.no_grad():
             _cache_operator_table()
             if options:
-                with torch.no_grad():  # a network may compute tables in its first call; traced ones hold no numbers
-                    network(*inputs)
+                network(*inputs)  # a network may compute tables in its first call; traced ones hold no numbers
             with _composite_operators_cached():
                 program = _program(network, inputs, options)
                 if options and isinstance(program.model.graph.inputs[0].shape[0], int):

@@ -13,7 +13,7 @@ from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import MBConvConfig
 from torchvision.models.mobilenetv3 import InvertedResidualConfig
 from torchvision.models.resnet import Bottleneck
-from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
+from torchvision.models.swin_transformer import SwinTransformerBlock, SwinTransformerBlockV2
 
 from kdbench import models
 from kdbench.export.onnx import export_onnx
@@ -54,7 +54,7 @@ _ZOO: tuple[tuple[str, dict[str, Any], tuple[int, int, int], str], ...] = (
     ),
     (
         "residual bottleneck",  # builds the three ResNets of bottlenecks, which differ in blocks per stage
-        {"block": "bottleneck", "blocks": (1, 2), "stem": "imagenet"},
+        {"block": "bottleneck", "blocks": (2,), "stem": "imagenet"},
         (3, 32, 32),
         "residual resnet50 resnet101 resnet152",
     ),
@@ -80,8 +80,25 @@ def _shallow_googlenet() -> nn.Module:
 
 
 def _shallow_mobilenet() -> nn.Module:
-    kinds = [(16, 3, 16, 16, True, "RE", 2), (16, 3, 72, 24, False, "RE", 2), (24, 5, 96, 24, True, "HS", 1)]
+    kinds = [(16, 3, 16, 24, True, "RE", 2), (24, 5, 96, 24, True, "HS", 1)]
     return MobileNetV3([InvertedResidualConfig(*kind, 1, 1.0) for kind in kinds], 64, 10)
+
+
+def _shallow_shufflenet() -> nn.Module:
+    network = zoo.ShuffleNetV2([2, 1, 1], [24, 48, 48, 48, 64], 10)
+    network.stage3 = network.stage4 = nn.Identity()
+    return network
+
+
+def _swin() -> nn.Module:
+    """A block of the first Swin, which shifts its windows, and behind a merging of patches one of the second Swin."""
+
+    def block(width: int, *arguments: Any, **options: Any) -> nn.Module:
+        if width == 8:
+            return SwinTransformerBlock(width, *arguments, **options | {"shift_size": [2, 2]})
+        return SwinTransformerBlockV2(width, *arguments, **options)
+
+    return zoo.SwinTransformer([4, 4], 8, [1, 1], [1, 2], [4, 4], num_classes=10, block=block)
 
 
 # torchvision's classics, one of each way of building: attention, windows, grouped and depthwise convolutions, channel
@@ -89,30 +106,20 @@ def _shallow_mobilenet() -> nn.Module:
 # make them with fewer blocks, but with each kind of block that the full one has. Images are small, because cells only
 # scale a count.
 _IMAGE = (3, 64, 64)
-_INVERTED = ((1, 3, 1, 32, 16, 1), (6, 3, 2, 16, 24, 2), (6, 5, 2, 24, 40, 1))
+_INVERTED = ((1, 3, 1, 32, 16, 1), (6, 5, 1, 16, 16, 1))
 _CLASSICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     "mobilenet_v3_small": (_shallow_mobilenet, _IMAGE),
     "resnext50_32x4d": (_shallow_resnext, _IMAGE),
     "efficientnet_b0": (lambda: EfficientNet([MBConvConfig(*kind) for kind in _INVERTED], 0.2, num_classes=10), _IMAGE),
-    "shufflenet_v2_x0_5": (lambda: zoo.ShuffleNetV2([2, 1, 1], [24, 48, 96, 192, 256], 10), _IMAGE),
+    "shufflenet_v2_x0_5": (_shallow_shufflenet, _IMAGE),
     "densenet121": (lambda: zoo.DenseNet(32, (2, 1), 64, num_classes=10), _IMAGE),
     "googlenet": (_shallow_googlenet, _IMAGE),
     "convnext_tiny": (
-        lambda: zoo.ConvNeXt([CNBlockConfig(32, 64, 1), CNBlockConfig(64, None, 2)], num_classes=10),
+        lambda: zoo.ConvNeXt([CNBlockConfig(32, 64, 1), CNBlockConfig(64, None, 1)], num_classes=10),
         _IMAGE,
     ),
-    "vit_b_16": (lambda: zoo.VisionTransformer(32, 16, 2, 2, 32, 64, num_classes=10), (3, 32, 32)),
-    # The second block shifts its windows.
-    "swin_t": (lambda: zoo.SwinTransformer([4, 4], 24, [2], [1], [7, 7], num_classes=10), (3, 56, 56)),
-    "swin_v2_t": (
-        lambda: zoo.SwinTransformer(
-            *([4, 4], 24, [1, 1], [1, 2], [8, 8]),
-            num_classes=10,
-            block=SwinTransformerBlockV2,
-            downsample_layer=PatchMergingV2,
-        ),
-        _IMAGE,
-    ),
+    "vit_b_16": (lambda: zoo.VisionTransformer(32, 16, 1, 2, 32, 64, num_classes=10), (3, 32, 32)),
+    "swin": (_swin, (3, 32, 32)),
 }
 
 
