@@ -12,6 +12,8 @@ from typing import Any
 
 from kdbench.report.model_groups import Family, Value, families, mean_over_seeds
 from kdbench.report.scores import score_of
+from kdbench.results.metrics import Metric
+from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Interval, RunRecord
 from kdbench.results.records.index import once_per_record
 
@@ -69,7 +71,7 @@ def main_effects(record: RunRecord) -> tuple[FamilyEffects, ...]:
         by_seed = _by_seed(record, family, members, tuple(axes))
         solved = [(scores, levels) for scores in by_seed if (levels := _levels(scores, axes)) is not None]
         if solved:
-            effects.append(FamilyEffects(family, _effects(solved, axes)))
+            effects.append(FamilyEffects(family, _effects(solved, axes, declared(score_of(record).metric))))
     return tuple(effects)
 
 
@@ -126,7 +128,7 @@ def _least_squares(scores: Scores, axes: Mapping[str, Sequence[Value]]) -> dict[
 
 
 def _effects(
-    solved: Sequence[tuple[Scores, dict[str, list[float]]]], axes: Mapping[str, Sequence[Value]]
+    solved: Sequence[tuple[Scores, dict[str, list[float]]]], axes: Mapping[str, Sequence[Value]], score: Metric
 ) -> tuple[AxisEffect, ...]:
     all_points = {point for scores, _ in solved for point in scores}
     variation = _variation(solved, axes)
@@ -139,7 +141,14 @@ def _effects(
         for position, value in enumerate(values):
             means = [levels_by_axis[axis][position] for _, levels_by_axis in solved]
             shifts = [by_axis[axis][position] - _mean(by_axis[axis]) for _, by_axis in solved]
-            levels.append(Level(value, counts.get(value, 0), *_over_seeds(means), *_over_seeds(shifts)))
+            levels.append(
+                Level(
+                    value,
+                    counts.get(value, 0),
+                    *_over_seeds(means, score.value_range),
+                    *_over_seeds(shifts, score.difference_range),
+                )
+            )
         share = None
         if variation:
             share = sum(level.effect**2 for level in levels) / len(levels) / variation
@@ -159,8 +168,8 @@ def _variation(
     return _mean([(value - middle) ** 2 for value in means])
 
 
-def _over_seeds(values: Sequence[float]) -> tuple[float, Interval | None]:
-    return mean_over_seeds([(value, None) for value in values]) if len(values) > 1 else (values[0], None)
+def _over_seeds(values: Sequence[float], possible: tuple[float, float]) -> tuple[float, Interval | None]:
+    return mean_over_seeds([(value, None) for value in values], possible) if len(values) > 1 else (values[0], None)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,5 +1,6 @@
 """Groups of models that share a row, one model per training seed, and their numbers, settings and sweeps."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +99,11 @@ def have_one_teacher(record: RunRecord, groups: Iterable[ModelGroup]) -> bool:
     return len({record.cards[parent].name if parent in record.cards else None for parent in parents}) <= 1
 
 
+def has_seeds(record: RunRecord) -> bool:
+    """Return whether any numbers are means over several seeds."""
+    return any(len(group.distinct) > 1 for group in model_groups(record))
+
+
 def has_metric(record: RunRecord, *metrics: str) -> bool:
     """Return whether the record has any of `metrics`, with a value or with a reason why there is none."""
     return record.measurement_index.has(*metrics)
@@ -138,8 +144,10 @@ def number_at_batch(record: RunRecord, group: ModelGroup, metric: str, axes: Axe
     return other if other.value is None else replace(other, aside=f"batch {fixed}", comparable=False)
 
 
-def mean_over_seeds(seeds: Sequence[tuple[float, Interval | None]]) -> tuple[float, Interval]:
-    """Return the mean of at least two seeds' values and its interval.
+def mean_over_seeds(
+    seeds: Sequence[tuple[float, Interval | None]], possible: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, Interval]:
+    """Return the mean of at least two seeds' values and its interval, within the range of `possible` values.
 
     It covers the choice of seeds and, as far as the values have intervals themselves, that of test samples.
     """
@@ -154,7 +162,9 @@ def mean_over_seeds(seeds: Sequence[tuple[float, Interval | None]]) -> tuple[flo
     mean = statistics.mean_over_trainings(trainings)
     assert mean.low is not None
     assert mean.high is not None
-    return mean.value, Interval(low=mean.low, high=mean.high, level=statistics.LEVEL)
+    least, most = possible  # clipping an interval to it loses no coverage
+    low, high = max(mean.low, min(least, mean.value)), min(mean.high, max(most, mean.value))  # a KL may be -1e-17
+    return mean.value, Interval(low=low, high=high, level=statistics.LEVEL)
 
 
 def _missing_pair(record: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Number:
@@ -196,10 +206,7 @@ def _over_seeds(metric: str, first: Number, valued: Sequence[Measurement | Pair]
 
         value, interval = statistics.p_of_dependent_tests([value for value, _ in numbers]), None
     else:
-        value, interval = mean_over_seeds(numbers)
-        least, most = declared(metric).value_range  # clipping an interval to it loses no coverage
-        low, high = max(interval.low, min(least, value)), min(interval.high, max(most, value))  # a KL may be -1e-17
-        interval = Interval(low=low, high=high, level=interval.level)
+        value, interval = mean_over_seeds(numbers, declared(metric).value_range)
     unstable = next((result for result in valued if result.status == "unstable"), None)
     reason = (unstable.reason or "") if unstable else ""
     aside = "" if len(valued) == seeds else f"{len(valued)} of {seeds} seeds"

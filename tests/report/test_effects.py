@@ -62,6 +62,14 @@ def test_a_seed_that_is_better_everywhere_widens_means_and_not_effects(swept):
     assert level.mean_interval.high - level.mean == pytest.approx(half, rel=1e-5)
 
 
+def test_no_accuracy_leaves_the_range_of_a_share(swept):
+    effects = levels(swept({(t, e): [0.1 + 0.1 * (t == 4), 0.7 - 0.6 * (t == 4)] for t in (1, 4) for e in (2, 5)}))
+    wide, effect = effects["t", 1].mean_interval, effects["t", 1].effect_interval
+    # Means of 0.1 and 0.7, and effects of -0.05 and 0.3: Student's t of 1 degree of freedom is 12.7.
+    assert (wide.low, wide.high) == (0.0, 1.0)
+    assert (effect.low, effect.high) == (-1.0, 1.0)
+
+
 def test_where_points_are_missing_an_additive_score_is_found_again(swept):
     effect = {1: -0.1, 4: 0.0, 10: 0.1}
     scores = {

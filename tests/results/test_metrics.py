@@ -123,5 +123,15 @@ def test_what_is_counted_may_get_worse_by_less_than_what_is_sampled(id_: str, th
 
 
 def test_values_lie_in_the_range_that_their_unit_allows():
-    ranges = {id_: metric(id_).value_range for id_ in ("ece", "logit_spearman", "loss", "top1_drop")}
-    assert ranges == {"ece": (0, 1), "logit_spearman": (-1, 1), "loss": (0, inf), "top1_drop": (-inf, inf)}
+    ranges = {id_: metric(id_).value_range for id_ in ("ece", "logit_spearman", "loss", "top1_drop", "top1_gain")}
+    points = (-100, 100)
+    assert ranges == {
+        "ece": (0, 1), "logit_spearman": (-1, 1), "loss": (0, inf), "top1_drop": points, "top1_gain": points
+    }  # fmt: skip
+    # Confidence minus accuracy is -1 to 1, and the shift is the difference of two.
+    assert metric("overconfidence_shift").value_range == (-200, 200)
+
+
+def test_two_values_differ_by_at_most_the_width_of_their_range():
+    ranges = {id_: metric(id_).difference_range for id_ in ("top1", "logit_spearman", "loss")}
+    assert ranges == {"top1": (-1, 1), "logit_spearman": (-2, 2), "loss": (-inf, inf)}

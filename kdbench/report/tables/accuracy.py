@@ -6,7 +6,7 @@ from statistics import fmean
 
 from kdbench import units
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_metric, has_seeds, model_groups, number, teacher_of
 from kdbench.report.table import DASH, Column, Field, Table, metric_field, model_table
 from kdbench.results.records import Axes, RunRecord
 from kdbench.results.records.index import once_per_record
@@ -19,9 +19,11 @@ MAX_COLUMNS = 10
 _EXTREMES = 3
 _ECE = (
     "ECE is the expected calibration error: samples are grouped by their largest probability into 15 equal bins; ECE "
-    "is the mean of |accuracy − probability| over the bins, weighted by their number of samples (Guo et al. 2017). It "
-    "has no interval, because it is biased upwards for few samples. Loss is in nats."
+    "is the mean of |accuracy − probability| over the bins, weighted by their number of samples (Guo et al. 2017)."
 )
+_ECE_INTERVAL = "It has no interval, because it is biased upwards for few samples."
+_ECE_OF_SEEDS = "It is biased upwards for few samples, and its interval covers the choice of seeds only."
+_LOSS = "Loss is in nats."
 _NOISE = (
     "Training images whose label was replaced by a wrong one. Corrected: the model predicts the true class. Memorised: "
     "it predicts the wrong label. Evaluated without augmentation, with the final weights. Models trained without wrong "
@@ -39,7 +41,8 @@ def calibration(record: RunRecord) -> Table:
         for part, axes in parts
     ]
     groups = model_groups(record) if has_metric(record, "ece") else []
-    return model_table("Calibration", groups, fields, [_ECE])
+    note = f"{_ECE} {_ECE_OF_SEEDS if has_seeds(record) else _ECE_INTERVAL} {_LOSS}"
+    return model_table("Calibration", groups, fields, [note])
 
 
 def label_noise(record: RunRecord) -> Table:

@@ -25,9 +25,10 @@ _TRAIN_HEADS = {"agreement": ("KD error", False), "predictive_kl": ("KL", False)
 _COUNTS = metrics_in("mismatches")
 _MISMATCH = (
     "A mismatch is a sample whose label the teacher and exactly one of the two students predict, where that student "
-    "has the larger KL(teacher‖student). `of` counts the samples that exactly one student predicts correctly. Fixed: "
-    "with standardized logits it is not a mismatch. Made: it is a mismatch only with standardized logits."
+    "has the larger KL(teacher‖student).{of} Fixed: with standardized logits it is not a mismatch. Made: it is a "
+    "mismatch only with standardized logits."
 )
+_OF = " `of` counts the samples that exactly one student predicts correctly."
 _EXAMPLES = 4
 _EXAMPLE = ("predictive_kl", "standardized_kl", "logit_spearman")
 _RISKS = ("empirical", "distilled")
@@ -116,7 +117,8 @@ def mismatches(record: RunRecord) -> Table:
         ),
     ]
     groups = [group for group in model_groups(record) if counted.keys() & set(group.ids)]
-    return model_table("Mismatch analysis", groups, fields, [_MISMATCH], name="Student")
+    note = _MISMATCH.format(of="" if all(len(group.distinct) > 1 for group in groups) else _OF)
+    return model_table("Mismatch analysis", groups, fields, [note], name="Student")
 
 
 def examples(record: RunRecord) -> Table:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from kdbench.report.cells import Cell
-from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_seeds, model_groups, number, teacher_of
 from kdbench.report.table import Field, Table, column, metric_field, model_table, text_field
 from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Axes, RunRecord
@@ -22,10 +22,10 @@ _NOTES = (
         "Worst class: the class that loses most, in points. Its interval allows for the choice among all classes: no "
         "class loses more than its high end."
     ),
-    (
-        "ECE shift: growth of the calibration error, in points, without an interval. Overconfidence shift: growth of "
-        "the mean of confidence − accuracy, in points."
-    ),
+)
+_SHIFTS = (
+    "ECE shift: growth of the calibration error, in points{interval}. Overconfidence shift: growth of the mean of "
+    "confidence − accuracy, in points."
 )
 _MAX_NAMED = 3  # worst classes of several seeds
 
@@ -45,7 +45,9 @@ def flips(record: RunRecord) -> Table:
         ),
     ]
     groups = [group for group in model_groups(record) if _compared(record) & set(group.ids)]
-    return model_table("Flips", groups, fields, _NOTES, ranking=partial(teacher_of, record))
+    interval = "; its interval covers the choice of seeds only" if has_seeds(record) else ", without an interval"
+    notes = [*_NOTES, _SHIFTS.format(interval=interval)]
+    return model_table("Flips", groups, fields, notes, ranking=partial(teacher_of, record))
 
 
 @once_per_record

@@ -106,7 +106,9 @@ def gain(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric: str
     if not valued:
         return Number(write, status=first.status, reason=first.reason or "")
     trained_again = any(len(models.distinct) > 1 for models in (group, baseline))
-    value, interval = mean_over_seeds(valued) if trained_again and len(valued) > 1 else valued[0]
+    value, interval = valued[0]
+    if trained_again and len(valued) > 1:
+        value, interval = mean_over_seeds(valued, declared(metric).value_range)
     cell, seeds = Number(write, value, interval), len(group.cards) if trained_again else len(results)
     return cell if len(valued) == seeds else replace(cell, aside=f"{len(valued)} of {seeds} seeds")
 

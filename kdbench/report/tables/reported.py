@@ -63,7 +63,7 @@ def _difference(
     trained = metric.scored and any(len(group.distinct) > 1 for group in (first, second))
     by_seed = _by_seed(record, metric, first, second, axes) if trained else []
     if len(by_seed) > 1:
-        value, interval = mean_over_seeds(by_seed)
+        value, interval = mean_over_seeds(by_seed, metric.difference_range)
         return _scaled(write, value, interval, metric)
     return _scaled(write, a.value - b.value, _difference_interval(a, b), metric)
 

@@ -21,7 +21,7 @@ Over 40 runs of 20 s in 45 minutes on a virtual machine the medians of four mode
 """
 
 _SAMPLED, _COUNTED, _POINTS = 0.05, 0.01, 0.5  # regression thresholds: relative, relative, in percentage points
-_RANGES = {"share": (0.0, 1.0), "points": (-math.inf, math.inf)}
+_RANGES = {"share": (0.0, 1.0), "points": (-100.0, 100.0)}  # points: a difference of shares
 
 
 @dataclass(frozen=True)
@@ -99,3 +99,9 @@ class Metric:
     def value_range(self) -> tuple[float, float]:
         """The least and the greatest possible value."""
         return self.limits or _RANGES.get(self.unit, (0.0, math.inf))
+
+    @property
+    def difference_range(self) -> tuple[float, float]:
+        """The least and the greatest possible difference of two values."""
+        least, most = self.value_range
+        return least - most, most - least

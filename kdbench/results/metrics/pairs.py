@@ -41,7 +41,7 @@ PAIRS = (
         formula="the largest over the classes of teacher class_top1 - student class_top1, in percentage points; the "
         "interval allows for the choice among all classes: no class loses more than its high end"),
     _Shift("ece_shift", "ECE shift", formula="student ece - teacher ece, in percentage points"),
-    _Shift("overconfidence_shift", "Overconfidence shift",
+    _Shift("overconfidence_shift", "Overconfidence shift", limits=(-200.0, 200.0),  # confidence - accuracy: -1 to 1
         formula="growth from teacher to student of the mean of largest probability - top1, in percentage points"),
     _Ratio("rmse_ratio", "RMSE ratio", group="errors", compares="rmse", scored=True,
         formula="teacher rmse / student rmse, on the same samples"),

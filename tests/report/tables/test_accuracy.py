@@ -38,6 +38,15 @@ def test_calibration_without_training_images_shows_only_the_test_set(analysed):
     assert [c.head for c in table(without, "Calibration").columns][1:] == ["ECE, test", "Loss, test"]
 
 
+def test_a_calibration_error_has_an_interval_only_over_seeds(analysed, seeded):
+    of_seeds = [measured(card.id, "ece", 0.1 + 0.1 * (card.seed or 0), n=360) for card in seeded.models]
+    several = table(seeded.model_copy(update={"measurements": (*seeded.measurements, *of_seeds)}), "Calibration")
+    drawn = (table(analysed, "Calibration"), several)
+    assert [one.rows[0].cells[1].interval is not None for one in drawn] == [False, True]
+    assert ["It has no interval," in one.notes[0] for one in drawn] == [True, False]
+    assert "its interval covers the choice of seeds only" in several.notes[0]
+
+
 def test_wrong_labels_are_corrected_memorised_or_neither(analysed):
     drawn = table(analysed, "Label noise")
     assert texts(drawn) == [[name, "500", "60.00 %", "25.00 %", "15.00 %"] for name in STUDENTS]

@@ -72,9 +72,9 @@ def test_a_student_whose_agreement_is_missing_has_the_reason(analysed):
 
 
 def test_mismatches_are_counted_on_both_parts(analysed):
-    assert texts(table(analysed, "Mismatch analysis")) == [
-        ["student-kd", "student-alone", "12 (of 90)", "4", "1", "31 (of 90)", "2", "0"]
-    ]
+    drawn = table(analysed, "Mismatch analysis")
+    assert texts(drawn) == [["student-kd", "student-alone", "12 (of 90)", "4", "1", "31 (of 90)", "2", "0"]]
+    assert "`of` counts the samples that exactly one student predicts correctly." in drawn.notes[0]
 
 
 def test_example_has_the_studys_columns(analysed):
@@ -122,4 +122,6 @@ def test_counts_over_seeds_are_their_mean(seeded):
         for id_, other, count in zip(ids, others, (10, 21), strict=True)
     ]
     record = seeded.model_copy(update={"measurements": (*seeded.measurements, *ms)})
-    assert texts(table(record, "Mismatch analysis"))[0][:3] == ["student-kd", "student-alone", "15.5"]
+    drawn = table(record, "Mismatch analysis")
+    assert texts(drawn)[0][:3] == ["student-kd", "student-alone", "15.5"]
+    assert "`of`" not in drawn.notes[0], "no cell has it"

@@ -63,10 +63,15 @@ def test_it_appears_only_with_flips(sample, flipped):
 
 def test_several_seeds_have_their_mean_and_the_class_of_each(seeded):
     of_seeds = [*pairs(), *pairs("student-kd-s1", "teacher-s1", shift=0.02, class_="dog")]
-    (row,) = flips(seeded.model_copy(update={"pairs": (*seeded.pairs, *of_seeds)})).rows
+    drawn = flips(seeded.model_copy(update={"pairs": (*seeded.pairs, *of_seeds)}))
+    (row,) = drawn.rows
     assert row.cells[2].value == pytest.approx(0.03)
     assert row.cells[2].interval.low == 0
     assert row.cells[6].text == "+4.20 (cat, dog)"
+    assert row.cells[7].interval is not None
+    assert "ECE shift: growth of the calibration error, in points; its interval covers the choice of seeds only." in (
+        " ".join(drawn.notes)
+    )
 
 
 def test_what_is_missing_has_its_reason(flipped):

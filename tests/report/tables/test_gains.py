@@ -84,6 +84,13 @@ def test_of_several_seeds_the_mean_of_paired_gains_covers_both_errors(with_gains
     assert (cell.interval.low, cell.interval.high) == pytest.approx((1.5 - half, 1.5 + half), rel=1e-4)
 
 
+def test_no_model_gains_more_than_100_points(with_gains, make_card):
+    """The gains are 20 and 60 points: Student's interval reaches from 40 - 254 to 40 + 254."""
+    measurements = [gain(f"student-kd-s{seed}", f"student-alone-s{seed}", 20.0 + 40 * seed) for seed in (0, 1)]
+    cell = gains(with_gains(*measurements, models=tuple(seeds_of(make_card)))).rows[0].cells[2]
+    assert (cell.value, cell.interval.low, cell.interval.high) == (40.0, -100.0, 100.0)
+
+
 def test_a_seed_without_a_gain_is_counted(with_gains, make_card):
     measurements = [
         gain("student-kd-s0", "student-alone-s0", 1.0),

@@ -74,6 +74,14 @@ def test_a_difference_over_seeds_is_paired_by_seed(make_record):
     half = 2 * np.sqrt(2)  # of the test samples alone: every seed gains one point, however they scatter
     assert (row[3].interval.low, row[3].interval.high) == (pytest.approx(1 - half), pytest.approx(1 + half))
     assert row[4].text == "yes"
+    apart = {"student-kd": (0.9, 0.9, 0.9), "student-alone": (0.0, 0.4, 0.8)}  # 50 points on average, with t 4.3
+    ms = [
+        measured(f"{name}-{seed}", "top1", value)
+        for name, of in apart.items()
+        for seed, value in zip(seeds, of, strict=True)
+    ]
+    wide = reported(with_reported(make_record(models=models, measurements=ms, pairs=()), entry)).rows[0].cells[3]
+    assert (wide.value, wide.interval.low, wide.interval.high) == pytest.approx((50, 50 - 4.302653 * 40 / 3**0.5, 100))
 
 
 def test_a_difference_of_files_that_are_the_same_with_every_seed_has_their_intervals(make_record):
