@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kdbench.report.cells import Number, Text
+from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.model_groups import (
     ModelGroup,
     entry_of,
@@ -12,12 +12,13 @@ from kdbench.report.model_groups import (
     is_distilled,
     mean_over_seeds,
     model_groups,
+    number,
     settings,
 )
-from kdbench.report.table import Column, Row, Table, column, finished
+from kdbench.report.table import DASH, Column, Row, Table, column, finished
 from kdbench.results.metrics import metric as declared
 from kdbench.results.metrics import metrics_in
-from kdbench.results.records import Measurement, RunRecord
+from kdbench.results.records import Interval, Measurement, RunRecord
 from kdbench.results.records.index import once_per_record
 
 _GAINS = metrics_in("gain")
@@ -29,6 +30,10 @@ _NOTE = (
     "baseline is the same network trained on the labels of the same images alone, or the other model of a difference "
     "in the study. An interval above 0 shows a gain."
 )
+_NOTE_ON_TIME = (
+    "Training time per point: the model's training time divided by its gain in top-1, if the gain's interval is above "
+    "0, from which its own is computed. Training the teacher and storing its logits are not included."
+)
 
 
 def gains(record: RunRecord) -> Table:
@@ -37,20 +42,16 @@ def gains(record: RunRecord) -> Table:
         Column("Model", numeric=False),
         Column("Baseline", numeric=False),
         *(column(metric, head=f"{declared(metric).title} (points)", unit="") for metric in _GAINS),
+        Column("Training time per point"),
     ]
     pairs = [(group, baseline) for group in model_groups(record) for baseline in baselines(record, group)]
-    rows = [
-        Row(
-            (
-                Text(group.label, code=True),
-                Text(baseline.label, code=True),
-                *(gain(record, group, baseline, metric) for metric in _GAINS),
-            ),
-            ranking=baseline.label,
-        )
-        for group, baseline in pairs
-    ]
-    return finished("Gain over a baseline", columns, rows, [_NOTE, *_unequal_epochs(record, pairs)] if rows else [])
+    rows = []
+    for group, baseline in pairs:
+        names = (Text(group.label, code=True), Text(baseline.label, code=True))
+        top1, top5 = (gain(record, group, baseline, metric) for metric in _GAINS)
+        rows.append(Row((*names, top1, top5, _time_per_point(record, group, top1)), ranking=baseline.label))
+    notes = [_NOTE, _NOTE_ON_TIME, *_unequal_epochs(record, pairs)] if rows else []
+    return finished("Gain over a baseline", columns, rows, notes)
 
 
 def baselines(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
@@ -111,6 +112,15 @@ def gain(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric: str
         value, interval = mean_over_seeds(valued, declared(metric).value_range)
     cell, seeds = Number(write, value, interval), len(group.cards) if trained_again else len(results)
     return cell if len(valued) == seeds else replace(cell, aside=f"{len(valued)} of {seeds} seeds")
+
+
+def _time_per_point(record: RunRecord, group: ModelGroup, top1: Number) -> Cell:
+    """Return the training time of `group` per point of top-1 gained; a dash unless the gain's interval is above 0."""
+    training = number(record, group, "training_s")
+    if training.value is None or top1.value is None or top1.interval is None or top1.interval.low <= 0:
+        return DASH
+    low, high = training.value / top1.interval.high, training.value / top1.interval.low
+    return Number(training.write, training.value / top1.value, Interval(low=low, high=high))
 
 
 def _by_seed(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric: str) -> Iterator[Measurement]:

@@ -43,9 +43,9 @@ def test_a_row_for_each_model_and_baseline(with_gains):
     table = gains(record)
     unknown = "n/a (not compared on the same samples)"
     assert shown(table) == [
-        ["student-kd", "student-alone", "+1.67 [+1.17, +2.17]", f"n/a ({FEW})"],
-        ["student-hint", "student-alone", "+1.39 [+0.89, +1.89]", unknown],
-        ["student-hint", "student-kd", "-0.28 [-0.78, +0.22]", unknown],
+        ["student-kd", "student-alone", "+1.67 [+1.17, +2.17]", f"n/a ({FEW})", "6.2 s [4.8, 8.9]"],
+        ["student-hint", "student-alone", "+1.39 [+0.89, +1.89]", unknown, "10.7 s [7.9, 16.7]"],  # 14.9 s of training
+        ["student-hint", "student-kd", "-0.28 [-0.78, +0.22]", unknown, "–"],
     ]
     assert [row.cells[2].best for row in table.rows] == [True, False, False], "best among those with the same baseline"
     assert not any("epochs" in note for note in table.notes)
@@ -65,10 +65,10 @@ def test_models_trained_for_other_numbers_of_epochs_are_named(with_gains, make_c
     longer = card.model_copy(update={"training": card.training.model_copy(update={"epochs": 9})})
     cards = [make_card("teacher"), make_card("student-alone"), longer]
     notes = gains(with_gains(gain("student-kd", "student-alone", 1.0), models=tuple(cards))).notes
-    assert notes[1] == "Trained for different numbers of epochs: `student-kd` 9 and `student-alone` 4."
+    assert notes[2] == "Trained for different numbers of epochs: `student-kd` 9 and `student-alone` 4."
     fused = longer.model_copy(update={"architecture": "fused"})  # the epochs of its head
     cards = [make_card("teacher"), make_card("student-alone"), fused]
-    assert len(gains(with_gains(gain("student-kd", "student-alone", 1.0), models=tuple(cards))).notes) == 1
+    assert len(gains(with_gains(gain("student-kd", "student-alone", 1.0), models=tuple(cards))).notes) == 2
 
 
 def seeds_of(make_card, names=("teacher", "student-alone", "student-kd")):
@@ -112,7 +112,7 @@ def test_a_note_names_few_of_many_pairs(with_gains, make_card):
         longer = alone.model_copy(update={"epochs": 100 + n})
         cards.append(make_card("student-kd", id=f"kd{n}", name=f"kd{n}").model_copy(update={"training": longer}))
     record = with_gains(*(gain(f"kd{n}", "student-alone", 1.0) for n in range(10)), models=tuple(cards))
-    note = gains(record).notes[1]
+    note = gains(record).notes[2]
     assert note.endswith("`kd7` 107 and `student-alone` 4; and 2 more.")
     assert "kd8" not in note
 
