@@ -21,6 +21,15 @@ else:
 
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument", "multiple_argument_values"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument"}
+_PLAIN = {  # what pydantic describes by Python's types
+    "dict_type": "should be a table of keys",
+    "mapping_type": "should be a table of keys",
+    "model_type": "should be a table of keys",
+    "list_type": "should be a list",
+    "tuple_type": "should be a list",
+    "too_short": "has too few items: at least {min_length}",
+    "too_long": "has too many items: at most {max_length}",
+}
 _MAX_VALUE = 80  # characters; a longer value is cut in messages
 
 
@@ -143,6 +152,8 @@ def problem(
     message = first["msg"].removeprefix("Value error, ")
     if raised is None:
         value = shortened(repr(first["input"]), _MAX_VALUE)
+        if first["type"] in _PLAIN:
+            message = "Input " + _PLAIN[first["type"]].format_map(first.get("ctx", {}))
         expected = message.removeprefix("Input ")
         message = f"{value} {expected}" if expected != message else f"{message} (given: {value})"
     return Problem(f"{place(key)}: {message}" if key else message, getattr(raised, "hint", ""))
