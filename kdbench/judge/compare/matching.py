@@ -10,8 +10,8 @@ from kdbench.results.cards import ModelCard, without_teachers
 from kdbench.results.records import Axes, Measurement, RunRecord, missing
 from kdbench.results.runtimes import libraries_of, runtime_of
 
-# The axes of secondary numbers: of training images, or of one part of the machine.
-_EXCLUDED = {"part", "scope"}
+# The axes of secondary numbers: of training images, of one sample that is an example, or of one part of the machine.
+_EXCLUDED = {"part", "sample", "scope"}
 _FAILED = {"error", "invalid"}
 
 # The facts of a host that its times depend on. Another kernel, Python or total memory does not make another machine.

@@ -54,6 +54,20 @@ def test_what_is_not_known_never_passes(new):
         assert comparison.exit_code == 2
 
 
+def test_the_prediction_for_an_example_is_not_compared():
+    """Reports show the first sample that standardization ranks right: a student may learn it, and forget another."""
+
+    def run(right):
+        example = {"sample": 7, "class": 2, "beside": "alone"}
+        top1 = measured("student", "top1", 0.9, n=360, interval=around(0.9, 0.01))
+        return record(top1, measured("student", "top1", right, axes=example, n=1))
+
+    for base, new in ((1.0, 0.0), (0.0, 1.0)):
+        comparison = compare(run(base), run(new))
+        assert [row.axes for row in comparison.rows] == [{}]
+        assert not any("sample" in note for note in comparison.notes)
+
+
 def test_what_neither_has_is_left_out_and_named_if_it_was_asked_for():
     bare = record(
         measured("student", "size_bytes", 1000), missing("student", "energy_j", "no counter", axes=AT), models=None
