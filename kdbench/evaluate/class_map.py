@@ -21,11 +21,13 @@ class ClassMap:
     """The numbers of a model's outputs: `columns` for the classes of the data, in their order, then all `others`.
 
     A column is ABSENT where a class of the data has no output. `other_names` are the names of `others`, if known.
+    `may_have_more` states whether a model whose number of outputs is unknown may have others after these.
     """
 
     columns: tuple[int, ...]
     others: tuple[int, ...] = ()
     other_names: tuple[str, ...] = ()
+    may_have_more: bool = False
 
     @property
     def meanings(self) -> tuple[str, ...]:
@@ -39,15 +41,22 @@ class ClassMap:
         order = (*self.columns, *self.others)
         return order == tuple(range(len(order)))
 
-    def arranged(self, logits: NDArray[np.generic], form: str) -> NDArray[np.generic]:
-        """Return `logits` (N, outputs) as (N, classes of the data + others); `form` is that of `Predictions`."""
-        known = {*self.columns, *self.others}
+    def arranged(self, logits: NDArray[np.generic], form: str, model: str) -> NDArray[np.generic]:
+        """Return `logits` (N, outputs) as (N, classes of the data + others); `form` is that of `Predictions`.
+
+        Raises InputError if the model called `model` returned another number of values than it has outputs.
+        """
+        known = {*self.columns, *self.others} - {ABSENT}
+        returned, numbers = logits.shape[1], form in {"class", "ranking"}
+        if not numbers and (returned < len(known) or (returned > len(known) and not self.may_have_more)):
+            message = f"{model} returns {returned} values a sample, not one for each of its {len(known)} classes"
+            raise InputError(message, "choose the data set that the model was made for, or name its output: --output")
         # A model that returns class numbers has columns up to the largest number that it returned: the last known
         # classes may have no column, and unknown classes may have one.
-        unknown = [output for output in range(logits.shape[1]) if output not in known]
+        unknown = [output for output in range(returned) if output not in known]
         order = np.array([*self.columns, *self.others, *unknown])
-        if logits.shape[1] <= order.max():
-            logits = np.pad(logits, ((0, 0), (0, int(order.max()) + 1 - logits.shape[1])))
+        if returned <= order.max():
+            logits = np.pad(logits, ((0, 0), (0, int(order.max()) + 1 - returned)))
         if self.is_identity:
             return logits
         arranged, absent = logits[:, np.maximum(order, 0)], order == ABSENT
@@ -84,7 +93,8 @@ def class_map(
     if outputs is None and numbered:  # a model that returns class numbers
         return ClassMap(tuple(numbers))
     if outputs is None or outputs == classes or (inferred and outputs > classes):
-        return ClassMap(tuple(range(classes)), tuple(range(classes, outputs or classes)))
+        others = tuple(range(classes, outputs or classes))
+        return ClassMap(tuple(range(classes)), others, may_have_more=inferred and outputs is None)
     if numbered and max(numbers) < outputs:
         return _with_others(numbers, range(outputs))
     has = f"at least {classes}" if inferred else str(classes)

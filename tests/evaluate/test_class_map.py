@@ -67,15 +67,33 @@ def test_two_outputs_of_one_name_are_told_apart_by_their_place():
 
 def test_arranging_keeps_every_output_and_gives_absent_classes_no_probability():
     logits = np.array([[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]], np.float32)
-    arranged = ClassMap((2, ABSENT), (0, 1)).arranged(logits, "logits")
+    arranged = ClassMap((2, ABSENT), (0, 1)).arranged(logits, "logits", "m")
     np.testing.assert_array_equal(arranged[:, [0, 2, 3]], logits[:, [2, 0, 1]])
     shares = np.exp(arranged) / np.exp(arranged).sum(axis=1, keepdims=True)
     assert shares[:, 1].max() < 1e-40
-    np.testing.assert_array_equal(ClassMap((ABSENT, 0), ()).arranged(np.array([[0.5]]), "probabilities"), [[0, 0.5]])
+    np.testing.assert_array_equal(
+        ClassMap((ABSENT, 0), ()).arranged(np.array([[0.5]]), "probabilities", "m"), [[0, 0.5]]
+    )
+
+
+@pytest.mark.parametrize("returned", [8, 12])
+def test_outputs_of_another_width_than_the_file_declares_are_refused(returned):
+    names = tuple("abcdefghij")
+    for classes in (mapped(10, None, names), mapped(10, names[::-1], names), mapped(None, None, names)):
+        with pytest.raises(InputError, match=f"m returns {returned} values a sample, .* its 10 classes"):
+            classes.arranged(np.zeros((3, returned)), "logits", "m")
+
+
+def test_an_open_width_may_have_more_classes_than_the_labels_tell():
+    scores = np.eye(12)[[3, 11]]
+    classes = mapped(None, None, tuple(map(str, range(10))), inferred=True)
+    np.testing.assert_array_equal(classes.arranged(scores, "logits", "m"), scores)
+    with pytest.raises(InputError, match="returns 8 values"):
+        classes.arranged(scores[:, :8], "logits", "m")
 
 
 def test_scores_of_numbers_of_classes_are_widened():
-    np.testing.assert_array_equal(ClassMap((0, 1, 2, 3)).arranged(np.array([[0.0, 1.0]]), "class"), [[0, 1, 0, 0]])
+    np.testing.assert_array_equal(ClassMap((0, 1, 2, 3)).arranged(np.array([[0.0, 1.0]]), "class", "m"), [[0, 1, 0, 0]])
 
 
 def test_a_class_of_number_and_name_is_called_by_either():
@@ -88,8 +106,8 @@ def test_numbers_of_classes_are_mapped_by_the_numbers_of_folders_and_keep_the_ot
     result = mapped(None, None, ("3", "7"))
     assert result.columns == (3, 7)
     scores = np.eye(9, dtype=np.float32)[[7, 3, 0]]
-    assert result.arranged(scores, "class").argmax(axis=1)[:2].tolist() == [1, 0]
-    assert result.arranged(scores, "class").argmax(axis=1)[2] > 1  # not a class of the data
+    assert result.arranged(scores, "class", "m").argmax(axis=1)[:2].tolist() == [1, 0]
+    assert result.arranged(scores, "class", "m").argmax(axis=1)[2] > 1  # not a class of the data
 
 
 def test_columns_of_two_models_are_the_same_classes_where_their_meanings_are():
@@ -123,7 +141,7 @@ def test_two_classes_with_samples_need_two_outputs():
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.float16, np.float32])
 def test_an_absent_class_never_ranks_first_whatever_the_type(dtype):
     scores = np.array([[3, 20], [120, 7]], dtype)
-    arranged = ClassMap((0, ABSENT, 1)).arranged(scores, "scores")
+    arranged = ClassMap((0, ABSENT, 1)).arranged(scores, "scores", "m")
     assert arranged.argmax(axis=1).tolist() == [2, 0]
     np.testing.assert_array_equal(arranged[:, [0, 2]], scores)
     assert (arranged[:, 1] < scores.min(axis=1)).all()

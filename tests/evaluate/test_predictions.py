@@ -65,6 +65,6 @@ def test_small_outputs_of_a_network_of_a_recipe_are_logits(bench_model, tiny):
 def test_a_softmax_that_lacks_a_class_is_one(measured):
     """The column of a class that the model does not know has no probability, and is no reason for another form."""
     mapped = ClassMap((0, 1, 2, 3, 4, ABSENT))
-    form, values = measured(mapped.arranged(SHARES, "logits"), mapped.meanings)
+    form, values = measured(mapped.arranged(SHARES, "logits", "m"), mapped.meanings)
     assert form == "probabilities"
     assert values["loss"] == pytest.approx(-np.log(SHARES[np.arange(60), LABELS]).mean(), abs=1e-5)

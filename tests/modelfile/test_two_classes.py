@@ -8,6 +8,7 @@ from scipy.special import expit
 from small_graphs import model_of, run
 
 from kdbench.errors import InputError
+from kdbench.evaluate.class_map import class_map
 from kdbench.modelfile.facts import inspect
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.probes.logits import class_scores
@@ -57,8 +58,8 @@ OTHERS = {
 }
 
 
-def written(path, nodes):
-    """Write a classifier of two classes with the logits (0, z)."""
+def written(path, nodes, shape=("n", 1)):
+    """Write a classifier of two classes with the logits (0, z), whose output is declared with `shape`."""
     before = [
         ("MatMul", ["x", "w"], ["z"], {}),
         ("Mul", ["z", "none"], ["zero"], {}),
@@ -67,7 +68,7 @@ def written(path, nodes):
     places = {f"at{place}": np.array([place]) for place in range(-2, 3)}
     stored = {"w": WEIGHTS, "none": np.float32(0), "one": np.float32(1), **places}
     model = model_of([*before, *nodes], stored, {"x": ["n", 6]})
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1]))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, shape))
     onnx.save(model, path)
     return path
 
@@ -78,6 +79,20 @@ def test_the_second_class_is_predicted_where_its_logit_is_positive(tmp_path, way
     output = inspect(path, classes=2).output
     job = JobModel("m", str(path), "x", "y", "float32", "flat", (6,), None, form=output.form)
     values = class_scores(run(onnx.load(path), x=SAMPLES), job)
+    np.testing.assert_array_equal(values.argmax(axis=1), Z > 0)
+    if way in PROBABILITIES:
+        np.testing.assert_allclose(values, np.stack([expit(-Z), expit(Z)], axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [("n", "classes"), ("n", 2), None], ids=["open", "wrong", "none"])
+@pytest.mark.parametrize("way", ["sigmoid", "written out", *OTHERS])
+def test_one_value_is_about_the_second_class_whatever_width_the_file_declares(tmp_path, way, shape):
+    path = written(tmp_path / "m.onnx", {**PROBABILITIES, **OTHERS}[way], shape)
+    output = inspect(path, classes=2).output
+    job = JobModel("m", str(path), "x", "y", "float32", "flat", (6,), None, form=output.form)
+    values = class_map("m", output.classes, None, ("0", "1"), (0, 1), inferred=True).arranged(
+        class_scores(run(onnx.load(path), x=SAMPLES), job), output.scored_as, "m"
+    )
     np.testing.assert_array_equal(values.argmax(axis=1), Z > 0)
     if way in PROBABILITIES:
         np.testing.assert_allclose(values, np.stack([expit(-Z), expit(Z)], axis=1), atol=1e-6)

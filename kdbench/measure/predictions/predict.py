@@ -169,7 +169,7 @@ def _in_order_of_classes(logits: NDArray[np.generic], model: BenchModel, test: T
     Scores that were made from class numbers lack the columns of classes above the largest number: add these.
     """
     if model.class_map is not None:
-        return model.class_map.arranged(logits, model.facts.output.scored_as)
+        return model.class_map.arranged(logits, model.facts.output.scored_as, model.name)
     missing = (test.classes or int(test.labels.max()) + 1) - logits.shape[1]
     class_numbers = model.facts.output.form in {"class", "ranking"}
     return np.pad(logits, ((0, 0), (0, missing))) if class_numbers and missing > 0 else logits

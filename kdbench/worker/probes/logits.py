@@ -104,14 +104,15 @@ def class_scores(outputs: NDArray[np.generic], model: JobModel) -> NDArray[np.ge
     """Return one score per class (N, classes) for a model's `outputs` (N, values): logits, or what they hold instead.
 
     A class's number becomes a one-hot row, a ranking a row that falls from the best class on. One value for two classes
-    becomes its logit beside 0, or its probability beside the other one's; a decision becomes a one-hot row.
+    becomes its logit beside 0, or its probability beside the other one's; a decision becomes a one-hot row. The number
+    of values may differ from the declared one, or be open in the file.
     """
     if model.form in {"class", "ranking"}:
         return _scores_of_numbers(outputs.astype(np.int64))
     if model.output_scale is not None:
         scale, zero_point = model.output_scale
         outputs = ((outputs.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
-    if model.form in {"binary_logit", "binary_probability"}:
+    if outputs.shape[1] == 1 and model.form != "numbers":
         return _of_two_classes(outputs, model.form)
     return outputs
 
@@ -121,7 +122,7 @@ def _of_two_classes(values: NDArray[Any], form: str) -> NDArray[np.generic]:
 
     Logits lie on both sides of 0. Values from 0 to 1 are probabilities, and -1 and 1 are decisions, for any operator.
     """
-    if form == "binary_logit" and np.isin(values, (-1, 0, 1)).all():
+    if form in {"binary_logit", "logits"} and np.isin(values, (-1, 0, 1)).all():
         return np.concatenate([values <= 0, values > 0], axis=1).astype(np.float32)
     if form == "binary_probability" or ((values >= 0) & (values <= 1)).all():
         return np.concatenate([1 - values, values], axis=1)

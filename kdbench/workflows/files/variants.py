@@ -93,7 +93,7 @@ def held_out_of(
         except ValueError as error:
             raise InputError(f"{model.id}: {error}", "name the output that holds the logits: --output") from error
         if model.class_map is not None:
-            scores = model.class_map.arranged(scores, model.facts.output.scored_as)
+            scores = model.class_map.arranged(scores, model.facts.output.scored_as, model.id)
         if (reason := not_finite(scores)) is not None:
             raise InputError(f"{model.id}: {reason} on held-out samples", "check its weights and the preprocessing")
         return np.asarray(label_ranks(scores, samples.labels) == 0)
