@@ -22,6 +22,7 @@ from kdbench.recipe.loading import load_recipe, recipe_from
 from kdbench.registry import Registry
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages import launch, start
+from kdbench.workflows.study.checks import networks
 from kdbench.workflows.train import train
 from kdbench.workflows.workers import train as train_worker
 
@@ -182,8 +183,13 @@ def _run_twice(arguments: tuple[str, ...], variables: dict[str, str], file: Path
     os.environ.clear()
     os.environ.update(variables)
     sys.argv = ["kdbench", *arguments]
+    networks._require_export = _unchecked
     sys.stdout.write(f"{cli.main()} {cli.main()}\n")
     sys.stdout.flush()
+
+
+def _unchecked(*_):
+    """Do not try whether a network can be exported: that takes seconds, and no file is made of it here."""
 
 
 def test_an_error_of_the_training_itself_is_written_for_the_parent(tmp_path, monkeypatch, capsys):
@@ -247,13 +253,16 @@ def alone(study, tmp_path_factory):
     """The curve of the training in one process."""
     on_one = study.with_name("alone.toml")
     on_one.write_text(STUDY.replace("devices = 2", "devices = 1"))
-    return curve(train(load_recipe(on_one), tmp_path_factory.mktemp("alone") / "out"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "_require_export", _unchecked)
+        return curve(train(load_recipe(on_one), tmp_path_factory.mktemp("alone") / "out"))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="takes two cores")
 class TestForReal:
-    def test_two_devices_have_the_curve_of_one(self, study, alone, tmp_path):
+    def test_two_devices_have_the_curve_of_one(self, study, alone, tmp_path, monkeypatch):
+        monkeypatch.setattr(networks, "_require_export", _unchecked)
         watch = Watch()
         folder = train(load_recipe(study), tmp_path / "out", progress=watch)
         assert curve(folder) == [pytest.approx(row, rel=1e-4) for row in alone]
