@@ -157,6 +157,8 @@ def _output(
     integer = element not in {1, 10, 11, 16}  # float, float16, double, bfloat16
     if node is not None and node.op_type == "TopK":
         return _ranking(value.name, shape, node, producers)
+    if node is not None and (decisions := _decision_values(value.name, shape, node, producers)) is not None:
+        return decisions
     form: Form = "logits"
     if node is not None and node.op_type in _FORMS:
         form = _FORMS[node.op_type]
@@ -171,6 +173,24 @@ def _output(
     ):
         form = "scores"
     return Output(value.name, shape, form, quantization)
+
+
+def _decision_values(
+    name: str, shape: Shape, node: "onnx.NodeProto", producers: "Mapping[str, onnx.NodeProto]"
+) -> Output | None:
+    """Return an output that holds the scores of a classifier of ai.onnx.ml, if they are no logits; None for others."""
+    if node.domain != "ai.onnx.ml" or not leads_to(name, node.output[-1], producers):
+        return None
+    if node.op_type == "SVMClassifier" and not attribute_of(node, "prob_a", ()):
+        reason = "holds a decision value for each pair of classes: score the label, or train with probability=True"
+        return Output(name, shape, unusable=reason)
+    labels = [*attribute_of(node, "classlabels_ints", ()), *attribute_of(node, "classlabels_int64s", ())]
+    labels += attribute_of(node, "classlabels_strings", ())
+    raw = len(labels) == 2 and attribute_of(node, "post_transform", b"NONE") == b"NONE"
+    boosted = node.op_type == "TreeEnsembleClassifier" and len(set(attribute_of(node, "class_ids", ()))) == 1
+    if raw and (boosted or node.op_type == "LinearClassifier"):  # (-d, d) for the logit d, whose softmax is another
+        return Output(name, shape, "scores")
+    return None
 
 
 def _no_tensor(value: "onnx.ValueInfoProto", producers: "Mapping[str, onnx.NodeProto]") -> str:

@@ -290,3 +290,53 @@ class TestNumbers:
         with pytest.raises(InputError, match="several outputs of 1") as caught:
             choose_numbers(outputs, None, 1, Path("m.onnx"))
         assert "--output" in caught.value.hint
+
+
+SCIKIT_LEARN = {"domain": "ai.onnx.ml", "classlabels_ints": [0, 1]}
+
+
+def linear_classifier(tmp_path, **options):
+    """Write a logistic regression of two classes as skl2onnx does, with the weights -w and w; return its file and w."""
+    weights = WEIGHTS[:, 1] - WEIGHTS[:, 0]
+    classifier = node(
+        "LinearClassifier", ["x"], ["label", "y"], coefficients=[*-weights, *weights], intercepts=[0.0, 0.0],
+        **SCIKIT_LEARN, **options,
+    )  # fmt: skip
+    return save(tmp_path / "m.onnx", [classifier], [("label", INT64, ["n"]), ("y", FLOAT, ["n", 2])]), weights
+
+
+def test_raw_scores_of_a_logistic_regression_have_no_softmax(tmp_path):
+    path, weights = linear_classifier(tmp_path, post_transform="NONE")
+    values, output = scores(path, classes=2)
+    assert (output.name, output.form) == ("y", "scores")
+    np.testing.assert_allclose(values[:, 1] - values[:, 0], 2 * SAMPLES @ weights, rtol=1e-4)  # twice the logit
+    path, _ = linear_classifier(tmp_path, post_transform="LOGISTIC")
+    values, output = scores(path, classes=2)
+    assert output.form == "logits"  # their values show that they are probabilities
+    np.testing.assert_allclose(values[:, 1], 1 / (1 + np.exp(-SAMPLES @ weights)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_label_of_a_support_vector_machine_is_scored_not_its_decisions_on_pairs(tmp_path, classes):
+    from sklearn.svm import SVC
+
+    labels = np.arange(60) % classes
+    features = np.random.default_rng(1).standard_normal((60, 12)).astype(np.float32)
+    features[np.arange(60), labels] += 3
+    machine = SVC(kernel="linear").fit(features, labels)
+    sign = -1 if classes == 2 else 1  # scikit-learn turns the sign of libsvm's decision on two classes
+    pairs = node(
+        "SVMClassifier", ["x"], ["label", "scores"], domain="ai.onnx.ml", kernel_type="LINEAR",
+        kernel_params=[machine._gamma, 0.0, 3.0], vectors_per_class=machine.n_support_.tolist(),
+        support_vectors=machine.support_vectors_.ravel().tolist(),
+        coefficients=(sign * machine.dual_coef_).ravel().tolist(),
+        rho=(sign * machine.intercept_).tolist(), classlabels_ints=list(range(classes)), post_transform="NONE",
+    )  # fmt: skip
+    nodes = [pairs, node("Cast", ["scores"], ["probabilities"], to=FLOAT)]
+    path = save(tmp_path / "m.onnx", nodes, [("label", INT64, ["n"]), ("probabilities", FLOAT, ["n", classes])])
+    values, output = scores(path, classes=classes)
+    assert output.name == "label"
+    np.testing.assert_array_equal(values.argmax(axis=1), machine.predict(SAMPLES))
+    with pytest.raises(InputError, match="decision value for each pair") as caught:
+        inspect(path, classes=classes, output="probabilities")
+    assert "probability=True" in caught.value.hint
