@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from kdbench.files import storage
 from kdbench.report.cells import Number
 from kdbench.results.cards import ModelCard, Role, seed_groups
 from kdbench.results.metrics import PAIR_METRICS
@@ -20,6 +21,18 @@ _DENSE = re.compile(r"\d+(?:-\d+)+")
 _AT_AXES = {"latency_ratio", "energy_ratio"}  # pairs that share their axes with the measurement behind them
 
 Value = str | int | float | bool
+
+_OF_NETWORK = {
+    "architecture",
+    "options",
+    "bits",
+    "pruned",
+    "input_shape",
+    "fixed_batch",
+    "classes",
+    "parameters",
+    "opset",
+}
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,17 @@ def _teachers(record: RunRecord) -> Mapping[tuple[str, ...], str]:
         for group in model_groups(record)
     }
     return {ids: labels[teacher].label for ids, teacher in firsts.items() if teacher is not None}
+
+
+def network_of(group: ModelGroup) -> str | None:
+    """Return a key that groups share if their networks differ in the weights only.
+
+    It is None for files whose architecture is not known, and for compressed variants.
+    """
+    card = group.cards[0]
+    if card.architecture is None or card.variant is not None:
+        return None
+    return storage.canonical_json(card.model_dump(mode="json", include=_OF_NETWORK))
 
 
 def have_one_teacher(record: RunRecord, groups: Iterable[ModelGroup]) -> bool:

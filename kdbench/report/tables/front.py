@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from kdbench.report.cells import Cell, Text
-from kdbench.report.model_groups import ModelGroup, model_groups, teacher_of
+from kdbench.report.model_groups import ModelGroup, model_groups, network_of, teacher_of
 from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Field, Table, model_table, text_field
 from kdbench.report.tables.planes import Plane, planes
@@ -19,6 +19,10 @@ _NOTE = (
     "compared side by side, the interval of that comparison is used."
 )
 
+_ONE_NETWORK = (
+    "Models whose networks differ in the weights only count as equally fast: they share the mean of their times."
+)
+
 
 def front(record: RunRecord) -> Table:
     """Return each model's reference and its position in each plane; a table without rows if there is no plane."""
@@ -29,8 +33,11 @@ def front(record: RunRecord) -> Table:
         *(Field(Column(f"{noun} against {name}", numeric=False), partial(_cell, known[name])) for name in known),
     ]
     groups = model_groups(record) if known else []
-    explained = [_NOTE] if any(plane.dominated for plane in known.values()) else []
-    return model_table("Front", groups, fields, [*_sentences(record, groups), *explained])
+    notes = [_NOTE] if any(plane.dominated for plane in known.values()) else []
+    networks = [network for group in groups if (network := network_of(group)) is not None]
+    if "latency" in known and len(set(networks)) < len(networks):
+        notes.append(_ONE_NETWORK)
+    return model_table("Front", groups, fields, [*_sentences(record, groups), *notes])
 
 
 def _cell(plane: Plane, group: ModelGroup, _: Axes) -> Cell:

@@ -12,6 +12,7 @@ from kdbench.report.model_groups import (
     is_distilled,
     mean_over_seeds,
     model_groups,
+    network_of,
     number,
     settings,
 )
@@ -79,15 +80,9 @@ def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
         other
         for other in baselines(record, group)
         if is_distilled(group) and other.role == "student" and not is_distilled(other)
-        if _network(group) == _network(other)
+        if network_of(group) == network_of(other)
         if _conditions(entry_of(record, group)) == _conditions(entry_of(record, other))
     ]
-
-
-def _network(group: ModelGroup) -> list[Any]:
-    """Return what the cards say about a group's network; options in any order are the same."""
-    card = group.cards[0]
-    return [card.architecture, dict(card.options), card.bits, card.pruned]
 
 
 def _conditions(entry: Mapping[str, Any]) -> list[Any]:

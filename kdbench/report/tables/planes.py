@@ -1,14 +1,15 @@
 """The planes of score against latency, size and energy: each model's position, and the models that dominate it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
+from statistics import fmean
 
 from kdbench import units
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
 from kdbench.report.dominance import Dominance, Point, Range, dominance, dominances
-from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, network_of, number, teacher_of
 from kdbench.report.scores import score_of
 from kdbench.report.tables.energy import energies, energy_ratio, source_text
 from kdbench.report.tables.gains import baselines, gain
@@ -136,7 +137,8 @@ def _plane(record: RunRecord, cost: _Cost) -> Plane:
         if None in {model.cost.value, model.score.value}
     }
     models = tuple(model for model in all_models if model.group.label not in absent)
-    points = [Point(_cost_range(record, cost, placed), _score_range(record, placed)) for placed in models]
+    costs = _shared_by_network(models, [_cost_range(record, cost, placed) for placed in models])
+    points = [Point(known, _score_range(record, placed)) for known, placed in zip(costs, models, strict=True)]
     by_model = dominances(points)
     _settle_by_pairs(record, cost, models, points, by_model)
     dominated = {}
@@ -158,6 +160,19 @@ def _cost_range(record: RunRecord, cost: _Cost, placed: PlanePoint) -> Range:
     first = next((m for m in by_seed if m is not None and m.value is not None), None)
     interval = (first.within_run if first is not None else None) or placed.cost.interval
     return Range(value) if interval is None else Range(value, interval.low, interval.high)
+
+
+def _shared_by_network(models: Sequence[PlanePoint], costs: Sequence[Range]) -> list[Range]:
+    """Return the costs of models, where those of one network have the mean: its time does not depend on the weights."""
+    by_network: dict[str | int, list[Range]] = {}
+    networks = [network_of(placed.group) or index for index, placed in enumerate(models)]
+    for network, cost in zip(networks, costs, strict=True):
+        by_network.setdefault(network, []).append(cost)
+    means = {
+        network: Range(*(fmean(ends) for ends in zip(*map(astuple, equal), strict=True)))
+        for network, equal in by_network.items()
+    }
+    return [means[network] for network in networks]
 
 
 def _score_range(record: RunRecord, placed: PlanePoint) -> Range:

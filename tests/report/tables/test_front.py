@@ -20,13 +20,15 @@ def bounds(value, half):
 def run(make_record, make_card):
     """Return the maker of a record from models: name to (top-1 in %, half-width, latency in ms, half-width, bytes).
 
-    `pairs` are (reference, model, metric, value, low, high).
+    `pairs` are (reference, model, metric, value, low, high); models of one name in `networks` differ in weights only.
     """
 
-    def make(pairs=(), task=None, **models):
+    def make(pairs=(), task=None, networks=None, **models):
         cards, measurements = [], []
         for name, (top1, width, ms, half, size) in models.items():
-            cards.append(make_card("teacher" if name == "t" else "student-kd", id=name, name=name, training=None))
+            options = {"width": (networks or {}).get(name, name)}
+            role = "teacher" if name == "t" else "student-kd"
+            cards.append(make_card(role, id=name, name=name, training=None, options=options))
             share, mean = top1 / 100, {"axes": AT, "interval": None if half is None else bounds(ms * 1e6, half * 1e6)}
             measurements += [
                 measured(name, "top1", share, interval=None if width is None else bounds(share, width / 100), n=1000),
@@ -93,6 +95,20 @@ def test_the_interval_of_a_comparison_settles_what_two_intervals_leave_open(run)
         "speed": ("dominated by `s` (accuracy not settled)",) * 2,
         "neither": ("dominated by `s` (latency and accuracy not settled)", "dominated by `s` (accuracy not settled)"),
     }
+
+
+def test_models_of_one_network_count_as_equally_fast(run):
+    """The less accurate one is faster by chance: it is not on the front."""
+    models = {"t": (90, 0.5, 8, 0.2, 4000), "kd": (88, 0.5, 1.04, 0.05, 1000), "alone": (80, 0.5, 0.96, 0.05, 1000)}
+    apart, same = run(**models), run(**models, networks={"kd": 1, "alone": 1})
+    assert [places(record)["alone"][0] for record in (apart, same)] == ["on the front", "dominated by `kd`"]
+    assert places(same)["kd"][0] == "on the front"
+    assert ["share the mean of their times" in " ".join(front(record).notes) for record in (apart, same)] == [
+        False,
+        True,
+    ]
+    other = run(**models, between=(84, 0.5, 1.02, 0.005, 1000), networks={"kd": 1, "alone": 1})
+    assert places(other)["between"][0] == "dominated by `kd` (latency not settled)", "the network takes 1 ms ± 0.05"
 
 
 @pytest.mark.parametrize(
