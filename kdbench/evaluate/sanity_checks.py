@@ -1,6 +1,7 @@
 """The probable cause of a low accuracy: a wrong order of classes, or wrong preprocessing."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,30 +11,22 @@ from kdbench.results.records import Diagnostic
 
 _CHANCE = 1.5  # times the accuracy of always predicting the most frequent class
 _CLEARLY_MORE = 3.0  # times the accuracy without a shift
+_NAMES = "give the names of its outputs in their order with --labels FILE"
 _DROP = 0.2  # in accuracy, from the best model to one with unknown preprocessing
 
 
 def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each model whose accuracy on `labels` (N,) is at chance level, or far below another's.
 
-    For a model at chance level it tries the classes shifted by one: an additional output for the background, or labels
-    that count from 1, cause such a shift. A drop is suspicious only if kdbench did not make the model and its
-    preprocessing is in no file.
+    For a model at chance level it tries the classes shifted by one (an additional output for the background, or labels
+    that count from 1, shift them), the classes in reverse order, and the smallest value in place of the largest. A drop
+    is suspicious only if kdbench did not make the model and its preprocessing is in no file.
     """
     best = max((float(model.correct.mean()) for model in models), default=0.0)
     for model in models:
         accuracy = float(model.correct.mean())
-        shifted = _shift(model, labels) if accuracy <= _CHANCE * _constant_share(labels) else None
-        if shifted is not None:
-            shift, share = shifted
-            more = "a class before them, such as a background" if shift > 0 else "no output for the first class"
-            yield Diagnostic(
-                code="shifted_classes",
-                message=f"top-1 is {_percent(accuracy)}, but {_percent(share)} with its classes shifted by {shift:+d}: "
-                f"the model may have {more}",
-                remedy="give the names of its outputs in their order with --labels FILE",
-                model=model.id,
-            )
+        if accuracy <= _CHANCE * _constant_share(labels) and (better := _other_reading(model, labels)) is not None:
+            yield better
             continue
         preprocessing = model.card.preprocessing
         known = preprocessing is not None and (preprocessing.sources or preprocessing.data_layout is not None)
@@ -48,12 +41,33 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
             )
 
 
-def _shift(model: Predictions, labels: NDArray[np.int64]) -> tuple[int, float] | None:
-    """Return the shift by +1 or -1 that makes the model clearly more accurate, and that accuracy; None if none does."""
-    shares = {shift: float((model.predicted == labels + shift).mean()) for shift in (1, -1)}
-    shift = max(shares, key=lambda key: shares[key])
-    floor = max(_CHANCE * _constant_share(labels), _CLEARLY_MORE * float(model.correct.mean()))
-    return (shift, shares[shift]) if shares[shift] > floor else None
+def _other_reading(model: Predictions, labels: NDArray[np.int64]) -> Diagnostic | None:
+    """Describe the reading of the outputs by which the model is most accurate, if it is clearly more accurate then."""
+    accuracy, constant = float(model.correct.mean()), _constant_share(labels)
+
+    def reading(right: NDArray[np.bool_], code: str, way: str, remedy: str) -> tuple[float, Diagnostic]:
+        share = float(right.mean())
+        message = f"top-1 is {_percent(accuracy)}, but {_percent(share)} {way}"
+        return share, Diagnostic(code=code, message=message, remedy=remedy, model=model.id)
+
+    predicted, shifted = model.predicted, partial(reading, code="shifted_classes", remedy=_NAMES)
+    before = "with its classes shifted by +1: the model may have a class before them, such as a background"
+    after = "with its classes shifted by -1: the model may have no output for the first class"
+    last = model.classes - 1
+    readings = [
+        shifted(predicted == labels + 1, way=before),
+        shifted(predicted == labels - 1, way=after),
+        reading(
+            predicted == last - labels, code="reversed_classes", way="with its classes in reverse order", remedy=_NAMES
+        ),
+    ]
+    if model.depth is None:  # a value for each class
+        smallest = model.logits.argmin(axis=1) == labels
+        way = "by its smallest values: they may be distances, or negative logarithms of probabilities"
+        readings.append(reading(smallest, code="negated_scores", way=way, remedy="export their negatives"))
+    share, diagnostic = max(readings, key=lambda entry: entry[0])
+    floor = max(min(_CHANCE * constant, (1 + constant) / 2), _CLEARLY_MORE * accuracy)
+    return diagnostic if share > floor else None
 
 
 def _constant_share(labels: NDArray[np.int64]) -> float:

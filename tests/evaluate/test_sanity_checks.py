@@ -29,6 +29,37 @@ def test_classes_that_are_moved_by_one(shift):
     assert f"{shift:+d}" in diagnostic.message
 
 
+def scored(logits, labels):
+    card = predictions("m", LABELS).card.model_copy(update={"classes": logits.shape[1]})
+    return Predictions.of(card, logits.astype(np.float32), labels)
+
+
+def test_two_classes_in_reverse_order():
+    labels = (np.arange(100) % 5 < 3).astype(int)  # 60 of the second class
+    logits = np.eye(2)[1 - labels] * 4 - 1
+    logits[:4] = logits[:4, ::-1]
+    (diagnostic,) = sanity_warnings([scored(logits, labels)], labels)
+    assert diagnostic.code == "reversed_classes"
+    assert "top-1 is 4.00 %, but 96.00 % with its classes in reverse order" in diagnostic.message
+    logits[4:50] = logits[4:50, ::-1]  # half of them wrong
+    assert list(sanity_warnings([scored(logits, labels)], labels)) == []
+
+
+def test_ten_classes_in_reverse_order():
+    logits = np.random.default_rng(1).random((200, 10)) + 3 * np.eye(10)[9 - LABELS]
+    (diagnostic,) = sanity_warnings([scored(logits, LABELS)], LABELS)
+    assert (diagnostic.code, "but 100.00 %" in diagnostic.message) == ("reversed_classes", True)
+
+
+def test_distances_rank_the_best_class_last():
+    centres = np.random.default_rng(0).standard_normal((10, 4))
+    distances = ((centres[LABELS][:, None] + 0.01 - centres) ** 2).sum(axis=2)
+    assert (distances.argmin(axis=1) == LABELS).all()
+    (diagnostic,) = sanity_warnings([scored(distances, LABELS)], LABELS)
+    assert diagnostic.code == "negated_scores"
+    assert "top-1 is 0.00 %, but 100.00 % by its smallest values" in diagnostic.message
+
+
 def test_noise_is_no_shift():
     model = predictions("m", np.random.default_rng(0).integers(0, 10, len(LABELS)))
     assert list(sanity_warnings([model], LABELS)) == []
