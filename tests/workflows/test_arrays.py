@@ -43,7 +43,7 @@ def maps(labels):
 
 
 def ids(labels):
-    x = RNG.integers(3, 20, (len(labels), 7))
+    x = RNG.integers(3, 20, (len(labels), 3))
     x[:, -1] = labels
     return x
 
@@ -80,9 +80,9 @@ def top1(file, x, labels):
 
 
 def token_teacher(folder, vocabulary):
-    """Return a network of 7 token ids, and its file."""
-    network = nn.Sequential(nn.Embedding(vocabulary, 4), nn.Flatten(), nn.Linear(28, 3)).eval()
-    export_onnx(network, (7,), folder / "teacher.onnx", torch.int64)
+    """Return a network of 3 token ids, and its file."""
+    network = nn.Sequential(nn.Embedding(vocabulary, 4), nn.Flatten(), nn.Linear(12, 3)).eval()
+    export_onnx(network, (3,), folder / "teacher.onnx", torch.int64)
     return network, str(folder / "teacher.onnx")
 
 
