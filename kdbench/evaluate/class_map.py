@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class ClassMap:
     """The numbers of a model's outputs: `columns` for the classes of the data, in their order, then all `others`.
 
     A column is ABSENT where a class of the data has no output. `other_names` are the names of `others`, if known.
-    `may_have_more` states whether a model whose number of outputs is unknown may have others after these.
+    `may_have_more` states whether a model whose number of outputs is unknown may have others besides these.
     """
 
     columns: tuple[int, ...]
@@ -41,23 +41,32 @@ class ClassMap:
         order = (*self.columns, *self.others)
         return order == tuple(range(len(order)))
 
-    def arranged(self, logits: NDArray[np.generic], form: str, model: str) -> NDArray[np.generic]:
-        """Return `logits` (N, outputs) as (N, classes of the data + others); `form` is that of `Predictions`.
+    def for_width(self, returned: int, form: str, model: str) -> "ClassMap":
+        """Return the map of all outputs of the model called `model`, which returned `returned` values a sample.
 
-        Raises InputError if the model called `model` returned another number of values than it has outputs.
+        `form` is that of `Predictions`. Raises InputError for another number of values than the model has outputs.
         """
         known = {*self.columns, *self.others} - {ABSENT}
-        returned, numbers = logits.shape[1], form in {"class", "ranking"}
-        if not numbers and (returned < len(known) or (returned > len(known) and not self.may_have_more)):
-            message = f"{model} returns {returned} values a sample, not one for each of its {len(known)} classes"
-            raise InputError(message, "choose the data set that the model was made for, or name its output: --output")
+        if form not in {"class", "ranking"}:
+            if self.may_have_more and returned == len(self.columns):
+                return ClassMap(tuple(range(returned)))
+            if returned <= max(known) or (returned > len(known) and not self.may_have_more):
+                message = f"{model} returns the scores of {returned} classes, not of {len(known)}"
+                remedy = "choose the data set that the model was made for, or name its output: --output"
+                raise InputError(message, remedy)
         # A model that returns class numbers has columns up to the largest number that it returned: the last known
         # classes may have no column, and unknown classes may have one.
-        unknown = [output for output in range(returned) if output not in known]
-        order = np.array([*self.columns, *self.others, *unknown])
+        more = tuple(output for output in range(returned) if output not in known)
+        names = (*self.other_names, *map(str, more)) if self.other_names else ()
+        return replace(self, others=(*self.others, *more), other_names=names)
+
+    def arranged(self, logits: NDArray[np.generic], form: str, model: str) -> NDArray[np.generic]:
+        """Return `logits` (N, outputs) as (N, classes of the data + others), in the order of `for_width`."""
+        whole, returned = self.for_width(logits.shape[1], form, model), logits.shape[1]
+        order = np.array([*whole.columns, *whole.others])
         if returned <= order.max():
             logits = np.pad(logits, ((0, 0), (0, int(order.max()) + 1 - returned)))
-        if self.is_identity:
+        if whole.is_identity:
             return logits
         arranged, absent = logits[:, np.maximum(order, 0)], order == ABSENT
         if not absent.any():
@@ -90,8 +99,8 @@ def class_map(
     classes = len(class_names)
     numbers = [int(name) for name in class_names] if all(map(_is_number, class_names)) else []
     numbered = not inferred and numbers not in ([], list(range(classes)))
-    if outputs is None and numbered:  # a model that returns class numbers
-        return ClassMap(tuple(numbers))
+    if outputs is None and numbered:  # class numbers, or an output of open width
+        return ClassMap(tuple(numbers), may_have_more=True)
     if outputs is None or outputs == classes or (inferred and outputs > classes):
         others = tuple(range(classes, outputs or classes))
         return ClassMap(tuple(range(classes)), others, may_have_more=inferred and outputs is None)

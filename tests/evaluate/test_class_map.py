@@ -1,5 +1,7 @@
 """The outputs of a model for the classes of the data: by name, by number, or refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,7 +82,7 @@ def test_arranging_keeps_every_output_and_gives_absent_classes_no_probability():
 def test_outputs_of_another_width_than_the_file_declares_are_refused(returned):
     names = tuple("abcdefghij")
     for classes in (mapped(10, None, names), mapped(10, names[::-1], names), mapped(None, None, names)):
-        with pytest.raises(InputError, match=f"m returns {returned} values a sample, .* its 10 classes"):
+        with pytest.raises(InputError, match=f"m returns the scores of {returned} classes, not of 10"):
             classes.arranged(np.zeros((3, returned)), "logits", "m")
 
 
@@ -88,8 +90,21 @@ def test_an_open_width_may_have_more_classes_than_the_labels_tell():
     scores = np.eye(12)[[3, 11]]
     classes = mapped(None, None, tuple(map(str, range(10))), inferred=True)
     np.testing.assert_array_equal(classes.arranged(scores, "logits", "m"), scores)
-    with pytest.raises(InputError, match="returns 8 values"):
+    declared = mapped(12, None, tuple(map(str, range(10))), inferred=True)
+    assert classes.for_width(12, "logits", "m").meanings == declared.meanings
+    with pytest.raises(InputError, match="the scores of 8 classes"):
         classes.arranged(scores[:, :8], "logits", "m")
+
+
+def test_an_open_width_has_the_classes_of_folders_named_by_number_as_a_declared_one():
+    classes = mapped(None, None, ("3", "7"))
+    scores = np.eye(10)[[3, 7, 0]]
+    np.testing.assert_array_equal(classes.arranged(scores, "logits", "m")[:, :3], np.eye(3))
+    assert classes.for_width(10, "logits", "m") == replace(mapped(10, None, ("3", "7")), may_have_more=True)
+    np.testing.assert_array_equal(classes.arranged(np.eye(2), "logits", "m"), np.eye(2))
+    for returned in (1, 5):  # zeros took the place of the class 7
+        with pytest.raises(InputError, match=f"the scores of {returned} classes, not of 2"):
+            classes.arranged(np.zeros((3, returned)), "logits", "m")
 
 
 def test_scores_of_numbers_of_classes_are_widened():
