@@ -1,16 +1,19 @@
 """The probable cause of a low accuracy: a wrong order of classes, or wrong preprocessing."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench import statistics
 from kdbench.evaluate.predictions import Predictions
 from kdbench.results.records import Diagnostic
 
 _CHANCE = 1.5  # times the accuracy of always predicting the most frequent class
-_CLEARLY_MORE = 3.0  # times the accuracy without a shift
+_CLEARLY_MORE = 3.0  # times the accuracy as the outputs are read
+_BEFORE = "with its classes shifted by +1: the model may have a class before them, such as a background"
+_AFTER = "with its classes shifted by -1: the model may have no output for the first class"
+_NEGATED = "by its smallest values: they may be distances, or negative logarithms of probabilities"
 _NAMES = "give the names of its outputs in their order with --labels FILE"
 _DROP = 0.2  # in accuracy, from the best model to one with unknown preprocessing
 
@@ -42,32 +45,26 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
 
 
 def _other_reading(model: Predictions, labels: NDArray[np.int64]) -> Diagnostic | None:
-    """Describe the reading of the outputs by which the model is most accurate, if it is clearly more accurate then."""
+    """Describe the reading of the outputs by which the model is most accurate, if it is clearly more accurate then.
+
+    A few samples show that of no model: the interval of the higher accuracy has to lie above the limit.
+    """
     accuracy, constant = float(model.correct.mean()), _constant_share(labels)
-
-    def reading(right: NDArray[np.bool_], code: str, way: str, remedy: str) -> tuple[float, Diagnostic]:
-        share = float(right.mean())
-        message = f"top-1 is {_percent(accuracy)}, but {_percent(share)} {way}"
-        return share, Diagnostic(code=code, message=message, remedy=remedy, model=model.id)
-
-    predicted, shifted = model.predicted, partial(reading, code="shifted_classes", remedy=_NAMES)
-    before = "with its classes shifted by +1: the model may have a class before them, such as a background"
-    after = "with its classes shifted by -1: the model may have no output for the first class"
-    last = model.classes - 1
+    predicted, last = model.predicted, model.classes - 1
     readings = [
-        shifted(predicted == labels + 1, way=before),
-        shifted(predicted == labels - 1, way=after),
-        reading(
-            predicted == last - labels, code="reversed_classes", way="with its classes in reverse order", remedy=_NAMES
-        ),
+        (predicted == labels + 1, "shifted_classes", _BEFORE, _NAMES),
+        (predicted == labels - 1, "shifted_classes", _AFTER, _NAMES),
+        (predicted == last - labels, "reversed_classes", "with its classes in reverse order", _NAMES),
     ]
     if model.depth is None:  # a value for each class
-        smallest = model.logits.argmin(axis=1) == labels
-        way = "by its smallest values: they may be distances, or negative logarithms of probabilities"
-        readings.append(reading(smallest, code="negated_scores", way=way, remedy="export their negatives"))
-    share, diagnostic = max(readings, key=lambda entry: entry[0])
-    floor = max(min(_CHANCE * constant, (1 + constant) / 2), _CLEARLY_MORE * accuracy)
-    return diagnostic if share > floor else None
+        readings.append((model.logits.argmin(axis=1) == labels, "negated_scores", _NEGATED, "export their negatives"))
+    right, code, way, remedy = max(readings, key=lambda reading: int(reading[0].sum()))
+    share = statistics.binomial_share(int(right.sum()), len(labels))
+    assert share.low is not None
+    if share.low <= max(min(_CHANCE * constant, (1 + constant) / 2), _CLEARLY_MORE * accuracy):
+        return None
+    message = f"top-1 is {_percent(accuracy)}, but {_percent(share.value)} {way}"
+    return Diagnostic(code=code, message=message, remedy=remedy, model=model.id)
 
 
 def _constant_share(labels: NDArray[np.int64]) -> float:

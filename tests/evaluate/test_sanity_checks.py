@@ -60,6 +60,17 @@ def test_distances_rank_the_best_class_last():
     assert "top-1 is 0.00 %, but 100.00 % by its smallest values" in diagnostic.message
 
 
+def test_few_samples_show_no_other_reading():
+    labels = np.arange(4) % 2
+    assert list(sanity_warnings([scored(np.eye(2)[1 - labels] * 4 - 1, labels)], labels)) == [], "1 of 16 by chance"
+    labels = np.arange(10)
+    predicted = (labels + np.where(labels < 3, 1, 3)) % 10
+    assert list(sanity_warnings([scored(np.eye(10)[predicted] * 4 - 1, labels)], labels)) == [], "3 of 10 are shifted"
+    labels = np.tile(labels, 10)
+    (diagnostic,) = sanity_warnings([scored(np.eye(10)[np.tile(predicted, 10)] * 4 - 1, labels)], labels)
+    assert "30.00 % with its classes shifted by +1" in diagnostic.message
+
+
 def test_noise_is_no_shift():
     model = predictions("m", np.random.default_rng(0).integers(0, 10, len(LABELS)))
     assert list(sanity_warnings([model], LABELS)) == []
