@@ -183,7 +183,7 @@ def _decision_values(
         return None
     if node.op_type == "SVMClassifier" and not attribute_of(node, "prob_a", ()):
         reason = "holds a decision value for each pair of classes: score the label, or train with probability=True"
-        return Output(name, shape, unusable=reason)
+        return Output(name, shape or (None,), unusable=reason)
     labels = [*attribute_of(node, "classlabels_ints", ()), *attribute_of(node, "classlabels_int64s", ())]
     labels += attribute_of(node, "classlabels_strings", ())
     raw = len(labels) == 2 and attribute_of(node, "post_transform", b"NONE") == b"NONE"

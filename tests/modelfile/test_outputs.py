@@ -316,8 +316,8 @@ def test_raw_scores_of_a_logistic_regression_have_no_softmax(tmp_path):
     np.testing.assert_allclose(values[:, 1], 1 / (1 + np.exp(-SAMPLES @ weights)), rtol=1e-4)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-def test_the_label_of_a_support_vector_machine_is_scored_not_its_decisions_on_pairs(tmp_path, classes):
+@pytest.mark.parametrize(("classes", "is_declared"), [(2, True), (3, True), (3, False)])
+def test_the_label_of_a_support_vector_machine_is_scored_not_its_decisions_on_pairs(tmp_path, classes, is_declared):
     from sklearn.svm import SVC
 
     labels = np.arange(60) % classes
@@ -333,7 +333,8 @@ def test_the_label_of_a_support_vector_machine_is_scored_not_its_decisions_on_pa
         rho=(sign * machine.intercept_).tolist(), classlabels_ints=list(range(classes)), post_transform="NONE",
     )  # fmt: skip
     nodes = [pairs, node("Cast", ["scores"], ["probabilities"], to=FLOAT)]
-    path = save(tmp_path / "m.onnx", nodes, [("label", INT64, ["n"]), ("probabilities", FLOAT, ["n", classes])])
+    shape = ["n", classes] if is_declared else None
+    path = save(tmp_path / "m.onnx", nodes, [("label", INT64, ["n"]), ("probabilities", FLOAT, shape)])
     values, output = scores(path, classes=classes)
     assert output.name == "label"
     np.testing.assert_array_equal(values.argmax(axis=1), machine.predict(SAMPLES))
