@@ -164,8 +164,8 @@ def _by_axes(
     record: RunRecord, model: str, metric: str, renamed: Mapping[str, str]
 ) -> dict[frozenset[tuple[str, str | int]], Measurement]:
     def as_key(axes: Axes) -> frozenset[tuple[str, str | int]]:
-        other = str(axes.get("beside"))
-        return frozenset({**axes, "beside": renamed[other]}.items() if other in renamed else axes.items())
+        beside = {"beside": renamed.get(str(axes["beside"]), axes["beside"])} if "beside" in axes else {}
+        return frozenset({**axes, **beside}.items())
 
     measurements = record.measurement_index.of(model, metric)
     return {as_key(m.axes): m for m in measurements if not _EXCLUDED & m.axes.keys()}
