@@ -8,7 +8,7 @@ from kdbench.characters import one_line
 from kdbench.report.cells import Number
 from kdbench.report.figures.drawing import GREY, Drawing, canvas, error_bar, legend_below, log_ticks, short, style_of
 from kdbench.report.figures.labels import place
-from kdbench.report.figures.selection import FEW_CURVES, MAX_CURVES, drawn_order, pareto_front
+from kdbench.report.figures.selection import FEW_CURVES, MAX_CURVES, drawn_order
 from kdbench.report.scores import score_of
 from kdbench.report.tables.planes import PlanePoint, planes
 from kdbench.results.records import RunRecord
@@ -105,7 +105,7 @@ def _tradeoff(record: RunRecord, cost: str) -> Drawing | None:
     ]
     with canvas(8, 4.8) as figure:
         axes = figure.subplots()
-        front = pareto_front([point.xy for point in points], higher_is_better=score.higher_is_better)
+        front = sorted(point.xy for point in points if not point.dominated)
         by_rank = sorted(points, key=lambda point: point.dominated)
         count = len(points) if len(points) <= MAX_CURVES else FEW_CURVES
         named, others = by_rank[:count], by_rank[count:]

@@ -18,9 +18,8 @@ _NOTE = (
     "that the two models differ in the named quantity, and another run may reverse their order. If two models were "
     "compared side by side, the interval of that comparison is used."
 )
-
 _ONE_NETWORK = (
-    "Models whose networks differ in the weights only count as equally fast: they share the mean of their times."
+    "Models whose networks differ only in the weights count as equally fast: they share the mean of their {costs}."
 )
 
 
@@ -36,7 +35,7 @@ def front(record: RunRecord) -> Table:
     notes = [_NOTE] if any(plane.dominated for plane in known.values()) else []
     networks = [network for group in groups if (network := network_of(group)) is not None]
     if "latency" in known and len(set(networks)) < len(networks):
-        notes.append(_ONE_NETWORK)
+        notes.append(_ONE_NETWORK.format(costs="times and of their energies" if "energy" in known else "times"))
     return model_table("Front", groups, fields, [*_sentences(record, groups), *notes])
 
 

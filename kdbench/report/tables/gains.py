@@ -9,6 +9,7 @@ from kdbench.report.model_groups import (
     ModelGroup,
     entry_of,
     group_of,
+    has_seeds,
     is_distilled,
     mean_over_seeds,
     model_groups,
@@ -32,8 +33,8 @@ _NOTE = (
     "in the study. An interval above 0 shows a gain."
 )
 _NOTE_ON_TIME = (
-    "Training time per point: the model's training time divided by its gain in top-1, if the gain's interval is above "
-    "0, from which its own is computed. Training the teacher and storing its logits are not included."
+    "Training time per point: the model's training time{seed} divided by its gain in top-1, where the gain's interval "
+    "is above 0; its interval follows from the gain's. Training the teacher and storing its logits are not included."
 )
 
 
@@ -51,7 +52,8 @@ def gains(record: RunRecord) -> Table:
         names = (Text(group.label, code=True), Text(baseline.label, code=True))
         top1, top5 = (gain(record, group, baseline, metric) for metric in _GAINS)
         rows.append(Row((*names, top1, top5, _time_per_point(record, group, top1)), ranking=baseline.label))
-    notes = [_NOTE, _NOTE_ON_TIME, *_unequal_epochs(record, pairs)] if rows else []
+    on_time = _NOTE_ON_TIME.format(seed=" with the first seed" if has_seeds(record) else "")
+    notes = [_NOTE, on_time, *_unequal_epochs(record, pairs)] if rows else []
     return finished("Gain over a baseline", columns, rows, notes)
 
 

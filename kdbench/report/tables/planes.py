@@ -198,8 +198,11 @@ def _settle_by_pairs(
             new, known = dominance(points, loser, winner), by_model[loser]
             if new is None or known is None or known.settled:
                 continue
+            earlier = known if known.by == new.by else new  # a model may be both the teacher and a baseline
             new = replace(
-                new, cost_settled=new.cost_settled or costs == side, score_settled=new.score_settled or scores == side
+                new,
+                cost_settled=earlier.cost_settled or costs == side,
+                score_settled=earlier.score_settled or scores == side,
             )
             if new.settled or new.by == known.by:
                 by_model[loser] = new

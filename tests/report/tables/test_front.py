@@ -1,5 +1,7 @@
 """Which models are on the front, which are dominated and whether intervals settle it, and trade-offs in words."""
 
+import re
+
 import pytest
 
 from kdbench.report.figures.drawing import GREY, style_of
@@ -97,6 +99,16 @@ def test_the_interval_of_a_comparison_settles_what_two_intervals_leave_open(run)
     }
 
 
+def test_a_gain_over_the_teacher_leaves_settled_what_their_ratio_settles(run):
+    """A study's difference between a student and its teacher is a gain too, and says nothing about times."""
+    models = {"t": (90, 1, 2, 0.2, 4000), "s": (90.5, 1, 1.9, 0.2, 1000)}
+    pairs = [("t", "s", "latency_ratio", 1.05, 1.03, 1.07), ("t", "s", "top1_drop", -0.5, -1.0, 0.1)]
+    record = run(pairs, **models)
+    gain = measured("s", "top1_gain", 0.5, axes={"beside": "t"}, interval=bounds(0.5, 0.6), n=1000)
+    record = record.model_copy(update={"measurements": (*record.measurements, gain)})
+    assert places(record)["t"] == ("dominated by `s` (accuracy not settled)",) * 2
+
+
 def test_models_of_one_network_count_as_equally_fast(run):
     """The less accurate one is faster by chance: it is not on the front."""
     models = {"t": (90, 0.5, 8, 0.2, 4000), "kd": (88, 0.5, 1.04, 0.05, 1000), "alone": (80, 0.5, 0.96, 0.05, 1000)}
@@ -109,6 +121,8 @@ def test_models_of_one_network_count_as_equally_fast(run):
     ]
     other = run(**models, between=(84, 0.5, 1.02, 0.005, 1000), networks={"kd": 1, "alone": 1})
     assert places(other)["between"][0] == "dominated by `kd` (latency not settled)", "the network takes 1 ms ± 0.05"
+    lines = [re.search(r'<path d="([^"]*)"[^>]*stroke-dasharray', accuracy_latency(r).svg)[1] for r in (apart, same)]
+    assert [len(re.findall("[ML]", line)) for line in lines] == [3, 2], "the line joins the models of the front"
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def test_a_row_for_each_model_and_baseline(with_gains):
     ]
     assert [row.cells[2].best for row in table.rows] == [True, False, False], "best among those with the same baseline"
     assert not any("epochs" in note for note in table.notes)
+    assert "training time divided by" in table.notes[1]
 
 
 def test_it_appears_only_with_gains(sample, with_gains):
@@ -77,7 +78,9 @@ def seeds_of(make_card, names=("teacher", "student-alone", "student-kd")):
 
 def test_of_several_seeds_the_mean_of_paired_gains_covers_both_errors(with_gains, make_card):
     measurements = [gain(f"student-kd-s{seed}", f"student-alone-s{seed}", 1.0 + seed) for seed in (0, 1)]
-    cell = gains(with_gains(*measurements, models=tuple(seeds_of(make_card)))).rows[0].cells[2]
+    table = gains(with_gains(*measurements, models=tuple(seeds_of(make_card))))
+    cell = table.rows[0].cells[2]
+    assert "training time with the first seed divided by" in table.notes[1]
     scatter = 12.7062 * 0.5  # Student's t of two values one apart: t(1) s / sqrt(2), s = 1 / sqrt(2)
     half = math.hypot(scatter, 0.5)
     assert cell.value == pytest.approx(1.5)
