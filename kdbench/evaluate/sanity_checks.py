@@ -1,6 +1,7 @@
 """The probable cause of a low accuracy: a wrong order of classes, or wrong preprocessing."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,20 @@ _CHANCE = 1.5  # times the accuracy of always predicting the most frequent class
 _CLEARLY_MORE = 3.0  # times the accuracy as the outputs are read
 _BEFORE = "with its classes shifted by +1: the model may have a class before them, such as a background"
 _AFTER = "with its classes shifted by -1: the model may have no output for the first class"
+_REVERSED = "with its classes in reverse order"
 _NEGATED = "by its smallest values: they may be distances, or negative logarithms of probabilities"
 _NAMES = "give the names of its outputs in their order with --labels FILE"
 _DROP = 0.2  # in accuracy, from the best model to one with unknown preprocessing
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Which samples are right, (N,), if the outputs are read in another `way`, and the warning that follows."""
+
+    right: NDArray[np.bool_]
+    code: str
+    way: str
+    remedy: str
 
 
 def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iterator[Diagnostic]:
@@ -52,19 +64,20 @@ def _other_reading(model: Predictions, labels: NDArray[np.int64]) -> Diagnostic 
     accuracy, constant = float(model.correct.mean()), _constant_share(labels)
     predicted, last = model.predicted, model.classes - 1
     readings = [
-        (predicted == labels + 1, "shifted_classes", _BEFORE, _NAMES),
-        (predicted == labels - 1, "shifted_classes", _AFTER, _NAMES),
-        (predicted == last - labels, "reversed_classes", "with its classes in reverse order", _NAMES),
+        _Reading(predicted == labels + 1, code="shifted_classes", way=_BEFORE, remedy=_NAMES),
+        _Reading(predicted == labels - 1, code="shifted_classes", way=_AFTER, remedy=_NAMES),
+        _Reading(predicted == last - labels, code="reversed_classes", way=_REVERSED, remedy=_NAMES),
     ]
     if model.depth is None:  # a value for each class
-        readings.append((model.logits.argmin(axis=1) == labels, "negated_scores", _NEGATED, "export their negatives"))
-    right, code, way, remedy = max(readings, key=lambda reading: int(reading[0].sum()))
-    share = statistics.binomial_share(int(right.sum()), len(labels))
+        negated = model.logits.argmin(axis=1) == labels
+        readings.append(_Reading(negated, code="negated_scores", way=_NEGATED, remedy="export their negatives"))
+    best = max(readings, key=lambda reading: int(reading.right.sum()))
+    share = statistics.binomial_share(int(best.right.sum()), len(labels))
     assert share.low is not None
     if share.low <= max(min(_CHANCE * constant, (1 + constant) / 2), _CLEARLY_MORE * accuracy):
         return None
-    message = f"top-1 is {_percent(accuracy)}, but {_percent(share.value)} {way}"
-    return Diagnostic(code=code, message=message, remedy=remedy, model=model.id)
+    message = f"top-1 is {_percent(accuracy)}, but {_percent(share.value)} {best.way}"
+    return Diagnostic(code=best.code, message=message, remedy=best.remedy, model=model.id)
 
 
 def _constant_share(labels: NDArray[np.int64]) -> float:
