@@ -106,7 +106,7 @@ def _teachers(record: RunRecord) -> Mapping[tuple[str, ...], str]:
     return {ids: labels[teacher].label for ids, teacher in firsts.items() if teacher is not None}
 
 
-def network_of(group: ModelGroup) -> str | None:
+def network_key(group: ModelGroup) -> str | None:
     """Return a key that groups share if their networks differ in the weights only.
 
     It is None for files whose architecture is not known, and for compressed variants.

@@ -13,7 +13,7 @@ from kdbench.report.model_groups import (
     is_distilled,
     mean_over_seeds,
     model_groups,
-    network_of,
+    network_key,
     number,
     settings,
 )
@@ -82,7 +82,7 @@ def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
         other
         for other in baselines(record, group)
         if is_distilled(group) and other.role == "student" and not is_distilled(other)
-        if network_of(group) == network_of(other)
+        if network_key(group) == network_key(other)
         if _conditions(entry_of(record, group)) == _conditions(entry_of(record, other))
     ]
 
