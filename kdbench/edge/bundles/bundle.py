@@ -143,7 +143,9 @@ def make_bundle(
     )
     manifest = (storage.json_text(plan.to_json()) + "\n").encode()
     members[MANIFEST] = manifest
-    return Bundle(sha256(manifest), plan, members, outputs, _labels([packed.model for packed in models], chosen))
+    return Bundle(
+        sha256(manifest), plan, members, outputs, _labels([packed.model for packed in models], chosen, outputs)
+    )
 
 
 def write_bundle(bundle: Bundle, file: Path) -> None:
@@ -214,14 +216,19 @@ def _outputs(jobs: Mapping[str, JobModel], folder: Path, progress: Progress) -> 
     return outputs
 
 
-def _labels(models: Sequence[BenchModel], test: TestSet | None) -> dict[str, NDArray[np.int64]]:
-    """Return, by classifier, the column of each sample's class in its outputs; none for noise or a regression."""
+def _labels(
+    models: Sequence[BenchModel], test: TestSet | None, outputs: Mapping[str, NDArray[np.generic]]
+) -> dict[str, NDArray[np.int64]]:
+    """Return, by classifier, the column of each sample's class in its `outputs`; none for noise or a regression."""
     if test is None or test.task == "regression":
         return {}
-    return {
-        model.id: test.labels if model.class_map is None else np.array(model.class_map.columns)[test.labels]
-        for model in models
-    }
+    labels = {}
+    for model in models:
+        labels[model.id] = test.labels
+        if model.class_map is not None:
+            whole = model.class_map.for_width(outputs[model.id].shape[1], model.facts.output.scored_as, model.name)
+            labels[model.id] = np.array(whole.columns)[test.labels]
+    return labels
 
 
 def _batch_of(job: JobModel) -> int:

@@ -45,6 +45,25 @@ def test_a_newer_model_of_pixels_whose_outputs_have_another_order_is_lowered_and
     assert top1 == np.mean(best == np.roll(best, 1))
 
 
+def test_an_output_of_open_width_is_scored_by_the_classes_that_it_returns(tmp_path, simple_result):
+    """Its six values stand for the classes "2" to "7", as those of a model that declares six outputs do."""
+    path = _build(tmp_path / "open.onnx")
+    model = onnx.load(path)
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "classes"
+    onnx.save(model, path)
+    images = np.random.default_rng(0).integers(0, 256, (40, 2, 3, 4), dtype=np.uint8)
+    best = _by_hand(images / np.float32(255)).argmax(axis=1)
+    np.savez(tmp_path / "set.npz", x_test=images, y_test=best, class_names=list("234567"))
+    options = {"data": f"npz:{tmp_path / 'set.npz'}"}
+    results = kdbench.bench([path], **options, measure={"times": False}, out=tmp_path / "run")
+    assert results.record.find("open", "top1").value == 1.0
+
+    made = bundle(tmp_path / "run", None, files=[path], inputs=InputOptions(**options)).bundle
+    known = known_bundle(made.id, RunFolder(tmp_path / "run"))
+    findings = parity_findings(simple_result(known, known.outputs), results.record.cards)
+    assert [m.value for m in findings.measurements if m.metric == "device_top1"] == [1.0]
+
+
 @pytest.fixture
 def simple_result():
     """A result of which only the outputs matter."""
