@@ -6,7 +6,6 @@ from kdbench.judge.readiness import judge
 from kdbench.judge.target import target_from
 from kdbench.report import Content, write
 from kdbench.report.figures.accuracy import sweep_accuracy, training_curves
-from kdbench.report.figures.selection import pareto_front
 from kdbench.report.figures.tradeoff import accuracy_latency
 from kdbench.report.scores import ACCURACY, ERROR, score_of
 from kdbench.report.styles import lay_out
@@ -120,11 +119,6 @@ def test_figures_draw_errors_and_what_is_expected(record):
     sweep = sweep_accuracy(record)
     assert "closed form" in sweep.caption
     assert "RMSE" in training_curves(record).svg
-
-
-def test_of_errors_the_front_is_below():
-    points = [(1.0, 0.9), (2.0, 0.5), (3.0, 0.7), (4.0, 0.4)]
-    assert pareto_front(points, higher_is_better=False) == [(1.0, 0.9), (2.0, 0.5), (4.0, 0.4)]
 
 
 def test_the_paragraph_speaks_of_errors(record):

@@ -1,12 +1,11 @@
 """The models that a figure shows if there are many: as many as can be distinguished, the most relevant first."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypeVar
 
-from kdbench.report.axes import headline
 from kdbench.report.figures.drawing import COLOURS, DASHES
-from kdbench.report.model_groups import ModelGroup, model_groups, number
-from kdbench.report.scores import score_of
+from kdbench.report.model_groups import ModelGroup, model_groups
+from kdbench.report.tables.planes import planes
 from kdbench.results.records import RunRecord
 from kdbench.results.records.index import once_per_record
 
@@ -32,21 +31,14 @@ def drawn_order(record: RunRecord) -> list[ModelGroup]:
     groups = model_groups(record)
     if len(groups) <= MAX_CURVES:
         return groups
-    at, score = headline(record), score_of(record)
-    planes = {
-        group.ids: (cost, value)
-        for group in groups
-        if (cost := number(record, group, "latency_mean_ns", at).value) is not None
-        if (value := number(record, group, score.metric).value) is not None
-    }
-    front = set(pareto_front(list(planes.values()), higher_is_better=score.higher_is_better))
-    on_front = {group.ids for group in groups if planes.get(group.ids) in front}
+    latency = planes(record).get("latency")
+    on_front = latency.front if latency is not None else set()
     teachers = sorted(
-        (group for group in groups if group.role == "teacher"), key=lambda group: group.ids not in on_front
+        (group for group in groups if group.role == "teacher"), key=lambda group: group.label not in on_front
     )
     foremost = {group.ids for group in teachers[: FEW_CURVES // 2]}
     by_rank = sorted(
-        groups, key=lambda group: (group.ids not in foremost, group.ids not in on_front, group.role != "teacher")
+        groups, key=lambda group: (group.ids not in foremost, group.label not in on_front, group.role != "teacher")
     )
     first = {group.ids for group in by_rank[:FEW_CURVES]}
     return sorted(groups, key=lambda group: group.ids not in first)
@@ -63,13 +55,3 @@ def limited(items: Iterable[_T], most: int, few: int) -> tuple[list[_T], str]:
     if len(models) <= most:
         return models, ""
     return models[:few], f" {few} of {len(models)} models are shown; `record.json` has all."
-
-
-def pareto_front(points: Sequence[tuple[float, float]], *, higher_is_better: bool = True) -> list[tuple[float, float]]:
-    """Return the points (cost, score) that no other point dominates, by cost."""
-    front: list[tuple[float, float]] = []
-    sign = 1 if higher_is_better else -1
-    for x, y in sorted(set(points), key=lambda point: (point[0], -sign * point[1])):
-        if not front or sign * y > sign * front[-1][1]:
-            front.append((x, y))
-    return front

@@ -5,8 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
 from report.figures.svg_words import words, words_in_order
@@ -15,18 +13,8 @@ from kdbench.report.figures import draw
 from kdbench.report.figures.accuracy import set_value_axis, value_places
 from kdbench.report.figures.drawing import COLOURS, canvas, legend_below, log_ticks, short, style_of, to_svg
 from kdbench.report.figures.labels import place
-from kdbench.report.figures.selection import MAX_CURVES, pareto_front
+from kdbench.report.figures.selection import MAX_CURVES
 from kdbench.report.figures.tradeoff import accuracy_latency
-
-PLANE = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12)
-
-
-@given(PLANE)
-def test_front_has_no_dominated_point(points: list[tuple[int, int]]) -> None:
-    def beaten(point: tuple[int, int]) -> bool:
-        return any(x <= point[0] and y >= point[1] and (x, y) != point for x, y in points)
-
-    assert pareto_front(points) == sorted({point for point in points if not beaten(point)})
 
 
 def test_figures_have_labels_with_units(sample) -> None:
