@@ -53,7 +53,7 @@ def gains(record: RunRecord) -> Table:
         top1, top5 = (gain(record, group, baseline, metric) for metric in _GAINS)
         rows.append(Row((*names, top1, top5, _time_per_point(record, group, top1)), ranking=baseline.label))
     on_time = _NOTE_ON_TIME.format(seed=" with the first seed" if has_seeds(record) else "")
-    notes = [_NOTE, on_time, *_unequal_epochs(record, pairs)] if rows else []
+    notes = [_NOTE, on_time, *_unequal_epochs(record, pairs), *_unequal_augmentation(record, pairs)] if rows else []
     return finished("Gain over a baseline", columns, rows, notes)
 
 
@@ -74,7 +74,7 @@ def _baselines(record: RunRecord) -> Mapping[tuple[str, ...], Mapping[tuple[str,
 
 
 def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
-    """Return those baselines of a distilled student that differ from it by its teachers only.
+    """Return those baselines of a distilled student that differ from it by its teachers, or by augmentation, only.
 
     Others, from a study's differences, may have another network, other images, or weights of another model.
     """
@@ -87,11 +87,22 @@ def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
     ]
 
 
+def has_same_augmentation(record: RunRecord, group: ModelGroup, other: ModelGroup) -> bool:
+    """Return whether the training images of both were changed at random in the same way, as far as the recipe says."""
+    ours, theirs = (_images(entry_of(record, each)).get("augment") for each in (group, other))
+    return ours == theirs
+
+
 def _conditions(entry: Mapping[str, Any]) -> list[Any]:
     """Return what a recipe's entry says about the network, its first weights and its training images."""
-    data = entry.get("data")
-    images = data if isinstance(data, Mapping) else {}
+    images = _images(entry)
     return [*(entry.get(key) for key in _OF_NETWORK), *(images.get(key) for key in _OF_IMAGES)]
+
+
+def _images(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a recipe's entry says about the training images."""
+    data = entry.get("data")
+    return data if isinstance(data, Mapping) else {}
 
 
 def gain(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric: str) -> Number:
@@ -134,5 +145,18 @@ def _unequal_epochs(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]
         f"`{name}` {n} and `{other}` {m}" for (name, n), (other, m) in epochs if n is not None and m not in {None, n}
     ]
     if unequal:
-        more = [f"and {len(unequal) - _LISTED} more"] if len(unequal) > _LISTED else []
-        yield f"Trained for different numbers of epochs: {'; '.join([*unequal[:_LISTED], *more])}."
+        yield f"Trained for different numbers of epochs: {_listed(unequal)}."
+
+
+def _unequal_augmentation(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]]) -> Iterator[str]:
+    """Yield a note that names the pairs whose models were trained with different augmentation, if there are any."""
+    unequal = [
+        f"`{one.label}` and `{other.label}`" for one, other in pairs if not has_same_augmentation(record, one, other)
+    ]
+    if unequal:
+        yield f"Trained with different augmentation, to which a part of the gain may be due: {_listed(unequal)}."
+
+
+def _listed(pairs: list[str]) -> str:
+    more = [f"and {len(pairs) - _LISTED} more"] if len(pairs) > _LISTED else []
+    return "; ".join([*pairs[:_LISTED], *more])

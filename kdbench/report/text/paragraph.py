@@ -8,7 +8,7 @@ from kdbench.report.cells import Number, bracketed, shortened
 from kdbench.report.model_groups import ModelGroup, is_timed, model_groups, number, teacher_of
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
-from kdbench.report.tables.gains import gain, on_labels_alone
+from kdbench.report.tables.gains import gain, has_same_augmentation, on_labels_alone
 from kdbench.report.tables.summary import summary
 from kdbench.report.text.method import grouped_warnings
 from kdbench.results.records import RunRecord
@@ -211,6 +211,7 @@ def _distillation(record: RunRecord, students: list[ModelGroup]) -> list[str]:
     place = "the largest" if is_largest else "the largest certain one"
     chosen = f"; {place} of {len(gains)} differences, partly by chance" if len(gains) > 1 else ""
     difference = f"{cell.text} points of top-1 ({level}{chosen})"
+    images = "" if has_same_augmentation(record, student, alone) else ", with different augmentation of the images"
     if cell.interval.low > 0:
         most = "most for" if len(gains) > 1 and is_largest else "for"
         sentence = (
@@ -222,7 +223,7 @@ def _distillation(record: RunRecord, students: list[ModelGroup]) -> list[str]:
     else:
         pair = f"for `{student.label}` over `{alone.label}`"
         sentence = f"Distillation shows no gain in accuracy over labels alone: {difference} {pair}"
-    return [f"{sentence}."]
+    return [f"{sentence}{images}."]
 
 
 def _gaps(record: RunRecord) -> list[str]:

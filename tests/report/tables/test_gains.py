@@ -215,3 +215,20 @@ def test_options_in_another_order_are_the_same_network(with_gains, make_card):
     turned = make_card("student-kd", teachers=("teacher",), options=dict(reversed(options.items())))
     record = with_gains(gain("student-kd", "student-alone", 3.0), models=(make_card("teacher"), alone, turned))
     assert "Distillation gains for `student-kd`" in paragraph(record)
+
+
+def test_another_augmentation_is_named(with_gains, make_card):
+    models = (make_card("teacher"), make_card("student-alone"), make_card("student-kd", teachers=("teacher",)))
+    entries = [
+        {"name": "student-alone", "data": {"augment": {"pad": 4, "mixup": 0.0}}},
+        {"name": "student-kd", "data": {"augment": {"pad": 4, "mixup": 1.0}}},
+    ]
+    record = with_gains(gain("student-kd", "student-alone", 3.0), models=models, recipe={"student": entries})
+    assert gains(record).notes[2] == (
+        "Trained with different augmentation, to which a part of the gain may be due: `student-kd` and `student-alone`."
+    )
+    text = paragraph(record)
+    assert "over `student-alone`, trained on labels alone, with different augmentation of the images." in text
+    same = record.model_copy(update={"recipe": {"student": [entries[0], {**entries[0], "name": "student-kd"}]}})
+    assert len(gains(same).notes) == 2
+    assert "trained on labels alone." in paragraph(same)
