@@ -6,7 +6,15 @@ from functools import partial
 
 from kdbench import units
 from kdbench.report.cells import Cell, Number, Text, complement
-from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups, number
+from kdbench.report.model_groups import (
+    ModelGroup,
+    group_of,
+    has_metric,
+    has_seeds,
+    have_one_teacher,
+    model_groups,
+    number,
+)
 from kdbench.report.table import DASH, Column, Field, Row, Table, column, finished, model_table, text_field, words
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS, metrics_in
@@ -122,19 +130,25 @@ def mismatches(record: RunRecord) -> Table:
 
 
 def examples(record: RunRecord) -> Table:
-    """Return the first mismatch that standardization fixes, for up to four pairs of students."""
+    """Return the first mismatch that standardization fixes, for up to four pairs of students, whatever their seed."""
     by_pair: dict[tuple[str, str], dict[str, Measurement]] = {}
     for m in record.measurements:
         if "sample" in m.axes:
             by_pair.setdefault((m.model, str(m.axes["beside"])), {})[m.metric] = m
     counts = {student: record.find(student, "mismatches") for student, _ in by_pair}  # of distilled students
-    pairs = [pair for pair in by_pair if (count := counts[pair[0]]) and count.axes["beside"] == pair[1]]
+    of_model = group_of(record)
+    by_names: dict[tuple[str, str], tuple[str, str]] = {}
+    for student, other in by_pair:
+        if (count := counts[student]) and count.axes["beside"] == other:
+            by_names.setdefault((of_model[student].label, of_model[other].label), (student, other))
+    pairs = list(by_names.values())
     numbers = [column(metric, higher_is_better=None) for metric in _EXAMPLE]
     columns = [*words("Sample", "Model"), *numbers, *words("Prediction")]
     keys = [key for student, other in pairs[:_EXAMPLES] for key in ((student, other), (other, student))]
     more = f" The record has examples of {len(pairs) - _EXAMPLES} more pairs." if len(pairs) > _EXAMPLES else ""
     note = (
         "The first sample of the test set, counted from 0, on which standardization ranks the two students correctly."
+        f"{' Of several seeds, the first one that has such a sample.' if has_seeds(record) else ''}"
     )
     rows = [_example(record, by_pair[key]) for key in keys]
     return finished("A mismatch that standardization fixes", columns, rows, [f"{note}{more}"])

@@ -10,13 +10,14 @@ from kdbench.results.records import measured, missing
 
 TRAIN = {"part": "train"}
 STUDENTS = ("student-alone", "student-kd", "student-hint")
+EXAMPLES = "A mismatch that standardization fixes"
 TITLES = [
     "Train against test",
     "Calibration",
     "Per-class accuracy",
     "Label noise",
     "Mismatch analysis",
-    "A mismatch that standardization fixes",
+    EXAMPLES,
     "Risk variance",
 ]
 
@@ -79,10 +80,23 @@ def test_mismatches_are_counted_on_both_parts(analysed):
 
 def test_example_has_the_studys_columns(analysed):
     # Ahad's table 2.3, whose numbers these are.
-    assert texts(table(analysed, "A mismatch that standardization fixes")) == [
+    assert texts(table(analysed, EXAMPLES)) == [
         ["17 (a)", "student-kd", "0.7206", "0.4629", "0.5695", "wrong"],
         ["17 (a)", "student-alone", "0.9000", "0.3360", "0.7063", "right"],
     ]
+
+
+def test_a_pair_of_several_seeds_has_one_example(seeded, analysed):
+    of_first = [m for m in analysed.measurements if "beside" in m.axes]
+    of_second = [
+        m.model_copy(update={"model": f"{m.model}-s1", "axes": {**m.axes, "beside": f"{m.axes['beside']}-s1"}})
+        for m in of_first
+    ]
+    assert {m.model for m in of_second} <= {card.id for card in seeded.models}
+    record = seeded.model_copy(update={"measurements": (*seeded.measurements, *of_first, *of_second)})
+    drawn = table(record, EXAMPLES)
+    assert [row[1] for row in texts(drawn)] == ["student-kd", "student-alone"]
+    assert drawn.notes[0].endswith("Of several seeds, the first one that has such a sample.")
 
 
 def test_risk_variances_and_their_ratio(analysed):
