@@ -14,8 +14,8 @@ _HEADS = {"size_bytes": "File", "macs": "MACs / sample"}
 # Columns of metrics that only some records have, with their notes.
 _OPTIONAL = {
     "compressed_bytes": "Compressed: the file's size as a package or a download holds it (DEFLATE).",
-    "parity_max_abs": "ONNX parity: largest absolute difference between the logits of the exported file and of the "
-    "trained model.",
+    "parity_max_abs": "ONNX parity: largest absolute difference between the outputs (of a classifier, the logits) of "
+    "the exported file and of the trained model.",
 }
 _START = ("load_ns", "first_run_ns", "steady_run_ns")
 _MEMORY = metrics_in("memory")
