@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.cells import Cell, Number, Text, listed
 from kdbench.report.model_groups import (
     ModelGroup,
     entry_of,
@@ -145,18 +145,16 @@ def _unequal_epochs(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]
         f"`{name}` {n} and `{other}` {m}" for (name, n), (other, m) in epochs if n is not None and m not in {None, n}
     ]
     if unequal:
-        yield f"Trained for different numbers of epochs: {_listed(unequal)}."
+        more = [f"and {len(unequal) - _LISTED} more"] if len(unequal) > _LISTED else []
+        yield f"Trained for different numbers of epochs: {'; '.join([*unequal[:_LISTED], *more])}."
 
 
 def _unequal_augmentation(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]]) -> Iterator[str]:
-    """Yield a note that names the pairs whose models were trained with different augmentation, if there are any."""
-    unequal = [
-        f"`{one.label}` and `{other.label}`" for one, other in pairs if not has_same_augmentation(record, one, other)
-    ]
-    if unequal:
-        yield f"Trained with different augmentation, to which a part of the gain may be due: {_listed(unequal)}."
-
-
-def _listed(pairs: list[str]) -> str:
-    more = [f"and {len(pairs) - _LISTED} more"] if len(pairs) > _LISTED else []
-    return "; ".join([*pairs[:_LISTED], *more])
+    """Yield a note on pairs whose models were trained with different augmentation, by baseline, if there are any."""
+    by_baseline: dict[str, list[str]] = {}
+    for group, baseline in pairs:
+        if not has_same_augmentation(record, group, baseline):
+            by_baseline.setdefault(baseline.label, []).append(group.label)
+    if by_baseline:
+        unequal = "; ".join(f"{listed(labels)} over `{baseline}`" for baseline, labels in by_baseline.items())
+        yield f"A part of these gains may be due to another augmentation: {unequal}."

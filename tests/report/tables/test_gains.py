@@ -224,9 +224,8 @@ def test_another_augmentation_is_named(with_gains, make_card):
         {"name": "student-kd", "data": {"augment": {"pad": 4, "mixup": 1.0}}},
     ]
     record = with_gains(gain("student-kd", "student-alone", 3.0), models=models, recipe={"student": entries})
-    assert gains(record).notes[2] == (
-        "Trained with different augmentation, to which a part of the gain may be due: `student-kd` and `student-alone`."
-    )
+    note = "A part of these gains may be due to another augmentation: `student-kd` over `student-alone`."
+    assert gains(record).notes[2] == note
     text = paragraph(record)
     assert "over `student-alone`, trained on labels alone, with different augmentation of the images." in text
     same = record.model_copy(update={"recipe": {"student": [entries[0], {**entries[0], "name": "student-kd"}]}})
