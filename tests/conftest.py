@@ -4,7 +4,7 @@ import atexit
 import gc
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # matplotlib's table of fonts takes a second to make: it is shared, regardless of a test's cache folder.
 os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache/matplotlib"))
+TESTS = Path(__file__).parent
 _CACHES = itertools.count()
 
 # The same code gets the same examples, so that a change fails by what it changed. HYPOTHESIS_PROFILE=default looks for
@@ -32,11 +33,27 @@ _DATA_ROOT = os.environ.get("KDBENCH_DATA")
 _FOREIGN_MODELS = os.environ.get("KDBENCH_MODELS")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let every parallel worker begin with another folder.
+
+    In a fresh environment the worker that imports a module first also compiles it: the others find its bytecode.
+    """
+    report = yield
+    if "PYTEST_XDIST_WORKER" in os.environ and collector.path == TESTS:
+        number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+        start = number * len(report.result) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        report.result[:] = report.result[start:] + report.result[:start]
+    return report
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let parallel runs begin with the files that have slow tests: if one began last, a core would wait for it."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: item.path not in slow)
+        items.sort(key=lambda item: (item.path not in slow, item.path))
 
 
 def pytest_collection_finish() -> None:
