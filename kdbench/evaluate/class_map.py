@@ -124,13 +124,15 @@ def _are_numbered(labels: Sequence[str]) -> bool:
 
 
 def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occurring: Sequence[int]) -> ClassMap:
-    outputs: dict[str, list[int]] = {}
+    spelled, outputs = dict[str, list[int]](), dict[str, list[int]]()
     for number, label in enumerate(labels):
+        spelled.setdefault(label.strip(), []).append(number)
         for name in dict.fromkeys((_plain(label), _plain(label.partition(",")[0]))):  # "tench, Tinca tinca"
             outputs.setdefault(name, []).append(number)
     columns, unknown = [], []
     for number, name in enumerate(class_names):
-        matches = next((outputs[alias] for alias in _aliases(name) if alias in outputs), [])
+        alike = next((outputs[alias] for alias in _aliases(name) if alias in outputs), [])
+        matches = spelled.get(name.strip(), alike)  # "c" and "C", or "-1" and "1", are told apart where both occur
         if len(matches) > 1:
             same_place = number in matches and len(labels) == len(class_names)
             if not same_place:
@@ -171,9 +173,9 @@ def _with_others(columns: Sequence[int], outputs: Sequence[int], labels: Sequenc
     return ClassMap(tuple(columns), others, tuple(_plain(labels[number]) for number in others) if labels else ())
 
 
-def _sort_key(name: str) -> tuple[int, str]:
-    """Return the key that sorts names: numbers by their size, before other names."""
-    return (int(name), "") if _is_number(name) else (_MAX_NUMBERS, _plain(name))
+def _sort_key(name: str) -> tuple[int, str, str]:
+    """Return the key that sorts names: numbers by their size, before other names; then by their spelling."""
+    return (int(name), "", name) if _is_number(name) else (_MAX_NUMBERS, _plain(name), name)
 
 
 def _aliases(name: str) -> list[str]:

@@ -67,6 +67,25 @@ def test_two_outputs_of_one_name_are_told_apart_by_their_place():
     assert mapped(4, names, names).is_identity
 
 
+@pytest.mark.parametrize(
+    ("labels", "names", "columns"),
+    [
+        (("c", "C"), ("C", "c"), (1, 0)),  # letters of both cases
+        (("1", "-1"), ("-1", "1"), (1, 0)),  # signs of a decision
+        (("a_b", "a-b", "01", "1"), ("1", "01", "a-b", "a_b"), (3, 2, 1, 0)),
+        (("C", "c", "d"), ("C", "D"), (0, 2)),
+        (("cat", "cat, black"), ("cat, black", "cat"), (1, 0)),
+    ],
+)
+def test_names_that_differ_in_spelling_alone_are_told_apart(labels, names, columns):
+    assert mapped(len(labels), labels, names).columns == columns
+
+
+def test_other_classes_that_differ_in_spelling_alone_have_one_order_in_all_models():
+    one, other = mapped(3, ("cat", "c", "C"), ("cat",)), mapped(3, ("C", "c", "cat"), ("cat",))
+    assert ((*one.columns, *one.others), (*other.columns, *other.others)) == ((0, 2, 1), (2, 0, 1))
+
+
 def test_arranging_keeps_every_output_and_gives_absent_classes_no_probability():
     logits = np.array([[1.0, 2.0, 3.0], [6.0, 5.0, 4.0]], np.float32)
     arranged = ClassMap((2, ABSENT), (0, 1)).arranged(logits, "logits", "m")
