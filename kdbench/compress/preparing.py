@@ -15,6 +15,7 @@ from kdbench.errors import InputError, first_line
 from kdbench.extras import installer
 from kdbench.modelfile.external_data import external_files, read_external
 from kdbench.modelfile.facts import MAX_FILE_BYTES, integer_operators, read_model
+from kdbench.modelfile.functions import inlined
 from kdbench.modelfile.ort_format import is_ort
 from kdbench.modelfile.weights import STANDARD, nodes_of, tensors_of
 from kdbench.processes import temporary
@@ -97,6 +98,7 @@ def float32_model(path: Path) -> "onnx.ModelProto":
     require_float32(path)
     model = read_model(path)
     read_external((tensor for _, tensor in tensors_of(model)), path)
+    model = inlined(model, str(path))
     _require_finite(model, path)
     return model
 

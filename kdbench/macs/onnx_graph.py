@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench.errors import InputError, first_line
+from kdbench.errors import InputError
 from kdbench.modelfile.facts import read_model
+from kdbench.modelfile.functions import inlined
 from kdbench.modelfile.weights import subgraphs
 
 Model = Any  # onnx.ModelProto; onnx is imported by the functions that need it
@@ -74,17 +75,10 @@ class Operation:
 
 def load_graph(path: Path) -> Model:
     """Read an ONNX file without external weights and inline its local functions; raises InputError unless it is one."""
-    import onnx.inliner  # `import onnx` does not import it
-
     model = read_model(path)
     if not model.opset_import:
         raise InputError(f"{path} declares no opset", "export it with one")
-    if model.functions:
-        try:
-            model = onnx.inliner.inline_local_functions(model)
-        except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
-            message = f"the local functions of {path} cannot be resolved: {first_line(error)}"
-            raise InputError(message, "export the model again") from error
+    model = inlined(model, str(path))
     for opset in model.opset_import:
         opset.domain = _ALIASES.get(opset.domain, opset.domain)
     _replace_aliases(model.graph)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kdbench.errors import InputError
 from kdbench.files.nearby import expected_at
 from kdbench.modelfile.external_data import external_files, files_sha256, read_small
+from kdbench.modelfile.functions import inlined
 from kdbench.modelfile.graph import graph_sha256, values_behind
 from kdbench.modelfile.inputs import input_quantization, scales_pixels
 from kdbench.modelfile.kinds import foreign, unreadable
@@ -142,7 +143,8 @@ def read_facts(path: Path) -> ModelFacts:
     """
     model = read_model(path)
     weights = weights_of(model, path)  # first: what follows reads constants
-    image = _the_input(model, path)
+    graph = inlined(model, str(path))
+    image = _the_input(graph, path)
     shape = declared_shape(image)
     if len(shape) < 2:
         message = f"{path}: input {image.name!r} has no batch and sample dimensions (declared: {shape_text(shape)})"
@@ -153,7 +155,7 @@ def read_facts(path: Path) -> ModelFacts:
     dtype = {**_INPUT_TYPES, **_TOKEN_TYPES}[image.type.tensor_type.elem_type]
     if dtype in TOKENS:
         layout = "array"
-    outputs, files = outputs_of(model), (path, *weights.external)
+    outputs, files = outputs_of(graph), (path, *weights.external)
     return ModelFacts(
         sha256=files_sha256(files),
         size_bytes=sum(file.stat().st_size for file in files),
@@ -168,11 +170,11 @@ def read_facts(path: Path) -> ModelFacts:
         outputs=outputs,
         output=outputs[0],
         metadata={entry.key: entry.value for entry in model.metadata_props},
-        input_quantization=input_quantization(model, image.name),
-        scales_pixels=scales_pixels(model, image.name),
+        input_quantization=input_quantization(graph, image.name),
+        scales_pixels=scales_pixels(graph, image.name),
         dynamic_quantization=any(node.op_type.startswith("DynamicQuantize") for node in nodes_of(model)),
         quantized=integer_operators(model),
-        vocabulary=_vocabulary(model, image.name) if dtype in TOKENS else None,
+        vocabulary=_vocabulary(graph, image.name) if dtype in TOKENS else None,
         graph=graph_sha256(model),
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
 from kdbench.modelfile.external_data import SUB_BYTE_BITS, external_files, is_external, tensor_bytes
+from kdbench.modelfile.functions import inlined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -69,15 +70,13 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
 
     # 64-bit integers are shapes, axes and indices; narrower ones are quantized weights (biases have 32 bits).
     untrained_types = {onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING}
-    untrained = {
-        node.input[position]
-        for node in nodes_of(model)
-        for position in _UNTRAINED.get(node.op_type, ())
-        if position < len(node.input)
-    }
-    untrained |= set(_scales_of_dynamic_ranges(model))
+    # The operators of local functions read the graph's tensors by other names, and their own constants by these.
+    own = set(_untrained(node for function in model.functions for node in nodes_within(function.node)))
+    of_graph = {tensor.name for tensor in model.graph.initializer}
+    whole = inlined(model, str(path))
+    untrained = {*(own - of_graph), *_untrained(nodes_of(whole)), *_scales_of_dynamic_ranges(whole)}
     tensors = list(tensors_of(model))
-    packed = dict(_packed(model, dict(tensors)))
+    packed = dict(_packed(whole, dict(tensors)))
     for name, tensor in tensors:
         _require_content(tensor, f"{path}: {name!r}")
     # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
@@ -109,6 +108,13 @@ def _require_content(tensor: "onnx.TensorProto", what: str) -> None:
         fits = numbers == needed * (2 if kind.startswith("COMPLEX") else 1)
     if not fits:
         raise InputError(f"{what} holds {numbers} numbers, and its shape needs {needed}", _COPY_AGAIN)
+
+
+def _untrained(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[str]":
+    """Yield the operands of `nodes` that hold no weights: statistics, scales, zero points, shapes, limits."""
+    for node in nodes:
+        places = _UNTRAINED.get(node.op_type, ())
+        yield from (node.input[place] for place in places if place < len(node.input))
 
 
 def _scales_of_dynamic_ranges(model: "onnx.ModelProto") -> "Iterator[str]":
