@@ -45,6 +45,14 @@ def activations(
             size = max(1, _BATCH_BYTES * len(chunk) // max(1, sum(value.nbytes for value in values.values())))
 
 
+def float_tensors(model: "onnx.ModelProto") -> frozenset[str]:
+    """Return the names of the float32 tensors that nodes of the main graph compute.
+
+    Raises InputError for a model that onnxruntime does not load.
+    """
+    return frozenset(value.name for value in _session(model).get_outputs() if value.type == "tensor(float)")
+
+
 def refused(error: Exception) -> InputError:
     """Return the InputError for a model that onnxruntime does not load or run, with onnxruntime's reason."""
     hint = "compress a model that onnxruntime runs: kdbench bench MODEL --no-accuracy shows whether it does"

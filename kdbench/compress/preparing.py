@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.compress.activations import refused
+from kdbench.compress.activations import float_tensors, refused
 from kdbench.compress.graph_index import LAYERS
 from kdbench.errors import InputError, first_line
 from kdbench.extras import installer
@@ -62,6 +62,7 @@ def prepared(path: Path) -> "onnx.ModelProto":
     fold_factors(model)
     flatten_biases(model)
     rename_reserved(model)
+    declare_float_tensors(model)
     forget_unused_domains(model)
     return model
 
@@ -162,6 +163,21 @@ def fresh_name(wanted: str, used: Container[str]) -> str:
     """Return a name that is not in `used`: `wanted`, or `wanted` with the first free number."""
     names = (f"{wanted}_{number}" for number in itertools.count(1))
     return wanted if wanted not in used else next(name for name in names if name not in used)
+
+
+def declare_float_tensors(model: "onnx.ModelProto") -> None:
+    """Declare the float tensors that onnx's inference leaves without a type, such as those behind custom operators.
+
+    The quantizer skips tensors of unknown type, with the layers that read them, and the float16 converter casts none.
+    """
+    from onnx import TensorProto, helper
+
+    graph = model.graph
+    declared = {value.name for value in (*graph.output, *graph.value_info) if value.type.tensor_type.elem_type}
+    unknown = {name for node in graph.node for name in node.output if name} - declared
+    if unknown:
+        floats = sorted(unknown & float_tensors(model))
+        graph.value_info.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in floats)
 
 
 def rename_reserved(model: "onnx.ModelProto") -> None:
@@ -269,8 +285,12 @@ def _forget_unused_initializers(model: "onnx.ModelProto") -> None:
 
 
 def forget_unused_domains(model: "onnx.ModelProto") -> None:
-    """Remove the imports of operator sets that no node uses: onnxruntime adds all that it supports."""
+    """Remove the imports of operator sets that no node uses, and repeated ones: onnxruntime adds all that it supports.
+
+    A model of classical operators only then has the standard's set twice, which the quantizer does not support.
+    """
     used = {node.domain for node in nodes_of(model)} | STANDARD
-    kept = [entry for entry in model.opset_import if entry.domain in used]
+    by_domain = {"" if entry.domain in STANDARD else entry.domain: entry for entry in model.opset_import}
+    kept = [entry for domain, entry in by_domain.items() if domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)

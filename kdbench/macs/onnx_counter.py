@@ -86,15 +86,16 @@ def count_node(model: Model, operation: Operation) -> Tally:
 def _count(operation: Operation) -> tuple[int, str]:
     """Return the MACs of a node, and the reason, if any, why they are unknown."""
     node = operation.node
-    formula = BY_DOMAIN.get((node.domain, node.op_type), FORMULAS.get(node.op_type))
-    if node.domain in DOMAINS and formula is None and node.op_type in ONNX:
-        return 0, ""
-    if node.domain not in DOMAINS or formula is None:
-        return 0, f"{node.domain}::{node.op_type}".removeprefix("::")
+    formula = BY_DOMAIN.get((node.domain, node.op_type))
+    if formula is None and node.domain in DOMAINS:
+        formula = FORMULAS.get(node.op_type)
+    if formula is None:
+        unknown = node.op_type not in ONNX.get(node.domain, ())
+        return 0, f"{node.domain}::{node.op_type}".removeprefix("::") if unknown else ""
     try:
         macs = formula(operation)
-    except KeyError as unknown:
-        return 0, f"{node.op_type} (shape of {unknown.args[0]} unknown)"
+    except KeyError as tensor:
+        return 0, f"{node.op_type} (shape of {tensor.args[0]} unknown)"
     except (IndexError, ValueError):  # an operand is missing or has too few axes: no runtime would run the node
         return 0, f"{node.op_type} (operands of incompatible shapes)"
     return (0, f"{node.op_type} (in a form without a formula)") if macs is None else (macs, "")

@@ -113,6 +113,11 @@ def _grouped_query(operation: Operation) -> int | None:
     return attention_macs(batch, length, keys, width, width)
 
 
+def _linear(operation: Operation) -> int:
+    """Multiply every row (features) of the input with all coefficients, as a linear layer of a classical model does."""
+    return math.prod(operation.input(0)[:-1]) * len(operation.attribute("coefficients", ()))
+
+
 FORMULAS: Mapping[str, Formula] = {
     # DeformConv: sampling at the offsets is interpolation, as in Resize.
     **dict.fromkeys(("Conv", "FusedConv", "ConvInteger", "DeformConv"), _convolution(1)),
@@ -132,5 +137,7 @@ FORMULAS: Mapping[str, Formula] = {
 BY_DOMAIN: Mapping[tuple[str, str], Formula] = {
     ("", "Attention"): _attention,
     ("com.microsoft", "Attention"): _attention_with_weights(4),
+    ("ai.onnx.ml", "LinearClassifier"): _linear,
+    ("ai.onnx.ml", "LinearRegressor"): _linear,
 }
 """By domain and operator, for names with different meanings."""

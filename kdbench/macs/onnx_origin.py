@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.macs.onnx_counter import count_node
-from kdbench.macs.onnx_graph import DOMAINS, Model, Node, Operation, computed, layer_name, load_graph
+from kdbench.macs.onnx_graph import Model, Node, Operation, computed, layer_name, load_graph
 from kdbench.macs.onnx_shapes import infer
 from kdbench.macs.operators import ONNX
 from kdbench.modelfile.ort_format import is_ort
@@ -122,7 +122,8 @@ def _original_outputs(node: Node, layers: _Layers) -> Iterator[str]:
 
 
 def _is_weightless(node: Node) -> bool:
-    return (node.domain in {*DOMAINS, _LAID_OUT} and node.op_type in ONNX) or node.op_type.startswith("Reorder")
+    domain = "" if node.domain == _LAID_OUT else node.domain
+    return node.op_type in ONNX.get(domain, ()) or node.op_type.startswith("Reorder")
 
 
 def _ancestors(tensors: Sequence[str], boundaries: set[str], layers: _Layers, assigned: set[int]) -> set[int]:

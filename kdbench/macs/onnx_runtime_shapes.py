@@ -1,4 +1,4 @@
-"""The output shapes of onnxruntime's own operators, which onnx's shape inference does not support.
+"""The output shapes of onnxruntime's own operators and of classical models, which onnx's inference does not support.
 
 An operator with a standard counterpart whose output has the same shape is replaced by it while shapes are inferred; the
 graph that is counted keeps its operators. The others have a rule for the shape of their first output.
@@ -13,7 +13,7 @@ from typing import Any
 from kdbench.macs.onnx_graph import Graph, Node, Operation, Shape, replace_nodes
 from kdbench.modelfile.weights import subgraphs
 
-_MICROSOFT = "com.microsoft"
+_MICROSOFT, _CLASSICAL = "com.microsoft", "ai.onnx.ml"
 
 _SHAPE_KEEPING = """
     QLinearSigmoid QLinearLeakyRelu QLinearSoftmax QuantizeLinear DequantizeLinear Gelu FastGelu QuickGelu BiasGelu
@@ -34,6 +34,8 @@ _REPLACEMENTS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
     **dict.fromkeys(_SHAPE_KEEPING.split(), ("Identity", (0,))),
 }
+# Of the domain of classical models: the output has the shape of the input.
+_FEATURES = frozenset({"Binarizer", "Imputer", "Normalizer", "Scaler"})
 # Before opset 17, onnxruntime writes these in the standard's domain, where the standard does not define them.
 _EARLY = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
 
@@ -50,7 +52,7 @@ def _standardised(node: Node) -> list[Node]:
     """Return standard nodes whose outputs have the shapes of `node`'s."""
     from onnx import helper
 
-    if node.op_type in _EARLY:
+    if node.op_type in _EARLY or (node.domain == _CLASSICAL and node.op_type in _FEATURES):
         return [helper.make_node("Identity", [node.input[0]], [node.output[0]])]
     if node.domain != _MICROSOFT:
         return [node]

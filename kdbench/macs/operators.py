@@ -106,5 +106,10 @@ _ONNX = """
     QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu
     QLinearSoftmax QLinearAveragePool QLinearGlobalAveragePool QLinearConcat
 """
-ONNX = frozenset(_ONNX.split())
-"""Operators of an ONNX graph, of the standard domain and of onnxruntime's."""
+# Features and the names of classes. Trees and support vectors are not listed: MACs do not describe their work.
+_ONNX_ML = """
+    ArrayFeatureExtractor Binarizer CastMap CategoryMapper DictVectorizer FeatureVectorizer Imputer LabelEncoder
+    Normalizer OneHotEncoder Scaler ZipMap
+"""
+ONNX = {**dict.fromkeys(("", "com.microsoft"), frozenset(_ONNX.split())), "ai.onnx.ml": frozenset(_ONNX_ML.split())}
+"""Operators of an ONNX graph without MACs by domain: the standard's, onnxruntime's, and that of classical models."""

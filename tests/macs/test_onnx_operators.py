@@ -12,7 +12,7 @@ from kdbench.macs.onnx_counter import count_graph, count_onnx
 from kdbench.macs.onnx_graph import load_graph
 from kdbench.macs.onnx_shapes import infer
 
-MS = "com.microsoft"
+MS, ML = "com.microsoft", "ai.onnx.ml"
 B, L, S, D, H = 1, 6, 5, 8, 2  # batch, length, keys, width, heads
 
 
@@ -39,7 +39,7 @@ def save(path: Path, op: str, inputs: dict[str, np.ndarray], fed: int = 1, outpu
     stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in list(arrays.items())[fed:]]
     results = [helper.make_empty_tensor_value_info("y0")]
     graph = helper.make_graph([node], "g", values, results, stored)
-    opsets = [helper.make_opsetid("", 23), helper.make_opsetid(MS, 1)]
+    opsets = [helper.make_opsetid("", 23), helper.make_opsetid(MS, 1), helper.make_opsetid(ML, 3)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
     return dict(list(arrays.items())[:fed])
 
@@ -227,6 +227,46 @@ def test_operators_count_and_have_the_runtimes_shape(which, tmp_path):
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     assert known.shapes["y0"] == session.run(["y0"], feeds)[0].shape
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "macs"),
+    [
+        ("LinearClassifier", {"intercepts": [0.0] * 3, "classlabels_ints": [0, 1, 2]}, L * D * 3),
+        ("LinearRegressor", {"intercepts": [0.0] * 3, "targets": 3}, L * D * 3),
+        ("Scaler", {"offset": [0.0], "scale": [1.0]}, 0),
+    ],
+)
+def test_linear_layers_of_classical_models_count(op, attributes, macs, tmp_path):
+    coefficients = {"coefficients": [1.0] * D * 3} if macs else {}
+    save(tmp_path / "model.onnx", op, {"x": f(L, D)}, outputs=2 if macs else 1, domain=ML, **coefficients, **attributes)
+    model = load_graph(tmp_path / "model.onnx")
+    tally = count_graph(model, model.graph, infer(model, None)[0])
+    assert (tally.macs, tally.uncounted) == (macs, [])
+
+
+def test_layers_behind_features_count_and_trees_do_not(tmp_path):
+    nodes = [
+        helper.make_node("Scaler", ["x"], ["scaled"], domain=ML, offset=[0.0], scale=[1.0]),
+        helper.make_node("MatMul", ["scaled", "w"], ["h"]),
+        helper.make_node("Normalizer", ["h"], ["n"], domain=ML, norm="L1"),
+        helper.make_node("MatMul", ["n", "v"], ["y0"]),
+        helper.make_node("ArgMax", ["y0"], ["best"], axis=1),
+        helper.make_node("ArrayFeatureExtractor", ["names", "best"], ["label"], domain=ML),
+        helper.make_node("TreeEnsembleRegressor", ["h"], ["y1"], domain=ML),
+    ]
+    stored = {"w": f(D, 7), "v": f(7, 3), "names": np.arange(3)}
+    graph = helper.make_graph(
+        nodes,
+        "pipeline",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", D])],
+        [helper.make_empty_tensor_value_info(name) for name in ("y0", "label", "y1")],
+        [numpy_helper.from_array(array, name) for name, array in stored.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(ML, 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "model.onnx")
+    report = count_onnx(tmp_path / "model.onnx")
+    assert (report.macs, report.uncounted) == (D * 7 + 7 * 3, ("ai.onnx.ml::TreeEnsembleRegressor",))
 
 
 def test_sequences_of_unknown_lengths_are_listed(tmp_path):

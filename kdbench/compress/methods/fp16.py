@@ -9,7 +9,13 @@ from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.graph_index import sort_nodes
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Observer, probe_shape
-from kdbench.compress.preparing import float32_model, forget_unused_domains, make_weights_constant, name_nodes
+from kdbench.compress.preparing import (
+    declare_float_tensors,
+    float32_model,
+    forget_unused_domains,
+    make_weights_constant,
+    name_nodes,
+)
 from kdbench.errors import InputError
 from kdbench.modelfile.weights import constant_of, nodes_of, tensors_of
 
@@ -68,6 +74,7 @@ def to_float16(model: "onnx.ModelProto") -> "onnx.ModelProto":
             del node.attribute[:]
             node.attribute.append(attribute)
     name_nodes(copy)
+    declare_float_tensors(copy)
     converted: onnx.ModelProto = convert_float_to_float16(
         copy, keep_io_types=True, min_positive_val=_SMALLEST, max_finite_val=_LARGEST
     )

@@ -18,6 +18,7 @@ from kdbench.results.cards import CalibrationSet
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((24, 64)).astype(np.float32)
 KNOWN = CalibrationSet(data="noise", count=24, seed=0, sha256="0" * 64)
+CLASSICAL = "ai.onnx.ml"
 METHODS = ("int8", "int8-dynamic", "int4", "fp16", "sparse")
 MIN_DB = {"int8": 25, "int8-dynamic": 25, "int4": 12, "fp16": 50, "sparse": 3}
 
@@ -26,8 +27,9 @@ def normal(*shape):
     return (RNG.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
 
 
-def saved(path, nodes, weights, **keywords):
+def saved(path, nodes, weights, domains=(), **keywords):
     model = model_of(nodes, weights, {"x": ["n", 64]}, **keywords)
+    model.opset_import.extend(helper.make_opsetid(domain, 1) for domain in domains)
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10]))
     onnx.save(model, path)
     return path
@@ -106,6 +108,17 @@ def with_float64(path):
     return saved(path, nodes, {"w": normal(64, 32), "v": normal(32, 10).astype(np.float64)})
 
 
+def behind_other_domains(path):
+    """Write layers behind operators that onnx's shape inference does not know, as scikit-learn's pipelines have."""
+    nodes = [
+        ("Scaler", ["x"], ["scaled"], {"domain": CLASSICAL, "offset": [0.5] * 64, "scale": [2.0] * 64}),
+        ("MatMul", ["scaled", "w"], ["h"], {}),
+        ("QuickGelu", ["h"], ["g"], {"domain": "com.microsoft"}),
+        ("MatMul", ["g", "v"], ["y"], {}),
+    ]
+    return saved(path, nodes, {"w": normal(64, 32), "v": normal(32, 10)}, domains=(CLASSICAL, "com.microsoft"))
+
+
 def constants(path):
     """Write the numbers of Constant nodes as numbers and lists, not as tensors."""
     nodes = [
@@ -120,7 +133,9 @@ def constants(path):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("made", [factors, reserved_names, rearranged, of_old_version, with_float64, constants])
+@pytest.mark.parametrize(
+    "made", [factors, reserved_names, rearranged, of_old_version, with_float64, constants, behind_other_domains]
+)
 def test_files_answer_as_their_source_does(tmp_path, made, method):
     path = made(tmp_path / "net.onnx")
     target, _ = compress(path, method)
@@ -131,6 +146,12 @@ def test_files_answer_as_their_source_does(tmp_path, made, method):
 
 def test_a_gemm_with_factors_has_an_integer_kernel(tmp_path):
     target, outcome = compress(factors(tmp_path / "net.onnx"), "int8")
+    assert kernels_of(target).integer_share == 1
+    assert outcome.warnings == ()
+
+
+def test_layers_behind_operators_of_other_domains_are_quantized(tmp_path):
+    target, outcome = compress(behind_other_domains(tmp_path / "net.onnx"), "int8")
     assert kernels_of(target).integer_share == 1
     assert outcome.warnings == ()
 
@@ -295,6 +316,14 @@ def test_a_network_without_layers_is_refused(tmp_path, method):
         "from": np.array([0]), "to": np.array([10]), "axis": np.array([1]),
     })  # fmt: skip
     with pytest.raises(InputError, match="has no"):
+        compress(path, method)
+
+
+@pytest.mark.parametrize("method", ["int8", "int8-dynamic", "int4", "sparse"])
+def test_a_linear_classifier_without_operators_of_the_standard_is_refused(tmp_path, method):
+    attributes = {"domain": CLASSICAL, "coefficients": [0.5] * 640, "intercepts": [0.0] * 10, "targets": 10}
+    path = saved(tmp_path / "net.onnx", [("LinearRegressor", ["x"], ["y"], attributes)], {}, domains=(CLASSICAL,))
+    with pytest.raises(InputError, match=r"net\.onnx has no"):
         compress(path, method)
 
 
