@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.report.figures import Drawing
 from kdbench.report.table import Table
@@ -57,13 +58,18 @@ class ShownFigure:
 
     @checked
     def save(self, path: str | Path) -> Path:
-        """Write the SVG file and return its path; raises StorageError.
+        """Write the SVG file and return its path; raises StorageError, and InputError for a name of another format.
 
         >>> kdbench.Results.read("runs/digits").plot("accuracy_size").save("runs/figure.svg").name
         'figure.svg'
         """
-        storage.write_text(Path(path), self.svg)
-        return Path(path)
+        path = Path(path)
+        if path.suffix.lower() not in {"", ".svg"}:
+            raise InputError(
+                f"a figure is an SVG document, not a {path.suffix} file", f"save {path.with_suffix('.svg')}"
+            )
+        storage.write_text(path, self.svg)
+        return path
 
     def __repr__(self) -> str:
         return f"<kdbench figure {self.drawing.name!r}: {self.drawing.title}>"

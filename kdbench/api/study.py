@@ -1,5 +1,6 @@
 """Studies: a recipe that can be changed, trained and run from Python."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Study:
         Raises InputError, which names the key and the nearest known one.
         """
         content = read_content(name_or_path)
-        return cls(content, recipe_from(content, str(name_or_path)))
+        return cls(content, recipe_from(content, os.fspath(name_or_path)))
 
     @classmethod
     @checked

@@ -1,5 +1,6 @@
 """A target: the criteria that a model must meet on a device before it ships, in a TOML file of kdbench or a user."""
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -73,7 +74,7 @@ def load_target(name_or_path: str | Path) -> Target:
 
     A target without a `name` has the file's. Raises InputError, which names the key and the nearest known one.
     """
-    text, where = toml_files.find(str(name_or_path), shipped_targets(), "target")
+    text, where = toml_files.find(os.fspath(name_or_path), shipped_targets(), "target")
     content = toml_files.parse(text, where)
     return target_from({"name": Path(name_or_path).stem, **content} if content else {}, where)
 

@@ -1,6 +1,7 @@
 """Shipped recipes, and reading a recipe by name or from a TOML file, with overrides."""
 
 import copy
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def load_recipe(name_or_path: str | Path = "digits", overrides: Sequence[str] = 
         >>> kdbench.load_recipe("digits", ["training.epochs=5"]).training.epochs
         5
     """
-    return recipe_from(load_content(name_or_path, overrides), str(name_or_path))
+    return recipe_from(load_content(name_or_path, overrides), os.fspath(name_or_path))
 
 
 def load_content(name_or_path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def read_content(name_or_path: str | Path) -> dict[str, Any]:
 
     A file's `folder`, to which its paths are relative, becomes absolute.
     """
-    name, shipped = str(name_or_path), shipped_recipes()
+    name, shipped = os.fspath(name_or_path), shipped_recipes()
     content = toml_files.parse(*toml_files.find(name, shipped, "recipe"))
     if name not in shipped and content and isinstance(folder := content.get("folder", ""), str):  # else it is refused
         content["folder"] = str(located(folder, str(with_home(name).absolute().parent)).absolute())
@@ -68,7 +69,7 @@ def read_content(name_or_path: str | Path) -> dict[str, Any]:
 def overridden(content: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a recipe's content with other values, by the keys of overrides; raises InputError."""
     changed = copy.deepcopy(dict(content))
-    for key, value in values.items():
+    for key, value in toml_files.plain(values).items():
         toml_files.require_usable({key: value}, f"override {one_line(key)[:40]!r}")
         _override(changed, key, copy.deepcopy(value), f"{key}={value!r}")
     return changed
@@ -133,16 +134,16 @@ def load_sweep(
     `recipe` is a value, a table, a shipped recipe's name or a file's path, with `overrides` as for `load_recipe`.
     `seeds` is how many there are, `search` are keys of `[sweep.search]`. Raises InputError.
     """
-    where = "the recipe" if isinstance(recipe, Recipe | Mapping) else str(recipe)
+    where = "the recipe" if isinstance(recipe, Recipe | Mapping) else os.fspath(recipe)
     if isinstance(recipe, Recipe):
         recipe = recipe.resolved()
-    content = dict(recipe) if isinstance(recipe, Mapping) else load_content(recipe, overrides)
+    content = toml_files.plain(recipe) if isinstance(recipe, Mapping) else load_content(recipe, overrides)
     table = content.get("sweep", {})
     if isinstance(table, Mapping):  # else `swept` refuses it
         known = table.get("axes", {})
         table = {**table, **({"seeds": seeds} if seeds is not None else {})}
         if axes and isinstance(known, Mapping):
-            table["axes"] = {**known, **{key: _choices(values) for key, values in axes.items()}}
+            table["axes"] = {**known, **{key: toml_files.plain(_choices(values)) for key, values in axes.items()}}
         of_recipe = table.get("search", {})
         if search and isinstance(of_recipe, Mapping):
             table["search"] = {**of_recipe, **search}
@@ -174,4 +175,4 @@ def recipe_of(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
 def recipe_from(content: Mapping[str, Any], where: str = "the recipe") -> Recipe:
     """Validate parsed content as a recipe; raises InputError that names the key and the nearest known one."""
     example = "`kdbench list recipes`"
-    return toml_files.validated(Recipe, content, where, example=example, document="docs/recipes.md")
+    return toml_files.validated(Recipe, toml_files.plain(content), where, example=example, document="docs/recipes.md")

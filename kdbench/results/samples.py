@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from kdbench.errors import InputError
 from kdbench.files import storage
 
 if TYPE_CHECKING:
+    from numpy.lib.npyio import NpzFile
     from numpy.typing import NDArray
 
     from kdbench.results.records import Axes
@@ -137,34 +139,49 @@ def read_samples(path: Path) -> Samples:
         arrays = np.load(path, allow_pickle=False)
         if isinstance(arrays, np.ndarray):
             raise ValueError("it is a single array")  # noqa: TRY004 - reported like a file that numpy cannot read
-        storage.require_unpackable(path)
+        with arrays:
+            storage.require_unpackable(path)
+            return _Archive(path, arrays.files)
     except storage.array_errors() as error:
         raise _unreadable(path, error) from error
-    return _Archive(path, arrays)
 
 
 class _Archive(Mapping[str, "NDArray[Any]"]):
-    """The arrays of a file, read on access; a damaged one raises InputError."""
+    """The arrays of a file, read on access; a damaged one, and one that is gone, raises InputError.
 
-    def __init__(self, path: Path, arrays: Samples) -> None:
-        self._path, self._arrays = path, arrays
+    It does not keep the file open, so that it can be copied and pickled, and any number of runs can be read.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._path, self._names = path.absolute(), dict.fromkeys(names)
 
     def __getitem__(self, key: str) -> NDArray[Any]:
-        if key not in self._arrays:
+        if key not in self._names:
             raise KeyError(key)
         try:
-            return self._arrays[key]
+            facts = self._path.stat()
+            return _opened(self._path, facts.st_ino, facts.st_mtime_ns, facts.st_size)[key]
+        except KeyError as error:  # of another file, which has replaced it
+            raise _unreadable(self._path, error) from error
         except storage.array_errors() as error:
             raise _unreadable(self._path, error) from error
 
     def __contains__(self, key: object) -> bool:
-        return key in self._arrays  # Mapping's own would unpack the array
+        return key in self._names  # Mapping's own would unpack the array
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self._names)
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, *_state: int) -> NpzFile:
+    """Return the open archive at `path`; another `_state` is another file. It is closed when nothing refers to it."""
+    import numpy as np
+
+    return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

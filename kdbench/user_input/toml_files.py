@@ -1,15 +1,18 @@
 """TOML files that a person writes, such as recipes and targets: finding, parsing and validating them."""
 
 import math
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from importlib.resources.abc import Traversable
+from numbers import Number
+from types import NoneType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from kdbench.characters import one_line
+from kdbench.characters import one_line, shortened
 from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.files.nearby import expected_at
@@ -23,6 +26,7 @@ _DEEPEST = 40  # levels of tables and lists
 _DEPTH_HINT = "flatten its tables and lists"
 _SHOWN = 40  # characters of a wrong value
 _SHOWN_SUBJECT = 200
+_USABLE = (str, bytes, Number, Mapping, list, tuple, set, frozenset, NoneType)
 
 
 def shipped(folder: Traversable) -> dict[str, str]:
@@ -66,10 +70,25 @@ def parse(text: str, where: str) -> dict[str, Any]:
         raise InputError(f"{where} is not valid TOML: {error}", "check the line it names") from error
 
 
+def plain(value: Any, levels: int = _DEEPEST) -> Any:
+    """Return a value from Python as a file has it: arrays as lists, numpy's numbers as Python's, paths as text.
+
+    What is nested more than `levels` deep, or of another type, stays as it is; `require_usable` refuses it.
+    """
+    if levels and isinstance(value, Mapping):
+        return {key: plain(inner, levels - 1) for key, inner in value.items()}
+    if levels and isinstance(value, list | tuple | range):
+        return [plain(inner, levels - 1) for inner in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if callable(getattr(type(value), "tolist", None)) else value
+
+
 def require_usable(content: Any, where: str) -> None:
     """Raise InputError, which names the content `where`, unless all its values can be used and written again.
 
-    Tables may be nested 40 levels deep, integers have 64 bits, other numbers are finite, text has no NUL.
+    They are text, numbers, lists and tables. Tables may be nested 40 levels deep, integers have 64 bits, other numbers
+    are finite, text has no NUL.
     """
     level: list[tuple[str, Any]] = [("", content)]
     for _ in range(_DEEPEST):
@@ -105,6 +124,8 @@ def _wrong(value: Any) -> str:
         return f"{value} is a date or a time, which no key accepts; put text in quotes"
     if isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
         return f"{one_line(value)[:_SHOWN]!r} has a character that text cannot have"
+    if not isinstance(value, _USABLE):
+        return f"{shortened(one_line(repr(value)), _SHOWN)} is not text, a number, a list or a table"
     return ""
 
 

@@ -1,5 +1,6 @@
 """The workflow of `kdbench bundle`: a run's models packed for a device, to be measured there."""
 
+import os
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -157,7 +158,7 @@ def _target(target: str | Path | Target | None) -> tuple[Target, str]:
     if isinstance(target, Target):
         content = target.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         return target, tomli_w.dumps(content)
-    text, _ = toml_files.find(str(target), shipped_targets(), "target")
+    text, _ = toml_files.find(os.fspath(target), shipped_targets(), "target")
     return load_target(target), text
 
 

@@ -25,7 +25,7 @@ from kdbench.workflows.stages.export_ahead import has_meter
 from kdbench.workflows.sweep import SweepResults, sweep_recipe
 from kdbench.workflows.sweeping.estimate import part_cost
 from kdbench.workflows.sweeping.execution.driver import Driver
-from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep
+from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep, require_no_results_lost
 from kdbench.workflows.sweeping.search_tasks import SearchTasks
 from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep
 
@@ -90,6 +90,8 @@ def outline_search(
     swept, trials = _with_trials(swept, folder_of(out), resume=resume)
     subject_of(goal_of(_search(swept).goal), swept.recipe, swept.points[0])
     with planned_sweep(swept, folder_of(out), on=on, measure_on=measure_on, resume=resume) as (planned, engine):
+        if resume:
+            require_no_results_lost(planned, folder_of(out))
         return _outline(swept, planned, trials, engine.slots)
 
 

@@ -19,7 +19,7 @@ from kdbench.workflows.stages.tracking import track_results
 from kdbench.workflows.sweeping.execution.driver import Driver
 from kdbench.workflows.sweeping.execution.schedule import Fault
 from kdbench.workflows.sweeping.merging import merged
-from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep
+from kdbench.workflows.sweeping.opening import opened_sweep, planned_sweep, require_no_results_lost
 from kdbench.workflows.sweeping.outline import Outline, outline
 from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, SweepTasks, done_tasks, tasks_of, with_reference
 
@@ -85,6 +85,8 @@ def outline_sweep(
     """Return the plan of `sweep_recipe` after all its checks; write nothing."""
     path = folder_of(out)
     with planned_sweep(swept, path, on=on, measure_on=measure_on, resume=resume) as (planned, engine):
+        if resume:
+            require_no_results_lost(planned, path)
         return _outline(planned, path, engine.slots, resume=resume)
 
 

@@ -104,6 +104,14 @@ def test_a_figure_is_saved(run, tmp_path):
     figure = run.plot("accuracy_size")
     assert figure.save(str(tmp_path / "figure.svg")).read_text() == figure.svg == figure._repr_svg_()
     assert figure.caption
+    assert figure.save(tmp_path / "bare").read_text() == figure.svg
+
+
+def test_a_figure_is_not_saved_under_the_name_of_another_format(run, tmp_path):
+    with pytest.raises(kdbench.KdbenchError, match=r"a figure is an SVG document, not a \.png file") as error:
+        run.plot("accuracy_size").save(tmp_path / "figure.png")
+    assert error.value.hint == f"save {tmp_path / 'figure.svg'}"
+    assert not any(tmp_path.iterdir())
 
 
 def test_without_pandas_the_extra_is_named(run, monkeypatch):

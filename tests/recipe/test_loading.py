@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 
 from kdbench.errors import InputError
 from kdbench.recipe import Recipe
-from kdbench.recipe.loading import load_recipe, recipe_from, shipped_recipes
+from kdbench.recipe.loading import load_recipe, load_sweep, overridden, recipe_from, shipped_recipes
 
 MINIMAL = {
     "name": "tiny",
@@ -197,3 +198,53 @@ def test_shipped_recipes_begin_with_their_evidence(name, text):
     header = text.partition("\nname")[0]
     assert header.startswith("# "), f"{name} has no evidence header"
     assert all(line.startswith("#") or not line for line in header.splitlines())
+
+
+class _Path:
+    """A path of another library."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+def test_numbers_of_numpy_and_paths_are_plain_values_everywhere_in_a_recipe(tmp_path):
+    options = {"name": "dense", "hidden": np.array([8, 4]), "dropout": np.float32(0.25)}
+    table = with_(seeds=np.arange(2), data={"name": "digits", "root": tmp_path})
+    written = {"name": "dense", "hidden": [8, 4], "dropout": 0.25}
+    expected = recipe_from(
+        with_(
+            seeds=[0, 1],
+            data={"name": "digits", "root": str(tmp_path)},
+            teacher=[{"name": "t", "model": written}],
+            training={"epochs": 3},
+        )
+    )
+    table["teacher"] = [{"name": "t", "model": options}]
+    changed = overridden(table, {"training.epochs": np.int64(3)})
+    assert recipe_from(changed).resolved() == expected.resolved()
+    assert recipe_from(changed).hash() == expected.hash()
+
+
+def test_axes_of_numpy_are_those_of_lists():
+    table = with_(teacher=[{"name": "t", "model": {"name": "dense", "hidden": [8]}}])
+    key, other = "teacher.t.training.epochs", "teacher.t.model.hidden"
+    plain = load_sweep(table, {key: [1, 2], other: [[8], [4]]}, 2)
+    for_numpy = load_sweep(table, {key: np.array([1, 2]), other: [np.array([8]), (4,)]}, np.int64(2))
+    assert for_numpy.recipe.hash() == plain.recipe.hash()
+    assert for_numpy.values == plain.values == {key: [1, 2], other: [[8], [4]]}
+
+
+@pytest.mark.parametrize("value", [object, print, object(), np.array([object()])])
+def test_what_no_file_can_hold_is_refused(value):
+    with pytest.raises(InputError, match=r"teacher\.0\.model\.hidden.* is not text, a number, a list or a table"):
+        recipe_from(with_(teacher=[{"name": "t", "model": {"name": "dense", "hidden": value}}]))
+
+
+def test_a_recipe_is_read_by_a_path_of_another_library(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\ndata.name = "digits"\nteacher = [{ name = "t", model = "mlp" }]\n')
+    assert load_recipe(_Path(file)) == load_recipe(file)
+    assert load_sweep(_Path(file)).recipe == load_recipe(file)

@@ -1,3 +1,7 @@
+import copy
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -67,6 +71,35 @@ def test_samples_are_read_as_they_were_written(tmp_path):
     assert {key: array.tolist() for key, array in read_samples(tmp_path / "samples.npz").items()} == {
         "m/correct": [True, False]
     }
+
+
+def test_samples_of_any_number_of_runs_are_read_copied_and_pickled_without_keeping_their_files_open(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for number in range(12):
+        write_samples(Path(f"{number}.npz"), {"m/correct": np.array([number])})
+    before = len(list(Path("/dev/fd").iterdir()))
+    many = [read_samples(Path(f"{number}.npz")) for number in range(12)]
+    assert len(list(Path("/dev/fd").iterdir())) == before
+    copies = [*map(copy.deepcopy, many), *pickle.loads(pickle.dumps(many))]
+    monkeypatch.chdir("/")
+    assert [samples["m/correct"].item() for samples in [*many, *copies]] == [*range(12)] * 3
+    assert len(list(Path("/dev/fd").iterdir())) < before + 12
+
+
+def test_samples_are_those_of_the_file_that_is_there(tmp_path):
+    path = tmp_path / "samples.npz"
+    write_samples(path, {"m/correct": np.array([1]), "n/correct": np.array([1])})
+    samples = read_samples(path)
+    assert samples["m/correct"].item() == 1
+    write_samples(path, {"m/correct": np.array([2])})
+    assert samples["m/correct"].item() == 2
+    with pytest.raises(InputError, match=r"samples\.npz is not a readable archive"):
+        samples["n/correct"]
+    path.unlink()
+    with pytest.raises(InputError, match=r"samples\.npz is not a readable archive"):
+        samples["m/correct"]
 
 
 @pytest.mark.parametrize("content", [b"no archive", np.lib.format.MAGIC_PREFIX + bytes(10)])

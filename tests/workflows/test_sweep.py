@@ -166,6 +166,14 @@ class TestSweep:
         fewer = {"student.kd.training.optimizer.lr": [0.01]}
         with pytest.raises(InputError, match=r"has results of kd-lr0_03, which this sweep does not include"):
             sweep(content, done.folder.path, axes=fewer, on="inline", resume=True)
+        with pytest.raises(InputError, match=r"has results of kd-lr0_03, which this sweep does not include"):
+            outline_sweep(load_sweep(content, fewer), done.folder.path, on="inline", resume=True)
+
+    def test_results_are_not_lost_by_other_settings(self, content, done):
+        longer = {**content, "training": {**content.get("training", {}), "epochs": 9}}
+        with pytest.raises(InputError, match=r"has results of \S+ and \d more with other settings") as error:
+            outline_sweep(load_sweep(longer, RATES), done.folder.path, on="inline", resume=True)
+        assert error.value.hint == "choose another folder with --out"
 
     def test_a_point_that_fails_ends_no_other_and_is_tried_again(self, content, done, counted, tmp_path):
         folder = shutil.copytree(done.folder.path, tmp_path / "out")

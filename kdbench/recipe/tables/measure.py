@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from kdbench.results.preprocessing import InputSpec
+from kdbench.user_input.toml_files import plain
 from kdbench.user_input.validation import PublicValue, Value, WrongValueError, added_later
 
 Mode = Literal["stream", "paced", "offline", "server"]
@@ -66,6 +67,7 @@ class Measure(PublicValue):
     @classmethod
     def _one_or_several(cls, value: object) -> object:
         """Accept a single value as a list of one."""
+        value = plain(value)
         return value if value is None or isinstance(value, list | tuple) else (value,)
 
     @field_validator("threads", "batch", "mode", "runtime", "cores")

@@ -122,10 +122,20 @@ def _open_folder(
 
     Raises InputError if another process works in it, or another run's results would be lost.
     """
-    recipe, hint = checked.recipe, "choose another folder with --out"
-    folder = RunFolder(choose_folder(recipe.name, out, resume=resume))
+    folder = RunFolder(choose_folder(checked.recipe.name, out, resume=resume))
     claim.enter_context(claimed(folder.path))
     require_no_results(out, resume=resume)  # again: another process may have held it meanwhile
+    require_no_loss(checked, folder, loses)
+    storage.make_folder(folder.path / "models")
+    progress.folder(folder.path)
+    storage.write_json(folder.marker, checked.recipe.resolved())
+    write_code(checked.code, folder)
+    return folder
+
+
+def require_no_loss(checked: CheckedRun, folder: RunFolder, loses: Loses) -> None:
+    """Raise InputError if a folder has a run of another recipe, or results that `loses` says would be lost."""
+    recipe, hint = checked.recipe, "choose another folder with --out"
     if folder.marker.exists():
         earlier = storage.read_json(folder.marker, "recipe")
         name = earlier.get("name") if isinstance(earlier, dict) else None
@@ -133,11 +143,6 @@ def _open_folder(
             raise InputError(f"{folder.path} holds a run of the recipe {name!r}, not {recipe.name!r}", hint)
         if folder.record.exists() and loses(checked, recipe_from(earlier, str(folder.marker)), folder):
             raise InputError(f"{folder.path} holds a finished run with other settings, which would be lost", hint)
-    storage.make_folder(folder.path / "models")
-    progress.folder(folder.path)
-    storage.write_json(folder.marker, recipe.resolved())
-    write_code(checked.code, folder)
-    return folder
 
 
 def _is_other_recipe(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:  # noqa: ARG001 - a `Loses`

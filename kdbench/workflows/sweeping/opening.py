@@ -13,8 +13,8 @@ from kdbench.progress import Progress, Silent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import SweptRecipe
 from kdbench.results.records.record import read_model_ids
-from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.stages.start import CheckedRun, checked_run, opened_folder
+from kdbench.results.run_folder import RunFolder, choose_folder
+from kdbench.workflows.stages.start import CheckedRun, checked_run, opened_folder, require_no_loss
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.sweeping.engines import connected
 from kdbench.workflows.sweeping.estimate import training_costs
@@ -87,6 +87,12 @@ def planned_sweep(
         yield planned, engine_of(planned)
 
 
+def require_no_results_lost(planned: PlannedSweep, out: Path | None) -> None:
+    """Raise InputError if resuming a sweep in its folder would lose results there, as `opened_sweep` does."""
+    folder = RunFolder(choose_folder(planned.recipe.name, out, resume=True))
+    require_no_loss(planned.checked, folder, _loses_results)
+
+
 def _loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:
     """Raise InputError if results of a finished sweep would be lost; otherwise return False."""
     recipe, data = checked.recipe, checked.run_data.content
@@ -97,7 +103,10 @@ def _loses_results(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> b
     lost = [job.id for job in plan(earlier) if job.id in completed and job.key(earlier, data) not in keys]
     if lost:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        message = f"{folder.path} has results of {lost[0]}{more}, which this sweep does not include"
-        hint = "name all values again (finished results are kept), or choose another folder with --out"
-        raise InputError(message, hint)
+        kept = f"{folder.path} has results of {lost[0]}{more}"
+        otherwise = "choose another folder with --out"
+        if lost[0] in {job.id for job in plan(recipe)}:
+            raise InputError(f"{kept} with other settings, which would be lost", otherwise)
+        hint = f"name all values again (finished results are kept), or {otherwise}"
+        raise InputError(f"{kept}, which this sweep does not include", hint)
     return False

@@ -1,5 +1,6 @@
 import pickle
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -45,3 +46,8 @@ def test_in_a_recipe_it_is_validated_with_the_rest():
 def test_times_are_measured_unless_they_are_left_out_and_older_hashes_stay() -> None:
     assert "times" not in Measure().model_dump()
     assert Measure(times=False).model_dump()["times"] is False
+
+
+@pytest.mark.parametrize("threads", [np.array([1, 2]), range(1, 3), (np.int64(1), np.int64(2))])
+def test_several_values_may_be_an_array_or_a_range(threads):
+    assert Measure(threads=threads, batch=np.int32(4)) == Measure(threads=[1, 2], batch=[4])
