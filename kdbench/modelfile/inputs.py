@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.graph import attribute_of, constants_of, scale_of
+from kdbench.modelfile.graph import OF_SHAPES, attribute_of, constants_of, scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-_MOVED = {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}  # the values stay the same
+# Operators after which the values have the same range: they are moved, selected, or mixed by weights of sum 1.
+_MOVED = {
+    *("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"),
+    *("Slice", "Gather", "GatherND", "Pad", "Clip", "Resize", "Upsample"),
+}
 _EPSILON = 1e-5  # of a BatchNormalization that names none
 # Of pixels from 0 to 255, normalisations subtract a mean of at least 32, such as 103.9, or divide by 25 (the least
 # deviation of a channel) to 300, such as 58.4, 127.5 and 255. Values from 0 to 1 have means and deviations up to 1.
@@ -21,7 +25,7 @@ _MEAN, _STD = (32, 255), (25, 300)
 
 def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int] | None:
     """Return the scale and the zero point with which a graph dequantizes its input `name`; None if it does not."""
-    readers = [node for node in model.graph.node if name in node.input]
+    readers = [node for node in model.graph.node if name in node.input and node.op_type not in OF_SHAPES]
     if len(readers) != 1 or readers[0].op_type != "DequantizeLinear":
         return None
     return scale_of(readers[0], 1, constants_of(model))
@@ -36,8 +40,8 @@ def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
 
     constants = constants_of(model)
     factor, offset = np.ones(1), np.zeros(1)  # the value is input * factor + offset
-    for node in _read_alone(model, name):
-        if node.op_type in _MOVED:
+    for read, node in _read_alone(model, name):
+        if node.op_type in _MOVED and read == node.input[0]:
             continue
         step = _normalised(node, constants)
         if step is None:
@@ -52,14 +56,14 @@ def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
     return bool((_STD[0] <= stds).all() and (stds <= _STD[1]).all()) or bool(_MEAN[0] <= means.max() <= _MEAN[1])
 
 
-def _read_alone(model: "onnx.ModelProto", name: str) -> "Iterator[onnx.NodeProto]":
-    """Yield the node that alone reads a value, then the one that alone reads its first output, and on, each once."""
+def _read_alone(model: "onnx.ModelProto", name: str) -> "Iterator[tuple[str, onnx.NodeProto]]":
+    """Yield a value's name and the node that alone reads it, then that node's first output and its reader, and on."""
     readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
+    for node in (node for node in model.graph.node if node.op_type not in OF_SHAPES):
         for read in {*node.input}:
             readers.setdefault(read, []).append(node)
     while len(reading := readers.pop(name, [])) == 1:  # a damaged graph may go round
-        yield reading[0]
+        yield name, reading[0]
         if not reading[0].output:
             return
         name = reading[0].output[0]

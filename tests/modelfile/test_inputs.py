@@ -5,7 +5,7 @@ import onnx
 import pytest
 from small_graphs import model_of
 
-from kdbench.modelfile.inputs import scales_pixels
+from kdbench.modelfile.inputs import input_quantization, scales_pixels
 
 
 def steps(*steps, **stored):
@@ -54,6 +54,43 @@ def test_a_constant_may_be_written_as_a_number():
     model = steps(("Div", ["x", "k"]))
     model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["k"], value_float=255.0))
     assert scales_pixels(model, "x")
+
+
+@pytest.mark.parametrize(
+    ("first", "operands"),
+    [
+        ("Slice", {"starts": [-1], "ends": [-(2**31)], "axes": [1], "steps": [-1]}),  # BGR for RGB
+        ("Gather", {"order": [2, 1, 0]}),
+        ("Clip", {"low": 0.0, "high": 255.0}),
+        ("Pad", {"pads": [0, 0, 1, 1, 0, 0, 1, 1]}),
+        ("Resize", {"roi": [], "scales": [1.0, 1.0, 2.0, 2.0]}),
+    ],
+)
+def test_a_normalisation_may_follow_a_choice_of_pixels(first, operands):
+    model = steps((first, ["x", *operands]), ("Sub", ["x", "k"]), k=127.5)
+    whole = {"starts", "ends", "axes", "steps", "order", "pads"}
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.array(value, np.int64 if name in whole else np.float32), name)
+        for name, value in operands.items()
+    )
+    assert scales_pixels(model, "x")
+
+
+def test_an_input_whose_size_is_read_is_recognised():
+    """A module that asks for its batch, as for a class token, has a Shape of the input."""
+    model = steps(("Div", ["x", "k"]), k=255)
+    model.graph.node.append(onnx.helper.make_node("Shape", ["x"], ["sizes"]))
+    assert scales_pixels(model, "x")
+    scale = {"s": np.float32(0.5), "z": np.uint8(3)}
+    quantized = model_of(
+        [("Shape", ["x"], ["n"], {}), ("DequantizeLinear", ["x", "s", "z"], ["y"], {})], scale, {"x": ["n", 4]}
+    )
+    assert input_quantization(quantized, "x") == (0.5, 3)
+
+
+def test_rows_of_a_table_that_the_input_chooses_are_no_pixels():
+    model = steps(("Gather", ["k", "x"]), ("Div", ["x", "s"]), k=np.ones((5, 1)), s=127.5)
+    assert not scales_pixels(model, "x")
 
 
 def test_an_input_that_is_also_read_elsewhere_is_not_recognised():

@@ -12,6 +12,7 @@ import numpy as np
 
 from kdbench.compress.graph_index import LAYERS, GraphIndex
 from kdbench.compress.quantization.ranges import LEVELS, Range
+from kdbench.modelfile.graph import OF_SHAPES
 
 if TYPE_CHECKING:
     import onnx
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 _LARGEST_STEP = 0.2
 _WIDEST = _LARGEST_STEP * (LEVELS - 1)
 _SOFTMAXES = {"Softmax", "LogSoftmax"}
-_OF_SHAPES = {"Shape", "Size"}
 
 
 def float_softmaxes(model: "onnx.ModelProto", extremes: Mapping[str, Range]) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def tensors_between(model: "onnx.ModelProto", names: Collection[str]) -> set[str
         readers = graph_index.consumers.get(tensor, [])
         if producer.name not in names or graph_index.uses[tensor] > len(readers):
             continue
-        if all(reader.name in names or reader.op_type in _OF_SHAPES for reader in readers):
+        if all(reader.name in names or reader.op_type in OF_SHAPES for reader in readers):
             between.add(tensor)
     return between
 
