@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from kdbench import extras
 from kdbench.errors import InputError
@@ -125,6 +124,8 @@ def _library() -> Any:
 
 def _macs(network: nn.Module, example: Tensor) -> int:
     """Return the MACs of one sample, by torch's counter: of convolutions, linear layers, matrix products."""
+    from torch.utils.flop_counter import FlopCounterMode  # loads Triton
+
     with FlopCounterMode(display=False) as counter:
         _outputs(network, example)
     return int(counter.get_total_flops()) // (2 * len(example))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 import onnxruntime as ort
 import torch
 from torch import Tensor, nn
@@ -91,6 +90,8 @@ def _write(
         if weights_bytes < _INLINE_LIMIT_BYTES:
             program.save(temporary, external_data=False)
         else:  # the file refers to its weights by a name that fits `path`
+            import onnx_ir as ir
+
             ir.save(program.model, temporary, external_data=f"{path.name}.data")
 
 

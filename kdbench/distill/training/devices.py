@@ -8,11 +8,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import nn
 
 from kdbench.distill.training.processes import environment
@@ -20,6 +18,9 @@ from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
 from kdbench.recipe import Training
 from kdbench.registry import suggestion
+
+if TYPE_CHECKING:  # as in kdbench.distill.training.processes
+    from lightning_fabric import Fabric
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # as Fabric names them
 
@@ -187,23 +188,22 @@ def compile_forward(network: nn.Module) -> nn.Module:
     return cast("nn.Module", torch.compile(network, dynamic=False))
 
 
-class _Fabric(Fabric):
-    """Fabric without callbacks, because a training calls none.
-
-    Fabric would read the entry points of all installed packages for them, at the start of every training.
-    """
-
-    @staticmethod
-    def _configure_callbacks(*_: Any, **__: Any) -> list[Any]:  # not public: a Fabric without it ignores this
-        return []
-
-
-def launched_fabric(training: Training) -> Fabric:
+def launched_fabric(training: Training) -> "Fabric":
     """Return Fabric on the devices of `training`, in the process group that this process belongs to."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+    class WithoutCallbacks(Fabric):
+        """Fabric would read the entry points of all installed packages for callbacks at the start of every training."""
+
+        @staticmethod
+        def _configure_callbacks(*_: Any, **__: Any) -> list[Any]:  # not public: a Fabric without it ignores this
+            return []
+
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it announces its precision and its processes
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning_fabric\..*")
-        fabric = _Fabric(
+        fabric = WithoutCallbacks(
             accelerator="gpu" if device_of(training).type == "cuda" else "cpu",
             devices=devices_of(training),
             num_nodes=training.num_nodes,

@@ -7,15 +7,15 @@ parts of the data. Fabric recognizes them by the same environment variables.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import torch
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, distributed
 
 from kdbench.errors import InputError, KdbenchError
+
+if TYPE_CHECKING:  # importing Fabric takes as long as torch: it loads torch's compiler
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,15 +67,21 @@ class Processes:
         return values
 
 
-def environment() -> ClusterEnvironment | None:
+def environment() -> "ClusterEnvironment | None":
     """Return Fabric's description of the launcher that started several processes; None if there was none.
 
     Raises InputError for srun without the option that Fabric needs.
     """
-    if TorchElasticEnvironment.detect():
+    if distributed.is_available() and distributed.is_torchelastic_launched():
+        from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
         return TorchElasticEnvironment()
     # A batch script has all variables but the step's: a program started without srun is one process.
-    if "SLURM_STEP_ID" in os.environ and SLURMEnvironment.detect():
+    if "SLURM_STEP_ID" not in os.environ:
+        return None
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+    if SLURMEnvironment.detect():
         try:
             return SLURMEnvironment(auto_requeue=False)
         except RuntimeError as error:

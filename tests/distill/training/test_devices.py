@@ -3,8 +3,6 @@ import torch
 from distill import cases
 from distill.networks import tiny
 from torch import nn
-from torch._inductor import cpp_builder
-from torch._inductor.exc import InvalidCxxCompiler
 
 from kdbench.distill.training import devices, loop
 from kdbench.distill.training.devices import (
@@ -147,17 +145,19 @@ def test_batches_without_gradients_are_larger_on_a_gpu():
 
 
 def test_without_a_compiler_compile_is_refused(monkeypatch):
+    from torch._inductor.exc import InvalidCxxCompiler  # loads torch's compiler
+
     def raise_missing(*_):
         raise InvalidCxxCompiler
 
-    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", raise_missing)
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", raise_missing)
     assert missing_compiler("cpu") == "a C++ compiler"
     with pytest.raises(InputError, match="lacks a C"):
         check_devices(training(device="cpu", compile=True), 1)
 
 
 def test_with_a_compiler_compile_is_accepted(monkeypatch):
-    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", lambda *_: "g++")
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", lambda *_: "g++")
     check_devices(training(device="cpu", compile=True), 1)
 
 
