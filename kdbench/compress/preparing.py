@@ -226,11 +226,15 @@ def require_nodes(model: "onnx.ModelProto", names: Sequence[str], key: str = "ke
 
 
 def make_weights_constant(model: "onnx.ModelProto") -> None:
-    """Remove weights from the inputs, where files before IR version 4 list them: inputs are never folded."""
+    """Remove weights from the inputs, where files before IR version 4 list them: inputs are never folded.
+
+    They are also removed from the declared values, as torch writes them: the quantizer transposes some weights.
+    """
     stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
+    for declared in (model.graph.input, model.graph.value_info):
+        kept = [value for value in declared if value.name not in stored]
+        del declared[:]
+        declared.extend(kept)
     model.ir_version = max(model.ir_version, _IR_VERSION)
 
 

@@ -42,6 +42,17 @@ def test_matrix_products_become_integers(dense, tmp_path):
     assert COMPRESSORS.get("int8-dynamic") is Int8Dynamic
 
 
+def test_weights_may_be_declared_as_values(dense, tmp_path):
+    """As in files of torch.onnx.export(dynamo=True)."""
+    compress(dense, tmp_path / "plain.onnx")
+    model = onnx.load(dense)
+    values = [onnx.helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in model.graph.initializer]
+    model.graph.value_info.extend(values)
+    onnx.save(model, dense)
+    compress(dense, tmp_path / "int8.onnx")
+    assert (tmp_path / "int8.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+
+
 def test_convolutions_get_a_warning_with_the_measured_ratio(tmp_path):
     outcome = compress(convolutional(tmp_path / "net.onnx"), tmp_path / "int8.onnx")
     (line,) = outcome.warnings
