@@ -53,9 +53,9 @@ def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     # Under xdist pytest-benchmark is disabled and records nothing.
     distributed = hasattr(config, "workerinput") or config.getoption("dist", "no") != "no"
     if config.pluginmanager.hasplugin("pytest-benchmark") and not distributed:
-        for item in tests:
-            if not benchmark_fixtures(item) & _PYTEST_BENCHMARK:
-                _add_replay(item)
+        # Listed first: the parametrized tests of one function share their list of fixtures, to which one is added.
+        for item in [item for item in tests if not benchmark_fixtures(item) & _PYTEST_BENCHMARK]:
+            _add_replay(item)
 
 
 def _add_replay(item: pytest.Item) -> None:

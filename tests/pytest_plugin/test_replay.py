@@ -64,6 +64,32 @@ def test_the_call_times_are_entered_as_rounds(entries):
     assert stats["stddev"] == pytest.approx(np.std([470e-6, 480e-6, 490e-6, 500e-6], ddof=1))
 
 
+def test_each_parameter_has_an_entry_with_the_times_of_its_model(pytester, run, measurements):
+    tests = """
+        import pytest
+
+        @pytest.mark.parametrize("file", ["student.onnx", "teacher.onnx"])
+        def test_latency(kdbench, file):
+            kdbench.model(file, data="digits").latency_p50_ns.at_most("5 ms")
+
+        @pytest.mark.parametrize("size", [1, 2])
+        def test_beside(kdbench, benchmark, size):
+            benchmark.pedantic(sum, ([1, 2],), rounds=7)
+    """
+    run(tests, "--benchmark", "--benchmark-json=out.json", "-W", "error").assert_outcomes(passed=4)
+    entries = json.loads((pytester.path / "out.json").read_text())["benchmarks"]
+    rounds = {entry["name"]: entry["stats"]["rounds"] for entry in entries}
+    assert rounds == {
+        "test_latency[student.onnx]": 4,
+        "test_latency[teacher.onnx]": 4,
+        "test_beside[1]": 7,
+        "test_beside[2]": 7,
+    }
+    assert [
+        entry["extra_info"]["kdbench"]["bounds"][0]["subject"] for entry in entries if "kdbench" in entry["extra_info"]
+    ] == ["student.onnx", "teacher.onnx"]
+
+
 def test_they_are_what_github_action_benchmark_reads(entries):
     # extractPytestResult of github-action-benchmark v1: fullname, stats.ops, stats.stddev, stats.mean, stats.rounds.
     for entry in entries[0].values():
