@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.evaluate.fidelity import empirical_risks
-from kdbench.evaluate.predictions import Analyses, Predictions, TrainingImages
+from kdbench.evaluate.predictions import LEAST_PROBABILITY, Analyses, Predictions, TrainingImages
 from kdbench.results.findings import Findings, estimated
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Diagnostic, Measurement, measured, missing
@@ -40,6 +40,10 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
     if axes or predictions.form != "probabilities":  # one warning a model
         return Findings(tuple(measurements))
     message = "the output holds probabilities; loss and KL are computed from their logarithms"
+    of_labels = np.take_along_axis(predictions.logits, labels[:, None], axis=1)
+    if zeros := int((of_labels < LEAST_PROBABILITY).sum()):
+        nats = -np.log(LEAST_PROBABILITY)
+        message += f"; the labels of {zeros} of {n} samples have probability 0, a loss of {nats:.1f} nats, not infinity"
     remedy = "export the logits, before the softmax, for a loss without rounding"
     warning = Diagnostic(code="probabilities", message=message, remedy=remedy, model=model)
     return Findings(tuple(measurements), warnings=(warning,))

@@ -16,6 +16,9 @@ Std = Literal["population", "unbiased"]
 TRAIN: Axes = {"part": "train"}
 """The axes of measurements on training images; those on the test set have none."""
 
+LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
+"""Smaller probabilities, and 0, count as this one: their loss would be infinite, or differ between runtimes."""
+
 NO_PROBABILITIES = {
     "scores": "the output only ranks the classes: its values are not logits",
     "class": "the output holds only the best class",
@@ -114,7 +117,7 @@ class Predictions:
         values = self.logits.astype(np.float64)
         assert self.without_probabilities is None, self.form
         if self.form == "probabilities":
-            return np.log(np.maximum(values, np.finfo(np.float32).tiny))
+            return np.log(np.maximum(values, LEAST_PROBABILITY))
         return log_softmax(values)
 
     def of_same_classes(self, *others: "Predictions") -> bool:
