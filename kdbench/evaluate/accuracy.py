@@ -40,7 +40,7 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
     if axes or predictions.form != "probabilities":  # one warning a model
         return Findings(tuple(measurements))
     message = "the output holds probabilities; loss and KL are computed from their logarithms"
-    of_labels = np.take_along_axis(predictions.logits, labels[:, None], axis=1)
+    of_labels = np.take_along_axis(predictions.logits, labels[:, None], axis=1).astype(np.float64)
     if zeros := int((of_labels < LEAST_PROBABILITY).sum()):
         nats = -np.log(LEAST_PROBABILITY)
         message += f"; the labels of {zeros} of {n} samples have probability 0, a loss of {nats:.1f} nats, not infinity"
