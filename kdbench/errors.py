@@ -45,6 +45,10 @@ class KdbenchError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.advise(hint)
+
+    def advise(self, hint: str) -> None:
+        """Replace the hint."""
         self.hint = hint
         self.__notes__ = [f"hint: {hint}"] if hint else []  # what a traceback shows below the message
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.api.decisions import Comparison, Verdict
+from kdbench.api.hints import python_hints
+from kdbench.api.inputs import input_options
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
 from kdbench.errors import InputError
@@ -40,6 +42,7 @@ def judge(run: Run, target: Target | str | Path, models: Sequence[str] | str | N
 
 
 @checked
+@python_hints(inputs="inputs")
 def compare(
     base: Run,
     new: Run,
@@ -50,6 +53,7 @@ def compare(
     remeasure: bool = False,
     measure: Measure | Mapping[str, Any] | None = None,
     data: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -60,9 +64,10 @@ def compare(
         ('same', ())
 
     Both are results, records, or paths of runs or of .onnx files. Files are measured side by side on `data`, as
-    `measure` says; so are the models of runs with `remeasure`. `models` maps a model of `base` to its successor, or
-    lists the models to compare. `thresholds` maps a metric to how much worse it may be: a share of the base, or points
-    for accuracies. Raises InputError for states that cannot be compared.
+    `measure` says; so are the models of runs with `remeasure`. `inputs` has the other keywords for inputs of `bench`,
+    such as `{"scale": 1}`. `models` maps a model of `base` to its successor, or lists the models to compare.
+    `thresholds` maps a metric to how much worse it may be: a share of the base, or points for accuracies. Raises
+    InputError for states that cannot be compared.
     """
     _require_models(models)
     partners = _partners(models)
@@ -77,13 +82,14 @@ def compare(
                 models=partners,
                 metrics=metrics,
                 thresholds=limits,
-                inputs=InputOptions(data=data) if data is not None else None,
+                inputs=_inputs(data, inputs),
                 options=measure if isinstance(measure, Measure) else Measure(**(measure or {})),
                 out=out,
                 progress=displayed,
             )
         return Comparison.of(comparison)
-    if needless := [name for name, value in (("measure", measure), ("data", data), ("out", out)) if value is not None]:
+    of_measurement = {"measure": measure, "data": data, "inputs": inputs, "out": out}
+    if needless := [name for name, value in of_measurement.items() if value is not None]:
         message = f"{needless[0]} applies only to a new measurement, but stored records are compared"
         raise InputError(message, f"add remeasure=True, or leave {needless[0]} out")
     compared = compare_records(
@@ -102,6 +108,12 @@ def _require_models(models: Collection[str] | None) -> None:
     """Raise InputError for an empty choice, which is a mistake rather than a choice of all."""
     if models is not None and not models:
         raise InputError("models is empty", "name at least one model, or leave models out: then it is all")
+
+
+def _inputs(data: str | None, others: Mapping[str, Any] | None) -> InputOptions | None:
+    if data is None and others is None:
+        return None
+    return input_options({**(others or {}), **({} if data is None else {"data": data})})
 
 
 def _partners(models: Mapping[str, str] | Sequence[str] | str | None) -> Mapping[str, str] | None:

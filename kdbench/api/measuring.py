@@ -3,53 +3,22 @@
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from kdbench.api.finishing import finished, required
+from kdbench.api.hints import python_hints
+from kdbench.api.inputs import Inputs, input_options
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
 from kdbench.judge.target import Target
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
-from kdbench.results.preprocessing import InputSpec
-from kdbench.user_input.arguments import check, checked
-from kdbench.user_input.validation import validated
+from kdbench.user_input.arguments import checked
 from kdbench.workflows.bench import bench_models
 
 
-class Inputs(TypedDict, total=False):
-    """The data on which models are scored, and how it becomes their inputs; the keys are those of `InputOptions`."""
-
-    data: str | None
-    data_root: str | Path | None
-    download: bool
-    accuracy: bool
-    models: Mapping[str, InputSpec | Mapping[str, Any]]
-    scale: float | None
-    mean: float | Sequence[float] | None
-    std: float | Sequence[float] | None
-    channel_order: str | None
-    colour: str | None
-    layout: str | None
-    size: int | tuple[int, int] | None
-    resize: int | None
-    crop: int | tuple[int, int] | None
-    resize_mode: str | None
-    crop_pct: float | None
-    interpolation: str | None
-    antialias: bool | None
-    fill: int | None
-    input_scale: float | None
-    input_zero_point: int | None
-    geometry: Any
-    data_layout: str | None
-    channel_axis: int | None
-    output: str | None
-    labels: Sequence[str] | None
-    torchvision: str | None
-
-
 @checked
+@python_hints()
 def bench(
     paths: str | Path | Sequence[str | Path] = (),
     *,
@@ -84,10 +53,6 @@ def bench(
     Raises InputError for files, data and options that do not fit, and for a tracker that fails; MissingExtraError; and
     MeasurementError if a model could not be run, in which case the other results are in the folder.
     """
-    fed: dict[str, Any] = dict(inputs)
-    check(fed, Inputs.__annotations__)
-    if fed.get("data_root") is not None:
-        fed["data_root"] = str(fed["data_root"])
     loggers = required(log)
     with shown(progress) as displayed:
         results = bench_models(
@@ -95,7 +60,7 @@ def bench(
             torch=torch,
             weights=weights,
             name=name,
-            inputs=validated(InputOptions, fed, "help(kdbench.bench) explains its arguments"),
+            inputs=input_options(inputs),
             teacher=teacher,
             options=measure if isinstance(measure, Measure) else Measure(**(measure or {})),
             out=out,

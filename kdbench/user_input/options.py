@@ -302,3 +302,53 @@ INPUTS: Mapping[str, Option] = {
     "output": _input("output", "Name of the output that holds the logits", "NAME"),
 }
 """The inputs of the models, by the fields of `kdbench.recipe.InputOptions`."""
+
+_ARGUMENT = re.compile(
+    r"--(?P<name>[a-z]+(?:-[a-z]+)*)"
+    r"(?: (?P<model>[^\s=,;]+)=(?P<of_model>[^\s,;]+)|(?:=| (?=[A-Z0-9]|npz:|folder:))(?P<value>[^\s,;]*[^\s,;.]))?"
+)
+_COMMAND = re.compile(r"\bkdbench [a-z]")
+_FIELDS = {option.name: (field, option) for table in (INPUTS, MEASURE) for field, option in table.items()}
+_SAME = {"out", "name", "torch", "weights", "teacher"}  # arguments with the names of options
+
+
+def as_arguments(hint: str, inputs: str = "") -> str:
+    """Return a hint for Python: options of inputs and of a measurement become arguments of `kdbench.bench`.
+
+    `--scale 1` becomes `scale=1.0`, `--no-accuracy` `accuracy=False`, `--budget=2m` `measure={"budget_s": 120.0}`, and
+    `--fill net=0` `models={"net": {"fill": 0}}`. `inputs` is the argument of a function that has one for all inputs
+    except `data`. A hint with a command to type stays.
+    """
+    return hint if _COMMAND.search(hint) else _ARGUMENT.sub(lambda match: _as_argument(match, inputs), hint)
+
+
+def _as_argument(match: re.Match[str], inputs: str) -> str:
+    name = match["name"]
+    if name in _SAME:
+        return f"{name}=…"
+    if name not in _FIELDS:
+        return match[0]
+    field, option = _FIELDS[name]
+    rest = ""
+    if option.flag is None:
+        value = _python_value(field, option, match["of_model"] or match["value"])
+    else:
+        value, rest = str(option.flag), match[0].removeprefix(f"--{name}")
+    entry = f'{{"{field}": {value}}}'
+    if field in MEASURE:
+        return f"measure={entry}{rest}"
+    if match["model"]:
+        models = f'{{"{match["model"]}": {entry}}}'
+        return f'{inputs}={{"models": {models}}}' if inputs else f"models={models}"
+    return f"{inputs}={entry}{rest}" if inputs and field != "data" else f"{field}={value}{rest}"
+
+
+def _python_value(field: str, option: Option, text: str | None) -> str:
+    """Return an option's value as a literal; `…` without one, and a list in place of a file of names."""
+    if field == "labels":
+        return "[…]"
+    if text is None or "…" in text:
+        return "…"
+    if text.isupper():  # a placeholder
+        return json.dumps(text)
+    return repr(option.parse(text)).replace("'", '"')

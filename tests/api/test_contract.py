@@ -27,7 +27,7 @@ SIGNATURES = {
     "bench": "(paths=(), *, measure=None, teacher=None, torch=(), weights=(), out=None, targets=(), log=(), "
     f"name='bench', progress=None, {INPUTS})",
     "compare": "(base, new, *, models=None, metrics=(), thresholds=None, remeasure=False, measure=None, data=None, "
-    "out=None, progress=None)",
+    "inputs=None, out=None, progress=None)",
     "judge": "(run, target, models=None)",
     "load_recipe": "(name_or_path='digits', overrides=())",
     "run": "(recipe='digits', out=None, *, resume=False, targets=(), log=(), progress=None, command='')",

@@ -2,6 +2,7 @@ import math
 import re
 from html import unescape
 
+import numpy as np
 import pytest
 
 import kdbench
@@ -64,6 +65,18 @@ def test_files_are_measured_side_by_side(workplace, tmp_path):
     )  # fmt: skip
     assert comparison.remeasured
     assert {row.metric: row.outcome for row in comparison.rows} == {"top1": "same", "macs": "improved"}
+
+
+def test_files_are_compared_on_inputs_as_the_hint_says(workplace, tmp_path):
+    images = np.random.default_rng(0).uniform(0, 16, (40, 1, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "set.npz", x_test=images, y_test=np.arange(40) % 10)
+    files, options = (workplace / "teacher.onnx", workplace / "student.onnx"), {"data": f"npz:{tmp_path / 'set.npz'}"}
+    options |= {"models": {"teacher": "student"}, "metrics": ["top1"], "out": tmp_path / "out"}
+    with pytest.raises(InputError, match="no source defines their scaling") as error:
+        kdbench.compare(*files, **options)
+    assert error.value.hint.startswith('inputs={"scale": 1.0} leaves them unchanged')
+    assert error.value.__notes__ == [f"hint: {error.value.hint}"]
+    assert kdbench.compare(*files, **options, inputs={"scale": 1.0}).remeasured
 
 
 def test_a_verdict_displays_its_sentence_and_its_table(run, tmp_path):

@@ -127,3 +127,26 @@ def test_texts_that_cannot_be_read_are_refused(parse, texts):
 )
 def test_hints_name_the_keys_of_a_recipe(hint, expected):
     assert options.as_recipe_keys(hint) == expected
+
+
+@pytest.mark.parametrize(
+    ("hint", "expected"),
+    [
+        ("add --data NAME, or --no-accuracy", 'add data="NAME", or accuracy=False'),
+        ("--scale 1 leaves them unchanged", "scale=1.0 leaves them unchanged"),
+        ("--size 8x6, or data with --data npz:a.npz.", 'size=(8, 6), or data with data="npz:a.npz".'),
+        ("a longer --budget, or --budget=2m", 'a longer measure={"budget_s": …}, or measure={"budget_s": 120.0}'),
+        ("--fill a.b=0 or --mean a.b=…", 'models={"a.b": {"fill": 0}} or models={"a.b": {"mean": …}}'),
+        ("name them with --labels FILE", "name them with labels=[…]"),
+        ("choose another --out", "choose another out=…"),
+        ("leave it out with --model", "leave it out with --model"),
+        ("kdbench bench MODEL --no-accuracy shows it", "kdbench bench MODEL --no-accuracy shows it"),
+    ],
+)
+def test_hints_name_the_arguments_of_python(hint, expected):
+    assert options.as_arguments(hint) == expected
+
+
+def test_hints_name_the_argument_that_has_all_inputs():
+    hint = 'inputs={"scale": 1.0} with data="NAME", or inputs={"models": {"m": {"scale": 1.0}}}; measure={"threads": …}'
+    assert options.as_arguments("--scale 1 with --data NAME, or --scale m=1; --threads", "inputs") == hint

@@ -1,0 +1,51 @@
+"""The inputs of models as keywords: the data, and how it becomes what a model takes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from kdbench.recipe import InputOptions
+from kdbench.results.preprocessing import InputSpec
+from kdbench.user_input.arguments import check
+from kdbench.user_input.validation import validated
+
+
+class Inputs(TypedDict, total=False):
+    """The data on which models are scored, and how it becomes their inputs; the keys are those of `InputOptions`."""
+
+    data: str | None
+    data_root: str | Path | None
+    download: bool
+    accuracy: bool
+    models: Mapping[str, InputSpec | Mapping[str, Any]]
+    scale: float | None
+    mean: float | Sequence[float] | None
+    std: float | Sequence[float] | None
+    channel_order: str | None
+    colour: str | None
+    layout: str | None
+    size: int | tuple[int, int] | None
+    resize: int | None
+    crop: int | tuple[int, int] | None
+    resize_mode: str | None
+    crop_pct: float | None
+    interpolation: str | None
+    antialias: bool | None
+    fill: int | None
+    input_scale: float | None
+    input_zero_point: int | None
+    geometry: Any
+    data_layout: str | None
+    channel_axis: int | None
+    output: str | None
+    labels: Sequence[str] | None
+    torchvision: str | None
+
+
+def input_options(keywords: Mapping[str, Any]) -> InputOptions:
+    """Return `keywords`, with the keys of `Inputs`, as options; raises InputError for a wrong key or value."""
+    fed = dict(keywords)
+    check(fed, Inputs.__annotations__)
+    if fed.get("data_root") is not None:
+        fed["data_root"] = str(fed["data_root"])
+    return validated(InputOptions, fed, "help(kdbench.bench) explains its arguments")
