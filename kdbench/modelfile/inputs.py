@@ -21,6 +21,8 @@ _EPSILON = 1e-5  # of a BatchNormalization that names none
 # Of pixels from 0 to 255, normalisations subtract a mean of at least 32, such as 103.9, or divide by 25 (the least
 # deviation of a channel) to 300, such as 58.4, 127.5 and 255. Values from 0 to 1 have means and deviations up to 1.
 _MEAN, _STD = (32, 255), (25, 300)
+_BRIGHTEST = (64, 300)  # what a quantized input of such pixels reaches, from 0 on
+_LEAST_LEVEL = {2: 0, 3: -128}  # of uint8 and int8, ONNX's element types
 
 
 def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int] | None:
@@ -34,7 +36,8 @@ def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int]
 def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
     """Return whether a graph begins with a normalisation of its input `name` that is one of pixels from 0 to 255.
 
-    It may be written as Sub, Add, Mul and Div by constants, or as a BatchNormalization.
+    It may be written as Sub, Add, Mul and Div by constants, or as a BatchNormalization. Where the graph quantizes the
+    input first, the range of its integers decides.
     """
     import numpy as np
 
@@ -43,6 +46,8 @@ def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
     for read, node in _read_alone(model, name):
         if node.op_type in _MOVED and read == node.input[0]:
             continue
+        if node.op_type == "QuantizeLinear" and (factor == 1).all() and not offset.any():
+            return _rounds_pixels(node, constants)
         step = _normalised(node, constants)
         if step is None:
             break
@@ -54,6 +59,15 @@ def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
         return False
     means, stds = np.abs(offset / factor), np.abs(1 / factor)
     return bool((_STD[0] <= stds).all() and (stds <= _STD[1]).all()) or bool(_MEAN[0] <= means.max() <= _MEAN[1])
+
+
+def _rounds_pixels(node: "onnx.NodeProto", constants: "Mapping[str, onnx.TensorProto]") -> bool:
+    """Return whether a QuantizeLinear rounds pixels of 0 to 255: its integers of 8 bits reach from 0 to about that."""
+    quantization, zero_point = scale_of(node, 1, constants), constants.get([*node.input, ""][2])
+    least = _LEAST_LEVEL.get(2 if zero_point is None else zero_point.data_type)
+    if quantization is None or least is None or quantization[1] != least:
+        return False
+    return _BRIGHTEST[0] <= 255 * quantization[0] <= _BRIGHTEST[1]
 
 
 def _read_alone(model: "onnx.ModelProto", name: str) -> "Iterator[tuple[str, onnx.NodeProto]]":

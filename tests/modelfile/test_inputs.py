@@ -76,6 +76,25 @@ def test_a_normalisation_may_follow_a_choice_of_pixels(first, operands):
     assert scales_pixels(model, "x")
 
 
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "pixels"),
+    [
+        (1.0, np.uint8(0), True),
+        (250 / 255, np.int8(-128), True),
+        (1.0, None, True),  # uint8, from 0
+        (1 / 255, np.uint8(0), False),  # values from 0 to 1
+        (4.7 / 255, np.uint8(115), False),  # normalised values
+        (1.0, np.uint8(124), False),  # pixels without their mean
+        (2.0, np.int8(0), False),
+    ],
+)
+@pytest.mark.parametrize("then", ["DequantizeLinear", "QLinearConv"])
+def test_the_range_of_a_quantized_input_tells_pixels(scale, zero_point, pixels, then):
+    stored = {"s": np.float32(scale), "z": zero_point} if zero_point is not None else {"s": np.float32(scale)}
+    nodes = [("QuantizeLinear", ["x", *stored], ["q"], {}), (then, ["q", *stored], ["y"], {})]
+    assert scales_pixels(model_of(nodes, stored, {"x": ["n", 3, 2, 2]}), "x") == pixels
+
+
 def test_an_input_whose_size_is_read_is_recognised():
     """A module that asks for its batch, as for a class token, has a Shape of the input."""
     model = steps(("Div", ["x", "k"]), k=255)
