@@ -122,6 +122,6 @@ def _warnings(target: Path, source: Source, clamped: list[str]) -> list[str]:
     if kernels.casts:
         lines.append(
             f"this CPU has no float16 kernels for all layers: {kernels.casts} casts to and from float32 run with them, "
-            "so the file is smaller, not faster, here"
+            "so the file is not faster here"
         )
     return lines
