@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.errors import InputError
-from kdbench.modelfile.graph import attribute_of, constants_of, leads_to, node_behind, selected_column
+from kdbench.modelfile.graph import (
+    PASSING,
+    attribute_of,
+    constants_of,
+    leads_to,
+    node_behind,
+    passed_through,
+    selected_column,
+    values_behind,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -23,7 +32,9 @@ second: `binary_logit`, `binary_probability`. The predictions of a regression: `
 """
 
 _FORMS: Mapping[str, Form] = {"Softmax": "probabilities", "QLinearSoftmax": "probabilities", "ArgMax": "class"}
+_NUMBERS_OF_CLASSES = {"class", "ranking"}
 _SIGMOIDS = {"Sigmoid", "HardSigmoid", "QLinearSigmoid"}
+_KEEPING_ORDER = {*PASSING, *_SIGMOIDS, "Softmax", "QLinearSoftmax", "LogSoftmax", "Normalizer"}
 _ZIPMAP = "convert it with options={'zipmap': False}"
 _NAMES = ("logit", "prob", "score", "output", "pred")  # of outputs of one width, the likeliest first
 
@@ -33,7 +44,8 @@ class Output:
     """An output of a model file: `shape` as declared, batch first, None for an open dimension.
 
     `form` is what its values are, `quantization` the scale and the zero point of integers, `unusable` why the output
-    cannot be scored: the reason, a colon, and what to do.
+    cannot be scored: the reason, a colon, and what to do. `of_scores` is the number of classes of another output, with
+    one value per class, from which this one's numbers of classes are computed.
     """
 
     name: str
@@ -41,6 +53,7 @@ class Output:
     form: Form = "logits"
     quantization: tuple[float, int] | None = None
     unusable: str | None = None
+    of_scores: int | None = None
 
     @property
     def width(self) -> int | None:
@@ -51,7 +64,7 @@ class Output:
     @property
     def classes(self) -> int | None:
         """The number of classes; None where the shape of the output is unknown."""
-        if self.form in {"class", "ranking", "numbers"}:
+        if self.form in {*_NUMBERS_OF_CLASSES, "numbers"}:
             return None
         return 2 if self.form.startswith("binary") else self.width
 
@@ -71,7 +84,13 @@ def outputs_of(model: "onnx.ModelProto") -> tuple[Output, ...]:
     """Return every output of a model with what it holds."""
     producers = {name: node for node in model.graph.node for name in node.output}
     constants = constants_of(model)
-    return tuple(_output(value, producers, constants) for value in model.graph.output)
+    outputs = tuple(_output(value, producers, constants) for value in model.graph.output)
+    return tuple(
+        replace(output, of_scores=_classes_ranked(output, outputs, model, producers))
+        if output.form in _NUMBERS_OF_CLASSES
+        else output
+        for output in outputs
+    )
 
 
 def choose_output(outputs: Sequence[Output], name: str | None, classes: int | None, path: Path) -> Output:
@@ -130,10 +149,12 @@ def choose_numbers(outputs: Sequence[Output], name: str | None, targets: int, pa
 
 def _by_likelihood(usable: Sequence[Output], classes: int | None) -> list[list[Output]]:
     """Return groups of outputs that may be meant where none has the width of the classes, the likeliest first."""
-    rows = [output for output in usable if output.form not in {"class", "ranking"}]
+    rows = [output for output in usable if output.form not in _NUMBERS_OF_CLASSES]
     open_width = [output for output in rows if output.width is None]
     known = [output for output in rows if output.width is not None and len(output.shape) > 1]
-    numbers = [output for output in usable if output.form in {"class", "ranking"}]
+    numbers = [
+        output for output in usable if output.form in _NUMBERS_OF_CLASSES and output.of_scores in {None, classes}
+    ]
     return [known, open_width, numbers] if classes is None else [open_width, numbers, known]
 
 
@@ -173,6 +194,31 @@ def _output(
     ):
         form = "scores"
     return Output(value.name, shape, form, quantization)
+
+
+def _classes_ranked(
+    output: Output, outputs: Sequence[Output], model: "onnx.ModelProto", producers: "Mapping[str, onnx.NodeProto]"
+) -> int | None:
+    """Return the number of classes of the output whose scores `output` ranks; None if there is no such output.
+
+    The scores are what ArgMax or TopK reads, or what a classifier of ai.onnx.ml returns beside the label.
+    """
+    ranked: set[str] = set()
+    for node in filter(None, map(producers.get, values_behind(model, output.name))):
+        if node.op_type in {"ArgMax", "TopK"}:
+            ranked.update(_before_activation(name, producers) for name in node.input[:1])
+        elif node.op_type.endswith("Classifier"):
+            ranked.update(node.output[1:])
+    rows = (other for other in outputs if other.form not in _NUMBERS_OF_CLASSES and other.unusable is None)
+    return next((other.classes for other in rows if _before_activation(other.name, producers) in ranked), None)
+
+
+def _before_activation(name: str, producers: "Mapping[str, onnx.NodeProto]") -> str:
+    """Return the value from which `name` is computed by operators that keep the order of the classes."""
+    for node in passed_through(name, producers, _KEEPING_ORDER):
+        if node.op_type in _KEEPING_ORDER and node.input:
+            name = node.input[0]
+    return name
 
 
 def _decision_values(

@@ -341,3 +341,28 @@ def test_the_label_of_a_support_vector_machine_is_scored_not_its_decisions_on_pa
     with pytest.raises(InputError, match="decision value for each pair") as caught:
         inspect(path, classes=classes, output="probabilities")
     assert "probability=True" in caught.value.hint
+
+
+@pytest.mark.parametrize("ranked", ["logits", "y", "other"])
+def test_the_label_of_a_model_for_other_classes_is_not_scored(tmp_path, ranked):
+    """The label is that of the scores `y`, which tell the number of classes, or of scores that are no output."""
+    nodes = [
+        node("Softmax", ["logits"], ["y"], axis=1),
+        node("Neg", ["logits"], ["other"]),
+        node("ArgMax", [ranked], ["label"], axis=1, keepdims=0),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, [("label", INT64, ["n"]), ("y", FLOAT, ["n", 10])])
+    assert inspect(path, classes=10).output.name == "y"
+    assert inspect(path, classes=3).output.name == ("label" if ranked == "other" else "y")
+    assert inspect(path, classes=3, output="label").output.name == "label"
+
+
+def test_a_label_beside_features_from_which_the_scores_are_computed_is_scored(tmp_path):
+    nodes = [node("MatMul", ["logits", "v"], ["s"]), node("ArgMax", ["s"], ["label"], axis=1)]
+    outputs = [("logits", FLOAT, ["n", 10]), ("label", INT64, ["n", 1])]
+    assert inspect(save(tmp_path / "m.onnx", nodes, outputs, v=WEIGHTS.T[:, :4]), classes=4).output.name == "label"
+
+
+def test_the_label_of_a_linear_classifier_for_other_classes_is_not_scored(tmp_path):
+    path, _ = linear_classifier(tmp_path, post_transform="LOGISTIC")
+    assert inspect(path, classes=7).output.name == "y"
