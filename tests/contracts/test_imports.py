@@ -25,6 +25,7 @@ HEAVY = {"torch", "torchvision", "lightning_fabric", "onnx", "onnxruntime", "skl
         ("kdbench.models", HEAVY),
         ("kdbench.report", HEAVY),
         ("kdbench.report.render.terminal", HEAVY),
+        ("kdbench.workflows.sweep", {"lightning_fabric", "onnx_ir", "sympy"}),  # the last with torch's compiler
     ],
 )
 def test_importing_loads_nothing_it_does_not_need(module, unwanted):
