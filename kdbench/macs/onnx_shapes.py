@@ -25,7 +25,7 @@ def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[KnownValue
     shape of the first input, and is needed if the model leaves it open. Raises InputError if it contradicts the model,
     or if an open axis has no size.
     """
-    skeleton = _without_weights(model)
+    skeleton = _without_weights(model, data_inputs(model))
     batch = _fix_input(skeleton, input_shape)
     return _known(skeleton), batch
 
@@ -53,7 +53,7 @@ def infer_body(
         for name, shape in (around | dict(shapes)).items()
         if name not in values
     )
-    return _known(_without_weights(inner))
+    return _known(_without_weights(inner, list(inner.graph.input)))
 
 
 def _known(skeleton: Model) -> KnownValues:
@@ -94,11 +94,10 @@ def _inferred(model: Model) -> tuple[Shapes, dict[str, int]]:
     return shapes, types
 
 
-def _without_weights(model: Model) -> Model:
-    """Return a copy of `model` for shape inference: stored tensors are no inputs, and long ones have no content."""
+def _without_weights(model: Model, inputs: list[Any]) -> Model:
+    """Return a copy of `model` for shape inference, with these `inputs`; long stored tensors have no content."""
     skeleton = type(model)()
     skeleton.CopyFrom(model)
-    inputs = data_inputs(skeleton)
     del skeleton.graph.input[:]
     skeleton.graph.input.extend(inputs)
     skeleton.ir_version = max(model.ir_version, 4)

@@ -124,3 +124,20 @@ def test_a_scan_counts_once_a_slice(tmp_path):
     sequence = helper.make_tensor_value_info("sequence", FLOAT, ["batch", 5, 8])
     report = count(tmp_path, node, inputs=[sequence])
     assert (report.macs, report.uncounted) == (5 * 64, ())
+
+
+def test_a_scan_that_also_returns_its_states_counts_once_a_slice(tmp_path):
+    """As torch writes a recurrence: the slice is needed for the next state only, and stays an input of the body."""
+    nodes = [
+        helper.make_node("MatMul", ["state", "w"], ["h"], "product"),
+        helper.make_node("Add", ["h", "slice"], ["a"]),
+        helper.make_node("Tanh", ["a"], ["next"]),
+        helper.make_node("Identity", ["state"], ["row"]),
+    ]
+    body = graph_of("body", nodes, [("state", FLOAT), ("slice", FLOAT)], ["next", "row"])
+    node = helper.make_node(
+        "Scan", ["x", "sequence"], ["last", "y"], "scan", body=body, num_scan_inputs=1, scan_input_axes=[1]
+    )
+    sequence = helper.make_tensor_value_info("sequence", FLOAT, ["batch", 5, 8])
+    report = count(tmp_path, node, inputs=[sequence])
+    assert (report.macs, report.uncounted) == (5 * 64, ())
