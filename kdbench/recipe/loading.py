@@ -143,6 +143,7 @@ def load_sweep(
         known = table.get("axes", {})
         table = {**table, **({"seeds": seeds} if seeds is not None else {})}
         if axes and isinstance(known, Mapping):
+            table.pop("points", None)  # which are instead of axes
             table["axes"] = {**known, **{key: toml_files.plain(_choices(values)) for key, values in axes.items()}}
         of_recipe = table.get("search", {})
         if search and isinstance(of_recipe, Mapping):

@@ -7,6 +7,7 @@ it is compared with its teacher at the first point.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +70,7 @@ def swept(content: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Point, ...]
     depends = _dependences(base, axes, values, points)
     points = points[len(origin) :]
     for key in values:
-        if len(values[key]) > 1 and not any(key in keys for keys in depends.values()):
+        if len(values[key]) > 1 and depends and not any(key in keys for keys in depends.values()):
             hint = f"every student overrides it: student.*.{key} sets it in all students"
             raise InputError(f"axis {key!r} changes no model", hint if key.startswith(("training.", "data.")) else "")
     merged = _merged(points, depends, axes)
@@ -181,10 +182,16 @@ class _Entry:
 
 
 def _entries(content: Mapping[str, Any]) -> list[_Entry]:
-    """Return the models of a recipe's content, expanded; validation reports other items and unknown names."""
+    """Return the models of a recipe's content, expanded; validation reports other items and unknown names.
+
+    Raises ValueError for a name that is used twice.
+    """
     full = expanded(content)
     tables = {role: [e for e in _listed(full.get(role)) if isinstance(e.get("name"), str)] for role in ROLES}
     by_name = {entry["name"]: (role, entry) for role in ROLES for entry in tables[role]}
+    count = Counter(entry["name"] for role in ROLES for entry in tables[role])
+    if duplicates := sorted(name for name, number in count.items() if number > 1):
+        raise ValueError(f"the name {duplicates[0]!r} is used twice")
     first = next((entry["name"] for entry in tables["teacher"]), None)
     texts: dict[str, str] = {}
 

@@ -91,8 +91,11 @@ class Sweep(Value):
                     "a search needs axes", "name the keys that it may change, such as " + _RANGE_EXAMPLE
                 )
             return self
+        if self.axes and self.points:
+            hint = "remove one of them: points are selected combinations, instead of all those of axes"
+            raise WrongValueError("a sweep has axes or points, not both", hint)
         ranges = [key for key, values in self.axes.items() if isinstance(values, Range)]
-        if ranges and not self.points:
+        if ranges:
             hint = f"add --search optuna --goal GOAL, or list its values: {ranges[0]}=V1,V2"
             raise WrongValueError(f"axis {ranges[0]!r} is a range, which only a search can use", hint)
         count = math.prod(len(values) for values in self.axes.values() if not isinstance(values, Range))

@@ -155,6 +155,36 @@ def test_points_may_be_given_one_by_one():
     assert {entry.training.clip for entry in expanded.student} == {1.0}
 
 
+def test_axes_replace_the_points_of_the_recipe_and_a_recipe_has_only_one_of_both():
+    key = "training.clip"
+    table = {**content(), "sweep": {"points": [{key: 1.0}, {key: 5.0}], "seeds": 2}}
+    load = load_sweep(table, {key: [2.0, 3.0, 4.0]})
+    assert ([point.values for point in load.points], load.table.seeds) == ([{key: 2.0}, {key: 3.0}, {key: 4.0}], 2)
+    assert [point.values for point in load_sweep(table).points] == [{key: 1.0}, {key: 5.0}]
+    with pytest.raises(InputError, match="a sweep has axes or points, not both") as error:
+        load_sweep({**table, "sweep": {**table["sweep"], "axes": {key: [2.0]}}})
+    assert error.value.hint.startswith("remove one of them")
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_two_models_of_one_name_are_refused_although_a_sweep_renames_them(role):
+    table = content()
+    twice = {**table, role: [*table[role], {"name": "kd", "model": {"name": "mlp", "widths": [3]}}]}
+    for axes in ({"training.clip": [1.0, 2.0]}, None):
+        with pytest.raises(InputError, match="the name 'kd' is used twice"):
+            load_sweep(twice, axes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"teacher": [], "student": []}, "teacher: .* too few items"), ({"data": "digits"}, "data: 'digits' should be")],
+)
+def test_a_recipe_without_models_is_refused_for_that_and_not_for_its_axes(changes, words):
+    table = {**content(), "student": [], "teacher": "mlp", **changes}
+    with pytest.raises(InputError, match=words):
+        load_sweep(table, {"training.clip": [1.0, 2.0]})
+
+
 def test_an_expanded_recipe_is_a_recipe_and_expands_no_further():
     expanded = recipe({"training.epochs": [2, 5], "terms.0.temperature": [1, 4]})
     assert recipe_from(expanded.resolved()) == expanded
