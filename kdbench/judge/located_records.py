@@ -16,7 +16,7 @@ from kdbench.judge.excerpt_cache import ExcerptCache, excerpt_cache
 from kdbench.judge.excerpts import MAIN, Excerpt, Finding
 from kdbench.results.comparisons import REMEASURED
 from kdbench.results.records import RunRecord
-from kdbench.results.run_folder import RECORD
+from kdbench.results.run_folder import PART, RECORD
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,18 @@ def _is_copy(file: Path, excerpt: Excerpt, original: LocatedRecord) -> bool:
 
 
 def _records_below(root: Path, notes: list[str]) -> list[Path]:
-    """Return the files called record.json below a folder, and add a note on each folder that cannot be read."""
+    """Return the files called record.json below a folder, and add a note on each folder that cannot be read.
+
+    Those of a sweep's parts are left out, unless the folder itself is one.
+    """
 
     def note(error: OSError) -> None:
         folder = Path(error.filename or root)
         name = folder.relative_to(root).as_posix() if folder != root else storage.followed(folder).name
         notes.append(f"{name} is left out: {error.strerror}")
 
-    return sorted(Path(folder) / RECORD for folder, _, files in os.walk(root, onerror=note) if RECORD in files)
+    found = ((Path(folder), files) for folder, _, files in os.walk(root, onerror=note) if RECORD in files)
+    return sorted(folder / RECORD for folder, files in found if PART not in files or folder == root)
 
 
 def _run_name(file: Path, root: Path) -> str:

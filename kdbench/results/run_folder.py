@@ -25,6 +25,8 @@ from kdbench.files.nearby import nearest_path
 
 DEFAULT_PARENT = Path("runs")
 RECORD = "record.json"
+PART = "part.json"
+"""Beside the record of a part of a sweep, whose numbers are in the record of the sweep too."""
 _LISTED = 5  # runs in a hint
 _CHOOSE_ANOTHER = "choose another folder with --out"
 

@@ -9,6 +9,7 @@ from judge.dated_runs import latency, record
 
 from kdbench.errors import InputError
 from kdbench.judge.located_records import locate_records
+from kdbench.workflows.sweeping.existing import PartFolder
 
 
 def test_records_are_found_to_any_depth_oldest_first_and_named_within_the_folder(tmp_path):
@@ -64,6 +65,18 @@ def test_what_was_measured_for_a_comparison_is_no_part_of_a_history(tmp_path):
     loaded, notes = locate_records([tmp_path])
     assert [entry.run for entry in loaded] == ["ci"]
     assert notes == ["1 record of a comparison left out"]
+
+
+def test_a_sweep_counts_once_and_not_with_its_parts(tmp_path):
+    for day, path in enumerate(("sweep/parts/a", "sweep/parts/b", "sweep")):
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
+        record(day, latency(1.0)).write(tmp_path / path / "record.json")
+    for part in "ab":
+        PartFolder(tmp_path / "sweep/parts" / part).ids.write_text("{}")
+    loaded, notes = locate_records([tmp_path])
+    assert ([entry.run for entry in loaded], notes) == (["sweep"], [])
+    (part,), _ = locate_records([tmp_path / "sweep/parts/a"])
+    assert part.run == "a"
 
 
 def test_a_folder_without_records_is_refused(tmp_path):

@@ -17,7 +17,7 @@ from kdbench.distill.training import fit
 from kdbench.errors import KdbenchError
 from kdbench.files import storage
 from kdbench.modelfile.identity import model_sha256
-from kdbench.results.run_folder import RunFolder, card_path
+from kdbench.results.run_folder import PART, RunFolder, card_path
 from kdbench.workflows.stages.export import WrittenModel, written_from
 from kdbench.workflows.study.analyses import subtracted_names
 from kdbench.workflows.study.model_sources import file_hash
@@ -148,7 +148,7 @@ class PartFolder:
     @property
     def ids(self) -> Path:
         """The ids of the part's models, in the order of its key; written last."""
-        return self.path / "part.json"
+        return self.path / PART
 
     @property
     def workspace(self) -> Path:
