@@ -132,8 +132,14 @@ def output_of(facts: ModelFacts, name: str | None, classes: int | None, targets:
     Raises InputError where it cannot be scored, or several could be meant.
     """
     if targets:
-        return choose_numbers(facts.outputs, name, targets, path)
-    return choose_output(facts.outputs, name, classes, path)
+        output = choose_numbers(facts.outputs, name, targets, path)
+    else:
+        output = choose_output(facts.outputs, name, classes, path)
+    if output.others:
+        needed = ", ".join(map(repr, (facts.input_name, *output.others)))
+        message = f"{path}: output {output.name!r} needs {1 + len(output.others)} inputs ({needed})"
+        raise InputError(message, "kdbench measures models of one input: name another output with --output")
+    return output
 
 
 def read_facts(path: Path) -> ModelFacts:
@@ -155,7 +161,10 @@ def read_facts(path: Path) -> ModelFacts:
     dtype = {**_INPUT_TYPES, **_TOKEN_TYPES}[image.type.tensor_type.elem_type]
     if dtype in TOKENS:
         layout = "array"
-    outputs, files = outputs_of(graph), (path, *weights.external)
+    outputs, files = (
+        tuple(_with_inputs(output, graph, image.name) for output in outputs_of(graph)),
+        (path, *weights.external),
+    )
     return ModelFacts(
         sha256=files_sha256(files),
         size_bytes=sum(file.stat().st_size for file in files),
@@ -254,6 +263,13 @@ def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
     alone = {name for name in names if {name} in needed}
     used = alone if len(alone) == 1 else set().union(*needed)
     return [value for value in inputs if value.name in used]
+
+
+def _with_inputs(output: Output, model: "onnx.ModelProto", measured: str) -> Output:
+    """Return an output with the inputs that it needs besides the `measured` one; the others get zeros."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    behind = values_behind(model, output.name) - weights - {measured}
+    return replace(output, others=tuple(value.name for value in model.graph.input if value.name in behind))
 
 
 def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":

@@ -45,7 +45,8 @@ class Output:
 
     `form` is what its values are, `quantization` the scale and the zero point of integers, `unusable` why the output
     cannot be scored: the reason, a colon, and what to do. `of_scores` is the number of classes of another output, with
-    one value per class, from which this one's numbers of classes are computed.
+    one value per class, from which this one's numbers of classes are computed. `others` are the inputs that it needs
+    besides the measured one.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Output:
     quantization: tuple[float, int] | None = None
     unusable: str | None = None
     of_scores: int | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def width(self) -> int | None:

@@ -135,6 +135,23 @@ def test_a_placeholder_that_no_answer_needs_is_no_input(tmp_path, loss):
     assert (facts.input_name, facts.output.name) == ("x", "y")
 
 
+def test_an_output_that_needs_a_second_input_is_refused_beside_one_that_does_not(tmp_path):
+    """Such as logits of tokens and their mask beside the tokens' features: a mask of zeros would make them equal."""
+    path = tmp_path / "m.onnx"
+    inputs, outputs = (
+        [value("x", ["n", 4]), value("mask", ["n", 4])],
+        [value("y", ["n", 4]), value("features", ["n", 8])],
+    )
+    nodes = [
+        helper.make_node("Mul", ["x", "mask"], ["y"]),
+        helper.make_node("Concat", ["x", "x"], ["features"], axis=1),
+    ]
+    onnx.save(graph_of(inputs, outputs, nodes), path)
+    with pytest.raises(InputError, match=r"output 'y' needs 2 inputs \('x', 'mask'\)"):
+        inspect(path, classes=4)
+    assert inspect(path, classes=8).output.name == "features"
+
+
 @pytest.mark.parametrize("loss", [False, True])
 def test_a_placeholder_is_fed_with_zeros(tmp_path, loss):
     path = with_labels(tmp_path / "m.onnx", loss)
