@@ -1,4 +1,4 @@
-"""The probable cause of a low accuracy: a wrong order of classes, or wrong preprocessing."""
+"""The probable cause of a low accuracy: wrong preprocessing, a wrong order of classes, an output that is no logit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ _AFTER = "with its classes shifted by -1: the model may have no output for the f
 _REVERSED = "with its classes in reverse order"
 _NEGATED = "by its smallest values: they may be distances, or negative logarithms of probabilities"
 _NAMES = "give the names of its outputs in their order with --labels FILE"
+_FEW = 20  # samples for which a model may well predict one class
 _DROP = 0.2  # in accuracy, from the best model to one with unknown preprocessing
 
 
@@ -34,8 +35,9 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
     """Yield a diagnostic for each model whose accuracy on `labels` (N,) is at chance level, or far below another's.
 
     For a model at chance level it tries the classes shifted by one (an additional output for the background, or labels
-    that count from 1, shift them), the classes in reverse order, and the smallest value in place of the largest. A drop
-    is suspicious only if kdbench did not make the model and its preprocessing is in no file.
+    that count from 1, shift them), the classes in reverse order, and the smallest value in place of the largest. A
+    model that predicts one class for all samples may return something else than logits. A drop is suspicious only if
+    kdbench did not make the model and its preprocessing is in no file.
     """
     best = max((float(model.correct.mean()) for model in models), default=0.0)
     for model in models:
@@ -43,6 +45,14 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
         if accuracy <= _CHANCE * _constant_share(labels) and (better := _other_reading(model, labels)) is not None:
             yield better
             continue
+        if len(labels) >= _FEW and np.ptp(labels) and not np.ptp(model.predicted):
+            yield Diagnostic(
+                code="one_class",
+                message=f"it predicts class {model.predicted[0]} for all {len(labels):,} samples",
+                remedy="check its preprocessing, and that its output holds logits or probabilities: one value for two "
+                "classes has to be above 0, or a probability above 0.5, for the second class",
+                model=model.id,
+            )
         preprocessing = model.card.preprocessing
         known = preprocessing is not None and (preprocessing.sources or preprocessing.data_layout is not None)
         if not known and not model.card.made_by_kdbench and best - accuracy >= _DROP:

@@ -126,8 +126,8 @@ def _records_below(root: Path, notes: list[str]) -> list[Path]:
         name = folder.relative_to(root).as_posix() if folder != root else storage.followed(folder).name
         notes.append(f"{name} is left out: {error.strerror}")
 
-    found = ((Path(folder), files) for folder, _, files in os.walk(root, onerror=note) if RECORD in files)
-    return sorted(folder / RECORD for folder, files in found if PART not in files or folder == root)
+    folders = ((Path(folder), files) for folder, _, files in os.walk(root, onerror=note) if RECORD in files)
+    return sorted(folder / RECORD for folder, files in folders if PART not in files or folder == root)
 
 
 def _run_name(file: Path, root: Path) -> str:

@@ -36,6 +36,7 @@ _NUMBERS_OF_CLASSES = {"class", "ranking"}
 _SIGMOIDS = {"Sigmoid", "HardSigmoid", "QLinearSigmoid"}
 _KEEPING_ORDER = {*PASSING, *_SIGMOIDS, "Softmax", "QLinearSoftmax", "LogSoftmax", "Normalizer"}
 _ZIPMAP = "convert it with options={'zipmap': False}"
+_AUXILIARY = "aux"  # in the names of outputs that only training uses, as those of GoogLeNet and Inception
 _NAMES = ("logit", "prob", "score", "output", "pred")  # of outputs of one width, the likeliest first
 
 
@@ -117,6 +118,7 @@ def choose_output(outputs: Sequence[Output], name: str | None, classes: int | No
     # An open width may be the right one; numbers of classes are second best.
     groups = [matching] if matching else _by_likelihood(usable, classes)
     candidates = next((group for group in groups if group), [])
+    candidates = [output for output in candidates if _AUXILIARY not in output.name.lower()] or candidates
     if not candidates:
         wanted = "(batch, classes)" if classes is None else f"(batch, {classes})"
         message = f"{path}: none of its outputs ({listed}) has the shape {wanted}"

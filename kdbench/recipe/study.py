@@ -19,7 +19,7 @@ from kdbench.recipe.tables.reported import Reported
 from kdbench.recipe.tables.training import Training
 from kdbench.recipe.tables.variants import Variant, in_order
 from kdbench.registry import suggestion
-from kdbench.user_input.validation import Value, added_later
+from kdbench.user_input.validation import SMALL_NAME, Value, added_later
 
 MAX_SEEDS = 1000
 MAX_TRAININGS = 100_000
@@ -45,7 +45,7 @@ class Recipe(Value):
         ('digits', ['student-alone', 'student-kd', 'student-hint'], 64)
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    name: str = Field(pattern=SMALL_NAME, max_length=60)
     title: str = ""
     folder: str | None = added_later(None)
     plugins: tuple[str, ...] = added_later(())

@@ -30,6 +30,12 @@ _PLAIN = {  # what pydantic describes by Python's types
     "too_short": "has too few items: at least {min_length}",
     "too_long": "has too many items: at most {max_length}",
 }
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # no dots: they separate the keys of an override
+SMALL_NAME = r"^[a-z0-9][a-z0-9_-]*$"
+_PATTERNS = {
+    NAME: "should have letters, digits, - and _ only, and begin with a letter or a digit",
+    SMALL_NAME: "should have small letters, digits, - and _ only, and begin with a letter or a digit",
+}
 _MAX_VALUE = 80  # characters; a longer value is cut in messages
 
 
@@ -152,8 +158,11 @@ def problem(
     message = first["msg"].removeprefix("Value error, ")
     if raised is None:
         value = shortened(repr(first["input"]), _MAX_VALUE)
+        context = first.get("ctx", {})
         if first["type"] in _PLAIN:
-            message = "Input " + _PLAIN[first["type"]].format_map(first.get("ctx", {}))
+            message = "Input " + _PLAIN[first["type"]].format_map(context)
+        elif context.get("pattern") in _PATTERNS:
+            message = "Input " + _PATTERNS[context["pattern"]]
         expected = message.removeprefix("Input ")
         message = f"{value} {expected}" if expected != message else f"{message} (given: {value})"
     return Problem(f"{place(key)}: {message}" if key else message, getattr(raised, "hint", ""))

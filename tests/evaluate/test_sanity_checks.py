@@ -45,6 +45,17 @@ def test_two_classes_in_reverse_order():
     assert list(sanity_warnings([scored(logits, labels)], labels)) == []
 
 
+def test_one_value_that_is_no_logit_gives_one_class():
+    """The value is the logarithm of a sigmoid, which is below 0 for both classes."""
+    labels = np.arange(60) % 2
+    value = -np.log1p(np.exp(-np.where(labels, 3.0, -3.0)))
+    two = np.stack([np.zeros(60), value], axis=1)
+    (diagnostic,) = sanity_warnings([scored(two, labels)], labels)
+    assert (diagnostic.code, diagnostic.message) == ("one_class", "it predicts class 0 for all 60 samples")
+    assert list(sanity_warnings([scored(two[:19], labels[:19])], labels[:19])) == []
+    assert list(sanity_warnings([scored(two, np.zeros(60, int))], np.zeros(60, int))) == []
+
+
 def test_ten_classes_in_reverse_order():
     logits = np.random.default_rng(1).random((200, 10)) + 3 * np.eye(10)[9 - LABELS]
     (diagnostic,) = sanity_warnings([scored(logits, LABELS)], LABELS)

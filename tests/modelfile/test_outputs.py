@@ -70,6 +70,13 @@ def test_outputs_that_could_both_be_meant_are_listed(tmp_path):
     assert inspect(path, classes=10, output="b").output.name == "b"
 
 
+def test_an_auxiliary_output_of_the_same_width_is_not_meant(tmp_path):
+    nodes = [node("Identity", ["logits"], ["out"]), node("Neg", ["logits"], ["aux_logits"])]
+    path = save(tmp_path / "m.onnx", nodes, [("out", FLOAT, ["n", 10]), ("aux_logits", FLOAT, ["n", 10])])
+    assert inspect(path, classes=10).output.name == "out"
+    assert inspect(path, classes=10, output="aux_logits").output.name == "aux_logits"
+
+
 @pytest.mark.parametrize("shape", [(-1, 1, 1, 10), (-1, 10, 1, 1), (-1, 1, 10)])
 def test_axes_of_one_element_do_not_matter(tmp_path, shape):
     nodes = [node("Reshape", ["logits", "shape"], ["y"])]

@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from kdbench.user_input.validation import Problem, Value, WrongValueError, problem
+from kdbench.user_input.validation import NAME, Problem, Value, WrongValueError, problem
 
 
 def _even(value: int) -> int:
@@ -24,6 +24,7 @@ class Outer(Value):
     by_name: dict[str, Inner] = Field(default_factory=dict)
     even: Annotated[int, BeforeValidator(_even)] = 0
     least: int = Field(default=1, ge=1)
+    id: str = Field(default="a", pattern=NAME)
 
     @model_validator(mode="after")
     def _not_both(self):
@@ -54,6 +55,11 @@ def _problem(content, **options) -> Problem:
         ({"name": "x", "inner": 3}, "inner: 3 should be a table of keys", ""),
         ({"name": "x", "by_name": [1]}, "by_name: [1] should be a table of keys", ""),
         ({"name": "x", "part": "a"}, "part: 'a' should be a list", ""),
+        (
+            {"name": "x", "id": "a.b"},
+            "id: 'a.b' should have letters, digits, - and _ only, and begin with a letter",
+            "",
+        ),
         ({"name": "both"}, "not both", ""),
         ({"name": "x" * 200, "least": "y" * 200}, f"least: '{'y' * 79}… should be a valid integer", ""),
     ],

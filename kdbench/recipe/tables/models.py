@@ -8,9 +8,8 @@ from kdbench import units
 from kdbench.recipe.tables.data import Examples
 from kdbench.recipe.tables.named import WithOptions
 from kdbench.recipe.tables.training import MAX_COUNT, Training
-from kdbench.recipe.tables.variants import NAME
 from kdbench.results.preprocessing import InputSpec
-from kdbench.user_input.validation import Value, WrongValueError, added_later
+from kdbench.user_input.validation import NAME, Value, WrongValueError, added_later
 
 ONNX = ".onnx"
 

@@ -8,8 +8,7 @@ from pydantic import Field
 from kdbench.recipe.tables.named import WithOptions
 from kdbench.registry import suggestion
 from kdbench.user_input.options import CALIBRATION_COUNT
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # no dots: they separate the keys of an override
+from kdbench.user_input.validation import NAME
 
 
 class Variant(WithOptions):

@@ -29,6 +29,7 @@ _TITLES = {
     "no_profile": "no times by layer",
     "not_steady": "times that still changed at the end",
     "offline_shortened": "a shortened search for the throughput",
+    "one_class": "the same class for every sample",
     "over_budget": "more time than the budget",
     "oversubscribed": "more threads than cores",
     "parity_failed": "an export that differs from its network",
