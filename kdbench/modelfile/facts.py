@@ -268,6 +268,8 @@ def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
 def _with_inputs(output: Output, model: "onnx.ModelProto", measured: str) -> Output:
     """Return an output with the inputs that it needs besides the `measured` one; the others get zeros."""
     weights = {tensor.name for tensor in model.graph.initializer}
+    if not any(value.name not in weights | {measured} for value in model.graph.input):
+        return output  # without a walk through the graph, which takes seconds for many nodes and outputs
     behind = values_behind(model, output.name) - weights - {measured}
     return replace(output, others=tuple(value.name for value in model.graph.input if value.name in behind))
 

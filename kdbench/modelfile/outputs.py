@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kdbench.errors import InputError
+from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.graph import (
     PASSING,
     attribute_of,
@@ -15,7 +16,6 @@ from kdbench.modelfile.graph import (
     node_behind,
     passed_through,
     selected_column,
-    values_behind,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ second: `binary_logit`, `binary_probability`. The predictions of a regression: `
 _FORMS: Mapping[str, Form] = {"Softmax": "probabilities", "QLinearSoftmax": "probabilities", "ArgMax": "class"}
 _NUMBERS_OF_CLASSES = {"class", "ranking"}
 _SIGMOIDS = {"Sigmoid", "HardSigmoid", "QLinearSigmoid"}
+_LOOKUPS = {"Gather", "ArrayFeatureExtractor"}  # of the second input's places in the first one
 _KEEPING_ORDER = {*PASSING, *_SIGMOIDS, "Softmax", "QLinearSoftmax", "LogSoftmax", "Normalizer"}
 _ZIPMAP = "convert it with options={'zipmap': False}"
 _AUXILIARY = "aux"  # in the names of outputs that only training uses, as those of GoogLeNet and Inception
@@ -46,8 +47,8 @@ class Output:
 
     `form` is what its values are, `quantization` the scale and the zero point of integers, `unusable` why the output
     cannot be scored: the reason, a colon, and what to do. `of_scores` is the number of classes of another output, with
-    one value per class, from which this one's numbers of classes are computed. `others` are the inputs that it needs
-    besides the measured one.
+    one value per class, whose best classes this one names. `others` are the inputs that it needs besides the measured
+    one.
     """
 
     name: str
@@ -89,7 +90,7 @@ def outputs_of(model: "onnx.ModelProto") -> tuple[Output, ...]:
     constants = constants_of(model)
     outputs = tuple(_output(value, producers, constants) for value in model.graph.output)
     return tuple(
-        replace(output, of_scores=_classes_ranked(output, outputs, model, producers))
+        replace(output, of_scores=_classes_ranked(output, outputs, producers, constants))
         if output.form in _NUMBERS_OF_CLASSES
         else output
         for output in outputs
@@ -118,6 +119,7 @@ def choose_output(outputs: Sequence[Output], name: str | None, classes: int | No
     # An open width may be the right one; numbers of classes are second best.
     groups = [matching] if matching else _by_likelihood(usable, classes)
     candidates = next((group for group in groups if group), [])
+    candidates = [output for output in candidates if not output.others] or candidates
     candidates = [output for output in candidates if _AUXILIARY not in output.name.lower()] or candidates
     if not candidates:
         wanted = "(batch, classes)" if classes is None else f"(batch, {classes})"
@@ -201,20 +203,47 @@ def _output(
 
 
 def _classes_ranked(
-    output: Output, outputs: Sequence[Output], model: "onnx.ModelProto", producers: "Mapping[str, onnx.NodeProto]"
+    output: Output,
+    outputs: Sequence[Output],
+    producers: "Mapping[str, onnx.NodeProto]",
+    constants: "Mapping[str, onnx.TensorProto]",
 ) -> int | None:
     """Return the number of classes of the output whose scores `output` ranks; None if there is no such output.
 
-    The scores are what ArgMax or TopK reads, or what a classifier of ai.onnx.ml returns beside the label.
+    The scores are what ArgMax or TopK reads, or what a classifier of ai.onnx.ml returns beside the label. None, too, if
+    the file gives the classes other numbers than those of the scores, such as the numbers of superclasses.
     """
     ranked: set[str] = set()
-    for node in filter(None, map(producers.get, values_behind(model, output.name))):
+    name, seen = output.name, set[str]()
+    while (node := producers.get(name)) is not None and name not in seen:
+        seen.add(name)
         if node.op_type in {"ArgMax", "TopK"}:
-            ranked.update(_before_activation(name, producers) for name in node.input[:1])
-        elif node.op_type.endswith("Classifier"):
-            ranked.update(node.output[1:])
+            ranked.update(_before_activation(read, producers) for read in node.input[:1])
+            break
+        if node.op_type.endswith("Classifier"):
+            labels = attribute_of(node, "classlabels_ints", ()) or attribute_of(node, "classlabels_int64s", ())
+            ranked.update(node.output[1:] if list(labels) == list(range(len(labels))) else ())
+            break
+        if node.op_type not in {*PASSING, *_LOOKUPS, "Slice", "Split"} or not node.input:
+            break
+        name = node.input[0]
+        if node.op_type in _LOOKUPS and name in constants:  # a table of the classes' numbers
+            if len(node.input) < 2 or not _counts_up(constants[name]):
+                break
+            name = node.input[1]
     rows = (other for other in outputs if other.form not in _NUMBERS_OF_CLASSES and other.unusable is None)
-    return next((other.classes for other in rows if _before_activation(other.name, producers) in ranked), None)
+    several = (other for other in rows if other.classes is not None and other.classes > 1)
+    return next((other.classes for other in several if _before_activation(other.name, producers) in ranked), None)
+
+
+def _counts_up(table: "onnx.TensorProto") -> bool:
+    """Return whether a stored table has the numbers from 0 in order."""
+    from onnx import numpy_helper
+
+    if is_external(table):
+        return False
+    numbers: list[Any] = numpy_helper.to_array(table).reshape(-1).tolist()
+    return numbers == list(range(len(numbers)))
 
 
 def _before_activation(name: str, producers: "Mapping[str, onnx.NodeProto]") -> str:

@@ -150,6 +150,7 @@ def test_an_output_that_needs_a_second_input_is_refused_beside_one_that_does_not
     with pytest.raises(InputError, match=r"output 'y' needs 2 inputs \('x', 'mask'\)"):
         inspect(path, classes=4)
     assert inspect(path, classes=8).output.name == "features"
+    assert inspect(path).output.name == "features"  # where none is scored
 
 
 @pytest.mark.parametrize("loss", [False, True])

@@ -373,3 +373,40 @@ def test_a_label_beside_features_from_which_the_scores_are_computed_is_scored(tm
 def test_the_label_of_a_linear_classifier_for_other_classes_is_not_scored(tmp_path):
     path, _ = linear_classifier(tmp_path, post_transform="LOGISTIC")
     assert inspect(path, classes=7).output.name == "y"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "chosen"), [([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "y"), ([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], "label")]
+)
+def test_a_label_that_a_table_maps_to_other_classes_is_scored(tmp_path, numbers, chosen):
+    """Such as superclasses; a table of the numbers in their order, as skl2onnx writes, maps nothing."""
+    nodes = [
+        node("Softmax", ["logits"], ["y"], axis=1),
+        node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0),
+        node("Gather", ["table", "best"], ["label"]),
+    ]
+    outputs = [("label", INT64, ["n"]), ("y", FLOAT, ["n", 10])]
+    path = save(tmp_path / "m.onnx", nodes, outputs, table=np.array(numbers))
+    assert inspect(path, classes=3).output.name == chosen
+    assert inspect(path, classes=10).output.name == "y"
+
+
+def test_a_label_is_scored_beside_the_scores_of_an_earlier_stage(tmp_path):
+    """The best superclass selects what is added to the scores of the classes, which are no output."""
+    nodes = [
+        node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0),
+        node("Gather", ["rows", "best"], ["scores"]),
+        node("ArgMax", ["scores"], ["label"], axis=1, keepdims=0),
+    ]
+    outputs = [("label", INT64, ["n"]), ("logits", FLOAT, ["n", 10])]
+    path = save(tmp_path / "m.onnx", nodes, outputs, rows=np.eye(10, 30, dtype=np.float32))
+    assert inspect(path, classes=30).output.name == "label"
+
+
+def test_a_label_beside_one_decision_value_is_scored(tmp_path):
+    classifier = node(
+        "LinearClassifier", ["x"], ["label", "y"], coefficients=[1.0] * 12, intercepts=[0.0], post_transform="NONE",
+        domain="ai.onnx.ml", classlabels_ints=[0, 1],
+    )  # fmt: skip
+    path = save(tmp_path / "m.onnx", [classifier], [("label", INT64, ["n"]), ("y", FLOAT, ["n", 1])])
+    assert inspect(path, classes=2).output.name == "label"
