@@ -17,6 +17,12 @@ _MOVED = {
     *("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"),
     *("Slice", "Gather", "GatherND", "Pad", "Clip", "Resize", "Upsample"),
 }
+# The operands of operators on integers whose scale and zero point follow them.
+_SCALED_OPERANDS = {
+    "DequantizeLinear": (0,),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul", "QGemm"), (0, 3)),
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (0,)),
+}
 _EPSILON = 1e-5  # of a BatchNormalization that names none
 # Of pixels from 0 to 255, normalisations subtract a mean of at least 32, such as 103.9, or divide by 25 (the least
 # deviation of a channel) to 300, such as 58.4, 127.5 and 255. Values from 0 to 1 have means and deviations up to 1.
@@ -26,11 +32,28 @@ _LEAST_LEVEL = {2: 0, 3: -128}  # of uint8 and int8, ONNX's element types
 
 
 def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int] | None:
-    """Return the scale and the zero point with which a graph dequantizes its input `name`; None if it does not."""
-    readers = [node for node in model.graph.node if name in node.input and node.op_type not in OF_SHAPES]
-    if len(readers) != 1 or readers[0].op_type != "DequantizeLinear":
-        return None
-    return scale_of(readers[0], 1, constants_of(model))
+    """Return the scale and the zero point that a graph reads its integer input `name` with; None if it has none.
+
+    The input may be moved first, and several operators may read it with the same scale.
+    """
+    constants, readers = constants_of(model), _readers(model)
+    pending, found = [name], set[tuple[float, int] | None]()
+    while pending:
+        read = pending.pop()
+        for node in readers.pop(read, []):  # a damaged graph may go round
+            if node.op_type in _MOVED - {"Cast"} and read == node.input[0]:
+                pending += node.output[:1]
+            else:
+                found.add(_scale_of_operand(node, read, constants))
+    return found.pop() if len(found) == 1 else None
+
+
+def _scale_of_operand(
+    node: "onnx.NodeProto", read: str, constants: "Mapping[str, onnx.TensorProto]"
+) -> tuple[float, int] | None:
+    """Return the scale and the zero point of the operand `read` of `node`; None for operators that have none."""
+    places = (place for place in _SCALED_OPERANDS.get(node.op_type, ()) if node.input[place : place + 1] == [read])
+    return next((scale_of(node, place + 1, constants) for place in places), None)
 
 
 def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
@@ -70,12 +93,18 @@ def _rounds_pixels(node: "onnx.NodeProto", constants: "Mapping[str, onnx.TensorP
     return _BRIGHTEST[0] <= 255 * quantization[0] <= _BRIGHTEST[1]
 
 
-def _read_alone(model: "onnx.ModelProto", name: str) -> "Iterator[tuple[str, onnx.NodeProto]]":
-    """Yield a value's name and the node that alone reads it, then that node's first output and its reader, and on."""
+def _readers(model: "onnx.ModelProto") -> "dict[str, list[onnx.NodeProto]]":
+    """Return the nodes that read each value of a graph, apart from those that read its shape."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in (node for node in model.graph.node if node.op_type not in OF_SHAPES):
         for read in {*node.input}:
             readers.setdefault(read, []).append(node)
+    return readers
+
+
+def _read_alone(model: "onnx.ModelProto", name: str) -> "Iterator[tuple[str, onnx.NodeProto]]":
+    """Yield a value's name and the node that alone reads it, then that node's first output and its reader, and on."""
+    readers = _readers(model)
     while len(reading := readers.pop(name, [])) == 1:  # a damaged graph may go round
         yield name, reading[0]
         if not reading[0].output:

@@ -107,6 +107,36 @@ def test_an_input_whose_size_is_read_is_recognised():
     assert input_quantization(quantized, "x") == (0.5, 3)
 
 
+READ_WITH_A_SCALE = {
+    "a convolution": [("QLinearConv", ["x", "s", "z", "w", "s", "z", "s", "z"], ["y"], {})],
+    "a product": [
+        ("Flatten", ["x"], ["f"], {}),
+        ("QLinearMatMul", ["f", "s", "z", "w", "t", "z", "t", "z"], ["y"], {}),
+    ],
+    "the right side of a sum": [("QLinearAdd", ["w", "t", "z", "x", "s", "z", "t", "z"], ["y"], {})],
+    "dequantization of moved axes": [
+        ("Transpose", ["x"], ["t0"], {"perm": [0, 3, 1, 2]}),
+        ("DequantizeLinear", ["t0", "s", "z"], ["y"], {}),
+    ],
+    "two operators alike": [
+        ("DequantizeLinear", ["x", "s", "z"], ["d"], {}),
+        ("QLinearConv", ["x", "s", "z", "w", "s", "z", "s", "z"], ["y"], {}),
+    ],
+}
+READ_WITHOUT_ONE = {
+    "integers": [("ConvInteger", ["x", "w", "z"], ["y"], {})],
+    "floats": [("Cast", ["x"], ["c"], {"to": 1}), ("DequantizeLinear", ["c", "s"], ["y"], {})],
+    "two scales": [("DequantizeLinear", ["x", "s", "z"], ["d"], {}), ("DequantizeLinear", ["x", "t", "z"], ["y"], {})],
+}
+
+
+@pytest.mark.parametrize("which", {**READ_WITH_A_SCALE, **READ_WITHOUT_ONE})
+def test_the_scale_of_an_integer_input_is_that_of_the_operators_that_read_it(which):
+    stored = {"s": np.float32(0.25), "t": np.float32(0.5), "z": np.uint8(7), "w": np.ones((4, 4), np.uint8)}
+    model = model_of({**READ_WITH_A_SCALE, **READ_WITHOUT_ONE}[which], stored, {"x": ["n", 2, 2, 4]})
+    assert input_quantization(model, "x") == ((0.25, 7) if which in READ_WITH_A_SCALE else None)
+
+
 def test_rows_of_a_table_that_the_input_chooses_are_no_pixels():
     model = steps(("Gather", ["k", "x"]), ("Div", ["x", "s"]), k=np.ones((5, 1)), s=127.5)
     assert not scales_pixels(model, "x")

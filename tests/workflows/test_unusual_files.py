@@ -212,6 +212,38 @@ def test_integer_inputs_beside_their_float_original(digits, tmp_path):
     assert record.find("float", "top1").value > 0.8
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_integer_inputs_of_integer_operators_are_quantized_with_their_scale(weights, digits, tmp_path, dtype):
+    """A file without a DequantizeLinear at its start expects normalised values, or pixels in the steps of its integers."""
+    element, kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), np.dtype(dtype).type
+    least = int(np.iinfo(dtype).min)
+    step = np.abs(weights).max() / 127
+    kernels = np.rint(weights.T / step).astype(np.int8).reshape(10, *SHAPE)
+    nodes = [node("QLinearConv", ["x", "s", "z", "w", "t", "u", "v", "q"], ["c"]), node("Flatten", ["c"], ["f"])]
+    nodes.append(node("DequantizeLinear", ["f", "v", "q"], ["y"]))
+    quantization = {"normalised": (4.2 / 255, least + 73), "pixels": (1 / 255, least)}
+    for name, (scale, zero_point) in quantization.items():
+        stored = {"s": np.float32(scale), "z": kind(zero_point), "w": kernels, "t": np.float32(step), "u": np.int8(0)}
+        stored |= {"v": np.float32(0.05), "q": kind(least + 128)}
+        save(tmp_path / f"{name}.onnx", nodes, element=element, **stored)
+    images, labels = digits
+    values = (images / 255 - 0.3) / 0.25
+    fed = {
+        "normalised": np.clip(np.rint(values / (4.2 / 255)) + least + 73, least, least + 255).astype(dtype),
+        "pixels": (images.astype(np.int16) + least).astype(dtype),
+    }
+    paths = [tmp_path / f"{name}.onnx" for name in quantization]
+    options = {"data": "digits", "mean": (0.3,), "std": (0.25,)}
+    record, _ = bench(paths, options=FEW, timed=False, out=tmp_path / "out", **options)
+    for path in paths:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        predicted = session.run(["y"], {"x": fed[path.stem]})[0].argmax(axis=1)
+        assert record.find(path.stem, "top1").value == (predicted == labels).mean(), path.stem
+    session = onnxruntime.InferenceSession(paths[0], providers=["CPUExecutionProvider"])
+    unscaled = session.run(["y"], {"x": fed["pixels"]})[0].argmax(axis=1)
+    assert record.find("normalised", "top1").value != (unscaled == labels).mean()
+
+
 def test_integer_inputs_get_pixels_from_floats_and_from_steps_of_1(weights, digits, tmp_path):
     images, labels = digits
     nodes = [node("Cast", ["x"], ["c"], to=1), node("Flatten", ["c"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
