@@ -214,7 +214,7 @@ def test_integer_inputs_beside_their_float_original(digits, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_integer_inputs_of_integer_operators_are_quantized_with_their_scale(weights, digits, tmp_path, dtype):
-    """A file without a DequantizeLinear at its start expects normalised values, or pixels in the steps of its integers."""
+    """Without a DequantizeLinear at its start, a file expects normalised values, or pixels in steps of its integers."""
     element, kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), np.dtype(dtype).type
     least = int(np.iinfo(dtype).min)
     step = np.abs(weights).max() / 127
