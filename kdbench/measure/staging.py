@@ -148,7 +148,7 @@ def _job_model(model: BenchModel, layout: str, shape: tuple[int, ...], images: N
         message = f"{model.card.name}: {n} means and standard deviations for {channels} channels"
         hint = f"give one, or {channels}"
         if images.shape[1:3] == (1, 1) and n == images.shape[3]:
-            hint = "rows of numbers that are not pixels need --data-layout vectors"
+            hint = "rows of numbers that are not pixels need --data-layout=vectors"
         raise InputError(message, hint)
     if layout == "array" and n == 1:
         preprocessing = preprocessing.model_copy(update={"channel_axis": 1})

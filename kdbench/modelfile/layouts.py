@@ -64,9 +64,9 @@ def require_type(input_dtype: str, data_layout: str, name: str) -> None:
         return
     if takes_tokens:
         message = f"{name} takes {input_dtype} token ids, but the data holds {data_layout}"
-        raise InputError(message, "choose the data that it was trained for, or read it as ids: --data-layout tokens")
+        raise InputError(message, "choose the data that it was trained for, or read it as ids: --data-layout=tokens")
     message = f"{name} takes {input_dtype} numbers, but the data holds whole numbers, read as token ids"
-    raise InputError(message, "--data-layout vectors reads them as numbers")
+    raise InputError(message, "--data-layout=vectors reads them as numbers")
 
 
 def fits(declared: Shape, shape: tuple[int, ...]) -> bool:

@@ -305,33 +305,49 @@ INPUTS: Mapping[str, Option] = {
 
 _ARGUMENT = re.compile(
     r"--(?P<name>[a-z]+(?:-[a-z]+)*)"
-    r"(?: (?P<model>[^\s=,;]+)=(?P<of_model>[^\s,;]+)|(?:=| (?=[A-Z0-9]|npz:|folder:))(?P<value>[^\s,;]*[^\s,;.]))?"
+    r"(?: (?P<model>[^\s=,;]+)=(?P<of_model>[^\s,;]+)"
+    r"|(?:=| (?=[A-Z0-9]|npz:|folder:|[\w.]+[.:]\w))(?P<value>(?:[^\s,;]|,(?=\d))*[^\s,;.]))?"
 )
-_COMMAND = re.compile(r"\bkdbench [a-z]")
+_COMMAND = re.compile(r"\bkdbench [a-z]|\bpython -m |\bray start ")
 _FIELDS = {option.name: (field, option) for table in (INPUTS, MEASURE) for field, option in table.items()}
-_SAME = {"out", "name", "torch", "weights", "teacher"}  # arguments with the names of options
+_SAME = {"out", "name", "teacher"}  # arguments with the names of options
+_LISTS = {"torch", "weights"}  # those that are lists of texts
+_IN_TURN = re.compile(r"(\w+=\{(?:\"[^\"{}]+\": \{)*)([^{}]*)\}+, \1")  # one argument twice
 
 
 def as_arguments(hint: str, inputs: str = "") -> str:
     """Return a hint for Python: options of inputs and of a measurement become arguments of `kdbench.bench`.
 
     `--scale 1` becomes `scale=1.0`, `--no-accuracy` `accuracy=False`, `--budget=2m` `measure={"budget_s": 120.0}`, and
-    `--fill net=0` `models={"net": {"fill": 0}}`. `inputs` is the argument of a function that has one for all inputs
-    except `data`. A hint with a command to type stays.
+    `--fill net=0` `models={"net": {"fill": 0}}`. Options in turn become one argument where they are its keys. `inputs`
+    is the argument of a function that has one for all inputs except `data`. A hint with a command to type stays.
     """
-    return hint if _COMMAND.search(hint) else _ARGUMENT.sub(lambda match: _as_argument(match, inputs), hint)
+    if _COMMAND.search(hint):
+        return hint
+    text, end = "", 0
+    for match in _ARGUMENT.finditer(hint):
+        argument, between = _as_argument(match, inputs), hint[end : match.start()]
+        text += ", " if between == " " and end and argument != match[0] else between
+        text, end = text + argument, match.end()
+    text += hint[end:]
+    while (joined := _IN_TURN.sub(r"\1\2, ", text)) != text:
+        text = joined
+    return text
 
 
 def _as_argument(match: re.Match[str], inputs: str) -> str:
-    name = match["name"]
+    name, given = match["name"], match["of_model"] or match["value"]
+    if name in _LISTS:
+        item = f"{match['model']}={given}" if match["model"] else given
+        return f"{name}=[{_literal(item)}]"
     if name in _SAME:
-        return f"{name}=…"
+        return f"{name}={_literal(given)}"
     if name not in _FIELDS:
         return match[0]
     field, option = _FIELDS[name]
     rest = ""
     if option.flag is None:
-        value = _python_value(field, option, match["of_model"] or match["value"])
+        value = _python_value(field, option, given)
     else:
         value, rest = str(option.flag), match[0].removeprefix(f"--{name}")
     entry = f'{{"{field}": {value}}}'
@@ -347,8 +363,14 @@ def _python_value(field: str, option: Option, text: str | None) -> str:
     """Return an option's value as a literal; `…` without one, and a list in place of a file of names."""
     if field == "labels":
         return "[…]"
-    if text is None or "…" in text:
-        return "…"
-    if text.isupper():  # a placeholder
-        return json.dumps(text)
-    return repr(option.parse(text)).replace("'", '"')
+    if text is None or "…" in text or text.isupper():  # a placeholder
+        return _literal(text)
+    try:
+        value = option.parse(text)
+    except (ValueError, OverflowError):  # an example of the form only
+        value = text
+    return _literal(value) if isinstance(value, str) else repr(value).replace("'", '"')
+
+
+def _literal(text: str | None) -> str:
+    return "…" if text is None or "…" in text else json.dumps(text, ensure_ascii=False)
