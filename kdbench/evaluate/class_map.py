@@ -96,6 +96,8 @@ def class_map(
         raise InputError(f"{model} has {outputs} outputs, but {len(labels)} labels are given for them", _HINT)
     if labels is not None and not (inferred and _are_numbered(labels)):
         return _by_name(model, labels, class_names, occurring)
+    if labels is not None:
+        _require_order(model, labels)
     classes = len(class_names)
     numbers = [int(name) for name in class_names] if all(map(_is_number, class_names)) else []
     numbered = not inferred and numbers not in ([], list(range(classes)))
@@ -121,6 +123,24 @@ def _are_numbered(labels: Sequence[str]) -> bool:
     """
     words = not all(map(_is_number, labels))
     return words and all(int(label) == place for place, label in enumerate(labels) if _is_number(label))
+
+
+def _require_order(model: str, labels: Sequence[str]) -> None:
+    """Raise InputError for labels of which each holds a number, from 0 or 1 on, that are in another order.
+
+    "class_1", "class_10", "class_2" may be sorted as text, and "2: owl", "0: cat", "1: dog" name outputs or classes.
+    """
+    numbers = [int(found[0]) for label in labels if len(found := re.findall(r"[0-9]+", label)) == 1]
+    ordered = sorted(numbers)
+    counted = any(ordered == list(range(first, first + len(labels))) for first in (0, 1))
+    if not counted or numbers == ordered:
+        return
+    place = next(place for place, number in enumerate(numbers) if number != ordered[place])
+    message = (
+        f"the labels of {model} hold numbers in another order than the outputs: output {place} is {labels[place]!r}"
+    )
+    remedy = "give the numbers of the data's classes alone, in the order of the outputs, one a line: --labels FILE"
+    raise InputError(message, remedy)
 
 
 def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occurring: Sequence[int]) -> ClassMap:

@@ -1,5 +1,6 @@
 """The outputs of a model for the classes of the data: by name, by number, or refused."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -163,6 +164,24 @@ def test_numbers_among_labels_name_the_numbers_of_data_without_names():
     assert mapped(3, ("cat", "dog", "tree"), numbers, inferred=True).columns == (0, 1, 2)
     with pytest.raises(InputError, match="no output for the classes '2'"):
         mapped(3, ("1", "0", "A"), numbers, inferred=True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "wrong"),
+    [
+        (("class_1", "class_10", *(f"class_{number}" for number in range(2, 10))), "output 1 is 'class_10'"),
+        (("2: owl", "0: cat", "1: dog"), "output 0 is '2: owl'"),
+    ],
+)
+def test_labels_with_numbers_in_another_order_do_not_stand_for_data_without_names(labels, wrong):
+    numbers = tuple(str(number) for number in range(len(labels)))
+    with pytest.raises(InputError, match=wrong) as caught:
+        mapped(len(labels), labels, numbers, inferred=True)
+    assert "--labels" in caught.value.hint
+    in_order = tuple(sorted(labels, key=lambda label: int(re.sub(r"\D", "", label))))
+    assert mapped(len(labels), in_order, numbers, inferred=True).columns == tuple(range(len(labels)))
+    unrelated = (*labels[:-1], "series 300")
+    assert mapped(len(labels), unrelated, numbers, inferred=True).columns == tuple(range(len(labels)))
 
 
 def test_two_classes_with_samples_need_two_outputs():
