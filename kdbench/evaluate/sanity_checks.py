@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.evaluate.predictions import Predictions
+from kdbench.results.cards import ModelCard
 from kdbench.results.records import Diagnostic
 
 _CHANCE = 1.5  # times the accuracy of always predicting the most frequent class
@@ -17,6 +18,12 @@ _AFTER = "with its classes shifted by -1: the model may have no output for the f
 _REVERSED = "with its classes in reverse order"
 _NEGATED = "by its smallest values: they may be distances, or negative logarithms of probabilities"
 _NAMES = "give the names of its outputs in their order with --labels FILE"
+_NO_LOGITS = (
+    "check its preprocessing, and that its output holds logits or probabilities: one value for two classes has to be "
+    "above 0, or a probability above 0.5, for the second class"
+)
+_UNLEARNED = "train it longer, or with another learning rate"
+_LOST = "compress it less, unless the model that it was made of predicts one class, too"
 _FEW = 20  # samples for which a model may well predict one class
 _DROP = 0.2  # in accuracy, from the best model to one with unknown preprocessing
 
@@ -36,8 +43,9 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
 
     For a model at chance level it tries the classes shifted by one (an additional output for the background, or labels
     that count from 1, shift them), the classes in reverse order, and the smallest value in place of the largest. A
-    model that predicts one class for all samples may return something else than logits. A drop is suspicious only if
-    kdbench did not make the model and its preprocessing is in no file.
+    model that predicts one class for all samples may return something else than logits; one that kdbench trained has
+    not learned the others, and a compressed one may have lost them. A drop is suspicious only if kdbench did not make
+    the model and its preprocessing is in no file.
     """
     best = max((float(model.correct.mean()) for model in models), default=0.0)
     for model in models:
@@ -49,8 +57,7 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
             yield Diagnostic(
                 code="one_class",
                 message=f"it predicts class {model.predicted[0]} for all {len(labels):,} samples",
-                remedy="check its preprocessing, and that its output holds logits or probabilities: one value for two "
-                "classes has to be above 0, or a probability above 0.5, for the second class",
+                remedy=_of_one_class(model.card),
                 model=model.id,
             )
         preprocessing = model.card.preprocessing
@@ -64,6 +71,12 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
                 f"{model.id}=1 for pixels of 0 to 255, or --channel-order {model.id}=BGR",
                 model=model.id,
             )
+
+
+def _of_one_class(card: ModelCard) -> str:
+    if card.variant is not None:
+        return _LOST
+    return _UNLEARNED if card.training is not None else _NO_LOGITS
 
 
 def _other_reading(model: Predictions, labels: NDArray[np.int64]) -> Diagnostic | None:

@@ -86,7 +86,7 @@ def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
 
 def _rounds_pixels(node: "onnx.NodeProto", constants: "Mapping[str, onnx.TensorProto]") -> bool:
     """Return whether a QuantizeLinear rounds pixels of 0 to 255: its integers of 8 bits reach from 0 to about that."""
-    quantization, zero_point = scale_of(node, 1, constants), constants.get([*node.input, ""][2])
+    quantization, zero_point = scale_of(node, 1, constants), constants.get([*node.input, "", ""][2])
     least = _LEAST_LEVEL.get(2 if zero_point is None else zero_point.data_type)
     if quantization is None or least is None or quantization[1] != least:
         return False

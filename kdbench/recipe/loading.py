@@ -154,7 +154,9 @@ def load_sweep(
 def _choices(values: Sequence[Any] | Range | Mapping[str, Any]) -> Any:
     if isinstance(values, Range):
         return values.model_dump(exclude_unset=True)
-    return dict(values) if isinstance(values, Mapping) else list(values)
+    if isinstance(values, Mapping):
+        return dict(values)
+    return list(values) if getattr(values, "ndim", 1) else [values]  # numpy's array without axes is one value
 
 
 def _swept(content: Mapping[str, Any], where: str) -> SweptRecipe:

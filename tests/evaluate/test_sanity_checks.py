@@ -56,6 +56,16 @@ def test_one_value_that_is_no_logit_gives_one_class():
     assert list(sanity_warnings([scored(two, np.zeros(60, int))], np.zeros(60, int))) == []
 
 
+def test_one_class_of_a_model_that_kdbench_made_is_no_question_of_its_preprocessing():
+    model = predictions("m", np.zeros(200, int))
+    (theirs,) = sanity_warnings([model], LABELS)
+    made = Variant(of="best", source_sha256="0", method="int8", key="0")
+    (compressed,) = sanity_warnings([replace(model, card=model.card.model_copy(update={"variant": made}))], LABELS)
+    assert (theirs.code, compressed.code) == ("one_class", "one_class")
+    assert "preprocessing" in theirs.remedy
+    assert compressed.remedy.startswith("compress it less, unless the model that it was made of")
+
+
 def test_ten_classes_in_reverse_order():
     logits = np.random.default_rng(1).random((200, 10)) + 3 * np.eye(10)[9 - LABELS]
     (diagnostic,) = sanity_warnings([scored(logits, LABELS)], LABELS)

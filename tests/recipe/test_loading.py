@@ -235,6 +235,7 @@ def test_axes_of_numpy_are_those_of_lists():
     for_numpy = load_sweep(table, {key: np.array([1, 2]), other: [np.array([8]), (4,)]}, np.int64(2))
     assert for_numpy.recipe.hash() == plain.recipe.hash()
     assert for_numpy.values == plain.values == {key: [1, 2], other: [[8], [4]]}
+    assert load_sweep(table, {key: np.array(2)}).values == {key: [2]}
 
 
 @pytest.mark.parametrize("value", [object, print, object(), np.array([object()])])
