@@ -95,6 +95,10 @@ def test_the_range_of_a_quantized_input_tells_pixels(scale, zero_point, pixels, 
     assert scales_pixels(model_of(nodes, stored, {"x": ["n", 3, 2, 2]}), "x") == pixels
 
 
+def test_a_damaged_quantization_of_the_input_tells_nothing():
+    assert not scales_pixels(steps(("QuantizeLinear", ["x"])), "x")
+
+
 def test_an_input_whose_size_is_read_is_recognised():
     """A module that asks for its batch, as for a class token, has a Shape of the input."""
     model = steps(("Div", ["x", "k"]), k=255)
