@@ -84,7 +84,8 @@ def _locate(paths: list[Path], cache: ExcerptCache, metrics: Collection[str]) ->
     if remeasured:
         notes.append(f"{remeasured} record{'s' * (remeasured > 1)} of a comparison left out")
     if not located:
-        hint = notes[0] if notes else "records are the record.json files in the folders of runs"
+        kinds = "records are the record.json files in the folders of runs; a sweep has one once it is finished"
+        hint = notes[0] if notes else kinds
         raise InputError(f"no record below {', '.join(map(str, paths))}", hint)
     return sorted(located, key=lambda item: (item.created, item.run)), notes
 

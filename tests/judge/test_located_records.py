@@ -77,6 +77,10 @@ def test_a_sweep_counts_once_and_not_with_its_parts(tmp_path):
     assert ([entry.run for entry in loaded], notes) == (["sweep"], [])
     (part,), _ = locate_records([tmp_path / "sweep/parts/a"])
     assert part.run == "a"
+    (tmp_path / "sweep/record.json").unlink()
+    with pytest.raises(InputError) as unfinished:
+        locate_records([tmp_path])
+    assert "a sweep has one once it is finished" in unfinished.value.hint
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
