@@ -183,12 +183,10 @@ def mean_over_seeds(
         else statistics.Estimate(value, None, None, 1)
         for value, interval in seeds
     ]
-    mean = statistics.mean_over_trainings(trainings)
+    mean = statistics.within(statistics.mean_over_trainings(trainings), possible)
     assert mean.low is not None
     assert mean.high is not None
-    least, most = possible  # clipping an interval to it loses no coverage
-    low, high = max(mean.low, min(least, mean.value)), min(mean.high, max(most, mean.value))  # a KL may be -1e-17
-    return mean.value, Interval(low=low, high=high, level=statistics.LEVEL)
+    return mean.value, Interval(low=mean.low, high=mean.high, level=statistics.LEVEL)
 
 
 def _missing_pair(record: RunRecord, group: ModelGroup, metric: str, axes: Axes) -> Number:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import Axes, Diagnostic, Interval, Layer, Measurement, Pair, Status, measured
-from kdbench.statistics import Estimate, RunSpread, across_runs
+from kdbench.statistics import Estimate, RunSpread, across_runs, within
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,12 @@ def interval_of(estimate: Estimate) -> Interval | None:
 
 
 def estimated_pair(teacher: str, student: str, metric: str, estimate: Estimate, **details: Any) -> Pair:
-    """Return the pair of an estimate, with its interval and number of samples; `details` are other fields of `Pair`."""
-    values = {"interval": interval_of(estimate), "n": estimate.n, **details}
+    """Return the pair of an estimate, with its interval and number of samples; `details` are other fields of `Pair`.
+
+    The interval stays within the metric's possible values.
+    """
+    bounded = within(estimate, PAIR_METRICS[metric].value_range)
+    values = {"interval": interval_of(bounded), "n": estimate.n, **details}
     return Pair(teacher=teacher, student=student, metric=metric, value=estimate.value, **values)
 
 
@@ -84,8 +89,12 @@ def missing_pair(
 
 
 def estimated(model: str, metric: str, estimate: Estimate, **details: Any) -> Measurement:
-    """Return the measurement of an estimate, with its interval and number of samples; `details` as for `measured`."""
-    return measured(model, metric, estimate.value, interval=interval_of(estimate), n=estimate.n, **details)
+    """Return the measurement of an estimate, with its interval and number of samples; `details` as for `measured`.
+
+    The interval stays within the metric's possible values.
+    """
+    bounded = within(estimate, METRICS[metric].value_range)
+    return measured(model, metric, estimate.value, interval=interval_of(bounded), n=estimate.n, **details)
 
 
 def estimated_across_runs(

@@ -36,6 +36,7 @@ from kdbench.statistics.estimates import (
     rate,
     relative_width,
     samples_needed,
+    within,
 )
 from kdbench.statistics.few_sessions import PLAIN, Plan
 from kdbench.statistics.paired import largest_paired_difference, mcnemar, p_of_dependent_tests, paired_share_difference
@@ -74,4 +75,5 @@ __all__ = [
     "samples_needed",
     "session_spread",
     "undisturbed",
+    "within",
 ]

@@ -33,6 +33,17 @@ def relative_width(estimate: Estimate) -> float:
     return (estimate.high - estimate.low) / estimate.value
 
 
+def within(estimate: Estimate, possible: tuple[float, float]) -> Estimate:
+    """Return an estimate whose interval ends at the least and the greatest `possible` value: it loses no coverage.
+
+    The interval holds the value even where that is beyond a limit by a rounding error, such as a KL of -1e-17.
+    """
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    least, most = min(possible[0], estimate.value), max(possible[1], estimate.value)
+    return Estimate(estimate.value, max(estimate.low, least), min(estimate.high, most), estimate.n)
+
+
 def in_points(share: Estimate) -> Estimate:
     """Return a share, or a difference of shares, in percentage points."""
     low, high = (None if bound is None else 100 * bound for bound in (share.low, share.high))

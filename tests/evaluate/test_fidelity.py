@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, softmax
-from scipy.stats import entropy, spearmanr, zscore
+from scipy.stats import entropy, spearmanr, t, zscore
 
 from kdbench.distill.losses.logits import standardize
 from kdbench.evaluate.fidelity import (
@@ -54,6 +54,21 @@ def test_agreement_and_kl_against_scipy(results, logits):
     rhos = [spearmanr(t, s).statistic for t, s in zip(teacher, student, strict=True)]
     assert values["logit_spearman"].value == pytest.approx(np.mean(rhos))
     assert all(m.interval.low <= m.value <= m.interval.high for m in values.values())
+
+
+def test_intervals_of_a_nearly_identical_student_stay_within_what_is_possible(results, logits):
+    teacher, student = logits[0], logits[0].copy()
+    student[0, [0, 1]] = student[0, [1, 0]]  # one of 300 samples differs
+    values = results(teacher, student)
+    kl = entropy(softmax(teacher[0].astype(float)), softmax(student[0].astype(float))) / 300
+    half = t.ppf(0.975, 299) * kl  # the standard error of one value among zeros is their mean
+    assert kl - half < 0
+    assert values["predictive_kl"].interval.low == 0
+    assert values["predictive_kl"].interval.high == pytest.approx(kl + half)
+    assert values["standardized_kl"].interval.low == 0
+    rho = (299 + spearmanr(teacher[0], student[0]).statistic) / 300
+    assert values["logit_spearman"].interval.low == pytest.approx(rho - t.ppf(0.975, 299) * (1 - rho))
+    assert values["logit_spearman"].interval.high == 1
 
 
 def test_kl_is_of_the_teacher_from_the_student_not_the_other_way(results, logits):
