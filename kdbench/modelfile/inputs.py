@@ -37,15 +37,15 @@ def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int]
     The input may be moved first, and several operators may read it with the same scale.
     """
     constants, readers = constants_of(model), _readers(model)
-    pending, found = [name], set[tuple[float, int] | None]()
+    pending, scales = [name], set[tuple[float, int] | None]()
     while pending:
         read = pending.pop()
         for node in readers.pop(read, []):  # a damaged graph may go round
             if node.op_type in _MOVED - {"Cast"} and read == node.input[0]:
                 pending += node.output[:1]
             else:
-                found.add(_scale_of_operand(node, read, constants))
-    return found.pop() if len(found) == 1 else None
+                scales.add(_scale_of_operand(node, read, constants))
+    return scales.pop() if len(scales) == 1 else None
 
 
 def _scale_of_operand(

@@ -71,10 +71,10 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     # 64-bit integers are shapes, axes and indices; narrower ones are quantized weights (biases have 32 bits).
     untrained_types = {onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING}
     # The operators of local functions read the graph's tensors by other names, and their own constants by these.
-    own = set(_untrained(node for function in model.functions for node in nodes_within(function.node)))
+    of_functions = set(_untrained(node for function in model.functions for node in nodes_within(function.node)))
     of_graph = {tensor.name for tensor in model.graph.initializer}
     whole = inlined(model, str(path))
-    untrained = {*(own - of_graph), *_untrained(nodes_of(whole)), *_scales_of_dynamic_ranges(whole)}
+    untrained = {*(of_functions - of_graph), *_untrained(nodes_of(whole)), *_scales_of_dynamic_ranges(whole)}
     tensors = list(tensors_of(model))
     packed = dict(_packed(whole, dict(tensors)))
     for name, tensor in tensors:

@@ -336,18 +336,18 @@ def as_arguments(hint: str, inputs: str = "") -> str:
 
 
 def _as_argument(match: re.Match[str], inputs: str) -> str:
-    name, given = match["name"], match["of_model"] or match["value"]
+    name, typed = match["name"], match["of_model"] or match["value"]
     if name in _LISTS:
-        item = f"{match['model']}={given}" if match["model"] else given
+        item = f"{match['model']}={typed}" if match["model"] else typed
         return f"{name}=[{_literal(item)}]"
     if name in _SAME:
-        return f"{name}={_literal(given)}"
+        return f"{name}={_literal(typed)}"
     if name not in _FIELDS:
         return match[0]
     field, option = _FIELDS[name]
     rest = ""
     if option.flag is None:
-        value = _python_value(field, option, given)
+        value = _python_value(field, option, typed)
     else:
         value, rest = str(option.flag), match[0].removeprefix(f"--{name}")
     entry = f'{{"{field}": {value}}}'

@@ -34,8 +34,8 @@ def summary(m: Measurement) -> Iterator[str]:
         if outcome["failed"]:
             yield f"{id_}: NOT as on the host: {outcome['failed']}"
         else:
-            found = f"largest difference {outcome['max_abs']:.2g}, {outcome['changed']} other answers"
-            yield f"{id_}: as on the host ({found})"
+            comparison = f"largest difference {outcome['max_abs']:.2g}, {outcome['changed']} other answers"
+            yield f"{id_}: as on the host ({comparison})"
     yield from _latencies(m)
     yield from sustained_lines(m)
 

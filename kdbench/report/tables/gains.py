@@ -89,7 +89,7 @@ def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
 
 def has_same_augmentation(record: RunRecord, group: ModelGroup, other: ModelGroup) -> bool:
     """Return whether the training images of both were changed at random in the same way, as far as the recipe says."""
-    ours, theirs = (_images(entry_of(record, each)).get("augment") for each in (group, other))
+    ours, theirs = (_images(entry_of(record, model)).get("augment") for model in (group, other))
     return ours == theirs
 
 

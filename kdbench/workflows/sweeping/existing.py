@@ -192,10 +192,10 @@ def _differences(plan: SweepPlan, part: Part) -> list[tuple[int, int]]:
     """Return the places of the models that the recipe's reported differences compare in a part."""
     jobs = [plan.by_id[id_] for id_ in (*part.companions, *part.jobs)]
     place = {(job.entry.name, job.of_seed): number for number, job in enumerate(jobs)}
-    subtracted, own = subtracted_names(plan.recipe), set(part.jobs)
+    subtracted, of_part = subtracted_names(plan.recipe), set(part.jobs)
     pairs = (
         (number, place.get((name, job.of_seed)))
         for number, job in enumerate(jobs)
-        for name in (subtracted.get(job.entry.name, ()) if job.id in own else ())
+        for name in (subtracted.get(job.entry.name, ()) if job.id in of_part else ())
     )
     return sorted({(first, second) for first, second in pairs if second is not None})
