@@ -150,6 +150,15 @@ class BenchModel:
         """The only batch that the file takes, if it fixes one."""
         return self.facts.fixed_batch
 
+    def class_map_of(self, returned: int) -> ClassMap | None:
+        """Return the map of all outputs of the model, which returned `returned` values a sample; None as `class_map`.
+
+        Raises InputError for another number of values than the model has outputs.
+        """
+        if self.class_map is None:
+            return None
+        return self.class_map.for_width(returned, self.facts.output.scored_as, self.name)
+
     def refusal_in(self, runtime: str | None) -> Refusal | None:
         """Return why the model is not measured in `runtime` (None: in any runtime), or None if it is."""
         return self.refusal or self.refused.get(runtime or "")

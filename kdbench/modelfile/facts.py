@@ -161,10 +161,8 @@ def read_facts(path: Path) -> ModelFacts:
     dtype = {**_INPUT_TYPES, **_TOKEN_TYPES}[image.type.tensor_type.elem_type]
     if dtype in TOKENS:
         layout = "array"
-    outputs, files = (
-        tuple(_with_inputs(output, graph, image.name) for output in outputs_of(graph)),
-        (path, *weights.external),
-    )
+    outputs = tuple(_with_inputs(output, graph, image.name) for output in outputs_of(graph))
+    files = (path, *weights.external)
     return ModelFacts(
         sha256=files_sha256(files),
         size_bytes=sum(file.stat().st_size for file in files),

@@ -1,6 +1,5 @@
 """The recipe: one data set, teachers, students, and what to measure."""
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from heapq import heapify, heappop, heappush
@@ -15,6 +14,7 @@ from kdbench.recipe.sweeps.points import with_points
 from kdbench.recipe.tables.data import Data
 from kdbench.recipe.tables.measure import Analysis, Measure
 from kdbench.recipe.tables.models import Student, Teacher
+from kdbench.recipe.tables.named import require_unique
 from kdbench.recipe.tables.reported import Reported
 from kdbench.recipe.tables.training import Training
 from kdbench.recipe.tables.variants import Variant, in_order
@@ -75,8 +75,7 @@ class Recipe(Value):
         names = [*(teacher.name for teacher in self.teacher), *(student.name for student in self.student)]
         variants = in_order(self.variant, names)
         everyone = [*names, *(variant.name for variant in variants)]
-        if duplicates := sorted(name for name, count in Counter(everyone).items() if count > 1):
-            raise ValueError(f"the name {duplicates[0]!r} is used twice")
+        require_unique(everyone)
         for student in self.student:
             for other in needed_by(student):
                 if other not in self._by_name:

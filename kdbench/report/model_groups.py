@@ -282,13 +282,13 @@ def settings(record: RunRecord, group: ModelGroup) -> Settings:
     """Return the training settings of a group's first seed."""
     card = group.cards[0]
     entry = entry_of(record, group)
-    training = _table(entry, "training")
-    augment = _table(_table(entry, "data"), "augment")
+    training = subtable(entry, "training")
+    augment = subtable(subtable(entry, "data"), "augment")
     temperature = _TEMPERATURE.search(card.training.objective) if card.training else None
     return Settings(
         epochs=card.training.epochs if card.training else None,
         batch=training.get("batch"),
-        learning_rate=_table(training, "optimizer").get("lr"),
+        learning_rate=subtable(training, "optimizer").get("lr"),
         temperature=float(temperature[1]) if temperature else None,
         mixup=bool(augment.get("mixup")) if "mixup" in augment else None,
     )
@@ -309,7 +309,7 @@ def _entries(record: RunRecord) -> Mapping[str, Mapping[str, Any]]:
 
 def dataset(record: RunRecord) -> str | None:
     """Return the name of the data set in a run's recipe; None without a recipe."""
-    name = _table(record.recipe or {}, "data").get("name")
+    name = subtable(record.recipe or {}, "data").get("name")
     return str(name) if name else None
 
 
@@ -348,7 +348,8 @@ def families(record: RunRecord) -> list[Family]:
     return [Family(name, tuple(groups)) for name, groups in members.items() if len(groups) > 1]
 
 
-def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def subtable(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the table `key` of a recipe's table; an empty one if it has none."""
     table = content.get(key)
     return table if isinstance(table, Mapping) else {}
 

@@ -224,10 +224,8 @@ def _labels(
         return {}
     labels = {}
     for model in models:
-        labels[model.id] = test.labels
-        if model.class_map is not None:
-            whole = model.class_map.for_width(outputs[model.id].shape[1], model.facts.output.scored_as, model.name)
-            labels[model.id] = np.array(whole.columns)[test.labels]
+        class_map = model.class_map_of(outputs[model.id].shape[1])
+        labels[model.id] = test.labels if class_map is None else np.array(class_map.columns)[test.labels]
     return labels
 
 

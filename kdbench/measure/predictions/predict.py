@@ -141,7 +141,7 @@ def training_parts(models: Sequence[BenchModel], analyses: Analyses) -> list[tup
 
 def _outcome(model: BenchModel, outputs: NDArray[np.generic], test: TestSet, source: str) -> Outcome:
     """Return a model's outputs (N, values) as predictions, or as a Failure if they are not finite."""
-    meanings = _meanings(model, outputs.shape[1])
+    class_map = model.class_map_of(outputs.shape[1])
     if test.task == "regression":
         targets = test.labels.shape[1]
         if outputs.shape[1] != targets:
@@ -154,14 +154,8 @@ def _outcome(model: BenchModel, outputs: NDArray[np.generic], test: TestSet, sou
         return Failure(model.id, reason, status="invalid", source=source)
     if test.task == "regression":
         return PredictedNumbers(model.card, outputs.astype(np.float64), source)
+    meanings = None if class_map is None else class_map.meanings
     return Predictions.of(model.card, outputs, test.labels, source, model.facts.output.scored_as, meanings)
-
-
-def _meanings(model: BenchModel, returned: int) -> tuple[str, ...] | None:
-    """Return what the columns of a model that returns `returned` values stand for, as in `Predictions`."""
-    if model.class_map is None:
-        return None
-    return model.class_map.for_width(returned, model.facts.output.scored_as, model.name).meanings
 
 
 def evaluation_provider(context: Context) -> str:

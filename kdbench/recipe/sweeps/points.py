@@ -7,7 +7,6 @@ it is compared with its teacher at the first point.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from kdbench.recipe.sweeps.assigning import assign
 from kdbench.recipe.sweeps.expanding import axis_labels, expanded, named, plain
 from kdbench.recipe.sweeps.goal import EXAMPLE
 from kdbench.recipe.sweeps.sweep import Sweep, paths_of
+from kdbench.recipe.tables.named import require_unique
 from kdbench.user_input.validation import WrongValueError, problem
 
 ROLES = ("teacher", "student", "variant")
@@ -189,9 +189,7 @@ def _entries(content: Mapping[str, Any]) -> list[_Entry]:
     full = expanded(content)
     tables = {role: [e for e in _listed(full.get(role)) if isinstance(e.get("name"), str)] for role in ROLES}
     by_name = {entry["name"]: (role, entry) for role in ROLES for entry in tables[role]}
-    count = Counter(entry["name"] for role in ROLES for entry in tables[role])
-    if duplicates := sorted(name for name, number in count.items() if number > 1):
-        raise ValueError(f"the name {duplicates[0]!r} is used twice")
+    require_unique(entry["name"] for role in ROLES for entry in tables[role])
     first = next((entry["name"] for entry in tables["teacher"]), None)
     texts: dict[str, str] = {}
 

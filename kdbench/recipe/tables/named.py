@@ -1,5 +1,7 @@
-"""Tables that name something and hold its options."""
+"""Tables that name something and hold its options, and the check that no name is used twice."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -14,3 +16,9 @@ class WithOptions(BaseModel):
     def options(self) -> dict[str, Any]:
         """The further keys."""
         return dict(self.model_extra or {})
+
+
+def require_unique(names: Iterable[str]) -> None:
+    """Raise ValueError, with the first of them, if names are used twice."""
+    if duplicates := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(f"the name {duplicates[0]!r} is used twice")

@@ -16,6 +16,7 @@ from kdbench.report.model_groups import (
     network_key,
     number,
     settings,
+    subtable,
 )
 from kdbench.report.table import DASH, Column, Row, Table, column, finished
 from kdbench.results.metrics import metric as declared
@@ -89,20 +90,14 @@ def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
 
 def has_same_augmentation(record: RunRecord, group: ModelGroup, other: ModelGroup) -> bool:
     """Return whether the training images of both were changed at random in the same way, as far as the recipe says."""
-    ours, theirs = (_images(entry_of(record, model)).get("augment") for model in (group, other))
+    ours, theirs = (subtable(entry_of(record, model), "data").get("augment") for model in (group, other))
     return ours == theirs
 
 
 def _conditions(entry: Mapping[str, Any]) -> list[Any]:
     """Return what a recipe's entry says about the network, its first weights and its training images."""
-    images = _images(entry)
+    images = subtable(entry, "data")
     return [*(entry.get(key) for key in _OF_NETWORK), *(images.get(key) for key in _OF_IMAGES)]
-
-
-def _images(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a recipe's entry says about the training images."""
-    data = entry.get("data")
-    return data if isinstance(data, Mapping) else {}
 
 
 def gain(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric: str) -> Number:
