@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import onnx
 import pytest
+import torch
 from short_runs import shorten
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from kdbench.distill.training import fit
 from kdbench.errors import DivergedError, InputError, KdbenchError
@@ -223,6 +225,19 @@ def test_a_dry_run_writes_nothing_and_says_what_there_is_to_do(content, tmp_path
     assert outline.training_s == pytest.approx(12 * each_s)
     assert json.loads(json.dumps(outlined)) == outlined
     assert "2 points" in next(iter(outline.lines()))
+
+
+def test_a_dry_run_times_steps_in_the_precision_of_the_training(content, tmp_path):
+    types = set()
+
+    def record(*_):
+        types.add(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)
+
+    training = content["training"] | {"precision": "bf16"}
+    sweep = load_sweep(content | {"training": training}, RATES, 3)
+    with register_module_forward_pre_hook(record):
+        outline_sweep(sweep, tmp_path / "out", on="inline")
+    assert torch.bfloat16 in types
 
 
 @pytest.mark.parametrize(

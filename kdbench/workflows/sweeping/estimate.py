@@ -8,7 +8,7 @@ import torch
 
 from kdbench.data.augment import slot_count
 from kdbench.distill.methods import METHODS
-from kdbench.distill.training.devices import compute_threads, device_of, processes_of
+from kdbench.distill.training.devices import autocast, compute_threads, device_of, processes_of, resolved
 from kdbench.files import storage
 from kdbench.recipe import Measure, Student, Training
 from kdbench.workflows.study import networks
@@ -74,10 +74,15 @@ def _timed_step(job: Job, run_data: RunData, training: Training) -> float:
     with compute_threads(training.threads):
         device = device_of(training)
         network, inputs = networks.fresh(job, run_data.dataset).to(device).train(), inputs.to(device)
+        training = resolved(training, network)
+        if training.channels_last:
+            network.to(memory_format=torch.channels_last)
         times: list[float] = []
         while len(times) < _PROBE_STEPS or sum(times) < _PROBE_S:
             began = time.perf_counter()
-            network(inputs).float().square().mean().backward()
+            with autocast(device, training.precision):
+                loss = network(inputs).float().square().mean()
+            loss.backward()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - began)
