@@ -58,7 +58,8 @@ class Outline:
             yield f"shared by all points that need them: {', '.join(self.shared[:_LISTED])}{more}"
         if self.logit_tables:
             tables = f"{self.logit_tables} {_plural('table', self.logit_tables)}"
-            yield f"kept logits: {tables} at most, for {self.distilled:,} distilled {_plural('training', self.distilled)}"
+            trainings = _plural("training", self.distilled)
+            yield f"kept logits: {tables} at most, for {self.distilled:,} distilled {trainings}"
         yield f"data: {self.data}, loaded once by each process"
         parts = [f"{self.timed:,} timed, each alone, beside {self.reference}"] if self.timed else []
         parts += [f"{self.scored:,} only scored"] if self.scored else []
