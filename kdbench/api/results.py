@@ -10,6 +10,7 @@ from kdbench import extras
 from kdbench.api.decisions import Verdict
 from kdbench.api.display import ShownFigure, ShownTable, page
 from kdbench.errors import InputError
+from kdbench.judge.compare.matching import describe_axes
 from kdbench.registry import suggestion
 from kdbench.report import Content
 from kdbench.report.figures import FIGURES
@@ -87,7 +88,9 @@ class Results:
         measurement = self.record.find(model, metric, **axes)
         if measurement is None:
             known = [(one.metric, one.axes) for one in self.record.measurements if one.model == model]
-            raise InputError(f"the record has no {metric!r} of {model}{_at(axes)}", _known(metric, axes, known))
+            raise InputError(
+                f"the record has no {metric!r} of {model}{describe_axes(axes)}", _known(metric, axes, known)
+            )
         return measurement
 
     @checked
@@ -106,7 +109,7 @@ class Results:
             known = [(one.metric, one.axes) for one in self.record.pairs if one.student == student]
             otherwise = None if known else f"{student} is compared with no teacher: choose another model"
             hint = _known(metric, axes, known, otherwise)
-            raise InputError(f"the record has no {metric!r} of {student}{_at(axes)}", hint)
+            raise InputError(f"the record has no {metric!r} of {student}{describe_axes(axes)}", hint)
         return pair
 
     @checked
@@ -190,10 +193,6 @@ class Results:
             raise InputError(f"the record has no model {model!r}", suggestion(model, self.models))
 
 
-def _at(axes: Mapping[str, str | int]) -> str:
-    return f" at {', '.join(f'{axis} {value}' for axis, value in axes.items())}" if axes else ""
-
-
 def _known(
     metric: str,
     requested: Mapping[str, str | int],
@@ -207,7 +206,7 @@ def _known(
     places = [axes for name, axes in present if name == metric]
     if places and all(places):
         nearest = sorted(places, key=lambda axes: -len(requested.items() & axes.items()))
-        texts = list(dict.fromkeys(map(_at, nearest)))
+        texts = list(dict.fromkeys(map(describe_axes, nearest)))
         more = f", and {len(texts) - _LISTED:,} more" if len(texts) > _LISTED else ""
         return f"it is there{' or'.join(texts[:_LISTED])}{more}"
     if places:

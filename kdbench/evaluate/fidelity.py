@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics
+from kdbench.evaluate.gains import difference_in_points
 from kdbench.evaluate.predictions import Analyses, Predictions, Std, log_softmax
 from kdbench.results.findings import Findings, estimated, estimated_pair
 from kdbench.results.metrics import metrics_in
@@ -128,11 +129,7 @@ def top1_drop(teacher: Predictions, student: Predictions) -> Pair:
 
     Classes that the data does not have may differ between the models.
     """
-    correct_t, correct_s = teacher.correct, student.correct
-    drop = statistics.paired_share_difference(
-        int((correct_t & ~correct_s).sum()), int((correct_s & ~correct_t).sum()), len(correct_t)
-    )
-    return estimated_pair(teacher.id, student.id, "top1_drop", statistics.in_points(drop))
+    return estimated_pair(teacher.id, student.id, "top1_drop", difference_in_points(teacher, student, 1))
 
 
 RISKS = metrics_in("risk")

@@ -22,12 +22,12 @@ def gain_measurements(student: Predictions, other: Predictions) -> tuple[Measure
     return tuple(
         missing(student.id, metric, missed, axes=axes)
         if missed is not None
-        else estimated(student.id, metric, _difference_in_points(student, other, best), axes=axes)
+        else estimated(student.id, metric, difference_in_points(student, other, best), axes=axes)
         for metric, best, missed in pairs
     )
 
 
-def _difference_in_points(student: Predictions, other: Predictions, best: int) -> statistics.Estimate:
+def difference_in_points(student: Predictions, other: Predictions, best: int) -> statistics.Estimate:
     """Return by how many points more samples have their label among the `best` classes of `student` than of `other`."""
     first, second = student.ranks < best, other.ranks < best
     return statistics.in_points(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench import statistics
+from kdbench import statistics, units
 from kdbench.evaluate.predictions import Predictions
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Diagnostic
@@ -65,7 +65,7 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
         if not known and not model.card.made_by_kdbench and best - accuracy >= _DROP:
             yield Diagnostic(
                 code="unknown_preprocessing",
-                message=f"top-1 is {_percent(accuracy)}, far below {_percent(best)}, and its preprocessing is "
+                message=f"top-1 is {units.share(accuracy)}, far below {units.share(best)}, and its preprocessing is "
                 "unknown: pixels were divided by 255",
                 remedy=f"give its preprocessing, for example --mean {model.id}=… --std {model.id}=…, or --scale "
                 f"{model.id}=1 for pixels of 0 to 255, or --channel-order {model.id}=BGR",
@@ -99,14 +99,10 @@ def _other_reading(model: Predictions, labels: NDArray[np.int64]) -> Diagnostic 
     assert share.low is not None
     if share.low <= max(min(_CHANCE * constant, (1 + constant) / 2), _CLEARLY_MORE * accuracy):
         return None
-    message = f"top-1 is {_percent(accuracy)}, but {_percent(share.value)} {best.way}"
+    message = f"top-1 is {units.share(accuracy)}, but {units.share(share.value)} {best.way}"
     return Diagnostic(code=best.code, message=message, remedy=best.remedy, model=model.id)
 
 
 def _constant_share(labels: NDArray[np.int64]) -> float:
     """Return the share of the most frequent label."""
     return float(np.bincount(labels).max() / len(labels))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"

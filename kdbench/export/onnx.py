@@ -20,7 +20,7 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from kdbench.errors import KdbenchError
+from kdbench.errors import KdbenchError, first_line
 from kdbench.export.integers import fold_batch_norm
 from kdbench.files import storage
 from kdbench.results.metrics import parity_tolerance
@@ -149,7 +149,7 @@ def _reason(error: BaseException) -> str:
     """Return the first line of an error's root cause; the exporter's own error only names the step that failed."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return first_line(error)
 
 
 @contextlib.contextmanager

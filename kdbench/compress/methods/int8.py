@@ -156,7 +156,7 @@ class Int8(Compressor):
         quantized = quantize(model, ranges, self, (*kept, *softmaxes))
         read_exact_values(quantized, softmaxes)
         if self.correct_bias:
-            quantized, _ = correct_biases(model, quantized, Samples.of(source.facts, source.inputs.inputs))
+            quantized = correct_biases(model, quantized, Samples.of(source.facts, source.inputs.inputs))
         return quantized
 
 

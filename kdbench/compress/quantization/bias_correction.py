@@ -6,7 +6,6 @@ that each shift is measured with all earlier layers corrected.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,18 +23,8 @@ _WITH_BIAS = {"Conv", "ConvTranspose", "Gemm"}
 _BIAS = np.iinfo(np.int32)
 
 
-@dataclass(frozen=True)
-class Correction:
-    """A layer by its name in the float model, and the largest shift of a channel's mean before its correction."""
-
-    name: str
-    largest_shift: float
-
-
-def correct_biases(
-    floating: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samples
-) -> "tuple[onnx.ModelProto, list[Correction]]":
-    """Return a copy of `quantized` with corrected biases, and the corrections, in the graph's order.
+def correct_biases(floating: "onnx.ModelProto", quantized: "onnx.ModelProto", samples: Samples) -> "onnx.ModelProto":
+    """Return a copy of `quantized` with corrected biases.
 
     `quantized` is the QDQ form of `floating`, with the same tensor names. Means are over the samples and the positions
     of a feature map, in floating point, so that the file is the same on every CPU. A layer without a bias gets one;
@@ -47,7 +36,6 @@ def correct_biases(
     copy.CopyFrom(quantized)
     matches = [match for match in match_layers(floating, quantized) if match.operator in _WITH_BIAS]
     expected = _means(floating, {match.exact for match in matches}, samples)
-    corrections = []
     for match in matches:
         layer = GraphIndex.of(copy.graph).producers[match.computed]
         if layer.op_type not in _WITH_BIAS or not attribute(layer, "beta", 1.0):
@@ -55,8 +43,7 @@ def correct_biases(
         actual = _means(copy, [match.computed], samples)[match.computed]
         shift = actual - expected[match.exact]
         _subtract(copy, match, shift / attribute(layer, "beta", 1.0))
-        corrections.append(Correction(match.name, float(np.abs(shift).max())))
-    return copy, corrections
+    return copy
 
 
 def _means(model: "onnx.ModelProto", names: Iterable[str], samples: Samples) -> dict[str, NDArray[np.float64]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kdbench.recipe.extras import extras_of
 from kdbench.recipe.loading import SweptRecipe
-from kdbench.workflows.sweeping.execution.names import extra_of
+from kdbench.workflows.sweeping.execution.names import LOCAL, address_of, is_slurm
 
 
 def extras_of_sweep(swept: SweptRecipe, on: str) -> Iterator[str]:
@@ -12,5 +12,8 @@ def extras_of_sweep(swept: SweptRecipe, on: str) -> Iterator[str]:
     yield from extras_of(swept.recipe)
     if swept.table.search is not None:
         yield "search"
-    if (extra := extra_of(on)) is not None:
-        yield extra
+    if is_slurm(on):
+        yield "slurm"
+    elif on not in LOCAL:
+        address_of(on)
+        yield "cluster"

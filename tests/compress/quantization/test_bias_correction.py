@@ -52,20 +52,18 @@ def shifts(floating, small, layers=LAYERS):
 @pytest.mark.parametrize("model", [network(), network(biases=False), network(shared=True)], ids=["own", "no", "shared"])
 def test_means_of_all_channels_are_those_of_the_float_model(model, per_channel, tmp_path):
     small = quantized(model, tmp_path, per_channel=per_channel)
-    corrected, messages = correct_biases(model, small, Samples(X))
+    corrected = correct_biases(model, small, Samples(X))
     before, after = shifts(model, small), shifts(model, corrected)
     for one, other, (_, name, _) in zip(before, after, LAYERS, strict=True):
         step = stored(corrected, f"{name}/corrected_bias_scale")
         assert (np.abs(other) <= 0.51 * step + 1e-5).all()  # a bias is an integer
         assert np.abs(one).max() > 3 * np.abs(other).max()
-    assert [entry.name for entry in messages] == ["Conv_0", "Conv_2", "Gemm_6"]
-    assert messages[0].largest_shift == pytest.approx(np.abs(before[0]).max(), rel=1e-3)
 
 
 def test_the_layers_still_run_as_integer_kernels(tmp_path):
     for biases in (True, False):
         model = network(biases)
-        corrected, _ = correct_biases(model, quantized(model, tmp_path), Samples(X))
+        corrected = correct_biases(model, quantized(model, tmp_path), Samples(X))
         kinds = [node.op_type for node in optimised(corrected, tmp_path).graph.node]
         assert kinds.count("QLinearConv") == 2
         assert "Conv" not in kinds
@@ -78,7 +76,7 @@ def test_the_layers_still_run_as_integer_kernels(tmp_path):
 def test_a_layer_in_float_is_corrected_for_the_noise_before_it(tmp_path):
     model = network()
     small = quantized(model, tmp_path, exclude=["Conv_2"])
-    corrected, _ = correct_biases(model, small, Samples(X))
+    corrected = correct_biases(model, small, Samples(X))
     layer = [("a1", "a1", (0, 2, 3))]
     assert np.abs(shifts(model, small, layer)[0]).max() > 1e-3
     assert np.abs(shifts(model, corrected, layer)[0]).max() < 1e-5

@@ -108,9 +108,10 @@ def fault_of(work: Callable[[], None]) -> Fault | None:
     except KdbenchError as error:
         return Fault(error.message, error.hint)
     except Exception as error:  # noqa: BLE001 - one task's bug must not end the others
-        return Fault(f"{type(error).__name__}: {error}", _last_lines(traceback.format_exc()), internal=True)
+        return Fault(f"{type(error).__name__}: {error}", last_lines(traceback.format_exc()), internal=True)
     return None
 
 
-def _last_lines(text: str) -> str:
+def last_lines(text: str) -> str:
+    """Return the last 12 lines of a text, which is the hint of an internal fault."""
     return "\n".join(text.strip().splitlines()[-12:])

@@ -24,13 +24,3 @@ def address_of(on: str) -> tuple[str, int] | None:
         known = "local (processes of this machine), auto, HOST:PORT or ray://HOST:PORT (a Ray cluster), slurm"
         raise InputError(f"there is no engine {on!r}", f"known: {known}")
     return match["host"].strip("[]"), int(match["port"])
-
-
-def extra_of(on: str) -> str | None:
-    """Return the extra that an engine needs; None for those of this machine. Raise InputError for an unknown engine."""
-    if on in LOCAL:
-        return None
-    if is_slurm(on):
-        return "slurm"
-    address_of(on)
-    return "cluster"

@@ -11,11 +11,10 @@ from typing import IO
 
 from kdbench.machine.memory import available_bytes
 from kdbench.processes import children, temporary
-from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
+from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message, last_lines
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
 WORKER = children.python("kdbench.workflows.workers.sweep")
-_LAST_LINES = 12
 _RESERVE = 1.15  # times the largest peak memory of a process
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -159,8 +158,8 @@ class _Worker:
         if code == -signal.SIGKILL:
             return Fault("its process was killed", "it may have run out of memory: use a smaller batch", lost=True)
         self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
-        return Fault(f"its process ended with code {code}", "\n".join(lines), internal=True, lost=True)
+        text = self._stderr.read().decode(errors="replace")
+        return Fault(f"its process ended with code {code}", last_lines(text), internal=True, lost=True)
 
     def end(self) -> None:
         """End the process in any state."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kdbench.errors import first_line
+from kdbench.workflows.sweeping.execution.engine import last_lines
 from kdbench.workflows.sweeping.execution.schedule import Fault
 
 _NODE_LOST = frozenset({
@@ -33,8 +34,4 @@ def outcome(error: BaseException) -> Outcome:
         return Outcome(Fault(f"its node could not start a process: {first_line(error)}", "look into the node's logs"))
     if "ModuleNotFoundError" in str(error) or "failed to import" in str(error):
         return Outcome(Fault("its node cannot load kdbench", _INSTALL))
-    return Outcome(Fault(f"{type(error).__name__}: {first_line(error)}", _last_lines(str(error)), internal=True))
-
-
-def _last_lines(text: str) -> str:
-    return "\n".join(text.strip().splitlines()[-12:])
+    return Outcome(Fault(f"{type(error).__name__}: {first_line(error)}", last_lines(str(error)), internal=True))
