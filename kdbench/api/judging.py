@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.api.decisions import Comparison, Verdict
-from kdbench.api.hints import python_hints
 from kdbench.api.inputs import input_options
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
@@ -20,6 +19,7 @@ from kdbench.results.records import RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, read_samples
 from kdbench.user_input.arguments import checked
+from kdbench.user_input.hints import python_hints
 
 Run = Results | RunRecord | str | Path
 """Results, a record, or the path of a run's folder or record."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from kdbench.api.finishing import finished, required
-from kdbench.api.hints import python_hints
 from kdbench.api.inputs import Inputs, input_options
 from kdbench.api.progress import shown
 from kdbench.api.results import Results
@@ -14,6 +13,7 @@ from kdbench.judge.target import Target
 from kdbench.progress import Progress
 from kdbench.recipe import InputOptions, Measure
 from kdbench.user_input.arguments import checked
+from kdbench.user_input.hints import python_hints
 from kdbench.workflows.bench import bench_models
 
 

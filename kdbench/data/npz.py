@@ -20,7 +20,7 @@ from kdbench.data import DATASETS
 from kdbench.data.dataset import Dataset, Request
 from kdbench.data.reading.arrays import KEYS, NAMES, dataset_from_arrays
 from kdbench.errors import DataMissingError, InputError
-from kdbench.files import storage
+from kdbench.files import archives, storage
 from kdbench.files.nearby import expected_at
 from kdbench.machine.loading import require_loadable
 
@@ -51,6 +51,6 @@ def _read(path: Path) -> dict[str, Array]:
     except FileNotFoundError:
         hint = expected_at(path, "name an .npz file after npz:", lambda other: other.suffix == ".npz")
         raise DataMissingError(f"no file {path}", hint) from None
-    except storage.array_errors() as error:
+    except archives.array_errors() as error:
         hint = "it may be truncated or hold Python objects; write plain arrays with numpy.savez"
         raise InputError(f"{path} is not a readable .npz archive: {error}", hint) from error

@@ -16,7 +16,7 @@ import torch
 from torch.export import ExportedProgram
 
 from kdbench.errors import InputError, first_line
-from kdbench.files import storage
+from kdbench.files import archives
 from kdbench.machine.loading import require_loadable
 from kdbench.modelfile.facts import require_model_file
 
@@ -79,7 +79,7 @@ def _parts(path: Path) -> dict[str, bytes]:
         require_loadable(path, "use a machine with more memory")
         with zipfile.ZipFile(path) as archive:
             parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    except storage.archive_errors() as error:
+    except archives.archive_errors() as error:
         raise InputError(f"{path} is not a readable exported program: {error}", _CUT) from error
     if "constants.pkl" in parts:
         hint = "give its network and weights: --torch pkg.module:factory --weights weights.pth"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from kdbench.errors import InputError, first_line
-from kdbench.files import storage
+from kdbench.files import archives
 from kdbench.files.nearby import expected_at
 from kdbench.machine.loading import require_loadable
 
@@ -96,7 +96,7 @@ def _pickled(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except storage.archive_errors():  # no archive: a file of an old torch, or a damaged one, which torch reports below
+    except archives.archive_errors():  # no archive: a file of an old torch, or a damaged one, which torch reports below
         names = []
     if any(name.endswith("/constants.pkl") for name in names):
         hint = f"in the code that made it, {SAVE}; then --torch pkg.module:factory --weights weights.pth"

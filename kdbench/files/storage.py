@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -29,12 +29,10 @@ _PROBE = bytes(1 << 16)
 
 _DAMAGED = "it may be truncated, or written by another tool"
 _BLOCK = 1 << 20
-_SMALL_BYTES = 1 << 30
 _MAX_TEXT = 1 << 29  # bytes that are read on any machine
 _SHARE_OF_MEMORY = 16  # the values of a text need several times its size, so a larger share may not fit
 _PIECE = 1 << 14  # tokens of JSON that are in memory at a time
 _DESCRIPTORS = {Path("/dev/fd"), Path("/proc/self/fd")}  # the folders of a process's open files
-_MAX_COMPRESSION = 20
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
@@ -260,41 +258,6 @@ def read_json(path: Path, what: str) -> Any:
         raise InputError(f"{path} is not a readable {what}: it is nested too deeply", _DAMAGED) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not a readable {what}: {error}", _DAMAGED) from error
-
-
-def archive_errors() -> tuple[type[Exception], ...]:
-    """Return the errors that zipfile and the decompressors raise for truncated, damaged or encrypted archives."""
-    import lzma
-    import struct
-    import zlib
-    from zipfile import BadZipFile
-
-    of_content = (BadZipFile, zlib.error, lzma.LZMAError, struct.error)
-    return (*of_content, OSError, EOFError, ValueError, LookupError, RuntimeError, MemoryError)
-
-
-def array_errors() -> tuple[type[Exception], ...]:
-    """Return the errors that numpy raises for truncated, damaged or pickled arrays, alone or in archives."""
-    from tokenize import TokenError  # numpy reads the headers of old arrays with Python's own tokenizer
-
-    return (*archive_errors(), SyntaxError, TokenError, TypeError)
-
-
-def require_unpackable(path: Path, members: Container[str] | None = None) -> int:
-    """Return the unpacked size in bytes that the `members` (None: all) of a zip archive declare.
-
-    Raises InputError if that is far more than the file's size allows; zipfile.BadZipFile and OSError. Sizes below 1 GiB
-    are always admitted, because zeros compress a thousandfold.
-    """
-    import zipfile
-
-    with zipfile.ZipFile(path) as archive:
-        infos = [info for info in archive.infolist() if members is None or info.filename in members]
-    declared, packed = sum(info.file_size for info in infos), path.stat().st_size
-    if declared > max(_SMALL_BYTES, _MAX_COMPRESSION * packed):
-        message = f"{path} declares {declared:,} bytes of content in {packed:,} bytes"
-        raise InputError(message, "the file may be malicious; if it is not, store it without compression")
-    return declared
 
 
 def sha256(path: Path) -> str:

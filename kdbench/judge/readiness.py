@@ -23,7 +23,7 @@ from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.records.devices import of_device, of_host
 from kdbench.results.verdicts import OVERALLS, Criterion, ModelVerdict, Overall, Verdict
-from kdbench.user_input.options import as_recipe_keys
+from kdbench.user_input.hints import as_recipe_keys
 
 # Diagnostics that invalidate times and energies. A slowed clock does not change memory.
 INVALIDATING = {"throttled": "the machine throttled itself", "swapping": "memory was fetched from disk"}

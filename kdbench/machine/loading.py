@@ -3,7 +3,7 @@
 from collections.abc import Container
 from pathlib import Path
 
-from kdbench.files import storage
+from kdbench.files import archives
 from kdbench.machine.memory import require_memory
 
 
@@ -15,9 +15,9 @@ def require_loadable(path: Path, hint: str, *, members: Container[str] | None = 
     but by its reader. Raises OSError for a file that cannot be read.
     """
     try:
-        size = storage.require_unpackable(path, members)
+        size = archives.require_unpackable(path, members)
     except OSError:
         raise
-    except storage.archive_errors():  # damaged, or no archive
+    except archives.archive_errors():  # damaged, or no archive
         size = path.stat().st_size
     require_memory(copies * size, f"the content of {path}", hint)

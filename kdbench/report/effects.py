@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdbench.report.model_groups import Family, Value, families, mean_over_seeds
+from kdbench.report.model_groups import Family, Value, families
+from kdbench.report.numbers import mean_over_seeds
 from kdbench.report.scores import score_of
 from kdbench.results.metrics import Metric
 from kdbench.results.metrics import metric as declared

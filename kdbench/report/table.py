@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.model_groups import ModelGroup, number
+from kdbench.report.model_groups import ModelGroup
+from kdbench.report.numbers import number
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Axes, RunRecord
 

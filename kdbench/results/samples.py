@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import InputError
-from kdbench.files import storage
+from kdbench.files import archives, storage
 
 if TYPE_CHECKING:
     from numpy.lib.npyio import NpzFile
@@ -140,9 +140,9 @@ def read_samples(path: Path) -> Samples:
         if isinstance(arrays, np.ndarray):
             raise ValueError("it is a single array")  # noqa: TRY004 - reported like a file that numpy cannot read
         with arrays:
-            storage.require_unpackable(path)
+            archives.require_unpackable(path)
             return _Archive(path, arrays.files)
-    except storage.array_errors() as error:
+    except archives.array_errors() as error:
         raise _unreadable(path, error) from error
 
 
@@ -163,7 +163,7 @@ class _Archive(Mapping[str, "NDArray[Any]"]):
             return _opened(self._path, facts.st_ino, facts.st_mtime_ns, facts.st_size)[key]
         except KeyError as error:  # of another file, which has replaced it
             raise _unreadable(self._path, error) from error
-        except storage.array_errors() as error:
+        except archives.array_errors() as error:
             raise _unreadable(self._path, error) from error
 
     def __contains__(self, key: object) -> bool:

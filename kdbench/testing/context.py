@@ -19,7 +19,7 @@ from kdbench.testing.benchmarks import TerminalNotes, call_times
 from kdbench.testing.check_results import PROPERTY, CheckResult
 from kdbench.testing.records import KEYWORDS, BenchFiles, Depth, SessionRecords, split_options
 from kdbench.testing.settings import OPTIONS, Settings
-from kdbench.user_input.options import OPTION_IN_TEXT
+from kdbench.user_input.hints import OPTION_IN_TEXT
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

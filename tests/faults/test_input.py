@@ -24,7 +24,7 @@ from kdbench.distill.teaching.stored_logits import load_logits
 from kdbench.distill.training import fit
 from kdbench.errors import InputError
 from kdbench.export.weight_files import read_tables
-from kdbench.files import storage
+from kdbench.files import archives, storage
 from kdbench.machine import memory
 from kdbench.results.samples import read_samples
 from kdbench.worker import timeouts
@@ -99,14 +99,14 @@ def test_damaged_weights_of_an_earlier_version_are_refused(content: bytes, train
 def test_an_archive_that_would_fill_the_memory_is_refused_by_its_declared_size(tmp_path, monkeypatch) -> None:
     path = tmp_path / "a.npz"
     np.savez_compressed(path, x=np.zeros(1_000_000, np.uint8))
-    storage.require_unpackable(path)
-    monkeypatch.setattr(storage, "_SMALL_BYTES", 100_000)
+    archives.require_unpackable(path)
+    monkeypatch.setattr(archives, "_SMALL_BYTES", 100_000)
     with pytest.raises(InputError, match="declares 1,000,"):
-        storage.require_unpackable(path)
-    storage.require_unpackable(path, {"other.npy"})
+        archives.require_unpackable(path)
+    archives.require_unpackable(path, {"other.npy"})
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x", bytes(1_000_000))
-    storage.require_unpackable(path)  # stored as it is
+    archives.require_unpackable(path)  # stored as it is
 
 
 def test_a_header_that_never_ends_is_no_array(tmp_path) -> None:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdbench.report.model_groups import mean_over_seeds, model_groups, number, teacher_of
+from kdbench.report.model_groups import model_groups, teacher_of
+from kdbench.report.numbers import mean_over_seeds, number
 from kdbench.results.records import Interval, Pair, measured, missing
 
 

@@ -12,7 +12,7 @@ from kdbench.data.batches import Batch
 from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.onnx_network import OpaqueNetwork
 from kdbench.errors import InputError
-from kdbench.files import storage
+from kdbench.files import archives, storage
 from kdbench.machine.loading import require_loadable
 
 _FORM = "save it with numpy.savez(FILE, logits=…, samples=…): logits (M, classes), and the set's sample numbers (M,)"
@@ -97,5 +97,5 @@ def _read(path: Path) -> tuple[Any, Any]:
             if missing:
                 raise InputError(f"{path} has no array {min(missing)!r}; it has {', '.join(archive.files)}", _FORM)
             return archive["logits"], archive["samples"]
-    except storage.array_errors() as error:
+    except archives.array_errors() as error:
         raise InputError(f"{path} is not a readable NumPy array: {error}", _FORM) from error

@@ -21,7 +21,7 @@ from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.stored_logits import ArrayTeacher
 from kdbench.distill.training.devices import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
-from kdbench.files import storage
+from kdbench.files import archives, storage
 from kdbench.models.features.tapped import TappedNetwork
 from kdbench.processes.locks import locked
 from kdbench.progress import Progress
@@ -160,7 +160,7 @@ def _open_table(path: Path, samples: int, slots: int, dtype: Type) -> Any:
             return None
         # Copy on write: torch needs writable memory, although nothing writes.
         table = np.load(path, mmap_mode="c", allow_pickle=False)
-    except storage.array_errors():
+    except archives.array_errors():
         return None
     return table if table.dtype == dtype and table.shape[:2] == (samples, slots) and table.ndim == 3 else None
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.errors import InputError
-from kdbench.files import storage
+from kdbench.files import archives
 
 _ARRAYS = ("ns", "block", "preempted")
 _MAX_NS = 10**13  # of one call: hours
@@ -39,7 +39,7 @@ def array_of(content: bytes, name: str, wrong: ResultChecker) -> NDArray[Any]:
         wrong.require(not dtype.hasobject and declared == len(content) - stream.tell(), f"has a damaged {name}")
         stream.seek(0)
         array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    except storage.array_errors():
+    except archives.array_errors():
         wrong.require(holds=False, what=f"has a damaged {name}")
         raise AssertionError from None
     return array
@@ -58,7 +58,7 @@ def check_samples(content: bytes, calls: set[str], session: int, wrong: ResultCh
             wrong.require(sum(i.file_size for i in infos) <= _MAX_BYTES, f"has too many samples in {name}")
             for info in infos:
                 arrays[info.filename.removesuffix(".npy")] = array_of(archive.read(info), name, wrong)
-    except storage.array_errors():
+    except archives.array_errors():
         wrong.require(holds=False, what=f"has a damaged {name}")
     for key in calls:
         ns, block, preempted = (arrays[f"{key}/{array}"] for array in _ARRAYS)

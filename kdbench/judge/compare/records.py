@@ -27,7 +27,7 @@ from kdbench.results.metrics import Metric
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import of_host
 from kdbench.results.samples import Samples
-from kdbench.user_input.options import as_recipe_keys
+from kdbench.user_input.hints import as_recipe_keys
 
 _ALL_DEFAULTS = Thresholds()
 

@@ -15,7 +15,8 @@ from kdbench.report.figures.drawing import (
     style_of,
 )
 from kdbench.report.figures.selection import MAX_CURVES, MAX_ROWS, curves_of, drawn_order, limited
-from kdbench.report.model_groups import Family, ModelGroup, Value, families, has_metric, number, teacher_of
+from kdbench.report.model_groups import Family, ModelGroup, Value, families, has_metric, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.scores import score_of
 from kdbench.report.tables.accuracy import MAX_COLUMNS, class_shares, differences
 from kdbench.results.records import RunRecord

@@ -18,7 +18,8 @@ from kdbench.report.figures.drawing import (
     style_of,
 )
 from kdbench.report.figures.selection import MAX_ROWS, curves_of, drawn_order, limited
-from kdbench.report.model_groups import number, teacher_of
+from kdbench.report.model_groups import teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.tables.latency import layers_of
 from kdbench.results.records import Layer, RunRecord
 from kdbench.results.samples import Samples, call_times_ns

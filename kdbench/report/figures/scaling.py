@@ -9,7 +9,8 @@ from kdbench.report.axes import configurations, format_axes, headline
 from kdbench.report.cells import Number
 from kdbench.report.figures.drawing import Drawing, canvas, draw_intervals, legend_below, log_ticks, short, style_of
 from kdbench.report.figures.selection import curves_of, drawn_order
-from kdbench.report.model_groups import ModelGroup, number
+from kdbench.report.model_groups import ModelGroup
+from kdbench.report.numbers import number
 from kdbench.report.tables.latency import by_batch, offline_axes
 from kdbench.results.records import Measurement, RunRecord
 

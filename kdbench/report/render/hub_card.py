@@ -8,7 +8,8 @@ from kdbench.characters import one_line
 from kdbench.files import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import portable
-from kdbench.report.model_groups import ModelGroup, dataset, is_distilled, model_groups, network, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, dataset, is_distilled, model_groups, network, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.table import Table, finished
 from kdbench.report.tables.summary import ratios, summary
 from kdbench.report.text import markdown, method

@@ -5,7 +5,8 @@ from functools import partial
 
 from kdbench.errors import InputError
 from kdbench.report.cells import Cell, Text, complement, percent
-from kdbench.report.model_groups import ModelGroup, is_distilled, model_groups, network, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, is_distilled, model_groups, network, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.styles import STYLES, Layout, shown
 from kdbench.report.table import Column, Field, Table, metric_field, model_table, text_field
 from kdbench.report.tables.accuracy import TRAIN

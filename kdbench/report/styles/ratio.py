@@ -7,7 +7,8 @@ from kdbench import units
 from kdbench.errors import InputError
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number
-from kdbench.report.model_groups import ModelGroup, dataset, hidden_sizes, model_groups, number, settings, teacher_of
+from kdbench.report.model_groups import ModelGroup, dataset, hidden_sizes, model_groups, settings, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import Column, Field, Table, metric_field, model_table, text_field
 from kdbench.results.records import Axes, RunRecord

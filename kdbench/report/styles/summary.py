@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.figures.accuracy import training_curves
-from kdbench.report.model_groups import ModelGroup, is_distilled, model_groups, number
+from kdbench.report.model_groups import ModelGroup, is_distilled, model_groups
+from kdbench.report.numbers import number
 from kdbench.report.styles import STYLES, Layout, shown
 from kdbench.report.table import Column, Field, Row, Table, finished, metric_field, model_table
 from kdbench.report.tables.fidelity import examples, mismatches

@@ -7,7 +7,8 @@ from kdbench import units
 from kdbench.errors import InputError
 from kdbench.report.cells import Cell, Number, Text
 from kdbench.report.figures.accuracy import sweep_accuracy
-from kdbench.report.model_groups import Family, ModelGroup, Value, families, is_distilled, model_groups, number
+from kdbench.report.model_groups import Family, ModelGroup, Value, families, is_distilled, model_groups
+from kdbench.report.numbers import number
 from kdbench.report.scores import ACCURACY, score_of
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import DASH, Column, Row, Table, finished

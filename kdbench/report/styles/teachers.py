@@ -3,7 +3,8 @@
 from kdbench.errors import InputError
 from kdbench.report.cells import Number, Text, millions, percent
 from kdbench.report.figures.accuracy import training_curves
-from kdbench.report.model_groups import ModelGroup, groups_with, is_distilled, model_groups, network, number, settings
+from kdbench.report.model_groups import ModelGroup, groups_with, is_distilled, model_groups, network, settings
+from kdbench.report.numbers import number
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import Column, Field, Row, Table, finished, model_table, text_field, words
 from kdbench.results.records import RunRecord

@@ -6,7 +6,8 @@ from statistics import fmean
 
 from kdbench import units
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.model_groups import ModelGroup, has_metric, has_seeds, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_metric, has_seeds, model_groups, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.table import DASH, Column, Field, Table, metric_field, model_table
 from kdbench.results.records import Axes, RunRecord
 from kdbench.results.records.index import once_per_record

@@ -4,7 +4,8 @@ from functools import partial
 
 from kdbench import units
 from kdbench.report.cells import Number
-from kdbench.report.model_groups import ModelGroup, model_groups, number
+from kdbench.report.model_groups import ModelGroup, model_groups
+from kdbench.report.numbers import number
 from kdbench.report.table import Column, Field, Table, metric_field, model_table, text_field
 from kdbench.results.records import Axes, RunRecord
 

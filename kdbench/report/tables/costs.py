@@ -3,7 +3,8 @@
 from functools import partial
 
 from kdbench.report.cells import Cell
-from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number, number_at_batch, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, teacher_of
+from kdbench.report.numbers import number, number_at_batch
 from kdbench.report.table import DASH, Column, Field, Table, axes_table, column, metric_field, model_table
 from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.records import Axes, Measurement, RunRecord

@@ -1,7 +1,8 @@
 """The flash and RAM that a model needs on another processor, such as a microcontroller, and its accuracy there."""
 
 from kdbench.report.axes import unique
-from kdbench.report.model_groups import has_metric, model_groups, number
+from kdbench.report.model_groups import has_metric, model_groups
+from kdbench.report.numbers import number
 from kdbench.report.scores import score_of
 from kdbench.report.table import Field, Table, axes_table, column
 from kdbench.results.records import RunRecord

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from kdbench.report.axes import axes_columns, common_axes, configurations, format_axes, unique
 from kdbench.report.cells import Cell, Number, Text, quotient
-from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, model_groups, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.table import DASH, Column, Field, Row, Table, axes_table, column, finished, words
 from kdbench.report.tables.sustained import sustained_load
 from kdbench.results.records import Axes, RunRecord

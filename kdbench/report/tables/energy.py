@@ -8,7 +8,8 @@ from typing import Any
 from kdbench import units
 from kdbench.report.axes import axes_columns, common_axes, format_axes, protocol_batch, unique
 from kdbench.report.cells import Cell, Number, listed, sentence
-from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, model_groups, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.table import DASH, Field, Table, axes_table, column, metric_field
 from kdbench.results.records import Axes, Measurement, RunRecord
 from kdbench.results.records.index import once_per_record

@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 
 from kdbench.report.cells import Cell
-from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups, number
+from kdbench.report.model_groups import ModelGroup, has_metric, have_one_teacher, model_groups
+from kdbench.report.numbers import number
 from kdbench.report.table import DASH, Field, Table, column, metric_field, model_table
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS

@@ -6,15 +6,8 @@ from functools import partial
 
 from kdbench import units
 from kdbench.report.cells import Cell, Number, Text, complement
-from kdbench.report.model_groups import (
-    ModelGroup,
-    group_of,
-    has_metric,
-    has_seeds,
-    have_one_teacher,
-    model_groups,
-    number,
-)
+from kdbench.report.model_groups import ModelGroup, group_of, has_metric, has_seeds, have_one_teacher, model_groups
+from kdbench.report.numbers import number
 from kdbench.report.table import DASH, Column, Field, Row, Table, column, finished, model_table, text_field, words
 from kdbench.report.tables.accuracy import TRAIN
 from kdbench.results.metrics import METRICS, metrics_in

@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 
 from kdbench.report.cells import Cell
-from kdbench.report.model_groups import ModelGroup, has_seeds, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_seeds, model_groups, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.table import Field, Table, column, metric_field, model_table, text_field
 from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Axes, RunRecord

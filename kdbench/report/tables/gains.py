@@ -11,13 +11,12 @@ from kdbench.report.model_groups import (
     group_of,
     has_seeds,
     is_distilled,
-    mean_over_seeds,
     model_groups,
     network_key,
-    number,
     settings,
     subtable,
 )
+from kdbench.report.numbers import mean_over_seeds, number
 from kdbench.report.table import DASH, Column, Row, Table, column, finished
 from kdbench.results.metrics import metric as declared
 from kdbench.results.metrics import metrics_in

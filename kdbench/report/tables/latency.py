@@ -8,7 +8,8 @@ from typing import TypeVar
 from kdbench import units
 from kdbench.report.axes import axes_columns, common_axes, configurations, format_axes, headlines, unique
 from kdbench.report.cells import Cell, Number, Text, listed
-from kdbench.report.model_groups import ModelGroup, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, model_groups, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.table import DASH, Column, Field, Row, Table, axes_table, column, finished, metric_field, words
 from kdbench.results.records import Axes, Diagnostic, Layer, Measurement, RunRecord
 from kdbench.results.records.index import once_per_record

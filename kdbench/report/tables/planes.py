@@ -9,7 +9,8 @@ from kdbench import units
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
 from kdbench.report.dominance import Dominance, Point, Range, dominance, dominances
-from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, network_key, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, network_key, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.scores import score_of
 from kdbench.report.tables.energy import energies, energy_ratio, source_text
 from kdbench.report.tables.gains import baselines, gain

@@ -7,7 +7,8 @@ from typing import Any
 from kdbench import units
 from kdbench.report.axes import format_axes
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.model_groups import ModelGroup, mean_over_seeds, model_groups, number
+from kdbench.report.model_groups import ModelGroup, model_groups
+from kdbench.report.numbers import mean_over_seeds, number
 from kdbench.report.table import Column, Row, Table, finished
 from kdbench.report.tables.gains import baselines, gain
 from kdbench.results.metrics import METRICS, Metric

@@ -5,7 +5,8 @@ from functools import partial
 
 from kdbench.report.axes import axes_columns, common_axes, configurations, format_axes
 from kdbench.report.cells import Cell
-from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, number
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups
+from kdbench.report.numbers import number
 from kdbench.report.scores import score_of
 from kdbench.report.table import DASH, Column, Field, Table, axes_table, column, metric_field
 from kdbench.results.records import Axes, RunRecord

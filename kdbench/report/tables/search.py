@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from kdbench import units
 from kdbench.characters import one_line
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.model_groups import group_of, number
+from kdbench.report.model_groups import group_of
+from kdbench.report.numbers import number
 from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Row, Table, finished, words
 from kdbench.results.metrics import METRICS, metric

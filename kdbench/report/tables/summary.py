@@ -6,16 +6,8 @@ from functools import partial
 from kdbench import units
 from kdbench.report.axes import batched_axes, format_axes, headline, protocol_batch
 from kdbench.report.cells import Number, listed
-from kdbench.report.model_groups import (
-    ModelGroup,
-    group_of,
-    has_metric,
-    is_timed,
-    model_groups,
-    number,
-    number_at_batch,
-    teacher_of,
-)
+from kdbench.report.model_groups import ModelGroup, group_of, has_metric, is_timed, model_groups, teacher_of
+from kdbench.report.numbers import number, number_at_batch
 from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, text_field
 from kdbench.report.tables.energy import energy_per_run, energy_ratio, has_ratios, ratio_note, run_note

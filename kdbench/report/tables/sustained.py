@@ -5,7 +5,8 @@ from collections.abc import Callable
 from kdbench import units
 from kdbench.report.axes import configurations
 from kdbench.report.cells import Text, quotient
-from kdbench.report.model_groups import model_groups, number
+from kdbench.report.model_groups import model_groups
+from kdbench.report.numbers import number
 from kdbench.report.table import DASH, Column, Row, Table, column, finished, words
 from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import of_device

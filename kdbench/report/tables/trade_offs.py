@@ -6,7 +6,8 @@ from typing import Literal
 from kdbench import units
 from kdbench.report.axes import headline
 from kdbench.report.cells import Number, shortened
-from kdbench.report.model_groups import ModelGroup, is_timed, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, is_timed, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energy_ratio
 from kdbench.results.metrics import metric as declared

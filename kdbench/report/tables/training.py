@@ -7,7 +7,8 @@ from functools import partial
 from kdbench import units
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell
-from kdbench.report.model_groups import ModelGroup, families, has_metric, have_one_teacher, model_groups, number
+from kdbench.report.model_groups import ModelGroup, families, has_metric, have_one_teacher, model_groups
+from kdbench.report.numbers import number
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.table import DASH, Field, Table, column, metric_field, model_table, text_field
 from kdbench.report.tables.energy import carbon_notes, energies, source_text

@@ -5,7 +5,8 @@ from collections import Counter
 
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number, bracketed, shortened
-from kdbench.report.model_groups import ModelGroup, is_timed, model_groups, number, teacher_of
+from kdbench.report.model_groups import ModelGroup, is_timed, model_groups, teacher_of
+from kdbench.report.numbers import number
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
 from kdbench.report.tables.gains import gain, has_same_augmentation, on_labels_alone

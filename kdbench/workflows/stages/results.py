@@ -17,7 +17,7 @@ from kdbench.results.records import Environment, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.results.samples import Samples, write_samples
 from kdbench.results.verdicts import Verdict, write_verdicts
-from kdbench.user_input.options import as_recipe_keys
+from kdbench.user_input.hints import as_recipe_keys
 
 _SCORES = {"top1": "accuracy", "mse": "error"}
 """The score of a classification and of a regression, by metric: a model without it failed on its data."""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kdbench.report import tables
-from kdbench.report.model_groups import model_groups, number
+from kdbench.report.model_groups import model_groups
+from kdbench.report.numbers import number
 from kdbench.report.table import Table
 from kdbench.results.records import measured, missing
 

@@ -3,7 +3,8 @@
 import pytest
 
 from kdbench.report import tables
-from kdbench.report.model_groups import model_groups, number
+from kdbench.report.model_groups import model_groups
+from kdbench.report.numbers import number
 from kdbench.report.render.tabular import record_rows
 from kdbench.report.tables.flips import flips
 from kdbench.results.records import Interval, Pair
