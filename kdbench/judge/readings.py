@@ -19,7 +19,7 @@ from kdbench.results.runtimes import USUAL_RUNTIME
 F = TypeVar("F", Measurement, Pair)
 
 # What an axis is where a finding does not name it.
-_IMPLIED: Mapping[str, str | int] = {"mode": "stream", "runtime": USUAL_RUNTIME, "part": "test"}
+IMPLIED: Mapping[str, str | int] = {"mode": "stream", "runtime": USUAL_RUNTIME, "part": "test"}
 # Axes that may have any value where the limit does not name them.
 _FREE = ("threads", "provider", "gap_ms", "rate_per_s")
 _VS_TEACHER = {"max_drop_vs_teacher", "min_ratio_vs_teacher"}
@@ -97,11 +97,11 @@ def _scoring_runtime(findings: Iterable[Measurement | Pair], device: Device) -> 
 
 def _usual_axes(metric: str, device: Device) -> dict[str, str | int]:
     if not declared(metric).hardware_dependent:
-        return dict(_IMPLIED)
+        return dict(IMPLIED)
     # The largest throughput has a mode of its own, and any batch.
     axes: dict[str, str | int] = {"mode": "offline"} if declared(metric).group == "offline" else {"batch": 1}
     provider = {} if device.provider is None else {"provider": device.provider}
-    return {**_IMPLIED, "runtime": device.runtime or USUAL_RUNTIME, **axes, **provider}
+    return {**IMPLIED, "runtime": device.runtime or USUAL_RUNTIME, **axes, **provider}
 
 
 def _fits(finding: Measurement | Pair, named: Axes, required: Axes) -> bool:
@@ -111,8 +111,8 @@ def _fits(finding: Measurement | Pair, named: Axes, required: Axes) -> bool:
     if any(axis not in free for axis in finding.axes.keys() - required.keys()):
         return False
     # A merely usual axis, such as batch 1, need not match where a finding has no such axis, such as a training time.
-    relevant = {axis for axis in required if axis in finding.axes or axis in named or axis in _IMPLIED}
-    return all(str(finding.axes.get(axis, _IMPLIED.get(axis))) == str(required[axis]) for axis in relevant)
+    relevant = {axis for axis in required if axis in finding.axes or axis in named or axis in IMPLIED}
+    return all(str(finding.axes.get(axis, IMPLIED.get(axis))) == str(required[axis]) for axis in relevant)
 
 
 def _not_measured_there(findings: Iterable[F], named: Axes, required: Axes) -> tuple[str, str]:

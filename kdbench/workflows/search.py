@@ -18,7 +18,7 @@ from kdbench.recipe.sweeps.search import Search
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of
 from kdbench.workflows.searching.outline import SearchOutline
 from kdbench.workflows.searching.ranking import with_ranking
-from kdbench.workflows.searching.subject import subject_of
+from kdbench.workflows.searching.subject import require_measured, subject_of
 from kdbench.workflows.searching.suggesting import require_optuna
 from kdbench.workflows.searching.trials import Trial, Trials
 from kdbench.workflows.stages.export_ahead import has_meter
@@ -115,7 +115,9 @@ def _with_trials(swept: SweptRecipe, out: Path | None, *, resume: bool) -> tuple
 
 
 def _outline(swept: SweptRecipe, planned: PlannedSweep, trials: Sequence[Trial], slots: int) -> SearchOutline:
+    """Return the outline of a search; raises InputError for a goal whose numbers no trial would have."""
     search, plan_ = _search(swept), planned.plan
+    require_measured(goal_of(search.goal), planned.recipe.measure, planned.checked.run_data.dataset.task)
     parts = [part for part in plan_.parts if part.timed and any(plan_.by_id[id_].entry.axes for id_ in part.jobs)]
     changed = {
         name for point in swept.points for name, entry in zip(point.models, point.entries, strict=True) if name != entry

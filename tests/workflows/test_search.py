@@ -159,6 +159,31 @@ def test_pruned_trials_are_no_points_and_stay_pruned(content, work, tmp_path):
     assert work.trained == []
 
 
+def test_a_resumed_search_prunes_what_an_uninterrupted_one_prunes(content, work, tmp_path):
+    goal = "min loss where size_bytes <= 100 kB"
+    options = {"goal": goal, "min_epochs": 1, "reduction": 2}
+    search(content, tmp_path / "whole", **options)
+    trials = [json.loads(path.read_text()) for path in sorted((tmp_path / "whole" / "trials").glob("*.json"))]
+    pruned = next(trial["trainings"][0] for trial in trials if trial["pruned"] is not None)
+    work.killed_at, work.trained = work.trained.index(pruned) + 1, []
+    with pytest.raises(KeyboardInterrupt):
+        search(content, tmp_path / "killed", **options)
+    work.killed_at = None
+    search(content, tmp_path / "killed", resume=True, **options)
+    assert [json.loads(path.read_text()) for path in sorted((tmp_path / "killed" / "trials").glob("*.json"))] == trials
+
+
+def test_a_trial_that_is_repeated_later_counts_as_failed(content, work, tmp_path, monkeypatch):
+    def broken(*args, **options):
+        assert "epochs1" not in options["folder"].name, "a bug"
+        return work.fit(*args, **options)
+
+    monkeypatch.setattr(fit, "fit", broken)
+    axes = {"terms.0.temperature": [1, 2], "training.epochs": [1, 2]}
+    searched = search_of(search(content, tmp_path / "out", axes=axes, trials=4, prune=False).record)
+    assert (searched.trials, searched.failed, len(searched.points)) == (4, 2, 2)
+
+
 def test_a_trial_that_fails_ends_no_other_one_and_stays_failed(content, work, tmp_path):
     work.failing = (3,)
     done = search(content, tmp_path / "out", trials=4, prune=False)
@@ -214,10 +239,15 @@ def test_other_axes_are_refused(content, work, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("goal", "words"), [("max top1 of kdd", "no model 'kdd'"), ("max top1 of kd-int8", "has no validation score")]
+    ("goal", "words"),
+    [
+        ("max top1 of kdd", "no model 'kdd'"),
+        ("max top1 of kd-int8", "has no validation score"),
+        ("min rmse of kd", "no trial would have rmse of kd, because the data is for classification"),
+    ],
 )
 def test_a_goal_about_nothing_is_refused_before_anything_starts(content, tmp_path, goal, words):
-    content = {**content, "variant": [{"of": "kd", "method": "int8"}]}
+    content = {**content, "variant": [{"of": "kd", "method": "int8", "calibration_count": 64}]}
     swept = load_sweep(content, AXES, search={"goal": goal})
     with pytest.raises(InputError, match=words):
         search_recipe(swept, tmp_path / "out", on="inline")

@@ -140,6 +140,11 @@ def _limit(text: str, subject: str) -> Limit:
         raise InputError(f"{subject}: {number.metric} {parts[1]} {parts[2]}: {error}", _FORM) from error
     if not math.isfinite(value):
         raise InputError(f"{subject}: the limit {parts[2]!r} is not a number", _FORM)
+    least, most = number.declared.value_range
+    if not least <= value <= most:
+        bound = f"at most {most:g}" if value > most else f"at least {least:g}"
+        hint = f"for {value:g} %, write '{number} {parts[1]} {value:g} %'" if number.declared.unit == "share" else _FORM
+        raise InputError(f"{subject}: {number.metric} is {bound}, and the limit is {value:g}", hint)
     return Limit(number, _SIDES[parts[1]], value, _shown(value, number.declared, parts[2]))
 
 

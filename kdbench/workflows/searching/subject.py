@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from kdbench.data.dataset import Task
 from kdbench.errors import InputError
-from kdbench.recipe import Recipe, Student
-from kdbench.recipe.sweeps.goal import Goal
+from kdbench.recipe import Measure, Recipe, Student
+from kdbench.recipe.sweeps.goal import VALIDATED, Goal
 from kdbench.recipe.sweeps.points import Point
 from kdbench.registry import suggestion
 from kdbench.workflows.searching.trial_result import IdsByName
@@ -38,6 +39,30 @@ def _changed(goal: Goal, recipe: Recipe, point: Point) -> str:
         message = f"goal {str(goal)!r}: the axes change {', '.join(names)}"
         raise InputError(message, f"name one of them: {goal.side} {goal.number} of {names[0]}")
     return names[0]
+
+
+def require_measured(goal: Goal, measure: Measure, task: Task) -> None:
+    """Raise InputError for a number in a goal that no trial will have: another task's score, or one not measured."""
+    absent = {"rmse"} if task == "classification" else {"top1"}
+    for number in goal.numbers:
+        subject, group = f"goal {str(goal)!r}: no trial would have {number}", number.declared.group
+        if number.metric in absent:
+            raise InputError(f"{subject}, because the data is for {task}", f"use {', '.join({*VALIDATED} - absent)}")
+        if number.declared.hardware_dependent and group != "training" and not measure.times:
+            raise InputError(f"{subject}, because measure.times is false", "leave measure.times out, or limit macs")
+        if group == "energy" and measure.energy == "off":
+            raise InputError(f"{subject}, because measure.energy is off", 'set measure.energy = "quick"')
+        if group == "offline" and "offline" not in measure.mode:
+            raise InputError(f"{subject}, because measure.mode leaves it out", 'add "offline" to measure.mode')
+        for axis, value in number.axes.items():
+            configured = getattr(measure, axis)
+            values = configured if isinstance(configured, tuple) else (configured,)
+            values = (1, *values) if axis == "batch" else values
+            if not number.declared.hardware_dependent:
+                raise InputError(f"{subject}: {number.metric} has no axis {axis!r}", "leave the axis out")
+            if value not in values:
+                hint = f"add it to measure.{axis}, or use {axis}={values[0]}"
+                raise InputError(f"{subject}, because measure.{axis} is {', '.join(map(str, values))}", hint)
 
 
 def names_at(point: Point, name: str, seeds: Sequence[int]) -> IdsByName:

@@ -12,6 +12,7 @@ import numpy as np
 
 from kdbench import statistics
 from kdbench.judge.limits import LimitCheck, Reading, as_reading, check_limit
+from kdbench.judge.readings import IMPLIED
 from kdbench.recipe.sweeps.goal import VALIDATED, Goal, Limit, Number
 from kdbench.report.axes import headline
 from kdbench.results.cards import ModelCard
@@ -64,10 +65,11 @@ def reading_of(number: Number, record: RunRecord, named: IdsByName, validated: i
         return Reading(number.declared, None, reason="the model is missing")
     if number.is_score:
         return _score(number, [record.cards[id_] for id_ in ids], validated)
-    axes = {**(headline(record) if number.declared.hardware_dependent else {}), **number.axes}
+    named_axes = {key: value for key, value in number.axes.items() if IMPLIED.get(key) != value}
+    axes = {**(headline(record) if number.declared.hardware_dependent else {}), **named_axes}
     for id_ in ids:  # seeds share their times
         index = record.pair_index if number.metric in PAIR_METRICS else record.measurement_index
-        result = index.nearest(id_, number.metric, axes) or index.nearest(id_, number.metric, number.axes)
+        result = index.nearest(id_, number.metric, axes) or index.nearest(id_, number.metric, named_axes)
         if result is not None:
             return as_reading(result)
     return Reading(number.declared, None, reason="not measured")

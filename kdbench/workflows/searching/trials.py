@@ -18,7 +18,7 @@ class Trial:
     """The values of the axes of trial `number`, from 0.
 
     `trainings` are the ids of the trainings that its score comes from, one for each seed. `pruned` is the epoch after
-    which it was pruned, `failed` the reason why it failed. `excess` is how far it exceeds each limit of the goal,
+    which it was pruned, `failed` the reason why it failed. `excess` is how far it exceeds each limit of the `goal`,
     relative to the limit, once it is measured.
     """
 
@@ -28,6 +28,7 @@ class Trial:
     pruned: int | None = None
     failed: str | None = None
     excess: Sequence[float] | None = None
+    goal: str = ""
 
     @property
     def ended_early(self) -> bool:

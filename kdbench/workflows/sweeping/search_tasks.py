@@ -57,10 +57,11 @@ class SearchTasks:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many trials there are, and how many of them ended early."""
+        """How many trials there are, and how many of them ended early; those that a resumed search repeats failed."""
         pruned = sum(trial.pruned is not None for trial in self.trials.values())
         failed = sum(trial.failed is not None for trial in self.trials.values())
-        return {"trials": len(self.trials), "pruned": pruned, "failed": failed}
+        repeated = len(self._tried.keys() - self.trials.keys())
+        return {"trials": len(self.trials) + repeated, "pruned": pruned, "failed": failed + repeated}
 
     @property
     def completed(self) -> list[Trial]:
@@ -121,7 +122,10 @@ class SearchTasks:
         point = swept.points[-1]
         named = names_at(point, self.name, planned.recipe.seeds)
         trainings = named[self.goal.number.model] if self.goal.number.is_score else ()
-        self.trials[trial.number] = trial = replace(trial, trainings=tuple(trainings), excess=None)
+        # A resumed training that is compared with this trial may reach a rung before this trial's end is seen again.
+        excess = trial.excess if trial.goal == str(self.goal) else None
+        known: dict[str, Any] = {"trainings": tuple(trainings), "excess": excess, "goal": str(self.goal)}
+        self.trials[trial.number] = trial = replace(trial, **known)
         self._files.write(trial)
         pruning = {}
         for place, id_ in enumerate(trainings):

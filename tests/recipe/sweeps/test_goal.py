@@ -71,6 +71,8 @@ def test_an_excess_is_relative_to_the_limit():
         ("max top1 where ece <= 2 %", "computed from the test part", "validation scores"),
         ("max top1 where top1_drop <= 1", "computed from the test part", "validation scores"),
         ("max top1 where size_bytes <= 1e999 kB", "too large", "for example"),
+        ("max top1 where size_bytes <= -1", "size_bytes is at least 0", "for example"),
+        ("min size_bytes where top1 >= 95", "top1 is at most 1", "top1 >= 95 %"),
     ],
 )
 def test_what_is_wrong_is_named(text, message, hint):

@@ -1,0 +1,38 @@
+"""What no trial of a search would have a number for."""
+
+import pytest
+
+from kdbench.errors import InputError
+from kdbench.recipe import Measure
+from kdbench.recipe.sweeps.goal import goal_of
+from kdbench.workflows.searching.subject import require_measured
+
+
+@pytest.mark.parametrize(
+    ("goal", "measure"),
+    [
+        ("max top1 where latency_p50_ns at batch=8 <= 1 ms", {"batch": [128]}),
+        ("max top1 where latency_p50_ns at threads=2 <= 1 ms", {"threads": [1]}),
+        ("max top1 where latency_p50_ns at mode=paced <= 1 ms", {"mode": ["stream"]}),
+        ("max top1 where latency_p50_ns at runtime=openvino <= 1 ms", {"runtime": ["onnxruntime"]}),
+        ("max top1 where latency_p50_ns at provider=cuda <= 1 ms", {"provider": "cpu"}),
+        ("max top1 where energy_j <= 1 J", {"energy": "off"}),
+        ("max max_throughput_per_s", {"mode": ["stream"]}),
+        ("min peak_memory_bytes", {"times": False}),
+    ],
+)
+def test_a_number_that_is_not_measured_is_refused(goal, measure):
+    with pytest.raises(InputError, match="no trial would have"):
+        require_measured(goal_of(goal), Measure(**measure), "classification")
+
+
+@pytest.mark.parametrize(
+    ("goal", "measure"),
+    [
+        ("max top1 where latency_p50_ns at batch=8, threads=1 <= 1 ms and energy_j <= 1 J", {"batch": [8, 128]}),
+        ("max max_throughput_per_s where latency_p50_ns at mode=stream <= 1 ms", {"mode": ["stream", "offline"]}),
+        ("min training_s where size_bytes <= 1 kB", {"times": False}),
+    ],
+)
+def test_a_number_that_is_measured_is_accepted(goal, measure):
+    require_measured(goal_of(goal), Measure(**measure), "classification")
