@@ -6,7 +6,7 @@ from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.graph import OF_SHAPES, attribute_of, constants_of, scale_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     import numpy as np
     import onnx
@@ -17,6 +17,7 @@ _MOVED = {
     *("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"),
     *("Slice", "Gather", "GatherND", "Pad", "Clip", "Resize", "Upsample"),
 }
+_PARTS = {"Slice", "Gather", "Split"}  # several of them may read one value, such as one for each channel
 # The operands of operators on integers whose scale and zero point follow them.
 _SCALED_OPERANDS = {
     "DequantizeLinear": (0,),
@@ -59,25 +60,49 @@ def _scale_of_operand(
 def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
     """Return whether a graph begins with a normalisation of its input `name` that is one of pixels from 0 to 255.
 
-    It may be written as Sub, Add, Mul and Div by constants, or as a BatchNormalization. Where the graph quantizes the
-    input first, the range of its integers decides.
+    It may be written as Sub, Add, Mul and Div by constants, or as a BatchNormalization, for all channels or for slices
+    of single ones. Where the graph quantizes the input first, the range of its integers decides.
     """
     import numpy as np
 
-    constants = constants_of(model)
-    factor, offset = np.ones(1), np.zeros(1)  # the value is input * factor + offset
-    for read, node in _read_alone(model, name):
-        if node.op_type in _MOVED and read == node.input[0]:
-            continue
-        if node.op_type == "QuantizeLinear" and (factor == 1).all() and not offset.any():
-            return _rounds_pixels(node, constants)
-        step = _normalised(node, constants)
-        if step is None:
-            break
-        try:
-            factor, offset = factor * step[0], offset * step[0] + step[1]
-        except ValueError:  # channels first meet channels last
-            break
+    constants, readers = constants_of(model), _readers(model)
+    pending = [(name, np.ones(1), np.zeros(1))]  # the value is input * factor + offset
+    while pending:
+        read, factor, offset = pending.pop()
+        reading = readers.pop(read, [])  # a damaged graph may go round
+        moving = reading and all(node.op_type in _PARTS and read == node.input[0] for node in reading)
+        if moving or (len(reading) == 1 and reading[0].op_type in _MOVED and read == reading[0].input[0]):
+            parts = [part for node in reading for part in node.output if part in readers]
+            pending += [(part, factor, offset) for part in parts]
+            if parts:
+                continue
+        elif len(reading) == 1:
+            if reading[0].op_type == "QuantizeLinear" and (factor == 1).all() and not offset.any():
+                return _rounds_pixels(reading[0], constants)
+            step = _normalised(reading[0], constants)
+            if step is not None and _fit(factor, offset, *step):
+                pending += [(part, factor * step[0], offset * step[0] + step[1]) for part in reading[0].output[:1]]
+                continue
+        if not _is_of_pixels(factor, offset):
+            return False
+    return True
+
+
+def _fit(*arrays: "NDArray[np.float64]") -> bool:
+    """Return whether arrays can be broadcast; channels first do not meet channels last."""
+    import numpy as np
+
+    try:
+        np.broadcast_shapes(*(array.shape for array in arrays))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_of_pixels(factor: "NDArray[np.float64]", offset: "NDArray[np.float64]") -> bool:
+    """Return whether `input * factor + offset` normalises pixels from 0 to 255."""
+    import numpy as np
+
     if not factor.all():
         return False
     means, stds = np.abs(offset / factor), np.abs(1 / factor)
@@ -100,16 +125,6 @@ def _readers(model: "onnx.ModelProto") -> "dict[str, list[onnx.NodeProto]]":
         for read in {*node.input}:
             readers.setdefault(read, []).append(node)
     return readers
-
-
-def _read_alone(model: "onnx.ModelProto", name: str) -> "Iterator[tuple[str, onnx.NodeProto]]":
-    """Yield a value's name and the node that alone reads it, then that node's first output and its reader, and on."""
-    readers = _readers(model)
-    while len(reading := readers.pop(name, [])) == 1:  # a damaged graph may go round
-        yield name, reading[0]
-        if not reading[0].output:
-            return
-        name = reading[0].output[0]
 
 
 def _normalised(

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from small_graphs import model_of
+from small_graphs import model_of, run
 
 from kdbench.modelfile.inputs import input_quantization, scales_pixels
 
@@ -74,6 +74,32 @@ def test_a_normalisation_may_follow_a_choice_of_pixels(first, operands):
         for name, value in operands.items()
     )
     assert scales_pixels(model, "x")
+
+
+def by_channel(way, means, stds):
+    """Build a model that normalises each channel by its own mean and deviation, and joins them again."""
+    stored = {f"at{place}": np.array([place]) for place in range(4)} | {"w": np.ones((12, 2), np.float32)}
+    stored |= {f"m{c}": np.float32(mean) for c, mean in enumerate(means)}
+    stored |= {f"s{c}": np.float32(std) for c, std in enumerate(stds)} | {"ones": np.ones(3, np.int64)}
+    nodes = [("Split", ["x", "ones"], ["c0", "c1", "c2"], {"axis": 1})] if way == "Split" else []
+    for c in range(3):
+        if way == "Slice":
+            nodes += [("Slice", ["x", f"at{c}", f"at{c + 1}", "at1"], [f"c{c}"], {})]
+        elif way == "Gather":
+            nodes += [("Gather", ["x", f"at{c}"], [f"c{c}"], {"axis": 1})]
+        nodes += [("Sub", [f"c{c}", f"m{c}"], [f"d{c}"], {}), ("Div", [f"d{c}", f"s{c}"], [f"n{c}"], {})]
+    nodes += [("Concat", ["n0", "n1", "n2"], ["n"], {"axis": 1}), ("Flatten", ["n"], ["f"], {})]
+    return model_of([*nodes, ("MatMul", ["f", "w"], ["y"], {})], stored, {"x": ["n", 3, 2, 2]})
+
+
+@pytest.mark.parametrize("way", ["Slice", "Gather", "Split"])
+def test_a_normalisation_may_treat_each_channel_alone(way):
+    means, stds = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    model = by_channel(way, 255 * means, 255 * stds)
+    assert run(model, x=np.full((1, 3, 2, 2), 255, np.float32))[0, 0] == pytest.approx(4 * ((1 - means) / stds).sum())
+    assert scales_pixels(model, "x")
+    assert not scales_pixels(by_channel(way, means, stds), "x")  # of values from 0 to 1
+    assert not scales_pixels(by_channel(way, [120, 120, 0], [60, 60, 1]), "x")
 
 
 @pytest.mark.parametrize(
