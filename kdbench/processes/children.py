@@ -6,6 +6,7 @@ The part that runs in the child, before anything else, is `kdbench.processes.par
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import select
@@ -63,7 +64,7 @@ def start(
 ) -> Popen[bytes]:
     """Start a process of kdbench with this environment; its standard output is a pipe.
 
-    Its standard input is a pipe that stays empty and closes when this process ends. `options` are those of Popen.
+    Its standard input is a pipe, for `send`, that closes when this process ends. `options` are those of Popen.
     """
     import subprocess
 
@@ -106,6 +107,13 @@ def lines_within(stream: IO[bytes], silence_s: Callable[[], float]) -> Iterator[
         if not read:
             yield rest
             return
+
+
+def send(process: Popen[bytes], message: Any) -> None:
+    """Write a message of JSON values to a process as one line; raises BrokenPipeError if the process has ended."""
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
 
 
 def end(process: Popen[bytes]) -> None:

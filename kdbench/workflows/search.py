@@ -119,11 +119,9 @@ def _outline(swept: SweptRecipe, planned: PlannedSweep, trials: Sequence[Trial],
     search, plan_ = _search(swept), planned.plan
     require_measured(goal_of(search.goal), planned.recipe.measure, planned.checked.run_data.dataset.task)
     parts = [part for part in plan_.parts if part.timed and any(plan_.by_id[id_].entry.axes for id_ in part.jobs)]
-    changed = {
-        name for point in swept.points for name, entry in zip(point.models, point.entries, strict=True) if name != entry
-    }
+    changed = {name for point in swept.points for entry, name in point.by_entry.items() if name != entry}
     costs_s = [planned.costs[job.id] for job in plan_.jobs if job.entry.name in changed]
-    count = sum(name != entry for name, entry in zip(swept.points[0].models, swept.points[0].entries, strict=True))
+    count = sum(name != entry for entry, name in swept.points[0].by_entry.items())
     training_s = median(costs_s) * count * len(planned.recipe.seeds) if costs_s else 0.0
     measure = planned.recipe.measure
     metered = has_meter(measure)

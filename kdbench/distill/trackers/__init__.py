@@ -1,7 +1,7 @@
 """Experiment trackers by name, as a recipe's `track` lists them.
 
 One file per tracker, which imports its library when it begins; each registers itself in `TRACKERS`. They share
-`client_runs` and `event_files`. Imported by the workflows only.
+`client_runs`. Imported by the workflows only.
 """
 
 from kdbench.distill.tracker import Tracker

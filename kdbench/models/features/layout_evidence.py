@@ -8,15 +8,17 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules import conv, pooling
 
 from kdbench.errors import InputError
 from kdbench.models.features.layer_kinds import channel_axis, is_elementwise
 from kdbench.models.features.layouts import AXES, Layout, LayoutName
-from kdbench.models.features.map_evidence import is_of_the_image
 from kdbench.models.features.probe import Call, Probe, inputs_like, probed
-from kdbench.models.features.token_evidence import tokens_of
+from kdbench.models.features.token_evidence import is_row_by_row, tokens_of
 from kdbench.models.taps import require_layer
 
+# Layers that slide a filter; torch has no public names for the bases.
+_SLIDING = (conv._ConvNd, pooling._MaxPoolNd, pooling._AvgPoolNd)  # noqa: SLF001
 _BATCH = 3  # of the probe; a second one has one sample fewer
 
 
@@ -69,7 +71,7 @@ def _with_places(
     takes_images = probe.inputs.dim() == 4
     if feature.dim() == 4 and takes_images and stated is None:
         same = _same(probe.calls, feature)
-        return replace(layout, of_image=is_of_the_image(network, layer, layout, probe, feature, same))
+        return replace(layout, of_image=_is_of_the_image(network, layer, layout, probe, feature, same))
     if feature.dim() != 3:
         return layout
     tokens = tokens_of(network, layout, probe, feature)
@@ -211,3 +213,38 @@ def _axis_of_last_size(calls: Sequence[Call], feature: Tensor, places: Sequence[
             matching = [place for place in places if feature.shape[place] == call.output.shape[axis]]
             return matching[0] if len(matching) == 1 else None
     return None
+
+
+def _is_of_the_image(
+    network: nn.Module, layer: str, layout: Layout, probe: Probe, feature: Tensor, same: set[int]
+) -> bool:
+    """Return whether the canonical map (B, C, h, w) of `feature`, an output of `layer`, has the image's h × w cells.
+
+    `same` are the ids of `feature` and of tensors that differ from it only element by element. It is a map if a filter
+    slides over one of these; else the effects of higher and wider images decide, else those of changes of single cells.
+    """
+    for call in probe.calls:
+        if isinstance(call.module, _SLIDING) and {id(call.input), id(call.output)} & same and _slides(call.module):
+            return True
+    shape = layout.canonical(feature).shape[2:]
+    kept = [
+        layout.canonical(output).shape[2 + axis] == shape[axis]
+        for axis, repeats in ((1, (1, 1, 2, 1)), (0, (1, 1, 1, 2)))
+        if isinstance(output := _output(network, layer, probe.inputs[:1].repeat(repeats)), Tensor)
+        and output.dim() == feature.dim()
+    ]
+    if len(kept) == 2:
+        return all(kept)
+    rows, columns = shape
+    fits = rows <= probe.inputs.shape[2] and columns <= probe.inputs.shape[3]
+    first = next(place for place, tensor in enumerate(probe.seen) if tensor.shape == feature.shape)
+    return fits and is_row_by_row(network, layout, probe, feature, first, 0, (rows, columns))
+
+
+def _slides(module: Any) -> bool:
+    sizes = module.kernel_size
+    return any(size > 1 for size in (sizes if isinstance(sizes, tuple) else (sizes,)))
+
+
+def _output(network: nn.Module, layer: str, inputs: Tensor) -> Any:
+    return probed(network, [layer], inputs, fails=True).outputs.get(layer)

@@ -37,6 +37,11 @@ class Point:
     models: tuple[str, ...]
     entries: tuple[str, ...] = ()
 
+    @property
+    def by_entry(self) -> dict[str, str]:
+        """The models by what the recipe calls them."""
+        return dict(zip(self.entries, self.models, strict=True))
+
 
 def with_points(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's content expanded, at every point of its sweep if it has one.
@@ -74,7 +79,7 @@ def swept(content: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Point, ...]
             hint = f"every student overrides it: student.*.{key} sets it in all students"
             raise InputError(f"axis {key!r} changes no model", hint if key.startswith(("training.", "data.")) else "")
     merged = _merged(points, depends, axes)
-    kept = {name for entries in merged.values() for name in (entry["name"] for entry in entries)}
+    kept = {entry["name"] for entries in merged.values() for entry in entries}
     result = {**expanded({**base, **{role: [] for role in ROLES if role in base}}), **merged}
     if isinstance(reported := base.get("reported"), list | tuple):  # of models without an axis
         result["reported"] = [number for number in reported if _names(number) <= kept]
@@ -138,14 +143,6 @@ def _axes(keys: Iterable[str], content: Mapping[str, Any]) -> dict[str, _Axis]:
     }
 
 
-def _at(base: Mapping[str, Any], axes: Mapping[str, _Axis], values: Values) -> dict[str, Any]:
-    """Return the content with the values of one point."""
-    content = {key: _copied(value) for key, value in base.items() if key in {*ROLES, "training", "data"}}
-    for key, value in values.items():
-        axes[key].assign(content, value)
-    return content
-
-
 def _copied(value: Any) -> Any:
     """Return a copy in which no table stands in two places, as it may in a recipe that a program makes."""
     if isinstance(value, dict):
@@ -155,7 +152,10 @@ def _copied(value: Any) -> Any:
 
 def _models(base: Mapping[str, Any], axes: Mapping[str, _Axis], values: Values) -> "dict[str, _Entry]":
     """Return the models of a recipe's content at one point, by name."""
-    return {entry.name: entry for entry in _entries(_at(base, axes, values))}
+    content = {key: _copied(value) for key, value in base.items() if key in {*ROLES, "training", "data"}}
+    for key, value in values.items():
+        axes[key].assign(content, value)
+    return {entry.name: entry for entry in _entries(content)}
 
 
 @dataclass(frozen=True)
@@ -236,17 +236,15 @@ def _dependences(
     points: Sequence[tuple[Values, dict[str, _Entry]]],
 ) -> dict[str, list[str]]:
     """Return the axes that each model depends on, in their order."""
-    origin = points[0][0]
+    origin, first = points[0]
     keys: dict[str, set[str]] = {name: set() for _, entries in points for name in entries}
     for key in values:
         others = [value for value in values[key] if key not in origin or value != origin[key]][:_PROBES]
         probes = [_models(base, axes, {**origin, key: value}) for value in others]
-        for name, known in points[0][1].items():
-            if any(name not in probe or probe[name].text != known.text for probe in probes):
-                keys[name].add(key)
-        for probe in probes:  # models that the first point does not have
-            for name in probe.keys() - points[0][1].keys():
-                keys.setdefault(name, set()).add(key)
+        for probe in probes:
+            for name in probe.keys() | first.keys():
+                if name not in probe or name not in first or probe[name].text != first[name].text:
+                    keys.setdefault(name, set()).add(key)
     ordered = {name: [key for key in values if key in used] for name, used in keys.items()}
     # One that differs where these axes agree depends on all of them: it is another's only at some values.
     seen: dict[tuple[str, str], str] = {}
@@ -262,8 +260,7 @@ def _merged(
     points: Sequence[tuple[Values, dict[str, _Entry]]], depends: Mapping[str, Sequence[str]], axes: Mapping[str, _Axis]
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the tables of all models by role: entry by entry in the recipe's order, each at its points in order."""
-    order = dict.fromkeys(name for _, entries in points for name in entries)
-    by_name: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {name: {} for name in order}
+    by_name: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {name: {} for _, entries in points for name in entries}
     for combination, entries in points:
         names = {name: entry.named(depends, axes, combination) for name, entry in entries.items()}
         first = next((name for name, entry in entries.items() if entry.role == "teacher"), None)
@@ -287,9 +284,7 @@ def _renamed(entry: _Entry, names: Mapping[str, str], axes: Mapping[str, Any], f
     if entry.role == "variant":
         return {**table, "of": names.get(str(table.get("of")), table.get("of"))}
     if entry.role == "student":
-        teachers = table.get("teacher") or None
-        if teachers is None and first is not None and names[first] != first:
-            teachers = first
+        teachers = table.get("teacher") or (None if first is None or names[first] == first else first)
         if teachers is not None:
             listed = teachers if isinstance(teachers, list | tuple) else [teachers]
             table["teacher"] = [names.get(str(name), name) for name in listed]
@@ -300,6 +295,5 @@ def _renamed(entry: _Entry, names: Mapping[str, str], axes: Mapping[str, Any], f
 
 
 def _names(number: Any) -> set[str]:
-    if not isinstance(number, dict):
-        return set()
-    return {str(number[key]) for key in ("model", "minus") if number.get(key) is not None}
+    known = number if isinstance(number, dict) else {}
+    return {str(known[key]) for key in ("model", "minus") if known.get(key) is not None}

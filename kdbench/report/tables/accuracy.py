@@ -6,7 +6,7 @@ from statistics import fmean
 
 from kdbench import units
 from kdbench.report.cells import Cell, Number, Text
-from kdbench.report.model_groups import ModelGroup, has_metric, has_seeds, model_groups, teacher_of
+from kdbench.report.model_groups import ModelGroup, groups_with, has_metric, has_seeds, model_groups, teacher_of
 from kdbench.report.numbers import number
 from kdbench.report.table import DASH, Column, Field, Table, metric_field, model_table
 from kdbench.results.records import Axes, RunRecord
@@ -66,7 +66,7 @@ def label_noise(record: RunRecord) -> Table:
         metric_field(record, "noise_memorised"),
         Field(Column("Neither"), neither),
     ]
-    groups = [group for group in model_groups(record) if counts.keys() & set(group.ids)]
+    groups = groups_with(record, counts)
     return model_table("Label noise", groups, fields, [_NOISE])
 
 

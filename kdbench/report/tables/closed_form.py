@@ -4,7 +4,7 @@ from functools import partial
 
 from kdbench import units
 from kdbench.report.cells import Number
-from kdbench.report.model_groups import ModelGroup, model_groups
+from kdbench.report.model_groups import ModelGroup, groups_with
 from kdbench.report.numbers import number
 from kdbench.report.table import Column, Field, Table, metric_field, model_table, text_field
 from kdbench.results.records import Axes, RunRecord
@@ -19,7 +19,7 @@ _NOTE = (
 def closed_form(record: RunRecord) -> Table:
     """Return the measured test error of every model with a closed form, the closed form, and its expectation."""
     known = {m.model for m in record.measurements if m.metric == "closed_form_mse"}
-    groups = [group for group in model_groups(record) if known & set(group.ids)]
+    groups = groups_with(record, known)
     axes = list(dict.fromkeys(axis for group in groups for axis in group.cards[0].axes))
 
     def point(axis: str, group: ModelGroup) -> str:

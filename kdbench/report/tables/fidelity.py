@@ -6,7 +6,15 @@ from functools import partial
 
 from kdbench import units
 from kdbench.report.cells import Cell, Number, Text, complement
-from kdbench.report.model_groups import ModelGroup, group_of, has_metric, has_seeds, have_one_teacher, model_groups
+from kdbench.report.model_groups import (
+    ModelGroup,
+    group_of,
+    groups_with,
+    has_metric,
+    has_seeds,
+    have_one_teacher,
+    model_groups,
+)
 from kdbench.report.numbers import number
 from kdbench.report.table import DASH, Column, Field, Row, Table, column, finished, model_table, text_field, words
 from kdbench.report.tables.accuracy import TRAIN
@@ -70,7 +78,7 @@ def train_against_test(record: RunRecord) -> Table:
         f"Train: {n} images that a model was trained on, the same share of each class, without augmentation and with "
         "the training labels; a student is compared with its teacher on the student's images. KD error: 1 − agreement."
     )
-    groups = [group for group in model_groups(record) if models & set(group.ids)]
+    groups = groups_with(record, models)
     return model_table("Train against test", groups, fields, [note])
 
 
@@ -92,7 +100,7 @@ def risk_variance(record: RunRecord) -> Table:
         *(Field(Column(f"Variance of the {risk} risk"), partial(variance, risk)) for risk in _RISKS),
         Field(Column("Distilled / empirical"), ratio),
     ]
-    groups = [group for group in model_groups(record) if known & set(group.ids)]
+    groups = groups_with(record, known)
     return model_table("Risk variance", groups, fields, [_RISK])
 
 
@@ -117,7 +125,7 @@ def mismatches(record: RunRecord) -> Table:
             for metric in _COUNTS
         ),
     ]
-    groups = [group for group in model_groups(record) if counted.keys() & set(group.ids)]
+    groups = groups_with(record, counted)
     note = _MISMATCH.format(of="" if all(len(group.distinct) > 1 for group in groups) else _OF)
     return model_table("Mismatch analysis", groups, fields, [note], name="Student")
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from kdbench.report.cells import Cell
-from kdbench.report.model_groups import ModelGroup, has_seeds, model_groups, teacher_of
+from kdbench.report.model_groups import ModelGroup, groups_with, has_seeds, teacher_of
 from kdbench.report.numbers import number
 from kdbench.report.table import Field, Table, column, metric_field, model_table, text_field
 from kdbench.results.metrics import PAIR_METRICS
@@ -45,7 +45,7 @@ def flips(record: RunRecord) -> Table:
             record, "overconfidence_shift", head="Overconfidence shift (points)", unit="", higher_is_better=None
         ),
     ]
-    groups = [group for group in model_groups(record) if _compared(record) & set(group.ids)]
+    groups = groups_with(record, _compared(record))
     interval = "; its interval covers the choice of seeds only" if has_seeds(record) else ", without an interval"
     notes = [*_NOTES, _SHIFTS.format(interval=interval)]
     return model_table("Flips", groups, fields, notes, ranking=partial(teacher_of, record))

@@ -23,7 +23,7 @@ def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
     name = goal.number.model or _changed(goal, recipe, point)
     trained = {entry.name for entries in (recipe.teacher, recipe.student) for entry in entries}
     for number in goal.numbers:
-        if number.is_score and dict(zip(point.entries, point.models, strict=True))[number.model or name] not in trained:
+        if number.is_score and point.by_entry[number.model or name] not in trained:
             hint = "a variant is scored only on the test part: name its source, and limit the variant's costs"
             raise InputError(f"goal {str(goal)!r}: {number.model or name} has no validation score", hint)
     return name
@@ -31,7 +31,7 @@ def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
 
 def _changed(goal: Goal, recipe: Recipe, point: Point) -> str:
     students = {student.name: student for student in recipe.student}
-    changed = {entry: model for entry, model in zip(point.entries, point.models, strict=True) if entry != model}
+    changed = {entry: model for entry, model in point.by_entry.items() if entry != model}
     changed_students = {entry: students[model] for entry, model in changed.items() if model in students}
     distilled = [entry for entry, student in changed_students.items() if student.terms]
     names = distilled or [*changed_students] or [*changed]
@@ -68,9 +68,8 @@ def require_measured(goal: Goal, measure: Measure, task: Task) -> None:
 def names_at(point: Point, name: str, seeds: Sequence[int]) -> IdsByName:
     """Return the ids of a point's models, by the entries they come from; None stands for the entry `name`."""
     suffixes = [f"-seed{seed}" for seed in seeds] if len(seeds) > 1 else [""]
-    pairs = zip(point.entries, point.models, strict=True)
     ids: dict[str | None, Sequence[str]] = {
-        entry: [f"{model}{suffix}" for suffix in suffixes] for entry, model in pairs
+        entry: [f"{model}{suffix}" for suffix in suffixes] for entry, model in point.by_entry.items()
     }
     return {**ids, None: ids[name]}
 

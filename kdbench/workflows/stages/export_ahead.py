@@ -81,10 +81,8 @@ class ExportAhead:
     def _send(self, message: dict[str, str]) -> None:
         if self._process is None:
             return
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
+            children.send(self._process, message)
         except BrokenPipeError:
             self.end()
 

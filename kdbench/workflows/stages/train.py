@@ -82,7 +82,7 @@ def train_all(
                 progress.note(openmp_note)
                 openmp_note = ""
             if count == 1 and device not in meters:
-                meters[device] = _meter(recipe, device, stack)
+                meters[device] = meter_of(recipe, device, stack)
             if count > 1 and world_size() == 1:
                 train_in_processes(job.id, count, folder, progress, run_data.content)
             else:
@@ -126,7 +126,7 @@ def terms_of(
         return student_terms(job.entry, context)
 
 
-def _meter(recipe: Recipe, device: str, stack: ExitStack) -> EnergyMeter:
+def meter_of(recipe: Recipe, device: str, stack: ExitStack) -> EnergyMeter:
     """Return the energy meter of `device`, which `stack` closes."""
     if recipe.measure.energy == "off":
         return NO_METER

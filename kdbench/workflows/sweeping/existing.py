@@ -7,7 +7,7 @@ the files are renamed.
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -98,19 +98,18 @@ def rename_trainings(names: Mapping[str, str], folder: RunFolder) -> None:
     """Give the trainings of `former_names` and their model files their new names."""
     for id_, name in names.items():  # to temporary names first: an old name may be another training's new one
         folder.checkpoint(name).replace(folder.checkpoint(f"{_MOVING}{id_}"))
-        for old, new in _files(folder, name.removeprefix(_MOVING), f"{_MOVING}{id_}"):
-            with suppress(FileNotFoundError):
-                old.replace(new)
+        _rename_model(folder, name.removeprefix(_MOVING), f"{_MOVING}{id_}")
     for id_ in names:
         shutil.rmtree(folder.checkpoint(id_), ignore_errors=True)
         folder.checkpoint(f"{_MOVING}{id_}").replace(folder.checkpoint(id_))
-        for old, new in _files(folder, f"{_MOVING}{id_}", id_):
-            with suppress(FileNotFoundError):
-                old.replace(new)
+        _rename_model(folder, f"{_MOVING}{id_}", id_)
 
 
-def _files(folder: RunFolder, old: str, new: str) -> Iterable[tuple[Path, Path]]:
-    return ((folder.model(old), folder.model(new)), (card_path(folder.model(old)), card_path(folder.model(new))))
+def _rename_model(folder: RunFolder, name: str, id_: str) -> None:
+    old, new = folder.model(name), folder.model(id_)
+    for source, target in ((old, new), (card_path(old), card_path(new))):
+        with suppress(FileNotFoundError):
+            source.replace(target)
 
 
 def _key_of(checkpoint: Path) -> str | None:

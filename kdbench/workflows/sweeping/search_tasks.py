@@ -81,7 +81,7 @@ class SearchTasks:
     def prepare(self, task: Task) -> Message | Fault | None:
         """Return the message of a task; None if its result exists, or if all its trials were pruned."""
         numbers = [number for number, parts in self._open.items() if task.id in parts]
-        if numbers and all(self._read(number).pruned is not None for number in numbers):
+        if numbers and all(self._files.read(number).pruned is not None for number in numbers):
             return None
         return self._works[task.id].prepare(task)
 
@@ -154,8 +154,8 @@ class SearchTasks:
         related = others if independents_change(first.recipe) else others[:1]
         swept = self.swept.at([*(other.values for other in related), trial.values])
         recipe = swept.recipe
-        pairs = ((m, e) for point in swept.points for m, e in zip(point.models, point.entries, strict=True))
-        code = {model: self._code_of_entry[entry] for model, entry in pairs if entry in self._code_of_entry}
+        pairs = (pair for point in swept.points for pair in point.by_entry.items())
+        code = {model: self._code_of_entry[entry] for entry, model in pairs if entry in self._code_of_entry}
         if code:
             self._code |= code
             write_code(self._code, self.folder)
@@ -171,7 +171,7 @@ class SearchTasks:
         return planned, swept
 
     def _conclude(self, number: int) -> None:
-        trial = self.trials[number] = self._read(number)
+        trial = self.trials[number] = self._files.read(number)
         if trial.pruned is not None:
             self._tried[number] = self._ended_early(trial)
             self.progress.note(f"trial {number}: pruned after {trial.pruned} epochs")
@@ -217,10 +217,6 @@ class SearchTasks:
             return PastTrial(trial.values, failed=True)
         return PastTrial(trial.values, best(values), epochs=trial.pruned)
 
-    def _read(self, number: int) -> Trial:
-        """Return a trial from its file, in which its training may have written that it was pruned."""
-        return self._files.read(number)
-
 
 def _shown(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in values.items())
@@ -228,5 +224,5 @@ def _shown(values: Mapping[str, Any]) -> str:
 
 def _code_by_entry(swept: SweptRecipe, code: Code) -> dict[str, Mapping[Any, Any]]:
     """Return the user code of each entry of a recipe, by its name in the recipe."""
-    pairs = ((m, e) for point in swept.points for m, e in zip(point.models, point.entries, strict=True))
-    return {entry: code[model] for model, entry in pairs if model in code}
+    pairs = (pair for point in swept.points for pair in point.by_entry.items())
+    return {entry: code[model] for entry, model in pairs if model in code}

@@ -13,10 +13,9 @@ import torch
 
 from kdbench.distill.training import fit
 from kdbench.distill.training.devices import device_of, processes_of
-from kdbench.distill.training.metering import NO_METER, EnergyMeter, Unmetered
+from kdbench.distill.training.metering import EnergyMeter, Unmetered
 from kdbench.errors import InputError, KdbenchError
 from kdbench.files import storage
-from kdbench.measure.energy.training import EpochMeter
 from kdbench.processes.locks import locked
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
@@ -28,7 +27,7 @@ from kdbench.workflows.stages.compress import compress_all
 from kdbench.workflows.stages.export import Exported, export_one, write_file
 from kdbench.workflows.stages.launch import train_in_processes
 from kdbench.workflows.stages.measure import measure_all
-from kdbench.workflows.stages.train import adopt, train_one
+from kdbench.workflows.stages.train import adopt, meter_of, train_one
 from kdbench.workflows.study.plan import Job, plan
 from kdbench.workflows.study.ready_teachers import form_of, is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData, load_run_data
@@ -152,11 +151,8 @@ def _fit(job: Job, message: Message, recipe: Recipe, run_data: RunData, folder: 
         return
     with ExitStack() as stack:
         meter: EnergyMeter = UNMETERED_IN_PARALLEL
-        if recipe.measure.energy == "off":
-            meter = NO_METER
-        elif message["metered"]:
-            device, estimate = device_of(training).type, recipe.measure.estimate_energy
-            meter = stack.enter_context(EpochMeter(device, estimate=estimate))
+        if message["metered"] or recipe.measure.energy == "off":
+            meter = meter_of(recipe, device_of(training).type, stack)
         pruning = message.get("pruning")
         logs = () if pruning is None else (Halving.of(pruning, folder.path),)
         train_one(job, recipe, run_data, folder, progress, meter, logs)

@@ -147,10 +147,8 @@ class _Worker:
     def send(self, task: Task, message: Message) -> None:
         """Send a task to the process; if it has ended, the next read of its messages reports that."""
         self.task = task
-        assert self._process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
+            children.send(self._process, message)
 
     def fault(self) -> Fault:
         """Return how the process ended before its task did."""
