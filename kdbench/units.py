@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 _TIME = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
@@ -169,6 +169,22 @@ def chosen(text: str) -> str:
 def ratio(value: float) -> str:
     """Write a teacher-over-student ratio: `12.3×`."""
     return f"{significant(value, 3)}×"
+
+
+def distinct(write: Callable[[float], str], one: float, other: float) -> Callable[[float], str]:
+    """Return `write`, or a way to write sizes, counts and ratios with all digits where it hides a difference.
+
+    >>> distinct(size, 9934, 9930)(9934)
+    '9,934 B'
+    """
+    return write if one == other or write(one) != write(other) else _ALL_DIGITS.get(write, write)
+
+
+_ALL_DIGITS: dict[Callable[[float], str], Callable[[float], str]] = {
+    size: "{:,.0f} B".format,
+    count: integer,
+    ratio: "{:,.6g}×".format,
+}
 
 
 def rate(per_second: float) -> str:

@@ -75,12 +75,14 @@ def check_limit(finding: Finding, side: Side, limit: float, *, weakest: Evidence
     if problem is not None:
         return problem
     reading, bounds = as_reading(finding), bounds_of(finding)
-    write = reading.metric.text
     assert reading.value is not None
+    write = units.distinct(reading.metric.text, reading.value, limit)
     assert bounds is not None, "a finding without bounds is not reliable"
     sign = 1 if side == "max" else -1
     worst, best = (bounds.high, bounds.low) if side == "max" else (bounds.low, bounds.high)
-    limit_text = f"the limit of at {'most' if side == 'max' else 'least'} {format_limit(reading.metric, limit)}"
+    limit_text = (
+        f"the limit of at {'most' if side == 'max' else 'least'} {format_limit(reading.metric, limit, reading.value)}"
+    )
     if sign * (worst - limit) <= 0:
         return LimitCheck("PASS")
     if sign * (best - limit) > 0:
@@ -120,9 +122,11 @@ def bounds_of(finding: Finding) -> Interval | None:
     return Interval(low=reading.value - slack, high=reading.value + slack)
 
 
-def format_limit(metric: Metric, limit: float) -> str:
-    """Write a limit as a number of `metric`, a drop without a sign."""
-    return units.points_allowed(limit) if metric.unit == "points" else units.chosen(metric.text(limit))
+def format_limit(metric: Metric, limit: float, value: float | None = None) -> str:
+    """Write a limit as a number of `metric`, a drop without a sign; unlike `value` as it is written."""
+    if metric.unit == "points":
+        return units.points_allowed(limit)
+    return units.chosen(units.distinct(metric.text, limit if value is None else value, limit)(limit))
 
 
 def _distance(reading: Reading, side: Side, limit: float) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -75,20 +76,23 @@ class MetricCheck:
         if marginal not in {None, *MARGINAL}:
             raise InputError(f"marginal={marginal!r} is not one of {', '.join(MARGINAL)}")
         number = _number(limit, self._metric)
-        required = f"{_SIDES[side]} {format_limit(self._metric, number)}"
         if self._measure is None:
+            required = f"{_SIDES[side]} {format_limit(self._metric, number)}"
             unjudged = CheckResult(self._subject, self._metric.id, "not measured", required, NOT_JUDGED, passed=True)
             self._context.judge(unjudged)
             return self
         measurement = self._measure()
         check = check_limit(measurement, side, number)
+        written = self._metric
+        if measurement.value is not None:
+            written = replace(written, text=units.distinct(written.text, measurement.value, number))
         passing = {"PASS"} | ({"MARGINAL"} if (marginal or self._context.settings.marginal) == "pass" else set())
         self._context.judge(
             CheckResult(
                 subject=self._subject,
                 what=at(measurement.metric, measurement.axes),
-                observed=as_text(measurement, self._metric),
-                required=required,
+                observed=as_text(measurement, written),
+                required=f"{_SIDES[side]} {format_limit(written, number)}",
                 outcome=check.outcome,
                 passed=check.outcome in passing,
                 # For a FAIL the remedy is the distance from the limit.

@@ -131,6 +131,7 @@ def test_a_counted_number_is_its_own_interval_and_meets_the_limit_it_equals():
     finding = measured("m", "size_bytes", 5e6)
     assert bounds_of(finding) == Interval(low=5e6, high=5e6)
     assert [check_limit(finding, "max", limit).outcome for limit in (5e6, 5e6 - 1)] == ["PASS", "FAIL"]
+    assert check_limit(finding, "max", 5e6 - 1).reason == "5,000,000 B misses the limit of at most 4,999,999 B"
 
 
 def test_memory_is_known_to_a_percent():

@@ -23,7 +23,7 @@ REMEASURE = "measure both side by side with --remeasure"
 _SAME_DATA = "score both on the same data"
 _SAME_FILE = "the same file: a difference comes from the machine"
 # The groups of metrics that depend on the file and the test images only, not on a teacher or on training images.
-_OF_FILE_AND_IMAGES = {"accuracy", "calibration", "classes", "errors"}
+_OF_FILE_AND_IMAGES = {"accuracy", "calibration", "classes", "errors", "target errors"}
 _POWERS = {"mse": 1.0, "rmse": 0.5}  # of the mean of the squared errors
 # The sampled ratios: a counted ratio holds no more information than the two numbers.
 _SAMPLED_RATIO_OF = {pair.compares: pair.id for pair in PAIR_METRICS.values() if pair.sampled}

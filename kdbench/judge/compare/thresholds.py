@@ -8,7 +8,7 @@ from typing import Self
 
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
-from kdbench.results.metrics import METRICS, Metric
+from kdbench.results.metrics import METRICS, PAIR_METRICS, Metric
 
 DEFAULT_METRICS = ("top1", "rmse", "latency_p50_ns", "peak_memory_bytes", "size_bytes", "macs", "energy_j")
 
@@ -58,8 +58,11 @@ class Thresholds:
 
 
 def comparable(id_: str) -> Metric:
-    """Return the metric called `id_`; raises InputError for an unknown one."""
-    metric = METRICS.get(id_)
+    """Return the metric called `id_`; raises InputError for an unknown one, and for one of a model and its teacher."""
+    metric, pair = METRICS.get(id_), PAIR_METRICS.get(id_)
+    if pair is not None:
+        hint = f"compare {pair.compares} instead" if pair.compares else "name metrics of single models, such as top1"
+        raise InputError(f"{id_} is of a model and its teacher: it is not compared between runs", hint)
     if metric is None:
         raise InputError(f"unknown metric {id_!r}", suggestion(id_, METRICS))
     return metric

@@ -138,6 +138,14 @@ def limit_text(criterion: Criterion) -> str:
 
 
 def _writer(criterion: Criterion) -> Callable[[float], str]:
+    """Return what writes a criterion's number and limit: different ones differently."""
+    write = _rounding_writer(criterion)
+    if criterion.value is None or criterion.limit is None:
+        return write
+    return units.distinct(write, criterion.value, criterion.limit)
+
+
+def _rounding_writer(criterion: Criterion) -> Callable[[float], str]:
     if criterion.rule in {"max", "min"}:
         return declared(criterion.metric).text
     if criterion.rule == "max_negative_flips":

@@ -66,6 +66,13 @@ def test_the_same_file_on_the_same_images_is_the_same():
     assert compared(scored(range(900)), scored(range(900)), samples=False).outcome == "same"
 
 
+def test_errors_by_target_of_the_same_file_are_the_same():
+    interval = {"interval": around(0.2, 0.05), "n": 1000}
+    number = measured("student", "target_rmse", 0.2, axes={"target": "y0"}, **interval)
+    made = record(number, models=(card("student", "1"),), test_set_sha256="t")
+    assert only(compare(made, made, metrics=["target_rmse"]), "target_rmse").outcome == "same"
+
+
 def test_samples_that_are_not_those_of_the_record_are_not_believed():
     base, new = scored(range(900)), scored(range(890), sha="2")
     assert compared(base, (new[0], scored(range(800))[1])).way == "separate"

@@ -135,6 +135,12 @@ def test_the_table_has_the_device_once_and_every_criterion_of_every_model():
          "Parameters ratio", "≥ 3×", "4.00×"),
         ({"metric": "latency_p50_ns", "rule": "max", "limit": 20e6, "value": 1e6, "unit": "ns", "axes": AXES},
          "Latency p50, batch 1", "≤ 20 ms", "1.00 ms"),
+        ({"metric": "size_bytes", "rule": "max", "limit": 9930, "value": 9934, "unit": "bytes", "interval": None},
+         "Model size", "≤ 9,930 B", "9,934 B"),
+        ({"metric": "macs", "rule": "max", "limit": 1e6, "value": 1_000_004, "unit": "MACs", "interval": None},
+         "MACs", "≤ 1,000,000", "1,000,004"),
+        ({"metric": "size_bytes", "rule": "min_ratio_vs_teacher", "limit": 4, "value": 3.9962, "unit": "1",
+          "interval": None}, "Size ratio", "≥ 4×", "3.9962×"),
         ({"value": None, "interval": None, "outcome": "UNKNOWN", "reason": "no"}, "Top-1", "≥ 85 %", "–"),
     ],
 )  # fmt: skip
