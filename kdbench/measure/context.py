@@ -13,7 +13,7 @@ from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.earlier_runs import EarlierRuns
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model
-from kdbench.measure.timed import ONNXRUNTIME, axes_of
+from kdbench.measure.timed import ONNXRUNTIME, TimedModel, axes_of
 from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Unavailable
 from kdbench.progress import Progress, Silent
@@ -120,7 +120,7 @@ class Expected:
 
 
 def expected_pair(
-    teacher: BenchModel, student: BenchModel, metric: str, axes: Axes | None = None, runtime: str | None = None
+    teacher: TimedModel, student: TimedModel, metric: str, axes: Axes | None = None, runtime: str | None = None
 ) -> Expected:
     """Return the expected `metric` of a student relative to its teacher."""
     varies = PAIR_METRICS[metric].finds
@@ -128,7 +128,7 @@ def expected_pair(
 
 
 def expected_of(
-    models: Iterable[BenchModel], metrics: Iterable[str], axes: Axes | None = None, runtime: str | None = None
+    models: Iterable[TimedModel], metrics: Iterable[str], axes: Axes | None = None, runtime: str | None = None
 ) -> Iterator[Expected]:
     """Yield each of `metrics` of each of `models` at `axes`."""
     for model, metric in product(models, metrics):

@@ -262,17 +262,22 @@ def without_teachers(cards: Sequence[ModelCard]) -> Sequence[ModelCard]:
     return [card for card in cards if card.role != "teacher"] or cards
 
 
+def cards_by_name(cards: Iterable[ModelCard]) -> dict[str, list[ModelCard]]:
+    """Return the cards with each name, in their order."""
+    by_name: dict[str, list[ModelCard]] = {}
+    for card in cards:
+        by_name.setdefault(card.name, []).append(card)
+    return by_name
+
+
 def seed_groups(cards: Iterable[ModelCard]) -> list[tuple[ModelCard, ...]]:
     """Group the cards that differ only in their training seed; any other card is a group of one.
 
     Cards with one name form a group only if each has a seed of its own; otherwise they are different models whose files
     have the same name. Groups and cards keep their order.
     """
-    by_name: dict[str, list[ModelCard]] = {}
-    for card in cards:
-        by_name.setdefault(card.name, []).append(card)
     groups: list[tuple[ModelCard, ...]] = []
-    for namesakes in by_name.values():
+    for namesakes in cards_by_name(cards).values():
         seeds = {card.seed for card in namesakes}
         distinct = len(seeds) == len(namesakes) and None not in seeds
         groups += [tuple(namesakes)] if distinct else [(card,) for card in namesakes]

@@ -8,17 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from kdbench.compress.preparing import opset
 from kdbench.edge.bundles.tolerances import arithmetic
 from kdbench.errors import InputError
 from kdbench.judge.target import Target, load_target, shipped_targets
 from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.weights import nodes_of
 from kdbench.results.records import Diagnostic
-
-if TYPE_CHECKING:
-    import onnx
 
 Version = tuple[int, ...]
 
@@ -90,14 +87,9 @@ def too_new(path: Path, limits: Limits | None) -> str:
     problems = []
     if model.ir_version > limits.ir:
         problems.append(f"IR version {model.ir_version}, and at most {limits.ir} loads")
-    if (opset := opset_of(model)) > limits.opset:
-        problems.append(f"opset {opset}, and at most {limits.opset} loads")
+    if (used := opset(model)) > limits.opset:
+        problems.append(f"opset {used}, and at most {limits.opset} loads")
     return f"it has {' and '.join(problems)} in {limits.because}" if problems else ""
-
-
-def opset_of(model: "onnx.ModelProto") -> int:
-    """Return the version of the standard operators that a model uses."""
-    return max((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), default=1)
 
 
 def require_operators(path: Path, name: str) -> None:

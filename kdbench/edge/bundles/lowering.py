@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.edge.bundles.checks import Limits, opset_of
+from kdbench.compress.preparing import opset
+from kdbench.edge.bundles.checks import Limits
 from kdbench.edge.exchange.parity import parity
 from kdbench.edge.exchange.plan import Tolerance
 from kdbench.errors import InputError, first_line
@@ -27,7 +28,7 @@ def lowered(path: Path, folder: Path, limits: Limits) -> tuple[Path, str]:
     if external_files((tensor for _, tensor in tensors_of(model)), path):
         message = f"{path} keeps its weights in other files, and cannot be rewritten for an older onnxruntime"
         raise InputError(message, f"export it again with opset_version={limits.opset}")
-    before_ir, before_opset = model.ir_version, opset_of(model)
+    before_ir, before_opset = model.ir_version, opset(model)
     changes = []
     if before_opset > limits.opset:
         try:

@@ -20,7 +20,7 @@ from kdbench.edge.results.step_findings import (
 from kdbench.edge.results.sustained import sustained_findings
 from kdbench.machine.diagnostics import environment_diagnostics, oversubscription
 from kdbench.measure.bench_model import Refusal
-from kdbench.measure.context import Expected
+from kdbench.measure.context import Expected, expected_of, expected_pair
 from kdbench.measure.harness import with_missing
 from kdbench.measure.latency.configurations import configurations
 from kdbench.measure.timed import axes_of, compared, outer_batches
@@ -29,6 +29,8 @@ from kdbench.results.findings import Findings
 from kdbench.results.records import DeviceRun, Diagnostic, Environment
 
 _UNLIKE = "its outputs on the device differ from the host's"
+_OF_START = ("load_ns", "first_run_ns", "steady_run_ns")
+_OF_BATCH = ("peak_memory_bytes", "model_memory_bytes", "energy_j", "energy_net_j", "energy_run_j")
 _REMEDY = "find the operators or precisions in which they differ: kdbench bench --profile shows them"
 
 
@@ -112,21 +114,15 @@ def _expected(result: Result, models: Sequence[DeviceModel]) -> Iterator[Expecte
     open_models = [replace(model, refusal=None) for model in models]
     for configuration in configurations(open_models, config):
         axes = configuration.axes(config.provider)
-        called = [models[index] for index in configuration.models]
-        for model in called:
-            for metric in LATENCIES:
-                yield Expected(model.id, metric, axes)
+        called = {models[index].id: models[index] for index in configuration.models}
+        yield from expected_of(called.values(), LATENCIES, axes)
         for teacher, student in compared(open_models):
-            if student.id in {model.id for model in called}:
-                yield Expected(student.id, "latency_ratio", axes, (teacher.id,), teacher=teacher.id)
+            if student.id in called:
+                yield expected_pair(teacher, student, "latency_ratio", axes)
     for model in models:
-        start = axes_of(config, batch=model.fixed_batch or 1)
-        for metric in ("load_ns", "first_run_ns", "steady_run_ns"):
-            yield Expected(model.id, metric, start)
+        yield from expected_of([model], _OF_START, axes_of(config, batch=model.fixed_batch or 1))
         for batch in outer_batches(model, config):
-            axes = axes_of(config, batch=batch)
-            for metric in ("peak_memory_bytes", "model_memory_bytes", "energy_j", "energy_net_j", "energy_run_j"):
-                yield Expected(model.id, metric, axes)
+            yield from expected_of([model], _OF_BATCH, axes_of(config, batch=batch))
 
 
 def _kernels(result: Result) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.registry import suggestion
-from kdbench.results.cards import ModelCard, without_teachers
+from kdbench.results.cards import ModelCard, cards_by_name, without_teachers
 from kdbench.results.records import Axes, Measurement, RunRecord, missing
 from kdbench.results.runtimes import libraries_of, runtime_of
 
@@ -69,7 +69,7 @@ def match_models(
         if not pairs:
             raise InputError("the models that were named have no seed in common", "name single models by their ids")
         return MatchedModels(tuple(pairs))
-    base_by_name, new_by_name = _by_name(base), _by_name(new)
+    base_by_name, new_by_name = cards_by_name(base), cards_by_name(new)
     pairs = [pair for name, cards in new_by_name.items() for pair in _by_seed(base_by_name.get(name, []), cards)]
     before, after = without_teachers(base), without_teachers(new)
     if len({card.name for card in before}) == len({card.name for card in after}) == 1:
@@ -91,10 +91,10 @@ def match_models(
 
 def ids_in_new(base: Sequence[ModelCard], new: Sequence[ModelCard]) -> dict[str, str]:
     """Return the new record's ids of the models that have the same name and seed in both records, by the base's ids."""
-    new_by_name = _by_name(new)
+    new_by_name = cards_by_name(new)
     return {
         match.base.id: match.new.id
-        for name, cards in _by_name(base).items()
+        for name, cards in cards_by_name(base).items()
         for match in _by_seed(cards, new_by_name.get(name, []))
     }
 
@@ -108,18 +108,11 @@ def _by_seed(base: Sequence[ModelCard], new: Sequence[ModelCard]) -> list[Match]
 
 def _with_id_or_name(name: str, cards: Sequence[ModelCard], record: str) -> list[ModelCard]:
     """Return the card with that id, or all cards with that name; raises InputError if none matches."""
-    by_name = _by_name(cards)
+    by_name = cards_by_name(cards)
     matching = [card for card in cards if card.id == name] or by_name.get(name)
     if not matching:
         raise InputError(f"the {record} has no model {name!r}", suggestion(name, list(by_name)))
     return matching
-
-
-def _by_name(cards: Sequence[ModelCard]) -> dict[str, list[ModelCard]]:
-    by_name: dict[str, list[ModelCard]] = {}
-    for card in cards:
-        by_name.setdefault(card.name, []).append(card)
-    return by_name
 
 
 def _without(cards: Sequence[ModelCard], matched: Sequence[ModelCard]) -> list[ModelCard]:

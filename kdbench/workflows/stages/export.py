@@ -88,7 +88,55 @@ def export_one(
     form = form_of(job, run_data)
     if form is not None and form.facts is not None:
         return _copied_teacher(job, form, form.facts, run_data, folder)
-    return _export(job, form, recipe, run_data, folder, written)
+    path = folder.model(job.id)
+    shape, classes, preprocessing = run_data.dataset.input_shape, run_data.dataset.classes, run_data.preprocessing
+    if form is not None:
+        shape, classes, preprocessing = form.shape, form.outputs, form.preprocessing
+    written = written or write_file(job, form, run_data, folder)
+    parity = written.parity
+    refused = None
+    measurement = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
+    if not parity.holds:
+        refused = "its logits on real inputs are NaN or infinite"
+        if parity.is_finite:
+            difference = f"{parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
+            refused = f"the ONNX file differs from the network by {difference}"
+        measurement = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
+    dataset = run_data.dataset
+    names = dataset.class_names if dataset.task == "regression" else ()
+    facts = inspect(path, data_shape=shape, data_layout=dataset.layout, targets=len(names))
+    model = architecture(job.entry)
+    card = ModelCard(
+        id=job.id,
+        name=job.entry.name,
+        role="student" if isinstance(job.entry, Student) else "teacher",
+        parents=(job.teacher.id,) if job.teacher else (),
+        teachers=tuple(teacher.id for teacher in job.teachers) if job.learns else (),
+        architecture=model.name,
+        options=model.options,
+        bits=_bits(job),
+        pruned=pruning_of(job, folder),
+        code=tuple(CodeFile(name=source.name, sha256=source.sha256) for source in job.code),
+        family=job.entry.family,
+        axes=job.entry.axes,
+        weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),
+        origin=None if job.weights is None else origin(job, dataset),
+        seed=job.seed,
+        file=str(path.relative_to(folder.path)),
+        sha256=facts.sha256,
+        input_shape=shape,
+        layout=dataset.layout,
+        classes=None if names else classes,
+        targets=names,
+        parameters=written.parameters,
+        opset=facts.opset,
+        preprocessing=preprocessing,
+        training=training_summary(job, recipe, run_data, folder),
+    )
+    card.write(card_path(path))
+    if form is not None:
+        form.describe(path)
+    return Exported(job, card, facts, measurement, refused, parity.is_finite, form)
 
 
 def written_from(known: Mapping[str, Any]) -> WrittenModel:
@@ -140,66 +188,6 @@ def write_file(job: Job, form: TeacherForm | None, run_data: RunData, folder: Ru
     export_onnx(deployed(network), shape, path, images.dtype)
     parity = check_parity(network, path, images, rounding=rounding_sensitivity(network, images))
     return WrittenModel(parity, sum(parameter.numel() for parameter in network.parameters()))
-
-
-def _export(
-    job: Job,
-    form: TeacherForm | None,
-    recipe: Recipe,
-    run_data: RunData,
-    folder: RunFolder,
-    written: WrittenModel | None,
-) -> Exported:
-    """Return the exported file of a job with its card; exports it unless it is `written` already."""
-    path = folder.model(job.id)
-    shape, classes, preprocessing = run_data.dataset.input_shape, run_data.dataset.classes, run_data.preprocessing
-    if form is not None:
-        shape, classes, preprocessing = form.shape, form.outputs, form.preprocessing
-    written = written or write_file(job, form, run_data, folder)
-    parity = written.parity
-    refused = None
-    measurement = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
-    if not parity.holds:
-        refused = "its logits on real inputs are NaN or infinite"
-        if parity.is_finite:
-            difference = f"{parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
-            refused = f"the ONNX file differs from the network by {difference}"
-        measurement = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
-    dataset = run_data.dataset
-    names = dataset.class_names if dataset.task == "regression" else ()
-    facts = inspect(path, data_shape=shape, data_layout=dataset.layout, targets=len(names))
-    model = architecture(job.entry)
-    card = ModelCard(
-        id=job.id,
-        name=job.entry.name,
-        role="student" if isinstance(job.entry, Student) else "teacher",
-        parents=(job.teacher.id,) if job.teacher else (),
-        teachers=tuple(teacher.id for teacher in job.teachers) if job.learns else (),
-        architecture=model.name,
-        options=model.options,
-        bits=_bits(job),
-        pruned=pruning_of(job, folder),
-        code=tuple(CodeFile(name=source.name, sha256=source.sha256) for source in job.code),
-        family=job.entry.family,
-        axes=job.entry.axes,
-        weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),
-        origin=None if job.weights is None else origin(job, dataset),
-        seed=job.seed,
-        file=str(path.relative_to(folder.path)),
-        sha256=facts.sha256,
-        input_shape=shape,
-        layout=dataset.layout,
-        classes=None if names else classes,
-        targets=names,
-        parameters=written.parameters,
-        opset=facts.opset,
-        preprocessing=preprocessing,
-        training=training_summary(job, recipe, run_data, folder),
-    )
-    card.write(card_path(path))
-    if form is not None:
-        form.describe(path)
-    return Exported(job, card, facts, measurement, refused, parity.is_finite, form)
 
 
 def _bits(job: Job) -> Bits | None:
