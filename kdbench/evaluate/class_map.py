@@ -13,6 +13,9 @@ ABSENT = -1  # in place of an output: the model has none for this class, and no 
 FAR_BELOW = 100.0  # below a row's smallest logit, so that the probability is practically 0
 _MAX_SHOWN = 5  # names in a message
 _MAX_NUMBERS = 1 << 62  # larger than any class's number
+_NUMBERED = re.compile(r"\s*(\d{1,9})\s*:\s*(.+)")
+_QUOTED = re.compile(r"\s*([\"'])(.+)\1\s*,?\s*")
+_SYNSET = re.compile(r"\s*(n\d{8})[\s:]+(.+)")
 _HINT = "give the names of the model's outputs in their order, one a line: --labels FILE, or --labels MODEL=FILE"
 
 
@@ -147,7 +150,7 @@ def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occu
     spelled, outputs = dict[str, list[int]](), dict[str, list[int]]()
     for number, label in enumerate(labels):
         spelled.setdefault(label.strip(), []).append(number)
-        for name in dict.fromkeys((_plain(label), _plain(label.partition(",")[0]))):  # "tench, Tinca tinca"
+        for name in _spellings(label, number):
             outputs.setdefault(name, []).append(number)
     columns, unknown = [], []
     for number, name in enumerate(class_names):
@@ -201,6 +204,22 @@ def _sort_key(name: str) -> tuple[int, str, str]:
 def _aliases(name: str) -> list[str]:
     """Return the names that a class of the data may have: "0 - zero" may also be "0" or "zero"."""
     return [_plain(part) for part in (name, *name.split(" - "))]
+
+
+def _spellings(label: str, output: int) -> dict[str, None]:
+    """Return the names that an output's label may stand for, each once.
+
+    Those of "n01440764 tench, Tinca tinca" are the whole text and each of its parts, without the quotes in "'tench'",
+    and without the number in "0: tench" if it is the output's: another number may be that of a class.
+    """
+    names = [label]
+    if (numbered := _NUMBERED.fullmatch(label)) and int(numbered[1]) == output:
+        names.append(numbered[2])
+    if quoted := _QUOTED.fullmatch(names[-1]):
+        names.append(quoted[2])
+    if synset := _SYNSET.fullmatch(names[-1]):
+        names += synset.groups()
+    return dict.fromkeys(_plain(part) for name in names for part in (name, name.partition(",")[0]))
 
 
 def _plain(name: str) -> str:

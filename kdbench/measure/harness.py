@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+from kdbench.errors import InputError
 from kdbench.evaluate.predictions import Analyses
 from kdbench.machine.cores import choose_cores
 from kdbench.machine.diagnostics import condition_averages, session_diagnostics, thread_diagnostics
@@ -18,7 +19,7 @@ from kdbench.measure.energy.carbon import carbon_intensity
 from kdbench.measure.energy.rounds import require_estimator, sources_for
 from kdbench.measure.predictions.batches import batches_s, determine_batches
 from kdbench.measure.staging import scratch, stage
-from kdbench.measure.timed import SEED
+from kdbench.measure.timed import ONNXRUNTIME, SEED
 from kdbench.progress import Progress, SubProgress
 from kdbench.recipe.tables.measure import Measure
 from kdbench.results.findings import Failure, Findings, missing_pair
@@ -30,6 +31,10 @@ _Key = tuple[str | None, str, str, frozenset[tuple[str, str | int]]]
 def check_config(config: Measure, progress: Progress) -> None:
     """Raise InputError for what this machine cannot do, before anything is trained or measured."""
     choose_cores(config.cores, config.threads)
+    others = [name for name in config.runtime if name != ONNXRUNTIME]
+    if others and not config.times:
+        message = f"without times, models run in onnxruntime only: nothing would be measured in {', '.join(others)}"
+        raise InputError(message, f"leave out --no-times, or --runtime={','.join(others)}")
     if config.country is not None:
         carbon_intensity(config.country)
     require_estimator(config)

@@ -114,6 +114,15 @@ class WrongValueError(ValueError):
         self.hint = hint
 
 
+_LISTED = {
+    ("variant", "method"): "compressors",
+    ("terms", "method"): "methods",
+    ("teacher", "model"): "models",
+    ("student", "model"): "models",
+}
+"""What `kdbench list` shows of the values of a recipe's key, by the table that has the key."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """The first problem of a value; `hint` says what to write instead, if that is known.
@@ -153,7 +162,10 @@ def problem(
         listed = f"known here: {', '.join(keys)}" if keys else ""
         return Problem(f"unknown {noun} {key!r}", suggestion(str(first["loc"][-1]), keys, listed))
     if first["type"] in _MISSING:
-        return Problem(f"the {noun} {key!r} is missing", missing=True)
+        kind = _LISTED.get((*first["loc"][-3:-2], first["loc"][-1]))
+        return Problem(
+            f"the {noun} {key!r} is missing", f"`kdbench list {kind}` lists its values" if kind else "", True
+        )
     raised = first.get("ctx", {}).get("error")
     message = first["msg"].removeprefix("Value error, ")
     if raised is None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 import kdbench
-from kdbench.errors import InputError
+from kdbench.errors import InputError, StorageError
 from kdbench.extras import install
 from kdbench.report.tables import TABLES
 from kdbench.results.records import measured
@@ -105,6 +105,9 @@ def test_a_figure_is_saved(run, tmp_path):
     assert figure.save(str(tmp_path / "figure.svg")).read_text() == figure.svg == figure._repr_svg_()
     assert figure.caption
     assert figure.save(tmp_path / "bare").read_text() == figure.svg
+    with pytest.raises(StorageError) as refused:
+        figure.save(tmp_path / "bare" / "figure.svg")
+    assert refused.value.hint == "choose another folder"
 
 
 def test_a_figure_is_not_saved_under_the_name_of_another_format(run, tmp_path):

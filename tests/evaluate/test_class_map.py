@@ -24,6 +24,10 @@ def mapped(outputs, labels, names, occurring=None, *, inferred=False):
         (3, ("dog", "fish", "cat"), PETS, (2, 0, 1)),
         (4, ("background", "Cat", "dog", "FISH"), PETS, (1, 2, 3)),  # an extra class, another spelling
         (3, ("cat", "dog", "goldfish, Carassius auratus"), ("goldfish",), (2,)),  # ImageNet's synonyms
+        (3, ("0: dog", "1: cat", "2: fish"), PETS, (1, 0, 2)),  # as in a mapping of outputs to names
+        (3, ("'dog'", '"cat"', "fish"), PETS, (1, 0, 2)),
+        (3, ("0: 'dog, hound',", "1: 'cat'", "2: 'fish'"), PETS, (1, 0, 2)),
+        (2, ("n01440764 tench, Tinca tinca", "n01443537 goldfish"), ("n01443537", "tench"), (1, 0)),
         (4, ("polar-bear", "cat", "dog", "fish"), ("polar_bear",), (0,)),
         (10, None, ("3", "7"), (3, 7)),  # folders named by number
         (10, tuple("1234567890"), tuple("0123456789"), (9, 0, 1, 2, 3, 4, 5, 6, 7, 8)),
@@ -55,6 +59,7 @@ def test_labels_that_count_from_1_are_mapped_by_number():
         (10, None, PETS, "distinguishes 10 classes, but the data has 3"),
         (2, None, PETS, "distinguishes 2 classes, but the data has 3"),
         (3, ("cat", "dog"), PETS, "3 outputs, but 2 labels"),
+        (3, ("1: dog", "0: cat", "2: fish"), PETS, "no output for the classes 'cat', 'dog'"),
         (4, ("cat", "crane", "crane", "dog"), ("crane", "dog"), "several outputs called 'crane'"),
     ],
 )

@@ -9,7 +9,7 @@ from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure import admission, runner
-from kdbench.measure.harness import measure
+from kdbench.measure.harness import check_config, measure
 from kdbench.recipe.tables.measure import Measure
 from kdbench.results.metrics import METRICS, metrics_in
 from kdbench.results.preprocessing import Preprocessing
@@ -224,3 +224,9 @@ def test_a_provider_that_is_not_installed_is_no_silent_fallback(tiny, bench_mode
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(InputError, match="no CUDAExecutionProvider"):
         measure([bench_model(tiny())], None, QUICK.model_copy(update={"provider": "cuda"}), tmp_path, watcher)
+
+
+def test_a_runtime_that_would_not_be_used_is_refused(watcher):
+    with pytest.raises(InputError, match="nothing would be measured in openvino"):
+        check_config(Measure(times=False, runtime=["onnxruntime", "openvino"]), watcher)
+    check_config(Measure(times=False), watcher)

@@ -119,6 +119,7 @@ def test_overrides_that_fit_nowhere(tmp_path, override, message):
         (with_(measure={"bugdet_s": 3}), "unknown key 'measure.bugdet_s'", "did you mean 'budget_s'?"),
         (with_(teacher=[]), "teacher", ""),
         ({key: MINIMAL[key] for key in ("name", "data")}, "the key 'teacher' is missing", "shipped"),
+        (with_(variant=[{"of": "big"}]), "the key 'variant.0.method' is missing", "`kdbench list compressors`"),
         (with_(training={"epochs": 0}), "training.epochs", ""),
         (with_(training={"epochs": "many"}), "training.epochs: 'many' should be", ""),
         (with_(training={"optimizer": {"lr": float("nan")}}), "training.optimizer.lr", ""),
