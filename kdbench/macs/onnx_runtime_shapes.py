@@ -28,6 +28,8 @@ _REPLACEMENTS: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "DynamicQuantizeMatMul": ("MatMul", (0, 1)),
     "MatMulIntegerToFloat": ("MatMul", (0, 1)),
     "DynamicQuantizeLSTM": ("LSTM", (0, 1, 2)),
+    "QLinearConv": ("Conv", (0, 3)),
+    "NhwcMaxPool": ("MaxPool", (0,)),
     "QLinearAdd": ("Add", (0, 3)),
     "QLinearMul": ("Mul", (0, 3)),
     "QLinearAveragePool": ("AveragePool", (0,)),
@@ -54,16 +56,16 @@ def _standardised(node: Node) -> list[Node]:
 
     if node.op_type in _EARLY or (node.domain == _CLASSICAL and node.op_type in _FEATURES):
         return [helper.make_node("Identity", [node.input[0]], [node.output[0]])]
-    if node.domain != _MICROSOFT:
+    if node.domain != _MICROSOFT or node.op_type not in {*_REPLACEMENTS, "FusedMatMul", "QLinearConcat"}:
         return [node]
     if node.op_type == "FusedMatMul":
         return [helper.make_node("Einsum", node.input, node.output, equation=_fused_equation(node))]
     if node.op_type == "QLinearConcat":  # the result's scale and zero point, then three inputs for each operand
         (axis,) = (attribute for attribute in node.attribute if attribute.name == "axis")
         return [helper.make_node("Concat", node.input[2::3], node.output, axis=axis.i)]
-    if node.op_type not in _REPLACEMENTS:
-        return [node]
     standard, positions = _REPLACEMENTS[node.op_type]
+    if node.op_type == "NhwcMaxPool" or any(a.name == "channels_last" and a.i for a in node.attribute):
+        return _channels_last(node, standard, [node.input[i] for i in positions])
     # The fourth output of Skip…Normalization is the sum that is normalised. Those of LSTM are its own.
     single = [[name] for name in (*node.output[:1], *node.output[3:4]) if name]
     outputs = [list(node.output)] if standard == "LSTM" else single
@@ -71,6 +73,23 @@ def _standardised(node: Node) -> list[Node]:
     for replacement in nodes:
         replacement.attribute.extend(node.attribute)
     return nodes
+
+
+def _channels_last(node: Node, standard: str, operands: list[str]) -> list[Node]:
+    """Return the operator `standard`, which takes channels first, between transpositions."""
+    from onnx import helper
+
+    output = node.output[0]
+    kernel = next((attribute.ints for attribute in node.attribute if attribute.name == "kernel_shape"), (1, 1))
+    last = len(kernel) + 1  # the axis of the channels
+    first, inner = (f"{output}/{name}" for name in ("channels_first", standard))
+    middle = helper.make_node(standard, [first, *operands[1:]], [inner])
+    middle.attribute.extend(node.attribute)
+    return [
+        helper.make_node("Transpose", operands[:1], [first], perm=[0, last, *range(1, last)]),
+        middle,
+        helper.make_node("Transpose", [inner], [output], perm=[0, *range(2, last + 1), 1]),
+    ]
 
 
 def _fused_equation(node: Node) -> str:

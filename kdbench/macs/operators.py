@@ -91,7 +91,7 @@ _ONNX = """
     BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization
     LpNormalization MeanVarianceNormalization LRN SimplifiedLayerNormalization SkipLayerNormalization
     SkipSimplifiedLayerNormalization GroupNorm SkipGroupNorm EmbedLayerNormalization
-    MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool MaxRoiPool RoiAlign MaxUnpool
+    MaxPool NhwcMaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool MaxRoiPool RoiAlign MaxUnpool
     Resize Upsample GridSample
     Add Sub Mul Div Neg Abs Sign Pow Sqrt Reciprocal Exp Log Erf Sin Cos Floor Ceil Round Mod Min Max Mean Sum Clip
     Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BiasAdd RotaryEmbedding

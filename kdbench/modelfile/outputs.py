@@ -23,17 +23,22 @@ if TYPE_CHECKING:
 
 Shape = tuple[int | None, ...]
 
-Form = Literal["logits", "probabilities", "scores", "class", "ranking", "binary_logit", "binary_probability", "numbers"]
+Form = Literal[
+    "logits", "probabilities", "scores", "class", "ranking",
+    "binary_logit", "binary_probability", "binary_score", "numbers",
+]  # fmt: skip
 """What an output holds of each sample.
 
 One value per class: `logits`, `probabilities`, or `scores` that only rank the classes. `class` is the number of the
 best class, `ranking` the numbers of the best ones, best first. One value for two classes, of which it describes the
-second: `binary_logit`, `binary_probability`. The predictions of a regression: `numbers`.
+second: `binary_logit`, `binary_probability`, or `binary_score`, which only has the sign of a logit. The predictions of
+a regression: `numbers`.
 """
 
 _FORMS: Mapping[str, Form] = {"Softmax": "probabilities", "QLinearSoftmax": "probabilities", "ArgMax": "class"}
 _NUMBERS_OF_CLASSES = {"class", "ranking"}
 _SIGMOIDS = {"Sigmoid", "HardSigmoid", "QLinearSigmoid"}
+_SIGNED = {"Tanh", "Softsign"}  # from -1 to 1: bounded as no logit is
 _LOOKUPS = {"Gather", "ArrayFeatureExtractor"}  # of the second input's places in the first one
 _KEEPING_ORDER = {*PASSING, *_SIGMOIDS, "Softmax", "QLinearSoftmax", "LogSoftmax", "Normalizer"}
 _ZIPMAP = "convert it with options={'zipmap': False}"
@@ -75,7 +80,11 @@ class Output:
     @property
     def scored_as(self) -> Form:
         """What its values are with one column per class."""
-        columns: dict[Form, Form] = {"binary_logit": "logits", "binary_probability": "probabilities"}
+        columns: dict[Form, Form] = {
+            "binary_logit": "logits",
+            "binary_probability": "probabilities",
+            "binary_score": "scores",
+        }
         return columns.get(self.form, self.form)
 
     @property
@@ -192,10 +201,11 @@ def _output(
     elif element in {6, 7, 9} and quantization is None and shape and math.prod(size or 2 for size in shape[1:]) == 1:
         form = "class"  # int32, int64 or bool, one a sample
     output = Output(value.name, shape, form, quantization)
-    sigmoid = node is not None and node.op_type in _SIGMOIDS
+    bounded = node is not None and node.op_type in _SIGMOIDS | _SIGNED
+    decisions = any(map(_is_svm_without_probabilities, producers.values()))
     if form == "logits" and output.width == 1:
         return _of_two_classes(output, node, producers, constants)
-    if (form == "logits" and (sigmoid or (integer and quantization is None))) or (
+    if (form == "logits" and (bounded or decisions or (integer and quantization is None))) or (
         form == "probabilities" and rounded  # rounded to 0, a probability has no logarithm
     ):
         form = "scores"
@@ -260,7 +270,7 @@ def _decision_values(
     """Return an output that holds the scores of a classifier of ai.onnx.ml, if they are no logits; None for others."""
     if node.domain != "ai.onnx.ml" or not leads_to(name, node.output[-1], producers):
         return None
-    if node.op_type == "SVMClassifier" and not attribute_of(node, "prob_a", ()):
+    if _is_svm_without_probabilities(node):
         reason = "holds a decision value for each pair of classes: score the label, or train with probability=True"
         return Output(name, shape or (None,), unusable=reason)
     labels = [*attribute_of(node, "classlabels_ints", ()), *attribute_of(node, "classlabels_int64s", ())]
@@ -270,6 +280,10 @@ def _decision_values(
     if raw and (boosted or node.op_type == "LinearClassifier"):  # (-d, d) for the logit d, whose softmax is another
         return Output(name, shape, "scores")
     return None
+
+
+def _is_svm_without_probabilities(node: "onnx.NodeProto") -> bool:
+    return node.op_type == "SVMClassifier" and not attribute_of(node, "prob_a", ())
 
 
 def _no_tensor(value: "onnx.ValueInfoProto", producers: "Mapping[str, onnx.NodeProto]") -> str:
@@ -309,6 +323,8 @@ def _of_two_classes(
     """Return an output of one value a sample: about the second class, unless it is the first column of a softmax."""
     if node is None or node.op_type in _SIGMOIDS:
         return replace(output, form="binary_logit" if node is None else "binary_probability")
+    if node.op_type in _SIGNED:
+        return replace(output, form="binary_score")
     source, column = selected_column(output.name, node, producers, constants)
     if source is None or _FORMS.get(source.op_type) != "probabilities":
         return replace(output, form="binary_logit")

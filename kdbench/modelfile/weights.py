@@ -81,7 +81,8 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         _require_content(tensor, f"{path}: {name!r}")
     # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
     in_attributes = [a for node in nodes_of(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
-    trained = [(n, t) for n, t in tensors if n not in untrained and t.data_type not in untrained_types]
+    # A number without axes is a constant of a formula, such as the 0.5 of a GELU, or a scale.
+    trained = [(n, t) for n, t in tensors if t.dims and n not in untrained and t.data_type not in untrained_types]
     return Weights(
         parameters=sum(packed.get(name, math.prod(tensor.dims)) for name, tensor in trained)
         + sum(len(a.floats) for a in in_attributes),

@@ -25,6 +25,7 @@ def u8(*shape):
 
 
 ONE, ZERO = np.float32(1), np.uint8(0)
+Q = {"xs": ONE, "xz": ZERO}  # the scale and zero point of "x"
 
 
 def save(path: Path, op: str, inputs: dict[str, np.ndarray], fed: int = 1, outputs: int = 1, domain: str = "", **more):
@@ -86,6 +87,37 @@ OPERATORS = {
             {},
         ),
         3 * 4 * 5,
+    ),
+    "QLinearConv, channels last": (
+        (
+            "QLinearConv",
+            {"x": u8(1, 7, 9, 4), **Q, "w": u8(6, 2, 3, 2), "ws": ONE, "wz": ZERO, "ys": ONE, "yz": ZERO},
+            1,
+            {"domain": MS, "channels_last": 1, "group": 2, "kernel_shape": [3, 2], "strides": [2, 1]},
+        ),
+        3 * 8 * 6 * 2 * 3 * 2,
+    ),
+    "QLinearAveragePool, channels last": (
+        (
+            "QLinearAveragePool",
+            {"x": u8(1, 7, 9, 4), **Q, "ys": ONE, "yz": ZERO},
+            1,
+            {"domain": MS, "channels_last": 1, "kernel_shape": [3, 2]},
+        ),
+        0,
+    ),
+    "QLinearGlobalAveragePool, channels last": (
+        (
+            "QLinearGlobalAveragePool",
+            {"x": u8(1, 7, 9, 4), **Q, "ys": ONE, "yz": ZERO},
+            1,
+            {"domain": MS, "channels_last": 1},
+        ),
+        0,
+    ),
+    "NhwcMaxPool": (
+        ("NhwcMaxPool", {"x": u8(1, 7, 9, 4)}, 1, {"domain": MS, "kernel_shape": [3, 2], "strides": [1, 2]}),
+        0,
     ),
     "Attention, heads apart": (
         ("Attention", {"q": f(B, 4, L, 3), "k": f(B, 2, S, 3), "v": f(B, 2, S, 7)}, 3, {}),

@@ -154,7 +154,7 @@ def test_the_hint_for_an_output_without_a_type_works(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("op", "form"), [("Softmax", "probabilities"), ("Sigmoid", "scores"), ("LogSoftmax", "logits")]
+    ("op", "form"), [("Softmax", "probabilities"), ("Sigmoid", "scores"), ("Tanh", "scores"), ("LogSoftmax", "logits")]
 )
 def test_what_stands_in_the_place_of_logits(tmp_path, op, form):
     path = save(tmp_path / "m.onnx", [node(op, ["logits"], ["y"])], [("y", FLOAT, ["n", 10])])
@@ -321,6 +321,14 @@ def test_raw_scores_of_a_logistic_regression_have_no_softmax(tmp_path):
     values, output = scores(path, classes=2)
     assert output.form == "logits"  # their values show that they are probabilities
     np.testing.assert_allclose(values[:, 1], 1 / (1 + np.exp(-SAMPLES @ weights)), rtol=1e-4)
+
+
+def test_votes_of_a_support_vector_machine_only_rank_the_classes(tmp_path):
+    """Converters compute one value per class from the decisions on pairs."""
+    pairs = node("SVMClassifier", ["x"], ["label", "pairs"], domain="ai.onnx.ml", classlabels_ints=[0, 1, 2])
+    votes = node("MatMul", ["pairs", "w"], ["votes"])
+    path = save(tmp_path / "m.onnx", [pairs, votes], [("votes", FLOAT, ["n", 3])])
+    assert inspect(path, classes=3).output.form == "scores"
 
 
 @pytest.mark.parametrize(("classes", "is_declared"), [(2, True), (3, True), (3, False)])

@@ -98,6 +98,15 @@ def test_one_value_is_about_the_second_class_whatever_width_the_file_declares(tm
         np.testing.assert_allclose(values, np.stack([expit(-Z), expit(Z)], axis=1), atol=1e-6)
 
 
+def test_a_value_from_minus_one_to_one_has_the_sign_of_a_logit_and_no_probability(tmp_path):
+    path = written(tmp_path / "m.onnx", OTHERS["tanh"])
+    output = inspect(path, classes=2).output
+    assert (output.classes, output.scored_as) == (2, "scores")
+    job = JobModel("m", str(path), "x", "y", "float32", "flat", (6,), None, form=output.form)
+    positive = SAMPLES[Z > 0]
+    assert class_scores(run(onnx.load(path), x=positive), job).argmax(axis=1).all()
+
+
 @pytest.mark.parametrize("op", WAYS)
 def test_the_probability_of_the_first_class_alone_is_refused(tmp_path, op):
     path = written(tmp_path / "m.onnx", column(op, 0))

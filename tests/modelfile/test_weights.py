@@ -168,6 +168,22 @@ def test_a_constant_list_of_floats_counts(tmp_path):
     assert inspect(tmp_path / "m.onnx").parameters == 2
 
 
+def test_numbers_of_formulas_are_no_parameters(tmp_path):
+    """A GELU that is written out has 0.5 and the square root of 2, and a joined output has a scale."""
+    arrays = {"w": np.ones((3, 3), np.float32), "b": np.ones(1, np.float32), "s": np.float32(0.1), "z": np.uint8(3)}
+    arrays |= {"half": np.float32(0.5), "root": np.float32(2**0.5)}
+    stored = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Div", ["h", "root"], ["d"]),
+        helper.make_node("Mul", ["d", "half"], ["m"]),
+        helper.make_node("Add", ["m", "b"], ["y"]),
+        helper.make_node("QLinearConcat", ["s", "z", "q", "qs", "qz"], ["c"], domain="com.microsoft", axis=1),
+    ]
+    onnx.save(graph_of([value("x", ["n", 3])], [value("y", ["n", 3])], nodes, stored), tmp_path / "m.onnx")
+    assert inspect(tmp_path / "m.onnx").parameters == 3 * 3 + 1
+
+
 def microsoft(path, nodes, stored, x, y):
     model = graph_of([x], [y], nodes, [numpy_helper.from_array(array, name) for name, array in stored.items()])
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
