@@ -114,7 +114,7 @@ class WrongValueError(ValueError):
         self.hint = hint
 
 
-_LISTED = {
+_LISTED: dict[tuple[int | str, ...], str] = {
     ("variant", "method"): "compressors",
     ("terms", "method"): "methods",
     ("teacher", "model"): "models",
