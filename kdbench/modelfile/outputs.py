@@ -202,10 +202,10 @@ def _output(
         form = "class"  # int32, int64 or bool, one a sample
     output = Output(value.name, shape, form, quantization)
     bounded = node is not None and node.op_type in _SIGMOIDS | _SIGNED
-    decisions = any(map(_is_svm_without_probabilities, producers.values()))
+    votes = any(map(_is_svm_without_probabilities, producers.values()))
     if form == "logits" and output.width == 1:
         return _of_two_classes(output, node, producers, constants)
-    if (form == "logits" and (bounded or decisions or (integer and quantization is None))) or (
+    if (form == "logits" and (bounded or votes or (integer and quantization is None))) or (
         form == "probabilities" and rounded  # rounded to 0, a probability has no logarithm
     ):
         form = "scores"
