@@ -278,7 +278,8 @@ def _the_input(model: "onnx.ModelProto", path: Path) -> "onnx.ValueInfoProto":
     inputs = data_inputs(model)
     if len(inputs) != 1:
         names = ", ".join(repr(value.name) for value in inputs) or "none"
-        raise InputError(f"{path} has {len(inputs)} inputs ({names})", "kdbench measures models of one image input")
+        hint = "kdbench measures models of one input: compute others in the model, such as a mask from the token ids"
+        raise InputError(f"{path} has {len(inputs)} inputs ({names})", hint)
     element = inputs[0].type.tensor_type.elem_type
     if element in _TOKEN_TYPES and len(declared_shape(inputs[0])) == 2:
         return inputs[0]

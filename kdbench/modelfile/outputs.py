@@ -302,7 +302,10 @@ def _no_row(element: int, shape: Shape) -> str | None:
     if element == 8:  # text
         return "holds names of classes: export the tensor (batch, classes) itself, or name another output"
     if sum(size is None or size > 1 for size in shape[1:]) > 1:
-        return "does not hold one value per class: name the output that does, with --output"
+        return (
+            "does not hold one value per class: segmentation and detection are not scored, and --no-accuracy measures "
+            "the rest; if another output holds the classes, name it with --output"
+        )
     return None
 
 

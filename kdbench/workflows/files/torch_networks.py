@@ -166,7 +166,7 @@ def _export_program(program: Path, path: Path) -> "Parity":
     exported = load_program(program)
     inputs = [value for value in exported.example_inputs[0] if isinstance(value, torch.Tensor)]
     if len(inputs) != 1 or inputs[0].dim() < 2:
-        raise InputError(f"{program} takes {len(inputs)} tensors", "kdbench measures models of one image input")
+        raise InputError(f"{program} takes {len(inputs)} tensors", "kdbench measures models of one input")
     export_program(exported, path)
     facts = read_facts(path)
     generator = torch.Generator().manual_seed(SEED)
