@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import fmean
 
 from kdbench import units
@@ -89,15 +89,14 @@ def _numbers(record: RunRecord, metric: str, axes: Axes) -> Callable[[ModelGroup
 
 
 def _latency(record: RunRecord) -> _Cost:
-    at = headline(record)
+    at, ratio = headline(record), "latency_ratio"
+    metric, label = "latency_mean_ns", "mean latency of one call"
+    write: Callable[[float], str] = units.time
     if has_metric(record, "relative_latency"):  # parts of a sweep, measured one after the other
-        label = f"time of one call relative to {record.protocol.get('reference')}{format_axes(at, ', ')}"
-        of, ratio_of = (_numbers(record, metric, at) for metric in ("relative_latency", "latency_ratio"))
-        return _Cost("latency", label, units.ratio, "relative_latency", at, of, "latency_ratio", ratio_of)
-    label = f"mean latency of one call{format_axes(at, ', ')}"
-    id_, ratio = "latency_mean_ns", "latency_ratio"
-    of, ratio_of = (_numbers(record, metric, at) for metric in (id_, ratio))
-    return _Cost("latency", label, units.time, id_, at, of, ratio, ratio_of)
+        metric, write = "relative_latency", units.ratio
+        label = f"time of one call relative to {record.protocol.get('reference')}"
+    of, ratio_of = (_numbers(record, id_, at) for id_ in (metric, ratio))
+    return _Cost("latency", f"{label}{format_axes(at, ', ')}", write, metric, at, of, ratio, ratio_of)
 
 
 def _size(record: RunRecord) -> _Cost | None:
@@ -121,10 +120,8 @@ def _energy(record: RunRecord) -> _Cost | None:
 
     where = {key: value for key, value in first.axes.items() if key != "scope"}
     label = f"gross energy of one inference{format_axes(where, ', ')}; {source_text(first)}"
-    ratio = "energy_ratio"
-    return _Cost(
-        "energy", label, units.energy, "energy_j", first.axes, of, ratio, lambda group: energy_ratio(record, group)
-    )
+    ratio_of = partial(energy_ratio, record)
+    return _Cost("energy", label, units.energy, "energy_j", first.axes, of, "energy_ratio", ratio_of)
 
 
 def _plane(record: RunRecord, cost: _Cost) -> Plane:
