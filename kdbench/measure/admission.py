@@ -4,7 +4,7 @@ A runtime is admitted when its outputs are those of onnxruntime for the file, wh
 the network that the file was exported from.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -27,7 +27,6 @@ from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.tables.measure import Measure
 from kdbench.results import metrics
-from kdbench.results.records import Diagnostic
 from kdbench.results.runtimes import RUNTIMES
 from kdbench.worker.jobs import AdmissionJob, JobModel
 from kdbench.worker.web import installed as web
@@ -138,14 +137,6 @@ def admit(context: Context, absent: Mapping[str, Refusal]) -> Context:
             reported.setdefault("kernels", {})[model.id] = kernels
     admitted = [replace(model, refused=refused[model.id]) for model in context.models]
     return replace(context, models=admitted, jobs=jobs, starts=starts, runtime_facts=facts)
-
-
-def unused_runtimes(config: Measure) -> Iterator[Diagnostic]:
-    """Yield a diagnostic of the configured runtimes that a measurement without times does not use."""
-    others = [name for name in config.runtime if name != ONNXRUNTIME]
-    if others and not config.times:
-        message = f"not used: {', '.join(others)}; without times, onnxruntime alone computes the scores"
-        yield Diagnostic(code="unused_runtimes", message=message, remedy="measure times too: leave out --no-times")
 
 
 def admission_s(context: Context) -> float:

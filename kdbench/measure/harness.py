@@ -11,7 +11,7 @@ from kdbench.evaluate.predictions import Analyses
 from kdbench.machine.cores import choose_cores
 from kdbench.machine.diagnostics import condition_averages, session_diagnostics, thread_diagnostics
 from kdbench.machine.lock import machine_lock
-from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes, unused_runtimes
+from kdbench.measure.admission import absent_runtimes, admission_s, admit, require_runtimes
 from kdbench.measure.bench_model import BenchModel, Refusable, TestSet
 from kdbench.measure.context import Context, Expected, Pass, all_passes
 from kdbench.measure.earlier_runs import EarlierRuns
@@ -87,7 +87,7 @@ def measure(
         warnings=(
             *batch_warnings,
             *session_diagnostics(context.conditions),
-            *(thread_diagnostics(max(config.threads), cores) if config.times else unused_runtimes(config)),
+            *(thread_diagnostics(max(config.threads), cores) if config.times else ()),
         ),
         protocol=condition_averages(context.conditions),
     )

@@ -230,11 +230,3 @@ def test_a_runtime_that_would_not_be_used_is_refused(watcher):
     with pytest.raises(InputError, match="nothing would be measured in openvino"):
         check_config(Measure(times=False, runtime=["onnxruntime", "openvino"]), watcher)
     check_config(Measure(times=False), watcher)
-
-
-def test_without_times_other_runtimes_are_named_as_not_used(tiny, bench_model, test_set, tmp_path, watcher):
-    config = Measure(times=False, runtime=("onnxruntime", "openvino"))
-    findings = measure([bench_model(tiny("m"), timed=False)], test_set, config, tmp_path / "work", watcher)
-    assert measurements_of(findings, "m")["top1", None].value == 0.8
-    (warning,) = (warning for warning in findings.warnings if warning.code == "unused_runtimes")
-    assert "openvino" in warning.message

@@ -50,7 +50,6 @@ _TITLES = {
     "two_states": "sessions of two kinds",
     "unknown_preprocessing": "unknown preprocessing",
     "unstable": "unstable times",
-    "unused_runtimes": "runtimes that were not used",
     "virtual_machine": "a virtual machine",
     "weights": "weights that come from no file",
 }
