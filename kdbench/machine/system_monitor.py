@@ -125,9 +125,9 @@ class SystemMonitor:
         return None if None in threads else frozenset().union(*filter(None, threads)) - cores
 
 
-def busy_seconds(root: Path = ROOT) -> dict[int, float]:
+def busy_seconds() -> dict[int, float]:
     """Return how long each core was busy since start-up, in s; empty if the system does not report it."""
-    return _processors(root)[0]
+    return _processors(ROOT)[0]
 
 
 def _of(busy: Mapping[int, float], cores: frozenset[int]) -> float:

@@ -11,7 +11,7 @@ from kdbench.plugins.import_path import imported
 from kdbench.plugins.modules import activate
 from kdbench.plugins.recording import Recording, recording
 from kdbench.plugins.search import with_paths
-from kdbench.plugins.sources import Source, located_sources, sources_of
+from kdbench.plugins.sources import Source, located_sources
 
 __all__ = [
     "Recording",
@@ -24,6 +24,5 @@ __all__ = [
     "location",
     "raised_by_user_code",
     "recording",
-    "sources_of",
     "with_paths",
 ]

@@ -29,17 +29,12 @@ class Source(NamedTuple):
     sha256: str
 
 
-def sources_of(recorded: Recording, options: Sequence[Any] = ()) -> tuple[Source, ...]:
-    """Return the sources of the recorded user code; none if no user code ran.
+def located_sources(recorded: Recording, options: Sequence[Any] = ()) -> dict[Source, Path | None]:
+    """Return the sources of the recorded user code, each with its file; none if no user code ran.
 
     They are the modules that define or register it, their local imports, the files that these read or name in a text
-    constant, and the files that `options` name.
+    constant, and the files that `options` name. The file is None for code without one and for installed code.
     """
-    return tuple(located_sources(recorded, options))
-
-
-def located_sources(recorded: Recording, options: Sequence[Any] = ()) -> dict[Source, Path | None]:
-    """Return the sources of `sources_of`, each with its file; None for code without a file and for installed code."""
     sources: dict[Source, Path | None] = {}
     files = dict.fromkeys(recorded.opened)
     for use in recorded.uses:

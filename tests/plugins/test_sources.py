@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from kdbench.files.storage import sha256
 from kdbench.models import MODELS
-from kdbench.plugins import Source, activate, located_sources, recording, sources_of
+from kdbench.plugins import Source, activate, located_sources, recording
 from kdbench.plugins import sources as source_files
 from kdbench.plugins.objects import described_objects
 from kdbench.registry import Registry
@@ -49,7 +49,7 @@ def sources(folder, options=()):
     activate((), str(folder))
     with recording() as recorded:
         MODELS.get("mynets:net")(3)
-    return sources_of(recorded, options)
+    return tuple(located_sources(recorded, options))
 
 
 def test_sources_are_the_code_its_imports_and_what_it_reads(project):
@@ -86,11 +86,11 @@ def test_another_process_finds_the_same(project):
     script = f"""
 import json
 from kdbench.models import MODELS
-from kdbench.plugins import activate, recording, sources_of
+from kdbench.plugins import activate, located_sources, recording
 activate((), {str(project)!r})
 with recording() as recorded:
     MODELS.get("mynets:net")(3)
-print(json.dumps(sources_of(recorded)))
+print(json.dumps(list(located_sources(recorded))))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert json.loads(ended.stdout) == [list(source) for source in sources(project)]
@@ -183,7 +183,7 @@ def test_an_outer_recording_sees_what_an_inner_one_sees(project):
         with recording() as inner:
             MODELS.get("mynets:net")(3)
         MODELS.get("convnet")
-    assert sources_of(outer) == sources_of(inner) != ()
+    assert located_sources(outer) == located_sources(inner) != {}
 
 
 def test_sources_are_located(project):
@@ -192,7 +192,6 @@ def test_sources_are_located(project):
         MODELS.get("mynets:net")(3)
         MODELS.get("torchvision.models:resnet18")
     located = located_sources(recorded)
-    assert tuple(located) == sources_of(recorded)
     for source, path in located.items():
         assert path is None if source.name.startswith("torchvision ") else path == project / source.name
 
@@ -201,7 +200,7 @@ def test_built_in_names_have_no_sources(project):
     with recording() as recorded:
         MODELS.get("convnet")
         (project / "option.npy").read_bytes()
-    assert sources_of(recorded, [{"file": "option.npy"}]) == ()
+    assert located_sources(recorded, [{"file": "option.npy"}]) == {}
 
 
 def test_installed_code_is_named_with_its_version(folder):
@@ -209,7 +208,7 @@ def test_installed_code_is_named_with_its_version(folder):
 
     with recording() as recorded:
         MODELS.get("torchvision.models:resnet18")
-    names = {source.name for source in sources_of(recorded)}
+    names = {source.name for source in located_sources(recorded)}
     assert names == {f"torchvision {torchvision.__version__.partition('+')[0]}"} or names == {
         f"torchvision {torchvision.__version__}"
     }
@@ -259,7 +258,7 @@ def cell_sources(**changes):
     with recording() as recorded:
         MODELS.get("of-a-cell")
     Registry.forget("a_notebook")
-    return sources_of(recorded)
+    return tuple(located_sources(recorded))
 
 
 def test_the_code_of_a_notebook_counts_with_what_it_refers_to(project, monkeypatch):
@@ -280,7 +279,7 @@ def test_code_without_a_source_counts_by_what_it_does(folder):
         with recording() as recorded:
             MODELS.get("of-a-console")
         Registry.forget(__name__)
-        return sources_of(recorded)
+        return tuple(located_sources(recorded))
 
     assert of("x + 1") == of("x + 1")
     assert len({of("x + 1"), of("x + 2"), of("x.a"), of("x.b")}) == 4

@@ -20,7 +20,7 @@ from kdbench.files import storage
 from kdbench.measure.admission import require_answer
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.models.features.modes import evaluation_mode
-from kdbench.plugins import Recording, Source, describe_failure, recording, sources_of
+from kdbench.plugins import Recording, Source, describe_failure, located_sources, recording
 from kdbench.recipe import Model, Recipe, Student, Trained
 from kdbench.registry import is_shipped
 from kdbench.workflows.stages.compress import compression_plan
@@ -117,7 +117,7 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
                 network = _network(job, form, run_data, tried, built)
             if not job.entry.is_ready:
                 require_known_paths(network, job.training, job.entry.name)
-            exports = job.id in trained and set(sources_of(building_code)) <= set(trained[job.id])
+            exports = job.id in trained and located_sources(building_code).keys() <= set(trained[job.id])
             exported = job.part is None and not exports
             _try(network, job, run_data, tried, form, exported=exported, again=partial(_rebuilt, job, run_data))
         build = partial(_checked_peer, job, run_data, tried)
