@@ -1,5 +1,6 @@
 """The first operations of a graph on its input: dequantization with a scale, and normalisation of pixels."""
 
+import math
 from typing import TYPE_CHECKING
 
 from kdbench.modelfile.external_data import is_external
@@ -60,8 +61,9 @@ def _scale_of_operand(
 def scales_pixels(model: "onnx.ModelProto", name: str) -> bool:
     """Return whether a graph begins with a normalisation of its input `name` that is one of pixels from 0 to 255.
 
-    It may be written as Sub, Add, Mul and Div by constants, or as a BatchNormalization, for all channels or for slices
-    of single ones. Where the graph quantizes the input first, the range of its integers decides.
+    It may be written as Sub, Add, Mul and Div by constants, as a BatchNormalization, or as a 1×1 convolution of each
+    channel alone, for all channels or for slices of single ones. Where the graph quantizes the input first, the range
+    of its integers decides.
     """
     import numpy as np
 
@@ -140,6 +142,8 @@ def _normalised(
     if node.op_type == "BatchNormalization" and None not in known[3:5]:
         factor = 1 / np.sqrt(values[4] + attribute_of(node, "epsilon", _EPSILON))
         return factor, -values[3] * factor
+    if node.op_type == "Conv" and None not in known[1:]:
+        return _scaled_channels(values[1], values[2] if len(values) > 2 else np.zeros(1))
     if node.op_type not in {"Add", "Sub", "Mul", "Div"} or sum(tensor is not None for tensor in known) != 1:
         return None
     value = next(one for one, tensor in zip(values, known, strict=True) if tensor is not None)
@@ -149,3 +153,15 @@ def _normalised(
     if known[1] is None or (not value.all() and node.op_type == "Div"):  # a constant minus, or divided by, the input
         return None
     return (one, -value) if node.op_type == "Sub" else (1 / value, zero)
+
+
+def _scaled_channels(
+    weights: "NDArray[np.float64]", bias: "NDArray[np.float64]"
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]] | None":
+    """Return the factor and the offset of a 1×1 convolution of which each output reads one channel; else None."""
+    import numpy as np
+
+    if math.prod(weights.shape[2:]) != 1 or (np.count_nonzero(weights, axis=(*range(1, weights.ndim),)) != 1).any():
+        return None
+    channels_first = (-1, *weights.shape[2:])
+    return weights.reshape(len(weights), -1).sum(axis=1).reshape(channels_first), bias.reshape(channels_first)

@@ -33,6 +33,10 @@ PIXELS = {
     "batch norm": steps(
         ("BatchNormalization", ["x", "o", "z", "m", "v"]), o=np.ones(3), z=np.zeros(3), m=np.full(3, 120), v=[60**2] * 3
     ),
+    "1×1 convolution": steps(("Conv", ["x", "k", "b"]), k=np.reshape(np.eye(3) / 58, (3, 3, 1, 1)), b=[-2, -2, -1.8]),
+    "1×1 convolution that turns the channels round": steps(
+        ("Conv", ["x", "k"]), k=np.reshape(np.eye(3)[::-1] / 255, (3, 3, 1, 1))
+    ),
 }
 OTHERS = {
     "nothing": steps(),
@@ -41,6 +45,8 @@ OTHERS = {
     "to pixels": steps(("Mul", ["x", "k"]), k=255),
     "there and back": steps(("Mul", ["x", "k"]), ("Sub", ["x", "m"]), ("Div", ["x", "s"]), k=255, m=123.7, s=58.4),
     "turned over": steps(("Sub", ["k", "x"]), k=255),
+    "1×1 convolution of all channels": steps(("Conv", ["x", "k"]), k=np.full((3, 3, 1, 1), 1 / 58)),
+    "3×3 convolution": steps(("Conv", ["x", "k"]), k=np.reshape(np.eye(9)[:, 4] / 58, (1, 1, 3, 3))),
     "by nothing": steps(("Mul", ["x", "k"]), k=0),
 }
 
