@@ -14,9 +14,10 @@ from kdbench.compress.graph_index import LAYERS
 from kdbench.errors import InputError, first_line
 from kdbench.extras import installer
 from kdbench.modelfile.external_data import external_files, read_external
-from kdbench.modelfile.facts import MAX_FILE_BYTES, integer_operators, read_model
+from kdbench.modelfile.facts import integer_operators
 from kdbench.modelfile.functions import inlined
 from kdbench.modelfile.ort_format import is_ort
+from kdbench.modelfile.reading import MAX_FILE_BYTES, read_model
 from kdbench.modelfile.weights import STANDARD, nodes_of, tensors_of
 from kdbench.processes import temporary
 from kdbench.registry import suggestion

@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from kdbench.errors import InputError, first_line
 from kdbench.files import archives
 from kdbench.machine.loading import require_loadable
-from kdbench.modelfile.facts import require_model_file
+from kdbench.modelfile.reading import require_model_file
 
 _EXPORT_AGAIN = (
     "load it where you trust it and export it to ONNX: torch.onnx.export(program, f='model.onnx', dynamo=True)"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.functions import inlined
+from kdbench.modelfile.reading import read_model
 from kdbench.modelfile.weights import subgraphs
 
 Model = Any  # onnx.ModelProto; onnx is imported by the functions that need it

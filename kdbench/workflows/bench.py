@@ -14,7 +14,7 @@ from kdbench.judge.target import Target, targets_of
 from kdbench.machine import fingerprint
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.harness import check_config, measure
-from kdbench.modelfile.facts import require_model_file
+from kdbench.modelfile.reading import require_model_file
 from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure

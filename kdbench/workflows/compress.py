@@ -19,7 +19,8 @@ from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.measure.admission import require_answer
 from kdbench.measure.bench_model import BenchModel
-from kdbench.modelfile.facts import read_facts, require_model_file
+from kdbench.modelfile.facts import read_facts
+from kdbench.modelfile.reading import require_model_file
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions
 from kdbench.results.preprocessing import InputSpec, merged

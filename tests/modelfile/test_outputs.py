@@ -9,8 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError
+from kdbench.modelfile.choosing import choose_numbers
 from kdbench.modelfile.facts import inspect
-from kdbench.modelfile.outputs import Output, choose_numbers
+from kdbench.modelfile.outputs import Output
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.probes.logits import class_scores, evaluate
 

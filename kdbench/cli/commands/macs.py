@@ -105,8 +105,9 @@ def _of_file(path: Path, shape: tuple[int, ...] | None, convention: Convention) 
         message = f"an .onnx file has no {convention} count: that convention is defined on torch modules"
         raise InputError(message, "leave --convention out, or name the model instead of the file")
     from kdbench.macs.onnx_counter import count_onnx
-    from kdbench.modelfile.facts import data_inputs, read_model
+    from kdbench.modelfile.facts import data_inputs
     from kdbench.modelfile.outputs import declared_shape
+    from kdbench.modelfile.reading import read_model
     from kdbench.modelfile.weights import weights_of
 
     model = read_model(path)

@@ -17,7 +17,7 @@ from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.observing import time_ratio
 from kdbench.compress.preparing import float32_model, name_nodes, require_nodes
 from kdbench.errors import InputError
-from kdbench.modelfile.facts import compressed_bytes
+from kdbench.modelfile.reading import compressed_bytes
 from kdbench.user_input.validation import WrongValueError
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from kdbench.measure.passes import cold_start, memory
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model, stage
 from kdbench.measure.timed import SEED
-from kdbench.modelfile.facts import model_files
+from kdbench.modelfile.reading import model_files
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.tables.measure import Measure
 from kdbench.worker.jobs import JobModel, LogitsJob

@@ -13,7 +13,7 @@ from kdbench.compress.preparing import opset
 from kdbench.edge.bundles.tolerances import arithmetic
 from kdbench.errors import InputError
 from kdbench.judge.target import Target, load_target, shipped_targets
-from kdbench.modelfile.facts import read_model
+from kdbench.modelfile.reading import read_model
 from kdbench.modelfile.weights import nodes_of
 from kdbench.results.records import Diagnostic
 

@@ -12,7 +12,7 @@ from kdbench.edge.exchange.plan import Tolerance
 from kdbench.errors import InputError, first_line
 from kdbench.files import storage
 from kdbench.modelfile.external_data import external_files
-from kdbench.modelfile.facts import read_model
+from kdbench.modelfile.reading import read_model
 from kdbench.modelfile.weights import tensors_of
 
 

@@ -11,7 +11,7 @@ from kdbench.macs.onnx_counter import count_onnx
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.timed import compared
-from kdbench.modelfile.facts import compressed_bytes
+from kdbench.modelfile.reading import compressed_bytes
 from kdbench.results.findings import Findings, missing_pair
 from kdbench.results.records import Measurement, Pair, measured, missing
 

@@ -29,7 +29,7 @@ def file_hash(path: Path) -> str:
 
 def external_files(path: Path) -> list[Path]:
     """Return the files that hold the large weights of an ONNX file; raises InputError for one that cannot be read."""
-    from kdbench.modelfile.facts import model_files
+    from kdbench.modelfile.reading import model_files
 
     return model_files(path)[1:]
 

@@ -13,8 +13,8 @@ from kdbench.data.dataset import Task
 from kdbench.distill.quantize import deployed, is_quantized
 from kdbench.errors import InputError, StorageError
 from kdbench.export.onnx import ExportError, check_parity, export_onnx
-from kdbench.modelfile.facts import read_model
 from kdbench.modelfile.outputs import outputs_of
+from kdbench.modelfile.reading import read_model
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure
 from kdbench.processes import temporary
