@@ -30,7 +30,8 @@ from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of
 from kdbench.judge.target import Target, load_target, shipped_targets, target_from
 from kdbench.measure.bench_model import BenchModel
-from kdbench.modelfile.reading import is_recorded, require_model_file
+from kdbench.modelfile.identity import is_recorded
+from kdbench.modelfile.reading import require_model_file
 from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe import InputOptions, Measure
