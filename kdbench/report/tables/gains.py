@@ -78,13 +78,28 @@ def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
 
     Others, from a study's differences, may have another network, other images, or weights of another model.
     """
-    return [
-        other
-        for other in baselines(record, group)
-        if is_distilled(group) and other.role == "student" and not is_distilled(other)
-        if network_key(group) == network_key(other)
-        if _conditions(entry_of(record, group)) == _conditions(entry_of(record, other))
+    return [other for other in baselines(record, group) if _is_on_labels_alone(record, group, other)]
+
+
+def _is_on_labels_alone(record: RunRecord, group: ModelGroup, other: ModelGroup) -> bool:
+    return (
+        (is_distilled(group) and other.role == "student" and not is_distilled(other))
+        and network_key(group) == network_key(other)
+        and _conditions(entry_of(record, group)) == _conditions(entry_of(record, other))
+    )
+
+
+def most_accurate_on_labels(record: RunRecord, group: ModelGroup) -> ModelGroup | None:
+    """Return the student of highest top-1 with the network and images of `group` that was trained on labels alone.
+
+    Its augmentation and other settings of the training may differ, so it need not be a baseline of `group`.
+    """
+    valued = [
+        (value, other)
+        for other in model_groups(record)
+        if _is_on_labels_alone(record, group, other) and (value := number(record, other, "top1").value) is not None
     ]
+    return max(valued, key=lambda entry: entry[0])[1] if valued else None
 
 
 def has_same_augmentation(record: RunRecord, group: ModelGroup, other: ModelGroup) -> bool:

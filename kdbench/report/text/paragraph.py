@@ -9,7 +9,7 @@ from kdbench.report.model_groups import ModelGroup, is_timed, model_groups, teac
 from kdbench.report.numbers import number
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
-from kdbench.report.tables.gains import gain, has_same_augmentation, on_labels_alone
+from kdbench.report.tables.gains import gain, has_same_augmentation, most_accurate_on_labels, on_labels_alone
 from kdbench.report.tables.summary import summary
 from kdbench.report.text.method import grouped_warnings
 from kdbench.results.records import RunRecord
@@ -224,7 +224,18 @@ def _distillation(record: RunRecord, students: list[ModelGroup]) -> list[str]:
     else:
         pair = f"for `{student.label}` over `{alone.label}`"
         sentence = f"Distillation shows no gain in accuracy over labels alone: {difference} {pair}"
-    return [f"{sentence}{images}."]
+    return [f"{sentence}{images}.", *_better_on_labels(record, student, alone)]
+
+
+def _better_on_labels(record: RunRecord, student: ModelGroup, alone: ModelGroup) -> list[str]:
+    """Name a student that learned more than `alone` from the labels, with another augmentation or other settings."""
+    best = most_accurate_on_labels(record, student)
+    if best is None or best.ids == alone.ids:
+        return []
+    top1, others = number(record, best, "top1"), number(record, alone, "top1")
+    if top1.value is None or others.value is None or top1.value <= others.value:
+        return []
+    return [f"Trained on labels alone with other settings, `{best.label}` has {top1.with_interval} top-1."]
 
 
 def _gaps(record: RunRecord) -> list[str]:

@@ -217,6 +217,15 @@ def test_options_in_another_order_are_the_same_network(with_gains, make_card):
     assert "Distillation gains for `student-kd`" in paragraph(record)
 
 
+@pytest.mark.parametrize(("baseline", "is_named"), [("student-alone", True), ("student-hint", False)])
+def test_a_more_accurate_student_on_labels_alone_is_named(with_gains, make_card, baseline, is_named):
+    cards = [make_card(name) for name in ("teacher", "student-alone", "student-hint")]
+    student = make_card("student-kd", teachers=("teacher",))
+    text = paragraph(with_gains(gain("student-kd", baseline, 3.0), models=(*cards, student)))
+    assert "Distillation gains" in text
+    assert ("Trained on labels alone with other settings, `student-hint` has" in text) == is_named
+
+
 def test_another_augmentation_is_named(with_gains, make_card):
     models = (make_card("teacher"), make_card("student-alone"), make_card("student-kd", teachers=("teacher",)))
     entries = [
