@@ -16,6 +16,7 @@ from kdbench.extras import installer
 from kdbench.modelfile.external_data import external_files, read_external
 from kdbench.modelfile.facts import integer_operators
 from kdbench.modelfile.functions import inlined
+from kdbench.modelfile.graph import opset
 from kdbench.modelfile.ort_format import is_ort
 from kdbench.modelfile.reading import MAX_FILE_BYTES, read_model
 from kdbench.modelfile.weights import STANDARD, nodes_of, tensors_of
@@ -137,11 +138,6 @@ def require_onnxruntime(least: tuple[int, int], what: str) -> None:
         needed = ".".join(map(str, least))
         message = f"{what} needs onnxruntime {needed} or later, and {installed} is installed"
         raise InputError(message, f"{installer()} -U 'onnxruntime>={needed}'")
-
-
-def opset(model: "onnx.ModelProto") -> int:
-    """Return the version of ONNX's own operators that a model uses."""
-    return max((entry.version for entry in model.opset_import if entry.domain in STANDARD), default=1)
 
 
 def _require_finite(model: "onnx.ModelProto", path: Path) -> None:

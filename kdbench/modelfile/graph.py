@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.weights import constant_of, subgraphs
+from kdbench.modelfile.weights import STANDARD, constant_of, subgraphs
 
 if TYPE_CHECKING:
     import onnx
@@ -54,6 +54,11 @@ def graph_sha256(model: "onnx.ModelProto") -> str:
 
 def _is_weight(tensor: "onnx.TensorProto") -> bool:
     return tensor.data_type in _FLOATS and math.prod(tensor.dims) > 1
+
+
+def opset(model: "onnx.ModelProto") -> int:
+    """Return the version of ONNX's own operators that a model uses."""
+    return max((entry.version for entry in model.opset_import if entry.domain in STANDARD), default=1)
 
 
 def node_behind(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdbench.compress.graph_index import GraphIndex, attribute
+from kdbench.modelfile.graph import opset
 
 if TYPE_CHECKING:
     import onnx
@@ -27,7 +28,7 @@ def shield_float_layers(model: "onnx.ModelProto") -> list[str]:
     import onnx
 
     graph_index, shielded = GraphIndex.of(model.graph), []
-    if max((entry.version for entry in model.opset_import if not entry.domain), default=1) < _OPSET:
+    if opset(model) < _OPSET:
         return []
     for node in list(model.graph.node):
         weight = graph_index.array(node.input[1]) if node.op_type in _ROUNDED else None

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.compress.preparing import opset
 from kdbench.edge.bundles.tolerances import arithmetic
 from kdbench.errors import InputError
 from kdbench.judge.target import Target, load_target, shipped_targets
+from kdbench.modelfile.graph import opset
 from kdbench.modelfile.reading import read_model
 from kdbench.modelfile.weights import nodes_of
 from kdbench.results.records import Diagnostic

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdbench.compress.preparing import opset
 from kdbench.edge.bundles.checks import Limits
 from kdbench.edge.exchange.parity import parity
 from kdbench.edge.exchange.plan import Tolerance
 from kdbench.errors import InputError, first_line
 from kdbench.files import storage
 from kdbench.modelfile.external_data import external_files
+from kdbench.modelfile.graph import opset
 from kdbench.modelfile.reading import read_model
 from kdbench.modelfile.weights import tensors_of
 
