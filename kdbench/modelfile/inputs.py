@@ -142,8 +142,9 @@ def _normalised(
     if node.op_type == "BatchNormalization" and None not in known[3:5]:
         factor = 1 / np.sqrt(values[4] + attribute_of(node, "epsilon", _EPSILON))
         return factor, -values[3] * factor
-    if node.op_type == "Conv" and None not in known[1:]:
-        return _scaled_channels(values[1], values[2] if len(values) > 2 else np.zeros(1))
+    if node.op_type == "Conv" and len(known) > 1 and None not in known[1:]:
+        bias = values[2] if len(values) > 2 else np.zeros(1)
+        return _scaled_channels(values[1], bias, attribute_of(node, "group", 1))
     if node.op_type not in {"Add", "Sub", "Mul", "Div"} or sum(tensor is not None for tensor in known) != 1:
         return None
     value = next(one for one, tensor in zip(values, known, strict=True) if tensor is not None)
@@ -156,12 +157,15 @@ def _normalised(
 
 
 def _scaled_channels(
-    weights: "NDArray[np.float64]", bias: "NDArray[np.float64]"
+    weights: "NDArray[np.float64]", bias: "NDArray[np.float64]", groups: int
 ) -> "tuple[NDArray[np.float64], NDArray[np.float64]] | None":
-    """Return the factor and the offset of a 1×1 convolution of which each output reads one channel; else None."""
+    """Return the factor and the offset of a 1×1 convolution with an output for each channel; None for another one."""
     import numpy as np
 
-    if math.prod(weights.shape[2:]) != 1 or (np.count_nonzero(weights, axis=(*range(1, weights.ndim),)) != 1).any():
+    pointwise = weights.ndim > 2 and math.prod(weights.shape[2:]) == 1
+    if not pointwise or len(weights) != groups * weights.shape[1]:
+        return None
+    if (np.count_nonzero(weights, axis=(*range(1, weights.ndim),)) != 1).any():
         return None
     channels_first = (-1, *weights.shape[2:])
     return weights.reshape(len(weights), -1).sum(axis=1).reshape(channels_first), bias.reshape(channels_first)

@@ -46,6 +46,9 @@ OTHERS = {
     "there and back": steps(("Mul", ["x", "k"]), ("Sub", ["x", "m"]), ("Div", ["x", "s"]), k=255, m=123.7, s=58.4),
     "turned over": steps(("Sub", ["k", "x"]), k=255),
     "1×1 convolution of all channels": steps(("Conv", ["x", "k"]), k=np.full((3, 3, 1, 1), 1 / 58)),
+    "1×1 convolution of a grey image to more channels": steps(
+        ("Conv", ["x", "k", "b"]), k=np.reshape([0.5, -0.3, 0.01], (3, 1, 1, 1)), b=[0.1, 0.2, -0.9]
+    ),
     "3×3 convolution": steps(("Conv", ["x", "k"]), k=np.reshape(np.eye(9)[:, 4] / 58, (1, 1, 3, 3))),
     "by nothing": steps(("Mul", ["x", "k"]), k=0),
 }
