@@ -66,10 +66,11 @@ def test_shares_are_refused_where_logits_belong_whatever_gives_them(function):
     require_usable(TrainingOnly(), INPUTS, 3, "mine", task="regression", exported=False)
 
 
-def test_a_teacher_that_ends_in_a_sigmoid_is_refused_by_its_file():
+@pytest.mark.parametrize("function", [torch.sigmoid, torch.tanh])
+def test_a_teacher_that_ends_in_a_bounded_function_is_refused_by_its_file(function):
     """It has no graph of torch's: it does not train."""
-    network = Net(lambda _, logits: logits.sigmoid())
-    with pytest.raises(KdbenchError, match="returns the output of a sigmoid"):
+    network = Net(lambda _, logits: function(logits))
+    with pytest.raises(KdbenchError, match="returns the output of a sigmoid or tanh"):
         require_usable(network.requires_grad_(requires_grad=False), INPUTS, 3, "teacher", trains=False)
     require_usable(network, INPUTS, 3, "teacher", task="regression", trains=False)
 
