@@ -34,7 +34,7 @@ def check_config(config: Measure, progress: Progress) -> None:
     others = [name for name in config.runtime if name != ONNXRUNTIME]
     if others and not config.times:
         message = f"without times, models run in onnxruntime only: nothing would be measured in {', '.join(others)}"
-        raise InputError(message, f"leave out --no-times, or --runtime={','.join(others)}")
+        raise InputError(message, "measure times too, or leave the other runtimes out")
     if config.country is not None:
         carbon_intensity(config.country)
     require_estimator(config)

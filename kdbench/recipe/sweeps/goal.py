@@ -143,7 +143,8 @@ def _limit(text: str, subject: str) -> Limit:
     least, most = number.declared.value_range
     if not least <= value <= most:
         bound = f"at most {most:g}" if value > most else f"at least {least:g}"
-        hint = f"for {value:g} %, write '{number} {parts[1]} {value:g} %'" if number.declared.unit == "share" else _FORM
+        is_percent = number.declared.unit == "share" and most < value <= 100
+        hint = f"for {value:g} %, write '{number} {parts[1]} {value:g} %'" if is_percent else _FORM
         raise InputError(f"{subject}: {number.metric} is {bound}, and the limit is {value:g}", hint)
     return Limit(number, _SIDES[parts[1]], value, _shown(value, number.declared, parts[2]))
 

@@ -61,7 +61,7 @@ def require_measured(goal: Goal, measure: Measure, task: Task) -> None:
             if not number.declared.hardware_dependent:
                 raise InputError(f"{subject}: {number.metric} has no axis {axis!r}", "leave the axis out")
             if value not in values:
-                hint = f"add it to measure.{axis}, or use {axis}={values[0]}"
+                hint = f"change measure.{axis}, or use {axis}={values[0]}"
                 raise InputError(f"{subject}, because measure.{axis} is {', '.join(map(str, values))}", hint)
 
 

@@ -73,6 +73,7 @@ def test_an_excess_is_relative_to_the_limit():
         ("max top1 where size_bytes <= 1e999 kB", "too large", "for example"),
         ("max top1 where size_bytes <= -1", "size_bytes is at least 0", "for example"),
         ("min size_bytes where top1 >= 95", "top1 is at most 1", "top1 >= 95 %"),
+        ("min size_bytes where top1 >= 950", "top1 is at most 1", "for example"),
     ],
 )
 def test_what_is_wrong_is_named(text, message, hint):
