@@ -209,8 +209,9 @@ def _aliases(name: str) -> list[str]:
 def _spellings(label: str, output: int) -> dict[str, None]:
     """Return the names that an output's label may stand for, each once.
 
-    Those of "n01440764 tench, Tinca tinca" are the whole text and each of its parts, without the quotes in "'tench'",
-    and without the number in "0: tench" if it is the output's: another number may be that of a class.
+    "n01440764 tench, Tinca tinca" may stand for itself, its synset, "tench, Tinca tinca" and "tench". Quotes are
+    left out, as in "'tench'". A number before a colon is left out if it is the output's, as in "0: tench"; another
+    one may be that of a class.
     """
     names = [label]
     if (numbered := _NUMBERED.fullmatch(label)) and int(numbered[1]) == output:

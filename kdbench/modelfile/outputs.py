@@ -36,7 +36,7 @@ a regression: `numbers`.
 _FORMS: Mapping[str, Form] = {"Softmax": "probabilities", "QLinearSoftmax": "probabilities", "ArgMax": "class"}
 NUMBERS_OF_CLASSES = {"class", "ranking"}
 _SIGMOIDS = {"Sigmoid", "HardSigmoid", "QLinearSigmoid"}
-_SIGNED = {"Tanh", "Softsign"}  # from -1 to 1: bounded as no logit is
+_SIGNED = {"Tanh", "Softsign"}  # from -1 to 1, while logits have no bounds
 _LOOKUPS = {"Gather", "ArrayFeatureExtractor"}  # of the second input's places in the first one
 _KEEPING_ORDER = {*PASSING, *_SIGMOIDS, "Softmax", "QLinearSoftmax", "LogSoftmax", "Normalizer"}
 _ZIPMAP = "convert it with options={'zipmap': False}"
