@@ -23,6 +23,7 @@ LEVELS = 256
 MAGNITUDES = 128  # levels of one side of a signed integer
 PERCENTILE = 99.99
 _STEP = 8  # bins between two thresholds that entropy compares
+_NEGLIGIBLE = 2.0**-24  # of the largest magnitude: zero in float32 beside it, such as the softmax of a masked score
 _SHARES = np.linspace(0.2, 1, 81)  # of an end of the whole range, that the squared error compares
 
 
@@ -30,7 +31,8 @@ _SHARES = np.linspace(0.2, 1, 81)  # of an end of the whole range, that the squa
 class Histogram:
     """The values of a tensor other than zero: `counts` in 2 · BINS bins of equal width from −`limit` to `limit`.
 
-    `low` and `high` are the extreme values, `limit` the larger magnitude, `zeros` the number of exact zeros.
+    `low` and `high` are the extreme values, `limit` the larger magnitude, `zeros` the number of zeros, exact or
+    negligible beside the limit.
     """
 
     low: float
@@ -51,7 +53,7 @@ class Histogram:
     def adding(self, values: NDArray[np.float32]) -> "Histogram":
         """Return the histogram with further values of the tensor, all between −`limit` and `limit`."""
         flat = values.ravel()
-        flat = flat[flat != 0]
+        flat = flat[np.abs(flat) > self.limit * _NEGLIGIBLE]
         zeros = self.zeros + values.size - flat.size
         if not flat.size:
             return replace(self, zeros=zeros)
