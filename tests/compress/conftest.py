@@ -5,6 +5,15 @@ import pytest
 
 from kdbench import data
 
+SEED = 1
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers(request, monkeypatch):
+    """Give a test the same random numbers whichever tests run before it in its process."""
+    if hasattr(request.module, "RNG"):
+        monkeypatch.setattr(request.module, "RNG", np.random.default_rng(SEED))
+
 
 @pytest.fixture(scope="session")
 def resnet20(foreign_models):
