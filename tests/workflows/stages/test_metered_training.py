@@ -28,7 +28,7 @@ def meters(monkeypatch):
 def metered(**measure):
     recipe = SimpleNamespace(measure=SimpleNamespace(**{"energy": "quick", "estimate_energy": False, **measure}))
     with ExitStack() as stack:
-        return train._meter(recipe, "cuda", stack)
+        return train.meter_of(recipe, "cuda", stack)
 
 
 def test_what_the_recipe_says_of_estimates_holds_for_trainings(meters):
