@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
+
+from kdbench.processes import messages
 
 _INTERVAL_NS = 250_000_000
 
@@ -17,24 +17,19 @@ class Channel:
 
     def model(self, id_: str) -> None:
         """Report the current model, to which the parent attributes the failure if this process dies."""
-        self._send({"model": id_})
+        messages.write({"model": id_})
 
     def batch(self, samples: int) -> None:
         """Report the batch size of the calls that follow, which determines how long they may take."""
-        self._send({"batch": samples})
+        messages.write({"batch": samples})
 
     def step(self, done: float, total: float) -> None:
         """Report the progress of the job, at most four times a second."""
         now = time.monotonic_ns()
         if now - self._last >= _INTERVAL_NS:
             self._last = now
-            self._send({"step": [done, total]})
+            messages.write({"step": [done, total]})
 
     def disk(self, error: OSError) -> None:
         """Report that a file could not be written."""
-        self._send({"disk": [error.errno, error.strerror, str(error.filename or "")]})
-
-    @staticmethod
-    def _send(message: dict[str, object]) -> None:
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
+        messages.write({"disk": [error.errno, error.strerror, str(error.filename or "")]})

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from kdbench.errors import MeasurementError
 from kdbench.files import storage
-from kdbench.processes import children
+from kdbench.processes import children, messages
 from kdbench.progress import Progress
 from kdbench.worker.jobs import Job
 from kdbench.worker.timeouts import silence_limit_s
@@ -90,11 +90,8 @@ def _listen(stdout: IO[bytes], progress: Progress, job: Job) -> _Status:
         if line is None:
             status.silent = True
             break
-        try:
-            message = json.loads(line)
-        except ValueError:
-            continue  # output of a library
-        if isinstance(message, dict):
+        message = messages.read(line)
+        if message is not None:
             status.model = message.get("model", status.model)
             status.batch = message.get("batch", status.batch)
             if "step" in message:

@@ -4,7 +4,6 @@ The exporter's libraries take seconds to load, and every file takes seconds to w
 trainings leave a core free, that costs a run no time. `workers.export` is the process; no torch is imported here.
 """
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 from kdbench.machine.cores import available_cores
 from kdbench.meters.choice import choose
 from kdbench.meters.meter import Unavailable
-from kdbench.processes import children
+from kdbench.processes import children, messages
 from kdbench.recipe import Measure, Recipe
 from kdbench.results.run_folder import RunFolder
 
@@ -71,11 +70,8 @@ class ExportAhead:
         children.end(process)
 
     def _keep(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return  # printed by a library
-        if isinstance(message, dict) and "job" in message:
+        message = messages.read(line)
+        if message is not None and "job" in message:
             self._written[message["job"]] = message["written"]
 
     def _send(self, message: dict[str, str]) -> None:

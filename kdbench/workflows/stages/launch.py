@@ -3,20 +3,18 @@
 They find each other by torchrun's environment variables; `workers.train` describes their messages.
 """
 
-import json
 import os
 import signal
 from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
-from threading import Thread
-from typing import IO
 
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, but not declared so
 
 from kdbench import errors
 from kdbench.errors import KdbenchError
-from kdbench.processes import children, temporary
+from kdbench.processes import children, messages
+from kdbench.processes.child import ChildProcess
 from kdbench.progress import Progress, Silent
 from kdbench.results.run_folder import RunFolder
 
@@ -24,8 +22,6 @@ WORKER = children.python("kdbench.workflows.workers.train")
 _LAST_LINES = 15
 _SETTLED_S = 1.0  # until all processes have noticed that one has ended
 _LOOPBACK = "127.0.0.1"
-
-Lines = SimpleQueue[tuple[int, bytes]]  # of all processes: rank and line, empty at the end of a process's output
 
 
 def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progress, content: str = "") -> None:
@@ -37,57 +33,48 @@ def train_in_processes(job: str, count: int, folder: RunFolder, progress: Progre
     # The parent holds the rendezvous store, so that no other process can take its port.
     store = TCPStore(_LOOPBACK, 0, is_master=True, wait_for_workers=False)
     with ExitStack() as stack:
-        lines: Lines = SimpleQueue()
+        lines: _Lines = SimpleQueue()
         command = [*WORKER, str(folder.path), job, content]
-        workers = [_Worker(rank, command, _environment(rank, count, store.port), lines, stack) for rank in range(count)]
-        running = set(range(count))
+        for rank in range(count):
+            stack.callback(_Worker(rank, command, _environment(rank, count, store.port), lines).end)
+        running = count
         while running:
-            rank, line = lines.get()
-            if line:
-                workers[rank].handle(line, progress)
-            else:  # the end of its output
-                if workers[rank].failed:
-                    raise _cause(workers, rank, lines)
-                running.remove(rank)
+            worker, line = lines.get()
+            if line is not None:
+                worker.handle(line, progress)
+            elif worker.failed:
+                raise _cause(worker, lines)
+            else:
+                running -= 1
 
 
-def _cause(workers: "list[_Worker]", first: int, lines: Lines) -> Exception:
-    """Return the error of the process that caused the failure, or else of the first failed process.
+def _cause(first: "_Worker", lines: "_Lines") -> Exception:
+    """Return the error of the process that caused the failure, or else of `first`, which failed first.
 
     When a process ends, those that wait for it fail too, and their end may be noticed first.
     """
-    failed = [workers[first]]
+    cause = first
     with suppress(Empty):
-        while not any(worker.is_cause for worker in failed):
-            rank, line = lines.get(timeout=_SETTLED_S)
-            if line:
-                workers[rank].handle(line, Silent())
-            elif workers[rank].failed:
-                failed.append(workers[rank])
-    return next((worker for worker in failed if worker.is_cause), failed[0]).error()
+        while not cause.is_cause:
+            worker, line = lines.get(timeout=_SETTLED_S)
+            if line is not None:
+                worker.handle(line, Silent())
+            elif worker.failed and worker.is_cause:
+                cause = worker
+    return cause.error()
 
 
-class _Worker:
-    """One process, which `stack` kills if it is still running."""
+class _Worker(ChildProcess):
+    """The process of one rank, and the error that it has reported."""
 
-    def __init__(
-        self, rank: int, command: list[str], environment: dict[str, str], lines: Lines, stack: ExitStack
-    ) -> None:
+    def __init__(self, rank: int, command: list[str], environment: dict[str, str], lines: "_Lines") -> None:
+        super().__init__(command, environment, lines)
         self._rank = rank
         self._error: KdbenchError | None = None
-        self._stderr = stack.enter_context(temporary.file())
-        # A new session, so that Ctrl-C reaches only this process, which ends the others.
-        self._process = children.start(command, environment, self._stderr, start_new_session=True)
-        stack.callback(children.end, self._process)
-        Thread(target=_read, args=(rank, self._process.stdout, lines), daemon=True).start()
 
     def handle(self, line: bytes, progress: Progress) -> None:
         """Pass a message of the process on to `progress`, or keep its error."""
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return  # printed by a library
-        match message:
+        match messages.read(line):
             case {"step": [done, total, detail]}:
                 progress.step(done, total, detail)
             case {"waiting": detail}:
@@ -100,35 +87,27 @@ class _Worker:
     @property
     def failed(self) -> bool:
         """Whether the process, which has closed its output, ended with an error."""
-        return self._process.wait() != 0
+        return self.wait() != 0
 
     @property
     def is_cause(self) -> bool:
         """Whether the error is its own: it wrote one, or was killed."""
-        return self._error is not None or self._process.returncode < 0
+        return self._error is not None or self.wait() < 0
 
     def error(self) -> Exception:
         """Return the error that ended the process."""
-        code = self._process.returncode
+        code = self.wait()
         if self._error is not None:
             return self._error
         if code < 0:
             end = "was killed" if code == -signal.SIGKILL else f"was ended by signal {-code}"
             hint = "it may have run out of memory: use a smaller batch"
             return KdbenchError(f"training process {self._rank + 1} {end}", hint)
-        self._stderr.seek(0)
-        last_lines = self._stderr.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+        last_lines = self.errors().splitlines()[-_LAST_LINES:]
         return RuntimeError("\n".join([f"training process {self._rank + 1} ended with code {code}:", *last_lines]))
 
 
-def _read(rank: int, stdout: IO[bytes] | None, lines: Lines) -> None:
-    assert stdout is not None
-    try:
-        for line in stdout:
-            lines.put((rank, line))
-    except ValueError:
-        return  # closed by `children.end`
-    lines.put((rank, b""))
+_Lines = SimpleQueue[tuple[_Worker, bytes | None]]
 
 
 def _environment(rank: int, count: int, port: int) -> dict[str, str]:

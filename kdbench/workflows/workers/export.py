@@ -14,7 +14,7 @@ from torch import nn
 
 from kdbench.export.onnx import export_onnx
 from kdbench.files import storage
-from kdbench.processes import temporary
+from kdbench.processes import messages, temporary
 from kdbench.processes.parent import end_with_parent
 from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
@@ -43,8 +43,7 @@ def main(lines: Iterable[str]) -> None:
         except Exception:  # noqa: BLE001 - the run exports it again, and reports the error
             written = None
         response = {"job": message["job"], "written": None if written is None else asdict(written)}
-        sys.stdout.write(json.dumps(response) + "\n")
-        sys.stdout.flush()
+        messages.write(response)
 
 
 def _load_exporter() -> None:

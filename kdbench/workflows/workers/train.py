@@ -4,7 +4,6 @@ HASH is that of the data; the recipe is in the run's folder. The process writes 
 to standard output, as one JSON object per line.
 """
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import distributed
 from kdbench.distill.training.processes import process_group
 from kdbench.errors import InputError, KdbenchError
 from kdbench.files import storage
+from kdbench.processes import messages
 from kdbench.processes.parent import end_with_parent
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
@@ -21,22 +21,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.train import UNMETERED, train_one
 from kdbench.workflows.study.run_data import load_run_data
 from kdbench.workflows.study.user_code import load_plugins, planned_job
-
-
-class JsonProgress(Silent):
-    """Progress written as messages to the parent process."""
-
-    def step(self, done: float, total: float, detail: str = "") -> None:
-        """Write how far the training is."""
-        _write({"step": [done, total, detail]})
-
-    def waiting(self, detail: str) -> None:
-        """Write what the training waits for."""
-        _write({"waiting": detail})
-
-    def note(self, text: str) -> None:
-        """Write the note."""
-        _write({"note": text})
+from kdbench.workflows.workers.progress import MessageProgress
 
 
 def main(folder: RunFolder, job_id: str, content: str = "") -> int:
@@ -51,19 +36,26 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
             subject = f"{job_id}: {recipe.data.name!r} returns other data in each process"
             raise InputError(subject, "it must return the same arrays each time: seed its random numbers")
         job = planned_job(recipe, job_id, folder)
-        progress = JsonProgress() if processes.first else Silent()
+        progress = MessageProgress() if processes.first else Silent()
         with storage.explained(folder.path):
             train_one(job, recipe, run_data, folder, progress, UNMETERED)
     except KdbenchError as error:
-        _write({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})
-        return error.exit_code
+        return _report(error)
     except RuntimeError as error:
         if (message := timeout_message(error)) is None:
             raise
-        _write({"error": {"type": "KdbenchError", "message": message, "hint": "check whether one of them hangs"}})
+        messages.write(
+            {"error": {"type": "KdbenchError", "message": message, "hint": "check whether one of them hangs"}}
+        )
         return KdbenchError.exit_code
     distributed.destroy_process_group()
     return 0
+
+
+def _report(error: KdbenchError) -> int:
+    """Write an error as a message; return its exit code."""
+    messages.write({"error": {"type": type(error).__name__, "message": error.message, "hint": error.hint}})
+    return error.exit_code
 
 
 def timeout_message(error: RuntimeError) -> str | None:
@@ -72,11 +64,6 @@ def timeout_message(error: RuntimeError) -> str | None:
         return None
     minutes = distributed.constants.default_pg_timeout.total_seconds() / 60
     return f"a training process waited {minutes:.0f} min for the others, which did not answer"
-
-
-def _write(message: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """Run tasks in processes of this machine, within its cores, memory and GPUs; while one measures, nothing else runs."""
 
-import json
 import os
 import queue
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from threading import Thread
-from typing import IO
 
 from kdbench.machine.memory import available_bytes
-from kdbench.processes import children, temporary
+from kdbench.processes import children, messages
+from kdbench.processes.child import ChildProcess
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message, last_lines
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
@@ -65,7 +63,7 @@ class Processes(Engine):
         for name in worker.gpus:
             self._gpus.remove(name)
         self._running[task.id] = worker
-        worker.send(task, message)
+        worker.perform(task, message)
 
     def _idle_worker(self, task: Task) -> "_Worker | None":
         """Return an idle process that sees as many GPUs as the task needs, all of them free."""
@@ -92,15 +90,14 @@ class Processes(Engine):
     def _event(self, worker: "_Worker", line: bytes | None) -> Event | None:
         if line is None:
             return self._ended(worker)
-        try:
-            message = json.loads(line)
-        except ValueError:
-            message = None  # printed by a library
+        message = messages.read(line)
         if self._running.get(worker.task.id) is not worker:
             message = None
         match message:
             case {"step": [done, total, detail]}:
                 return Event(worker.task.id, done=done, total=total, detail=detail)
+            case {"waiting": detail}:
+                return Event(worker.task.id, detail=detail)
             case {"note": text}:
                 return Event(worker.task.id, note=text)
             case {"fault": fault, "peak_bytes": peak}:
@@ -129,8 +126,8 @@ class Processes(Engine):
         return Event(worker.task.id, ended=True, fault=fault)
 
 
-class _Worker:
-    """A process, its current or last task, and the thread that reads its messages."""
+class _Worker(ChildProcess):
+    """A process and its current or last task."""
 
     task: Task
 
@@ -138,38 +135,19 @@ class _Worker:
         self, command: Sequence[str], gpus: Gpus, lines: "queue.SimpleQueue[tuple[_Worker, bytes | None]]"
     ) -> None:
         self.gpus = gpus
-        self._stderr = temporary.file()
-        # A new session, so that Ctrl-C reaches only this process, which ends the others.
-        self._process = children.start(command, _environment(gpus), self._stderr, start_new_session=True)
-        assert self._process.stdout is not None
-        Thread(target=_read, args=(self, self._process.stdout, lines), daemon=True).start()
+        super().__init__(command, _environment(gpus), lines)
 
-    def send(self, task: Task, message: Message) -> None:
-        """Send a task to the process; if it has ended, the next read of its messages reports that."""
+    def perform(self, task: Task, message: Message) -> None:
+        """Send a task to the process."""
         self.task = task
-        with suppress(BrokenPipeError):
-            children.send(self._process, message)
+        self.send(message)
 
     def fault(self) -> Fault:
         """Return how the process ended before its task did."""
-        code = self._process.wait()
+        code = self.wait()
         if code == -signal.SIGKILL:
             return Fault("its process was killed", "it may have run out of memory: use a smaller batch", lost=True)
-        self._stderr.seek(0)
-        text = self._stderr.read().decode(errors="replace")
-        return Fault(f"its process ended with code {code}", last_lines(text), internal=True, lost=True)
-
-    def end(self) -> None:
-        """End the process in any state."""
-        children.end(self._process)
-        self._stderr.close()
-
-
-def _read(worker: _Worker, stdout: IO[bytes], lines: "queue.SimpleQueue[tuple[_Worker, bytes | None]]") -> None:
-    with suppress(ValueError):  # closed by `end`
-        for line in stdout:
-            lines.put((worker, line))
-    lines.put((worker, None))
+        return Fault(f"its process ended with code {code}", last_lines(self.errors()), internal=True, lost=True)
 
 
 def _environment(gpus: Gpus) -> Mapping[str, str]:
