@@ -34,6 +34,9 @@ _ONE = re.compile(r"\+?(1(?:\.0+)?|100\.00)(.*)")  # shares are written in per c
 _COUNT = re.compile(r"\d+(\.\d+)?")
 _HYPHENATED = re.compile(r"(?<!\w)(\w+(?:-\w+)+)")
 _LONG = 32  # characters from which a name may be broken
+_ONE_LINE = (
+    16  # characters up to which a number stays on one line on paper; those with an interval and a mark are longer
+)
 
 
 @FORMATS.register("html")
@@ -195,7 +198,9 @@ def _text_html(cell: Text, column: Column) -> Markup:
 
 def _number(cell: Number, column: Column, anchor: str, *, first: bool) -> Markup:
     name = "strong" if cell.best else "span"
-    shown = f"<{name}>{escape(one_line(portable(cell.text)))}</{name}>"
+    text = one_line(portable(cell.text))
+    kind = ' class="lines"' if len(text) > _ONE_LINE else ""
+    shown = f"<{name}{kind}>{escape(text)}</{name}>"
     if cell.mark is not None:
         id_ = f' id="{escape(anchor)}-ref-{cell.mark}"' if first else ""
         link = f'href="#{escape(anchor)}-note-{cell.mark}" role="doc-noteref" aria-label="note {cell.mark}"'

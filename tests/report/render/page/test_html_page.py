@@ -191,6 +191,29 @@ def test_it_prints_on_pages_with_everything_opened(page, path):
     assert page.evaluate("document.querySelector('details table').getBoundingClientRect().height") > 0
 
 
+def test_printed_values_keep_to_one_line_and_titles_to_their_tables(page, path):
+    page.open(path)
+    page.media(media="print")
+    page.resize(700, 900)
+    broken = """[...document.querySelectorAll("td.number > :is(span, strong)")].filter((each) => {
+        const range = document.createRange();
+        range.selectNodeContents(each);
+        return each.textContent.length < 16 && range.getClientRects().length > 1;
+    }).map((each) => each.textContent)"""
+    assert page.evaluate(broken) == []
+    # A title that is not broken takes the room of the first rows with it to the next page.
+    alone = """[...document.querySelectorAll(".wide")].filter((box) => {
+        const row = box.querySelector("tbody tr:nth-child(2)");
+        const title = [box.previousElementSibling, box.previousElementSibling?.previousElementSibling]
+            .find((each) => each?.matches("h2, h3"));
+        return row && title && title.getBoundingClientRect().bottom < row.getBoundingClientRect().top;
+    }).map((box) => box.getAttribute("aria-labelledby"))"""
+    assert page.evaluate(alone) == []
+    # Two figures of the usual shape, with their titles and captions, fit on a page of A4: 269 mm between its margins.
+    heights = "[...document.querySelectorAll('figure')].map((each) => each.getBoundingClientRect().height * 25.4 / 96)"
+    assert sum(sorted(page.evaluate(heights))[:2]) < 269
+
+
 def test_it_can_be_read_without_a_script(page, path):
     page.send("Emulation.setScriptExecutionDisabled", value=True)
     page.open(path)
