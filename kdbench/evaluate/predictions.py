@@ -68,7 +68,7 @@ class Predictions:
         logits. Values declared as probabilities whose rows do not sum to 1 only rank the classes.
         """
         known = [column for column, meaning in enumerate(meanings or ()) if meaning]
-        read = _form_of(form, logits[:, known] if meanings is not None and known else logits)
+        read = form_by_values(form, logits[:, known] if meanings is not None and known else logits)
         if read == "scores" and form == "logits" and card.weights is not None:
             read = form
         if read == "probabilities" and form == "logits" and meanings is not None:
@@ -153,7 +153,7 @@ def not_finite(logits: NDArray[np.generic]) -> str | None:
     return f"{bad} of {len(logits)} outputs hold NaN or infinity" if bad else None
 
 
-def _form_of(form: str, values: NDArray[np.generic]) -> str:
+def form_by_values(form: str, values: NDArray[np.generic]) -> str:
     """Return the `form` of `values` (N, classes), corrected where the values contradict logits or probabilities."""
     if form not in {"logits", "probabilities"}:
         return form

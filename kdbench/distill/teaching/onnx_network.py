@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import InputError
+from kdbench.evaluate.predictions import form_by_values
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.modelfile.outputs import Output
+from kdbench.plugins import describe_failure
 
 _MIN_PROBABILITY = 1e-30  # probabilities become logits by their logarithm
+_EXPORT_LOGITS = "export the logits, or name another output: input.output"
 
 
 class OpaqueNetwork(nn.Module):
@@ -50,9 +53,38 @@ class OnnxNetwork(OpaqueNetwork):
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise InputError(f"onnxruntime cannot load {path}: {error}", "check it with `kdbench bench`") from error
         self._facts, self._quantization = facts, quantization
+        self._of_probabilities = facts.output.scored_as == "probabilities"
+
+    def read_form(self, inputs: Tensor, name: str) -> None:
+        """Determine from the outputs for some `inputs` (B, …) whether the values are probabilities.
+
+        A graph does not always show it: a softmax may be written as single operators. Raises InputError, with the
+        model's `name`, for values that are neither logits nor probabilities, and for a file that fails on the inputs.
+        """
+        try:
+            values = self._run(inputs)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            message = f"{name} fails on the first {len(inputs)} training samples: {describe_failure(error)}"
+            raise InputError(message, "check it with `kdbench bench`") from error
+        output, columns = self._facts.output, _columns(values, self._facts.output)
+        if not np.isfinite(columns).all():
+            return  # the check of the network names them
+        declared = output.scored_as
+        # In the type of the file, on which it depends how closely probabilities add up to 1.
+        form = form_by_values(declared, columns.astype(values.dtype) if values.dtype.kind == "f" else columns)
+        if form not in {"logits", "probabilities"}:
+            message = f"{name} cannot be a teacher: the values of its output {output.shown} are no {declared}"
+            raise InputError(message, _EXPORT_LOGITS)
+        self._of_probabilities = form == "probabilities"
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits (B, classes), float32, on the inputs' device."""
+        columns = torch.from_numpy(_columns(self._run(inputs), self._facts.output))
+        logits = columns.clamp_min(_MIN_PROBABILITY).log() if self._of_probabilities else columns
+        return logits.to(inputs.device)
+
+    def _run(self, inputs: Tensor) -> Any:
+        """Return the values of the output (B, …) as the file gives them."""
         from kdbench.worker.runtimes.onnxruntime import feed
 
         values = self._as_declared(inputs.detach().cpu().numpy())
@@ -63,7 +95,7 @@ class OnnxNetwork(OpaqueNetwork):
             part = values[start : start + size]
             padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
             parts.append(self._session.run([name], feed(declared, self._facts.input_name, padded))[0][: len(part)])
-        return logits_of(np.concatenate(parts), self._facts.output).to(inputs.device)
+        return np.concatenate(parts)
 
     def _as_declared(self, values: Any) -> Any:
         """Return inputs in the shape and type that the file declares."""
@@ -83,20 +115,15 @@ def require_logits(output: Output, name: str) -> None:
     """Raise InputError for an output of the model `name` that holds neither logits nor values that determine them."""
     if output.form not in {"logits", "probabilities", "binary_logit", "binary_probability"}:
         message = f"{name} cannot be a teacher: its output {output.shown} holds {output.form}, not logits"
-        raise InputError(message, "export the logits, or name another output: input.output")
+        raise InputError(message, _EXPORT_LOGITS)
 
 
-def logits_of(values: Any, output: Output) -> Tensor:
-    """Return logits (B, classes), float32, of an output's values (B, …): probabilities as their logarithms."""
+def _columns(values: Any, output: Output) -> Any:
+    """Return an output's values (B, …) in float32 with one column for each class, (B, classes)."""
     numbers = values.astype(np.float32).reshape(len(values), -1)
     if output.quantization is not None:
         scale, zero_point = output.quantization
         numbers = (numbers - zero_point) * np.float32(scale)
-    logits = torch.from_numpy(numbers)
     if output.form == "binary_logit":
-        return torch.cat([torch.zeros_like(logits), logits], dim=1)
-    if output.form == "binary_probability":
-        logits = torch.cat([1 - logits, logits], dim=1)
-    return (
-        logits.clamp_min(_MIN_PROBABILITY).log() if output.form.endswith(("probability", "probabilities")) else logits
-    )
+        return np.concatenate([np.zeros_like(numbers), numbers], axis=1)
+    return np.concatenate([1 - numbers, numbers], axis=1) if output.form == "binary_probability" else numbers

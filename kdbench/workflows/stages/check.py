@@ -229,7 +229,7 @@ def _network(
     if form.facts.sha256 not in tried:
         require_answer(bench_model(job, form))
         tried.add(form.facts.sha256)
-    return onnx_network(job, form)
+    return onnx_network(job, form, run_data)
 
 
 def _try(

@@ -144,7 +144,7 @@ def teacher_network(job: Job, run_data: RunData, folder: RunFolder | None) -> nn
         return StoredLogits()
     form, dataset = form_of(job, run_data), run_data.dataset
     if form is not None and form.facts is not None:
-        network: nn.Module = onnx_network(job, form)
+        network: nn.Module = onnx_network(job, form, run_data)
     else:
         network = from_weights(job, dataset)[0] if folder is None else trained(job, dataset, folder)
     return network if form is None else form.adapted(network)

@@ -1,14 +1,13 @@
 """The input, the classes and the file of a ready teacher that differ from the students'."""
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tomli_w
+import torch
 from torch import nn
 
 from kdbench import data
@@ -31,8 +30,10 @@ from kdbench.workflows.files.graph_inputs import GENERAL, with_graph
 from kdbench.workflows.files.model_files import OF_MODEL, card_in_folder, specs_of
 from kdbench.workflows.files.torch_networks import unknown_facts
 from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.recipe_keys import naming_recipe_keys
 from kdbench.workflows.study.run_data import RunData
 
+_SAMPLES = 16  # enough that the logits of some are negative or above 1
 RECIPE = "the recipe's data"  # the source of keys that the teacher shares with the students
 _NORMALISATION = ("scale", "mean", "std")
 _IMAGE_KEYS = ("size", "resize", "crop", "resize_mode", "crop_pct", "geometry", "colour", "channel_order")
@@ -66,13 +67,17 @@ class TeacherForm:
             storage.write_text(path.with_suffix(".toml"), tomli_w.dumps(content))
 
 
-def onnx_network(job: Job, form: TeacherForm) -> OnnxNetwork:
-    """Return the network of a teacher that is an ONNX file."""
+def onnx_network(job: Job, form: TeacherForm, run_data: RunData) -> OnnxNetwork:
+    """Return the network of a teacher that is an ONNX file; raises InputError for outputs that are no logits."""
     assert job.weights is not None, "an ONNX teacher has a file"
     assert form.facts is not None, "an ONNX teacher has facts"
     known = form.preprocessing
     quantization = None if known.input_scale is None else (known.input_scale, known.input_zero_point)
-    return OnnxNetwork(job.weights, form.facts, quantization)
+    network = OnnxNetwork(job.weights, form.facts, quantization)
+    if run_data.dataset.task == "classification":
+        with torch.inference_mode():
+            network.read_form(form.inputs(run_data.example(run_data.train, _SAMPLES)), job.entry.name)
+    return network
 
 
 def bench_model(job: Job, form: TeacherForm) -> BenchModel:
@@ -133,7 +138,9 @@ def _form(
     students = run_data.preprocessing
     if dataset.layout != "NCHW" and (wrong := [key for key in _IMAGE_KEYS if key in sources]):
         raise InputError(f"{name}: {wrong[0]} is for images, and the data holds none", f"leave input.{wrong[0]} out")
-    if not sources.keys() & set(_NORMALISATION):
+    # Steps of 1 are pixels, unless the teacher's own normalisation is known: the students' has only small numbers.
+    takes_pixels = facts is not None and facts.input_dtype in {"uint8", "int8"} and spec.input_scale == 1
+    if not sources.keys() & set(_NORMALISATION) and not takes_pixels:
         update = {"scale": dataset.scale, "mean": students.mean, "std": students.std}
         spec, sources = spec.model_copy(update=update), sources | dict.fromkeys(update, GENERAL)
     if students.data_layout is not None:  # numbers, which have no scale
@@ -232,7 +239,16 @@ def _shape(geometry: Geometry, dataset: Dataset) -> tuple[int, ...]:
 def _fitting(facts: ModelFacts, spec: InputSpec, shape: tuple[int, ...], dataset: Dataset, name: str) -> ModelFacts:
     """Return an ONNX file's facts with the layout in which samples of `shape` fit; raises InputError if none does."""
     require_type(facts.input_dtype, dataset.layout, name)
-    layout = layout_for(facts.input_shape, shape, name, dataset.layout)
+    try:
+        layout = layout_for(facts.input_shape, shape, name, dataset.layout)
+    except InputError as error:
+        sides = facts.sides if dataset.layout == "NCHW" else None
+        if sides is None or None in sides or sides == shape[1:]:
+            raise
+        size = f"input.size = {sides[0] if sides[0] == sides[1] else list(sides)}"
+        if sides[0] != sides[1]:  # no crop of images in other proportions need be as large
+            size += ', input.resize_mode = "squash"'
+        raise InputError(error.message, f"bring the images to its size: {size}") from error
     return replace(facts, layout=spec.layout if layout == "flat" and spec.layout == "NHWC" else layout)
 
 
@@ -248,19 +264,6 @@ def _classes(job: Job, run_data: RunData, outputs: int, labels: tuple[str, ...] 
     inferred = dataset.inferred_classes
     classes = class_map(job.entry.name, outputs, labels, dataset.class_names, occurring, inferred=inferred)
     return None if classes.columns == tuple(range(outputs)) else classes
-
-
-@contextmanager
-def naming_recipe_keys(job: Job) -> Iterator[None]:
-    """Replace the options of `kdbench bench` in errors about a teacher's file by the keys of its `input` table."""
-    try:
-        yield
-    except InputError as error:
-        hint = re.sub(r"--labels FILE, or --labels MODEL=FILE", "labels in the table [teacher.input]", error.hint)
-        hint = re.sub(r"--([a-z-]+)", lambda match: f"input.{match[1].replace('-', '_')}", hint)
-        name = job.entry.name
-        message = error.message if name in error.message else f"{name}: {error.message}"
-        raise type(error)(message, hint) from error
 
 
 def test_images(forms: Sequence[TeacherForm], recipe: Recipe, run_data: RunData) -> dict[Geometry, Images]:

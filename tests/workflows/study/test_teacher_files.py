@@ -1,0 +1,129 @@
+"""Files of ready teachers whose graph does not show what their values are, or whose input needs a key of the recipe."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from kdbench.errors import InputError
+from kdbench.recipe.loading import recipe_from
+from kdbench.workflows.study.networks import teacher_network
+from kdbench.workflows.study.plan import plan
+from kdbench.workflows.study.run_data import load_run_data
+from kdbench.workflows.train import train
+
+WEIGHTS = np.random.default_rng(0).normal(size=(108, 3)).astype(np.float32)
+PIXELS = {"mean": [0.0], "std": [1.0]}  # from 0 to 1, of any number of channels
+SOFTMAX = [("Exp", ["z"], ["e"], {}), ("ReduceSum", ["e", "axis"], ["sum"], {}), ("Div", ["e", "sum"], ["y"], {})]
+SIGMOID = [
+    ("Neg", ["z"], ["n"], {}),
+    ("Exp", ["n"], ["e"], {}),
+    ("Add", ["e", "one"], ["d"], {}),
+    ("Reciprocal", ["d"], ["y"], {}),
+]
+PERCENT = [("Softmax", ["z"], ["p"], {"axis": 1}), ("Mul", ["p", "hundred"], ["y"], {})]
+OVER_THE_BATCH = [("Softmax", ["z"], ["y"], {"axis": 0})]
+CONSTANTS = {"axis": np.array([1]), "one": np.float32(1), "hundred": np.float32(100)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(1)
+    labels = np.arange(60) % 3
+    images = rng.integers(0, 256, (60, 6, 6, 3), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images[:6], y_test=labels[:6])
+    ids = images.reshape(60, -1).astype(np.int64)
+    np.savez(tmp_path / "ids.npz", x_train=ids, y_train=labels, x_test=ids[:6], y_test=labels[:6])
+    return tmp_path
+
+
+def save(path, shape, *, dtype=TensorProto.FLOAT, weights=WEIGHTS, offset=0.0, last=(("Identity", ["z"], ["y"], {}),)):
+    """Save a linear classifier of images of `shape`, whose logits z pass through the nodes `last`."""
+    first = [
+        ("Cast", ["x"], ["float"], {"to": TensorProto.FLOAT}),
+        ("Add", ["float", "offset"], ["pixels"], {}),
+        ("Flatten", ["pixels"], ["flat"], {}),
+        ("MatMul", ["flat", "weights"], ["z"], {}),
+    ]
+    graph = helper.make_graph(
+        [helper.make_node(op, read, written, **attributes) for op, read, written, attributes in (*first, *last)],
+        "teacher",
+        [helper.make_tensor_value_info("x", dtype, ["n", *shape])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [
+            numpy_helper.from_array(np.asarray(array), name)
+            for name, array in {**CONSTANTS, "weights": weights, "offset": np.float32(offset)}.items()
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def recipe(folder, options, data="data.npz", **keys):
+    content = {
+        "name": "r",
+        "folder": str(folder),
+        "data": {"name": f"npz:{data}", **keys},
+        "training": {"epochs": 1, "threads": 1},
+        "teacher": [{"name": "t", "weights": "t.onnx", "input": options}],
+        "student": [{"name": "s", "model": {"name": "convnet", "widths": [4]}, "terms": [{"method": "kd"}]}],
+    }
+    return recipe_from(content)
+
+
+def taught(folder, options):
+    """Return the teacher's logits for all training images, and those computed by hand from the pixels."""
+    study = recipe(folder, options)
+    data = load_run_data(study)
+    (batch,) = data.batches(data.train, len(data.train))
+    with torch.no_grad():
+        logits = teacher_network(plan(study)[0], data, None)(batch.inputs)
+    return logits, torch.from_numpy(data.train.inputs.reshape(len(data.train), -1) / np.float32(255) @ WEIGHTS)
+
+
+def test_the_softmax_of_a_file_may_be_written_as_single_operators(folder):
+    save(folder / "t.onnx", (3, 6, 6), last=SOFTMAX)
+    logits, expected = taught(folder, PIXELS)
+    torch.testing.assert_close(logits.log_softmax(1), expected.log_softmax(1), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("last", [SIGMOID, PERCENT, OVER_THE_BATCH], ids=["sigmoid", "percent", "batch"])
+def test_values_that_are_neither_logits_nor_probabilities_are_refused(folder, last, tmp_path):
+    save(folder / "t.onnx", (3, 6, 6), last=last)
+    with pytest.raises(InputError, match="t cannot be a teacher: the values of its output 'y'"):
+        train(recipe(folder, PIXELS), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("dtype", "zero_point"), [(TensorProto.UINT8, 0), (TensorProto.INT8, -128)])
+def test_an_input_with_steps_of_one_takes_the_pixels(folder, dtype, zero_point):
+    save(folder / "t.onnx", (3, 6, 6), dtype=dtype, weights=WEIGHTS / 255, offset=-zero_point)
+    logits, expected = taught(folder, {"input_scale": 1, "input_zero_point": zero_point})
+    torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "keys"),
+    [
+        ((3, 9, 9), {"size": 9}),
+        ((8, 12, 3), {"size": [8, 12], "resize_mode": "squash"}),
+        ((1, 6, 6), {"colour": "grey"}),
+    ],
+)
+def test_the_hint_for_other_images_has_keys_that_help(folder, shape, keys):
+    save(folder / "t.onnx", shape, weights=np.ones((int(np.prod(shape)), 3), np.float32))
+    with pytest.raises(InputError) as error:
+        taught(folder, PIXELS)
+    _, _, written = error.value.hint.partition(": ")
+    assert written == ", ".join(f"input.{key} = {json.dumps(value)}" for key, value in keys.items())
+    logits, _ = taught(folder, {**PIXELS, **keys})
+    assert logits.shape[1] == 3
+
+
+def test_the_hint_for_numbers_read_as_ids_is_a_key_that_helps(folder):
+    save(folder / "t.onnx", (108,))
+    with pytest.raises(InputError) as error:
+        train(recipe(folder, {}, "ids.npz", layout="tokens"), folder / "out")
+    assert error.value.hint.startswith('data.layout = "vectors"')
