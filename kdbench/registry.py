@@ -24,12 +24,12 @@ from kdbench.errors import InputError
 T = TypeVar("T")
 
 
-def nearest(word: str, known: list[str]) -> str | None:
-    """Return the known word that `word` most likely means, or None.
+def nearest(word: str, known: list[str], similarity: float = 0.6) -> str | None:
+    """Return the known word that `word` most likely means, or None if none has at least that `similarity` (0 to 1).
 
     Among equally similar words the one with the nearest numbers is chosen: of vgg11 to vgg19, vgg12 means vgg11.
     """
-    matches = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=0.6)
+    matches = difflib.get_close_matches(word, known, n=max(1, len(known)), cutoff=similarity)
     ratios = {match: difflib.SequenceMatcher(None, match, word).ratio() for match in sorted(matches)}
     return min(ratios, key=lambda match: (-ratios[match], _number_distance(match, word)), default=None)
 

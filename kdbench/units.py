@@ -43,7 +43,7 @@ def parse(text: str, unit: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a quantity: write a number, then one of {valid}")
     if match[2] not in factors:
-        raise ValueError(f"{match[2]!r} does not fit here; use one of {valid}")
+        raise ValueError(f"the unit {match[2]!r} does not fit here; use one of {valid}")
     from decimal import Decimal, Overflow  # so that 1.1 ms is exactly 1,100,000 ns
 
     try:

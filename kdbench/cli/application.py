@@ -65,7 +65,9 @@ def _explained(error: Any) -> InputError:
         for key, option in MEASURE.items():
             if option.name == typed:
                 return InputError(error.message, f"it is a key of the recipe: --set measure.{key}=…")
-    meant = nearest(typed, [name.removeprefix("--") for parameter in parameters for name in parameter.opts])
+    # Options are so many that two of them share most letters by chance: `--format` does not mean `--rate`.
+    options = [name.removeprefix("--") for parameter in parameters for name in parameter.opts]
+    meant = nearest(typed, options, similarity=0.7)
     return InputError(error.message, hint if meant is None else f"did you mean --{meant}?")
 
 

@@ -163,8 +163,8 @@ def _by_content(path: Path, head: bytes) -> Kind | None:
 def _of_folder(path: Path) -> Kind:
     if (path / "saved_model.pb").is_file():
         return Kind("a folder with a TensorFlow SavedModel", f"{_TF2ONNX} --saved-model {{path}} --output {{target}}")
-    files = sorted(file.name for file in path.glob("*.onnx"))
-    hint = f"name the file: {_escaped(shlex.quote(str(path / files[0])))}" if files else "name an .onnx file"
+    files = sorted(path.glob("*.onnx")) or sorted(path.glob("models/*.onnx"))  # of a run
+    hint = f"name the file: {_escaped(shlex.quote(str(files[0])))}" if files else "name an .onnx file"
     if path.suffix == ".mlpackage":
         return _COREML
     return Kind("a folder", hint)
@@ -232,7 +232,7 @@ def _of_text(head: bytes) -> Kind | None:
     if _is_json(start, text, "modelTopology"):
         return Kind("a TensorFlow.js model", "convert it with tf2onnx: python -m tf2onnx.convert --tfjs {path}")
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return Kind(f"a text: {_escaped(first[:60])!r}", _DOWNLOAD)
+    return Kind(f"a text: {first[:60]!r}", _DOWNLOAD)
 
 
 def _is_json(start: str, text: str, key: str) -> bool:

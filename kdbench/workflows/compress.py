@@ -78,7 +78,9 @@ def compress_model(
     settings = dict(methods) if isinstance(methods, Mapping) else {method: {} for method in methods}
     compressors = {method: configured_compressor(method, values) for method, values in settings.items()}
     if not compressors:
-        raise InputError("no compression method is named", f"--method, one of {', '.join(COMPRESSORS.names())}")
+        raise InputError(
+            "no compression method is named", f"add --method NAME, one of {', '.join(COMPRESSORS.names())}"
+        )
     require_float32(path)
     require_id(path.stem)
     for method in compressors:

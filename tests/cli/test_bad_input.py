@@ -114,13 +114,15 @@ def test_a_model_that_is_not_there(run_cli, tmp_path):
     [
         ("nothing", "is an empty file", "again"),
         ("text", "is a text: '# a report'", "download the file itself"),
+        ("braces", "is a text: '{one}'", "download the file itself"),
         ("truncated", "model.onnx", "truncated"),
     ],
 )
 def test_a_file_that_is_no_model(run_cli, tmp_path, content, says, hint):
     path = linear(tmp_path / "model.onnx")
     whole = path.read_bytes()
-    path.write_bytes({"nothing": b"", "text": b"# a report\n", "truncated": whole[: len(whole) // 2]}[content])
+    texts = {"nothing": b"", "text": b"# a report\n", "braces": b"{one}\n"}
+    path.write_bytes({**texts, "truncated": whole[: len(whole) // 2]}[content])
     assert_explained(run_cli("bench", path, "--data", "digits", "--quiet"), says, hint)
 
 

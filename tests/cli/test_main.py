@@ -63,6 +63,8 @@ def test_help_lists_the_choices_of_an_option(run_cli, command):
         (["sweep", "digits", "--seed=3"], "--seed", "did you mean --seeds?"),
         (["run", "digits", "--budget", "60s"], "--budget", "it is a key of the recipe: --set measure.budget_s="),
         (["macs", "vgg8", "--xyz"], "--xyz", "see kdbench macs --help"),
+        (["bench", "m.onnx", "--format", "csv"], "--format", "see kdbench bench --help"),
+        (["bench", "m.onnx", "--budget", "5x"], "--budget: the unit 'x' does not fit here", "for example 20s"),
         (["list", "recipe"], "'recipe'", "did you mean 'recipes'?"),
         (["macs", "vgg8", "--convention", "thopp"], "--convention", "did you mean 'thop'?"),
         (["train"], "recipe", "see kdbench train --help"),

@@ -118,6 +118,11 @@ def test_where_the_content_says_nothing_the_name_does(tmp_path, suffix, what):
 def test_folders(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         read_facts(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/student.onnx").touch()
+    with pytest.raises(InputError) as caught:
+        read_facts(tmp_path)
+    assert f"name the file: {tmp_path}/models/student.onnx" in caught.value.hint
     (tmp_path / "net.onnx").touch()
     with pytest.raises(InputError) as caught:
         read_facts(tmp_path)

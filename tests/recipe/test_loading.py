@@ -107,6 +107,13 @@ def test_overrides_that_fit_nowhere(tmp_path, override, message):
         load_recipe(written(tmp_path, TOML), [override])
 
 
+def test_the_hint_for_an_index_names_those_that_exist(tmp_path):
+    terms = 'student.0.terms=[{ method = "kd" }]'
+    with pytest.raises(InputError, match="no item '7'") as caught:
+        load_recipe(written(tmp_path, TOML), [terms, "student.0.terms.7.temperature=2"])
+    assert caught.value.hint == "use 0, or * for all"
+
+
 @pytest.mark.parametrize(
     ("content", "message", "hint"),
     [

@@ -46,5 +46,10 @@ def _indices(items: list[Any], key: str, subject: str) -> list[int]:
         return [names.index(key)]
     if is_index(key, items):
         return [int(key)]
-    listed = f"items: {', '.join(filter(None, names))}, or * for all" if any(names) else f"it has {len(items)}, from 0"
-    raise InputError(f"{subject}: no item {key!r}", listed)
+    if any(names):
+        raise InputError(f"{subject}: no item {key!r}", f"items: {', '.join(filter(None, names))}, or * for all")
+    last = len(items) - 1
+    indices = (
+        f"use {'0' if last == 0 else f'an index from 0 to {last}'}, or * for all" if items else "the list is empty"
+    )
+    raise InputError(f"{subject}: no item {key!r}", indices)

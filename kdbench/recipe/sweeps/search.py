@@ -18,6 +18,7 @@ _NUMBER = r"[^\s,\[\]{}\"']+?"
 _RANGE = re.compile(
     rf"(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})(?:[\s:]+(?:(?P<log>log)|step[\s=:]+(?P<step>{_NUMBER})))?"
 )
+_RANGE_FORMS = "for example 1..10, 1e-4..1e-1 log or 0..1 step 0.1"
 
 
 class Range(Value):
@@ -102,20 +103,20 @@ def range_of(text: str) -> Range | None:
 
     Raises InputError for a range that is not possible.
     """
+    low, dots, _ = text.partition("..")
+    intended = dots and _number(low.strip()) is not None and "/" not in text  # a path may begin so
     match = _RANGE.fullmatch(text.strip())
-    if match is None:
-        return None
-    numbers = {
-        key: number for key in ("low", "high", "step") if match[key] and (number := _number(match[key])) is not None
-    }
-    if "low" not in numbers or "high" not in numbers or (match["step"] and "step" not in numbers):
+    typed = {} if match is None else {key: match[key] for key in ("low", "high", "step") if match[key]}
+    numbers = {key: number for key, word in typed.items() if (number := _number(word)) is not None}
+    if match is None or numbers.keys() != typed.keys():
+        if intended:
+            raise InputError(f"range {text.strip()!r} is not of the form LOW..HIGH", _RANGE_FORMS)
         return None
     try:
         return Range.model_validate({**numbers, "log": match["log"] is not None})
     except ValidationError as error:
         reason = problem(error, Range).message
-        hint = "for example 1..10, 1e-4..1e-1 log or 0..1 step 0.1"
-        raise InputError(f"range {text.strip()!r}: {reason}", hint) from error
+        raise InputError(f"range {text.strip()!r}: {reason}", _RANGE_FORMS) from error
 
 
 def _number(text: str) -> int | float | None:

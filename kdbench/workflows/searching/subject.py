@@ -14,7 +14,7 @@ from kdbench.workflows.searching.trial_result import IdsByName
 def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
     """Return the entry of the recipe that a goal is about: the one it names, or else the student that the axes change.
 
-    Raises InputError if the axes change several, and for a name that the recipe does not have.
+    Raises InputError if the axes change several or none, and for a name that the recipe does not have.
     """
     for number in goal.numbers:
         if number.model is not None and number.model not in point.entries:
@@ -38,6 +38,9 @@ def _changed(goal: Goal, recipe: Recipe, point: Point) -> str:
     if len(names) > 1:
         message = f"goal {str(goal)!r}: the axes change {', '.join(names)}"
         raise InputError(message, f"name one of them: {goal.side} {goal.number} of {names[0]}")
+    if not names:
+        hint = "give an axis several values or a range, such as terms.0.temperature=1..10"
+        raise InputError("the axes of the search change no model: each has only one value", hint)
     return names[0]
 
 

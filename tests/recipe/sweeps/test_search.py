@@ -33,7 +33,7 @@ def test_a_range_is_typed(text, expected):
     assert range_of(text) == expected
 
 
-@pytest.mark.parametrize("text", ["10..1", "0..1 log", "1..2 step 5"])
+@pytest.mark.parametrize("text", ["10..1", "0..1 log", "1..2 step 5", "1..2..3", "1..10 lg", "1..10 steps 2"])
 def test_an_impossible_range_is_refused(text):
     with pytest.raises(InputError, match="range"):
         range_of(text)

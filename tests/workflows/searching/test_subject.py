@@ -4,8 +4,16 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.recipe import Measure
+from kdbench.recipe.loading import load_sweep
 from kdbench.recipe.sweeps.goal import goal_of
-from kdbench.workflows.searching.subject import require_measured
+from kdbench.workflows.searching.subject import require_measured, subject_of
+
+CONTENT = {
+    "name": "g",
+    "data": {"name": "digits"},
+    "teacher": [{"name": "teacher", "model": "dense"}],
+    "student": [{"name": "kd", "model": "dense", "terms": [{"method": "kd"}]}],
+}
 
 
 @pytest.mark.parametrize(
@@ -36,3 +44,13 @@ def test_a_number_that_is_not_measured_is_refused(goal, measure):
 )
 def test_a_number_that_is_measured_is_accepted(goal, measure):
     require_measured(goal_of(goal), Measure(**measure), "classification")
+
+
+def test_axes_of_one_value_leave_nothing_to_search():
+    search = {"goal": "max top1"}
+    swept = load_sweep(CONTENT, axes={"ce_weight": [0.1, 0.5]}, search=search)
+    assert subject_of(goal_of("max top1"), swept.recipe, swept.points[0]) == "kd"
+    swept = load_sweep(CONTENT, axes={"ce_weight": [0.5]}, search=search)
+    with pytest.raises(InputError, match="each has only one value") as caught:
+        subject_of(goal_of("max top1"), swept.recipe, swept.points[0])
+    assert "several values or a range" in caught.value.hint
