@@ -68,7 +68,7 @@ def load(
             raise InputError(f"data.{option} is {pixels}", f"give a number of pixels from 1 to {MAX_PIXELS:,}")
     geometry = geometry or Geometry(resize=resize, crop=None if crop is None else (crop, crop))
     request = Request(name, _root(root), download, tuple(parts), geometry, floats, layout, pick)
-    content = loaded(DATASETS.get(name), request)
+    content = loaded(_loader(name), request)
     if not isinstance(content, Dataset):
         from kdbench.data.reading.arrays import dataset_from_arrays
 
@@ -101,9 +101,20 @@ def check(name: str, *, root: str | Path | None = None, download: bool = False, 
 
     The attribute `check` of a loader, a function of the request, does this; sets whose loader has none are not checked.
     """
-    check_files = getattr(DATASETS.get(name), "check", None)
+    check_files = getattr(_loader(name), "check", None)
     if check_files is not None:
         check_files(Request(name, _root(root), download, tuple(parts), Geometry()))
+
+
+def _loader(name: str) -> Loader:
+    """Return the loader of a data set; raises InputError for an unknown one."""
+    try:
+        return DATASETS.get(name)
+    except InputError as error:
+        prefix = "npz" if name.endswith(".npz") else "folder"
+        if ":" in name or (prefix == "folder" and not with_home(name).is_dir()):
+            raise
+        raise InputError(error.message, f"did you mean {prefix}:{name}?") from error
 
 
 def _root(root: str | Path | None) -> Path | None:

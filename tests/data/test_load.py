@@ -1,9 +1,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from kdbench import data
+from kdbench.data.reading.arrays import dataset_from_arrays
 from kdbench.errors import DataMissingError, InputError
 
 
@@ -17,6 +19,48 @@ def test_a_misspelt_name_is_told_the_nearest():
     with pytest.raises(InputError, match="cifra10") as caught:
         data.load("cifra10")
     assert "cifar10" in caught.value.hint
+
+
+@pytest.mark.parametrize("prefix", ["npz", "folder"])
+def test_a_path_without_its_prefix_is_told_the_prefix(prefix, tmp_path):
+    name = str(tmp_path / "data.npz") if prefix == "npz" else str(tmp_path)
+    with pytest.raises(InputError) as caught:
+        data.load(name)
+    assert caught.value.hint == f"did you mean {prefix}:{name}?"
+
+
+TEXTS = np.array(["ant", "bee", "cow"] * 4)
+NUMBERS = {
+    "x_train": np.zeros((12, 5)),
+    "y_train": np.arange(12) % 3,
+    "x_test": np.ones((6, 5)),
+    "y_test": np.arange(6) % 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [
+        ({"y_train": TEXTS}, "class_names = numpy.unique(y_train)"),
+        ({"y_train": TEXTS.astype(object)}, "class_names = numpy.unique(y_train)"),
+        ({"class_names": np.array(["ant", "bee", "cow"], dtype=object)}, "return a list of texts"),
+        ({"x_train": np.zeros((12, 5), dtype=object)}, "return numpy arrays of numbers"),
+        ({"x_train": None}, "return a kdbench Dataset, a dict of x_train"),
+    ],
+)
+def test_what_a_function_returns_is_refused_with_advice_for_it(wrong, advice):
+    arrays = {key: value for key, value in {**NUMBERS, **wrong}.items() if value is not None}
+    with pytest.raises(InputError) as caught:
+        dataset_from_arrays(arrays, data.Request("mine"))
+    assert advice in caught.value.hint
+
+
+def test_labels_of_texts_get_the_numbers_that_the_advice_gives():
+    names = np.unique(TEXTS)
+    arrays = {**NUMBERS, "y_test": np.searchsorted(names, TEXTS[1:7]), "class_names": names}
+    dataset = dataset_from_arrays({**arrays, "y_train": np.searchsorted(names, TEXTS)}, data.Request("mine"))
+    assert dataset.test is not None
+    assert [dataset.class_names[label] for label in dataset.test.labels] == TEXTS[1:7].tolist()
 
 
 def test_without_a_root_the_error_says_how_to_name_one(monkeypatch):

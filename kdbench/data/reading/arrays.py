@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kdbench.data.dataset import Dataset, Inputs, Part, Request, Split
 from kdbench.data.reading.images import channel_statistics, fit_images
-from kdbench.data.reading.labels import class_names, labels_or_targets, target_names
+from kdbench.data.reading.labels import NUMBER_TEXTS, class_names, labels_or_targets, target_names
 from kdbench.data.reading.layouts import as_images, as_inputs, certain_layout, channel_axis_of
 from kdbench.errors import DataMissingError, InputError
 
@@ -23,6 +23,10 @@ NAMES = {"class_names", "target_names"}
 """Arrays of text: names of the classes, or of a regression's targets."""
 
 _RETURN = "return a kdbench Dataset, a dict of x_train, y_train, x_test and y_test, or these four arrays in this order"
+
+_SAVE = "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)"
+_NUMBERS = "return numpy arrays of numbers with one row per sample"
+_TEXTS = 'return a list of texts, such as ["cat", "dog"]'
 
 
 def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", source: str = "") -> Dataset:
@@ -48,7 +52,7 @@ def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", sourc
         if part not in keys:
             needed = " or ".join(f"{x} and {y}" for x, y in KEYS[part])
             message = f"{where} has no {part} part: it needs {needed}, and holds {', '.join(named) or 'nothing'}"
-            raise DataMissingError(message, "add them with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)")
+            raise DataMissingError(message, _SAVE if source else _RETURN)
     pairs = {part: keys[part] for part in request.parts}
     layout = request.layout
     if layout == "auto":
@@ -83,15 +87,16 @@ def _named(arrays: Any, where: str) -> dict[str, Array]:
     else:
         raise InputError(f"{where} is {type(arrays).__name__}, which cannot be read as a data set", _RETURN)
     used = {key for pairs in KEYS.values() for pair in pairs for key in pair} | NAMES
-    return {key: _array(value, f"{key} of {where}") for key, value in named.items() if key in used}
+    return {key: _array(value, key, where) for key, value in named.items() if key in used}
 
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2
 
 
-def _array(value: Any, what: str) -> Array:
+def _array(value: Any, key: str, where: str) -> Array:
     """Return an array, a tensor on the CPU or nested lists as an array; raises InputError for Python objects."""
+    what = f"{key} of {where}"
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         message = f"{what} is a masked array, some of whose values are missing"
         raise InputError(message, "remove these samples, or fill in the missing values: array.filled(…)")
@@ -100,7 +105,8 @@ def _array(value: Any, what: str) -> Array:
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a device or with gradients
         raise InputError(f"{what} is not an array: {error}", "return numpy arrays with one row per sample") from error
     if array.dtype.kind == "O":
-        raise InputError(f"{what} holds Python objects", "return numpy arrays of numbers with one row per sample")
+        hint = _TEXTS if key in NAMES else NUMBER_TEXTS if key.startswith(("y", "labels")) else _NUMBERS
+        raise InputError(f"{what} holds Python objects", hint)
     return array
 
 

@@ -11,6 +11,8 @@ from kdbench.errors import InputError
 
 Array = npt.NDArray[np.generic]
 
+# From the same names in every part: a part may lack classes.
+NUMBER_TEXTS = "number the classes: class_names = numpy.unique(y_train), y = numpy.searchsorted(class_names, y)"
 _MAX_CLASSES = 100_000  # a larger label is a mistake, not a class index
 
 
@@ -47,6 +49,7 @@ def as_labels(array: Array, what: str) -> Labels:
         array = array[:, 0]
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         hint = "labels are class numbers, one whole number per sample; for one-hot rows use argmax(axis=1)"
+        hint = NUMBER_TEXTS if array.dtype.kind in "SU" else hint
         raise InputError(f"{what} has shape {array.shape} and type {array.dtype}", hint)
     if array.size and not 0 <= int(array.min()) <= int(array.max()) < _MAX_CLASSES:
         message = f"{what} holds labels from {array.min()} to {array.max()}"
