@@ -121,6 +121,10 @@ def test_a_normalisation_may_treat_each_channel_alone(way):
         (4.7 / 255, np.uint8(115), False),  # normalised values
         (1.0, np.uint8(124), False),  # pixels without their mean
         (2.0, np.int8(0), False),
+        (250 / 65535, np.uint16(0), True),
+        (250 / 65535, np.int16(-32768), True),
+        (1 / 65535, np.uint16(0), False),
+        (250 / 65535, np.uint16(32768), False),
     ],
 )
 @pytest.mark.parametrize("then", ["DequantizeLinear", "QLinearConv"])
