@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
 from kdbench.modelfile.choosing import choose_numbers, choose_output
+from kdbench.modelfile.class_names import class_names_of
 from kdbench.modelfile.external_data import files_sha256
 from kdbench.modelfile.functions import inlined
 from kdbench.modelfile.graph import graph_sha256, values_behind
@@ -45,7 +46,8 @@ class ModelFacts:
     them. `output` is the one of `outputs` that holds the logits. `metadata` are the file's own properties,
     `input_quantization` the scale and the zero point of an integer input. `scales_pixels` says that the graph begins
     with the normalisation of pixels from 0 to 255, `dynamic_quantization` that ranges of activations are taken from
-    each batch; `quantized` are the operators on integers. `graph` is `graph_sha256`, empty if unknown.
+    each batch; `quantized` are the operators on integers. `class_names` are those of a classifier of ai.onnx.ml.
+    `graph` is `graph_sha256`, empty if unknown.
     """
 
     sha256: str
@@ -66,6 +68,7 @@ class ModelFacts:
     dynamic_quantization: bool = False
     quantized: tuple[str, ...] = ()
     vocabulary: int | None = None
+    class_names: tuple[str, ...] = ()
     graph: str = ""
 
     @property
@@ -173,6 +176,7 @@ def read_facts(path: Path) -> ModelFacts:
         metadata={entry.key: entry.value for entry in model.metadata_props},
         input_quantization=input_quantization(graph, image.name),
         scales_pixels=scales_pixels(graph, image.name),
+        class_names=class_names_of(graph),
         dynamic_quantization=any(node.op_type.startswith("DynamicQuantize") for node in nodes_of(model)),
         quantized=integer_operators(model),
         vocabulary=_vocabulary(graph, image.name) if dtype in TOKENS else None,

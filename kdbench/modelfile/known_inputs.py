@@ -198,6 +198,13 @@ def _plain_metadata(path: Path, facts: ModelFacts) -> InputSpec | None:
     return _spec(values, path, "its metadata")
 
 
+def _classifier(path: Path, facts: ModelFacts) -> InputSpec | None:
+    """Read the names of the classes of a classifier of ai.onnx.ml, for an output with a value for each."""
+    names = facts.class_names
+    fits = any(output.classes == len(names) for output in facts.outputs)
+    return _spec({"labels": names}, path, "its classifier") if names and fits else None
+
+
 READERS: Mapping[str, Reader] = {
     "{stem}.toml": _sidecar,
     _SHARED: _shared_sidecar,
@@ -207,6 +214,7 @@ READERS: Mapping[str, Reader] = {
     "its metadata (Ultralytics)": _ultralytics,
     "its metadata (Image.*)": _windows,
     "its metadata": _plain_metadata,
+    "its classifier": _classifier,
 }
 """The readers by the name of their source, the most specific first."""
 

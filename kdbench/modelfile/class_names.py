@@ -1,0 +1,46 @@
+"""The names of the classes that a classifier of ai.onnx.ml holds, in the order of its scores."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kdbench.modelfile.external_data import is_external
+from kdbench.modelfile.graph import attribute_of, constants_of
+
+if TYPE_CHECKING:
+    import onnx
+
+_STRING = 8  # ONNX's element type
+_LOOKUPS = {"ArrayFeatureExtractor", "Gather"}  # of the best class's name in a table
+
+
+def class_names_of(model: "onnx.ModelProto") -> tuple[str, ...]:
+    """Return the names of a model's classes; empty if it holds none, or several classifiers have different ones.
+
+    Converters of scikit-learn write the names in the order of the classifier's scores. That order is alphabetical, and
+    usually not the order of the data's class numbers.
+    """
+    lists = set(_lists_of_names(model))
+    names = lists.pop() if len(lists) == 1 else ()
+    return names if len(set(names)) == len(names) else ()
+
+
+def _lists_of_names(model: "onnx.ModelProto") -> Iterator[tuple[str, ...]]:
+    """Yield the names in the attributes of classifiers, and in the tables from which an output takes the best one."""
+    constants, outputs = constants_of(model), {value.name for value in model.graph.output}
+    for node in model.graph.node:
+        names = attribute_of(node, "classlabels_strings", ()) if node.op_type.endswith("Classifier") else ()
+        if not names and node.op_type in _LOOKUPS and not outputs.isdisjoint(_reshaped(node, model)):
+            table = constants.get(node.input[0])
+            if table is not None and table.data_type == _STRING and not is_external(table):
+                names = table.string_data
+        if names:
+            yield tuple(name.decode("utf-8", "replace") for name in names)
+
+
+def _reshaped(node: "onnx.NodeProto", model: "onnx.ModelProto") -> set[str]:
+    """Return the outputs of `node`, and those of the nodes that only give them another shape."""
+    values = {*node.output}
+    for later in model.graph.node:  # in topological order
+        if later.op_type in {"Reshape", "Squeeze", "Flatten", "Identity"} and later.input[0] in values:
+            values.update(later.output)
+    return values
