@@ -245,7 +245,7 @@ def _input(name: str, text: str, metavar: str, parse: Callable[[str], Any] = str
 
 
 INPUTS: Mapping[str, Option] = {
-    "data": Option("data", "Data set to score on: a name, folder:PATH or npz:PATH", "NAME"),
+    "data": Option("data", "Data set: a name, folder:PATH or npz:PATH", "NAME"),
     "data_root": Option("data-root", "Folder that holds the data sets", "DIR", default="KDBENCH_DATA"),
     "download": Option("download", "Fetch the data set if it is missing", flag=True),
     "accuracy": Option("no-accuracy", "Use synthetic inputs: no data is needed", flag=False),
