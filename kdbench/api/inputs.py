@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from kdbench.recipe import InputOptions
+from kdbench.errors import InputError
+from kdbench.recipe import InputOptions, Measure
 from kdbench.results.preprocessing import InputSpec
 from kdbench.user_input.arguments import check
 from kdbench.user_input.validation import validated
@@ -45,6 +46,9 @@ class Inputs(TypedDict, total=False):
 def input_options(keywords: Mapping[str, Any]) -> InputOptions:
     """Return `keywords`, with the keys of `Inputs`, as options; raises InputError for a wrong key or value."""
     fed = dict(keywords)
+    if misplaced := [key for key in fed if key in Measure.model_fields and key not in Inputs.__annotations__]:
+        hint = f"it is a key of `measure`: measure=kdbench.Measure({misplaced[0]}=…)"
+        raise InputError(f"unknown key {misplaced[0]!r}", hint)
     check(fed, Inputs.__annotations__)
     if fed.get("data_root") is not None:
         fed["data_root"] = str(fed["data_root"])

@@ -52,6 +52,12 @@ def test_a_wrong_argument_has_a_hint(workplace, wrong, hint):
     assert hint in error.value.hint
 
 
+def test_a_key_of_measure_in_the_wrong_place_is_answered_with_the_right_one(workplace):
+    with pytest.raises(InputError, match="unknown key 'budget_s'") as error:
+        kdbench.bench(workplace / "teacher.onnx", accuracy=False, budget_s=5)
+    assert "measure=kdbench.Measure(budget_s=…)" in error.value.hint
+
+
 @pytest.mark.parametrize("threshold", [-0.1, math.nan, math.inf])
 def test_a_threshold_that_decides_nothing_is_refused(run, threshold):
     with pytest.raises(InputError, match=f"the threshold of macs cannot be {threshold}"):
