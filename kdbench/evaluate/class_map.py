@@ -16,7 +16,7 @@ _MAX_NUMBERS = 1 << 62  # larger than any class's number
 _NUMBERED = re.compile(r"\s*(\d{1,9})\s*:\s*(.+)")
 _QUOTED = re.compile(r"\s*([\"'])(.+)\1\s*,?\s*")
 _SYNSET = re.compile(r"\s*(n\d{8})[\s:]+(.+)")
-_HINT = "give the names of the model's outputs in their order, one a line: --labels FILE, or --labels MODEL=FILE"
+_HINT = "give the names of the model's outputs in their order, one a line: --labels MODEL=FILE"
 
 
 @dataclass(frozen=True)

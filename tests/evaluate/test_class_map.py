@@ -64,8 +64,9 @@ def test_labels_that_count_from_1_are_mapped_by_number():
     ],
 )
 def test_classes_that_cannot_be_mapped_are_refused(outputs, labels, names, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as refused:
         mapped(outputs, labels, names)
+    assert "--labels FILE" not in refused.value.hint  # names in or beside the file have precedence over it
 
 
 def test_two_outputs_of_one_name_are_told_apart_by_their_place():

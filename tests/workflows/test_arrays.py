@@ -222,6 +222,21 @@ def test_a_table_is_fed_as_it_is_without_a_card(tmp_path, x, as_they_are):
         assert "--scale 1" in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    ("largest", "scale", "warned"), [(1, 1.0, True), (1, 255.0, False), (1, None, False), (200, 1.0, False)]
+)
+def test_features_that_the_option_of_pixels_multiplies_are_warned_about(tmp_path, largest, scale, warned):
+    x = RNG.uniform(0, largest, (9, 7))
+    np.savez(tmp_path / "d.npz", x_test=x, y_test=classes(9))
+    path = foreign(tmp_path / "m.onnx", (7,), TensorProto.FLOAT)
+    inputs = InputOptions(data=f"npz:{tmp_path / 'd.npz'}", scale=scale)
+    images = TestImages(inputs)
+    model, warnings = load_bench_model(path, "m", inputs, reference="m", images=images)
+    job = stage([model], images.test_set(), tmp_path, 0)["m"]
+    np.testing.assert_allclose(prepare(np.load(job.images), job), 255 * x if warned else x, rtol=1e-5)
+    assert [warning.code for warning in warnings] == ["scaled_features"] * warned
+
+
 @pytest.mark.parametrize("element", [TensorProto.FLOAT, TensorProto.INT64])
 def test_noise_in_place_of_tokens_is_of_ids(tmp_path, element):
     path = foreign(tmp_path / "m.onnx", (7,), element)

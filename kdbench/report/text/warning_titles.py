@@ -40,6 +40,7 @@ _TITLES = {
     "profile_overhead": "the profiler's own cost",
     "quantized": "quantized weights and activations",
     "reversed_classes": "classes that seem reversed",
+    "scaled_features": "features that were multiplied by 255",
     "several_machines": "several machines",
     "shared_core": "threads that share a physical core",
     "shifted_classes": "classes that seem shifted",

@@ -24,6 +24,7 @@ from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import card_path
 from kdbench.workflows.files.graph_inputs import GENERAL, with_graph
 from kdbench.workflows.files.published_weights import with_published
+from kdbench.workflows.files.tables import is_table, scaled_features
 
 if TYPE_CHECKING:
     from kdbench.data import Dataset, Part, Pick, Split
@@ -161,7 +162,11 @@ def load_bench_model(
         shape = noise_shape(facts, path.name, spec.size or preprocessing.geometry.crop)
     else:
         dataset = images.load(preprocessing.geometry, preprocessing.data_layout)
-        if "scale" not in preprocessing.sources and preprocessing.data_layout is None and _is_table(dataset):
+        if (
+            "scale" not in preprocessing.sources
+            and preprocessing.data_layout is None
+            and is_table(_only_part(dataset).inputs)
+        ):
             spec, sources = spec.model_copy(update={"data_layout": "vectors"}), {**sources, "data_layout": TABLE}
             preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
             dataset = images.load(preprocessing.geometry, "vectors")
@@ -169,6 +174,7 @@ def load_bench_model(
         shape, classes = dataset.input_shape, len(spec.labels or dataset.class_names)
         targets = dataset.class_names if dataset.task == "regression" else ()
         facts, diagnostics = _with_layout(facts, dataset, spec, path, id_)
+        diagnostics += scaled_features(id_, preprocessing, _only_part(dataset).inputs)
     facts = replace(facts, output=output_of(facts, spec.output, classes, len(targets), path))
     if images is not None and not targets:
         mapped = images.class_map(id_, facts.classes, spec)
@@ -200,15 +206,6 @@ def load_bench_model(
         class_map=mapped,
     )
     return model, (*diagnostics, *_unused_options(id_, inputs, preprocessing, spec))
-
-
-def _is_table(dataset: "Dataset") -> bool:
-    """Return whether inputs are rows of floats that are no pixels: neither from 0 to 1, nor whole numbers to 255."""
-    inputs = _only_part(dataset).inputs
-    if inputs.dtype != np.float32 or inputs.ndim != 4 or inputs.shape[1:3] != (1, 1):
-        return False
-    low, high = float(inputs.min()), float(inputs.max())
-    return low < 0 or high > 255 or (high > 1 and bool((inputs != np.rint(inputs)).any()))
 
 
 def _with_layout(

@@ -25,7 +25,7 @@ def naming_recipe_keys(job: Job) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        hint = error.hint.replace("--labels FILE, or --labels MODEL=FILE", "labels in the table [teacher.input]")
+        hint = error.hint.replace("--labels MODEL=FILE", "labels in the table [teacher.input]")
         hint = _OPTION.sub(_as_recipe_key, hint.replace(", and --no-accuracy measures the rest", ""))
         name = job.entry.name
         message = error.message if name in error.message else f"{name}: {error.message}"
