@@ -142,7 +142,7 @@ def _require_order(model: str, labels: Sequence[str]) -> None:
     message = (
         f"the labels of {model} hold numbers in another order than the outputs: output {place} is {labels[place]!r}"
     )
-    remedy = "give the numbers of the data's classes alone, in the order of the outputs, one a line: --labels FILE"
+    remedy = "give only the numbers of the classes, in the order of the outputs, one a line: --labels MODEL=FILE"
     raise InputError(message, remedy)
 
 
@@ -160,7 +160,7 @@ def _by_name(model: str, labels: Sequence[str], class_names: Sequence[str], occu
             same_place = number in matches and len(labels) == len(class_names)
             if not same_place:
                 message = f"{model} has several outputs called {name!r}: {', '.join(map(str, matches))}"
-                raise InputError(message, "give each output a name of its own with --labels FILE")
+                raise InputError(message, "give each output a name of its own with --labels MODEL=FILE")
             matches = [number]
         columns.append(matches[0] if matches else ABSENT)
         if not matches and number in occurring:
