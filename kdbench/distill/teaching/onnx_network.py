@@ -64,7 +64,7 @@ class OnnxNetwork(OpaqueNetwork):
         try:
             values = self._run(inputs)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            message = f"{name} fails on the first {len(inputs)} training samples: {describe_failure(error)}"
+            message = f"{name} fails on {len(inputs)} training samples: {describe_failure(error)}"
             raise InputError(message, "check it with `kdbench bench`") from error
         output, columns = self._facts.output, _columns(values, self._facts.output)
         if not np.isfinite(columns).all():

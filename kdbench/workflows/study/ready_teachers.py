@@ -33,7 +33,7 @@ from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.recipe_keys import naming_recipe_keys
 from kdbench.workflows.study.run_data import RunData
 
-_SAMPLES = 16  # enough that the logits of some are negative or above 1
+_SAMPLES = 64  # enough that the logits of some are negative or above 1
 RECIPE = "the recipe's data"  # the source of keys that the teacher shares with the students
 _NORMALISATION = ("scale", "mean", "std")
 _IMAGE_KEYS = ("size", "resize", "crop", "resize_mode", "crop_pct", "geometry", "colour", "channel_order")
@@ -75,8 +75,11 @@ def onnx_network(job: Job, form: TeacherForm, run_data: RunData) -> OnnxNetwork:
     quantization = None if known.input_scale is None else (known.input_scale, known.input_zero_point)
     network = OnnxNetwork(job.weights, form.facts, quantization)
     if run_data.dataset.task == "classification":
+        # In even steps: the first samples of sorted data are of one class, whose logits may all be alike.
+        places = np.linspace(0, len(run_data.train) - 1, min(_SAMPLES, len(run_data.train)), dtype=np.int64)
+        samples = run_data.example(run_data.train.subset(places), _SAMPLES)
         with torch.inference_mode():
-            network.read_form(form.inputs(run_data.example(run_data.train, _SAMPLES)), job.entry.name)
+            network.read_form(form.inputs(samples), job.entry.name)
     return network
 
 

@@ -25,6 +25,7 @@ SIGMOID = [
     ("Reciprocal", ["d"], ["y"], {}),
 ]
 PERCENT = [("Softmax", ["z"], ["p"], {"axis": 1}), ("Mul", ["p", "hundred"], ["y"], {})]
+PLAIN = [("Identity", ["z"], ["y"], {})]
 OVER_THE_BATCH = [("Softmax", ["z"], ["y"], {"axis": 0})]
 CONSTANTS = {"axis": np.array([1]), "one": np.float32(1), "hundred": np.float32(100)}
 
@@ -40,7 +41,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def save(path, shape, *, dtype=TensorProto.FLOAT, weights=WEIGHTS, offset=0.0, last=(("Identity", ["z"], ["y"], {}),)):
+def save(path, shape, *, dtype=TensorProto.FLOAT, weights=WEIGHTS, offset=0.0, classes=3, last=PLAIN):
     """Save a linear classifier of images of `shape`, whose logits z pass through the nodes `last`."""
     first = [
         ("Cast", ["x"], ["float"], {"to": TensorProto.FLOAT}),
@@ -52,7 +53,7 @@ def save(path, shape, *, dtype=TensorProto.FLOAT, weights=WEIGHTS, offset=0.0, l
         [helper.make_node(op, read, written, **attributes) for op, read, written, attributes in (*first, *last)],
         "teacher",
         [helper.make_tensor_value_info("x", dtype, ["n", *shape])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", classes])],
         [
             numpy_helper.from_array(np.asarray(array), name)
             for name, array in {**CONSTANTS, "weights": weights, "offset": np.float32(offset)}.items()
@@ -87,6 +88,18 @@ def test_the_softmax_of_a_file_may_be_written_as_single_operators(folder):
     save(folder / "t.onnx", (3, 6, 6), last=SOFTMAX)
     logits, expected = taught(folder, PIXELS)
     torch.testing.assert_close(logits.log_softmax(1), expected.log_softmax(1), atol=1e-4, rtol=1e-4)
+
+
+def test_a_teacher_of_small_logits_is_read_from_samples_of_all_classes(folder):
+    """Where the data are sorted, the logits of the first samples may all be from 0 to 1."""
+    labels = np.arange(60) // 30
+    brightness = np.where(labels == 0, 200, 50) + np.arange(60) % 5
+    images = np.broadcast_to(brightness.astype(np.uint8)[:, None, None, None], (60, 6, 6, 3))
+    np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images[:6], y_test=labels[:6])
+    save(folder / "t.onnx", (3, 6, 6), weights=np.full((108, 1), 1 / 108, np.float32), offset=-0.5, classes=1)
+    logits, _ = taught(folder, PIXELS)
+    expected = {level / 255 - 0.5 for level in brightness.tolist()}
+    assert sorted(set(logits.diff().flatten().tolist())) == pytest.approx(sorted(expected), abs=1e-5)
 
 
 @pytest.mark.parametrize("last", [SIGMOID, PERCENT, OVER_THE_BATCH], ids=["sigmoid", "percent", "batch"])
