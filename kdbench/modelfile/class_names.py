@@ -17,11 +17,12 @@ def class_names_of(model: "onnx.ModelProto") -> tuple[str, ...]:
     """Return the names of a model's classes; empty if it holds none, or several classifiers have different ones.
 
     Converters of scikit-learn write the names in the order of the classifier's scores. That order is alphabetical, and
-    usually not the order of the data's class numbers.
+    usually not the order of the data's class numbers. Names that only number the scores from 0 are left out.
     """
     lists = set(_lists_of_names(model))
     names = lists.pop() if len(lists) == 1 else ()
-    return names if len(set(names)) == len(names) else ()
+    numbered = names == tuple(map(str, range(len(names))))
+    return names if len(set(names)) == len(names) and not numbered else ()
 
 
 def _lists_of_names(model: "onnx.ModelProto") -> Iterator[tuple[str, ...]]:
@@ -29,10 +30,14 @@ def _lists_of_names(model: "onnx.ModelProto") -> Iterator[tuple[str, ...]]:
     constants, outputs = constants_of(model), {value.name for value in model.graph.output}
     for node in model.graph.node:
         names = attribute_of(node, "classlabels_strings", ()) if node.op_type.endswith("Classifier") else ()
-        if not names and node.op_type in _LOOKUPS and not outputs.isdisjoint(_reshaped(node, model)):
-            table = constants.get(node.input[0])
-            if table is not None and table.data_type == _STRING and not is_external(table):
-                names = table.string_data
+        table = constants.get(node.input[0]) if node.op_type in _LOOKUPS else None
+        if (
+            table is not None
+            and table.data_type == _STRING
+            and not is_external(table)
+            and not outputs.isdisjoint(_reshaped(node, model))
+        ):
+            names = table.string_data
         if names:
             yield tuple(name.decode("utf-8", "replace") for name in names)
 

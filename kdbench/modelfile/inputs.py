@@ -30,7 +30,8 @@ _EPSILON = 1e-5  # of a BatchNormalization that names none
 # deviation of a channel) to 300, such as 58.4, 127.5 and 255. Values from 0 to 1 have means and deviations up to 1.
 _MEAN, _STD = (32, 255), (25, 300)
 _BRIGHTEST = (64, 300)  # what a quantized input of such pixels reaches, from 0 on
-_LEVELS = {2: (0, 255), 3: (-128, 127), 4: (0, 65535), 5: (-32768, 32767)}  # of ONNX's integers of 8 and 16 bits
+_UINT8 = 2  # of ONNX's element types
+_LEVELS = {_UINT8: (0, 255), 3: (-128, 127), 4: (0, 65535), 5: (-32768, 32767)}  # of ONNX's integers of 8 and 16 bits
 
 
 def input_quantization(model: "onnx.ModelProto", name: str) -> tuple[float, int] | None:
@@ -114,7 +115,8 @@ def _is_of_pixels(factor: "NDArray[np.float64]", offset: "NDArray[np.float64]") 
 def _rounds_pixels(node: "onnx.NodeProto", constants: "Mapping[str, onnx.TensorProto]") -> bool:
     """Return whether a QuantizeLinear rounds pixels of 0 to 255: its integers reach from 0 to about that."""
     quantization, zero_point = scale_of(node, 1, constants), constants.get([*node.input, "", ""][2])
-    levels = _LEVELS.get(2 if zero_point is None else zero_point.data_type)
+    type_ = (attribute_of(node, "output_dtype", 0) or _UINT8) if zero_point is None else zero_point.data_type
+    levels = _LEVELS.get(type_)
     if quantization is None or levels is None or quantization[1] != levels[0]:
         return False
     return _BRIGHTEST[0] <= (levels[1] - levels[0]) * quantization[0] <= _BRIGHTEST[1]

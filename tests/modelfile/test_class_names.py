@@ -60,6 +60,11 @@ def test_names_that_occur_twice_name_nothing():
     assert class_names_of(model_of(classifier(("cat", "cat", "bee"), "label", "scores"))) == ()
 
 
+def test_names_that_only_number_the_scores_are_left_out():
+    assert class_names_of(model_of(classifier(("0", "1", "2"), "label", "scores"))) == ()
+    assert class_names_of(model_of(classifier(("0", "10", "2"), "label", "scores"))) == ("0", "10", "2")
+
+
 def test_a_table_that_no_output_is_taken_from_names_nothing():
     nodes, stored = lookup("Gather", name="unused")
     label = helper.make_node("Cast", ["best"], ["label"], to=TensorProto.STRING)

@@ -134,6 +134,13 @@ def test_the_range_of_a_quantized_input_tells_pixels(scale, zero_point, pixels, 
     assert scales_pixels(model_of(nodes, stored, {"x": ["n", 3, 2, 2]}), "x") == pixels
 
 
+@pytest.mark.parametrize(("scale", "pixels"), [(250 / 65535, True), (1 / 65535, False)])
+def test_a_quantization_without_a_zero_point_may_name_its_type(scale, pixels):
+    type_ = {"output_dtype": onnx.TensorProto.UINT16}
+    nodes = [("QuantizeLinear", ["x", "s"], ["q"], type_), ("DequantizeLinear", ["q", "s"], ["y"], {})]
+    assert scales_pixels(model_of(nodes, {"s": np.float32(scale)}, {"x": ["n", 3, 2, 2]}), "x") == pixels
+
+
 def test_a_damaged_quantization_of_the_input_tells_nothing():
     assert not scales_pixels(steps(("QuantizeLinear", ["x"])), "x")
 
