@@ -104,6 +104,8 @@ def _array(value: Any, key: str, where: str) -> Array:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors on a device or with gradients
         raise InputError(f"{what} is not an array: {error}", "return numpy arrays with one row per sample") from error
+    if array.dtype.kind == "O" and key in NAMES and all(isinstance(name, str) for name in array.flat):
+        return array.astype(str)  # as numpy.unique returns the names in a column of pandas
     if array.dtype.kind == "O":
         hint = _TEXTS if key in NAMES else NUMBER_TEXTS if key.startswith(("y", "labels")) else _NUMBERS
         raise InputError(f"{what} holds Python objects", hint)
