@@ -27,6 +27,7 @@ from kdbench.compress.quantization.goals import drop_goal, layers_to_keep, loss_
 from kdbench.compress.quantization.ranges import Range, extremes_of, ranges_of, require_finite
 from kdbench.compress.quantization.sensitivity import layer_noise, output_snr_db
 from kdbench.compress.quantization.softmaxes import float_softmaxes, read_exact_values, tensors_between
+from kdbench.compress.quantization.weight_scales import with_one_scale
 from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.processes import temporary
@@ -242,7 +243,10 @@ def quantize(
                 activation_type=types[settings.activations],
                 weight_type=types[settings.weights],
                 nodes_to_exclude=list(float_nodes),
-                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+                extra_options={
+                    "DefaultTensorType": onnx.TensorProto.FLOAT,
+                    "TensorQuantOverrides": with_one_scale(model),
+                },
             )
         quantized = onnx.load(written)
     shield_float_layers(quantized)

@@ -116,3 +116,34 @@ def test_weights_that_are_inputs_too_become_float16(tmp_path):
     compress(path, tmp_path / "half.onnx")
     half = onnx.load(tmp_path / "half.onnx")
     assert {tensor.data_type for tensor in half.graph.initializer} == {onnx.TensorProto.FLOAT16}
+
+
+def test_a_model_that_computes_indices_from_pixels_is_not_checked_on_noise(tmp_path):
+    nodes = [
+        ("Mul", ["x", "levels"], ["scaled"], {}),
+        ("Cast", ["scaled"], ["indices"], {"to": onnx.TensorProto.INT64}),
+        ("Gather", ["table", "indices"], ["rows"], {"axis": 0}),
+        ("ReduceMean", ["rows"], ["y"], {"axes": [1], "keepdims": 0}),
+    ]
+    weights = {"levels": np.float32(255), "table": RNG.standard_normal((256, 10)).astype(np.float32)}
+    path, target = tmp_path / "net.onnx", tmp_path / "half.onnx"
+    onnx.save(model_of(nodes, weights, {"x": ["n", 64]}), path)
+    compress(path, target)
+    pixels = RNG.integers(0, 256, (4, 64)).astype(np.float32) / 256
+    np.testing.assert_allclose(run(target, x=pixels), run(path, x=pixels), atol=5e-3)
+    assert stored(onnx.load(target), "table").dtype == np.float16
+
+
+def test_the_checked_input_is_that_of_the_samples(tmp_path):
+    nodes = [
+        ("Shape", ["unused"], ["s"], {}),
+        ("Mul", ["x", "large"], ["h"], {}),
+        ("Relu", ["h"], ["r"], {}),
+        ("Mul", ["r", "large"], ["l"], {}),
+        ("Sigmoid", ["l"], ["y"], {}),
+    ]
+    path, target = tmp_path / "net.onnx", tmp_path / "half.onnx"
+    inputs = {"unused": ["n", 64], "x": ["n", 64]}
+    onnx.save(model_of(nodes, {"large": np.float32(60000)}, inputs), path)
+    with pytest.raises(InputError, match="is the largest float16"):
+        compress(path, target)

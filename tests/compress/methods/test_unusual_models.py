@@ -132,10 +132,33 @@ def constants(path):
     return saved(path, nodes, {"w": normal(64, 32), "v": normal(32, 10)})
 
 
+def transposed_groups(path):
+    """Write a transposed convolution of two groups, whose bias has more values than its weights have on axis 1."""
+    nodes = [
+        ("Reshape", ["x", "image"], ["i"], {}),
+        ("ConvTranspose", ["i", "w", "b"], ["h"], {"group": 2, "strides": [2], "kernel_shape": [2]}),
+        ("Relu", ["h"], ["r"], {}),
+        ("Flatten", ["r"], ["f"], {}),
+        ("Gemm", ["f", "v"], ["y"], {}),
+    ]
+    weights = {"image": np.array([-1, 4, 16]), "w": normal(4, 3, 2), "b": normal(6), "v": normal(6 * 32, 10)}
+    return saved(path, nodes, weights)
+
+
+MADE = [
+    factors,
+    reserved_names,
+    rearranged,
+    of_old_version,
+    with_float64,
+    constants,
+    behind_other_domains,
+    transposed_groups,
+]
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    "made", [factors, reserved_names, rearranged, of_old_version, with_float64, constants, behind_other_domains]
-)
+@pytest.mark.parametrize("made", MADE)
 def test_files_answer_as_their_source_does(tmp_path, made, method):
     path = made(tmp_path / "net.onnx")
     target, _ = compress(path, method)
