@@ -31,6 +31,7 @@ _SETTINGS: Mapping[str, Any] = {
 }
 _THREADS = "INFERENCE_NUM_THREADS"
 _REDUCED = ("bf16", "f16")  # precisions of layers that would break the promise of f32
+_CONVERSIONS = {"Convert", "Reorder", "Subgraph"}  # what widens the inputs of a float16 file to float32
 _NO_LAYERS = {"Const", "Constant", "Input", "Parameter", "Output", "Result"}
 
 
@@ -88,8 +89,9 @@ class LoadedModel:
                 raise ProviderError(f"openvino uses {name} {used}, not {value}", "name as many threads as it has cores")
         if (devices := list(compiled.get_property("EXECUTION_DEVICES"))) != [_DEVICE]:
             raise ProviderError(f"openvino runs the model on {', '.join(devices)}, not on the CPU", "")
-        if reduced := {kind: count for kind, count in precisions(compiled).items() if kind in _REDUCED}:
-            raise ProviderError(f"openvino computes {reduced} layers in reduced precision", "")
+        if reduced := [kind for kind in map(_reduced_precision, compiled.get_runtime_model().get_ops()) if kind]:
+            kinds = ", ".join(sorted(set(reduced)))
+            raise ProviderError(f"openvino computes {len(reduced)} layers in reduced precision ({kinds})", "")
         return compiled
 
     def _feed(self, request: Any, inputs: NDArray[np.generic]) -> Any:
@@ -106,12 +108,25 @@ class LoadedModel:
 
 def precisions(compiled: Any) -> dict[str, int]:
     """Return how many layers of a compiled model compute in each precision, the most frequent first."""
-    counts = Counter(
-        str(info["runtimePrecision"].astype(str))
-        for info in (layer.get_rt_info() for layer in compiled.get_runtime_model().get_ops())
-        if "runtimePrecision" in info and info["layerType"].astype(str) not in _NO_LAYERS
+    kinds = (_precision(layer) for layer in compiled.get_runtime_model().get_ops())
+    return dict(Counter(kind for kind in kinds if kind).most_common())
+
+
+def _precision(layer: Any) -> str:
+    """Return the precision that a layer computes in; "" for what computes nothing."""
+    info = layer.get_rt_info()
+    if "runtimePrecision" not in info or info["layerType"].astype(str) in _NO_LAYERS:
+        return ""
+    return str(info["runtimePrecision"].astype(str))
+
+
+def _reduced_precision(layer: Any) -> str:
+    """Return the precision of a layer that computes in less than float32; "" for others, and for widening to it."""
+    kind = _precision(layer)
+    widens = layer.get_rt_info()["layerType"].astype(str) in _CONVERSIONS and all(
+        output.get_element_type() == openvino.Type.f32 for output in layer.outputs()
     )
-    return dict(counts.most_common())
+    return kind if kind in _REDUCED and not widens else ""
 
 
 def _filled(port: Any, batch: int) -> list[int]:

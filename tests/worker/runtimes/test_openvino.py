@@ -102,9 +102,32 @@ def test_settings_that_openvino_changes_are_refused(convolution, monkeypatch, ch
 
 
 def test_reduced_precision_is_refused(convolution, monkeypatch):
-    monkeypatch.setattr(openvino, "precisions", lambda _: {"f32": 1, "bf16": 3})
-    with pytest.raises(ProviderError, match="bf16"):
+    monkeypatch.setattr(openvino, "_precision", lambda layer: "bf16" if "Conv" in type_of(layer) else "")
+    with pytest.raises(ProviderError, match=r"1 layers in reduced precision \(bf16\)"):
         openvino.LoadedModel(convolution(), provider="cpu", threads=1)
+
+
+def type_of(layer) -> str:
+    return str(layer.get_rt_info()["layerType"].astype(str))
+
+
+def test_a_float16_file_is_computed_in_float32(tmp_path, convolution):
+    job = convolution(dtype="float16")
+    onnx.save(to_half(onnx.load(job.path)), job.path)
+    x = inputs_of(7).astype(np.float16)
+    ours, usual = (load(job, provider="cpu", threads=1)(x) for load in (openvino.LoadedModel, Usual))
+    assert ours.dtype == usual.dtype == np.float16
+    assert ours == pytest.approx(usual, abs=2e-3)
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model of float32 with its input, weights and output in float16."""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    for tensor in model.graph.initializer:
+        half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(half, tensor.name))
+    return model
 
 
 def test_more_threads_than_cores_are_refused(convolution):
