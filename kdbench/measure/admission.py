@@ -176,18 +176,18 @@ def _try(
     `expected` is what onnxruntime computed for the same `job`.
     """
     if isinstance(expected, Refusal):
-        return Refusal(f"onnxruntime returns no logits to compare with: {expected.reason}")
+        return Refusal(f"onnxruntime returns no outputs to compare with: {expected.reason}")
     outcome = _run(name, job, context.config, context.folder)
     if isinstance(outcome, Refusal):
         return replace(outcome, status="error")
     (_, file_logits), (result, logits) = expected, outcome
     if logits.shape != file_logits.shape:
-        return Refusal(f"its logits have shape {logits.shape}, the file's {file_logits.shape}", status="error")
+        return Refusal(f"its outputs have shape {logits.shape}, the file's {file_logits.shape}", status="error")
     max_abs = float(np.abs(logits.astype(np.float64) - file_logits.astype(np.float64)).max())
     properties = result.get("properties", {}).get(model.id, {})
     tolerance = max(_tolerance(file_logits, model, name), _STEPS * properties.get("output_step", 0.0))
     if not max_abs <= tolerance:  # also for NaN
-        reason = f"its logits deviate from the file's by {max_abs:.3g} (tolerance {tolerance:.3g})"
+        reason = f"its outputs deviate from the file's by {max_abs:.3g} (tolerance {tolerance:.3g})"
         return Refusal(reason, _DEVIATES[RUNTIMES[name].runs], status="error")
     start = Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs, properties)
     return start, result["facts"], result.get("kernels", {}).get(model.id, {})
