@@ -123,7 +123,7 @@ def require_fits(model: "onnx.ModelProto", half: "onnx.ModelProto", source: Sour
 
 
 def _warnings(target: Path, source: Source, clamped: list[str]) -> list[str]:
-    """Return warnings about the file on this machine's CPU."""
+    """Return warnings about the file: its clamped weights, its casts on this machine's CPU, its size."""
     lines = [f"set weights beyond ±{_LARGEST:.0f} to it in {', '.join(clamped)}"] if clamped else []
     kernels = kernels_of(target, source.facts.sample_shape)
     if kernels.casts:
@@ -131,4 +131,6 @@ def _warnings(target: Path, source: Source, clamped: list[str]) -> list[str]:
             f"this CPU has no float16 kernels for all layers: {kernels.casts} casts to and from float32 run with them, "
             "so the file is not faster here"
         )
+    if target.stat().st_size >= float32_model(source.path).ByteSize():
+        lines.append("the file is not smaller: few of its weights are tensors that can be float16")
     return lines

@@ -147,3 +147,12 @@ def test_the_checked_input_is_that_of_the_samples(tmp_path):
     onnx.save(model_of(nodes, {"large": np.float32(60000)}, inputs), path)
     with pytest.raises(InputError, match="is the largest float16"):
         compress(path, target)
+
+
+def test_a_file_that_is_not_smaller_gets_a_warning(tmp_path):
+    small, large = tmp_path / "small.onnx", tmp_path / "large.onnx"
+    for path, width in ((small, 1), (large, 512)):
+        weights = {"w": RNG.random((8, width), np.float32)}
+        onnx.save(model_of([("MatMul", ["x", "w"], ["y"], {})], weights, {"x": ["n", 8]}), path)
+    lines = [compress(path, path.with_suffix(".half")).warnings for path in (small, large)]
+    assert [any("not smaller" in line for line in warnings) for warnings in lines] == [True, False]
