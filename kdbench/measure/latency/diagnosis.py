@@ -32,6 +32,7 @@ _UNSTABLE_SPREAD = 0.1
 _DEVIATION = 0.1
 _EXTREME = 0.5
 _VALUES = 60
+_READABLE_WIDTH = 1.0  # relative; a wider interval says only that too little was measured
 
 _MIN_SESSIONS = 5
 # In units of the wider group's range: 1 in 100 draws of five sessions from one normal distribution has such a gap.
@@ -165,8 +166,14 @@ def imprecision(width: float, config: TimingConfig, plan: Plan) -> tuple[Diagnos
     sessions_width = math.sqrt(max(width**2 - plan.least_width**2, 0.0))
     if sessions_width <= config.precision:
         return ()
-    widths = f"were up to {100 * width:.1f} % wide" if np.isfinite(width) else "were unknown"
-    spent = f"when the budget of {config.budget_s:g} s was spent, intervals {widths}"
+    spent = f"when the budget of {config.budget_s:g} s was spent, intervals {_width(width)}"
     message = f"{spent}; {100 * config.precision:g} % was requested"
     remedy = "give it a longer --budget, or measure when the machine is otherwise idle"
     return (Diagnostic(code="precision_missed", message=message, remedy=remedy),)
+
+
+def _width(width: float) -> str:
+    """Return how wide intervals were, as a part of a sentence; two sessions can give any number."""
+    if not np.isfinite(width):
+        return "were unknown"
+    return f"were up to {100 * width:.1f} % wide" if width <= _READABLE_WIDTH else "were wider than their means"

@@ -154,6 +154,7 @@ def test_a_budget_that_ended_first_is_a_warning(pair):
     (warning,) = imprecision(0.2, CONFIG, Plan())
     assert (warning.code, warning.remedy.startswith("give it a longer --budget")) == ("precision_missed", True)
     assert "20.0 % wide" in warning.message
+    assert "intervals were wider than their means" in imprecision(2e5, CONFIG, Plan())[0].message
     assert imprecision(0.05, CONFIG, Plan()) == ()
 
 

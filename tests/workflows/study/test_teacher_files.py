@@ -140,3 +140,20 @@ def test_the_hint_for_numbers_read_as_ids_is_a_key_that_helps(folder):
     with pytest.raises(InputError) as error:
         train(recipe(folder, {}, "ids.npz", layout="tokens"), folder / "out")
     assert error.value.hint.startswith('data.layout = "vectors"')
+
+
+def test_an_onnx_teacher_of_a_regression_is_answered_with_what_works(folder):
+    targets = np.linspace(-2, 2, 120, dtype=np.float32).reshape(60, 2)
+    images = np.random.default_rng(2).integers(0, 256, (60, 6, 6, 3), dtype=np.uint8)
+    arrays = {"x_train": images, "y_train": targets, "x_test": images[:6], "y_test": targets[:6]}
+    np.savez(folder / "data.npz", **arrays)
+    save(folder / "t.onnx", (3, 6, 6), weights=WEIGHTS[:, :2], classes=2)
+    content = recipe(folder, PIXELS).model_dump(mode="json", exclude_unset=True)
+    content["student"][0]["terms"] = [{"method": "mse"}]
+    with pytest.raises(InputError, match="holds numbers, not logits") as error:
+        train(recipe_from(content), folder / "out")
+    assert 'logits = "FILE.npy"' in error.value.hint
+    np.save(folder / "FILE.npy", targets)
+    content["teacher"] = [{"name": "t", "logits": "FILE.npy"}]
+    trained = train(recipe_from(content), folder / "out")
+    assert (trained / "checkpoints" / "s" / "weights.safetensors").is_file()
