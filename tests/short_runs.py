@@ -10,23 +10,16 @@ from kdbench.worker.channel import Channel
 from kdbench.worker.jobs import job_of
 
 
-class _Steps(Channel):
-    """Passes steps on, and nothing else."""
-
-    def __init__(self, progress):
-        super().__init__()
-        self._progress = progress
-
-    def _send(self, message):
-        if "step" in message:
-            self._progress.step(*message["step"])
-
-
 def _run_job(job, _folder, progress, *, threads=1):
     """As `kdbench.worker.process.run_job`, on the cores and threads of this process."""
     job = job_of(json.loads(json.dumps(job.to_json())))
     probe = importlib.import_module(f"kdbench.worker.probes.{job.probe}")
-    return json.loads(json.dumps(probe.run(job, _Steps(progress))))
+
+    def send(message):
+        if "step" in message:
+            progress.step(*message["step"])
+
+    return json.loads(json.dumps(probe.run(job, Channel(send))))
 
 
 def shorten(patch: pytest.MonkeyPatch) -> None:

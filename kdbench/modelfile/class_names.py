@@ -9,6 +9,7 @@ from kdbench.modelfile.graph import attribute_of, constants_of
 if TYPE_CHECKING:
     import onnx
 
+_DOMAIN = "ai.onnx.ml"
 _STRING = 8  # ONNX's element type
 _LOOKUPS = {"ArrayFeatureExtractor", "Gather"}  # of the best class's name in a table
 
@@ -29,8 +30,8 @@ def _lists_of_names(model: "onnx.ModelProto") -> Iterator[tuple[str, ...]]:
     """Yield the names in the attributes of classifiers, and in the tables from which an output takes the best one."""
     constants, outputs = constants_of(model), {value.name for value in model.graph.output}
     for node in model.graph.node:
-        names = attribute_of(node, "classlabels_strings", ()) if node.op_type.endswith("Classifier") else ()
-        table = constants.get(node.input[0]) if node.op_type in _LOOKUPS else None
+        names = attribute_of(node, "classlabels_strings", ()) if node.domain == _DOMAIN else ()
+        table = constants.get(node.input[0]) if node.op_type in _LOOKUPS and node.input else None
         if (
             table is not None
             and table.data_type == _STRING
@@ -46,6 +47,6 @@ def _reshaped(node: "onnx.NodeProto", model: "onnx.ModelProto") -> set[str]:
     """Return the outputs of `node`, and those of the nodes that only give them another shape."""
     values = {*node.output}
     for later in model.graph.node:  # in topological order
-        if later.op_type in {"Reshape", "Squeeze", "Flatten", "Identity"} and later.input[0] in values:
+        if later.op_type in {"Reshape", "Squeeze", "Flatten", "Identity"} and not values.isdisjoint(later.input[:1]):
             values.update(later.output)
     return values

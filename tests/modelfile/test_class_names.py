@@ -76,3 +76,11 @@ def test_names_apply_to_an_output_with_a_value_for_each(scores, labels, tmp_path
     save(model_of(classifier(NAMES, "label", "scores"), scores=scores), tmp_path / "m.onnx")
     sources = dict(known_inputs(tmp_path / "m.onnx", read_facts(tmp_path / "m.onnx")))
     assert (tuple(sources["its classifier"].labels) if sources else None) == labels
+
+
+def test_operators_of_others_may_have_any_operands():
+    """Their names mean nothing here."""
+    nodes, stored = lookup("Gather")
+    others = [helper.make_node(kind, [], [f"{kind} of others"], domain="own") for kind in ("Squeeze", "Gather")]
+    others.append(helper.make_node("Classifier", ["x"], ["numbers"], domain="own", classlabels_strings=7))
+    assert class_names_of(model_of(*nodes, *others, stored=stored)) == NAMES
