@@ -1,10 +1,10 @@
 """The names of the classes that a classifier of ai.onnx.ml holds, in the order of its scores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.graph import attribute_of, constants_of
+from kdbench.modelfile.graph import PASSING, attribute_of, constants_of, passed_through
 
 if TYPE_CHECKING:
     import onnx
@@ -28,25 +28,17 @@ def class_names_of(model: "onnx.ModelProto") -> tuple[str, ...]:
 
 def _lists_of_names(model: "onnx.ModelProto") -> Iterator[tuple[str, ...]]:
     """Yield the names in the attributes of classifiers, and in the tables from which an output takes the best one."""
-    constants, outputs = constants_of(model), {value.name for value in model.graph.output}
     for node in model.graph.node:
-        names = attribute_of(node, "classlabels_strings", ()) if node.domain == _DOMAIN else ()
-        table = constants.get(node.input[0]) if node.op_type in _LOOKUPS and node.input else None
-        if (
-            table is not None
-            and table.data_type == _STRING
-            and not is_external(table)
-            and not outputs.isdisjoint(_reshaped(node, model))
-        ):
-            names = table.string_data
-        if names:
-            yield tuple(name.decode("utf-8", "replace") for name in names)
+        if node.domain == _DOMAIN and (names := attribute_of(node, "classlabels_strings", ())):
+            yield _decoded(names)
+    constants = constants_of(model)
+    producers = {name: node for node in model.graph.node for name in node.output}
+    for output in model.graph.output:
+        for node in passed_through(output.name, producers, PASSING):
+            table = constants.get(node.input[0]) if node.op_type in _LOOKUPS and node.input else None
+            if table is not None and table.data_type == _STRING and not is_external(table):
+                yield _decoded(table.string_data)
 
 
-def _reshaped(node: "onnx.NodeProto", model: "onnx.ModelProto") -> set[str]:
-    """Return the outputs of `node`, and those of the nodes that only give them another shape."""
-    values = {*node.output}
-    for later in model.graph.node:  # in topological order
-        if later.op_type in {"Reshape", "Squeeze", "Flatten", "Identity"} and not values.isdisjoint(later.input[:1]):
-            values.update(later.output)
-    return values
+def _decoded(names: Iterable[bytes]) -> tuple[str, ...]:
+    return tuple(name.decode("utf-8", "replace") for name in names)
