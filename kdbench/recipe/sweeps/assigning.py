@@ -47,9 +47,9 @@ def _indices(items: list[Any], key: str, subject: str) -> list[int]:
     if is_index(key, items):
         return [int(key)]
     if any(names):
-        raise InputError(f"{subject}: no item {key!r}", f"items: {', '.join(filter(None, names))}, or * for all")
-    last = len(items) - 1
-    indices = (
-        f"use {'0' if last == 0 else f'an index from 0 to {last}'}, or * for all" if items else "the list is empty"
-    )
-    raise InputError(f"{subject}: no item {key!r}", indices)
+        hint = f"items: {', '.join(filter(None, names))}, or * for all"
+    elif len(items) > 1:
+        hint = f"use an index from 0 to {len(items) - 1}, or * for all"
+    else:
+        hint = "use 0, or * for all" if items else "the list is empty"
+    raise InputError(f"{subject}: no item {key!r}", hint)

@@ -34,9 +34,7 @@ _ONE = re.compile(r"\+?(1(?:\.0+)?|100\.00)(.*)")  # shares are written in per c
 _COUNT = re.compile(r"\d+(\.\d+)?")
 _HYPHENATED = re.compile(r"(?<!\w)(\w+(?:-\w+)+)")
 _LONG = 32  # characters from which a name may be broken
-_ONE_LINE = (
-    16  # characters up to which a number stays on one line on paper; those with an interval and a mark are longer
-)
+_ONE_LINE = 16  # characters up to which a number stays on one line on paper
 
 
 @FORMATS.register("html")
