@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kdbench import plugins
 from kdbench.data.dataset import PARTS, Dataset, Loader, Part, Pick, Request, SampleForm, Split
+from kdbench.data.reading.scales import require_one_scale
 from kdbench.data.reading.signatures import loaded
 from kdbench.errors import InputError
 from kdbench.files.storage import with_home
@@ -59,7 +60,8 @@ def load(
     `layout` (`kdbench.data.reading.layouts`) defines the axes of the arrays. `pick` selects samples of the training
     part, which keep their numbers; of a folder, only the selected images are opened.
 
-    Raises InputError for an unknown or unusable set, DataMissingError if its files are missing.
+    Raises InputError for an unknown or unusable set, or one whose parts differ in scale, DataMissingError if its files
+    are missing.
     """
     assert parts, "no part of the data set requested"
     assert set(parts) <= set(PARTS), parts
@@ -77,6 +79,7 @@ def load(
     if layout != "auto" and dataset.layout != ("NCHW" if layout == "NHWC" else layout):
         message = f"the data set {name!r} holds {dataset.layout}, and data.layout is {layout!r}"
         raise InputError(message, "leave data.layout out: this set has a fixed layout")
+    require_one_scale(dataset)
     if pick is None or dataset.train is None:
         return dataset
     return replace(dataset, train=dataset.train.subset(pick(dataset.train.samples)))

@@ -6,6 +6,7 @@ import pytest
 
 from kdbench import data
 from kdbench.data.reading.arrays import dataset_from_arrays
+from kdbench.data.reading.scales import require_one_scale
 from kdbench.errors import DataMissingError, InputError
 
 
@@ -95,3 +96,45 @@ def test_looking_up_names_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("layout", ["auto", "NCHW", "vectors"])
+@pytest.mark.parametrize("scaled", ["x_train", "x_test"])
+def test_parts_of_two_scales_are_refused(tmp_path, layout, scaled):
+    """Every model trained on the one would be at chance level on the other, without another sign of a mistake."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 6, 5)).astype(np.float32)
+    images = images.reshape(40, -1) if layout == "vectors" else images
+    arrays = {"x_train": images[:30], "y_train": np.arange(30) % 3, "x_test": images[30:], "y_test": np.arange(10) % 3}
+    np.savez(tmp_path / "set.npz", **{**arrays, scaled: arrays[scaled] / 255})
+    small = "training inputs are from 0 to 1," if scaled == "x_train" else "test inputs from 0 to 1:"
+    with pytest.raises(InputError, match=f"{small}.* the parts differ in scale"):
+        data.load(f"npz:{tmp_path / 'set.npz'}", layout=layout)
+    assert len(data.load(f"npz:{tmp_path / 'set.npz'}", layout=layout, parts=("test",), floats=True).test) == 10
+    np.savez(tmp_path / "set.npz", **{key: x / 255 if key[0] == "x" else x for key, x in arrays.items()})
+    assert len(data.load(f"npz:{tmp_path / 'set.npz'}", layout=layout).train) == 30
+
+
+def test_pixels_that_became_whole_numbers_after_a_division_are_refused():
+    images = np.random.default_rng(0).integers(0, 256, (999, 8, 8), dtype=np.uint8)
+    arrays = {"x_train": images, "y_train": np.arange(999) % 3, "x_test": (images / 255).astype(np.uint8)}
+    dataset = dataset_from_arrays({**arrays, "y_test": np.arange(999) % 3}, data.Request("mine"))
+    with pytest.raises(InputError, match="test inputs from 0 to 1: the parts differ in scale"):
+        require_one_scale(dataset)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        np.zeros((20, 5)),
+        np.random.default_rng(1).normal(0, 10, (50, 5)),
+        np.vstack([np.random.default_rng(2).normal(0, 1, (49, 5)), np.full((1, 5), 1e6)]),
+        np.full((1, 5), 1e-3),
+    ],
+    ids=["zeros", "wider", "an outlier", "a few small numbers"],
+)
+def test_parts_that_merely_differ_are_accepted(test):
+    arrays = {"x_train": np.random.default_rng(0).normal(0, 1, (300, 5)), "y_train": np.arange(300) % 3, "x_test": test}
+    dataset = dataset_from_arrays(
+        {**arrays, "y_test": np.arange(len(test)) % 3}, data.Request("mine", layout="vectors")
+    )
+    require_one_scale(dataset)
