@@ -14,6 +14,7 @@ from kdbench.report.cells import portable, sentence
 from kdbench.report.shortening import MAX_ROWS, shortened
 from kdbench.report.text import method
 from kdbench.report.text.paragraph import paragraph
+from kdbench.report.text.warnings import grouped_warnings
 
 LEADING = 2  # tables before the warnings and figures: those that a decision rests on
 
@@ -57,7 +58,7 @@ def parts(content: Content) -> dict[str, Any]:
         "paragraph": paragraph(record),
         "leading": content.tables[:LEADING],
         "following": content.tables[LEADING:],
-        "warnings": method.grouped_warnings(record),
+        "warnings": grouped_warnings(record),
         "notes": method.notes(record),
         "glossary": method.glossary(record),
         "environment": method.environment(record),

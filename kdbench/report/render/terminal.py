@@ -15,7 +15,7 @@ from kdbench.report.tables.runtimes import runtimes
 from kdbench.report.tables.search import search
 from kdbench.report.tables.summary import ratios as ratio_table
 from kdbench.report.tables.summary import summary as summary_table
-from kdbench.report.text.method import grouped_warnings
+from kdbench.report.text.warnings import grouped_warnings
 from kdbench.results.records import RunRecord
 
 if TYPE_CHECKING:
@@ -161,8 +161,9 @@ def _warnings(record: RunRecord) -> "Iterator[RenderableType]":
 
     for warning in grouped_warnings(record):
         line = RichText()
-        for model, message in warning.reasons:
-            text = one_line(f"{model}: {message}" if model else message)
+        for reason in warning.reasons:
+            models = ", ".join(reason.named) + (f" and {reason.others:,} more" if reason.others else "")
+            text = one_line(f"{models}: {reason.message}" if models else reason.message)
             line.append("warning: ", style="yellow").append(f"{text}\n")
         line.append(f"  {one_line(warning.remedy)}" if warning.remedy else "", style="dim")
         line.rstrip()

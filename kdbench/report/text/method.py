@@ -1,7 +1,6 @@
-"""How the numbers were obtained and how to read them: rules, metric definitions, environment, files and warnings."""
+"""How the numbers were obtained and how to read them: rules, metric definitions, environment and files."""
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -10,12 +9,10 @@ from kdbench.report.cells import Text, portable
 from kdbench.report.scores import score_of
 from kdbench.report.table import Row, Table, words
 from kdbench.report.tables.energy import energies
-from kdbench.report.text.warning_titles import warning_title
 from kdbench.results.metrics import METRICS, PAIR_METRICS
 from kdbench.results.records import RunRecord
 
 _UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_w": "W", "_per_kwh": "per kWh"}  # key suffixes
-_MAX_REASONS, _FEW_REASONS = 100, 20  # of one warning
 _MAX_TEXT = 2000  # characters of a value in the table of the environment
 _ENERGY = (
     "Energy is read from the meter named with it and covers only that part of the machine. Models take turns in "
@@ -23,40 +20,6 @@ _ENERGY = (
     "includes the spread between windows, the resolution of the meter and, for net energy, the uncertainty of the idle "
     "power. It does not include the calibration error of the meter. Energy ratios compare windows of the same round."
 )
-
-
-@dataclass(frozen=True)
-class WarningGroup:
-    """The warnings of one code and remedy; `reasons` are pairs of a model id (None: the whole run) and a message."""
-
-    code: str
-    remedy: str
-    reasons: tuple[tuple[str | None, str], ...]
-
-    @property
-    def title(self) -> str:
-        """What the code means, in a few words with a capital letter."""
-        title = warning_title(self.code)
-        return f"{title[:1].upper()}{title[1:]}"
-
-
-def grouped_warnings(record: RunRecord) -> list[WarningGroup]:
-    """Return the record's warnings grouped by code and remedy, in the order of their first occurrence.
-
-    If hundreds of models share a warning, the first models are named and the others counted.
-    """
-    groups: dict[tuple[str, str], list[tuple[str | None, str]]] = {}
-    for warning in record.warnings:
-        groups.setdefault((warning.code, warning.remedy), []).append((warning.model, warning.message))
-    return [WarningGroup(code, remedy, _fewer(reasons)) for (code, remedy), reasons in groups.items()]
-
-
-def _fewer(reasons: list[tuple[str | None, str]]) -> tuple[tuple[str | None, str], ...]:
-    """Return all reasons, or the first of many and the number of the others."""
-    if len(reasons) <= _MAX_REASONS:
-        return tuple(reasons)
-    left = len(reasons) - _FEW_REASONS
-    return (*reasons[:_FEW_REASONS], (None, f"{left:,} more such warnings are in `record.json`"))
 
 
 def notes(record: RunRecord) -> list[str]:

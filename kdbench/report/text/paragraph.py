@@ -11,7 +11,7 @@ from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
 from kdbench.report.tables.gains import gain, has_same_augmentation, most_accurate_on_labels, on_labels_alone
 from kdbench.report.tables.summary import summary
-from kdbench.report.text.method import grouped_warnings
+from kdbench.report.text.warnings import grouped_warnings
 from kdbench.results.records import RunRecord
 
 _THE_TEACHER = "the teacher"  # if there is only one

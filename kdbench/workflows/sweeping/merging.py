@@ -4,7 +4,6 @@ Each number comes from the part that its model belongs to. Models have the ids o
 was measured under other ids. Raw call times stay in the folders of the parts.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from kdbench.files import storage
 from kdbench.files.cycles import cycle_collection_paused
 from kdbench.results.cards import ModelCard
 from kdbench.results.metrics import metrics_in
+from kdbench.results.ranges import form_of, with_ranges
 from kdbench.results.records import Diagnostic, Layer, Measurement, Pair, RunRecord
 from kdbench.results.samples import Samples, correct_key, read_samples, squared_error_key
 from kdbench.workflows.sweeping.existing import PartFolder
@@ -22,7 +22,6 @@ from kdbench.workflows.sweeping.relative import METRIC
 
 _MACHINE_FACTS = ("board", "cpu", "cores_logical", "memory_bytes")
 _GAINS = metrics_in("gain")
-_MAX_SAME_CODE = 3  # warnings with one code and remedy, over all parts
 
 Measured = Sequence[tuple[Part, PartFolder]]
 """The measured parts and the folders of their results."""
@@ -36,9 +35,7 @@ class _Collected:
     measurements: list[Measurement] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
-    warnings: dict[tuple[str, str, str | None], Diagnostic] = field(default_factory=dict)
-    kept: Counter[tuple[str, str]] = field(default_factory=Counter)  # warnings about no model, by code and remedy
-    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    warnings: dict[tuple[str | None, str, str, str], list[Diagnostic]] = field(default_factory=dict)  # alike ones
     samples: dict[str, Any] = field(default_factory=dict)
     drift: list[float] = field(default_factory=list)
     hosts: set[tuple[Any, ...]] = field(default_factory=set)
@@ -61,24 +58,23 @@ class _Collected:
         self.layers += [
             layer.model_copy(update={"model": ids[layer.model]}) for layer in record.layers if layer.model in own_ids
         ]
-        self._add_warnings(w for w in record.warnings if w.model is None or w.model in own_ids)
+        self.add_warnings(w for w in record.warnings if w.model is None or w.model in own_ids)
         self._add_samples(read_samples(folder.samples), own_ids, ids)
         reference = next((old for old, new in ids.items() if new == plan.reference), None)
         latency = record.find(reference, "latency_p50_ns") if reference is not None and part.timed else None
         if latency is not None and latency.value is not None:
             self.drift.append(latency.value)
 
-    def _add_warnings(self, warnings: Iterable[Diagnostic]) -> None:
+    def add_warnings(self, warnings: Iterable[Diagnostic]) -> None:
+        """Add the warnings of one part."""
         for warning in warnings:
-            key = warning.code, warning.message, warning.model
-            if key in self.warnings:
-                continue
-            kind = warning.code, warning.remedy
-            if warning.model is None and self.kept[kind] >= _MAX_SAME_CODE:
-                self.dropped[kind] += 1
-                continue
-            self.kept[kind] += warning.model is None
-            self.warnings[key] = warning
+            key = warning.model, warning.code, warning.remedy, form_of(warning.message)
+            self.warnings.setdefault(key, []).append(warning)
+
+    def joined_warnings(self) -> Iterator[Diagnostic]:
+        """Yield the warnings; those that differ only in quantities, as many parts may have, are one."""
+        for alike in self.warnings.values():
+            yield alike[0].model_copy(update={"message": with_ranges([warning.message for warning in alike])})
 
     def _add_samples(self, samples: Samples, own_ids: set[str], ids: Mapping[str, str]) -> None:
         for old in own_ids:
@@ -116,7 +112,7 @@ def merged(plan: SweepPlan, measured: Measured, failed: Mapping[str, str], comma
         ),
         pairs=tuple(collected.pairs),
         layers=tuple(collected.layers),
-        warnings=(*collected.warnings.values(), *_about_parts(collected), *_missing(failed)),
+        warnings=(*collected.joined_warnings(), *_about_parts(collected), *_missing(failed)),
     )
     return record, collected.samples
 
@@ -132,9 +128,6 @@ def _protocol(collected: _Collected, plan: SweepPlan, timed: int) -> dict[str, A
 
 
 def _about_parts(collected: _Collected) -> Iterator[Diagnostic]:
-    for (code, remedy), count in collected.dropped.items():  # reports list it below the kept ones of the same group
-        message = f"{count} more such warnings are in parts/*/record.json"
-        yield Diagnostic(code=code, message=message, remedy=remedy)
     if len(collected.hosts) > 1:
         message = f"the parts of the sweep were measured on {len(collected.hosts)} machines"
         remedy = "compare times relative to the model that all parts share, or measure on one machine"

@@ -8,29 +8,27 @@ from kdbench.results.cards import ModelCard
 from kdbench.results.records import Diagnostic, Environment, RunRecord, measured
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.sweeping.existing import PartFolder
-from kdbench.workflows.sweeping.merging import _about_parts, _Collected
+from kdbench.workflows.sweeping.merging import _Collected
 from kdbench.workflows.sweeping.plan import SweepPlan
 
 
-def test_equal_warnings_of_many_parts_are_counted_beside_the_first_ones_and_those_of_models_are_all_kept():
+def test_warnings_of_parts_that_differ_in_quantities_are_one_and_those_of_models_are_all_kept():
     collected = _Collected()
     for part in range(10):
-        busy = Diagnostic(code="busy", message=f"other work kept {part} cores busy", remedy="wait")
-        virtual = Diagnostic(code="virtual", message="a virtual machine", remedy="")
-        collected._add_warnings(
-            [busy, virtual, Diagnostic(code="busy", message="its call", remedy="wait", model=f"m{part}")]
+        busy = Diagnostic(code="busy", message=f"other work kept {part + 1}.5 of 16 cores busy", remedy="wait")
+        wide = Diagnostic(code="wide", message=f"intervals were up to {7 * part % 10} % wide", remedy="wait")
+        collected.add_warnings(
+            [busy, wide, Diagnostic(code="busy", message="its call", remedy="wait", model=f"m{part}")]
         )
-    collected._add_warnings([Diagnostic(code="busy", message="all of them", remedy="stop it")])
+    collected.add_warnings([Diagnostic(code="busy", message="all of them", remedy="stop it")])
 
-    kept = [*collected.warnings.values(), *_about_parts(collected)]
-    busy = [one.message for one in kept if (one.code, one.remedy, one.model) == ("busy", "wait", None)]
-    assert busy == [
-        *(f"other work kept {n} cores busy" for n in range(3)),
-        "7 more such warnings are in parts/*/record.json",
+    joined = [(one.code, one.message, one.remedy, one.model) for one in collected.joined_warnings()]
+    assert joined == [
+        ("busy", "other work kept 1.5 to 10.5 of 16 cores busy", "wait", None),
+        ("wide", "intervals were up to 9 % wide", "wait", None),
+        *(("busy", "its call", "wait", f"m{n}") for n in range(10)),
+        ("busy", "all of them", "stop it", None),
     ]
-    assert [one.model for one in kept if one.model] == [f"m{n}" for n in range(10)]
-    assert [one.message for one in kept if one.code == "virtual"] == ["a virtual machine"]
-    assert [one.message for one in kept if one.remedy == "stop it"] == ["all of them"]
 
 
 def test_a_gain_comes_from_its_models_part_alone_and_a_mismatch_from_both(tmp_path):
