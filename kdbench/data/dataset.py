@@ -80,10 +80,10 @@ class Dataset:
 
     `class_names` name the classes, or the components of a regression's targets. `inferred_classes` is True if they only
     number the labels that occur: there may be further classes. `mean` and `std` are per index of the inputs' axis
-    `channel_axis`, for uint8 in units of 0–1 (after division by 255), and empty for token ids; empty for float32, they
-    are fitted to the part that is trained on. `source` names the origin of the data, their licence or citation, and the
-    origin of the constants; `notes` say what was left out. `stored_layout` is the layout of the arrays that the set was
-    read from, if a layout was needed to read them.
+    `channel_axis`, for uint8 in units of 0–1 (after division by 255), and empty for token ids; if they are empty for
+    others, they are fitted to the samples that are trained on. `source` names the origin of the data, their licence or
+    citation, and the origin of the constants; `notes` say what was left out. `stored_layout` is the layout of the
+    arrays that the set was read from, if a layout was needed to read them.
     """
 
     name: str
@@ -120,8 +120,7 @@ class Dataset:
         _require(len({split.inputs.dtype for split in splits}) == 1, f"{self.name}: the parts differ in type of inputs")
         channels = 0 if inputs.dtype == np.int64 else inputs.shape[self.channel_axis]
         fault = f"{self.name}: {channels} channels, but {means} means and {stds} standard deviations"
-        to_be_fitted = inputs.dtype == np.float32 and means == stds == 0
-        _require(means == stds == channels or to_be_fitted, fault)
+        _require(means == stds and means in {channels, 0}, fault)
         _require(all(std > 0 for std in self.std), f"{self.name}: a standard deviation must be positive: {self.std}")
 
     @property

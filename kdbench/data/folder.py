@@ -16,7 +16,7 @@ import numpy as np
 
 from kdbench.data import DATASETS
 from kdbench.data.dataset import PARTS, Dataset, Indices, Labels, Part, Request, SampleForm, Split
-from kdbench.data.reading.images import EXTENSIONS, channel_statistics, common_form, image_sizes, read_images
+from kdbench.data.reading.images import EXTENSIONS, common_form, image_sizes, read_images
 from kdbench.data.selection import stratified
 from kdbench.errors import DataMissingError, InputError
 from kdbench.files.nearby import expected_at
@@ -26,7 +26,7 @@ from kdbench.results.preprocessing import Geometry
 _TEST_SHARE = 0.2
 _TEST_SEED = 0  # fixed, so that the same files always make the same test part
 _LARGEST_SQUARE = 224  # pixels, the usual input of networks for photographs
-_STATISTICS_IMAGES = 2048  # enough for constants accurate to about 0.005
+_HEADERS = 2048  # of images that are spread over the set, enough for its common form
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +44,7 @@ class Listing:
 
 @DATASETS.register_pattern(r"folder:.+", example="folder:PATH")
 def load_folder(request: Request) -> Dataset:
-    """Load images in one sub-folder per class; only requested parts, and selected training images, are opened.
-
-    Mean and std come from at most 2048 evenly spaced training images, or test images if no others are requested.
-    """
+    """Load images in one sub-folder per class; only requested parts, and selected training images, are opened."""
     base = with_home(request.name.removeprefix("folder:"))
     class_names, listings = find_images(base, request.parts)
     for part in request.parts:
@@ -63,14 +60,11 @@ def load_folder(request: Request) -> Dataset:
     form = common_form(paths, request.geometry, unread)
     read = partial(read_images, form=form, geometry=request.geometry)
     splits = {part: Split(read(listings[part].paths), listings[part].labels, numbers[part]) for part in request.parts}
-    basis: Part = "train" if "train" in splits else "test"
-    count = len(splits[basis])
-    sample = np.linspace(0, count - 1, min(count, _STATISTICS_IMAGES)).astype(np.int64)
-    mean, std = channel_statistics(splits[basis].inputs[sample])
-    source = f"the user's images in {base}; mean and std computed from {len(sample)} images of its {basis} part"
+    fitted = "; mean and std are fitted to what is trained on" if "train" in splits else ""
+    source = f"the user's images in {base}{fitted}"
     skipped = sum(listings[part].skipped for part in request.parts)
     notes = (f"{skipped} files are not images and were left out; {len(paths)} images were read",) if skipped else ()
-    return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), mean, std, source, notes=notes)
+    return Dataset(request.name, class_names, splits.get("train"), splits.get("test"), (), (), source, notes=notes)
 
 
 def form_of_images(base: Path) -> SampleForm:
@@ -81,7 +75,7 @@ def form_of_images(base: Path) -> SampleForm:
     """
     class_names, listings = find_images(base)
     paths = [path for listing in listings.values() for path in listing.paths]
-    sample = [paths[i] for i in np.linspace(0, len(paths) - 1, min(len(paths), _STATISTICS_IMAGES)).astype(np.int64)]
+    sample = [paths[i] for i in np.linspace(0, len(paths) - 1, min(len(paths), _HEADERS)).astype(np.int64)]
     sizes = image_sizes(sample)
     square = None if len(set(sizes)) == 1 else min(int(np.median([min(size) for size in sizes])), _LARGEST_SQUARE)
     geometry = Geometry() if square is None else Geometry(resize=square, crop=(square, square))

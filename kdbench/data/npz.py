@@ -31,7 +31,7 @@ Array = npt.NDArray[np.generic]
 
 @DATASETS.register_pattern(r"npz:.+", example="npz:PATH")
 def load_npz(request: Request) -> Dataset:
-    """Load an archive; mean and std come from its training part, or from the test part if no other is requested."""
+    """Load an archive."""
     path = storage.with_home(request.name.removeprefix("npz:"))
     return dataset_from_arrays(_read(path), request, where=str(path), source=f"the user's archive {path.name}")
 

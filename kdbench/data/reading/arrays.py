@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdbench.data.dataset import Dataset, Inputs, Part, Request, Split
-from kdbench.data.reading.images import channel_statistics, fit_images
+from kdbench.data.reading.images import fit_images
 from kdbench.data.reading.labels import NUMBER_TEXTS, class_names, labels_or_targets, target_names
 from kdbench.data.reading.layouts import as_images, as_inputs, certain_layout, channel_axis_of
 from kdbench.errors import DataMissingError, InputError
@@ -34,9 +34,8 @@ def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", sourc
 
     Two pairs, ((x_train, y_train), (x_test, y_test)), are the same. A mapping may hold `class_names`, or `target_names`
     of a regression, whose labels are floats. Arrays are read in the layout that `request` names, or as pixels. Mean and
-    standard deviation of uint8 images come from the training part, or from the test part if no other is requested;
-    those of floats are left out: they are fitted to the part that is trained on. `where` names the arrays in messages,
-    `source` is their origin.
+    standard deviation are left out: they are fitted to the samples that are trained on. `where` names the arrays in
+    messages, `source` is their origin.
 
         dataset_from_arrays({"x_test": x, "y_test": y}, Request("mine", parts=("test",), layout="sequences"))
 
@@ -59,21 +58,16 @@ def dataset_from_arrays(arrays: Any, request: Request, *, where: str = "", sourc
         layout = certain_layout([named[x] for x, _ in pairs.values()], floats=request.floats) or "auto"
     splits = {part: _split(named, x, y, where, request, layout) for part, (x, y) in pairs.items()}
     labels = [labels_or_targets(named[y], f"{y} of {where}") for _, y in keys.values() if y in named]
-    basis: Part = "train" if "train" in splits else "test"
-    inputs, fitted = splits[basis].inputs, "; mean and std are fitted to what is trained on"
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    if inputs.dtype == np.uint8 or (inputs.ndim == 4 and request.floats and request.layout == "auto"):
-        mean, std = channel_statistics(inputs)
-        fitted = f"; mean and std computed from its {basis} part"
-    elif inputs.dtype == np.int64:
-        fitted = ""
+    inputs = next(iter(splits.values())).inputs
+    fitted = (
+        "" if "train" not in splits or inputs.dtype == np.int64 else "; mean and std are fitted to what is trained on"
+    )
     numbers = any(values.dtype == np.float32 for values in labels)
     names = target_names(named, labels, where) if numbers else class_names(named.get("class_names"), labels, where)
     parts, inferred = (splits.get("train"), splits.get("test")), "class_names" not in named
     options: dict[str, Any] = {"inferred_classes": inferred, "channel_axis": channel_axis_of(layout)}
     options["stored_layout"] = None if layout == "auto" else layout
-    return Dataset(request.name, names, *parts, mean, std, f"{source or where}{fitted}", **options)
+    return Dataset(request.name, names, *parts, (), (), f"{source or where}{fitted}", **options)
 
 
 def _named(arrays: Any, where: str) -> dict[str, Array]:

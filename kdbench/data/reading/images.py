@@ -231,12 +231,10 @@ def _resized(height: int, width: int, shorter: int) -> tuple[int, int]:
 
 
 def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and population standard deviation of each channel of (N, C, H, W) images, in units of 0–1.
+    """Return mean and population standard deviation of each channel of (N, C, H, W) uint8 images, in units of 0–1.
 
     A constant channel gets the deviation 1: it is shifted to zero and not scaled.
     """
-    if images.dtype != np.uint8:
-        return axis_statistics(images, 1)
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):

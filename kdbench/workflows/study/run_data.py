@@ -101,14 +101,14 @@ def _preprocessing(dataset: Dataset, training: Split, options: Data) -> Preproce
     """
     geometry = Geometry(resize=options.resize, crop=None if options.crop is None else (options.crop, options.crop))
     mean, std = options.mean or dataset.mean, options.std or dataset.std
-    if training.inputs.dtype == np.uint8:
-        if dataset.stored_layout is not None:  # named by the recipe, or the only one that the channels permit
-            fitted_mean, fitted_std = channel_statistics(training.inputs)
-            mean, std = options.mean or fitted_mean, options.std or fitted_std
-        return Preprocessing(mean=mean, std=std, geometry=geometry)
-    if training.inputs.dtype == np.float32 and not (mean and std):
-        fitted_mean, fitted_std = axis_statistics(training.inputs, dataset.channel_axis)
+    if not (mean and std) and training.inputs.dtype != np.int64:
+        pixels = training.inputs.dtype == np.uint8
+        fitted_mean, fitted_std = (
+            channel_statistics(training.inputs) if pixels else axis_statistics(training.inputs, dataset.channel_axis)
+        )
         mean, std = mean or fitted_mean, std or fitted_std
+    if training.inputs.dtype == np.uint8:
+        return Preprocessing(mean=mean, std=std, geometry=geometry)
     layout = dataset.stored_layout or dataset.layout
     axis = dataset.channel_axis
     return Preprocessing(scale=1, mean=mean, std=std, geometry=geometry, data_layout=layout, channel_axis=axis)

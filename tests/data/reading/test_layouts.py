@@ -59,7 +59,7 @@ def test_floats_of_pixels_stay_floats_once_a_layout_is_named(tmp_path):
 def test_pixels_stay_pixels_in_a_layout_of_images(tmp_path):
     x = RNG.integers(0, 256, (6, 4, 4, 13), dtype=np.uint8)
     loaded = load(saved(tmp_path, x), layout="NHWC")
-    assert (loaded.train.inputs.dtype, loaded.scale, len(loaded.mean)) == (np.uint8, 255.0, 13)
+    assert (loaded.train.inputs.dtype, loaded.scale, loaded.input_shape) == (np.uint8, 255.0, (13, 4, 4))
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.int32])
@@ -192,21 +192,22 @@ def test_tokens_keep_their_type():
     assert as_tokens(ids, "x") is ids
 
 
-def test_pixels_in_a_layout_are_normalised_by_the_training_part_alone():
+@pytest.mark.parametrize(("layout", "channels"), [("NHWC", 13), ("auto", 3)])
+def test_pixels_are_normalised_by_the_training_part_alone(layout, channels):
     """Without the validation part; a constant channel is shifted alone."""
-    x = RNG.integers(0, 256, (60, 5, 6, 13), dtype=np.uint8)
-    x[..., 4] = 7
+    x = RNG.integers(0, 256, (60, 5, 6, channels), dtype=np.uint8)
+    x[..., 2] = 7
     arrays = {"x_train": x, "y_train": np.arange(60) % 3, "x_test": x[:9], "y_test": np.arange(9) % 3}
-    dataset = dataset_from_arrays(arrays, Request("bands", layout="NHWC"))
+    dataset = dataset_from_arrays(arrays, Request("bands", layout=layout))
     training = dataset.train.subset(range(7, 60))
-    fitted = _preprocessing(dataset, training, Data(name="bands", layout="NHWC"))
+    fitted = _preprocessing(dataset, training, Data(name="bands", layout=layout))
     expected = training.inputs.astype(np.float64) / 255
     np.testing.assert_allclose(fitted.mean, expected.mean(axis=(0, 2, 3)), rtol=1e-12)
     std = expected.std(axis=(0, 2, 3))
-    std[4] = 1
+    std[2] = 1
     np.testing.assert_allclose(fitted.std, std, rtol=1e-9)
-    from_recipe = _preprocessing(dataset, training, Data(name="bands", layout="NHWC", mean=(0.5,) * 13))
-    assert (from_recipe.mean, from_recipe.std) == ((0.5,) * 13, fitted.std)
+    from_recipe = _preprocessing(dataset, training, Data(name="bands", layout=layout, mean=(0.5,) * channels))
+    assert (from_recipe.mean, from_recipe.std) == ((0.5,) * channels, fitted.std)
 
 
 @pytest.mark.parametrize(
