@@ -76,7 +76,7 @@ class ClassMap:
             return arranged
         if arranged.dtype.kind != "f":  # scores of few bits have no number far below
             arranged = arranged.astype(np.float64)
-        filling = 0 if form == "probabilities" else logits.min(axis=1, keepdims=True) - FAR_BELOW
+        filling = 0 if form == "probabilities" and logits.min() >= 0 else logits.min(axis=1, keepdims=True) - FAR_BELOW
         return np.where(absent, np.asarray(filling, dtype=arranged.dtype), arranged)
 
 

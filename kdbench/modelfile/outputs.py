@@ -94,6 +94,8 @@ def outputs_of(model: "onnx.ModelProto") -> tuple[Output, ...]:
     producers = {name: node for node in model.graph.node for name in node.output}
     constants = constants_of(model)
     outputs = tuple(_output(value, producers, constants) for value in model.graph.output)
+    if any(node.domain == "ai.onnx.ml" for node in model.graph.node):
+        outputs = tuple(map(_of_a_converter, outputs))
     return tuple(
         replace(output, of_scores=_classes_ranked(output, outputs, producers, constants))
         if output.form in NUMBERS_OF_CLASSES
@@ -131,6 +133,18 @@ def _output(
     ):
         form = "scores"
     return Output(value.name, shape, form, quantization)
+
+
+def _of_a_converter(output: Output) -> Output:
+    """Return an output of a file of ai.onnx.ml, whose converters call it probabilities even if it holds decisions.
+
+    Those of a ridge classifier, a hinge loss or a perceptron have the graph of raw scores of a logistic regression. As
+    declared probabilities, they are scores unless their values add up to 1.
+    """
+    if "probabilit" not in output.name or output.unusable is not None:
+        return output
+    forms: dict[Form, Form] = {"logits": "probabilities", "binary_logit": "binary_score"}
+    return replace(output, form=forms.get(output.form, output.form))
 
 
 def _classes_ranked(

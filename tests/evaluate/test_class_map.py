@@ -102,6 +102,8 @@ def test_arranging_keeps_every_output_and_gives_absent_classes_no_probability():
     np.testing.assert_array_equal(
         ClassMap((ABSENT, 0), ()).arranged(np.array([[0.5]]), "probabilities", "m"), [[0, 0.5]]
     )
+    decisions = ClassMap((0, 1, ABSENT), ()).arranged(np.array([[-3.0, -1.0]]), "probabilities", "m")
+    assert decisions.argmax() == 1  # declared as probabilities, and all negative
 
 
 @pytest.mark.parametrize("returned", [8, 12])

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError
+from kdbench.evaluate.predictions import form_by_values
 from kdbench.modelfile.choosing import choose_numbers
 from kdbench.modelfile.facts import inspect
 from kdbench.modelfile.outputs import Output
@@ -322,6 +323,26 @@ def test_raw_scores_of_a_logistic_regression_have_no_softmax(tmp_path):
     values, output = scores(path, classes=2)
     assert output.form == "logits"  # their values show that they are probabilities
     np.testing.assert_allclose(values[:, 1], 1 / (1 + np.exp(-SAMPLES @ weights)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("activation", "form"),
+    [("NONE", "scores"), ("SOFTMAX", "probabilities"), ("HINGE", "scores"), ("one column", "scores")],
+)
+def test_what_a_converter_calls_probabilities_are_decision_values_unless_they_add_up(tmp_path, activation, form):
+    """A ridge classifier has the same graph as raw scores of a logistic regression; HINGE is that of a linear SVM."""
+    options = {"coefficients": WEIGHTS.T.ravel().tolist(), "intercepts": [0.0] * 10, "domain": "ai.onnx.ml"}
+    options["post_transform"] = "SOFTMAX" if activation == "SOFTMAX" else "NONE"
+    nodes = [node("LinearClassifier", ["x"], ["label", "raw"], **options, classlabels_ints=list(range(10)))]
+    classes = 2 if activation == "one column" else 10
+    nodes.append(node("ArrayFeatureExtractor", ["raw", "one"], ["column"], domain="ai.onnx.ml"))
+    taken = {"HINGE": "logits", "one column": "column"}.get(activation, "raw")
+    nodes.append(node("Identity", [taken], ["probabilities"]))
+    declared = [("label", INT64, ["n"]), ("probabilities", FLOAT, ["n", 1 if classes == 2 else 10])]
+    values, output = scores(save(tmp_path / "m.onnx", nodes, declared, one=np.array([1])), classes=classes)
+    assert (output.name, form_by_values(output.scored_as, values)) == ("probabilities", form)
+    expected = np.stack([np.zeros(7, np.float32), LOGITS[:, 1]], axis=1) if classes == 2 else LOGITS
+    np.testing.assert_array_equal(values.argmax(axis=1), expected.argmax(axis=1))
 
 
 def test_votes_of_a_support_vector_machine_only_rank_the_classes(tmp_path):
