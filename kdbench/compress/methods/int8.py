@@ -26,7 +26,12 @@ from kdbench.compress.quantization.float_layers import shield_float_layers
 from kdbench.compress.quantization.goals import drop_goal, layers_to_keep, loss_of, snr_goal
 from kdbench.compress.quantization.ranges import Range, extremes_of, ranges_of, require_finite
 from kdbench.compress.quantization.sensitivity import layer_noise, output_snr_db
-from kdbench.compress.quantization.softmaxes import float_softmaxes, read_exact_values, tensors_between
+from kdbench.compress.quantization.softmaxes import (
+    float_probabilities,
+    float_softmaxes,
+    read_exact_values,
+    tensors_between,
+)
 from kdbench.compress.quantization.weight_scales import with_one_scale
 from kdbench.errors import InputError
 from kdbench.files import storage
@@ -55,10 +60,12 @@ class Int8(Compressor):
     `correct_bias` subtracts the mean error of each channel from the bias. In addition, the layers that add most noise
     stay in float32, as many as two goals require: that the output on calibration inputs has the signal-to-noise ratio
     `min_snr_db`, and that top-1 falls by at most `max_drop` percentage points on up to `held_out_count` labelled
-    samples that calibration does not use. Softmaxes of masked scores stay in float32, too (`softmaxes`).
+    samples that calibration does not use. Softmaxes of masked scores stay in float32, too, and those of the output
+    (`softmaxes`).
     """
 
     calibrated = True
+    revision = 2
 
     calibrator: Literal["min-max", "percentile", "entropy", "mse"] = "min-max"
     per_channel: bool = True
@@ -107,7 +114,7 @@ class Int8(Compressor):
         inputs = source.inputs.inputs
         observe = partial(activations, model, source.facts.input_name, inputs, batch=source.facts.fixed_batch)
         extremes = extremes_of(observe)
-        softmaxes = float_softmaxes(model, extremes)
+        softmaxes = (*float_softmaxes(model, extremes), *float_probabilities(model))
         between = tensors_between(model, softmaxes)
         extremes = {name: ends for name, ends in extremes.items() if name not in between}
         require_finite(extremes)

@@ -1,8 +1,10 @@
-"""Softmaxes that stay in float32, because 8 bits would erase what they depend on.
+"""Softmaxes and sigmoids that stay in float32, because 8 bits would erase what they depend on or what they return.
 
 The weights of a softmax are e to the power of its scores, so a step of 0.2 between two levels changes them by 22 %. A
 mask adds a large negative number, such as -10000, to the scores of positions that must not count. Of the 256 levels
 between it and the largest score, one or two are left for all other scores.
+
+Of the probabilities that a model returns, 8 bits would make many 0: those have no logarithm, and their classes tie.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _LARGEST_STEP = 0.2
 _WIDEST = _LARGEST_STEP * (LEVELS - 1)
 _SOFTMAXES = {"Softmax", "LogSoftmax"}
+_PROBABILITIES = {*_SOFTMAXES, "Sigmoid", "HardSigmoid"}
 
 
 def float_softmaxes(model: "onnx.ModelProto", extremes: Mapping[str, Range]) -> tuple[str, ...]:
@@ -43,15 +46,37 @@ def float_softmaxes(model: "onnx.ModelProto", extremes: Mapping[str, Range]) -> 
     return tuple(names)
 
 
+def float_probabilities(model: "onnx.ModelProto") -> tuple[str, ...]:
+    """Return the names of softmaxes and sigmoids with no layer between them and an output, and of the nodes after them.
+
+    The nodes of `model` are in the order in which they run.
+    """
+    producers, last = GraphIndex.of(model.graph).producers, set[str]()
+    pending = [value.name for value in model.graph.output]
+    while pending:
+        node = producers.get(pending.pop())
+        if node is None or node.op_type in LAYERS or node.name in last:
+            continue
+        last.add(node.name)
+        pending += () if node.op_type in _PROBABILITIES else node.input
+    exact, names = set[str](), []
+    for node in model.graph.node:
+        if node.name in last and (node.op_type in _PROBABILITIES or exact.intersection(node.input)):
+            names.append(node.name)
+            exact.update(node.output)
+    return tuple(names)
+
+
 def tensors_between(model: "onnx.ModelProto", names: Collection[str]) -> set[str]:
     """Return the tensors of the main graph that only the nodes `names` write and read: they are not quantized.
 
-    Nodes that read no values but a tensor's shape do not count.
+    Nodes that read no values but a tensor's shape do not count, nor do the model's outputs.
     """
     graph_index, between = GraphIndex.of(model.graph), set[str]()
+    outputs = {value.name for value in model.graph.output}
     for tensor, producer in graph_index.producers.items():
         readers = graph_index.consumers.get(tensor, [])
-        if producer.name not in names or graph_index.uses[tensor] > len(readers):
+        if producer.name not in names or graph_index.uses[tensor] > len(readers) + (tensor in outputs):
             continue
         if all(reader.name in names or reader.op_type in OF_SHAPES for reader in readers):
             between.add(tensor)

@@ -333,6 +333,34 @@ def test_masked_scores_that_a_quantized_node_reads_too_are_exact_for_the_softmax
     assert decibels(path, target) > 25
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        [("Softmax", ["z"], ["y"], {})],
+        [("Sigmoid", ["z"], ["y"], {})],
+        [("Softmax", ["z"], ["p"], {}), ("Mul", ["p", "half"], ["q"], {}), ("Reshape", ["q", "rows"], ["y"], {})],
+    ],
+    ids=["softmax", "sigmoid", "softmax then others"],
+)
+def test_probabilities_that_the_model_returns_are_not_rounded(tmp_path, last):
+    nodes = [
+        ("Gemm", ["x", "w"], ["h"], {}),
+        ("Sigmoid", ["h"], ["gate"], {}),
+        ("Mul", ["h", "gate"], ["g"], {}),
+        ("Gemm", ["g", "v"], ["z"], {}),
+        *last,
+    ]
+    weights = {"w": normal(64, 32), "v": 2 * normal(32, 10), "half": np.float32(0.5), "rows": np.array([-1, 10])}
+    path = saved(tmp_path / "net.onnx", nodes, weights)
+    target, outcome = compress(path, "int8")
+    exact, quantized = (run(onnx.load(file), x=X) for file in (path, target))
+    assert (exact > 0).all()
+    assert exact.min() < 1e-3, "and some are below the first of 256 levels"
+    assert (quantized > 0).all()
+    assert {"h", "gate", "g", "z"} < set(outcome.ranges), "a sigmoid between layers is quantized"
+    assert not {"p", "q", "y"} & set(outcome.ranges)
+
+
 @pytest.mark.parametrize("method", ["int8", "int8-dynamic", "int4", "sparse"])
 def test_a_network_without_layers_is_refused(tmp_path, method):
     path = saved(tmp_path / "net.onnx", [("Slice", ["x", "from", "to", "axis"], ["y"], {})], {
