@@ -60,6 +60,7 @@ def prepared(path: Path) -> "onnx.ModelProto":
         if isinstance(error, OSError):
             raise
         raise refused(error) from error
+    make_weights_constant(model)  # also those that were computed from other weights, and are folded now
     name_nodes(model)
     fold_factors(model)
     flatten_biases(model)
@@ -84,10 +85,12 @@ def silenced_logging() -> Iterator[None]:
 @contextlib.contextmanager
 def quantizing() -> Iterator[None]:
     """Raise InputError for a model that onnxruntime's quantizer does not support, and suppress its log."""
+    from onnx.shape_inference import InferenceError
+
     try:
         with silenced_logging():
             yield
-    except _QUANTIZER_FAULTS as error:
+    except (*_QUANTIZER_FAULTS, InferenceError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
         hint = "list the nodes that it cannot quantize in keep_float, or choose fp16"
         raise InputError(f"onnxruntime does not quantize this model: {reason}", hint) from error

@@ -83,6 +83,21 @@ def rearranged(path):
     return saved(path, nodes, {"wt": normal(32, 64), "vi": normal(32, 10)})
 
 
+def computed_weights(path):
+    """Compute the weights of a layer from others, and declare their shape, as torch does."""
+    nodes = [
+        ("Neg", ["negative"], ["w"], {}),
+        ("Gemm", ["x", "w"], ["h"], {"transB": 1}),
+        ("Relu", ["h"], ["r"], {}),
+        ("MatMul", ["r", "v"], ["y"], {}),
+    ]
+    saved(path, nodes, {"negative": normal(32, 64), "v": normal(32, 10)})
+    model = onnx.load(path)
+    model.graph.value_info.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [32, 64]))
+    onnx.save(model, path)
+    return path
+
+
 def of_old_version(path):
     """Write IR version 3, opset 9, where weights are inputs too."""
     nodes = [
@@ -149,6 +164,7 @@ MADE = [
     factors,
     reserved_names,
     rearranged,
+    computed_weights,
     of_old_version,
     with_float64,
     constants,
