@@ -42,6 +42,12 @@ _UNTRAINED: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (1, 2, 3, 4)),
 }
 
+# What torch's exporter notes of each tensor: whether it is a parameter of the network, a buffer or a constant.
+_KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
+_PARAMETER, _KINDS = "PARAMETER", {"PARAMETER", "BUFFER", "CONSTANT_TENSOR"}
+_NORMALISING = {"Sub", "Div", "Mul", "Add"}
+_MOVING = {"Cast", "Identity", "Transpose"}
+
 # The attributes of Constant that hold numbers, and their types.
 _NUMBERS = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
 _TYPED_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
@@ -81,8 +87,12 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
         _require_content(tensor, f"{path}: {name!r}")
     # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
     in_attributes = [a for node in nodes_of(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
-    # A number without axes is a constant of a formula, such as the 0.5 of a GELU, or a scale.
-    trained = [(n, t) for n, t in tensors if t.dims and n not in untrained and t.data_type not in untrained_types]
+    declared = _declared(model)
+    stored = {name: tensor for name, tensor in tensors if name not in declared}
+    untrained.update(_normalising(whole, stored), (name for name, kind in declared.items() if kind != _PARAMETER))
+    # A number without axes is a constant of a formula, such as the 0.5 of a GELU, or a scale, unless it is declared.
+    numbers = [(n, t) for n, t in tensors if t.dims or n in declared]
+    trained = [(n, t) for n, t in numbers if n not in untrained and t.data_type not in untrained_types]
     return Weights(
         parameters=sum(packed.get(name, math.prod(tensor.dims)) for name, tensor in trained)
         + sum(len(a.floats) for a in in_attributes),
@@ -116,6 +126,26 @@ def _untrained(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[str]":
     for node in nodes:
         places = _UNTRAINED.get(node.op_type, ())
         yield from (node.input[place] for place in places if place < len(node.input))
+
+
+def _declared(model: "onnx.ModelProto") -> dict[str, str]:
+    """Return what torch's exporter noted of the graph's tensors, by name; empty for other exporters."""
+    values = [*model.graph.input, *model.graph.value_info]
+    kinds = ((value.name, entry.value) for value in values for entry in value.metadata_props if entry.key == _KIND)
+    return {name: kind for name, kind in kinds if kind in _KINDS}
+
+
+def _normalising(model: "onnx.ModelProto", tensors: "Mapping[str, onnx.TensorProto]") -> "Iterator[str]":
+    """Yield those of `tensors` that the input is normalised with: a number, or one for each channel."""
+    read = {value.name for value in model.graph.input} - set(tensors)
+    for node in model.graph.node:
+        others = [name for name in node.input if name not in read]
+        if len(others) == len(node.input) or node.op_type not in _NORMALISING | _MOVING:
+            continue
+        shapes = [tensors[name].dims for name in others if name in tensors]
+        if len(shapes) == len(others) and all(math.prod(dims) == max(dims, default=1) for dims in shapes):
+            read.update(node.output)
+            yield from others
 
 
 def _scales_of_dynamic_ranges(model: "onnx.ModelProto") -> "Iterator[str]":

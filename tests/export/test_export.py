@@ -11,6 +11,7 @@ from torch import nn
 from kdbench import models
 from kdbench.export import onnx as exporting
 from kdbench.export.onnx import ExportError, check_parity, export_onnx
+from kdbench.modelfile.facts import inspect
 
 SHAPE = (1, 8, 8)
 
@@ -165,3 +166,26 @@ def test_unusual_networks_are_exported_for_any_batch(kind, tmp_path):
     path, network = tmp_path / "n.onnx", kind()
     export_onnx(network, (1, 4), path)
     assert check_parity(network, path, torch.randn(5, 1, 4)).holds
+
+
+class Scaled(nn.Module):
+    """Learned single numbers beside buffers and numbers of formulas."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.full((1, 1, 1), 0.5))
+        self.register_buffer("prior", torch.linspace(-1, 1, 5))
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.temperature = nn.Parameter(torch.full((1,), 2.0))
+        self.act = nn.PReLU()
+        self.head = nn.Linear(64, 5)
+
+    def forward(self, x):
+        x = self.act(x - self.mean).flatten(1) * self.scale + 0.25
+        return self.head(x) / self.temperature + self.prior
+
+
+def test_a_file_has_the_parameters_of_the_network(tmp_path):
+    network = Scaled().eval()
+    export_onnx(network, SHAPE, tmp_path / "m.onnx")
+    assert inspect(tmp_path / "m.onnx").parameters == sum(p.numel() for p in network.parameters())

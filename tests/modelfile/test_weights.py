@@ -162,7 +162,8 @@ def test_weights_in_attributes_count(tmp_path):
 def test_a_constant_list_of_floats_counts(tmp_path):
     nodes = [
         helper.make_node("Constant", [], ["b"], value_floats=[1.0, 2.0]),
-        helper.make_node("Add", ["x", "b"], ["y"]),
+        helper.make_node("Relu", ["x"], ["h"]),
+        helper.make_node("Add", ["h", "b"], ["y"]),
     ]
     onnx.save(graph_of([value("x", ["n", 2])], [value("y", ["n", 2])], nodes), tmp_path / "m.onnx")
     assert inspect(tmp_path / "m.onnx").parameters == 2
@@ -182,6 +183,23 @@ def test_numbers_of_formulas_are_no_parameters(tmp_path):
     ]
     onnx.save(graph_of([value("x", ["n", 3])], [value("y", ["n", 3])], nodes, stored), tmp_path / "m.onnx")
     assert inspect(tmp_path / "m.onnx").parameters == 3 * 3 + 1
+
+
+def test_constants_that_the_input_is_normalised_with_are_no_parameters(tmp_path):
+    """A learned number for each channel, or a sum with as many numbers as the input has, is one."""
+    arrays = {name: np.ones((3, 1, 1), np.float32) for name in ("mean", "std", "gamma")}
+    arrays |= {"positions": np.ones((3, 4, 4), np.float32), "scale": np.ones(1, np.float32)}
+    nodes = [
+        helper.make_node("Mul", ["x", "scale"], ["of_255"]),
+        helper.make_node("Sub", ["of_255", "mean"], ["centred"]),
+        helper.make_node("Div", ["centred", "std"], ["normalised"]),
+        helper.make_node("Add", ["normalised", "positions"], ["placed"]),
+        helper.make_node("Mul", ["placed", "gamma"], ["y"]),
+    ]
+    stored = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    shape = ["n", 3, 4, 4]
+    onnx.save(graph_of([value("x", shape)], [value("y", shape)], nodes, stored), tmp_path / "m.onnx")
+    assert inspect(tmp_path / "m.onnx").parameters == 3 * 4 * 4 + 3
 
 
 def microsoft(path, nodes, stored, x, y):
