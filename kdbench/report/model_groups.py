@@ -96,12 +96,17 @@ def _teachers(record: RunRecord) -> Mapping[tuple[str, ...], str]:
 def network_key(group: ModelGroup) -> str | None:
     """Return a key that groups share if their networks differ in the weights only.
 
-    It is None for files whose architecture is not known, and for compressed variants.
+    Variants share it if the same layers of such networks were compressed with the same settings. It is None for files
+    whose architecture is not known.
     """
     card = group.cards[0]
-    if card.architecture is None or card.variant is not None:
+    if card.architecture is None:
         return None
-    return storage.canonical_json(card.model_dump(mode="json", include=_OF_NETWORK))
+    network, made = card.model_dump(mode="json", include=_OF_NETWORK), card.variant
+    if made is not None:
+        settings = made.model_dump(mode="json", include={"method", "settings"})
+        network["variant"] = [settings, sorted(made.ranges), list(made.facts.get("kept_float", ()))]
+    return storage.canonical_json(network)
 
 
 def have_one_teacher(record: RunRecord, groups: Iterable[ModelGroup]) -> bool:

@@ -8,6 +8,7 @@ from kdbench.report.figures.drawing import GREY, style_of
 from kdbench.report.figures.tradeoff import accuracy_latency, accuracy_size
 from kdbench.report.tables.front import front
 from kdbench.report.tables.planes import planes
+from kdbench.results.cards import Variant
 from kdbench.results.records import Interval, Pair, measured
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
@@ -126,6 +127,24 @@ def test_models_of_one_network_count_as_equally_fast(run):
     assert places(other)["between"][0] == "dominated by `kd` (latency not settled)", "the network takes 1 ms ± 0.05"
     lines = [re.search(r'<path d="([^"]*)"[^>]*stroke-dasharray', accuracy_latency(r).svg)[1] for r in (apart, same)]
     assert [len(re.findall("[ML]", line)) for line in lines] == [3, 2], "the line joins the models of the front"
+
+
+def test_variants_share_the_time_of_their_network_if_the_same_layers_were_compressed(run):
+    models = {"t": (90, 0.5, 8, 0.2, 4000), "kd": (88, 0.5, 1.04, 0.05, 1000), "alone": (80, 0.5, 0.96, 0.05, 1000)}
+    record = run(**models, networks={"kd": 1, "alone": 1})
+
+    def int8(ranges, kept=()):
+        facts = {"kept_float": list(kept)} if kept else {"snr_db": len(ranges) / 3}
+        made = {"of": "t", "source_sha256": "0" * 64, "method": "int8", "key": "k"}
+        return Variant(**made, settings={"per_channel": True}, ranges=dict.fromkeys(ranges, (0.0, 1.0)), facts=facts)
+
+    def with_variants(kd, alone):
+        cards = [card.model_copy(update={"variant": {"kd": kd, "alone": alone}.get(card.id)}) for card in record.models]
+        return places(record.model_copy(update={"models": tuple(cards)}))["alone"][0]
+
+    assert with_variants(int8("ab"), int8("ab")) == "dominated by `kd`"
+    for other in (int8("a"), int8("ab", kept=["conv"]), None):
+        assert with_variants(int8("ab"), other) == "on the front"
 
 
 @pytest.mark.parametrize(
