@@ -152,18 +152,35 @@ def _how_to_settle(reading: Reading, bounds: Interval, side: Side, limit: float)
     prefix = f"the number itself is {_distance(reading, side, limit)}; " if misses else ""
     if reading.interval is None:
         return f"{prefix}this number does not repeat well enough for this limit: leave a larger margin"
-    nearer_bound = bounds.low if reading.value > limit else bounds.high
-    gap = abs(reading.value - limit)
-    narrower = abs(nearer_bound - reading.value) / gap if gap else math.inf
+    narrower = _narrowing(reading, bounds, limit)
     if narrower > _MAX_NARROWING:
         return "too close to the limit for any measurement to decide: leave a larger margin"
     if reading.within_run is not None and not reading.within_run.low <= limit <= reading.within_run.high:
         return f"{prefix}measure it again a few times: earlier runs show how much runs differ on this machine"
     if reading.metric.hardware_dependent:
         options = "--energy=full" if reading.metric.unit == "J" else "a longer --budget and a smaller --precision"
-        factor = units.significant(narrower, 2)
+        factor = units.significant(_rounded_up(narrower), 2)
         return f"{prefix}{options} would settle it: the interval has to be {factor} times narrower"
     if reading.n is None:
         return f"{prefix}more test samples would settle it"
-    needed = units.integer(float(f"{reading.n * narrower**2:.1e}"))
+    needed = units.integer(_rounded_up(reading.n * narrower**2))
     return f"{prefix}about {needed} test samples would settle it, instead of {units.integer(reading.n)}"
+
+
+def _narrowing(reading: Reading, bounds: Interval, limit: float) -> float:
+    """Return how many times narrower an interval that contains the limit has to be until it excludes it.
+
+    The intervals of times, energies and their ratios are factors around the value: they narrow on the logarithm.
+    """
+    assert reading.value is not None
+    value, bound = reading.value, bounds.low if reading.value > limit else bounds.high
+    if reading.metric.hardware_dependent and min(value, limit, bound) > 0:
+        value, bound, limit = math.log(value), math.log(bound), math.log(limit)
+    gap = abs(value - limit)
+    return abs(bound - value) / gap if gap else math.inf
+
+
+def _rounded_up(value: float) -> float:
+    """Return a number above 0 with two significant digits, not below the value apart from rounding errors."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.ceil(value / step * (1 - 1e-9)) * step

@@ -184,6 +184,20 @@ def test_a_marginal_latency_wants_a_narrower_interval():
     assert "2.0 times narrower" in check.remedy
 
 
+def test_the_interval_of_a_time_narrows_on_the_logarithm():
+    # 50 is 2.5 times 20, and the limit 1.25 times: log(2.5) / log(1.25) = 4.106.
+    check = check_limit(latency(20e6, 8e6, 50e6), "max", 25e6)
+    assert "4.2 times narrower" in check.remedy
+    throughput = measured("m", "throughput_per_s", 50_000, axes=AXES, interval=Interval(low=0.5, high=5e9))
+    assert "2.5 times narrower" in check_limit(throughput, "min", 500).remedy
+
+
+def test_what_is_needed_is_more_than_there_is():
+    check = check_limit(latency(10e6, 9.49e6, 10.51e6), "max", 10.5e6)
+    assert "1.1 times narrower" in check.remedy
+    assert check_limit(top1(0.86, 0.8499, 0.8701), "min", 0.85).remedy.startswith("about 1,100 test samples")
+
+
 @pytest.mark.parametrize("limit", [0.86, 0.860001])
 def test_what_no_number_of_samples_would_settle_is_not_promised(limit):
     assert "too close to the limit" in check_limit(top1(0.86, 0.83, 0.89), "min", limit).remedy
