@@ -14,6 +14,8 @@ _ENERGY = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1
 _POWER = ((1.0, "W"), (1e-3, "mW"))
 _MASS = ((1e3, "kg"), (1.0, "g"), (1e-3, "mg"), (1e-6, "µg"), (1e-9, "ng"))
 
+_READABLE_FACTOR = 1e6  # between a value and the ends of its interval
+
 # The units that a quantity may be typed in, by the unit of its value. Counts have prefixes only.
 _PREFIXES = {unit: factor for factor, unit in _COUNT}
 _TYPED: dict[str, dict[str, float]] = {
@@ -169,6 +171,19 @@ def chosen(text: str) -> str:
 def ratio(value: float) -> str:
     """Write a teacher-over-student ratio: `12.3×`."""
     return f"{significant(value, 3)}×"
+
+
+def bound(write: Callable[[float], str], end: float, value: float) -> str:
+    """Write one end of the interval of `value`: `0` or `∞` where it is a million times as small or as large.
+
+    So wide is the interval of two sessions that disagree: the digits of its ends say nothing.
+
+    >>> bound(ratio, 6.3e-23, 38.2), bound(ratio, 12.0, 38.2)
+    ('0', '12.0×')
+    """
+    if 0 < end < value / _READABLE_FACTOR:
+        return "0"
+    return "∞" if 0 < value < end / _READABLE_FACTOR else write(end)
 
 
 def distinct(write: Callable[[float], str], one: float, other: float) -> Callable[[float], str]:

@@ -102,7 +102,7 @@ def measure_on_device(remote: Remote, bundle: Path, identity: str, result: Path,
     unpack = f"{python} -I -m zipfile -e {place}/bundle.zip {place} && rm {place}/bundle.zip"
     _checked(_run(remote, unpack), remote)
     command = f"{python} {place}/run.py"
-    code, last = _follow(remote, f"exec {command}", progress)
+    code, last = _follow(remote, f"exec {command} --fetched", progress)
     if code == _NO_CONNECTION:
         hint = f"there, {command} continues it; then merge its {place}/result.zip here"
         raise MeasurementError(f"the connection to {remote.destination} ended: {last}", hint)

@@ -193,10 +193,11 @@ def roughly(value: float, write: Callable[[float], str]) -> str:
 
 def bracketed(value: float, interval: Interval, write: Callable[[float], str]) -> str:
     """Write an interval: `[5.1, 5.5]`, without the unit if both bounds have the unit of the value."""
-    middle, low, high = (_NUMBER_AND_UNIT.fullmatch(write(n)) for n in (value, interval.low, interval.high))
+    ends = [units.bound(write, end, value) for end in (interval.low, interval.high)]
+    middle, low, high = (_NUMBER_AND_UNIT.fullmatch(text) for text in (write(value), *ends))
     if middle and low and high and middle[2] == low[2] == high[2]:
         return f"[{low[1]}, {high[1]}]"
-    return f"[{write(interval.low)}, {write(interval.high)}]"
+    return f"[{', '.join(ends)}]"
 
 
 # Kernel interfaces have the same names on every machine, and reasons such as "/sys/class/powercap is empty" need them.

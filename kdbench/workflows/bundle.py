@@ -94,6 +94,8 @@ def bundle(
     for file in named:
         require_model_file(file)
     located = {card.id: locate(card, folder, record, named) for card in cards}
+    for file in named:
+        _require_described(file, record)
     data_options = inputs or InputOptions()
     recorded = {key: value for key, value in data_of(record).items() if getattr(data_options, key) is None}
     data_options = require_known_models(data_options.model_copy(update=recorded), [card.id for card in cards])
@@ -208,6 +210,13 @@ def locate(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequenc
         raise InputError(message, "measure it again with kdbench bench, or restore the measured file")
     hint = f"name its file: kdbench bundle {shlex.quote(str(folder.path))} {card.id}.onnx …"
     raise InputError(f"the file of {card.id} is not in {folder.path}", hint)
+
+
+def _require_described(file: Path, record: RunRecord) -> None:
+    """Raise InputError for a file that is none of the models of `record`."""
+    if not any(is_recorded(card, file) for card in record.cards.values()):
+        message = f"{file} is none of the models of the run: {', '.join(record.cards)}"
+        raise InputError(message, "leave it out, or measure it with them: kdbench bench")
 
 
 def _possible_files(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequence[Path]) -> Iterator[Path]:

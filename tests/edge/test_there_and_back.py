@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
+from model_files import _build
 
 from kdbench.cli.main import main
+from kdbench.edge.device.run import end_as_by_ctrl_c
 from kdbench.edge.device.run import main as on_device
 from kdbench.errors import DataMissingError, InputError
 from kdbench.judge.readiness import judge
@@ -80,6 +83,9 @@ def test_a_file_that_is_missing_or_changed_is_named(made_run, tmp_path):
     with pytest.raises(InputError, match="the file of small is not in") as refused:
         bundle(run, target, files=[big])
     assert f"kdbench bundle {run} small.onnx" in refused.value.hint
+    other = _build(tmp_path / "other.onnx", shape=(1, 4, 6), seed=7)
+    with pytest.raises(InputError, match=r"/other\.onnx is none of the models of the run: big, small"):
+        bundle(made_run / "run", target, files=[other])
 
 
 def test_no_device_is_called_host(run, result):
@@ -111,6 +117,24 @@ def test_a_measurement_that_is_complete_is_not_repeated(measured, tmp_path, monk
     first = json.loads((measured / "bundle" / "work" / "plan.json").read_text())
     assert first["bundle"]
     assert again.stat().st_size == (measured / "bundle" / "result.zip").stat().st_size
+    assert on_device(["--out", str(again), "--fetched"], bundle=measured / "bundle") == 0
+    assert "result" not in capsys.readouterr().err  # the host merges it
+
+
+def test_signals_end_the_measurement_unless_it_runs_under_nohup():
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        for nohup, ended in ((signal.SIG_DFL, signal.default_int_handler), (signal.SIG_IGN, signal.SIG_IGN)):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a background job of a script
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, nohup)
+            end_as_by_ctrl_c()
+            assert signal.getsignal(signal.SIGHUP) == ended
+            assert {signal.getsignal(number) for number in numbers[:2]} == {signal.default_int_handler}
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(

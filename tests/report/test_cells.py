@@ -204,3 +204,11 @@ def test_a_row_that_does_not_fit_its_columns_is_a_bug() -> None:
 )
 def test_absolute_paths_are_shortened_and_nothing_else(text: str, shown: str) -> None:
     assert portable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(6.3e-23, 2.3e25, "[0, ∞]"), (0.04, 3e7, "[0.0400, 30,000,000]"), (0.0, 40.0, "[0, 40.0]")],
+)
+def test_ends_of_an_interval_that_say_nothing_have_no_digits(low: float, high: float, text: str) -> None:
+    assert bracketed(38.2, Interval(low=low, high=high), units.significant) == text

@@ -81,8 +81,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
         store.write("device", device)
 
     progress, complete = TerminalProgress(), False
-    for name in ("SIGTERM", "SIGHUP"):  # a closed connection keeps finished results, like Ctrl-C
-        signal.signal(getattr(signal, name), signal.default_int_handler)
+    end_as_by_ctrl_c()
     with temporary.folder() as folder:
         measurement = Measurement(plan, settings, store, folder, progress)
         try:
@@ -99,10 +98,22 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
         pack(options.out, store, plan, identity, settings, complete=complete)
         for line in summary(measurement):
             say(line)
-    say(f"{'result' if complete else 'result so far'}: {shown_path(options.out)}")
-    words = ("kdbench", "merge", plan.folder or "RUN", options.out.name)
-    say(f"next: copy it to the host, and there: {' '.join(map(shlex.quote, words))}")
+    if not options.fetched:
+        say(f"{'result' if complete else 'result so far'}: {shown_path(options.out)}")
+        words = ("kdbench", "merge", plan.folder or "RUN", options.out.name)
+        say(f"next: copy it to the host, and there: {' '.join(map(shlex.quote, words))}")
     return 0 if complete else EXIT_INTERRUPTED
+
+
+def end_as_by_ctrl_c() -> None:
+    """Let the other signals that end a program do so as Ctrl-C does, which keeps finished results.
+
+    SIGHUP is that of a closed connection; where it is ignored, `nohup` means that the measurement goes on. SIGINT is
+    ignored in the background jobs of a script, and ends this program there too.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def damaged_code(bundle: Path) -> str:
@@ -138,6 +149,7 @@ def parse(arguments: Sequence[str] | None, bundle: Path) -> argparse.Namespace:
     parser.add_argument("--threads", metavar="N,…", help="thread counts, such as 1,4 (default: the host's choice)")
     parser.add_argument("--sustain", metavar="TIME", help="call the models without a pause for this long, such as 30m")
     parser.add_argument("--check", action="store_true", help="check the files and the device, then stop")
+    parser.add_argument("--fetched", action="store_true", help=argparse.SUPPRESS)  # the host fetches and merges
     try:
         return parser.parse_args(arguments)
     except SystemExit as end:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +51,12 @@ def _latencies(m: Measurement) -> Iterator[str]:
             (median,) = statistics.clustered_quantiles(
                 sampled.undisturbed((id_, number)), (0.5,), seed=SEED, plan=sampled.plan
             )
-            yield f"{names[id_]}, {where}: p50 {_time(median)}"
+            yield f"{names[id_]}, {where}: p50 {_with_interval(units.time, median)}"
         for teacher, student in students(m.timed):
             speedup = ratio(sampled.samples, teacher.id, student.id, number, sampled.plan)
             if speedup is not None:
-                low, high = ("?" if x is None else units.ratio(x) for x in (speedup.low, speedup.high))
-                yield f"{student.name} over {teacher.name}, {where}: {units.ratio(speedup.value)} [{low}, {high}]"
+                shown = _with_interval(units.ratio, speedup)
+                yield f"{student.name} over {teacher.name}, {where}: {shown}"
 
 
 def sustained_lines(m: Measurement) -> Iterator[str]:
@@ -105,7 +105,8 @@ def sampled_of(m: Measurement) -> SessionSamples | None:
     return collected.sampled(spent_s, m.runner.cores) if collected.sessions > 1 else None
 
 
-def _time(estimate: Estimate) -> str:
+def _with_interval(write: Callable[[float], str], estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
-        return units.time(estimate.value)
-    return f"{units.time(estimate.value)} [{units.time(estimate.low)}, {units.time(estimate.high)}]"
+        return write(estimate.value)
+    low, high = (units.bound(write, end, estimate.value) for end in (estimate.low, estimate.high))
+    return f"{write(estimate.value)} [{low}, {high}]"
