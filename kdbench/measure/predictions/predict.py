@@ -42,13 +42,17 @@ def predict(
     threads: how many threads a model has, by default one per core.
     batch: the size of the batches. By default a model whose outputs depend on the batch runs at batch 1.
 
-    A model that fails, or ends the process, has a Failure; the others run again without it. Raises InputError if a
-    model's outputs do not fit the labels.
+    In onnxruntime, models with one file, such as a ready teacher of several seeds, run once. A model that fails, or
+    ends the process, has a Failure; the others run again without it. Raises InputError if a model's outputs do not fit
+    the labels.
     """
     if test.task == "classification":
         for model in (model for model in models if model.class_map is None):
             _require_classes(model, model.facts.classes, test)
-    files = {model.id: context.folder / f"logits-{number}.npy" for number, model in enumerate(models)}
+    own = {model.id: model.id for model in models}
+    ran_as = _first_of_each_file(context, models) if runtime == ONNXRUNTIME else own
+    ids = dict.fromkeys(ran_as.values())
+    files = {id_: context.folder / f"logits-{number}.npy" for number, id_ in enumerate(ids)}
     for file in files.values():
         file.unlink(missing_ok=True)  # one from before a crash would look like this run's
     provider = evaluation_provider(context) if runtime == ONNXRUNTIME else context.config.provider
@@ -71,14 +75,26 @@ def predict(
         failed |= {id_: error.message for id_, file in files.items() if not file.exists() and id_ not in failed}
     outcomes: dict[str, Outcome] = {}
     for model in models:
-        if model.id in failed:
-            outcomes[model.id] = Failure(model.id, failed[model.id], hint=remedy(failed[model.id]))
+        id_ = ran_as[model.id]
+        if id_ in failed:
+            outcomes[model.id] = Failure(model.id, failed[id_], hint=remedy(failed[id_]))
             continue
-        outputs = np.load(files[model.id])
-        files[model.id].unlink()
-        source = f"{runtime} {provider}, {units.threads(count)}, batch {batches.get(model.id, '?')}"
-        outcomes[model.id] = _outcome(model, outputs, test, source)
+        source = f"{runtime} {provider}, {units.threads(count)}, batch {batches.get(id_, '?')}"
+        outcomes[model.id] = _outcome(model, np.load(files[id_]), test, source)
+    for file in files.values():
+        file.unlink(missing_ok=True)
     return outcomes
+
+
+def _first_of_each_file(context: Context, models: Sequence[BenchModel]) -> dict[str, str]:
+    """Return by each model's id that of the first model whose file and preparation are the same."""
+    firsts: dict[tuple[object, ...], str] = {}
+    ran_as = {}
+    for model in models:
+        job = context.jobs[model.id]
+        how = (job.preparation, job.input, job.output, job.form, job.output_scale, job.fixed_batch)
+        ran_as[model.id] = firsts.setdefault((model.facts.sha256, model.id in context.differing, *how), model.id)
+    return ran_as
 
 
 def findings_by_batch(

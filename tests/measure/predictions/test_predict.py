@@ -91,9 +91,28 @@ def test_a_model_that_kills_the_process_is_left_out(predicted, tiny, bench_model
         return real(job, *rest, **options)
 
     monkeypatch.setattr(runner, "run_job", dies_of_the_second)
-    findings = predicted([bench_model(tiny(name)) for name in "abc"], test_set)
+    findings = predicted([bench_model(tiny(name, seed=n)) for n, name in enumerate("abc")], test_set)
     assert [isinstance(findings[name], Predictions) for name in "abc"] == [True, False, True]
     assert findings["b"].reason == "killed"
+
+
+@in_this_process
+def test_models_of_one_file_run_once(predicted, tiny, bench_model, test_set, monkeypatch):
+    """As a ready teacher of several seeds; inputs that are prepared in another way are others."""
+    ran, real = [], runner.run_job
+    monkeypatch.setattr(
+        runner, "run_job", lambda job, *r, **o: ran.extend(m.id for m in job.models) or real(job, *r, **o)
+    )
+    models = [bench_model(tiny(name)) for name in "ab"] + [bench_model(tiny("c", seed=1))]
+    halved = bench_model(tiny("d"))
+    halved = dataclasses.replace(
+        halved, card=halved.card.model_copy(update={"preprocessing": Preprocessing(mean=(0.5,), std=(0.5,))})
+    )
+    findings = predicted([*models, halved], test_set)
+    assert sorted(ran) == ["a", "c", "d"]
+    assert [findings[name].card.id for name in "abcd"] == list("abcd")
+    np.testing.assert_array_equal(findings["a"].logits, findings["b"].logits)
+    assert not np.array_equal(findings["a"].logits, findings["d"].logits)
 
 
 def test_logits_of_an_earlier_pass_are_not_taken_for_this_ones(
