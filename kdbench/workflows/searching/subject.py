@@ -1,6 +1,6 @@
 """The model of a recipe that a search optimises, and the models of a trial by the names in the goal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kdbench.data.dataset import Task
 from kdbench.errors import InputError
@@ -10,17 +10,29 @@ from kdbench.recipe.sweeps.points import Point
 from kdbench.registry import suggestion
 from kdbench.workflows.searching.trial_result import IdsByName
 
+_CALLS = {"stream", "paced", "server"}
+# The modes that give the numbers of a group.
+_MODES = {"latency": _CALLS, "relative": _CALLS, "throughput": {"stream"}, "offline": {"offline"}}
+
 
 def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
     """Return the entry of the recipe that a goal is about: the one it names, or else the student that the axes change.
 
-    Raises InputError if the axes change several or none, and for a name that the recipe does not have.
+    Raises InputError if the axes change several or none, or not the named one, and for a name that the recipe does not
+    have.
     """
     for number in goal.numbers:
         if number.model is not None and number.model not in point.entries:
             hint = suggestion(number.model, point.entries)
             raise InputError(f"goal {str(goal)!r}: the recipe has no model {number.model!r}", hint)
-    name = goal.number.model or _changed(goal, recipe, point)
+    changed = _changed_entries(point)
+    if not changed:
+        hint = "give an axis several values or a range, such as terms.0.temperature=1..10"
+        raise InputError("the axes of the search change no model: each has only one value", hint)
+    if goal.number.model is not None and goal.number.model not in changed:
+        message = f"goal {str(goal)!r}: the axes do not change {goal.number.model}, so all trials would be equal"
+        raise InputError(message, f"name a model that they change: {', '.join(changed)}")
+    name = goal.number.model or _changed(goal, recipe, changed)
     trained = {entry.name for entries in (recipe.teacher, recipe.student) for entry in entries}
     for number in goal.numbers:
         if number.is_score and point.by_entry[number.model or name] not in trained:
@@ -29,18 +41,19 @@ def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
     return name
 
 
-def _changed(goal: Goal, recipe: Recipe, point: Point) -> str:
+def _changed_entries(point: Point) -> dict[str, str]:
+    """Return the names of a point's models that the axes change, by their entries."""
+    return {entry: model for entry, model in point.by_entry.items() if entry != model}
+
+
+def _changed(goal: Goal, recipe: Recipe, changed: Mapping[str, str]) -> str:
     students = {student.name: student for student in recipe.student}
-    changed = {entry: model for entry, model in point.by_entry.items() if entry != model}
     changed_students = {entry: students[model] for entry, model in changed.items() if model in students}
     distilled = [entry for entry, student in changed_students.items() if student.terms]
     names = distilled or [*changed_students] or [*changed]
     if len(names) > 1:
         message = f"goal {str(goal)!r}: the axes change {', '.join(names)}"
         raise InputError(message, f"name one of them: {goal.side} {goal.number} of {names[0]}")
-    if not names:
-        hint = "give an axis several values or a range, such as terms.0.temperature=1..10"
-        raise InputError("the axes of the search change no model: each has only one value", hint)
     return names[0]
 
 
@@ -55,8 +68,9 @@ def require_measured(goal: Goal, measure: Measure, task: Task) -> None:
             raise InputError(f"{subject}, because measure.times is false", "leave measure.times out, or limit macs")
         if group == "energy" and measure.energy == "off":
             raise InputError(f"{subject}, because measure.energy is off", 'set measure.energy = "quick"')
-        if group == "offline" and "offline" not in measure.mode:
-            raise InputError(f"{subject}, because measure.mode leaves it out", 'add "offline" to measure.mode')
+        if not _MODES.get(group, {*measure.mode}) & {*measure.mode}:
+            needed = "offline" if group == "offline" else "stream"
+            raise InputError(f"{subject}, because measure.mode leaves it out", f'add "{needed}" to measure.mode')
         for axis, value in number.axes.items():
             configured = getattr(measure, axis)
             values = configured if isinstance(configured, tuple) else (configured,)
