@@ -189,8 +189,11 @@ class Results:
         return {build.__name__: build(self.record) for build in TABLES if build.__name__ in _SHOWN}
 
     def _require(self, model: str) -> None:
-        if model not in self.record.cards:
-            raise InputError(f"the record has no model {model!r}", suggestion(model, self.models))
+        if model in self.record.cards:
+            return
+        seeds = [card.id for card in self.record.models if card.name == model]
+        hint = f"each seed is a model: {', '.join(seeds)}" if seeds else suggestion(model, self.models)
+        raise InputError(f"the record has no model {model!r}", hint)
 
 
 def _known(

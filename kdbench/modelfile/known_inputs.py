@@ -64,9 +64,15 @@ def sidecar_files(path: Path) -> list[Path]:
 
 
 def _sidecar(path: Path, _: ModelFacts) -> InputSpec | None:
-    """Read MODEL.toml: the keys of `InputSpec`."""
+    """Read MODEL.toml: the keys of `InputSpec`; None for a recipe of that name."""
     file = path.with_suffix(".toml")
-    return _spec(_toml(file), file, file.name) if file.is_file() else None
+    table = _toml(file) if file.is_file() else None
+    return None if table is None or _is_recipe(table) else _spec(table, file, file.name)
+
+
+def _is_recipe(table: Mapping[str, Any]) -> bool:
+    """Return whether a table is a recipe, which always has data and a teacher or a student."""
+    return isinstance(table.get("data"), dict) and any(key in table for key in ("teacher", "student"))
 
 
 def _shared_sidecar(path: Path, _: ModelFacts) -> InputSpec | None:

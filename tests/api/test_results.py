@@ -100,6 +100,15 @@ def test_of_many_axes_the_hint_names_the_nearest(run):
     assert error.value.hint == "it is there at class c0, part train or at class c0 or at class c1, and 7 more"
 
 
+def test_the_name_of_a_model_of_several_seeds_is_answered_with_their_ids(run):
+    student = run.record.cards["student"]
+    seeds = tuple(student.model_copy(update={"id": f"student-seed{seed}", "seed": seed}) for seed in (3, 5))
+    record = run.record.model_copy(update={"models": (run.record.cards["teacher"], *seeds)})
+    with pytest.raises(InputError) as error:
+        kdbench.Results(replace(run.content, record=record), run.folder).find("student", "top1")
+    assert error.value.hint == "each seed is a model: student-seed3, student-seed5"
+
+
 def test_a_figure_is_saved(run, tmp_path):
     figure = run.plot("accuracy_size")
     assert figure.save(str(tmp_path / "figure.svg")).read_text() == figure.svg == figure._repr_svg_()

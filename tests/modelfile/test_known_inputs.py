@@ -56,6 +56,14 @@ def test_a_sidecar_knows_every_key(model, tmp_path):
     assert set(sources.values()) == {"student.toml"}
 
 
+def test_a_recipe_beside_a_file_of_its_name_is_no_sidecar(model, tmp_path):
+    path = model()
+    (tmp_path / "student.toml").write_text(
+        'name = "student"\n[data]\nname = "digits"\n[[teacher]]\nname = "t"\nmodel = "dense"\n'
+    )
+    assert known(path)[1] == {}
+
+
 def test_one_number_serves_every_channel(model, tmp_path):
     path = model()
     (tmp_path / "student.toml").write_text("mean = 0.5\nstd = 0.25\n")
