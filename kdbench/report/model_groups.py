@@ -43,6 +43,22 @@ class ModelGroup:
             files.setdefault(card.sha256, card)
         return tuple(files.values())
 
+    @cached_property
+    def network(self) -> str | None:
+        """A key that groups share if their networks differ in the weights only.
+
+        Variants share it if the same layers of such networks were compressed with the same settings. It is None for
+        files whose architecture is not known.
+        """
+        card = self.cards[0]
+        if card.architecture is None:
+            return None
+        network, made = card.model_dump(mode="json", include=_OF_NETWORK), card.variant
+        if made is not None:
+            settings = made.model_dump(mode="json", include={"method", "settings"})
+            network["variant"] = [settings, sorted(made.ranges), made.facts.get("kept_float")]
+        return storage.canonical_json(network)
+
 
 @once_per_record
 def model_groups(record: RunRecord) -> list[ModelGroup]:
@@ -91,22 +107,6 @@ def _teachers(record: RunRecord) -> Mapping[tuple[str, ...], str]:
         for group in model_groups(record)
     }
     return {ids: labels[teacher].label for ids, teacher in firsts.items() if teacher is not None}
-
-
-def network_key(group: ModelGroup) -> str | None:
-    """Return a key that groups share if their networks differ in the weights only.
-
-    Variants share it if the same layers of such networks were compressed with the same settings. It is None for files
-    whose architecture is not known.
-    """
-    card = group.cards[0]
-    if card.architecture is None:
-        return None
-    network, made = card.model_dump(mode="json", include=_OF_NETWORK), card.variant
-    if made is not None:
-        settings = made.model_dump(mode="json", include={"method", "settings"})
-        network["variant"] = [settings, sorted(made.ranges), list(made.facts.get("kept_float", ()))]
-    return storage.canonical_json(network)
 
 
 def have_one_teacher(record: RunRecord, groups: Iterable[ModelGroup]) -> bool:

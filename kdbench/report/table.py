@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from kdbench.report.cells import Cell, Number, Text
@@ -166,20 +167,30 @@ def numbered(rows: Iterable[Row]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
 def _flag_best(body: list[list[Cell]], index: int, column: Column, competitors: Sequence[int]) -> None:
     """Flag the best number of a column, and all with the same text, which a reader cannot distinguish.
 
-    A single competitor is not flagged. Counted and measured numbers are not ranked against modelled ones.
+    Where all are equal, none is flagged. Counted and measured numbers are not ranked against modelled ones. Networks
+    that differ in the weights only compete with the mean of their numbers.
     """
     if column.higher_is_better is None:
         return
     cells = {row: cell for row in competitors if isinstance(cell := body[row][index], Number) and cell.competes}
     if any(cell.evidence == "measured" for cell in cells.values()):
         cells = {row: cell for row, cell in cells.items() if cell.evidence == "measured"}
-    if len(cells) < 2:
+    if not cells:
         return
-    choose = max if column.higher_is_better else min
-    best = _without_uncertainty(choose(cells.values(), key=lambda cell: cell.value or 0.0))
+    networks: dict[Hashable, list[Number]] = {}
     for row, cell in cells.items():
-        if _without_uncertainty(cell) == best:
-            body[row][index] = replace(cell, best=True)
+        networks.setdefault(cell.network or row, []).append(cell)
+    means = {network: fmean(cell.value or 0.0 for cell in alike) for network, alike in networks.items()}
+    best = (max if column.higher_is_better else min)(means, key=lambda network: means[network])
+    texts = {network: _text(alike, means[network]) for network, alike in networks.items()}
+    flagged = [row for row, cell in cells.items() if texts[cell.network or row] == texts[best]]
+    for row in flagged if len(flagged) < len(cells) else ():
+        body[row][index] = replace(cells[row], best=True)
+
+
+def _text(alike: Sequence[Number], mean: float) -> str:
+    """Return the value without its uncertainty, or the mean of several networks that differ in the weights only."""
+    return _without_uncertainty(alike[0]) if len(alike) == 1 else alike[0].write(mean)
 
 
 def _without_uncertainty(cell: Number) -> str:

@@ -132,7 +132,12 @@ def test_energies_that_print_the_same_tie_whatever_their_uncertainties_but_not_i
         False,
         True,
     ]
-    assert best(one_column(column, [energy(0.0121, 0.003), energy(0.0119, 0.004)])) == [True, True]
+    tied = [energy(0.0121, 0.003), energy(0.0119, 0.004), energy(0.0221, 0.004)]
+    assert best(one_column(column, tied)) == [True, True, False]
+
+
+def test_none_is_the_best_where_all_are_equal() -> None:
+    assert best(one_column(SHARE, shares(0.9, 0.9, 0.9))) == [False, False, False]
 
 
 def test_words_alone_are_shown_and_a_table_without_rows_is_not() -> None:

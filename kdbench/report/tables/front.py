@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from kdbench.report.cells import Cell, Text
-from kdbench.report.model_groups import ModelGroup, model_groups, network_key, teacher_of
+from kdbench.report.model_groups import ModelGroup, model_groups, teacher_of
 from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Field, Table, model_table, text_field
 from kdbench.report.tables.planes import Plane, planes
@@ -33,7 +33,7 @@ def front(record: RunRecord) -> Table:
     ]
     groups = model_groups(record) if known else []
     notes = [_NOTE] if any(plane.dominated for plane in known.values()) else []
-    networks = [network for group in groups if (network := network_key(group)) is not None]
+    networks = [network for group in groups if (network := group.network) is not None]
     if "latency" in known and len(set(networks)) < len(networks):
         notes.append(_ONE_NETWORK.format(costs="times and of their energies" if "energy" in known else "times"))
     return model_table("Front", groups, fields, [*_sentences(record, groups), *notes])

@@ -12,7 +12,6 @@ from kdbench.report.model_groups import (
     has_seeds,
     is_distilled,
     model_groups,
-    network_key,
     settings,
     subtable,
 )
@@ -24,7 +23,6 @@ from kdbench.results.records import Interval, Measurement, RunRecord
 from kdbench.results.records.index import once_per_record
 
 _GAINS = metrics_in("gain")
-_LISTED = 8  # pairs that a note names
 _OF_NETWORK = ("model", "weights", "weights_key", "start", "quantize", "prune", "sub_students")
 _OF_IMAGES = ("subset", "label_noise", "target_noise")
 _NOTE = (
@@ -84,7 +82,7 @@ def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
 def _is_on_labels_alone(record: RunRecord, group: ModelGroup, other: ModelGroup) -> bool:
     return (
         (is_distilled(group) and other.role == "student" and not is_distilled(other))
-        and network_key(group) == network_key(other)
+        and group.network == other.network
         and _conditions(entry_of(record, group)) == _conditions(entry_of(record, other))
     )
 
@@ -148,14 +146,15 @@ def _by_seed(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric:
 
 def _unequal_epochs(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]]) -> Iterator[str]:
     """Yield a note that names the pairs whose models were trained for different numbers of epochs, if there are any."""
-    whole = [pair for pair in pairs if all(group.cards[0].architecture != "fused" for group in pair)]  # else a head's
-    epochs = [[(group.label, settings(record, group).epochs) for group in pair] for pair in whole]
-    unequal = [
-        f"`{name}` {n} and `{other}` {m}" for (name, n), (other, m) in epochs if n is not None and m not in {None, n}
-    ]
-    if unequal:
-        more = [f"and {len(unequal) - _LISTED} more"] if len(unequal) > _LISTED else []
-        yield f"Trained for different numbers of epochs: {'; '.join([*unequal[:_LISTED], *more])}."
+    by_epochs: dict[tuple[int, str, int], list[str]] = {}
+    for pair in pairs:
+        ours, others = (settings(record, group).epochs for group in pair)
+        is_head = any(group.cards[0].architecture == "fused" for group in pair)  # its epochs are not its parts'
+        if ours is not None and others is not None and ours != others and not is_head:
+            by_epochs.setdefault((ours, pair[1].label, others), []).append(pair[0].label)
+    if by_epochs:
+        unequal = [f"{listed(labels)} {n} and `{other}` {m}" for (n, other, m), labels in by_epochs.items()]
+        yield f"Trained for different numbers of epochs: {'; '.join(unequal)}."
 
 
 def _unequal_augmentation(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]]) -> Iterator[str]:

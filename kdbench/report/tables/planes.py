@@ -9,7 +9,7 @@ from kdbench import units
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number
 from kdbench.report.dominance import Dominance, Point, Range, dominance, dominances
-from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, network_key, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_metric, model_groups, teacher_of
 from kdbench.report.numbers import number
 from kdbench.report.scores import score_of
 from kdbench.report.tables.energy import energies, energy_ratio, source_text
@@ -163,7 +163,7 @@ def _cost_range(record: RunRecord, cost: _Cost, placed: PlanePoint) -> Range:
 def _shared_by_network(models: Sequence[PlanePoint], costs: Sequence[Range]) -> list[Range]:
     """Return the costs of models, where those of one network have the mean: its time does not depend on the weights."""
     by_network: dict[str | int, list[Range]] = {}
-    networks = [network_key(placed.group) or index for index, placed in enumerate(models)]
+    networks = [placed.group.network or index for index, placed in enumerate(models)]
     for network, cost in zip(networks, costs, strict=True):
         by_network.setdefault(network, []).append(cost)
     means = {

@@ -15,9 +15,10 @@ from kdbench.results.cards import teacher_behind
 from kdbench.results.records import Axes, RunRecord
 
 _BOLD = (
-    "Bold: the best value of its column among the students. The teacher is the reference and does not compete; "
-    "estimates never do. Where two intervals overlap, the order is not settled."
+    "Bold: the best value of its column among the students, unless all are equal. The teacher is the reference and "
+    "does not compete; estimates never do. Where two intervals overlap, the order is not settled."
 )
+_ONE_NETWORK = "Networks that differ only in the weights are equally fast: they compete with the mean of their times."
 _RATIOS = "Ratios are teacher over student: 2× means that the student needs half as much."
 _UNBALANCED = 1.5  # the ratio of two classes' test samples from which the larger one dominates top-1
 
@@ -54,7 +55,14 @@ def summary(record: RunRecord) -> Table:
     ]
     table = model_table("Summary", model_groups(record), fields, notes)
     flagged = any(isinstance(cell, Number) and cell.best for row in table.rows for cell in row.cells)
-    return replace(table, notes=(*table.notes, _BOLD)) if flagged else table
+    return replace(table, notes=(*table.notes, _bold_note(record))) if flagged else table
+
+
+def _bold_note(record: RunRecord) -> str:
+    networks = [
+        group.network for group in model_groups(record) if group.role != "teacher" and group.network is not None
+    ]
+    return f"{_BOLD} {_ONE_NETWORK}" if is_timed(record) and len(set(networks)) < len(networks) else _BOLD
 
 
 def unbalanced(record: RunRecord) -> bool:

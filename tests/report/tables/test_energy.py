@@ -62,7 +62,9 @@ def test_models_have_a_row_per_batch_with_gross_net_run_and_ratio(metered) -> No
 
 
 def test_the_least_energy_of_a_batch_is_the_best_an_unstable_one_too(metered) -> None:
-    flagged = [(r.cells[0].text, r.cells[1].text) for r in energy(metered).rows if r.cells[2].best]
+    cards = tuple(card.model_copy(update={"architecture": None}) for card in metered.models)
+    rows = energy(metered.model_copy(update={"models": cards})).rows
+    flagged = [(row.cells[0].text, row.cells[1].text) for row in rows if row.cells[2].best]
     assert flagged == [("student-kd", "1"), ("student-kd", "128")]
 
 
