@@ -41,9 +41,8 @@ def runtimes(record: RunRecord) -> Table:
 
 @once_per_record
 def _names(record: RunRecord) -> frozenset[str]:
-    """Return the runtimes that timed any model."""
-    timed = record.measurement_index.having("latency_p50_ns")
-    return frozenset(runtime_of(m.axes) for m in timed if m.value is not None)
+    """Return the runtimes that were to time any model; a refused one has rows with the reason."""
+    return frozenset(runtime_of(m.axes) for m in record.measurement_index.having("latency_p50_ns") if m.axes)
 
 
 @once_per_record

@@ -2,7 +2,7 @@ import pytest
 
 from kdbench.report.tables import build_tables
 from kdbench.report.tables.runtimes import runtimes
-from kdbench.results.records import measured
+from kdbench.results.records import measured, missing
 
 AT = {"provider": "cpu", "threads": 1, "batch": 1}
 OTHER = {**AT, "runtime": "openvino"}
@@ -39,6 +39,13 @@ def test_each_runtime_has_a_row_with_its_own_score(record):
     usual = cells(table, "teacher", "onnxruntime", "1", "1")
     assert usual["Speed-up over onnxruntime"] == usual["Changed answers"] == "–"
     assert usual["Top-1"] != "50.00 %"
+
+
+def test_a_runtime_that_no_model_runs_in_has_rows_with_the_reason(make_record, sample):
+    refused = missing("teacher", "latency_p50_ns", "its network is unknown", axes={**AT, "runtime": "torch"})
+    table = runtimes(make_record(measurements=(*sample.measurements, refused)))
+    assert "its network is unknown" in cells(table, "teacher", "torch", "1", "1")["Latency p50"]
+    assert "teacher" in cells(table, "teacher", "onnxruntime", "1", "1").values()
 
 
 def test_one_runtime_alone_has_no_table(sample):
