@@ -143,8 +143,8 @@ def _checked(done: "subprocess.CompletedProcess[bytes]", remote: Remote) -> None
 def _follow(remote: Remote, script: str, progress: Progress) -> tuple[int, str]:
     """Run a script on the device and pass its lines on; return its exit code and its last lines."""
     lines: list[str] = []
-    with subprocess.Popen(
-        remote.ssh(script), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    with subprocess.Popen(  # run.py ends with its standard input, so that nothing stays there after Ctrl-C here
+        remote.ssh(script), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

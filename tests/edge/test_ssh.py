@@ -87,6 +87,7 @@ def test_a_bundle_goes_to_the_device_and_its_result_comes_back(device, run, tmp_
     result = tmp_path / "result.zip"
     measure_on_device(remote, run / "bundles" / "here.zip", manifest.stem, result, progress)
     assert any("[3/6] latency" in note for note in notes)
+    assert not any("result.zip" in note for note in notes)  # the host fetches and merges it
     assert merge(run, result).name == "here"
     assert list((home / ".cache" / "kdbench").iterdir()) == []  # nothing is left there
 

@@ -3,6 +3,8 @@
 import json
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,8 +119,6 @@ def test_a_measurement_that_is_complete_is_not_repeated(measured, tmp_path, monk
     first = json.loads((measured / "bundle" / "work" / "plan.json").read_text())
     assert first["bundle"]
     assert again.stat().st_size == (measured / "bundle" / "result.zip").stat().st_size
-    assert on_device(["--out", str(again), "--fetched"], bundle=measured / "bundle") == 0
-    assert "result" not in capsys.readouterr().err  # the host merges it
 
 
 def test_signals_end_the_measurement_unless_it_runs_under_nohup():
@@ -135,6 +135,16 @@ def test_signals_end_the_measurement_unless_it_runs_under_nohup():
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def test_a_measurement_ends_as_by_ctrl_c_when_the_host_that_waits_for_it_is_gone():
+    script = (
+        "import signal\nfrom kdbench.edge.device.run import end_as_by_ctrl_c\n"
+        "end_as_by_ctrl_c(with_input=True)\ntry:\n  signal.pause()\nexcept KeyboardInterrupt:\n  print('interrupted')\n"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as waiting:
+        assert waiting.communicate(timeout=60)[0] == "interrupted\n"  # closes its input
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,10 @@ if sys.version_info < (3, 9):  # noqa: UP036 - users of an older Python read thi
 
 import argparse
 import hashlib
+import os
 import shlex
 import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -81,7 +83,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
         store.write("device", device)
 
     progress, complete = TerminalProgress(), False
-    end_as_by_ctrl_c()
+    end_as_by_ctrl_c(with_input=options.fetched)
     with temporary.folder() as folder:
         measurement = Measurement(plan, settings, store, folder, progress)
         try:
@@ -105,8 +107,10 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
     return 0 if complete else EXIT_INTERRUPTED
 
 
-def end_as_by_ctrl_c() -> None:
+def end_as_by_ctrl_c(*, with_input: bool = False) -> None:
     """Let the other signals that end a program do so as Ctrl-C does, which keeps finished results.
+
+    So does the end of standard input `with_input`.
 
     SIGHUP is that of a closed connection; where it is ignored, `nohup` means that the measurement goes on. SIGINT is
     ignored in the background jobs of a script, and ends this program there too.
@@ -114,6 +118,21 @@ def end_as_by_ctrl_c() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+    if with_input:
+        end_with_standard_input()
+
+
+def end_with_standard_input() -> None:
+    """End as by Ctrl-C when standard input ends: the host holds it open, and without a terminal no signal comes."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def wait() -> None:
+        while os.read(0, 1):  # not sys.stdin: its lock, held by this thread, would not let Python end
+            pass
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True, name="host").start()
 
 
 def damaged_code(bundle: Path) -> str:
