@@ -196,12 +196,14 @@ def _try(
 def _tolerance(logits: NDArray[np.generic], model: BenchModel, runtime: str) -> float:
     """Return how far a runtime's outputs may be from onnxruntime's `logits` of the same file or network.
 
-    Two runtimes round the integers of a quantized file differently, which moves its output by some of its own steps.
+    Two runtimes round the numbers of a file in integers or half precision differently, which moves its output by some
+    of its own steps.
     """
-    tolerance = metrics.parity_tolerance(float(np.abs(logits).max()))
+    largest = float(np.abs(logits.astype(np.float64)).max())
+    tolerance = metrics.parity_tolerance(largest)
     if RUNTIMES[runtime].runs != "file":
         return tolerance
-    step = output_step(model.path, model.facts.output.name, float(np.ptp(logits)))
+    step = output_step(model.path, model.facts.output.name, float(np.ptp(logits)), largest)
     return max(tolerance, _STEPS * (step or 0.0))
 
 

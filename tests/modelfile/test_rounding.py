@@ -13,6 +13,8 @@ WEIGHTS = {**SCALES, "w": np.eye(4, dtype=np.float32)}
 OUTPUT = [("QuantizeLinear", ["m", "t", "z"], ["p"], {}), ("DequantizeLinear", ["p", "t", "z"], ["e"], {})]
 OF_WEIGHTS = [("DequantizeLinear", ["i", "s"], ["w"], {}), ("MatMul", ["x", "w"], ["y"], {})]
 
+HALF = [("Cast", ["x"], ["h"], {"to": 10}), ("MatMul", ["h", "w"], ["p"], {}), ("Cast", ["p"], ["y"], {"to": 1})]
+
 
 @pytest.mark.parametrize(
     ("nodes", "weights", "step"),
@@ -22,10 +24,11 @@ OF_WEIGHTS = [("DequantizeLinear", ["i", "s"], ["w"], {}), ("MatMul", ["x", "w"]
         ([*ROUND, PRODUCT, *OUTPUT, ("Flatten", ["e"], ["y"], {})], WEIGHTS, 0.5),  # behind what only passes it on
         ([*ROUND, PRODUCT, *OUTPUT, ("Softmax", ["e"], ["y"], {})], WEIGHTS, 10.2 / 255),
         ([*ROUND, ("MatMul", ["d", "w"], ["y"], {})], WEIGHTS, 10.2 / 255),  # a sum of many steps
+        (HALF, {"w": np.eye(4, dtype=np.float16)}, 6 / 1024),  # between 4 and 8, a step is 1/256
     ],
 )
 def test_the_step_of_an_output(tmp_path, nodes, weights, step):
     path = tmp_path / "m.onnx"
     onnx.save(model_of(nodes, weights, INPUT), path)
-    result = output_step(path, "y", 10.2)
+    result = output_step(path, "y", 10.2, 6.0)
     assert result is None if step is None else result == pytest.approx(step)
