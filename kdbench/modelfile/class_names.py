@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.graph import PASSING, attribute_of, constants_of, passed_through
+from kdbench.modelfile.graph import LOOKUPS, PASSING, attribute_of, constants_of, passed_through
 
 if TYPE_CHECKING:
     import onnx
 
 _DOMAIN = "ai.onnx.ml"
 _STRING = 8  # ONNX's element type
-_LOOKUPS = {"ArrayFeatureExtractor", "Gather"}  # of the best class's name in a table
 
 
 def class_names_of(model: "onnx.ModelProto") -> tuple[str, ...]:
@@ -35,7 +34,7 @@ def _lists_of_names(model: "onnx.ModelProto") -> Iterator[tuple[str, ...]]:
     producers = {name: node for node in model.graph.node for name in node.output}
     for output in model.graph.output:
         for node in passed_through(output.name, producers, PASSING):
-            table = constants.get(node.input[0]) if node.op_type in _LOOKUPS and node.input else None
+            table = constants.get(node.input[0]) if node.op_type in LOOKUPS and node.input else None
             if table is not None and table.data_type == _STRING and not is_external(table):
                 yield _decoded(table.string_data)
 

@@ -145,8 +145,8 @@ def read_facts(path: Path) -> ModelFacts:
     Raises InputError for a file that is missing, truncated or no ONNX model, or has no usable input.
     """
     model = read_model(path)
-    weights = weights_of(model, path)  # first: what follows reads constants
     graph = inlined(model, str(path))
+    weights = weights_of(model, path, graph)  # first: what follows reads constants
     image = _the_input(graph, path)
     shape = declared_shape(image)
     if len(shape) < 2:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Operators that keep the order of the values, so that the node before them decides the form of the output.
 PASSING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "DequantizeLinear", "Clip"}
 _PASSING_ROUNDED = {*PASSING, "QuantizeLinear"}
+LOOKUPS = {"ArrayFeatureExtractor", "Gather"}  # of the second input's places in the first one
 OF_SHAPES = {"Shape", "Size"}  # read no values; exporters write them where a module asks for the size of its batch
 # The position of the output's scale among the inputs; its zero point follows.
 OUTPUT_SCALE = {

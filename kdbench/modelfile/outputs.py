@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.graph import (
+    LOOKUPS,
     PASSING,
     attribute_of,
     constants_of,
@@ -37,7 +38,6 @@ _FORMS: Mapping[str, Form] = {"Softmax": "probabilities", "QLinearSoftmax": "pro
 NUMBERS_OF_CLASSES = {"class", "ranking"}
 _SIGMOIDS = {"Sigmoid", "HardSigmoid", "QLinearSigmoid"}
 _SIGNED = {"Tanh", "Softsign"}  # from -1 to 1, while logits have no bounds
-_LOOKUPS = {"Gather", "ArrayFeatureExtractor"}  # of the second input's places in the first one
 _KEEPING_ORDER = {*PASSING, *_SIGMOIDS, "Softmax", "QLinearSoftmax", "LogSoftmax", "Normalizer"}
 _ZIPMAP = "convert it with options={'zipmap': False}"
 
@@ -169,10 +169,10 @@ def _classes_ranked(
             labels = attribute_of(node, "classlabels_ints", ()) or attribute_of(node, "classlabels_int64s", ())
             ranked.update(node.output[1:] if list(labels) == list(range(len(labels))) else ())
             break
-        if node.op_type not in {*PASSING, *_LOOKUPS, "Slice", "Split"} or not node.input:
+        if node.op_type not in {*PASSING, *LOOKUPS, "Slice", "Split"} or not node.input:
             break
         name = node.input[0]
-        if node.op_type in _LOOKUPS and name in constants:  # a table of the classes' numbers
+        if node.op_type in LOOKUPS and name in constants:  # a table of the classes' numbers
             if len(node.input) < 2 or not _counts_up(constants[name]):
                 break
             name = node.input[1]

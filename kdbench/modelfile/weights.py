@@ -66,8 +66,8 @@ class Weights:
     external: tuple[Path, ...]
 
 
-def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
-    """Count the weights of `model`, read from `path`.
+def weights_of(model: "onnx.ModelProto", path: Path, whole: "onnx.ModelProto | None" = None) -> Weights:
+    """Count the weights of `model`, read from `path`; `whole` is the model with its local functions inlined, if known.
 
     Raises InputError if a tensor's content does not fit its type and shape, or if a file of external data is missing or
     shorter than its tensors.
@@ -79,7 +79,7 @@ def weights_of(model: "onnx.ModelProto", path: Path) -> Weights:
     # The operators of local functions read the graph's tensors by other names, and their own constants by these.
     of_functions = set(_untrained(node for function in model.functions for node in nodes_within(function.node)))
     of_graph = {tensor.name for tensor in model.graph.initializer}
-    whole = inlined(model, str(path))
+    whole = inlined(model, str(path)) if whole is None else whole
     untrained = {*(of_functions - of_graph), *_untrained(nodes_of(whole)), *_scales_of_dynamic_ranges(whole)}
     tensors = list(tensors_of(model))
     packed = dict(_packed(whole, dict(tensors)))

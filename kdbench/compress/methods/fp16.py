@@ -131,6 +131,6 @@ def _warnings(target: Path, source: Source, clamped: list[str]) -> list[str]:
             f"this CPU has no float16 kernels for all layers: {kernels.casts} casts to and from float32 run with them, "
             "so the file is not faster here"
         )
-    if target.stat().st_size >= float32_model(source.path).ByteSize():
+    if target.stat().st_size >= source.facts.size_bytes:
         lines.append("the file is not smaller: few of its weights are tensors that can be float16")
     return lines

@@ -75,7 +75,8 @@ def build_optimizer(options: Optimizer, groups: Sequence[ParameterGroup]) -> opt
 def learning_rate_factor(training: Training) -> Factor:
     """Return the factor on the learning rate as a function of the time in epochs, fractions included.
 
-    During `warmup` epochs the factor is also multiplied by the time over `warmup`: it rises linearly from zero.
+    During `warmup` epochs the factor is also multiplied by the time over `warmup`: it rises linearly from almost zero,
+    0.001 epochs, so that the first update is one.
     `plateau` depends on more than the time (`plateau_factor`); its shape here is constant.
     """
     shape, warmup = _shape(training.schedule, training.epochs), training.schedule.warmup
