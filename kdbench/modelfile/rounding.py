@@ -1,4 +1,4 @@
-"""The steps to which a model rounds its output: two runtimes that round at different places may differ by such steps."""
+"""The steps to which a model rounds its output: two runtimes that round elsewhere may differ by some of them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
