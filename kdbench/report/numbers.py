@@ -9,6 +9,7 @@ from kdbench.report.model_groups import ModelGroup
 from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.metrics import metric as declared
 from kdbench.results.records import Axes, Interval, Measurement, Pair, RunRecord
+from kdbench.results.runtimes import runtime_of
 
 _OF_WEIGHTS = {"device", "training"}  # metrics of the machine that depend on the weights, or on how they were trained
 _AT_AXES = {"latency_ratio", "energy_ratio"}  # pairs that share their axes with the measurement behind them
@@ -86,8 +87,8 @@ def _cell(metric: str, results: Sequence[Measurement | Pair], group: ModelGroup)
     reason, hint = first.reason or "", (first.hint or "") if isinstance(first, Measurement) else ""
     cell = Number(write, first.value, first.interval, first.status, first.evidence, reason, hint)
     cell = replace(cell, plus_minus=declared(metric).plus_minus)
-    if declared(metric).hardware_dependent and declared(metric).group not in _OF_WEIGHTS:
-        cell = replace(cell, network=group.network)
+    if declared(metric).hardware_dependent and declared(metric).group not in _OF_WEIGHTS and group.network is not None:
+        cell = replace(cell, network=f"{group.network} in {runtime_of(first.axes)}")
     # Time, size and MACs are properties of the architecture: the first seed that has them is shown.
     if not declared(metric).scored or len(group.distinct) == 1:
         return cell

@@ -48,6 +48,13 @@ def test_a_runtime_that_no_model_runs_in_has_rows_with_the_reason(make_record, s
     assert "teacher" in cells(table, "teacher", "onnxruntime", "1", "1").values()
 
 
+def test_the_fastest_runtime_of_each_model_is_the_best(record):
+    table = runtimes(record())
+    column = [shown.head for shown in table.columns].index("Latency p50")
+    best = {row.cells[1].text for row in table.rows if row.cells[0].text == "teacher" and row.cells[column].best}
+    assert best == {"openvino"}
+
+
 def test_one_runtime_alone_has_no_table(sample):
     assert not runtimes(sample).shown
     assert "Runtimes" not in [table.title for table in build_tables(sample)]
