@@ -34,7 +34,8 @@ class Number:
     `write` formats the value. `plus_minus`, if given, formats the value with the half-width of its interval, which then
     has no brackets. An estimate is rounded and has no interval. `aside` qualifies the value ("batch 8"). A number that
     is not `comparable` with the others of its column is shown but never the best. Numbers with the same `network` are
-    in one runtime, of networks that differ in the weights only, on which they do not depend. `mark` is the number of its footnote.
+    in one runtime, of networks that differ in the weights only, on which they do not depend. `mark` is the number of
+    its footnote.
     """
 
     write: Callable[[float], str]

@@ -2,18 +2,21 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
-# A number with a unit, or one that counts. Others identify something, such as a class, a core or a batch size, and
-# parts of a longer quantity such as "1 min 20 s" have no range of their own.
+# A number with a unit, or one that counts, or a range of them. Others identify something, such as a class, a core or a
+# batch size, and parts of a longer quantity such as "1 min 20 s" have no range of their own.
+_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
 _QUANTITY = re.compile(
-    r"(?P<limit>\bup to |\bat least )?(?<![\w.,/-])(?<!min )(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)"
+    rf"(?P<limit>\bup to |\bat least )?(?<![\w.,/–-])(?<!min )(?P<numbers>{_NUMBER}(?: to {_NUMBER})?)"
     r"(?= (?:%|ns|µs|ms|s|kB|MB|GB|of|cores|sessions|pages|casts)(?!\w))"
 )
 
 
-def form_of(message: str) -> str:
+def form_of(message: str) -> tuple[str, ...]:
     """Return a message without the values of its quantities: equal for messages that `with_ranges` can join."""
-    return _QUANTITY.sub(lambda match: f"{match['limit'] or ''}#", message)
+    places = [0, *(place for match in _QUANTITY.finditer(message) for place in match.span("numbers")), len(message)]
+    return tuple(message[start:end] for start, end in [*pairwise(places)][::2])
 
 
 def with_ranges(messages: Sequence[str]) -> str:
@@ -22,12 +25,13 @@ def with_ranges(messages: Sequence[str]) -> str:
     >>> with_ranges(["sessions differ by 12 %", "sessions differ by 16 %", "sessions differ by 14 %"])
     'sessions differ by 12 to 16 %'
     """
-    values = iter(zip(*([m["number"] for m in _QUANTITY.finditer(message)] for message in messages), strict=True))
+    values = iter(zip(*([m["numbers"] for m in _QUANTITY.finditer(message)] for message in messages), strict=True))
     return _QUANTITY.sub(lambda match: f"{match['limit'] or ''}{_range(next(values), match['limit'])}", messages[0])
 
 
-def _range(numbers: Sequence[str], limit: str | None) -> str:
-    ordered = sorted(set(numbers), key=lambda number: float(number.replace(",", "")))
-    if len(ordered) == 1 or limit:
-        return ordered[0] if limit == "at least " else ordered[-1]
-    return f"{ordered[0]} to {ordered[-1]}"
+def _range(texts: Sequence[str], limit: str | None) -> str:
+    numbers = [number for text in dict.fromkeys(texts) for number in text.split(" to ")]
+    low, high = (choose(numbers, key=lambda number: float(number.replace(",", ""))) for choose in (min, max))
+    if low == high or limit:
+        return low if limit == "at least " else high
+    return f"{low} to {high}"

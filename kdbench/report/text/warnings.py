@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kdbench.report.text.warning_titles import warning_title
 from kdbench.results.ranges import form_of, with_ranges
 from kdbench.results.records import Diagnostic, RunRecord
+from kdbench.results.records.index import once_per_record
 
 _MAX_REASONS, _FEW_REASONS = 100, 20  # of one group
 _MAX_NAMED, _FEW_NAMED = 4, 3  # models of one reason
@@ -44,6 +45,7 @@ class WarningGroup:
         return f"{title[:1].upper()}{title[1:]}"
 
 
+@once_per_record
 def grouped_warnings(record: RunRecord) -> list[WarningGroup]:
     """Return the record's warnings grouped by code and remedy, in the order of their first occurrence.
 
@@ -57,7 +59,7 @@ def grouped_warnings(record: RunRecord) -> list[WarningGroup]:
 
 
 def _reasons(warnings: Sequence[Diagnostic]) -> tuple[WarningReason, ...]:
-    alike: dict[tuple[bool, str], list[Diagnostic]] = {}
+    alike: dict[tuple[bool, tuple[str, ...]], list[Diagnostic]] = {}
     for warning in warnings:
         alike.setdefault((warning.model is None, form_of(warning.message)), []).append(warning)
     return tuple(

@@ -35,7 +35,7 @@ class _Collected:
     measurements: list[Measurement] = field(default_factory=list)
     pairs: list[Pair] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
-    warnings: dict[tuple[str | None, str, str, str], list[Diagnostic]] = field(default_factory=dict)  # alike ones
+    warnings: dict[tuple[object, ...], list[Diagnostic]] = field(default_factory=dict)  # alike ones
     samples: dict[str, Any] = field(default_factory=dict)
     drift: list[float] = field(default_factory=list)
     hosts: set[tuple[Any, ...]] = field(default_factory=set)
