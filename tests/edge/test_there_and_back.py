@@ -121,6 +121,18 @@ def test_a_measurement_that_is_complete_is_not_repeated(measured, tmp_path, monk
     assert again.stat().st_size == (measured / "bundle" / "result.zip").stat().st_size
 
 
+def test_a_step_that_failed_names_the_option_that_repeats_it(measured, tmp_path, capsys):
+    work = Path(shutil.copytree(measured / "bundle" / "work", tmp_path / "work"))
+    options = ["--out", str(tmp_path / "again.zip"), "--work", str(work)]
+    assert on_device(options, bundle=measured / "bundle") == 0
+    assert "failed, at least" not in capsys.readouterr().err
+    step = json.loads((work / "memory.json").read_text())
+    step[0]["failed"] = "killed"
+    (work / "memory.json").write_text(json.dumps(step))
+    assert on_device(options, bundle=measured / "bundle") == 0
+    assert "failed, at least in part: memory; with --fresh" in capsys.readouterr().err
+
+
 def test_signals_end_the_measurement_unless_it_runs_under_nohup():
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]

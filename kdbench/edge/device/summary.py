@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench import statistics, units
-from kdbench.edge.device.measuring import Measurement
+from kdbench.edge.device.measuring import STEPS, Measurement
 from kdbench.edge.device.store import SessionStore, read_lines
 from kdbench.edge.exchange.phases import (
     AT_S,
@@ -38,6 +38,15 @@ def summary(m: Measurement) -> Iterator[str]:
             yield f"{id_}: as on the host ({comparison})"
     yield from _latencies(m)
     yield from sustained_lines(m)
+    if failed := [name.replace("_", " ") for name in STEPS if _has_failed(m.store.read(name))]:
+        yield f"failed, at least in part: {', '.join(failed)}; with --fresh the command measures all steps again"
+
+
+def _has_failed(result: object) -> bool:
+    """Return whether a step's result, or a part of it, has a reason why it failed."""
+    if isinstance(result, dict):
+        return bool(result.get("failed")) or any(map(_has_failed, result.values()))
+    return isinstance(result, list) and any(map(_has_failed, result))
 
 
 def _latencies(m: Measurement) -> Iterator[str]:
