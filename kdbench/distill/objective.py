@@ -248,13 +248,20 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
         )
         hint = "epochs are counted from 0: give a smaller from_epoch, a share such as 0.25, or train for longer"
         raise InputError(f"student {student.name!r}: {active}", hint)
+    try:
+        method = _method(term, context)
+    except InputError as error:  # a recipe may have many students
+        raise InputError(f"student {student.name!r}: {error.message}", error.hint) from error
+    return ScheduledTerm(method, from_epoch=begin, until_epoch=end, alone=term.alone)
+
+
+def _method(term: Term, context: MethodContext) -> Method:
     method_type = METHODS.get(term.method)
     if method_type.needs_classes and context.task == "regression":
-        message = f"student {student.name!r}: {term.method} compares classes, and the labels here are numbers"
         fitting = ", ".join(name for name, other in METHODS if not other.needs_classes)
+        message = f"{term.method} compares classes, and the labels here are numbers"
         raise InputError(message, f"methods that need no classes: {fitting}")
-    method = method_type.from_recipe(term.method, term.options, context)
-    return ScheduledTerm(method, from_epoch=begin, until_epoch=end, alone=term.alone)
+    return method_type.from_recipe(term.method, term.options, context)
 
 
 def _distinct(layers_of_terms: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

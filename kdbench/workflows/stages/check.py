@@ -157,7 +157,8 @@ def _require_stored_logits(job: Job, terms: Sequence[ScheduledTerm], run_data: R
 def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) -> None:
     """Raise InputError if `network` cannot start with weights of `start`, whose shape or input differs."""
     if not (isinstance(job.entry, Student) and job.entry.prune is not None):
-        require_same_shape(network, networks.quantized_like(networks.fresh(start, run_data.dataset), job))
+        other = networks.quantized_like(networks.fresh(start, run_data.dataset), job)
+        require_same_shape(network, other, job.entry.name)
     elif form_of(start, run_data) is not None:
         message = f"student {job.entry.name!r} is pruned from {start.entry.name!r}, whose input or classes differ"
         hint = "first fine-tune a student from its weights (weights = FILE), then prune that student"

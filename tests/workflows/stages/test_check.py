@@ -51,9 +51,10 @@ PARTS = {"count": 2, "features": 4}
 @pytest.mark.parametrize(
     ("student", "message"),
     [
-        ({"terms": [{"method": "kd", "temprature": 2}]}, "unknown option 'temprature'"),
+        ({"terms": [{"method": "kd", "temprature": 2}]}, "student 's': .*unknown option 'temprature'"),
+        ({"terms": [{"method": "hint", "student_layer": "blocs.0"}]}, "student 's': .* no layer 'blocs.0'"),
         ({"terms": [{"method": "kd", "temprature": 2}], "seed_offset": 1}, "unknown option 'temprature'"),
-        ({"start": {"share": 0.5}, "model": {"name": "convnet", "widths": [6]}}, "need the same shape"),
+        ({"start": {"share": 0.5}, "model": {"name": "convnet", "widths": [6]}}, "student 's': .* need the same shape"),
         ({"data": {"subset": {"random": 500}}}, "there are 54"),
         ({"data": {"label_noise": {"count": 500}}}, "there are 54"),
         ({"training": {"freeze": ["blocs.0"]}}, "s: training.freeze: 'blocs.0'"),
@@ -148,7 +149,7 @@ def test_points_of_a_sweep_that_no_check_tells_apart_are_tried_once(checked, mon
 @pytest.mark.parametrize(
     ("key", "values", "message"),
     [
-        ("terms.0.temperature", [1.0, 2.0, -1.0], "temperature"),
+        ("terms.0.temperature", [1.0, 2.0, -1.0], "student 's-.*': .*temperature"),
         ("training.batch", [64, 32, 1], "s-.* compares the samples of a batch"),
         ("training.freeze", [[], ["blocs.0"]], "blocs.0"),
         ("model.widths", [[4], [6]], "need the same shape"),
