@@ -3,7 +3,8 @@
 Finished files are kept, so that an interrupted compression continues where it stopped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,12 +108,23 @@ def compress_model(
         progress.step(done, len(compressors), method)
         target = out / f"{name or path.stem}-{method}.onnx"
         source = Source(path, model.facts, samples.calibration(compressor), samples.held_out(compressor))
-        with storage.explained(out):
+        with storage.explained(out), _of_method(method if len(compressors) > 1 else ""):
             made.append(make_variant(method, compressor, source, model, target))
     spec = _sidecar(path, model, inputs)
     for variant in made if spec else ():
         storage.write_text(variant.path.with_suffix(".toml"), tomli_w.dumps(spec))
     return Variants(path, tuple(made), diagnostics)
+
+
+@contextmanager
+def _of_method(method: str) -> Iterator[None]:
+    """Say which method refuses the model; nothing if `method` is empty."""
+    try:
+        yield
+    except InputError as error:
+        if not method:
+            raise
+        raise InputError(f"{method}: {error.message}", error.hint) from error
 
 
 @dataclass(frozen=True)

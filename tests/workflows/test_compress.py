@@ -260,6 +260,13 @@ def test_unknown_methods_and_settings_are_refused(model, tmp_path, methods, mess
         compress(model, tmp_path / "out", methods)
 
 
+@pytest.mark.parametrize(("methods", "named"), [(("fp16", "sparse"), "sparse: "), (("sparse",), "")])
+def test_of_several_methods_the_one_that_refuses_is_named(model, tmp_path, methods, named):
+    settings = {method: {"keep_dense": ("nowhere",)} if method == "sparse" else {} for method in methods}
+    with pytest.raises(InputError, match=f"^{named}keep_dense names 'nowhere'"):
+        compress(model, tmp_path / "out", settings)
+
+
 def test_names_that_cannot_be_files_are_refused_with_what_to_change(model, tmp_path):
     with pytest.raises(InputError, match="path separator") as refused:
         compress(model, tmp_path / "out", ["fp16"], name="a/b")
