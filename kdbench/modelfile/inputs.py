@@ -106,7 +106,7 @@ def _is_of_pixels(factor: "NDArray[np.float64]", offset: "NDArray[np.float64]") 
     """Return whether `input * factor + offset` normalises pixels from 0 to 255."""
     import numpy as np
 
-    if not factor.all():
+    if not (factor.size and offset.size and factor.all()):
         return False
     means, stds = np.abs(offset / factor), np.abs(1 / factor)
     return bool((_STD[0] <= stds).all() and (stds <= _STD[1]).all()) or bool(_MEAN[0] <= means.max() <= _MEAN[1])

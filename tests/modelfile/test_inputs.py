@@ -145,6 +145,10 @@ def test_a_damaged_quantization_of_the_input_tells_nothing():
     assert not scales_pixels(steps(("QuantizeLinear", ["x"])), "x")
 
 
+def test_an_empty_constant_normalises_no_pixels():
+    assert not scales_pixels(steps(("Add", ["x", "k"]), k=np.ones(0)), "x")
+
+
 def test_an_input_whose_size_is_read_is_recognised():
     """A module that asks for its batch, as for a class token, has a Shape of the input."""
     model = steps(("Div", ["x", "k"]), k=255)
