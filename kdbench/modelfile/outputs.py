@@ -1,6 +1,7 @@
 """Which output of a model holds its logits, and in what form: read from the graph before each output."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +40,7 @@ NUMBERS_OF_CLASSES = {"class", "ranking"}
 _SIGMOIDS = {"Sigmoid", "HardSigmoid", "QLinearSigmoid"}
 _SIGNED = {"Tanh", "Softsign"}  # from -1 to 1, while logits have no bounds
 _KEEPING_ORDER = {*PASSING, *_SIGMOIDS, "Softmax", "QLinearSoftmax", "LogSoftmax", "Normalizer"}
+_OF_LOGARITHMS = re.compile("log[ _-]?prob|logit", re.IGNORECASE)  # in names of outputs
 _ZIPMAP = "convert it with options={'zipmap': False}"
 
 
@@ -139,9 +141,9 @@ def _of_a_converter(output: Output) -> Output:
     """Return an output of a file of ai.onnx.ml, whose converters call it probabilities even if it holds decisions.
 
     Those of a ridge classifier, a hinge loss or a perceptron have the graph of raw scores of a logistic regression. As
-    declared probabilities, they are scores unless their values add up to 1.
+    declared probabilities, they are scores unless their values add up to 1. Logarithms of probabilities stay logits.
     """
-    if "probabilit" not in output.name or output.unusable is not None:
+    if "probabilit" not in output.name or _OF_LOGARITHMS.search(output.name) or output.unusable is not None:
         return output
     forms: dict[Form, Form] = {"logits": "probabilities", "binary_logit": "binary_score"}
     return replace(output, form=forms.get(output.form, output.form))

@@ -345,6 +345,16 @@ def test_what_a_converter_calls_probabilities_are_decision_values_unless_they_ad
     np.testing.assert_array_equal(values.argmax(axis=1), expected.argmax(axis=1))
 
 
+def test_logarithms_of_probabilities_are_logits_beside_operators_of_a_converter(tmp_path):
+    nodes = [
+        node("Scaler", ["x"], ["scaled"], domain="ai.onnx.ml", offset=[0.0], scale=[1.0]),
+        node("MatMul", ["scaled", "w"], ["z"]),
+        node("LogSoftmax", ["z"], ["log_probabilities"]),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, [("log_probabilities", FLOAT, ["n", 10])])
+    assert scores(path)[1].form == "logits"
+
+
 def test_votes_of_a_support_vector_machine_only_rank_the_classes(tmp_path):
     """Converters compute one value per class from the decisions on pairs."""
     pairs = node("SVMClassifier", ["x"], ["label", "pairs"], domain="ai.onnx.ml", classlabels_ints=[0, 1, 2])
