@@ -30,7 +30,7 @@ from kdbench.judge.readiness import candidates
 from kdbench.judge.readings import teacher_of
 from kdbench.judge.target import Target, load_target, shipped_targets, target_from
 from kdbench.measure.bench_model import BenchModel
-from kdbench.modelfile.identity import is_recorded
+from kdbench.modelfile.identity import is_recorded, model_sha256
 from kdbench.modelfile.reading import require_model_file
 from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
@@ -214,7 +214,7 @@ def locate(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequenc
 
 def _require_described(file: Path, record: RunRecord) -> None:
     """Raise InputError for a file that is none of the models of `record`."""
-    if not any(is_recorded(card, file) for card in record.cards.values()):
+    if {card.sha256 for card in record.models}.isdisjoint({storage.sha256(file), model_sha256(file)}):
         message = f"{file} is none of the models of the run: {', '.join(record.cards)}"
         raise InputError(message, "leave it out, or measure it with them: kdbench bench")
 
