@@ -271,7 +271,8 @@ def _name(function: Callable[..., object]) -> str:
 
 
 def _text(measurement: Measurement) -> str:
-    assert measurement.value is not None
-    interval = measurement.interval
-    bounds = f" [{units.time(interval.low)}, {units.time(interval.high)}]" if interval else ""
-    return f"median {units.time(measurement.value)}{bounds}, {measurement.n:,} calls"
+    value, interval = measurement.value, measurement.interval
+    assert value is not None
+    ends = [units.bound(units.time, end, value) for end in (interval.low, interval.high)] if interval else []
+    bounds = f" [{', '.join(ends)}]" if ends else ""
+    return f"median {units.time(value)}{bounds}, {measurement.n:,} calls"

@@ -87,7 +87,8 @@ def check_limit(finding: Finding, side: Side, limit: float, *, weakest: Evidence
         return LimitCheck("PASS")
     if sign * (best - limit) > 0:
         return LimitCheck("FAIL", f"{write(reading.value)} misses {limit_text}", _distance(reading, side, limit))
-    reason = f"the interval [{write(bounds.low)}, {write(bounds.high)}] straddles {limit_text}"
+    low, high = (units.bound(write, end, reading.value) for end in (bounds.low, bounds.high))
+    reason = f"the interval [{low}, {high}] straddles {limit_text}"
     return LimitCheck("MARGINAL", reason, _how_to_settle(reading, bounds, side, limit))
 
 

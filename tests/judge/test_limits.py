@@ -192,6 +192,10 @@ def test_the_interval_of_a_time_narrows_on_the_logarithm():
     assert "2.5 times narrower" in check_limit(throughput, "min", 500).remedy
 
 
+def test_ends_of_an_interval_that_say_nothing_have_no_digits():
+    assert "the interval [0, ∞] straddles" in check_limit(latency(20e6, 1e-9, 1e21), "max", 25e6).reason
+
+
 def test_what_is_needed_is_more_than_there_is():
     check = check_limit(latency(10e6, 9.49e6, 10.51e6), "max", 10.5e6)
     assert "1.1 times narrower" in check.remedy
