@@ -15,7 +15,6 @@ from kdbench.plugins import describe_failure
 
 _MIN_PROBABILITY = 1e-30  # probabilities become logits by their logarithm
 _EXPORT_LOGITS = "export the logits, or name another output: input.output"
-_OTHER_FILE = 'for a regression give predictions, logits = "FILE.npy", or a network with weights = "FILE.safetensors"'
 
 
 class OpaqueNetwork(nn.Module):
@@ -116,7 +115,7 @@ def require_logits(output: Output, name: str) -> None:
     """Raise InputError for an output of the model `name` that holds neither logits nor values that determine them."""
     if output.form not in {"logits", "probabilities", "binary_logit", "binary_probability"}:
         message = f"{name} cannot be a teacher: its output {output.shown} holds {output.form}, not logits"
-        raise InputError(message, _OTHER_FILE if output.form == "numbers" else _EXPORT_LOGITS)
+        raise InputError(message, _EXPORT_LOGITS)
 
 
 def _columns(values: Any, output: Output) -> Any:

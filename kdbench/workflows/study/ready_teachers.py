@@ -68,7 +68,7 @@ class TeacherForm:
 
 
 def onnx_network(job: Job, form: TeacherForm, run_data: RunData) -> OnnxNetwork:
-    """Return the network of a teacher that is an ONNX file; raises InputError for outputs that are no logits."""
+    """Return the network of a teacher that is an ONNX file; raises InputError for a classifier without logits."""
     assert job.weights is not None, "an ONNX teacher has a file"
     assert form.facts is not None, "an ONNX teacher has facts"
     known = form.preprocessing
@@ -169,7 +169,8 @@ def _form(
         targets = dataset.outputs if dataset.task == "regression" else 0
         assert job.weights is not None
         output = output_of(facts, spec.output, len(labels or dataset.class_names), targets, job.weights)
-        require_logits(output, name)
+        if dataset.task == "classification":
+            require_logits(output, name)
         facts = replace(facts, output=output)
         outputs = facts.classes if dataset.task == "classification" else dataset.outputs
         outputs = outputs or len(labels or dataset.class_names)

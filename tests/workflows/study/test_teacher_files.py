@@ -142,18 +142,26 @@ def test_the_hint_for_numbers_read_as_ids_is_a_key_that_helps(folder):
     assert error.value.hint.startswith('data.layout = "vectors"')
 
 
-def test_an_onnx_teacher_of_a_regression_is_answered_with_what_works(folder):
+@pytest.mark.parametrize("last", [PLAIN, [("Sigmoid", ["z"], ["y"], {})], SOFTMAX], ids=["plain", "sigmoid", "softmax"])
+def test_an_onnx_teacher_of_a_regression_teaches_its_outputs_as_they_are(folder, last):
+    """Also those between 0 and 1, which a classifier's would not be logits."""
     targets = np.linspace(-2, 2, 120, dtype=np.float32).reshape(60, 2)
     images = np.random.default_rng(2).integers(0, 256, (60, 6, 6, 3), dtype=np.uint8)
     arrays = {"x_train": images, "y_train": targets, "x_test": images[:6], "y_test": targets[:6]}
     np.savez(folder / "data.npz", **arrays)
-    save(folder / "t.onnx", (3, 6, 6), weights=WEIGHTS[:, :2], classes=2)
+    save(folder / "t.onnx", (3, 6, 6), weights=WEIGHTS[:, :2], classes=2, last=last)
     content = recipe(folder, PIXELS).model_dump(mode="json", exclude_unset=True)
     content["student"][0]["terms"] = [{"method": "mse"}]
-    with pytest.raises(InputError, match="holds numbers, not logits") as error:
-        train(recipe_from(content), folder / "out")
-    assert 'logits = "FILE.npy"' in error.value.hint
-    np.save(folder / "FILE.npy", targets)
-    content["teacher"] = [{"name": "t", "logits": "FILE.npy"}]
-    trained = train(recipe_from(content), folder / "out")
-    assert (trained / "checkpoints" / "s" / "weights.safetensors").is_file()
+    made = recipe_from(content)
+    run_data = load_run_data(made)
+    teacher = teacher_network(plan(made)[0], run_data, None)
+    part = run_data.train.subset(range(9))
+    with torch.inference_mode():
+        taught = teacher(run_data.example(part, 9)).numpy()
+    z = (part.inputs.reshape(9, -1) / 255).astype(np.float32) @ WEIGHTS[:, :2]
+    softmax = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    expected = z if last is PLAIN else softmax if last is SOFTMAX else 1 / (1 + np.exp(-z))
+    np.testing.assert_allclose(taught, expected, rtol=1e-3, atol=1e-4)
+    if last is PLAIN:
+        trained = train(made, folder / "out")
+        assert (trained / "checkpoints" / "s" / "weights.safetensors").is_file()
