@@ -71,8 +71,10 @@ def check_regression(
     ]
     same = [row.model_dump(mode="json") for row in comparison.rows if row.outcome == "same"]
     if same:
-        observed = f"none above its threshold in {len(same)} number{'s' * (len(same) != 1)}"
-        results.append(_without_number(comparison, name, observed, "same", passed=True, numbers={"same": same}))
+        observed = f"exceeds its threshold in {len(same)} number{'s' * (len(same) != 1)}"
+        numbers = {"same": same}
+        result = _without_number(comparison, name, observed, "same", passed=True, what="no change", numbers=numbers)
+        results.append(result)
     elif not results:
         identical = comparison.overall in _PASSING
         observed = "none: the files are the same" if identical else "not comparable"

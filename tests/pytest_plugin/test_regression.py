@@ -16,7 +16,7 @@ def test_two_stored_runs_are_compared(run, store):
     result = run(BOTH.format(names='"base", "slow"', arguments=""), "--benchmark")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*latency_p50_ns at batch 1, 1 thread is 481 µs → 722 µs, +50* at most 5 % higher*"])
-    result.stdout.fnmatch_lines(["same *slow after base: the change none above its threshold in * numbers; *"])
+    result.stdout.fnmatch_lines(["same *slow after base: no change exceeds its threshold in * numbers; *"])
 
 
 def test_a_threshold_can_be_set(run, store):

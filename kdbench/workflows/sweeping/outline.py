@@ -21,7 +21,7 @@ class Outline:
 
     `axes` are its values by key. Of the `trainings`, `trained` are done already; `shared` are the models that several
     points have in common. At most `logit_tables` tables of logits are computed for all the `distilled` trainings.
-    `timed` and `scored` are numbers of parts, whose models are measured together. `at_once` trainings run side by side.
+    `timed` and `scored` are numbers of measurements, of several models each. `at_once` trainings run side by side.
     `training_s` and `measuring_s` estimate the remaining work.
     """
 
@@ -61,9 +61,9 @@ class Outline:
             trainings = _plural("training", self.distilled)
             yield f"kept logits: {tables} at most, for {self.distilled:,} distilled {trainings}"
         yield f"data: {self.data}, loaded once by each process"
-        parts = [f"{self.timed:,} timed, each alone, beside {self.reference}"] if self.timed else []
-        parts += [f"{self.scored:,} only scored"] if self.scored else []
-        yield f"measured together: {', '.join(parts) or 'all are done'}"
+        parts = [f"{self.timed:,} with times, one after the other, each with {self.reference}"] if self.timed else []
+        parts += [f"{self.scored:,} of scores alone"] if self.scored else []
+        yield f"measurements: {', '.join(parts) or 'all are done'}"
         training, measuring = units.duration(self.training_s), units.duration(self.measuring_s)
         total = units.duration(self.training_s + self.measuring_s)
         yield f"about {total}: {training} of training, {measuring} of measuring"
