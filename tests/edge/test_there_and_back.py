@@ -121,7 +121,7 @@ def test_a_measurement_that_is_complete_is_not_repeated(measured, tmp_path, monk
     assert again.stat().st_size == (measured / "bundle" / "result.zip").stat().st_size
 
 
-def test_a_step_that_failed_names_the_option_that_repeats_it(measured, tmp_path, capsys):
+def test_a_step_that_failed_names_the_option_that_repeats_it(measured, tmp_path, capsys, monkeypatch):
     work = Path(shutil.copytree(measured / "bundle" / "work", tmp_path / "work"))
     options = ["--out", str(tmp_path / "again.zip"), "--work", str(work)]
     assert on_device(options, bundle=measured / "bundle") == 0
@@ -131,6 +131,9 @@ def test_a_step_that_failed_names_the_option_that_repeats_it(measured, tmp_path,
     (work / "memory.json").write_text(json.dumps(step))
     assert on_device(options, bundle=measured / "bundle") == 0
     assert "failed, at least in part: memory; with --fresh" in capsys.readouterr().err
+    monkeypatch.setattr("kdbench.edge.device.run.end_with_standard_input", lambda: None)  # has ended here
+    assert on_device([*options, "--fetched"], bundle=measured / "bundle") == 0
+    assert "failed, at least in part: memory\n" in capsys.readouterr().err, "the host has no --fresh"
 
 
 def test_signals_end_the_measurement_unless_it_runs_under_nohup():
@@ -151,8 +154,9 @@ def test_signals_end_the_measurement_unless_it_runs_under_nohup():
 
 def test_a_measurement_ends_as_by_ctrl_c_when_the_host_that_waits_for_it_is_gone():
     script = (
-        "import signal\nfrom kdbench.edge.device.run import end_as_by_ctrl_c\n"
-        "end_as_by_ctrl_c(with_input=True)\ntry:\n  signal.pause()\nexcept KeyboardInterrupt:\n  print('interrupted')\n"
+        "import time\nfrom kdbench.edge.device.run import end_as_by_ctrl_c\n"
+        "try:\n  end_as_by_ctrl_c(with_input=True)\n  time.sleep(20)\n"
+        "except KeyboardInterrupt:\n  print('interrupted')\n"
     )
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as waiting:

@@ -98,7 +98,7 @@ def measure(bundle: Path, options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             say("\ninterrupted: finished results are kept, and the same command continues from there")
         pack(options.out, store, plan, identity, settings, complete=complete)
-        for line in summary(measurement):
+        for line in summary(measurement, by_hand=not options.fetched):
             say(line)
     if not options.fetched:
         say(f"{'result' if complete else 'result so far'}: {shown_path(options.out)}")

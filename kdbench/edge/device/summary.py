@@ -28,8 +28,8 @@ from kdbench.measure.timed import SEED, students
 from kdbench.statistics import Estimate
 
 
-def summary(m: Measurement) -> Iterator[str]:
-    """Yield the lines of what is measured so far."""
+def summary(m: Measurement, *, by_hand: bool = True) -> Iterator[str]:
+    """Yield the lines of what is measured so far; `by_hand` says that a user started run.py, who can repeat steps."""
     for id_, outcome in (m.store.read("parity") or {}).items():
         if outcome["failed"]:
             yield f"{id_}: NOT as on the host: {outcome['failed']}"
@@ -39,7 +39,8 @@ def summary(m: Measurement) -> Iterator[str]:
     yield from _latencies(m)
     yield from sustained_lines(m)
     if failed := [name.replace("_", " ") for name in STEPS if _has_failed(m.store.read(name))]:
-        yield f"failed, at least in part: {', '.join(failed)}; with --fresh the command measures all steps again"
+        again = "; with --fresh the command measures all steps again" if by_hand else ""
+        yield f"failed, at least in part: {', '.join(failed)}{again}"
 
 
 def _has_failed(result: object) -> bool:
