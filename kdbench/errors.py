@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # 0 means done. 1 (a gate failed) and 2 (inconclusive) are results, not errors.
 EXIT_BAD_INPUT = 3
@@ -55,6 +57,21 @@ class KdbenchError(Exception):
 
 class InputError(KdbenchError):
     """A recipe, option, file or data set that cannot be used."""
+
+
+@contextmanager
+def about(subject: str) -> Iterator[None]:
+    """Begin the message of an InputError with what it is about: one of several models, methods or files.
+
+    >>> with about("student 'kd'"):
+    ...     raise InputError("temperature is 0", "give a number above 0")
+    Traceback (most recent call last):
+    kdbench.errors.InputError: student 'kd': temperature is 0
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{subject}: {error.message}", error.hint) from error
 
 
 class DataMissingError(InputError):

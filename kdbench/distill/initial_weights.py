@@ -36,15 +36,14 @@ def interpolate_weights(network: nn.Module, other: nn.Module, start: Start, imag
     network.train()
 
 
-def require_same_shape(network: nn.Module, other: nn.Module, student: str | None = None) -> None:
-    """Raise InputError, which names the `student`, if the weights of two networks differ in name or shape."""
+def require_same_shape(network: nn.Module, other: nn.Module) -> None:
+    """Raise InputError if the weights of two networks differ in name or shape."""
     fresh, trained = network.state_dict(), other.state_dict()
     shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (fresh, trained)]
     if shapes[0] != shapes[1]:
         weight = min(shapes[0].items() ^ shapes[1].items())[0]
-        subject = "" if student is None else f"student {student!r}: "
         message = f"start mixes the weights of two models, which need the same shape; they differ in {weight!r}"
-        raise InputError(subject + message, "choose the same model, or leave start out")
+        raise InputError(message, "choose the same model, or leave start out")
 
 
 def re_estimate(network: nn.Module, images: Batches) -> None:

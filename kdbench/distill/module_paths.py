@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from kdbench.errors import InputError
+from kdbench.errors import InputError, about
 from kdbench.recipe import Training
 from kdbench.registry import nearest
 
@@ -57,11 +57,9 @@ def require_known_paths(network: nn.Module, training: Training, name: str) -> No
 
     Freezes the modules of `network` that `training.freeze` names.
     """
-    try:
+    with about(name):
         require_paths(network, training.optimizer.layers, "training.optimizer.layers")
         frozen_modules(network, training.freeze)
-    except InputError as error:
-        raise InputError(f"{name}: {error.message}", error.hint) from error
 
 
 def frozen_modules(network: nn.Module, patterns: Collection[str]) -> list[nn.Module]:

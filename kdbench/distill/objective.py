@@ -14,7 +14,7 @@ from kdbench.distill.methods import METHODS
 from kdbench.distill.tasks import CLASSIFICATION, Task
 from kdbench.distill.teaching.teachers import Teacher
 from kdbench.distill.training.devices import processes_of
-from kdbench.errors import InputError
+from kdbench.errors import InputError, about
 from kdbench.models.features.tapped import TappedNetwork
 from kdbench.recipe import Student, Term
 from kdbench.registry import is_shipped
@@ -248,10 +248,8 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
         )
         hint = "epochs are counted from 0: give a smaller from_epoch, a share such as 0.25, or train for longer"
         raise InputError(f"student {student.name!r}: {active}", hint)
-    try:
+    with about(f"student {student.name!r}"):  # a recipe may have many
         method = _method(term, context)
-    except InputError as error:  # a recipe may have many students
-        raise InputError(f"student {student.name!r}: {error.message}", error.hint) from error
     return ScheduledTerm(method, from_epoch=begin, until_epoch=end, alone=term.alone)
 
 

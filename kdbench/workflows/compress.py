@@ -3,8 +3,8 @@
 Finished files are kept, so that an interrupted compression continues where it stopped.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from kdbench.compress import COMPRESSORS, Calibration, Compressor, Source
 from kdbench.compress.calibration import CalibrationChoice
 from kdbench.compress.held_out import HeldOut
 from kdbench.compress.preparing import require_float32
-from kdbench.errors import InputError
+from kdbench.errors import InputError, about
 from kdbench.files import storage
 from kdbench.measure.admission import require_answer
 from kdbench.measure.bench_model import BenchModel
@@ -108,23 +108,12 @@ def compress_model(
         progress.step(done, len(compressors), method)
         target = out / f"{name or path.stem}-{method}.onnx"
         source = Source(path, model.facts, samples.calibration(compressor), samples.held_out(compressor))
-        with storage.explained(out), _of_method(method if len(compressors) > 1 else ""):
+        with storage.explained(out), about(method) if len(compressors) > 1 else nullcontext():
             made.append(make_variant(method, compressor, source, model, target))
     spec = _sidecar(path, model, inputs)
     for variant in made if spec else ():
         storage.write_text(variant.path.with_suffix(".toml"), tomli_w.dumps(spec))
     return Variants(path, tuple(made), diagnostics)
-
-
-@contextmanager
-def _of_method(method: str) -> Iterator[None]:
-    """Say which method refuses the model; nothing if `method` is empty."""
-    try:
-        yield
-    except InputError as error:
-        if not method:
-            raise
-        raise InputError(f"{method}: {error.message}", error.hint) from error
 
 
 @dataclass(frozen=True)

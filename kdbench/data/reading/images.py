@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kdbench.data.dataset import Images
 from kdbench.data.reading.resampling import resampled
-from kdbench.errors import InputError
+from kdbench.errors import InputError, about
 from kdbench.machine.cores import available_cores
 from kdbench.machine.memory import require_memory
 from kdbench.results.preprocessing import Colour, Geometry
@@ -62,10 +62,8 @@ def common_form(paths: Sequence[Path], geometry: Geometry, others: Sequence[Path
         if mode not in _GREY | _COLOUR:
             raise InputError(f"{path} has mode {mode}, not 8 bits per channel", "convert it to 8-bit grey or RGB")
         modes.add(mode)
-        try:
+        with about(str(path)):
             size = fitted_size(height, width, geometry)
-        except InputError as error:
-            raise InputError(f"{path}: {error.message}", error.hint) from error
         first = first or (path, size)
         if size != first[1]:
             sizes = ", ".join(f"{file} gives {h}×{w}" for file, (h, w) in (first, (path, size)))

@@ -12,7 +12,7 @@ from kdbench.compress import COMPRESSORS, Calibration, Compressor, Outcome, Sour
 from kdbench.compress.calibration import CalibrationChoice, labelled_sha256
 from kdbench.compress.held_out import HeldOut, Run
 from kdbench.data.reading.images import fit_images
-from kdbench.errors import InputError
+from kdbench.errors import InputError, about
 from kdbench.evaluate.predictions import label_ranks, not_finite
 from kdbench.files import storage
 from kdbench.measure.bench_model import BenchModel, TestSet
@@ -45,12 +45,10 @@ class VariantFile:
 def configured_compressor(method: str, settings: Mapping[str, Any] | None = None) -> Compressor:
     """Return a method with settings; raises InputError for unknown names, invalid values and missing libraries."""
     compressor_type = COMPRESSORS.get(method)
-    try:
+    with about(method):
         compressor = validated(
             compressor_type, settings or {}, f"docs/compression.md explains the settings of {method}"
         )
-    except InputError as error:
-        raise InputError(f"{method}: {error.message}", error.hint) from error
     compressor.require_available()
     return compressor
 

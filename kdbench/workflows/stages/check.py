@@ -15,7 +15,7 @@ from kdbench.distill.initial_weights import require_same_shape
 from kdbench.distill.module_paths import require_known_paths
 from kdbench.distill.objective import ScheduledTerm
 from kdbench.distill.tasks import require_task
-from kdbench.errors import InputError
+from kdbench.errors import InputError, about
 from kdbench.files import storage
 from kdbench.measure.admission import require_answer
 from kdbench.modelfile.facts import ModelFacts
@@ -157,8 +157,8 @@ def _require_stored_logits(job: Job, terms: Sequence[ScheduledTerm], run_data: R
 def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) -> None:
     """Raise InputError if `network` cannot start with weights of `start`, whose shape or input differs."""
     if not (isinstance(job.entry, Student) and job.entry.prune is not None):
-        other = networks.quantized_like(networks.fresh(start, run_data.dataset), job)
-        require_same_shape(network, other, job.entry.name)
+        with about(f"student {job.entry.name!r}"):
+            require_same_shape(network, networks.quantized_like(networks.fresh(start, run_data.dataset), job))
     elif form_of(start, run_data) is not None:
         message = f"student {job.entry.name!r} is pruned from {start.entry.name!r}, whose input or classes differ"
         hint = "first fine-tune a student from its weights (weights = FILE), then prune that student"

@@ -1,12 +1,11 @@
 """The compression stage: the variants of exported models, each as a file with a card."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kdbench.compress import Calibration, Compressor, Source
 from kdbench.compress.calibration import CalibrationChoice
-from kdbench.errors import InputError
+from kdbench.errors import InputError, about
 from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import read_facts
 from kdbench.progress import Progress
@@ -51,22 +50,13 @@ def compression_plan(recipe: Recipe, run_data: RunData) -> tuple[Step, ...]:
 
 def _step(variant: Variant, recipe: Recipe, run_data: RunData) -> Step:
     choice = CalibrationChoice(count=variant.calibration_count, seed=variant.calibration_seed)
-    with _about(variant):
+    with about(f"variant {variant.name!r}"):
         method = configured_compressor(variant.method, variant.options)
         if method.calibrated:
             choice.require_enough(len(run_data.train))
         if method.held_out_samples:
             require_top1(run_data.validation, recipe.data.name)
     return Step(variant, method, choice)
-
-
-@contextmanager
-def _about(variant: Variant) -> Iterator[None]:
-    """Name the variant in an error."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"variant {variant.name!r}: {error.message}", error.hint) from error
 
 
 def compress_all(
@@ -111,7 +101,7 @@ def _compressed(
         "axes": variant.axes,
         "training": None,  # only its source was trained
     }
-    with _about(variant):
+    with about(f"variant {variant.name!r}"):
         geometry = None if form is None else form.preprocessing.geometry
         calibration = held_out = None
         if step.method.calibrated:
