@@ -95,3 +95,11 @@ def test_vgg_takes_any_size_with_the_same_parameters(size):
     assert parameters("vgg11_bn", (3, size, size), 100) == 9_802_596
     network = models.build("vgg8_bn", (3, size, size), 10, width=0.125).eval()
     assert network(torch.zeros(1, 3, size, size)).shape == (1, 10)
+
+
+def test_vgg_hidden_layers_pass_the_signal_on():
+    """He et al. 2015: a hidden layer keeps the mean square. The last layer, N(0, 0.01²), gives 512 · 0.01² · 1/2."""
+    torch.manual_seed(0)
+    head = models.build("vgg11_bn", (3, 32, 32), 100).eval().head
+    logits = head(torch.relu(torch.randn(1024, 512)))
+    assert logits.square().mean().item() == pytest.approx(0.0256, rel=0.25)
