@@ -248,6 +248,10 @@ def _term(term: Term, student: Student, context: MethodContext) -> ScheduledTerm
         )
         hint = "epochs are counted from 0: give a smaller from_epoch, a share such as 0.25, or train for longer"
         raise InputError(f"student {student.name!r}: {active}", hint)
+    if end is not None and end > student.training.epochs:
+        message = f"{term.method} is active until epoch {end}, but the training has {student.training.epochs} epochs"
+        hint = "give a smaller until_epoch, a share such as 0.5, or train for longer; or leave until_epoch out"
+        raise InputError(f"student {student.name!r}: {message}", hint)
     with about(f"student {student.name!r}"):  # a recipe may have many
         method = _method(term, context)
     return ScheduledTerm(method, from_epoch=begin, until_epoch=end, alone=term.alone)

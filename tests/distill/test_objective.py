@@ -162,6 +162,7 @@ def test_times_below_one_are_shares_of_all_epochs():
     [
         ([{"method": "hnt"}], {}, "unknown method 'hnt'", "did you mean 'hint'"),
         ([{**KD, "from_epoch": 3, "until_epoch": 3}], {}, "never", "until_epoch above from_epoch"),
+        ([{**KD, "until_epoch": 6}], {"training": {"epochs": 5}}, "has 5 epochs", "smaller until_epoch"),
         ([KD], {"teacher": ["a", "b"]}, "no term uses more than one", "multi_teacher"),
         ([{"method": "dkd"}], {"data": {"augment": {"mixup": 1}}}, "dkd compares single samples", "mixup"),
         ([KD, {"method": "contrastive"}], {"data": {"augment": {"cutmix": 1}}}, "contrastive compares", "cutmix"),

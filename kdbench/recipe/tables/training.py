@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kdbench.user_input.validation import Value, added_later
+from kdbench.user_input.validation import Value, WrongValueError, added_later
 
 MAX_COUNT = 1_000_000  # epochs, samples of a batch, batches of an update
 MAX_THREADS = 4096
@@ -138,4 +138,11 @@ class Training(Value):
         if self.epochs and self.schedule.name == "step" and min(self.schedule.milestones, default=0) >= self.epochs:
             message = f"schedule: no milestone of {self.schedule.milestones} lies within {self.epochs} epochs"
             raise ValueError(f"{message}; a milestone below one is a share of all epochs, such as 0.6")
+        return self
+
+    @model_validator(mode="after")
+    def _stop_within_epochs(self) -> Self:
+        if self.epochs and self.stop_at is not None and self.epoch_at(self.stop_at) > self.epochs:
+            hint = "give a smaller stop_at, a share of all epochs such as 0.5, or more epochs; or leave stop_at out"
+            raise WrongValueError(f"stop_at = {self.stop_at:g} lies after the last of {self.epochs} epochs", hint)
         return self

@@ -38,6 +38,10 @@ def test_a_student_may_have_several_teachers_and_students_for_teachers():
         ([{"name": "s", "training": {"optimizer": {"layers": {"x": 0}}}}], "greater than 0"),
         ([{"name": "s", "training": {"schedule": {"name": "platau"}}}], "'plateau'"),
         ([{"name": "s", "quantize": {"weight_bits": 1}}], "greater than or equal to 2"),
+        (
+            [{"name": "s", "training": {"epochs": 5, "stop_at": 6}}],
+            "student.0.training: stop_at = 6 lies after .* 5 epochs",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(students, message):
