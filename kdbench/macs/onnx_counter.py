@@ -24,6 +24,9 @@ from kdbench.macs.onnx_shapes import infer, infer_body
 from kdbench.macs.operators import ONNX
 from kdbench.modelfile.weights import subgraphs
 
+_CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+"""Operators whose work is that of their subgraphs."""
+
 
 @dataclass
 class Tally:
@@ -113,6 +116,8 @@ def _count_subgraphs(model: Model, operation: Operation) -> Tally:
     equal = node.op_type == "If" and all(t.macs == first.macs and not t.uncounted for t in tallies)
     runs = 1 if equal else times[0] if len(times) == 1 else None
     uncounted = [f"{what} (inside {node.op_type})" for tally in tallies for what in tally.uncounted]
+    if node.op_type not in _CONTROL_FLOW:  # such as FlexAttention, which multiplies matrices around its subgraphs
+        uncounted.append(f"{node.domain}::{node.op_type}".removeprefix("::"))
     if runs is not None:
         return Tally([(f"{layer_name(node)}/{name}", op, runs * macs) for name, op, macs in first.layers], uncounted)
     unknown = [f"{op} (inside {node.op_type})" for tally in tallies for _, op, _ in tally.layers]

@@ -87,7 +87,7 @@ ATEN = frozenset(f"aten::{name}{in_place}" for name in _ATEN.split() for in_plac
 # The same, then random numbers with the shapes, and quantized operators.
 _ONNX = """
     Relu LeakyRelu PRelu Elu Selu Celu Gelu Mish Softplus Softsign HardSigmoid HardSwish Sigmoid Tanh Softmax
-    LogSoftmax Hardmax ThresholdedRelu Shrink Swish FastGelu QuickGelu BiasGelu BiasSplitGelu BiasSoftmax
+    LogSoftmax Hardmax ThresholdedRelu Shrink Swish SwiGLU FastGelu QuickGelu BiasGelu BiasSplitGelu BiasSoftmax
     BatchNormalization InstanceNormalization GroupNormalization LayerNormalization RMSNormalization
     LpNormalization MeanVarianceNormalization LRN SimplifiedLayerNormalization SkipLayerNormalization
     SkipSimplifiedLayerNormalization GroupNorm SkipGroupNorm EmbedLayerNormalization
@@ -97,12 +97,15 @@ _ONNX = """
     Tan Sinh Cosh Asin Acos Atan Asinh Acosh Atanh BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BiasAdd RotaryEmbedding
     Where Less LessOrEqual Greater GreaterOrEqual Equal And Or Xor Not IsNaN IsInf BitShift
     ReduceMean ReduceSum ReduceSumSquare ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum
-    ReduceLogSumExp ArgMax ArgMin CumSum TopK NonZero
-    Constant ConstantOfShape Identity Cast CastLike Shape Size Reshape Flatten Transpose Squeeze Unsqueeze Concat
-    Split Slice Gather GatherElements GatherND Scatter ScatterElements ScatterND Expand Tile Pad Range OneHot EyeLike
-    Trilu DepthToSpace SpaceToDepth Dropout ReverseSequence Unique Compress
+    ReduceLogSumExp ArgMax ArgMin CumSum CumProd TopK NonZero NonMaxSuppression
+    SoftmaxCrossEntropyLoss NegativeLogLikelihoodLoss
+    Constant ConstantOfShape Identity Cast CastLike BitCast Shape Size Reshape Flatten Transpose Squeeze Unsqueeze
+    Concat Split Slice Gather GatherElements GatherND Scatter ScatterElements ScatterND Expand Tile Pad Range OneHot
+    EyeLike Trilu DepthToSpace SpaceToDepth Dropout ReverseSequence Unique Compress
     CenterCropPad Col2Im SequenceEmpty SequenceConstruct SequenceInsert SequenceErase SequenceAt SequenceLength
-    SplitToSequence ConcatFromSequence RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli
+    SplitToSequence ConcatFromSequence Optional OptionalGetElement OptionalHasElement TensorScatter
+    HannWindow HammingWindow BlackmanWindow RandomNormal RandomNormalLike RandomUniform
+    RandomUniformLike Multinomial Bernoulli
     QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearAdd QLinearMul QLinearSigmoid QLinearLeakyRelu
     QLinearSoftmax QLinearAveragePool QLinearGlobalAveragePool QLinearConcat
 """

@@ -24,7 +24,9 @@ def count(folder, node, constants=(), inputs=()):
     weights = [stored("w", np.ones((8, 8), np.float32)), stored("v", np.ones((8, 3), np.float32)), *constants]
     graph = helper.make_graph([node], "g", values, [helper.make_empty_tensor_value_info("y")], weights)
     path = folder / "model.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("example", 1)]), path
+    )
     return count_onnx(path)
 
 
@@ -141,3 +143,10 @@ def test_a_scan_that_also_returns_its_states_counts_once_a_slice(tmp_path):
     sequence = helper.make_tensor_value_info("sequence", FLOAT, ["batch", 5, 8])
     report = count(tmp_path, node, inputs=[sequence])
     assert (report.macs, report.uncounted) == (5 * 64, ())
+
+
+def test_an_operator_with_subgraphs_and_work_of_another_kind_is_listed(tmp_path):
+    """Like FlexAttention, whose subgraph changes the scores between two matrix products of the operator."""
+    scale = graph_of("scale", [helper.make_node("Tanh", ["score"], ["scaled"])], [("score", FLOAT)], ["scaled"])
+    report = count(tmp_path, helper.make_node("Attend", ["x", "x", "x"], ["y"], domain="example", scores=scale))
+    assert (report.macs, report.uncounted) == (0, ("example::Attend",))
