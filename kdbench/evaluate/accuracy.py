@@ -25,18 +25,21 @@ def accuracy_findings(predictions: Predictions, labels: NDArray[np.int64], axes:
     where: dict[str, Any] = {"axes": axes, "source": predictions.source}
     top1 = statistics.binomial_share(int(predictions.correct.sum()), n)
     top5 = statistics.binomial_share(int((ranks < 5).sum()), n)
-    reason, few = predictions.without_probabilities, predictions.without_top5
+    few = predictions.without_top5
     measurements = [
         estimated(model, "top1", top1, **where),
         estimated(model, "top5", top5, **where) if few is None else missing(model, "top5", few, **where),
     ]
-    if reason is not None:
-        return Findings((*measurements, *(missing(model, metric, reason, **where) for metric in ("loss", "ece"))))
-    logs = predictions.log_probabilities()
-    measurements += [
-        estimated(model, "loss", statistics.mean(empirical_risks(logs, labels)), **where),
-        measured(model, "ece", expected_calibration_error(logs, labels), n=n, **where),
-    ]
+    if (reason := predictions.without_logarithms) is not None:
+        measurements.append(missing(model, "loss", reason, **where))
+    else:
+        risks = empirical_risks(predictions.log_probabilities(), labels)
+        measurements.append(estimated(model, "loss", statistics.mean(risks), **where))
+    if (reason := predictions.without_confidences) is not None:
+        measurements.append(missing(model, "ece", reason, **where))
+    else:
+        error = expected_calibration_error(predictions.confidences, predictions.correct)
+        measurements.append(measured(model, "ece", error, n=n, **where))
     if axes or predictions.form != "probabilities":  # one warning a model
         return Findings(tuple(measurements))
     message = "the output holds probabilities; loss and KL are computed from their logarithms"
@@ -68,20 +71,16 @@ def class_accuracies(
     return (estimated(model, "balanced_accuracy", balanced, source=source), *by_class)
 
 
-def expected_calibration_error(
-    log_probabilities: NDArray[np.float64], labels: NDArray[np.int64], bins: int = BINS
-) -> float:
-    """Return ECE = sum_m |B_m| / N |accuracy(B_m) - confidence(B_m)| of log p (N, C) and `labels` (N,).
+def expected_calibration_error(confidences: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = BINS) -> float:
+    """Return ECE = sum_m |B_m| / N |accuracy(B_m) - confidence(B_m)| of `confidences` (N,), `correct` (N,) or not.
 
     A sample's confidence is its largest probability; bin m of equal width holds those in ((m - 1) / M, m / M].
     Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3, with their 15 bins.
     """
-    confidences = np.exp(log_probabilities.max(axis=1))
-    correct = log_probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, bins + 1)
     bin_of = np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1)
     gaps = np.bincount(bin_of, weights=correct - confidences, minlength=bins)  # |B_m| (accuracy - confidence)
-    return float(np.abs(gaps).sum() / len(labels))
+    return float(np.abs(gaps).sum() / len(correct))
 
 
 NOISE = metrics_in("label noise")

@@ -92,7 +92,7 @@ def fidelity_findings(
     same = statistics.binomial_share(int((teacher.predicted == student.predicted).sum()), len(teacher.ranks))
     source = f"against {teacher.id}"
     agreement = estimated(student.id, "agreement", same, axes=axes, source=source)
-    if reason := without_probabilities(teacher, student):
+    if reason := without_logarithms(teacher, student):
         others = (metric for metric in FIDELITIES if metric != "agreement")
         return Findings(
             (agreement, *(missing(student.id, metric, reason, axes=axes, source=source) for metric in others)), pairs
@@ -109,9 +109,9 @@ def fidelity_findings(
     return Findings(measurements, pairs)
 
 
-def without_probabilities(*models: Predictions) -> str | None:
-    """Return why the models' probabilities cannot be compared, if one of them has none."""
-    reasons = ((model.id, model.without_probabilities) for model in models)
+def without_logarithms(*models: Predictions) -> str | None:
+    """Return why the logarithms of the models' probabilities cannot be compared, if one of them has none."""
+    reasons = ((model.id, model.without_logarithms) for model in models)
     return next((f"{id_}: {reason}" for id_, reason in reasons if reason is not None), None)
 
 
@@ -137,7 +137,7 @@ RISKS = metrics_in("risk")
 
 def risk_measurements(teacher: Predictions, student: Predictions, labels: NDArray[np.int64]) -> tuple[Measurement, ...]:
     """Return the variances of the student's empirical risk, and of its risk under the teacher's probabilities."""
-    if reason := without_probabilities(teacher, student):
+    if reason := without_logarithms(teacher, student):
         return tuple(missing(student.id, metric, reason) for metric in RISKS)
     variances = risk_variances(student.log_probabilities(), teacher.log_probabilities(), labels)
     source = f"probabilities of {teacher.id}"
@@ -230,7 +230,7 @@ def mismatch_measurements(
     """
     student, other = students
     where = {**(axes or {}), "beside": other.id}
-    if reason := without_probabilities(teacher, *students):
+    if reason := without_logarithms(teacher, *students):
         return tuple(missing(student.id, metric, reason, axes=where) for metric in MISMATCHES)
     log_t, *logs = (predictions.log_probabilities() for predictions in (teacher, *students))
     result = mismatches(log_t, (logs[0], logs[1]), labels, analyses.std)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.evaluate.accuracy import expected_calibration_error
-from kdbench.evaluate.fidelity import without_probabilities
 from kdbench.evaluate.predictions import Analyses, Predictions
 from kdbench.results.findings import estimated_pair, missing_pair
 from kdbench.results.metrics import PAIR_METRICS
@@ -45,22 +44,22 @@ def flip_pairs(
             *both, "mcnemar_p", Estimate(statistics.mcnemar(negative, positive), None, None, negative + positive)
         ),
         estimated_pair(*both, "worst_class_drop", statistics.in_points(drop), axes=worst),
-        *_calibration(teacher, student, labels),
+        *_calibration(teacher, student),
     )
 
 
-def _calibration(teacher: Predictions, student: Predictions, labels: NDArray[np.int64]) -> tuple[Pair, ...]:
+def _calibration(teacher: Predictions, student: Predictions) -> tuple[Pair, ...]:
     """Return the increases of the calibration error and of the overconfidence (confidence - accuracy), in points.
 
     The calibration error is biased, so its increase has no interval. Overconfidence is a mean over the samples.
     """
-    both = (teacher.id, student.id)
-    if reason := without_probabilities(teacher, student):
+    models, both = (teacher, student), (teacher.id, student.id)
+    reasons = (f"{model.id}: {reason}" for model in models if (reason := model.without_confidences))
+    if reason := next(reasons, None):
         return tuple(missing_pair(*both, metric, reason) for metric in _CALIBRATION)
-    log_t, log_s = teacher.log_probabilities(), student.log_probabilities()
-    errors = [expected_calibration_error(logs, labels) for logs in (log_t, log_s)]
-    over_t, over_s = (np.exp(logs.max(axis=1)) - model.correct for logs, model in ((log_t, teacher), (log_s, student)))
+    errors = [expected_calibration_error(model.confidences, model.correct) for model in models]
+    over_t, over_s = (model.confidences - model.correct for model in models)
     return (
-        estimated_pair(*both, "ece_shift", Estimate(100 * (errors[1] - errors[0]), None, None, len(labels))),
+        estimated_pair(*both, "ece_shift", Estimate(100 * (errors[1] - errors[0]), None, None, len(over_s))),
         estimated_pair(*both, "overconfidence_shift", statistics.in_points(statistics.mean(over_s - over_t))),
     )

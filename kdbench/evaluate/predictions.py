@@ -19,11 +19,13 @@ TRAIN: Axes = {"part": "train"}
 LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
 """Smaller probabilities, and 0, count as this one: their loss would be infinite, or differ between runtimes."""
 
-NO_PROBABILITIES = {
+NO_LOGARITHMS = {
+    "rounded_probabilities": "the output holds probabilities rounded to integers: those rounded to 0 have no logarithm",
     "scores": "the output only ranks the classes: its values are not logits",
     "class": "the output holds only the best class",
     "ranking": "the output is a ranking of the classes",
 }
+_PROBABILITIES = {"probabilities", "rounded_probabilities"}
 
 
 def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -37,7 +39,7 @@ def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 class Predictions:
     """Finite `logits` (N, classes) of the model `card`, and the `ranks` (N,) of the labels among them.
 
-    `form` is what the values are: `logits`, `probabilities` of a softmax, or a key of NO_PROBABILITIES.
+    `form` is what the values are: `logits`, `probabilities` of a softmax, or a key of NO_LOGARITHMS.
     `depth` is how many of the best classes the output ranks, None for all. `source` says how the model was run.
     `meanings` is what each column stands for, as in `ClassMap`; None where columns have the numbers of the classes.
     """
@@ -78,9 +80,14 @@ class Predictions:
         return cls(card, logits, label_ranks(logits, labels), source, form, depth, meanings)
 
     @property
-    def without_probabilities(self) -> str | None:
-        """Why there are no class probabilities; None if there are."""
-        return NO_PROBABILITIES.get(self.form)
+    def without_logarithms(self) -> str | None:
+        """Why there are no logarithms of class probabilities; None if there are."""
+        return NO_LOGARITHMS.get(self.form)
+
+    @property
+    def without_confidences(self) -> str | None:
+        """Why there are no class probabilities, rounded or not; None if there are."""
+        return None if self.form in _PROBABILITIES else self.without_logarithms
 
     @property
     def without_top5(self) -> str | None:
@@ -96,6 +103,13 @@ class Predictions:
         """The best class of each sample, (N,)."""
         predicted: NDArray[np.int64] = self.logits.argmax(axis=1)
         return predicted
+
+    @property
+    def confidences(self) -> NDArray[np.float64]:
+        """The largest probability of each sample, float64 (N,)."""
+        assert self.without_confidences is None, self.form
+        values = self.logits.astype(np.float64)
+        return np.asarray((values if self.form in _PROBABILITIES else np.exp(log_softmax(values))).max(axis=1))
 
     @property
     def id(self) -> str:
@@ -115,7 +129,7 @@ class Predictions:
     def log_probabilities(self) -> NDArray[np.float64]:
         """Return log p, float64 (N, classes): a stable log-softmax of the logits, or the log of probabilities."""
         values = self.logits.astype(np.float64)
-        assert self.without_probabilities is None, self.form
+        assert self.without_logarithms is None, self.form
         if self.form == "probabilities":
             return np.log(np.maximum(values, LEAST_PROBABILITY))
         return log_softmax(values)

@@ -98,21 +98,22 @@ def passed_through(name: str, producers: "Producers", passing: Container[str]) -
 
 def selected_column(
     name: str, node: "onnx.NodeProto", producers: "Producers", constants: "Constants"
-) -> "tuple[onnx.NodeProto | None, int | None]":
+) -> "tuple[onnx.NodeProto | None, int | None, bool]":
     """Return the node out of whose values `node` takes the one, `name`, a sample, and its place, negative from the end.
 
-    None for what is unknown.
+    None for what is unknown. The last value states whether those values were rounded to integers.
     """
     from onnx import numpy_helper
 
     if node.op_type not in {"Gather", "Slice", "Split"} or not node.input:
-        return None, None
+        return None, None, False
     places = list(attribute_of(node, "starts", ()))  # of Slice before opset 10
     if node.op_type == "Split":
         places = [place for place, part in enumerate(node.output) if leads_to(name, part, producers)]
     elif len(node.input) > 1 and node.input[1] in constants and not is_external(constants[node.input[1]]):
         places = numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
-    return node_behind(node.input[0], producers, constants)[0], int(places[-1]) if places else None
+    source, _, rounded = node_behind(node.input[0], producers, constants)
+    return source, int(places[-1]) if places else None, rounded
 
 
 def scale_of(node: "onnx.NodeProto", position: int, constants: "Constants") -> tuple[float, int] | None:

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 Shape = tuple[int | None, ...]
 
 Form = Literal[
-    "logits", "probabilities", "scores", "class", "ranking",
-    "binary_logit", "binary_probability", "binary_score", "numbers",
+    "logits", "probabilities", "rounded_probabilities", "scores", "class", "ranking",
+    "binary_logit", "binary_probability", "binary_rounded_probability", "binary_score", "numbers",
 ]  # fmt: skip
 """What an output holds of each sample.
 
-One value per class: `logits`, `probabilities`, or `scores` that only rank the classes. `class` is the number of the
-best class, `ranking` the numbers of the best ones, best first. One value for two classes, of which it describes the
-second: `binary_logit`, `binary_probability`, or `binary_score`, which only has the sign of a logit. The predictions of
-a regression: `numbers`.
+One value per class: `logits`, `probabilities`, `rounded_probabilities` on the grid of integers, or `scores` that only
+rank the classes. `class` is the number of the best class, `ranking` the numbers of the best ones, best first. One value
+for two classes, of which it describes the second: `binary_logit`, `binary_probability`, `binary_rounded_probability`,
+or `binary_score`, which only has the sign of a logit. The predictions of a regression: `numbers`.
 """
 
 _FORMS: Mapping[str, Form] = {"Softmax": "probabilities", "QLinearSoftmax": "probabilities", "ArgMax": "class"}
@@ -81,6 +81,7 @@ class Output:
         columns: dict[Form, Form] = {
             "binary_logit": "logits",
             "binary_probability": "probabilities",
+            "binary_rounded_probability": "rounded_probabilities",
             "binary_score": "scores",
         }
         return columns.get(self.form, self.form)
@@ -129,11 +130,11 @@ def _output(
     bounded = node is not None and node.op_type in _SIGMOIDS | _SIGNED
     votes = any(map(_is_svm_without_probabilities, producers.values()))
     if form == "logits" and output.width == 1:
-        return _of_two_classes(output, node, producers, constants)
-    if (form == "logits" and (bounded or votes or (integer and quantization is None))) or (
-        form == "probabilities" and rounded  # rounded to 0, a probability has no logarithm
-    ):
+        return _of_two_classes(output, node, producers, constants, rounded=rounded)
+    if form == "logits" and (bounded or votes or (integer and quantization is None)):
         form = "scores"
+    if form == "probabilities" and rounded:
+        form = "rounded_probabilities"
     return Output(value.name, shape, form, quantization)
 
 
@@ -259,19 +260,23 @@ def _of_two_classes(
     node: "onnx.NodeProto | None",
     producers: "Mapping[str, onnx.NodeProto]",
     constants: "Mapping[str, onnx.TensorProto]",
+    *,
+    rounded: bool,
 ) -> Output:
     """Return an output of one value a sample: about the second class, unless it is the first column of a softmax."""
-    if node is None or node.op_type in _SIGMOIDS:
-        return replace(output, form="binary_logit" if node is None else "binary_probability")
+    if node is None:
+        return replace(output, form="binary_logit")
     if node.op_type in _SIGNED:
         return replace(output, form="binary_score")
-    source, column = selected_column(output.name, node, producers, constants)
-    if source is None or _FORMS.get(source.op_type) != "probabilities":
+    source, column, rounded_before = selected_column(output.name, node, producers, constants)
+    softmax = source is not None and _FORMS.get(source.op_type) == "probabilities"
+    if not softmax and node.op_type not in _SIGMOIDS:
         return replace(output, form="binary_logit")
     if column in {0, -2}:
         reason = "holds only the probability of the first class: export that of the second class, or both"
         return Output(output.name, output.shape, unusable=reason)
-    return replace(output, form="binary_probability")
+    rounded = rounded or rounded_before
+    return replace(output, form="binary_rounded_probability" if rounded else "binary_probability")
 
 
 def declared_shape(value: "onnx.ValueInfoProto") -> Shape:

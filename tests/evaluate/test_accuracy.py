@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.metrics import balanced_accuracy_score, log_loss, recall_score, top_k_accuracy_score
 
 from kdbench.evaluate.accuracy import accuracy_findings, class_accuracies, expected_calibration_error, noise_outcomes
 from kdbench.evaluate.predictions import Analyses, Predictions, label_ranks, not_finite
+
+
+def calibration_error(p, labels, **options):
+    return expected_calibration_error(p.max(axis=1), p.argmax(axis=1) == labels, **options)
 
 
 @pytest.fixture
@@ -12,9 +16,9 @@ def scores(bench_model, tiny):
     """Return the measurements of logits, by metric, and the warnings."""
     card = bench_model(tiny()).card
 
-    def results(logits, labels):
+    def results(logits, labels, **options):
         labels = np.asarray(labels, dtype=np.int64)
-        findings = accuracy_findings(Predictions.of(card, np.asarray(logits), labels), labels)
+        findings = accuracy_findings(Predictions.of(card, np.asarray(logits), labels, **options), labels)
         return {m.metric: m for m in findings.measurements}, findings.warnings
 
     return results
@@ -93,6 +97,15 @@ def test_a_probability_of_zero_does_not_make_the_loss_infinite(scores):
     )
 
 
+def test_probabilities_rounded_to_integers_have_a_calibration_error_and_no_loss(scores, logits, labels):
+    rounded = np.rint(softmax(logits, 1) * 256).clip(0, 255) / 256
+    results, warnings = scores(rounded, labels, form="rounded_probabilities")
+    assert "rounded to integers" in results["loss"].reason
+    assert results["ece"].value == calibration_error(rounded, labels)
+    assert results["ece"].value == pytest.approx(calibration_error(softmax(logits, 1), labels), abs=1 / 256)
+    assert warnings == ()
+
+
 def test_a_calibration_error_has_no_interval(scores):
     results, _ = scores(np.eye(6)[:2] * 50 - 25, [0, 1])
     assert (results["ece"].value, results["ece"].interval, results["ece"].n) == (pytest.approx(0, abs=1e-9), None, 2)
@@ -150,23 +163,23 @@ def test_calibration_errors_of_torchmetrics(seed, classes, sharpness, expected):
     rng = np.random.default_rng(seed)
     logits = sharpness * rng.normal(size=(200, classes))
     labels = rng.integers(0, classes, 200)
-    assert expected_calibration_error(log_softmax(logits, 1), labels) == pytest.approx(expected, abs=1e-6)
+    assert calibration_error(softmax(logits, 1), labels) == pytest.approx(expected, abs=1e-6)
 
 
 def test_by_hand():
     # Two bins of ten: (.8, .9] holds two samples of confidence .9, one right; (.5, .6] two of .6, both right.
     p = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
     labels = np.array([0, 1, 0, 1])
-    assert expected_calibration_error(np.log(p), labels, bins=10) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+    assert calibration_error(p, labels, bins=10) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
 
 
 def test_a_model_that_knows_is_calibrated_and_one_that_is_sure_and_wrong_is_not():
-    sure = np.log(np.full((50, 2), [1 - 1e-12, 1e-12]))
-    assert expected_calibration_error(sure, np.zeros(50, np.int64)) == pytest.approx(0, abs=1e-9)
-    assert expected_calibration_error(sure, np.ones(50, np.int64)) == pytest.approx(1, abs=1e-9)
+    sure = np.full((50, 2), [1 - 1e-12, 1e-12])
+    assert calibration_error(sure, np.zeros(50, np.int64)) == pytest.approx(0, abs=1e-9)
+    assert calibration_error(sure, np.ones(50, np.int64)) == pytest.approx(1, abs=1e-9)
 
 
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
     p = np.array([[0.6, 0.4], [0.55, 0.45]])  # of ten bins both lie in (.5, .6]
     labels = np.array([0, 1])
-    assert expected_calibration_error(np.log(p), labels, bins=10) == pytest.approx(abs(0.5 - 0.575))
+    assert calibration_error(p, labels, bins=10) == pytest.approx(abs(0.5 - 0.575))

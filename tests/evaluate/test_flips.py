@@ -136,6 +136,16 @@ def test_calibration_shifts_by_their_definitions(flips, drawn):
     assert 0 < grown.interval.low < grown.value < grown.interval.high
 
 
+def test_rounded_probabilities_have_calibration(flips, drawn):
+    logits, labels = drawn
+    rounded = np.rint(softmax(logits, axis=2) * 255) / 255
+    before, after = (ece(p, labels) for p in rounded)
+    pairs = flips(rounded, labels, form="rounded_probabilities")
+    assert pairs["ece_shift"].value == pytest.approx(100 * (after - before))
+    exact = flips(logits, labels)["overconfidence_shift"].value
+    assert pairs["overconfidence_shift"].value == pytest.approx(exact, abs=2)  # equal ones may have another best class
+
+
 def test_outputs_without_probabilities_flip_but_have_no_calibration(flips, drawn):
     logits, labels = drawn
     pairs = flips(logits, labels, form="scores")

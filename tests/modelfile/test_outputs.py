@@ -179,13 +179,6 @@ def test_integers_without_a_scale_only_rank(tmp_path):
     assert inspect(path, classes=10).output.form == "scores"
 
 
-def test_a_quantized_softmax_only_ranks(tmp_path):
-    nodes = [node("Softmax", ["logits"], ["p"]), node("QuantizeLinear", ["p", "scale", "zero"], ["y"])]
-    stored = {"scale": np.float32(1 / 256), "zero": np.uint8(0)}
-    path = save(tmp_path / "m.onnx", nodes, [("y", TensorProto.UINT8, ["n", 10])], **stored)
-    assert inspect(path, classes=10).output.form == "scores"
-
-
 def with_map(path):
     """Write a classifier as scikit-learn's converter does: the best label, and a list of dictionaries."""
     nodes = [
@@ -257,14 +250,39 @@ def test_a_decision_between_two_classes_is_no_logit(tmp_path, element, op):
     assert (values.argmax(axis=1) == (LOGITS[:, 0] > 0)).all()
 
 
-def test_a_softmax_that_was_rounded_only_ranks_though_it_is_given_as_floats(tmp_path):
+@pytest.mark.parametrize(
+    ("operators", "width"),
+    [
+        (("Softmax", "QuantizeLinear", "DequantizeLinear"), 10),
+        (("Softmax", "QuantizeLinear"), 10),
+        (("Slice", "Sigmoid", "QuantizeLinear", "DequantizeLinear"), 1),
+        (("Softmax", "Slice", "QuantizeLinear", "DequantizeLinear"), 1),
+        (("Softmax", "QuantizeLinear", "DequantizeLinear", "Slice"), 1),
+    ],
+)
+def test_probabilities_that_were_rounded_are_marked_also_where_they_are_given_as_floats(tmp_path, operators, width):
+    extra = {"Slice": ["a", "b", "axis"], "QuantizeLinear": ["s", "z"], "DequantizeLinear": ["s", "z"]}
+    values = ["two" if width == 1 else "logits", *(f"v{place}" for place in range(1, len(operators))), "y"]
     nodes = [
-        node("Softmax", ["logits"], ["p"]),
-        node("QuantizeLinear", ["p", "s", "z"], ["q"]),
-        node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+        node(op, [before, *extra.get(op, [])], [after])
+        for op, before, after in zip(operators, values[:-1], values[1:], strict=True)
     ]
-    path = save(tmp_path / "m.onnx", nodes, [("y", FLOAT, ["n", 10])], s=np.float32(1 / 256), z=np.array(0, np.uint8))
-    assert inspect(path, classes=10).output.form == "scores"
+    stored = {"s": np.float32(1 / 256), "z": np.uint8(0), "zero": np.array([0]), "a": np.array([1])}
+    path = save(
+        tmp_path / "m.onnx",
+        [node("Slice", ["logits", "zero", "b", "axis"], ["two"]), *nodes],
+        [("y", TensorProto.UINT8 if operators[-1] == "QuantizeLinear" else FLOAT, ["n", width])],
+        b=np.array([2]),
+        axis=np.array([1]),
+        **stored,
+    )
+    probabilities, output = scores(path, classes=max(width, 2))
+    assert output.scored_as == "rounded_probabilities"
+    logits = LOGITS if width == 10 else LOGITS[:, :2]
+    if "Sigmoid" in operators:
+        logits = logits * [0, 1]
+    exact = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, exact, atol=1 / 256)
 
 
 def test_a_number_that_no_class_has_is_refused():

@@ -124,7 +124,9 @@ def _of_two_classes(values: NDArray[Any], form: str) -> NDArray[np.generic]:
     """
     if form in {"binary_logit", "logits"} and np.isin(values, (-1, 0, 1)).all():
         return np.concatenate([values <= 0, values > 0], axis=1).astype(np.float32)
-    if form == "binary_probability" or (form != "binary_score" and ((values >= 0) & (values <= 1)).all()):
+    if form in {"binary_probability", "binary_rounded_probability"} or (
+        form != "binary_score" and ((values >= 0) & (values <= 1)).all()
+    ):
         return np.concatenate([1 - values, values], axis=1)
     return np.concatenate([np.zeros_like(values), values], axis=1)
 

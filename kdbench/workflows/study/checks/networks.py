@@ -291,7 +291,7 @@ def _require_export(network: nn.Module, inputs: Tensor, subject: str, task: Task
             double = any(value.dtype == torch.float64 for value in network.state_dict().values())
             raise ExportError(message, _USE_FLOAT32 if double else _FREE_BATCH) from error
     if task == "classification" and output.form not in {"logits", "binary_logit"}:
-        raise _no_logits(subject, "softmax" if output.form == "probabilities" else "sigmoid or tanh")
+        raise _no_logits(subject, "softmax" if output.form.endswith("probabilities") else "sigmoid or tanh")
     if not parity.holds and not is_quantized(network):  # three samples are too few to judge rounding by
         message = f"{subject} differs from its ONNX file by {parity.difference:.3g}"
         hint = "avoid operations that depend on the values of its inputs (`if`, item()) or on random numbers"
