@@ -73,9 +73,8 @@ class OnnxNetwork(OpaqueNetwork):
         # In the type of the file, on which it depends how closely probabilities add up to 1.
         form = form_by_values(declared, columns.astype(values.dtype) if values.dtype.kind == "f" else columns)
         if form not in {"logits", "probabilities"}:
-            form = output.form.replace("_", " ")
-        message = f"{name} cannot be a teacher: its output {output.shown} holds {form}, not logits"
-        raise InputError(message, _EXPORT_LOGITS)
+            message = f"{name} cannot be a teacher: the values of its output {output.shown} are no {declared}"
+            raise InputError(message, _EXPORT_LOGITS)
         self._of_probabilities = form == "probabilities"
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -115,9 +114,8 @@ class OnnxNetwork(OpaqueNetwork):
 def require_logits(output: Output, name: str) -> None:
     """Raise InputError for an output of the model `name` that holds neither logits nor values that determine them."""
     if output.form not in {"logits", "probabilities", "binary_logit", "binary_probability"}:
-        message = (
-            f"{name} cannot be a teacher: its output {output.shown} holds {output.form.replace('_', ' ')}, not logits"
-        )
+        form = output.form.replace("_", " ")
+        message = f"{name} cannot be a teacher: its output {output.shown} holds {form}, not logits"
         raise InputError(message, _EXPORT_LOGITS)
 
 
