@@ -10,9 +10,15 @@ from kdbench.recipe.sweeps.points import Point
 from kdbench.registry import suggestion
 from kdbench.workflows.searching.trial_result import IdsByName
 
-_CALLS = {"stream", "paced", "server"}
-# The modes that give the numbers of a group.
-_MODES = {"latency": _CALLS, "relative": _CALLS, "throughput": {"stream"}, "offline": {"offline"}}
+_COMPARED = {"stream", "paced"}  # waiting times of a server are not compared: they depend on chance
+# The modes that give a metric, or the metrics of a group.
+_MODES = {
+    "latency_ratio": _COMPARED,
+    "latency": {*_COMPARED, "server"},
+    "relative": _COMPARED,
+    "throughput": {"stream"},
+    "offline": {"offline"},
+}
 
 
 def subject_of(goal: Goal, recipe: Recipe, point: Point) -> str:
@@ -68,9 +74,13 @@ def require_measured(goal: Goal, measure: Measure, task: Task) -> None:
             raise InputError(f"{subject}, because measure.times is false", "leave measure.times out, or limit macs")
         if group == "energy" and measure.energy == "off":
             raise InputError(f"{subject}, because measure.energy is off", 'set measure.energy = "quick"')
-        if not _MODES.get(group, {*measure.mode}) & {*measure.mode}:
+        modes = _MODES.get(number.metric) or _MODES.get(group)
+        if modes is not None and not modes & {*measure.mode}:
             needed = "offline" if group == "offline" else "stream"
             raise InputError(f"{subject}, because measure.mode leaves it out", f'add "{needed}" to measure.mode')
+        if modes is not None and (mode := number.axes.get("mode")) is not None and mode not in modes:
+            hint = f"use mode={max(modes & {*measure.mode})}"
+            raise InputError(f"{subject}, because mode {mode} does not give it", hint)
         for axis, value in number.axes.items():
             configured = getattr(measure, axis)
             values = configured if isinstance(configured, tuple) else (configured,)

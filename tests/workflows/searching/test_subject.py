@@ -28,7 +28,11 @@ CONTENT = {
         ("max max_throughput_per_s", {"mode": ["stream"]}),
         ("max top1 where latency_p50_ns <= 1 ms", {"mode": ["offline"]}),
         ("max top1 where latency_ratio >= 2", {"mode": ["offline"]}),
+        ("max top1 where latency_ratio >= 2", {"mode": ["server"], "rate_per_s": 80}),
+        ("max top1 where latency_ratio at mode=server >= 2", {"mode": ["stream", "server"], "rate_per_s": 80}),
+        ("min relative_latency", {"mode": ["server"], "rate_per_s": 80}),
         ("max throughput_per_s", {"mode": ["paced"]}),
+        ("max throughput_per_s at mode=paced", {"mode": ["stream", "paced"]}),
         ("min peak_memory_bytes", {"times": False}),
     ],
 )
@@ -43,6 +47,8 @@ def test_a_number_that_is_not_measured_is_refused(goal, measure):
         ("max top1 where latency_p50_ns at batch=8, threads=1 <= 1 ms and energy_j <= 1 J", {"batch": [8, 128]}),
         ("max max_throughput_per_s where latency_p50_ns at mode=stream <= 1 ms", {"mode": ["stream", "offline"]}),
         ("min latency_p50_ns", {"mode": ["paced"]}),
+        ("min latency_p50_ns at mode=server", {"mode": ["server"], "rate_per_s": 80}),
+        ("max latency_ratio", {"mode": ["paced", "server"], "rate_per_s": 80}),
         ("min training_s where size_bytes <= 1 kB", {"times": False}),
     ],
 )
