@@ -7,7 +7,7 @@ from kdbench import units
 from kdbench.errors import InputError
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number
-from kdbench.report.model_groups import ModelGroup, dataset, hidden_sizes, model_groups, settings, teacher_of
+from kdbench.report.model_groups import ModelGroup, dataset, hidden_sizes, is_timed, model_groups, settings, teacher_of
 from kdbench.report.numbers import number
 from kdbench.report.styles import STYLES, Layout
 from kdbench.report.table import Column, Field, Table, metric_field, model_table, text_field
@@ -21,13 +21,22 @@ def ratio(record: RunRecord) -> Layout:
     """Accuracy, training time and inference time ratio of every student (after Gupta et al.)."""
     students = [group for group in model_groups(record) if teacher_of(record, group) is not None]
     if not any(pair.metric == "latency_ratio" for pair in record.pairs):
-        raise InputError(
-            f"{record.name} has no inference time ratio", "measure both: kdbench bench TEACHER.onnx STUDENT.onnx"
-        )
+        raise InputError(f"{record.name} has no inference time ratio", _remedy(record, students))
     dense = bool(record.recipe) and all(hidden_sizes(student) is not None for student in students)
     by_experiment = partial(_table, fields=_numbers(record, _RATIO.format(" ")), name="Experiment")  # table 2
     table = _by_setting(record, students) if dense else by_experiment(record, students)
     return Layout('Gupta et al., "Exploring Knowledge Distillation"', (table,))
+
+
+def _remedy(record: RunRecord, students: list[ModelGroup]) -> str:
+    """Return how to measure the ratio: with a teacher, with times, and in a mode whose times are compared."""
+    if not students:
+        return "measure both: kdbench bench TEACHER.onnx STUDENT.onnx"
+    again, run = "repeat it in another folder", record.kind == "run"
+    if not is_timed(record):
+        return f"measure times too: {again} {'with --set measure.times=true' if run else 'without --no-times'}"
+    mode = """--set 'measure.mode=["stream"]'""" if run else "--mode stream"
+    return f"measure calls back to back: {again} with {mode}"
 
 
 def _by_setting(record: RunRecord, students: list[ModelGroup]) -> Table:

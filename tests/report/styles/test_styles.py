@@ -91,6 +91,22 @@ def test_a_style_that_does_not_apply_says_what_to_run_and_which_styles_do(make_r
     assert caught.value.hint.endswith("styles that apply to this run: summary")
 
 
+@pytest.mark.parametrize(
+    ("kind", "protocol", "hint"),
+    [
+        ("run", {"times": False}, "in another folder with --set measure.times=true"),
+        ("bench", {"times": False}, "in another folder without --no-times"),
+        ("run", {"mode": ["server"]}, """with --set 'measure.mode=["stream"]'"""),
+        ("bench", {"mode": ["offline"]}, "with --mode stream"),
+    ],
+)
+def test_models_that_were_measured_together_get_a_ratio_by_times_of_a_mode_with_one(make_record, kind, protocol, hint):
+    record = make_record(kind=kind, protocol=protocol, pairs=())
+    with pytest.raises(InputError, match="no inference time ratio") as caught:
+        lay_out(record, "ratio")
+    assert hint in caught.value.hint
+
+
 @pytest.mark.parametrize("style", STYLES.names())
 def test_every_page_names_its_study_and_where_its_numbers_come_from(records, style):
     text = render(undrawn(Content(records["mnist_dense"], style=style)))
