@@ -100,8 +100,9 @@ def test_a_style_that_does_not_apply_says_what_to_run_and_which_styles_do(make_r
         ("bench", {"mode": ["offline"]}, "with --mode stream"),
     ],
 )
-def test_models_that_were_measured_together_get_a_ratio_by_times_of_a_mode_with_one(make_record, kind, protocol, hint):
-    record = make_record(kind=kind, protocol=protocol, pairs=())
+def test_a_run_without_ratios_says_how_to_repeat_it(make_record, sample, kind, protocol, hint):
+    pairs = tuple(pair for pair in sample.pairs if pair.metric != "latency_ratio")
+    record = make_record(kind=kind, protocol=protocol, pairs=pairs)
     with pytest.raises(InputError, match="no inference time ratio") as caught:
         lay_out(record, "ratio")
     assert hint in caught.value.hint
