@@ -60,15 +60,16 @@ def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
     """Write each verdict to standard output: one paragraph, then every criterion of every model."""
     from rich.text import Text
 
+    from kdbench.report.code_spans import without_marks
     from kdbench.report.render.terminal import one_table
     from kdbench.report.text.verdict import verdict_sentence, verdict_table
 
     for verdict in verdicts:
         table = verdict_table(verdict)
-        console.result_drawn(Text(verdict_sentence(verdict).replace("`", "")))
+        console.result_drawn(Text(without_marks(verdict_sentence(verdict))))
         console.result("")
         console.result_drawn(one_table(table))
-        console.result_drawn(Text("\n".join(table.notes).replace("`", "")))
+        console.result_drawn(Text(without_marks("\n".join(table.notes))))
         console.result("")
 
 

@@ -157,10 +157,11 @@ def _counts(results: "SweepResults") -> dict[str, Any]:
 
 def _print_search(results: "SweepResults", *, json: bool) -> None:
     """Write the result of a search."""
+    from kdbench.report.code_spans import without_marks
     from kdbench.report.tables.search import search_sentence
 
     if not json and (sentence := search_sentence(results.record)):
-        console.result(sentence.replace("`", ""))
+        console.result(without_marks(sentence))
 
 
 def _print_failures(results: "SweepResults", invocation: Invocation) -> None:

@@ -6,6 +6,7 @@ from math import log, nan
 from typing import TYPE_CHECKING
 
 from kdbench.characters import one_line
+from kdbench.report.code_spans import without_marks
 from kdbench.report.figures.drawing import COLOURS, GREY, Drawing, canvas, draw_intervals, short
 from kdbench.results.histories import Change, Series
 from kdbench.results.metrics import metric as declared
@@ -39,7 +40,7 @@ def draw_series(series: Series, number: int, title: str, labels: list[str], chan
         for index, (change, text) in enumerate(shown):
             _write(change, text, index, len(series.points), axes)
         _scales(series, labels, axes)
-        axes.set_title(one_line(title.replace("`", "")), loc="left")
+        axes.set_title(one_line(without_marks(title)), loc="left")
     name = re.sub(r"[^A-Za-z0-9_]+", "-", f"{number}-{series.metric}-{series.model}").strip("-")
     return Drawing.of(
         figure,

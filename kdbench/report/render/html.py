@@ -12,6 +12,7 @@ from kdbench.characters import one_line
 from kdbench.files import storage
 from kdbench.report import FORMATS, Content
 from kdbench.report.cells import Cell, Number, Text, portable, sentence
+from kdbench.report.code_spans import split_code
 from kdbench.report.render import parts, render_template, template_text
 from kdbench.report.render.inline_svg import inline
 from kdbench.report.render.spreadsheet import field
@@ -23,7 +24,6 @@ _RESERVED = (
     *("report", "status", "verdict", "warnings", "figures", "how-to-read"),
     *("environment", "re-create", "glossary", "machine", "files", "model-files"),
 )
-_CODE_SPAN = re.compile(r"`([^`]+)`")
 _NO_UNITS = {"1", "×"}
 _OUTCOMES = {
     **dict.fromkeys(("PASS", "READY"), "good"),
@@ -86,7 +86,7 @@ def _integrity(text: str) -> str:
 
 def prose(text: str) -> Markup:
     """Return text for a paragraph: one line, without paths, backticks as code."""
-    parts = _CODE_SPAN.split(" ".join(one_line(portable(text)).split()))
+    parts = split_code(" ".join(one_line(portable(text)).split()))
     return _alternating(parts, Markup("<code>{}</code>"))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from kdbench.characters import one_line
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Cell, Number, Text
+from kdbench.report.code_spans import without_marks
 from kdbench.report.render.column_widths import column_widths, shown_text
 from kdbench.report.shortening import shortened
 from kdbench.report.table import Table
@@ -138,7 +139,7 @@ def _cell(cell: Cell, intervals: bool, bare: bool, *, beside: bool) -> "Renderab
 
 def _plain(text: str) -> str:
     """Return text on one line, without the backticks of code spans."""
-    return one_line(text.replace("`", ""))
+    return one_line(without_marks(text))
 
 
 def _below(table: Table, *, bare: bool) -> "Iterator[RenderableType]":

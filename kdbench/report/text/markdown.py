@@ -6,9 +6,9 @@ from functools import lru_cache
 
 from kdbench.characters import one_line, visible
 from kdbench.report.cells import Cell, Number, Text, portable
+from kdbench.report.code_spans import split_code
 from kdbench.report.table import Table
 
-_CODE_SPAN = re.compile(r"(`[^`]+`)")
 _SPECIAL = re.compile(
     r"""
       (?P<markup> [\\`*<~]
@@ -42,8 +42,8 @@ def prose(text: str) -> str:
 
 @lru_cache(maxsize=10_000)  # a table repeats names and outcomes
 def _within_line(text: str) -> str:
-    parts = _CODE_SPAN.split(" ".join(one_line(portable(text)).split()))
-    return "".join(code(part[1:-1]) if index % 2 else _SPECIAL.sub(_escape, part) for index, part in enumerate(parts))
+    parts = split_code(" ".join(one_line(portable(text)).split()))
+    return "".join(code(part) if index % 2 else _SPECIAL.sub(_escape, part) for index, part in enumerate(parts))
 
 
 def _escape(special: re.Match[str]) -> str:

@@ -50,6 +50,10 @@ def test_backticks_become_code_and_other_text_is_escaped():
     assert html.prose("run `a<b` & see /home/me/x.toml") == "run <code>a&lt;b</code> &amp; see x.toml"
 
 
+def test_a_backtick_in_a_name_is_part_of_the_name():
+    assert html.prose("`a`b.onnx`: a`b.onnx has `x`.") == "<code>a`b.onnx</code>: a`b.onnx has <code>x</code>."
+
+
 def test_an_outcome_has_a_word_and_a_class_for_its_symbol():
     table = finished(
         "T", [Column("Model", numeric=False), Column("Outcome", numeric=False)], [Row((Text("a"), Text("FAIL")))]

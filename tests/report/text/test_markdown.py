@@ -41,6 +41,10 @@ def test_code_in_a_sentence_stays_code_and_is_not_escaped() -> None:
     assert "<code>a*b_c*d</code>" in GFM.render(markdown.prose("run `a*b_c*d` again"))
 
 
+def test_a_backtick_in_a_name_is_part_of_the_name() -> None:
+    assert "<code>a`b.onnx</code> and <code>x</code>." in GFM.render(markdown.prose("`a`b.onnx` and `x`."))
+
+
 def test_an_interval_before_a_parenthesis_is_no_link() -> None:
     assert "<a" not in GFM.render(markdown.prose("[1, 2](3 seeds)"))
 
