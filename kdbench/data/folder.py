@@ -101,6 +101,7 @@ def _found(base: Path, wanted: Sequence[Part]) -> tuple[tuple[str, ...], dict[Pa
     parts = {part: base / part for part in PARTS if _folders(base / part)}
     if not parts:
         class_names = _class_names(base)
+        _require_classes(base, class_names)
         listing = _listing(base, class_names)
         training, test = stratified(listing.labels, _TEST_SHARE, _TEST_SEED)
         if len(test) == 0:
@@ -124,6 +125,17 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     if all(name.isdecimal() for name in names):  # sorted as text, 10 would come before 2
         names.sort(key=lambda name: (int(name), name))
     return tuple(names)
+
+
+def _require_classes(base: Path, class_names: tuple[str, ...]) -> None:
+    """Raise InputError if the only folder in `base` holds folders and no image: a part such as `val`, not a class."""
+    if len(class_names) > 1:
+        return
+    only = base / class_names[0]
+    holds_images = any(entry.suffix.lower() in EXTENSIONS for entry in only.iterdir() if entry.is_file())
+    if _folders(only) and not holds_images:
+        message = f"{base} holds one folder, {only.name}, in which the images are in further folders"
+        raise InputError(message, f"name folder:{only}; if it is the test part, rename it to {base / 'test'}")
 
 
 def _files(folder: Path) -> Iterator[Path]:

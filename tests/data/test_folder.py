@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -211,6 +212,23 @@ def test_folders_that_are_no_set(tmp_path):
     paint(tmp_path / "empty" / "only.png")
     with pytest.raises(InputError, match="too small"):
         load(f"folder:{tmp_path}")
+
+
+def test_a_part_of_another_name_is_not_taken_for_the_only_class(parted):
+    shutil.rmtree(parted / "train")
+    (parted / "test").rename(parted / "val")
+    with pytest.raises(InputError) as caught:
+        load(f"folder:{parted}")
+    assert f"name folder:{parted / 'val'}; " in caught.value.hint
+    assert load(f"folder:{parted / 'val'}").class_names == ("ant", "bee")
+    (parted / "val").rename(parted / "test")
+    assert len(load(f"folder:{parted}", parts=("test",)).test) == 4
+
+
+def test_an_only_class_may_have_images_in_folders_beside_its_own(tmp_path):
+    for name in ("0.png", "more/1.png"):
+        paint(tmp_path / "cat" / name)
+    assert load(f"folder:{tmp_path}").class_names == ("cat",)
 
 
 @pytest.mark.parametrize("closed", ["", "cat", "cat/more"])

@@ -156,4 +156,6 @@ def _warning(facts: "Mapping[str, Any]", ratio: float | None) -> str:
     before, after = (units.size(facts[key]) for key in ("source_compressed_bytes", "compressed_bytes"))
     measured = f": {ratio:.2f} times as long as before on this machine" if ratio else ""
     zeros = f"{units.share(facts['zero_share'])} of the weights are zero"
-    return f"{zeros}, which does not make it faster{measured}; its compressed size falls from {before} to {after}"
+    falls = facts["compressed_bytes"] < facts["source_compressed_bytes"] and after != before
+    size = f"falls from {before} to {after}" if falls else f"does not fall: {after}"
+    return f"{zeros}, which does not make it faster{measured}; its compressed size {size}"

@@ -50,6 +50,15 @@ def test_it_is_smaller_only_when_compressed_and_no_faster(tmp_path):
     (line,) = outcome.warnings
     assert "does not make it faster" in line
     assert "times as long" in line
+    assert "its compressed size falls" in line
+
+
+def test_zeros_that_were_there_before_make_nothing_smaller(tmp_path):
+    path, once, again = convolutional(tmp_path / "net.onnx"), tmp_path / "once.onnx", tmp_path / "again.onnx"
+    compress(path, once, sparsity=0.5)
+    outcome = compress(once, again, sparsity=0.3)
+    assert outcome.facts["zero_share"] == pytest.approx(0.5, abs=1e-3)
+    assert "its compressed size does not fall" in outcome.warnings[0]
 
 
 def test_every_layer_loses_the_same_share(tmp_path):
