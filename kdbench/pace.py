@@ -12,13 +12,19 @@ class Pace:
         self.started_s = clock_s()
         self._clock_s = clock_s
         self._first: tuple[float, float] | None = None  # when it came, and how much was done by then
+        self._share = 0.0  # of the stage, by the last step
         self._paused_s: float | None = None  # when the stage was last known to wait
 
     def remaining(self, done: float, total: float) -> str:
-        """Note a step and return how long the rest will take; empty while the pace is unknown."""
+        """Note a step and return how long the rest will take; empty while the pace is unknown.
+
+        A stage may have parts, each of which counts from 0: a step back begins the next part, and its pace.
+        """
         now_s, self._paused_s = self._clock_s(), None
-        if self._first is None:
+        share = done / total if total else 0.0
+        if self._first is None or share < self._share:  # the next part, as the training after the teacher's logits
             self._first = now_s, done
+        self._share = share
         first_s, first_done = self._first
         if not first_done < done < total:
             return ""

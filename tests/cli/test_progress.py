@@ -58,6 +58,18 @@ def test_the_remaining_time_counts_from_the_stage_not_from_the_start(plain, cloc
     assert lines[-1] == "      50 % · 10.0 s left"
 
 
+def test_each_part_of_a_stage_has_its_pace(plain, clock, lines):
+    """The training of a student follows the logits of its teacher, and took 299 h by the time of those."""
+    plain.stage("train student", 1, 1)
+    for view in range(1, 8):
+        clock.now_s += 40
+        plain.step(view, 8, "teacher's logits")
+    for step in range(1, 4):
+        clock.now_s += 10
+        plain.step(step, 100, "epoch 1/1")
+    assert lines[-2:] == ["      2 % · epoch 1/1 · 16 min 20 s left", "      3 % · epoch 1/1 · 16 min 10 s left"]
+
+
 def test_what_an_earlier_process_did_does_not_count_for_the_pace(plain, clock, lines):
     plain.stage("train teacher", 1, 1)
     clock.now_s += 5
