@@ -162,8 +162,9 @@ class Results:
             raise InputError(f"there is no figure {name!r}", suggestion(name, FIGURES))
         drawing = FIGURES[name](self.record, self.content.samples)
         if drawing is None:
-            message = f"the figure {name!r} is empty: its numbers were not measured"
-            raise InputError(message, f"others: {', '.join(other for other in FIGURES if other != name)}")
+            filled = [other for other, draw in FIGURES.items() if draw(self.record, self.content.samples) is not None]
+            hint = f"not empty: {', '.join(filled)}" if filled else "this run has no numbers for any figure"
+            raise InputError(f"the figure {name!r} is empty: its numbers were not measured", hint)
         return ShownFigure(drawing)
 
     def __iter__(self) -> Iterator[RunRecord | Path]:

@@ -74,7 +74,7 @@ def test_objects_print_in_a_few_words_and_tables_as_tables(run):
         (lambda run: run.table("sumary"), "did you mean 'summary'?"),
         (lambda run: run.table("latency"), "not empty: summary"),
         (lambda run: run.plot("acuracy_latency"), "did you mean 'accuracy_latency'?"),
-        (lambda run: run.plot("speedup"), "others: accuracy_latency"),
+        (lambda run: run.plot("speedup"), "not empty: accuracy_size"),
         (lambda run: run.find("studnet", "top1"), "did you mean 'student'?"),
         (lambda run: run.find("student", "top2"), "did you mean 'top1'?"),
         (lambda run: run.find("student", "macs", batch=7), "it is there without axes"),
