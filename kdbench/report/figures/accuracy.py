@@ -14,7 +14,7 @@ from kdbench.report.figures.drawing import (
     short,
     style_of,
 )
-from kdbench.report.figures.selection import MAX_CURVES, MAX_ROWS, curves_of, drawn_order, limited
+from kdbench.report.figures.selection import MAX_CURVES, MAX_ROWS, curves_of, drawn_order, drawn_points, limited
 from kdbench.report.model_groups import Family, ModelGroup, Value, families, has_metric, teacher_of
 from kdbench.report.numbers import number
 from kdbench.report.scores import score_of
@@ -95,9 +95,10 @@ def training_curves(record: RunRecord) -> Drawing | None:
                         "marker": "." if len(curve) <= _MARKED_EPOCHS else "",
                         "alpha": 1 if len(curves) == 1 else 0.6,
                     }
-                    axes.plot(
-                        [epoch.epoch for epoch in curve], values, dashes, color=colour, label=label, lw=1.6, **style
-                    )
+                    drawn = drawn_points(values)
+                    epochs = [curve[point].epoch for point in drawn]
+                    values = [values[point] for point in drawn]
+                    axes.plot(epochs, values, dashes, color=colour, label=label, lw=1.6, **style)
             _set_curve_axes(axes, field, title, unit)
         for axes in figure.axes[2:]:
             axes.set_xlabel("epoch")

@@ -1,6 +1,7 @@
-"""The models that a figure shows if there are many: as many as can be distinguished, the most relevant first."""
+"""What a figure shows of many models, as many as can be distinguished, and of a long curve."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from kdbench.report.figures.drawing import COLOURS, DASHES
@@ -17,6 +18,9 @@ FEW_CURVES = MAX_CURVES // 2
 
 MAX_ROWS = 40
 """The number of models that each have a row in a figure of about a page."""
+
+MAX_POINTS = 300
+"""The number of points of a curve; a panel is about 300 points of print wide."""
 
 _T = TypeVar("_T")
 
@@ -55,3 +59,17 @@ def limited(items: Iterable[_T], most: int, few: int) -> tuple[list[_T], str]:
     if len(models) <= most:
         return models, ""
     return models[:few], f" {few} of {len(models)} models are shown; `record.json` has all."
+
+
+def drawn_points(values: Sequence[float], most: int = MAX_POINTS) -> list[int]:
+    """Return the indices, at most `most` of them, between which lines look like the curve of all `values`.
+
+    They are the first and the last one, and the smallest and the largest one of each of equal parts.
+    """
+    count, parts = len(values), most // 2 - 1
+    if count <= most:
+        return list(range(count))
+    ends = [count * part // parts for part in range(parts + 1)]
+    within = [range(begin, end) for begin, end in itertools.pairwise(ends)]
+    extremes = (extreme(part, key=values.__getitem__) for part in within for extreme in (min, max))
+    return sorted({0, count - 1, *extremes})

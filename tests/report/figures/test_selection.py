@@ -6,7 +6,15 @@ from report.figures.svg_words import words
 from benchmarks.growth.records import Parts, synthetic_record
 from kdbench.report.figures.latency import speedup
 from kdbench.report.figures.scaling import latency_threads
-from kdbench.report.figures.selection import FEW_CURVES, MAX_CURVES, MAX_ROWS, curves_of, drawn_order, limited
+from kdbench.report.figures.selection import (
+    FEW_CURVES,
+    MAX_CURVES,
+    MAX_ROWS,
+    curves_of,
+    drawn_order,
+    drawn_points,
+    limited,
+)
 from kdbench.report.figures.tradeoff import accuracy_latency
 from kdbench.report.model_groups import model_groups
 from kdbench.results.records import RunRecord, measured
@@ -82,3 +90,16 @@ def test_figures_of_many_models_do_not_grow_with_them(many: RunRecord) -> None:
     assert len(words(points.svg) & labels) == FEW_CURVES
     assert f"{FEW_CURVES} of 60 models are shown" in curves.caption
     assert f"{60 - FEW_CURVES} more models" in points.caption
+
+
+def test_a_long_curve_keeps_its_ends_and_its_extremes() -> None:
+    values = [0.0] * 1000
+    values[333], values[334], values[777] = -5.0, 9.0, 7.0
+    drawn = drawn_points(values, most=100)
+    assert {0, 333, 334, 777, 999} <= set(drawn)
+    assert len(drawn) <= 100
+    assert drawn == sorted(drawn)
+
+
+def test_a_short_curve_keeps_every_point() -> None:
+    assert drawn_points([3.0, 1.0, 2.0], most=3) == [0, 1, 2]
