@@ -135,7 +135,9 @@ def _plane(record: RunRecord, cost: _Cost) -> Plane:
         if None in {model.cost.value, model.score.value}
     }
     models = tuple(model for model in all_models if model.group.label not in absent)
-    costs = _shared_by_network(models, [_cost_range(record, cost, placed) for placed in models])
+    costs = [_cost_range(record, cost, placed) for placed in models]
+    if declared(cost.metric).hardware_dependent:
+        costs = _shared_by_network(models, costs)
     points = [Point(known, _score_range(record, placed)) for known, placed in zip(costs, models, strict=True)]
     by_model = dominances(points)
     _settle_by_pairs(record, cost, models, points, by_model)

@@ -129,6 +129,14 @@ def test_models_of_one_network_count_as_equally_fast(run):
     assert [len(re.findall("[ML]", line)) for line in lines] == [3, 2], "the line joins the models of the front"
 
 
+def test_files_of_one_network_have_their_own_sizes(run):
+    """A size is not measured: the smaller file is smaller, whatever made it so."""
+    models = {"t": (90, 0.5, 8, 0.2, 4000), "kd": (88, 0.5, 1, 0.05, 1000), "alone": (80, 0.5, 1, 0.05, 990)}
+    places_of = places(run(**models, networks={"kd": 1, "alone": 1}))
+    assert places_of["kd"] == ("on the front",) * 2
+    assert places_of["alone"] == ("dominated by `kd`", "on the front")
+
+
 def test_variants_share_the_time_of_their_network_if_the_same_layers_were_compressed(run):
     models = {"t": (90, 0.5, 8, 0.2, 4000), "kd": (88, 0.5, 1.04, 0.05, 1000), "alone": (80, 0.5, 0.96, 0.05, 1000)}
     record = run(**models, networks={"kd": 1, "alone": 1})
