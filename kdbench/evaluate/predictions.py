@@ -26,6 +26,7 @@ NO_LOGARITHMS = {
     "ranking": "the output is a ranking of the classes",
 }
 _PROBABILITIES = {"probabilities", "rounded_probabilities"}
+_ROUNDING = 1e-3  # of float32 sums of probabilities
 
 
 def log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -67,7 +68,7 @@ class Predictions:
         The values are checked against `form`. Values declared as logits are probabilities if each row is non-negative
         and sums to 1, and only the best class if the rows are one-hot; other values from 0 to 1, and rows with a
         constant sum, only rank the classes, unless they are those of a recipe's network, whose loss takes them as
-        logits. Values declared as probabilities whose rows do not sum to 1 only rank the classes.
+        logits. Values declared as probabilities, rounded or not, whose rows do not sum to 1 only rank the classes.
         """
         known = [column for column, meaning in enumerate(meanings or ()) if meaning]
         read = form_by_values(form, logits[:, known] if meanings is not None and known else logits)
@@ -169,13 +170,15 @@ def not_finite(logits: NDArray[np.generic]) -> str | None:
 
 def form_by_values(form: str, values: NDArray[np.generic]) -> str:
     """Return the `form` of `values` (N, classes), corrected where the values contradict logits or probabilities."""
+    numbers = values.astype(np.float64)
+    if form == "rounded_probabilities":
+        return form if _may_be_rounded_probabilities(numbers) else "scores"
     if form not in {"logits", "probabilities"}:
         return form
-    numbers = values.astype(np.float64)
     negative, sums = bool((numbers < 0).any()), numbers.sum(axis=1)
     if form == "logits" and np.isin(numbers, (0, 1)).all() and (sums == 1).all():
         return "class"
-    tolerance = 1e-2 if values.dtype.itemsize < 4 else 1e-3
+    tolerance = 1e-2 if values.dtype.itemsize < 4 else _ROUNDING
     if not negative and np.allclose(sums, 1, rtol=0, atol=tolerance):
         return "probabilities"
     # Logits have an arbitrary offset: they are all positive, with a constant sum or a ceiling of 1, only if something
@@ -183,6 +186,21 @@ def form_by_values(form: str, values: NDArray[np.generic]) -> str:
     bounded = numbers.max() <= 1 or np.ptp(sums) <= tolerance * np.ptp(numbers)
     varied = bool((numbers != numbers[:1]).any())
     return "scores" if form == "probabilities" or (not negative and bounded and varied) else form
+
+
+def _may_be_rounded_probabilities(numbers: NDArray[np.float64]) -> bool:
+    """Return whether rows of `numbers` (N, classes) sum to 1, but for the rounding of each number to integers.
+
+    Integers of unknown scale do not. Rows with the largest number of all, which may be the limit of the integers, may
+    sum to less.
+    """
+    largest = numbers.max()
+    if numbers.min() < 0 or not 0 < largest <= 1 + _ROUNDING:
+        return False
+    step = numbers[numbers > 0].min()  # or a multiple of it
+    missing = 1 - numbers.sum(axis=1)
+    allowed = numbers.shape[1] / 2 * step + _ROUNDING
+    return bool((missing >= -allowed).all() and (missing <= allowed)[numbers.max(axis=1) < largest].all())
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,26 @@ def test_only_logits_and_probabilities_have_a_loss(measured, which):
         assert values["loss"] is None
 
 
+ROUNDED = {
+    "256 levels": (np.rint(SHARES * 255) / 255, True),
+    "a limit below 1": (np.minimum(np.rint(SHARES * 400), 255) / 400, True),
+    "many classes": (np.rint(softmax(np.tile(LOGITS, 40), axis=1) * 255) / 255, True),
+    "integers of unknown scale": (np.rint(SHARES * 255), False),
+    "the complement of such integers": (1 - np.rint(SHARES * 255), False),
+    "a softmax of the wrong axis": (np.rint(softmax(LOGITS, axis=0) * 255) / 255, False),
+    "only zeros": (np.zeros((60, 5)), False),
+}
+
+
+@pytest.mark.parametrize("which", ROUNDED)
+def test_rounded_probabilities_sum_to_one_but_for_the_rounding(bench_model, tiny, which):
+    outputs, are = ROUNDED[which]
+    predictions = Predictions.of(bench_model(tiny()).card, outputs, LABELS, form="rounded_probabilities")
+    assert predictions.form == ("rounded_probabilities" if are else "scores")
+    errors = [m.value for m in accuracy_findings(predictions, LABELS).measurements if m.metric == "ece"]
+    assert [error is not None for error in errors] == [are]
+
+
 def test_small_outputs_of_a_network_of_a_recipe_are_logits(bench_model, tiny):
     """A network that has hardly been trained may have logits between 0 and 1 for all samples."""
     logits = (LOGITS - LOGITS.min()) / np.ptp(LOGITS)
