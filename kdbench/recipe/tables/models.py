@@ -7,7 +7,7 @@ from pydantic import Field, PlainValidator, field_validator, model_validator
 from kdbench import units
 from kdbench.recipe.tables.data import Examples
 from kdbench.recipe.tables.named import WithOptions
-from kdbench.recipe.tables.training import MAX_COUNT, Training
+from kdbench.recipe.tables.training import MAX_COUNT, ModelTraining, Training
 from kdbench.results.preprocessing import InputSpec
 from kdbench.user_input.validation import NAME, Value, WrongValueError, added_later
 
@@ -119,7 +119,7 @@ class SubStudents(Value):
     count: int = Field(default=4, gt=1, le=64)
     features: int = Field(default=128, gt=0, le=65_536)
     tune: Literal["head", "all"] = "head"
-    head: Training = Training()
+    head: ModelTraining = Training()
 
 
 class Trained(Value):
@@ -135,7 +135,7 @@ class Trained(Value):
     model: Model
     weights: str | None = added_later(None)
     weights_key: str | None = added_later(None, min_length=1)
-    training: Training = Training()
+    training: ModelTraining = Training()
     data: Examples = Examples()
     seed_offset: int = Field(default=0, ge=0, lt=2**32)
     family: str | None = None

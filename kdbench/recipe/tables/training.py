@@ -4,9 +4,9 @@ Unused keys that are declared with `added_later` are not part of any hash, so th
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from kdbench.user_input.validation import Value, WrongValueError, added_later
 
@@ -133,16 +133,19 @@ class Training(Value):
         """Return `time`, a number of epochs or below one a share of all epochs, as a number of epochs."""
         return max(1, round(time * self.epochs)) if 0 < time < 1 else round(time)
 
-    @model_validator(mode="after")
-    def _milestones_within_epochs(self) -> Self:
-        if self.epochs and self.schedule.name == "step" and min(self.schedule.milestones, default=0) >= self.epochs:
-            message = f"schedule: no milestone of {self.schedule.milestones} lies within {self.epochs} epochs"
-            raise ValueError(f"{message}; a milestone below one is a share of all epochs, such as 0.6")
-        return self
 
-    @model_validator(mode="after")
-    def _stop_within_epochs(self) -> Self:
-        if self.epochs and self.stop_at is not None and self.epoch_at(self.stop_at) > self.epochs:
-            hint = "give a smaller stop_at, a share of all epochs such as 0.5, or more epochs; or leave stop_at out"
-            raise WrongValueError(f"stop_at = {self.stop_at:g} lies after the last of {self.epochs} epochs", hint)
-        return self
+def _require_times_within_epochs(training: Training) -> Training:
+    epochs, stop_at, schedule = training.epochs, training.stop_at, training.schedule
+    if not epochs:
+        return training
+    if schedule.name == "step" and min(schedule.milestones, default=0) >= epochs:
+        message = f"schedule: no milestone of {schedule.milestones} lies within {epochs} epochs"
+        raise ValueError(f"{message}; a milestone below one is a share of all epochs, such as 0.6")
+    if stop_at is not None and training.epoch_at(stop_at) > epochs:
+        hint = "give a smaller stop_at, a share of all epochs such as 0.5, or more epochs; or leave stop_at out"
+        raise WrongValueError(f"stop_at = {stop_at:g} lies after the last of {epochs} epochs", hint)
+    return training
+
+
+ModelTraining = Annotated[Training, AfterValidator(_require_times_within_epochs)]
+"""The training of a model. A recipe's own table has only defaults, whose epochs a model may replace."""

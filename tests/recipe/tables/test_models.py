@@ -49,6 +49,21 @@ def test_what_does_not_go_together_is_refused(students, message):
         recipe(*({"model": "mlp", **student} for student in students))
 
 
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ({"stop_at": 20}, "stop_at = 20 lies after the last of 10 epochs"),
+        ({"schedule": {"name": "step", "milestones": [20]}}, "schedule: no milestone of .* within 10 epochs"),
+    ],
+)
+def test_times_of_the_recipe_are_compared_with_the_epochs_of_each_model(times, message):
+    content = {"name": "tiny", "data": {"name": "digits"}, "training": times}
+    models = [{"name": "a", "model": "mlp", "training": {"epochs": 30}}, {"name": "b", "model": "mlp"}]
+    assert recipe_from({**content, "teacher": models[:1]}).teacher[0].training.epochs == 30
+    with pytest.raises(InputError, match=f"teacher.1.training: {message}"):
+        recipe_from({**content, "teacher": models})
+
+
 def test_views_are_counted():
     assert Augment().distinct_views == 1
     assert Augment(flip=True).distinct_views == 2
