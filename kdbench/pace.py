@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from kdbench import units
 
+_ROUNDING = 1e-9  # of a share of the stage
+
 
 class Pace:
     """The speed of a stage, from its first step in this process, which after a resume is not the first of all."""
@@ -22,7 +24,8 @@ class Pace:
         """
         now_s, self._paused_s = self._clock_s(), None
         share = done / total if total else 0.0
-        if self._first is None or share < self._share:  # the next part, as the training after the teacher's logits
+        # The next part, as the training after the teacher's logits; but no error of rounding.
+        if self._first is None or share < self._share - _ROUNDING:
             self._first = now_s, done
         self._share = share
         first_s, first_done = self._first

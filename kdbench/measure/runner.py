@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kdbench.machine.cores import choose_cores, quiet_cores, rotate_cores
 from kdbench.machine.system_monitor import Conditions, SystemMonitor
 from kdbench.measure.timed import TimingConfig
-from kdbench.progress import Progress
+from kdbench.progress import Progress, SubProgress
 from kdbench.worker.jobs import Job, ModelsJob
 from kdbench.worker.process import WorkerError, run_job
 
@@ -120,8 +120,9 @@ class Runner:
             progress.step(number, len(turns))
             if key in failed:
                 continue
+            part = SubProgress(progress, number / len(turns), (number + 1) / len(turns), "")
             try:
-                result = self.run(jobs[key], progress, turn=turn, numpy_threads=jobs[key].threads)
+                result = self.run(jobs[key], part, turn=turn, numpy_threads=jobs[key].threads)
             except WorkerError as error:
                 failed[key] = error.message
                 continue

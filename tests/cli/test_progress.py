@@ -70,6 +70,15 @@ def test_each_part_of_a_stage_has_its_pace(plain, clock, lines):
     assert lines[-2:] == ["      2 % · epoch 1/1 · 16 min 20 s left", "      3 % · epoch 1/1 · 16 min 10 s left"]
 
 
+def test_an_error_of_rounding_begins_no_part(plain, clock, lines):
+    plain.stage("measure", 1, 1)
+    for share in (0.0, 0.5, 0.5 - 1e-16):
+        plain.step(share, 1)
+        clock.now_s += 10
+    plain.step(0.5, 1)
+    assert lines[-1] == "      50 % · 30.0 s left"
+
+
 def test_what_an_earlier_process_did_does_not_count_for_the_pace(plain, clock, lines):
     plain.stage("train teacher", 1, 1)
     clock.now_s += 5

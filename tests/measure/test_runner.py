@@ -52,6 +52,17 @@ def test_jobs_take_turns_each_in_processes_of_its_own(turns, watcher):
     assert [done for done, _, _ in watcher.steps] == list(range(6))
 
 
+def test_the_progress_of_a_process_is_within_its_turn(monkeypatch, tmp_path, watcher):
+    def half(job, folder, progress, **options):
+        progress.step(50, 100)
+        return ok(1)
+
+    monkeypatch.setattr(runner, "run_job", half)
+    job = ColdStartJob(model=model("m"), provider="cpu", threads=1)
+    Runner(Measure(), tmp_path).run_in_turns({"a": job, "b": job}, 1, watcher)
+    assert [done / total for done, total, _ in watcher.steps] == [0, 0.25, 0.5, 0.75]
+
+
 def test_a_job_may_need_fewer_processes_than_another(turns):
     results = turns({"a": 1, "b": 3}, a=ok, b=ok)
     assert turns.log == ["a", "b", "b", "b"]

@@ -187,6 +187,7 @@ def _fill(
                         table = _new_table(temporary, (len(batches.labels), slots, logits.shape[1]), dtype)
                     start = int(batch.position[0])
                     table[start : start + len(logits), slot] = logits
+        progress.step(slots, slots, "teacher's logits")  # the training, which follows, has a pace of its own
         assert table is not None, "no images"
         table.flush()
 

@@ -82,9 +82,9 @@ def training(augment, **options):
     return batches(stripes(45), train=True, augment=augment, **options)
 
 
-def cached(folder, network, shown, *, teacher="t", images="c", precision="32") -> CachedTeacher:
+def cached(folder, network, shown, *, teacher="t", images="c", precision="32", progress=None) -> CachedTeacher:
     options = {"precision": precision, "images": images}
-    return cached_teacher(folder, network, teacher, shown, **options, progress=Silent())
+    return cached_teacher(folder, network, teacher, shown, **options, progress=progress or Silent())
 
 
 def tables(folder) -> list[Path]:
@@ -117,6 +117,13 @@ def test_a_table_is_filled_once_for_all_that_agree_on_the_key(tmp_path):
     written = path.stat().st_mtime_ns
     cached(tmp_path, Failing(), training(augment, seed=7, batch=5))  # other seed, other batch: the same views
     assert [table.stat().st_mtime_ns for table in tables(tmp_path)] == [written]
+
+
+@pytest.mark.parametrize(("augment", "views"), [(Augment(), 1), (Augment(**CROPS, views=3), 3)], ids=str)
+def test_the_logits_are_done_before_the_training_begins(tmp_path, watcher, augment, views):
+    """So that its first step, a smaller share, begins another pace, also after a single view."""
+    cached(tmp_path, tiny(3), training(augment), progress=watcher)
+    assert [(done, total) for done, total, _ in watcher.steps] == [(view, views) for view in range(views + 1)]
 
 
 @pytest.mark.parametrize(
