@@ -7,6 +7,7 @@ numbers. A class folder may hold further folders, or nothing.
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,9 @@ from kdbench.results.preprocessing import Geometry
 _TEST_SHARE = 0.2
 _TEST_SEED = 0  # fixed, so that the same files always make the same test part
 _LARGEST_SQUARE = 224  # pixels, the usual input of networks for photographs
+_NAME_OF_PART = re.compile(
+    r"(?:.*[\W\d_])?(?:train|training|test|testing|val|valid|validation|dev|eval|holdout)(?:[\W\d_].*)?", re.IGNORECASE
+)  # also `seg_train` or `test-images`
 _HEADERS = 2048  # of images that are spread over the set, enough for its common form
 
 
@@ -128,14 +132,26 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _require_classes(base: Path, class_names: tuple[str, ...]) -> None:
-    """Raise InputError if the only folder in `base` holds folders and no image: a part such as `val`, not a class."""
-    if len(class_names) > 1:
+    """Raise InputError for folders in `base` that hold folders and no image: they are parts such as `val`, not classes.
+
+    An only folder of this kind is a part; of several ones each has the name of a part, too: a class may have folders.
+    """
+    folders = [base / name for name in class_names]
+    named = len(folders) == 1 or all(map(_NAME_OF_PART.fullmatch, class_names))
+    if not named or not all(_folders(folder) and not _holds_images(folder) for folder in folders):
         return
-    only = base / class_names[0]
-    holds_images = any(entry.suffix.lower() in EXTENSIONS for entry in only.iterdir() if entry.is_file())
-    if _folders(only) and not holds_images:
-        message = f"{base} holds one folder, {only.name}, in which the images are in further folders"
-        raise InputError(message, f"name folder:{only}; if it is the test part, rename it to {base / 'test'}")
+    first, further = folders[0], "in which the images are in further folders"
+    if len(folders) == 1:
+        hint = f"name folder:{first}; if it is the test part, rename it to {base / 'test'}"
+        raise InputError(f"{base} holds one folder, {first.name}, {further}", hint)
+    hint = f"rename two of them to {base / 'train'} and {base / 'test'}, or name one of them, such as folder:{first}"
+    raise InputError(f"{base} holds the folders {', '.join(class_names)}, {further}", hint)
+
+
+def _holds_images(folder: Path) -> bool:
+    """Return whether there are images in `folder` itself."""
+    files = (entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    return any(file.suffix.lower() in EXTENSIONS for file in files)
 
 
 def _files(folder: Path) -> Iterator[Path]:

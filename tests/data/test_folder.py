@@ -1,5 +1,6 @@
 import os
 import shutil
+from itertools import product
 
 import numpy as np
 import pytest
@@ -69,8 +70,6 @@ def test_a_class_may_be_called_train(tmp_path):
 
 
 def test_a_test_folder_alone(parted):
-    import shutil
-
     shutil.rmtree(parted / "train")
     loaded = load(f"folder:{parted}", parts=("test",))
     assert len(loaded.test) == 4
@@ -223,6 +222,23 @@ def test_a_part_of_another_name_is_not_taken_for_the_only_class(parted):
     assert load(f"folder:{parted / 'val'}").class_names == ("ant", "bee")
     (parted / "val").rename(parted / "test")
     assert len(load(f"folder:{parted}", parts=("test",)).test) == 4
+
+
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("seg_train", "seg_test"), ("holdout", "val", "val2")])
+def test_parts_of_other_names_are_not_taken_for_classes(tmp_path, names):
+    for name, class_name, number in product(names, ("ant", "bee"), range(3)):
+        paint(tmp_path / name / class_name / f"{number}.png")
+    with pytest.raises(InputError, match=f"holds the folders {', '.join(sorted(names))}, in which") as caught:
+        load(f"folder:{tmp_path}")
+    assert f"rename two of them to {tmp_path / 'train'} and " in caught.value.hint
+    assert load(f"folder:{tmp_path / names[0]}").class_names == ("ant", "bee")
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ("Test", "valley")])
+def test_classes_may_have_their_images_in_folders(tmp_path, names):
+    for name, number in product(names, range(2)):
+        paint(tmp_path / name / "more" / f"{number}.png")
+    assert load(f"folder:{tmp_path}").class_names == names
 
 
 def test_an_only_class_may_have_images_in_folders_beside_its_own(tmp_path):
