@@ -176,6 +176,17 @@ class TestRun:
             train(recipe_from(measured_content(archive, name="other")), folder, resume=True)
         assert (folder / "recipe.json").read_bytes() == before
 
+    def test_a_finished_run_of_a_recipe_that_is_refused_by_now_is_not_lost_either(self, finished, archive, tmp_path):
+        _, finished_folder, _ = finished
+        folder = tmp_path / "earlier"
+        shutil.copytree(finished_folder, folder)
+        earlier = json.loads((folder / "recipe.json").read_text())
+        earlier["student"][0]["training"]["stop_at"] = 1000
+        (folder / "recipe.json").write_text(json.dumps(earlier))
+        with pytest.raises(InputError, match="with other settings") as caught:
+            run(recipe_from(measured_content(archive)), folder, resume=True)
+        assert caught.value.hint == "choose another folder with --out"
+
 
 @pytest.mark.parametrize(
     ("change", "message"),

@@ -1,9 +1,10 @@
 """The start of a run: load its data, build its networks once and open its folder, in one process or in several."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kdbench.distill.tracker import require_trackers
 from kdbench.distill.trackers import TRACKERS
@@ -141,8 +142,16 @@ def require_no_loss(checked: CheckedRun, folder: RunFolder, loses: Loses) -> Non
         name = earlier.get("name") if isinstance(earlier, dict) else None
         if name != recipe.name:
             raise InputError(f"{folder.path} holds a run of the recipe {name!r}, not {recipe.name!r}", hint)
-        if folder.record.exists() and loses(checked, recipe_from(earlier, str(folder.marker)), folder):
+        if folder.record.exists() and ((known := _valid(earlier, folder)) is None or loses(checked, known, folder)):
             raise InputError(f"{folder.path} holds a finished run with other settings, which would be lost", hint)
+
+
+def _valid(earlier: Mapping[str, Any], folder: RunFolder) -> Recipe | None:
+    """Return the recipe of a folder; None for one with values that only earlier versions accepted."""
+    try:
+        return recipe_from(earlier, str(folder.marker))
+    except InputError:
+        return None
 
 
 def _is_other_recipe(checked: CheckedRun, earlier: Recipe, folder: RunFolder) -> bool:  # noqa: ARG001 - a `Loses`
