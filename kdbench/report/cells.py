@@ -180,9 +180,9 @@ def shortened(reason: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return `text` with a full stop and a capital letter, unless it begins with a name such as `student-kd`."""
+    """Return `text` with a full stop and a capital letter, unless it begins with a name: `student-kd`, `teacher: …`."""
     text = " ".join(text.split())
-    if re.match(r"[a-z]+([ ,;:.']|$)", text):
+    if re.match(r"[a-z]+([ ,;.']|$)", text):
         text = text[0].upper() + text[1:]
     return text if not text or text[-1] in ".!?" else f"{text}."
 

@@ -169,6 +169,7 @@ def test_reasons_are_shortened_at_their_first_clause_or_word(reason: str, shown:
 def test_sentences() -> None:
     assert sentence("run it  again") == "Run it again."
     assert sentence("student-kd is unstable") == "student-kd is unstable."
+    assert sentence("teacher: not run at batch 8") == "teacher: not run at batch 8."
     assert sentence("`kdbench run` does it!") == "`kdbench run` does it!"
     assert not sentence("")
 
