@@ -19,6 +19,7 @@ from kdbench.macs.onnx_graph import (
     fixed_tensors,
     layer_name,
     load_graph,
+    operator_name,
 )
 from kdbench.macs.onnx_shapes import infer, infer_body
 from kdbench.macs.operators import ONNX
@@ -94,7 +95,7 @@ def _count(operation: Operation) -> tuple[int, str]:
         formula = FORMULAS.get(node.op_type)
     if formula is None:
         unknown = node.op_type not in ONNX.get(node.domain, ())
-        return 0, f"{node.domain}::{node.op_type}".removeprefix("::") if unknown else ""
+        return 0, operator_name(node) if unknown else ""
     try:
         macs = formula(operation)
     except KeyError as tensor:
@@ -117,7 +118,7 @@ def _count_subgraphs(model: Model, operation: Operation) -> Tally:
     runs = 1 if equal else times[0] if len(times) == 1 else None
     uncounted = [f"{what} (inside {node.op_type})" for tally in tallies for what in tally.uncounted]
     if node.op_type not in _CONTROL_FLOW:  # such as FlexAttention, which multiplies matrices around its subgraphs
-        uncounted.append(f"{node.domain}::{node.op_type}".removeprefix("::"))
+        uncounted.append(operator_name(node))
     if runs is not None:
         return Tally([(f"{layer_name(node)}/{name}", op, runs * macs) for name, op, macs in first.layers], uncounted)
     unknown = [f"{op} (inside {node.op_type})" for tally in tallies for _, op, _ in tally.layers]

@@ -109,6 +109,11 @@ def computed(graph: Graph, fixed: frozenset[str] | None = None) -> Iterator[Node
     yield from (node for node in graph.node if not all(name in known for name in node.output if name))
 
 
+def operator_name(node: Node) -> str:
+    """Return the operator of a node, with its domain unless that is the standard's: `com.microsoft::Attention`."""
+    return f"{node.domain}::{node.op_type}".removeprefix("::")
+
+
 def layer_name(node: Node) -> str:
     """Return the name of a node in a list of layers: the torch module that computes its result, if the file says so.
 
