@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.evaluate.gains import difference_in_points
-from kdbench.evaluate.predictions import Analyses, Predictions, Std, log_softmax
+from kdbench.evaluate.predictions import Analyses, Predictions, Std, first_reason, log_softmax
 from kdbench.results.findings import Findings, estimated, estimated_pair
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Axes, Measurement, Pair, measured, missing
@@ -111,8 +111,7 @@ def fidelity_findings(
 
 def without_logarithms(*models: Predictions) -> str | None:
     """Return why the logarithms of the models' probabilities cannot be compared, if one of them has none."""
-    reasons = ((model.id, model.without_logarithms) for model in models)
-    return next((f"{id_}: {reason}" for id_, reason in reasons if reason is not None), None)
+    return first_reason({model.id: model.without_logarithms for model in models})
 
 
 def _correlation(student: str, rhos: NDArray[np.float64], axes: Axes | None, source: str) -> Measurement:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kdbench import statistics
 from kdbench.evaluate.accuracy import expected_calibration_error
-from kdbench.evaluate.predictions import Analyses, Predictions
+from kdbench.evaluate.predictions import Analyses, Predictions, first_reason
 from kdbench.results.findings import estimated_pair, missing_pair
 from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Pair
@@ -54,8 +54,7 @@ def _calibration(teacher: Predictions, student: Predictions) -> tuple[Pair, ...]
     The calibration error is biased, so its increase has no interval. Overconfidence is a mean over the samples.
     """
     models, both = (teacher, student), (teacher.id, student.id)
-    reasons = (f"{model.id}: {reason}" for model in models if (reason := model.without_confidences))
-    if reason := next(reasons, None):
+    if reason := first_reason({model.id: model.without_confidences for model in models}):
         return tuple(missing_pair(*both, metric, reason) for metric in _CALIBRATION)
     errors = [expected_calibration_error(model.confidences, model.correct) for model in models]
     over_t, over_s = (model.confidences - model.correct for model in models)

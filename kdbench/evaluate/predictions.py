@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -105,12 +106,14 @@ class Predictions:
         predicted: NDArray[np.int64] = self.logits.argmax(axis=1)
         return predicted
 
-    @property
+    @cached_property
     def confidences(self) -> NDArray[np.float64]:
         """The largest probability of each sample, float64 (N,)."""
         assert self.without_confidences is None, self.form
         values = self.logits.astype(np.float64)
-        return np.asarray((values if self.form in _PROBABILITIES else np.exp(log_softmax(values))).max(axis=1))
+        if self.form in _PROBABILITIES:
+            return np.asarray(values.max(axis=1))
+        return np.asarray(np.exp(log_softmax(values).max(axis=1)))
 
     @property
     def id(self) -> str:
@@ -160,6 +163,11 @@ def label_ranks(logits: NDArray[np.generic], labels: NDArray[np.int64]) -> NDArr
     of_label = np.take_along_axis(logits, labels[:, None], axis=1)
     earlier = np.arange(logits.shape[1]) < labels[:, None]
     return np.asarray((np.greater(logits, of_label) | (np.equal(logits, of_label) & earlier)).sum(axis=1))
+
+
+def first_reason(reasons: Mapping[str, str | None]) -> str | None:
+    """Return the first of the models' `reasons`, by id, together with the id; None if no model has one."""
+    return next((f"{id_}: {reason}" for id_, reason in reasons.items() if reason is not None), None)
 
 
 def not_finite(logits: NDArray[np.generic]) -> str | None:
