@@ -21,26 +21,32 @@ _TF2ONNX = "convert it with tf2onnx: python -m tf2onnx.convert"
 class Kind:
     """A kind of file: `what` it is, as a noun, and a `hint` on the way to an ONNX file.
 
-    The hint has fields, for which `_shown` puts names: {name}, {path}, {folder} and {target}, an ONNX file to write, as
-    words of a command; {path_text} and {target_text} as strings of Python; {url_name} as the end of an address.
+    The hint has fields, for which `_shown` puts names: {name}, {path}, {folder}, {target}, an ONNX file to write, and
+    {beside}, one in the file's folder, as words of a command; {path_text} and {target_text} as strings of Python;
+    {url_name} as the end of an address.
     """
 
     what: str
     hint: str
 
 
-_TFLITE = Kind("a TensorFlow Lite model", f"{_TF2ONNX} --tflite {{path}} --output {{target}}")
+# The runtime litert takes the file beside the ONNX file.
+_TFLITE = Kind(
+    "a TensorFlow Lite model",
+    f"{_TF2ONNX} --tflite {{path}} --output {{beside}}; then kdbench bench {{beside}} --runtime onnxruntime,litert",
+)
 _SAVED_MODEL = Kind("a TensorFlow SavedModel", f"{_TF2ONNX} --saved-model {{folder}} --output model.onnx")
 _GRAPH_DEF = Kind(
     "a frozen TensorFlow graph",
     f"{_TF2ONNX} --graphdef {{path}} --inputs INPUT:0 --outputs OUTPUT:0 --output {{target}}",
 )
-_HDF5 = Kind(
-    "an HDF5 file, as Keras saves models in",
-    "convert it with tf2onnx: tf2onnx.convert.from_keras(tf.keras.models.load_model({path_text}), "
-    "output_path={target_text}); a file of weights alone needs its network first",
+# Keras asks for the shapes of the inputs of a model that was loaded and not yet called.
+_EXPORT_KERAS = (
+    "export it: model = keras.models.load_model({path_text}); model.export({target_text}, format='onnx', "
+    "input_signature=model.inputs)"
 )
-_KERAS = Kind("a Keras model", "export it: keras.models.load_model({path_text}).export({target_text}, format='onnx')")
+_HDF5 = Kind("an HDF5 file, as Keras saves models in", f"{_EXPORT_KERAS}; weights alone need their network first")
+_KERAS = Kind("a Keras model", _EXPORT_KERAS)
 _CHECKPOINT = Kind(
     "a checkpoint of PyTorch (torch.save)",
     f"name its network: kdbench bench --torch package.module:factory --weights {{path}}; or export that: {_EXPORT}",
@@ -136,11 +142,12 @@ def unreadable(path: Path) -> tuple[str, str] | None:
 
 
 def _shown(kind: Kind, path: Path) -> tuple[str, str]:
-    target = f"{path.name.split('.')[0] or path.stem}.onnx"
+    stem = Path(path.stem)  # of net.onnx.gz, net.onnx
+    target = f"{stem.stem if stem.suffix.lower() == '.onnx' else stem}.onnx"
     if target.casefold() == path.name.casefold():  # a shell empties the target before the command reads
         target = f"{path.stem}-converted.onnx"
-    words = {"name": path.name, "path": str(path), "folder": str(path.parent), "target": target}
-    shown = {key: shlex.quote(word) for key, word in words.items()}
+    words = {"name": path.name, "path": path, "folder": path.parent, "target": target, "beside": path.with_name(target)}
+    shown = {key: shlex.quote(str(word)) for key, word in words.items()}
     hint = kind.hint.format(**shown, path_text=repr(str(path)), target_text=repr(target), url_name=quote(path.name))
     return kind.what, hint
 

@@ -7,11 +7,13 @@ import io
 import json
 import lzma
 import pickle
+import shlex
 import shutil
 import struct
 import subprocess
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from safetensors import safe_open
 from safetensors.numpy import save as safetensors_bytes
 
 from kdbench.errors import InputError
+from kdbench.measure.forms import TFLITE
 from kdbench.modelfile.facts import read_facts
 
 
@@ -65,7 +68,7 @@ def exported(stream):
 
 CASES = {
     "tflite": (lambda: struct.pack("<I", 28) + b"TFL3" + bytes(40), "TensorFlow Lite", "tf2onnx.convert --tflite"),
-    "h5": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(40), "HDF5", "from_keras"),
+    "h5": (lambda: b"\x89HDF\r\n\x1a\n" + bytes(40), "HDF5", "input_signature=model.inputs"),
     "keras": (lambda: zipped(config_DOT_json="{}", model_DOT_weights_DOT_h5="x"), "Keras", "format='onnx'"),
     "pb": (lambda: NODE * 3, "frozen TensorFlow graph", "--graphdef"),
     "saved_model.pb": (lambda: b"\x08\x01" + message(2, message(1, b"meta")), "SavedModel", "--saved-model"),
@@ -180,3 +183,15 @@ def test_code_in_a_hint_names_the_file_whatever_its_name(tmp_path):
     code = ast.parse(caught.value.hint.removeprefix("export it: "))
     texts = {node.value for node in ast.walk(code) if isinstance(node, ast.Constant)}
     assert texts == {str(path), "my net's {0}.onnx", "onnx"}
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1_1.0_224_quant.tflite", "net's.int8.tflite"])
+def test_a_tflite_file_is_converted_to_the_name_that_its_runtime_looks_beside(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(CASES["tflite"][0]())
+    with pytest.raises(InputError) as caught:
+        read_facts(path)
+    words = shlex.split(caught.value.hint.partition(": ")[2])
+    converted = Path(words[words.index("--output") + 1].removesuffix(";"))
+    assert converted.with_suffix(TFLITE) == path
+    assert str(converted) == words[words.index("bench") + 1]
