@@ -19,13 +19,15 @@ _DISK_ERRORS = {
     *(errno.EFBIG, errno.EMFILE, errno.ENFILE),
 }
 _SHOWN_CHARACTERS = 60  # of a path that is too long
+_AGAIN = "run the same command again"
 
 
 class Invocation:
     """The invocation of a command.
 
     `arguments` are those after the program's name; `folder` is the folder of the work, once it is known; `resumable` is
-    set by commands that have `--resume`. `after_interruption` says what to do after an interruption of the others.
+    set by commands that have `--resume`, `measures` by others that measure into a new folder. `after_interruption` says
+    what to do after an interruption of all others.
     """
 
     # Not a dataclass: these load `inspect`, a fifth of the time that `kdbench --help` takes.
@@ -33,7 +35,8 @@ class Invocation:
         self.arguments = arguments
         self.folder = folder
         self.resumable = resumable
-        self.after_interruption = "an interrupted measurement keeps nothing; run the same command again"
+        self.measures = False
+        self.after_interruption = _AGAIN
 
     @classmethod
     def of(cls, context: "typer.Context") -> Self:
@@ -53,15 +56,29 @@ class Invocation:
 
     def how_to_resume(self) -> str:
         """Return how to continue after an interruption, in one sentence."""
+        if self.measures:
+            return self._how_to_measure_again()
         if not self.resumable:
             return self.after_interruption
         arguments = list(self.arguments)
-        has_out = any(word == "--out" or word.startswith("--out=") for word in arguments)
-        if self.folder is not None and not has_out:
+        if not self._has_out and self.folder is not None:
             arguments += ["--out", str(self.folder)]
         if "--resume" not in arguments:
+            if not self._has_out and self.folder is None:
+                return f"nothing was written; {_AGAIN}"  # without a folder, --resume continues an earlier run
             arguments.append("--resume")
         return f"to continue, run: {shlex.join(('kdbench', *arguments))}"
+
+    @property
+    def _has_out(self) -> bool:
+        return any(word == "--out" or word.startswith("--out=") for word in self.arguments)
+
+    def _how_to_measure_again(self) -> str:
+        if self.folder is None or not (self.folder / "record.json").exists():
+            return f"an interrupted measurement keeps nothing; {_AGAIN}"
+        again = "the same command with another --out" if self._has_out else "the same command"
+        report = shlex.join(("kdbench", "report", str(self.folder)))
+        return f"the numbers are kept: {report} writes their reports; {again} measures again"
 
 
 def conclude(work: Callable[[], int | None], invocation: Invocation) -> int:

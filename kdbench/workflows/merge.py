@@ -20,6 +20,7 @@ from kdbench.results.records import RunRecord
 from kdbench.results.records.devices import device_called, with_device, without_device
 from kdbench.results.run_folder import RECORD, RunFolder
 from kdbench.results.values import require_id
+from kdbench.workflows.stages.results import record_kept
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def _run_folder(run: str | Path) -> RunFolder:
 
 def _write(record: RunRecord, folder: RunFolder) -> None:
     record.write(folder.record)
-    report.write(report.Content.read(folder.path), folder.path, ("md", "html"))
+    with record_kept(folder):
+        report.write(report.Content.read(folder.path), folder.path, ("md", "html"))
 
 
 def _require_same_models(record: RunRecord, result: Result, path: Path) -> None:

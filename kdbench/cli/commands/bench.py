@@ -61,6 +61,7 @@ def bench(
     if not models and not torch:
         raise InputError("there is no MODEL to measure", "name at least one .onnx file, or a network with --torch")
     invocation = Invocation.of(ctx)
+    invocation.measures = True
     loaded, trackers = load_targets(targets), several_names("--log", log)
     if trackers:
         from kdbench.workflows.stages.log import require_loggers

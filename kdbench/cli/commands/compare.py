@@ -79,6 +79,7 @@ def compare(
         from kdbench.cli.progress import watching
 
         invocation = Invocation.of(ctx)
+        invocation.measures = True
         with watching(invocation, quiet=quiet, title=title) as progress:
             from kdbench.workflows import remeasure as workflow
 

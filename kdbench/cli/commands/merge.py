@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from kdbench.cli import console
+from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import Json, RunPath, option
 from kdbench.errors import InputError
 
 
 def merge(
+    ctx: typer.Context,
     run: RunPath,
     result: Annotated[
         Path | None, typer.Argument(metavar="RESULT", help="The result.zip that run.py wrote on the device.")
@@ -32,6 +34,10 @@ def merge(
     """
     from kdbench.workflows import merge as workflow
 
+    report = shlex.join(("kdbench", "report", str(run)))
+    Invocation.of(
+        ctx
+    ).after_interruption = f"run the same command again; if the record has changed already, {report} writes the reports"
     if (result is None) == (remove is None):
         raise InputError(
             "name either a RESULT to merge or a device to --remove", f"kdbench merge {shlex.quote(str(run))} result.zip"

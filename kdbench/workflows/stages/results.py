@@ -1,12 +1,14 @@
 """The end of a workflow: findings become a record, and record, samples, verdicts and reports are written."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from kdbench import report
-from kdbench.errors import DivergedError, KdbenchError, MeasurementError
+from kdbench.errors import DivergedError, KdbenchError, MeasurementError, StorageError
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import Target
 from kdbench.machine.diagnostics import environment_diagnostics
@@ -122,6 +124,18 @@ def write_results(record: RunRecord, samples: Samples, folder: RunFolder, target
     record.write(folder.record)
     # A model that fails on the data gets no verdict: its remaining numbers could pass.
     verdicts = () if failure_of(record) else tuple(judge(record, target) for target in targets)
-    write_verdicts(verdicts, folder)
-    report.write(report.Content(record, verdicts, samples), folder.path, ("md", "html"))
+    with record_kept(folder):
+        write_verdicts(verdicts, folder)
+        report.write(report.Content(record, verdicts, samples), folder.path, ("md", "html"))
     return RunResults(folder, record, samples, verdicts)
+
+
+@contextmanager
+def record_kept(folder: RunFolder) -> Iterator[None]:
+    """Say of an error in writing what the record contains already that nothing needs to be measured again."""
+    try:
+        yield
+    except StorageError as error:
+        remedy = shlex.join(("kdbench", "report", str(folder.path)))
+        error.advise(f"the record is complete: when its folder can be written, {remedy} writes the reports")
+        raise

@@ -2,12 +2,14 @@
 
 import pytest
 
+from kdbench.errors import StorageError
 from kdbench.recipe import Measure
 from kdbench.recipe.loading import load_recipe
 from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Findings
-from kdbench.results.records import Diagnostic, Environment, missing
-from kdbench.workflows.stages.results import assemble_record
+from kdbench.results.records import Diagnostic, Environment, RunRecord, missing
+from kdbench.results.run_folder import RunFolder
+from kdbench.workflows.stages.results import assemble_record, write_results
 
 CARD = ModelCard(
     id="m", name="m", role="student", file="m.onnx", sha256="0" * 64, input_shape=(1, 8, 8), classes=10, parameters=1
@@ -29,10 +31,21 @@ FINDINGS = Findings(
     ],
 )
 def test_hints_name_what_the_command_accepts(recipe, hint, remedy):
-    loaded = None if recipe is None else load_recipe(recipe)
-    texts = {"kind": "run", "name": "n", "title": "", "command": ""}
-    record = assemble_record(
-        FINDINGS, Measure(times=False), Environment(host={}, libraries={}), [CARD], recipe=loaded, **texts
-    )
+    record = _assembled(None if recipe is None else load_recipe(recipe))
     assert [m.hint for m in record.measurements] == [hint, None]
     assert [w.remedy for w in record.warnings] == [remedy]
+
+
+def test_a_report_that_cannot_be_written_is_written_from_the_record(tmp_path):
+    record, folder = _assembled(), RunFolder(tmp_path / "a run")
+    (folder.path / "report.md").mkdir(parents=True)
+    with pytest.raises(StorageError, match="cannot be written") as caught:
+        write_results(record, {}, folder)
+    assert f"kdbench report '{folder.path}' writes the reports" in caught.value.hint
+    assert RunRecord.read(folder.record) == record
+
+
+def _assembled(recipe=None):
+    texts = {"kind": "run", "name": "n", "title": "", "command": ""}
+    environment = Environment(host={}, libraries={})
+    return assemble_record(FINDINGS, Measure(times=False), environment, [CARD], recipe=recipe, **texts)
