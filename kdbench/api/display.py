@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdbench.errors import InputError, StorageError
+from kdbench.errors import InputError
 from kdbench.files import storage
 from kdbench.report.figures import Drawing
 from kdbench.report.table import Table
@@ -68,11 +68,8 @@ class ShownFigure:
             raise InputError(
                 f"a figure is an SVG document, not a {path.suffix} file", f"save {path.with_suffix('.svg')}"
             )
-        try:
+        with storage.advising(""):
             storage.write_text(path, self.svg)
-        except StorageError as error:
-            error.advise(error.hint.replace(" with --out", ""))
-            raise
         return path
 
     def __repr__(self) -> str:

@@ -69,6 +69,16 @@ def disk_error(error: BaseException) -> OSError | None:
 
 
 @contextmanager
+def advising(instead: str) -> Iterator[None]:
+    """Let a StorageError of the block advise another place by `instead`, where the option --out does not choose it."""
+    try:
+        yield
+    except StorageError as error:
+        error.advise(error.hint.replace(" with --out", instead))
+        raise
+
+
+@contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Raise StorageError, with the path and a remedy, if the block cannot write below `path`."""
     try:

@@ -67,6 +67,20 @@ def folder() -> Iterator[Path]:
                 os.close(lock)
 
 
+@contextlib.contextmanager
+def for_libraries() -> Iterator[None]:
+    """Let libraries put their temporary files into a `folder` while the block runs.
+
+    Such files of a killed process would stay: nobody would know that it is dead.
+    """
+    with folder() as path:
+        before, tempfile.tempdir = tempfile.tempdir, str(path)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
 def file() -> IO[bytes]:
     """Return a temporary file without a name; raises StorageError if it cannot be created."""
     with _explained():

@@ -189,3 +189,12 @@ def test_without_a_place_for_temporary_files_that_is_said(monkeypatch):
     with pytest.raises(StorageError, match="no usable folder") as caught, temporary.folder():
         pass
     assert "TMPDIR" in caught.value.hint
+
+
+def test_files_of_libraries_are_in_a_folder_that_the_next_process_sweeps(place):
+    with temporary.for_libraries():
+        made = Path(tempfile.mkdtemp())
+        assert made.parent.parent == place
+        assert made.parent.name.startswith("kdbench-work-")
+    assert list(place.iterdir()) == []
+    assert tempfile.gettempdir() == str(place)

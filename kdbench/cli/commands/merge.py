@@ -32,6 +32,7 @@ def merge(
 
     Example: kdbench merge runs/first result.zip && kdbench ready runs/first --target raspberry-pi-5
     """
+    from kdbench.files import storage
     from kdbench.workflows import merge as workflow
 
     report = shlex.join(("kdbench", "report", str(run)))
@@ -42,11 +43,12 @@ def merge(
         raise InputError(
             "name either a RESULT to merge or a device to --remove", f"kdbench merge {shlex.quote(str(run))} result.zip"
         )
-    if remove is not None:
-        merged = workflow.remove(run, remove)
-    else:
-        assert result is not None
-        merged = workflow.merge(run, result, name=name)
+    with storage.advising(", and copy the run there"):
+        if remove is not None:
+            merged = workflow.remove(run, remove)
+        else:
+            assert result is not None
+            merged = workflow.merge(run, result, name=name)
     if json:
         devices = [device.name for device in merged.record.devices]
         values = {"device": merged.name, "folder": str(merged.folder.path), "devices": devices}

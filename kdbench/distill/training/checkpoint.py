@@ -21,7 +21,7 @@ def prepare(folder: Path, key: str) -> bool:
     Removes checkpoints of another training, and those that this version cannot read: that training starts again.
     """
     if folder.exists():
-        if _key(folder) == key and load(folder / STATE) is not None:
+        if key_of(folder) == key and load(folder / STATE) is not None:
             return True
         shutil.rmtree(folder)
     storage.write_json(storage.make_folder(folder) / _KEY, {"key": key})
@@ -31,7 +31,7 @@ def prepare(folder: Path, key: str) -> bool:
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint of tensors and plain values; a killed process leaves the old file or the new one."""
     with storage.replacing(path) as temporary:
-        torch.save({"format": _FORMAT, "key": _key(path.parent), **content}, temporary)
+        torch.save({"format": _FORMAT, "key": key_of(path.parent), **content}, temporary)
 
 
 def load(path: Path) -> dict[str, Any] | None:
@@ -48,11 +48,11 @@ def load(path: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         return None
-    known = _key(path.parent)
+    known = key_of(path.parent)
     return content if content.get("key", known) == known else None
 
 
-def _key(folder: Path) -> str | None:
+def key_of(folder: Path) -> str | None:
     """Return the key of the training whose checkpoints are in `folder`; None if that is not known."""
     try:
         content = storage.read_json(folder / _KEY, "checkpoint key")

@@ -6,6 +6,7 @@ curve so far and a checkpoint, from which an interrupted training resumes.
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,15 @@ def fit(
     )
     processes.on_rank_zero(_write_results, network, summary, folder, key)
     return summary
+
+
+def discard_checkpoints(root: Path) -> None:
+    """Remove the checkpoints of complete trainings in `root`: their processes were killed before they removed them."""
+    for unfinished in root.glob(f"*/{_UNFINISHED}"):
+        key = checkpoint.key_of(unfinished)
+        with suppress(InputError):  # a damaged summary is for its training to report
+            if key is None or finished(unfinished.parent, key) is not None:
+                shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def adopt(network: nn.Module, folder: Path, key: str, *, seed: int) -> None:

@@ -127,6 +127,7 @@ def _open_folder(
     claim.enter_context(claimed(folder.path))
     require_no_results(out, resume=resume)  # again: another process may have held it meanwhile
     require_no_loss(checked, folder, loses)
+    fit.discard_checkpoints(folder.path / "checkpoints")
     storage.make_folder(folder.path / "models")
     progress.folder(folder.path)
     storage.write_json(folder.marker, checked.recipe.resolved())

@@ -8,7 +8,10 @@ import pytest
 
 from kdbench.cli.commands.bundle import _show
 from kdbench.edge.bundles.checks import bundled_targets
+from kdbench.edge.bundles.stored_bundles import keep_bundle
+from kdbench.errors import StorageError
 from kdbench.judge.target import load_target, shipped_targets
+from kdbench.results.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -42,6 +45,18 @@ def test_the_way_back_names_the_run_as_it_was_typed(tmp_path, monkeypatch, capsy
         unpack, measure = map(shlex.split, there.split("&&"))
         assert (unpack[-2:], measure) == (["pi 5.zip", "bundle"], ["python3", "bundle/run.py"])
         assert shlex.split(here) == ["kdbench", "merge", "my runs/first", "result.zip"]
+
+
+def test_where_the_run_cannot_be_written_it_is_the_run_that_moves(run_cli, run):
+    advice = "choose another folder, and copy the run there"  # --out does not choose the folder
+    Path(run, ".in-use").mkdir()
+    ended = run_cli("merge", run, "result.zip")
+    assert ended.code == 3
+    assert f"hint: {advice}\n" in ended.err
+    Path(run, "bundles").touch()
+    with pytest.raises(StorageError) as caught:
+        keep_bundle(SimpleNamespace(), RunFolder(Path(run)))
+    assert caught.value.hint == advice
 
 
 def test_a_run_that_is_not_there_is_refused_before_a_target_is_asked_for(run_cli, run):

@@ -75,6 +75,7 @@ def test_what_is_written_has_a_folder_made_for_it_before_anything_is_compared(ru
     ended = run_cli("compare", tmp_path / "no", tmp_path / "run", "--junit", in_a_file)
     assert ended.code == 3
     assert "cannot be written" in ended.err
+    assert "hint: choose another folder with --junit\n" in ended.err
 
 
 @pytest.mark.parametrize("option", ["--markdown", "--junit"])

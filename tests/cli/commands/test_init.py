@@ -156,6 +156,13 @@ def test_what_cannot_be_used_writes_nothing(run_cli, changed, message, hint):
     assert not Path("mine.toml").exists()
 
 
+def test_a_recipe_that_cannot_be_written_needs_another_place(run_cli):
+    Path("file").touch()
+    ended = run_cli("init", "file/mine.toml", *OPTIONS)
+    assert ended.code == 3
+    assert "hint: choose another folder for it\n" in ended.err
+
+
 def test_a_recipe_has_a_toml_file(run_cli):
     assert "mine.toml" in run_cli("init", "mine", *OPTIONS).err
 

@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -98,3 +101,18 @@ def test_a_recurrent_network_runs_in_integers(tmp_path):
     x = RNG.standard_normal((4, 5, 6)).astype(np.float32)
     exact, small = (run(onnx.load(tmp_path / name), x=x) for name in ("lstm.onnx", "int8.onnx"))
     assert np.abs(small - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def test_onnxruntimes_temporary_files_are_removed_with_those_of_kdbench(dense, tmp_path, monkeypatch):
+    make, made = tempfile.mkdtemp, []
+
+    def noting(*arguments, **options):
+        made.append(Path(make(*arguments, **options)))
+        return str(made[-1])
+
+    monkeypatch.setattr(tempfile, "mkdtemp", noting)
+    compress(dense, tmp_path / "int8.onnx")
+    ours = [path for path in made if path.name.startswith("kdbench-work-")]
+    theirs = [path for path in made if path not in ours]
+    assert {path.name.rpartition(".")[0] for path in theirs} == {"pre.quant", "ort.quant"}
+    assert {path.parent for path in theirs} <= {*ours}

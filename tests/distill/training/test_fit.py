@@ -261,3 +261,16 @@ def test_a_folder_whose_weights_were_replaced_is_not_taken_for_the_earlier_train
         run_fit(tmp_path, training(epochs=1), key="another")
     assert fit.finished(tmp_path, "k") is None
     assert fit.finished(tmp_path, "another") is None
+
+
+def test_only_checkpoints_of_complete_trainings_are_discarded(tmp_path):
+    for name, key in (("complete", "a"), ("half removed", None), ("of other settings", "b"), ("interrupted", "a")):
+        if name != "interrupted":
+            fit.adopt(torch.nn.Linear(1, 1), tmp_path / name, "a", seed=0)
+        unfinished = tmp_path / name / "unfinished"
+        unfinished.mkdir(parents=True)
+        (unfinished / "latest.ckpt").touch()
+        if key is not None:
+            (unfinished / "key.json").write_text(f'{{"key": "{key}"}}')
+    fit.discard_checkpoints(tmp_path)
+    assert {path.parent.name for path in tmp_path.glob("*/unfinished")} == {"of other settings", "interrupted"}
