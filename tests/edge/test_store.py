@@ -5,6 +5,7 @@ import pytest
 from kdbench.edge.device.measuring import STEPS
 from kdbench.edge.device.run import main as on_device
 from kdbench.edge.device.store import Store, forget
+from kdbench.errors import StorageError
 
 
 def test_a_fresh_start_leaves_files_of_others(tmp_path):
@@ -18,6 +19,13 @@ def test_a_fresh_start_leaves_files_of_others(tmp_path):
         file.write_text("{}")
     forget(tmp_path, STEPS)
     assert sorted(file for file in tmp_path.rglob("*") if file.is_file()) == sorted(mine)
+
+
+def test_results_that_cannot_be_kept_need_another_folder(tmp_path):
+    (tmp_path / "work").touch()
+    with pytest.raises(StorageError) as caught:
+        Store(tmp_path / "work", {})
+    assert caught.value.hint == "choose another folder with --work"
 
 
 @pytest.mark.parametrize("work", [".", "../bundle"])
