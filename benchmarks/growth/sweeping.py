@@ -75,7 +75,7 @@ class Simulated:
         write_samples(into.samples, self._samples)
         storage.write_text(into.record, self._record)
         known = ["teacher" if id_ == "teacher" else "student" for id_ in models]
-        storage.write_json(into.ids, {"models": [self._ids[name] for name in known]})
+        into.complete([self._ids[name] for name in known])
 
 
 def drive(points: int, folder: Path) -> Callable[[], object]:

@@ -7,7 +7,7 @@ the files are renamed.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,8 +72,13 @@ def _file(job: Job) -> Path:
 
 
 def _export(id_: str, folder: RunFolder) -> dict[str, Any]:
+    return content_of(folder.checkpoint(id_) / EXPORT, "note of an export")
+
+
+def content_of(file: Path, what: str) -> dict[str, Any]:
+    """Return the JSON object in a file, called `what`; empty if it is lost or damaged, so that it is made again."""
     try:
-        content = storage.read_json(folder.checkpoint(id_) / EXPORT, "note of an export")
+        content = storage.read_json(file, what)
     except KdbenchError:
         return {}
     return content if isinstance(content, dict) else {}
@@ -154,9 +159,27 @@ class PartFolder:
         """A folder for files that measuring processes exchange."""
         return self.path / ".measuring"
 
+    def complete(self, models: Sequence[str]) -> None:
+        """Mark the part as measured, after its record and samples are written; `models` are the ids in its record."""
+        hashes = {file.name: storage.sha256(file) for file in self._measured}
+        storage.write_json(self.ids, {"models": list(models), "sha256": hashes})
+
     def is_complete(self) -> bool:
-        """Return whether the part was measured to its end."""
-        return self.ids.exists() and self.record.exists()
+        """Return whether the part was measured to its end, and its files are still those that were written."""
+        content = content_of(self.ids, "list of models")
+        if "models" not in content:
+            return False
+        hashes = content.get("sha256")
+        if not isinstance(hashes, dict):  # earlier versions wrote none
+            return self.record.exists()
+        try:
+            return all(storage.sha256(file) == hashes.get(file.name) for file in self._measured)
+        except OSError:
+            return False
+
+    @property
+    def _measured(self) -> tuple[Path, Path]:
+        return self.record, self.samples
 
 
 def part_folder(plan: SweepPlan, part: Part, data: str, folder: RunFolder) -> PartFolder:

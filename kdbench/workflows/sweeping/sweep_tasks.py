@@ -15,7 +15,7 @@ from kdbench.workflows.study.plan import Job
 from kdbench.workflows.sweeping.estimate import part_cost
 from kdbench.workflows.sweeping.execution.engine import Message
 from kdbench.workflows.sweeping.execution.schedule import Fault, Schedule, Task
-from kdbench.workflows.sweeping.existing import PartFolder, former_names, is_done, part_folder
+from kdbench.workflows.sweeping.existing import PartFolder, content_of, former_names, is_done, part_folder
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.tasks import measure_message, train_message
 
@@ -51,7 +51,7 @@ class PlannedSweep:
 def with_reference(planned: PlannedSweep, folder: RunFolder) -> PlannedSweep:
     """Return the plan with the reference with which the sweep in the folder began, if the plan still has that model."""
     file = folder.path / _STATE
-    known = storage.read_json(file, "state of the sweep").get("reference") if file.exists() else None
+    known = content_of(file, "state of the sweep").get("reference")
     by_key = {key: id_ for id_, key in planned.keys.items()}
     reference = by_key.get(str(known), planned.plan.reference)
     storage.write_json(file, {"reference": planned.keys[reference]})

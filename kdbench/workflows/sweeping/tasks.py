@@ -190,4 +190,4 @@ def _measure(message: Message, recipe: Recipe, run_data: RunData, folder: RunFol
             record = record.model_copy(update={"measurements": (*record.measurements, *relative)})
         write_samples(target.samples, samples)
         record.write(target.record)
-        storage.write_json(target.ids, {"models": message["models"]})
+        target.complete(message["models"])

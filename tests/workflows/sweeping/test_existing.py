@@ -3,7 +3,7 @@ import json
 import pytest
 
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.sweeping.existing import former_names, rename_trainings
+from kdbench.workflows.sweeping.existing import PartFolder, former_names, rename_trainings
 
 
 @pytest.fixture
@@ -70,3 +70,32 @@ def test_what_is_no_training_is_left_alone(folder):
     (one.path / "checkpoints" / "damaged" / "training.json").write_text("{")
     assert former_names({"b": "A", "half": "H"}, one) == {"b": "a"}
     assert former_names({"b": "A"}, RunFolder(one.path / "nowhere")) == {}
+
+
+@pytest.fixture
+def part(tmp_path):
+    """A measured part."""
+    one = PartFolder(tmp_path)
+    one.record.write_text('{"kind": "run"}')
+    one.samples.write_bytes(b"an archive")
+    assert not one.is_complete()
+    one.complete(["student"])
+    return one
+
+
+@pytest.mark.parametrize("name", ["record.json", "samples.npz", "part.json"])
+def test_a_part_whose_files_are_lost_or_damaged_is_measured_again(part, name):
+    assert part.is_complete()
+    content = (part.path / name).read_bytes()
+    for damaged in (content[:-1], b"", None):
+        (part.path / name).write_bytes(damaged) if damaged is not None else (part.path / name).unlink()
+        assert not part.is_complete()
+    (part.path / name).write_bytes(content)
+    assert part.is_complete()
+
+
+def test_a_part_of_an_earlier_version_is_kept(part):
+    part.ids.write_text('{"models": ["student"]}')
+    assert part.is_complete()
+    part.record.unlink()
+    assert not part.is_complete()

@@ -6,6 +6,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.study.plan import plan
 from kdbench.workflows.sweeping.existing import part_folder
 from kdbench.workflows.sweeping.plan import SweepPlan, reference_of
+from kdbench.workflows.sweeping.sweep_tasks import PlannedSweep, with_reference
 
 MLP = {"name": "mlp", "widths": [9]}
 KD = [{"method": "kd"}]
@@ -150,3 +151,13 @@ def test_a_point_has_the_models_of_all_seeds():
 def test_every_model_belongs_to_one_part(axes):
     one = planned(ALONE, DISTILLED, axes=axes, seeds=3)
     assert sorted(one.part_of) == sorted(job.id for job in one.jobs)
+
+
+def test_the_reference_stays_unless_the_note_of_it_is_damaged(tmp_path):
+    plan_ = planned(ALONE, DISTILLED)
+    sweep = PlannedSweep(plan_, {}, None, {job.id: f"key of {job.id}" for job in plan_.jobs}, {}, 1)
+    note = tmp_path / "sweep.json"
+    note.write_text('{"reference": "key of kd"}')
+    assert with_reference(sweep, RunFolder(tmp_path)).plan.reference == "kd"
+    note.write_text(note.read_text()[:10])
+    assert with_reference(sweep, RunFolder(tmp_path)).plan.reference == plan_.reference != "kd"
