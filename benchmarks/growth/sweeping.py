@@ -19,7 +19,7 @@ from kdbench.export.onnx import Parity
 from kdbench.files import storage
 from kdbench.progress import Progress, Silent
 from kdbench.results.records import Interval, RunRecord, measured
-from kdbench.results.run_folder import RunFolder
+from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.results.samples import correct_key, squared_error_key, write_samples
 from kdbench.workflows.stages.export import WrittenModel
 from kdbench.workflows.sweeping.execution.driver import Driver
@@ -68,6 +68,7 @@ class Simulated:
         content = {"key": key, "training": self._training}
         storage.write_json(checkpoint / fit.SUMMARY, {**content, "sha256": storage.content_hash(content)})
         storage.write_text(self._folder.model(id_), id_)  # each has its own hash
+        storage.write_json(card_path(self._folder.model(id_)), {"id": id_})
         write_export(job, key, WrittenModel(Parity(max_abs=1e-6, tolerance=1e-3, samples=216), 10_000), self._folder)
 
     def _measure(self, into: PartFolder, models: list[str]) -> None:

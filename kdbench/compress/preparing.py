@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.compress.activations import float_tensors, refused
 from kdbench.compress.graph_index import LAYERS
-from kdbench.errors import InputError, first_line
+from kdbench.errors import InputError, StorageError, first_line
 from kdbench.extras import installer
 from kdbench.modelfile.external_data import external_files, read_external
 from kdbench.modelfile.facts import integer_operators
@@ -57,7 +57,7 @@ def prepared(path: Path) -> "onnx.ModelProto":
                 quant_pre_process(read, written, skip_symbolic_shape=True)
             model = onnx.load(written)
     except Exception as error:  # onnx's and onnxruntime's errors share no base class below Exception
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | StorageError):
             raise
         raise refused(error) from error
     make_weights_constant(model)  # also those that were computed from other weights, and are folded now

@@ -28,6 +28,7 @@ _TRIES = 5
 _LOCK_TRIES, _PAUSE_S = 250, 0.02  # other processes hold a file's lock only briefly
 _OLD_S = 86_400.0  # longer than writing any file takes
 _LISTED = 100  # names that may be listed per file written
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _skips: dict[Path, int] = {}  # how many more files are written before a large folder is listed again
 
 
@@ -53,7 +54,7 @@ def part_of(path: Path) -> Iterator[Path]:
 def folder() -> Iterator[Path]:
     """Yield a new folder among the system's temporary files; remove it when the block ends.
 
-    Raises StorageError if it cannot be created.
+    Raises StorageError if it cannot be created, or if the block finds its disk full.
     """
     with _explained():
         parent = Path(tempfile.gettempdir())
@@ -62,6 +63,10 @@ def folder() -> Iterator[Path]:
     with cleanup.undo_at_end(lambda: remove(path)):
         try:
             yield path
+        except OSError as error:  # libraries write to files of theirs, whose errors name no file
+            if error.errno not in _FULL or not Path(error.filename or path).is_relative_to(path):
+                raise
+            raise _unwritable(error) from error
         finally:
             if lock is not None:
                 os.close(lock)
@@ -108,8 +113,14 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"no temporary files can be written: {error.strerror or error}"
-        raise StorageError(message, "set TMPDIR to a folder that you may write to") from error
+        raise _unwritable(error) from error
+
+
+def _unwritable(error: OSError) -> StorageError:
+    place = "on a disk with space" if error.errno in _FULL else "that you may write to"
+    return StorageError(
+        f"no temporary files can be written: {error.strerror or error}", f"set TMPDIR to a folder {place}"
+    )
 
 
 def _locked(part: Path) -> int | None:

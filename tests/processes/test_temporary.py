@@ -1,5 +1,6 @@
 """Temporary files and folders: gone with their process, swept where it was killed, left alone while it lives."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -198,3 +199,13 @@ def test_files_of_libraries_are_in_a_folder_that_the_next_process_sweeps(place):
         assert made.parent.name.startswith("kdbench-work-")
     assert list(place.iterdir()) == []
     assert tempfile.gettempdir() == str(place)
+
+
+def test_a_disk_that_is_full_of_temporary_files_is_not_taken_for_that_of_the_results(place):
+    message = "no temporary files can be written: No space left on device"
+    with pytest.raises(StorageError, match=message) as caught, temporary.folder():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.hint == "set TMPDIR to a folder on a disk with space"
+    with pytest.raises(OSError, match="No space") as raised, temporary.folder():
+        raise OSError(errno.ENOSPC, "No space left on device", "results/model.onnx")
+    assert raised.value.filename == "results/model.onnx"

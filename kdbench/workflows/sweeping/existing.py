@@ -52,13 +52,15 @@ def existing_export(job: Job, key: str, folder: RunFolder) -> WrittenModel | Non
 
 
 def is_done(job: Job, key: str, folder: RunFolder) -> bool:
-    """Return whether a job is complete: it is trained, and its file is exported."""
+    """Return whether a job is complete: it is trained, and its file is exported and has a card."""
     if job.logits is not None:
         return True
+    model = folder.model(job.id)
+    has_card = bool(content_of(card_path(model), "card"))
     if is_onnx_teacher(job):
-        return folder.model(job.id).exists() and model_sha256(folder.model(job.id)) == model_sha256(_file(job))
+        return has_card and model.exists() and model_sha256(model) == model_sha256(_file(job))
     trained = fit.finished(folder.checkpoint(job.id), key) is not None
-    return trained and (job.part is not None or existing_export(job, key, folder) is not None)
+    return trained and (job.part is not None or (has_card and existing_export(job, key, folder) is not None))
 
 
 def model_hash(job: Job, folder: RunFolder) -> str:

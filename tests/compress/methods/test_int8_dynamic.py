@@ -1,3 +1,4 @@
+import errno
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from small_graphs import model_of, run
 from kdbench.compress import COMPRESSORS, Source
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.methods.int8_dynamic import Int8Dynamic
-from kdbench.errors import InputError
+from kdbench.errors import InputError, StorageError
 from kdbench.modelfile.facts import inspect
 
 RNG = np.random.default_rng(4)
@@ -116,3 +117,12 @@ def test_onnxruntimes_temporary_files_are_removed_with_those_of_kdbench(dense, t
     theirs = [path for path in made if path not in ours]
     assert {path.name.rpartition(".")[0] for path in theirs} == {"pre.quant", "ort.quant"}
     assert {path.parent for path in theirs} <= {*ours}
+
+
+def test_a_full_disk_while_a_model_is_prepared_is_no_fault_of_the_model(dense, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("onnxruntime.quantization.shape_inference.quant_pre_process", full)
+    with pytest.raises(StorageError, match="no temporary files can be written"):
+        compress(dense, tmp_path / "int8.onnx")
