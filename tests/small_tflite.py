@@ -8,10 +8,11 @@ _TYPES = {np.dtype("float32"): schema.TensorType.FLOAT32, np.dtype("int8"): sche
           np.dtype("int32"): schema.TensorType.INT32}  # fmt: skip
 
 
-def tflite_of(weights, shape, *, batch=1, scales=None):
+def tflite_of(weights, shape, *, batch=1, scales=None, reshaped=False):
     """Return the bytes of a model that maps (batch, *shape) to (batch, classes) by `weights` (classes, pixels).
 
-    `scales` (input, weights, output) make it one of INT8 with zero point 0; `weights` are then integers.
+    `scales` (input, weights, output) make it one of INT8 with zero point 0; `weights` are then integers. If `reshaped`,
+    the shape of the output is known only after a call, as in a file of Keras with a Flatten and a dynamic batch.
     """
     dtype = np.float32 if scales is None else np.int8
     arrays = [None, np.asarray(weights, dtype), None]
@@ -39,6 +40,42 @@ def tflite_of(weights, shape, *, batch=1, scales=None):
     layer.builtinOptionsType, layer.builtinOptions = schema.BuiltinOptions.FullyConnectedOptions, options
     graph.inputs, graph.outputs, graph.operators = [0], [2], [layer]
     model.operatorCodes, model.subgraphs = [code], [graph]
+    if reshaped:
+        _reshape(graph, model)
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _reshape(graph, model):
+    """Append `y = reshape(x, x.shape + 0)` to the output `x` of the graph."""
+    x = graph.tensors[graph.outputs[0]]
+    zero = schema.BufferT()
+    zero.data = np.zeros(4, np.uint8)
+    model.buffers.append(zero)
+    added = [("shape", [2], 0), ("zero", [1], len(model.buffers) - 1), ("same", [2], 0), ("y", x.shape, 0)]
+    for name, size, buffer in added:
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.buffer = name, list(size), buffer
+        tensor.type = x.type if name == "y" else schema.TensorType.INT32
+        tensor.quantization = x.quantization if name == "y" else None
+        graph.tensors.append(tensor)
+    start = len(graph.tensors) - len(added)
+    source, shape, zero_place, same, y = graph.outputs[0], *range(start, start + len(added))
+    names = schema.BuiltinOperator
+    ends = [(names.SHAPE, [source], shape), (names.ADD, [shape, zero_place], same), (names.RESHAPE, [source, same], y)]
+    for builtin, inputs, output in ends:
+        code, operator = schema.OperatorCodeT(), schema.OperatorT()
+        code.builtinCode = code.deprecatedBuiltinCode = builtin
+        code.version = 1
+        model.operatorCodes.append(code)
+        operator.inputs, operator.outputs, operator.opcodeIndex = inputs, [output], len(model.operatorCodes) - 1
+        if builtin == names.SHAPE:
+            operator.builtinOptionsType = schema.BuiltinOptions.ShapeOptions
+            operator.builtinOptions = schema.ShapeOptionsT()
+            operator.builtinOptions.outType = schema.TensorType.INT32
+        elif builtin == names.ADD:
+            operator.builtinOptionsType = schema.BuiltinOptions.AddOptions
+            operator.builtinOptions = schema.AddOptionsT()
+        graph.operators.append(operator)
+    graph.outputs = [y]

@@ -180,10 +180,11 @@ def _try(
     outcome = _run(name, job, context.config, context.folder)
     if isinstance(outcome, Refusal):
         return replace(outcome, status="error")
-    (_, file_logits), (result, logits) = expected, outcome
+    result = outcome[0]
+    file_logits, logits = (_scaled(outputs, job) for _, outputs in (expected, outcome))
     if logits.shape != file_logits.shape:
         return Refusal(f"its outputs have shape {logits.shape}, the file's {file_logits.shape}", status="error")
-    max_abs = float(np.abs(logits.astype(np.float64) - file_logits.astype(np.float64)).max())
+    max_abs = float(np.abs(logits - file_logits).max())
     properties = result.get("properties", {}).get(model.id, {})
     tolerance = max(_tolerance(file_logits, model, name), _STEPS * properties.get("output_step", 0.0))
     if not max_abs <= tolerance:  # also for NaN
@@ -193,13 +194,19 @@ def _try(
     return start, result["facts"], result.get("kernels", {}).get(model.id, {})
 
 
-def _tolerance(logits: NDArray[np.generic], model: BenchModel, runtime: str) -> float:
+def _scaled(outputs: NDArray[np.generic], job: JobModel) -> NDArray[np.float64]:
+    """Return outputs in the unit of scores, in which their steps are: integers of a scale are read with it."""
+    scale, zero_point = job.output_scale or (1.0, 0)
+    return (outputs.astype(np.float64) - zero_point) * scale
+
+
+def _tolerance(logits: NDArray[np.float64], model: BenchModel, runtime: str) -> float:
     """Return how far a runtime's outputs may be from onnxruntime's `logits` of the same file or network.
 
     Two runtimes round the numbers of a file in integers or half precision differently, which moves its output by some
     of its own steps.
     """
-    largest = float(np.abs(logits.astype(np.float64)).max())
+    largest = float(np.abs(logits).max())
     tolerance = metrics.parity_tolerance(largest)
     if RUNTIMES[runtime].runs != "file":
         return tolerance

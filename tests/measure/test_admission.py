@@ -142,6 +142,20 @@ def test_integers_may_move_an_output_by_some_of_its_steps(
     assert refusals(outcome) == {id_: [*(["openvino"] if refused else []), "torch"] for id_ in ("t", "s")}
 
 
+@pytest.mark.parametrize(("off", "refused"), [(8, False), (9, True)])
+def test_outputs_in_integers_differ_by_their_steps(tiny, bench_model, admitted, processes, monkeypatch, off, refused):
+    model = bench_model(tiny("m"))
+    output = dataclasses.replace(model.facts.output, quantization=(0.125, -14))
+    model = dataclasses.replace(model, facts=dataclasses.replace(model.facts, output=output))
+    monkeypatch.setattr(admission, "output_step", lambda *_: 0.125)
+    processes.logits["onnxruntime"] = LOGITS.astype(np.int8)
+    processes.logits["openvino"] = (LOGITS + off).astype(np.int8)
+    outcome = admitted([model], Measure(runtime=("onnxruntime", "openvino")))
+    assert refusals(outcome) == {"m": ["openvino"] if refused else []}
+    if not refused:
+        assert outcome.starts["openvino", "m"].max_abs == 8 * 0.125
+
+
 def test_kernels_are_among_a_runtimes_facts(bench_models, admitted, processes):
     processes.kernels = {"f32": 3}
     facts = admitted(bench_models, Measure(runtime=("onnxruntime", "openvino"))).runtime_facts

@@ -93,18 +93,26 @@ class LoadedModel:
         """Return the interpreter for calls of a batch; None for the file's own."""
         if batch not in self._interpreters:
             interpreter = Interpreter(self._path, num_threads=self._threads)
-            if batch is not None:
-                (source,) = interpreter.get_input_details()
-                interpreter.resize_tensor_input(source["index"], [batch, *source["shape"][1:]])
-            try:
+            if batch is None:
                 interpreter.allocate_tensors()
-            except RuntimeError as error:
-                raise ValueError(f"its .tflite file takes no batch {batch}") from error
-            target = _ends(interpreter, self._model)[1]
-            if batch is not None and interpreter.get_tensor(target["index"]).shape[0] != batch:
-                raise ValueError(f"its .tflite file takes no batch {batch}")
+                _ends(interpreter, self._model)
+            else:
+                self._resize(interpreter, batch)
             self._interpreters[batch] = interpreter
         return self._interpreters[batch]
+
+    def _resize(self, interpreter: Interpreter, batch: int) -> None:
+        """Prepare an interpreter for calls of `batch` samples; raises ValueError where the file does not take them."""
+        source, target = _ends(interpreter, self._model)
+        interpreter.resize_tensor_input(source["index"], [batch, *source["shape"][1:]])
+        try:
+            interpreter.allocate_tensors()
+            interpreter.set_tensor(source["index"], np.zeros((batch, *source["shape"][1:]), source["dtype"]))
+            interpreter.invoke()  # the shape of the output may depend on values of the graph
+        except RuntimeError as error:
+            raise ValueError(f"its .tflite file takes no batch {batch}") from error
+        if interpreter.get_tensor(target["index"]).shape[0] != batch:
+            raise ValueError(f"its .tflite file takes no batch {batch}")
 
 
 def _ends(interpreter: Interpreter, model: JobModel) -> tuple[dict[str, Any], dict[str, Any]]:

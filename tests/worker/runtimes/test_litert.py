@@ -64,8 +64,9 @@ def test_integers_are_rounded_before_and_scaled_after(model):
     assert np.abs(expected).max() > 5
 
 
-def test_timed_calls_take_each_input_in_turn_at_their_batch(model):
-    loaded, different = load(model()), [inputs_of(4), inputs_of(4)]
+@pytest.mark.parametrize("options", [{}, {"reshaped": True}])
+def test_timed_calls_take_each_input_in_turn_at_their_batch(model, options):
+    loaded, different = load(model(**options)), [inputs_of(4), inputs_of(4)]
     run, arguments = loaded.bind(different)
     place = loaded._interpreters[4].get_output_details()[0]["index"]
     for x, feed in zip(different, arguments, strict=True):
@@ -88,6 +89,14 @@ def test_threads_are_counted(model, monkeypatch):
     monkeypatch.setattr(litert, "Interpreter", lambda path, num_threads, it=litert.Interpreter: it(path, num_threads=1))
     with pytest.raises(ProviderError, match="started 0 threads"):
         load(model(), threads=2)
+
+
+def test_a_file_that_cannot_be_prepared_has_the_interpreters_reason(model, tmp_path):
+    description = model()
+    content = tflite_of(WEIGHTS[:, :-1], LAST)  # weights for one value less
+    (tmp_path / "m.tflite").write_bytes(content)
+    with pytest.raises(RuntimeError, match="failed to prepare"):
+        load(description)
 
 
 def test_what_it_cannot_do_is_refused(model):
