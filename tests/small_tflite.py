@@ -8,11 +8,12 @@ _TYPES = {np.dtype("float32"): schema.TensorType.FLOAT32, np.dtype("int8"): sche
           np.dtype("int32"): schema.TensorType.INT32}  # fmt: skip
 
 
-def tflite_of(weights, shape, *, batch=1, scales=None, reshaped=False):
+def tflite_of(weights, shape, *, batch=1, scales=None, reshaped=False, operator="FULLY_CONNECTED"):
     """Return the bytes of a model that maps (batch, *shape) to (batch, classes) by `weights` (classes, pixels).
 
     `scales` (input, weights, output) make it one of INT8 with zero point 0; `weights` are then integers. If `reshaped`,
-    the shape of the output is known only after a call, as in a file of Keras with a Flatten and a dynamic batch.
+    the shape of the output is known only after a call, as in a file of Keras with a dynamic batch and a Flatten. Any
+    other `operator` stands for one that a runtime lacks.
     """
     dtype = np.float32 if scales is None else np.int8
     arrays = [None, np.asarray(weights, dtype), None]
@@ -34,7 +35,7 @@ def tflite_of(weights, shape, *, batch=1, scales=None, reshaped=False):
             tensor.quantization.scale, tensor.quantization.zeroPoint = [scales[place]], [0]
         graph.tensors.append(tensor)
     layer, code, options = schema.OperatorT(), schema.OperatorCodeT(), schema.FullyConnectedOptionsT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, operator)
     code.version = 1 if scales is None else 4
     layer.inputs, layer.outputs, layer.opcodeIndex = [0, 1, -1], [2], 0
     layer.builtinOptionsType, layer.builtinOptions = schema.BuiltinOptions.FullyConnectedOptions, options

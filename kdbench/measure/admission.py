@@ -39,6 +39,7 @@ _STEPS = 8
 _DEVIATES: Mapping[str, str] = {
     "network": "the weights come from another training than the file: export it again",
     "file": "this runtime computes other outputs from the file: do not deploy the file there, or try another version",
+    "form": "convert it again; a quantized file needs an ONNX file of its own, which tf2onnx makes with --tflite",
 }
 _TRIAL_S = 4.0  # estimate for one model in one runtime
 
@@ -189,7 +190,8 @@ def _try(
     tolerance = max(_tolerance(file_logits, model, name), _STEPS * properties.get("output_step", 0.0))
     if not max_abs <= tolerance:  # also for NaN
         reason = f"its outputs deviate from the file's by {max_abs:.3g} (tolerance {tolerance:.3g})"
-        return Refusal(reason, _DEVIATES[RUNTIMES[name].runs], status="error")
+        kind = RUNTIMES[name]
+        return Refusal(reason, _DEVIATES["form" if kind.form else kind.runs], status="error")
     start = Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs, properties)
     return start, result["facts"], result.get("kernels", {}).get(model.id, {})
 

@@ -142,6 +142,14 @@ def test_integers_may_move_an_output_by_some_of_its_steps(
     assert refusals(outcome) == {id_: [*(["openvino"] if refused else []), "torch"] for id_ in ("t", "s")}
 
 
+def test_the_hint_for_a_converted_file_is_about_that_file(bench_models, admitted, processes):
+    for model in bench_models:
+        model.path.with_suffix(".tflite").touch()
+    processes.logits["litert"] = LOGITS + 0.02
+    (refusal,) = admitted(bench_models, Measure(runtime=("onnxruntime", "litert"))).models[0].refused.values()
+    assert "tf2onnx" in str(refusal.hint)
+
+
 @pytest.mark.parametrize(("off", "refused"), [(8, False), (9, True)])
 def test_outputs_in_integers_differ_by_their_steps(tiny, bench_model, admitted, processes, monkeypatch, off, refused):
     model = bench_model(tiny("m"))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,15 @@ class LoadedModel:
 
 
 def _interpreter(content: bytes) -> Any:
-    """Return an interpreter with an arena that is large enough; raises RuntimeError where none is."""
+    """Return an interpreter with an arena that is large enough; raises RuntimeError with the reason where none is."""
     size = _SMALLEST_ARENA
     while True:
         try:
-            return runtime.Interpreter.from_bytes(content, arena_size=size)
-        except RuntimeError:
+            with _error_output() as lines:
+                return runtime.Interpreter.from_bytes(content, arena_size=size)
+        except RuntimeError as error:
             if size >= _LARGEST_ARENA:
-                raise
+                raise RuntimeError("; ".join([str(error), *lines])) from error
             size *= 4
 
 
@@ -88,20 +90,30 @@ def _quantization(details: dict[str, Any]) -> tuple[float, int]:
 
 
 def _arena(interpreter: Any) -> int:
-    """Return the arena's used bytes, which the library prints to the process's own error output."""
+    """Return the arena's used bytes."""
+    with _error_output() as lines:
+        interpreter.print_allocations()
+    output = "\n".join(lines)
+    if (total := _TOTAL.search(output)) is None:
+        raise RuntimeError(f"tflite-micro does not say how large its arena is: {output[:200]}")
+    return int(total[1])
+
+
+@contextmanager
+def _error_output() -> Iterator[list[str]]:
+    """Yield a list that has the lines after the block which the library writes to the process's own error output."""
+    lines: list[str] = []
     with tempfile.TemporaryFile() as file:
         kept = os.dup(2)
         try:
             os.dup2(file.fileno(), 2)
-            interpreter.print_allocations()
+            yield lines
         finally:
             os.dup2(kept, 2)
             os.close(kept)
-        file.seek(0)
-        output = file.read().decode(errors="replace")
-    if (total := _TOTAL.search(output)) is None:
-        raise RuntimeError(f"tflite-micro does not say how large its arena is: {output[:200]}")
-    return int(total[1])
+            file.seek(0)
+            written = file.read().decode(errors="replace").splitlines()
+            lines += [line.strip() for line in written if line.strip()]
 
 
 RUNTIME = Runtime(

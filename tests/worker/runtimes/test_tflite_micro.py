@@ -64,6 +64,12 @@ def test_the_arena_holds_what_it_says_and_the_activations_at_least(model, tmp_pa
     assert load(model(batch=128)).properties()["arena_bytes"] - arena == pytest.approx(64 * (24 + 5) * 4, rel=0.05)
 
 
+def test_a_file_that_cannot_be_prepared_has_the_librarys_reason(model, capfd):
+    with pytest.raises(RuntimeError, match="'WHERE'"):
+        load(model(operator="WHERE"))
+    assert not capfd.readouterr().err
+
+
 def test_what_it_cannot_do_is_refused(model):
     with pytest.raises(ProviderError, match="not on cuda"):
         load(model(), provider="cuda")
