@@ -77,7 +77,7 @@ class Invocation:
         if self.folder is None or not (self.folder / "record.json").exists():
             return f"an interrupted measurement keeps nothing; {_AGAIN}"
         again = "the same command with another --out" if self._has_out else "the same command"
-        report = shlex.join(("kdbench", "report", str(self.folder)))
+        report = shlex.join(("kdbench", "report", str(self.folder), "--format", "md,html"))
         return f"the numbers are kept: {report} writes their reports; {again} measures again"
 
 

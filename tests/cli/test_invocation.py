@@ -51,7 +51,7 @@ def test_an_interrupted_measurement_keeps_nothing(tmp_path):
 
 def test_a_record_that_was_written_is_not_measured_again(tmp_path):
     (tmp_path / "record.json").touch()
-    report = f"the numbers are kept: kdbench report {tmp_path} writes their reports; the same command"
+    report = f"the numbers are kept: kdbench report {tmp_path} --format md,html writes their reports; the same command"
     assert _interrupted_bench(folder=tmp_path) == f"{report} measures again"
     with_out = _interrupted_bench(f"--out={tmp_path}", folder=tmp_path)
     assert with_out == f"{report} with another --out measures again"

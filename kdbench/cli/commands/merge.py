@@ -35,7 +35,7 @@ def merge(
     from kdbench.files import storage
     from kdbench.workflows import merge as workflow
 
-    report = shlex.join(("kdbench", "report", str(run)))
+    report = shlex.join(("kdbench", "report", str(run), "--format", "md,html"))
     Invocation.of(
         ctx
     ).after_interruption = f"run the same command again; if the record has changed already, {report} writes the reports"

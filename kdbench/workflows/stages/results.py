@@ -136,6 +136,6 @@ def record_kept(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        remedy = shlex.join(("kdbench", "report", str(folder.path)))
+        remedy = shlex.join(("kdbench", "report", str(folder.path), "--format", "md,html"))
         error.advise(f"the record is complete: when its folder can be written, {remedy} writes the reports")
         raise

@@ -41,7 +41,7 @@ def test_a_report_that_cannot_be_written_is_written_from_the_record(tmp_path):
     (folder.path / "report.md").mkdir(parents=True)
     with pytest.raises(StorageError, match="cannot be written") as caught:
         write_results(record, {}, folder)
-    assert f"kdbench report '{folder.path}' writes the reports" in caught.value.hint
+    assert f"kdbench report '{folder.path}' --format md,html writes the reports" in caught.value.hint
     assert RunRecord.read(folder.record) == record
 
 
