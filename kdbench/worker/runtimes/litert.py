@@ -118,9 +118,12 @@ class LoadedModel:
 def _ends(interpreter: Interpreter, model: JobModel) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the details of the input and of the output that is scored; raises ValueError where they are not clear."""
     sources, targets = interpreter.get_input_details(), interpreter.get_output_details()
-    named = [target for target in targets if model.output in target["name"]] if len(targets) > 1 else targets
+    alike = [target for target in targets if model.output in target["name"]] if len(targets) > 1 else targets
+    named = [target for target in alike if target["name"] == model.output] or alike
     if len(sources) != 1 or len(named) != 1:
-        raise ValueError(f"its .tflite file has {len(sources)} inputs and {len(targets)} outputs, not one of each")
+        which = "" if len(targets) == 1 else f", {len(named)} of them with {model.output!r} in its name"
+        ends = f"{len(sources)} inputs and {len(targets)} outputs{which}"
+        raise ValueError(f"its .tflite file has {ends}, not one of each")
     return sources[0], named[0]
 
 

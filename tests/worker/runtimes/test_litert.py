@@ -1,5 +1,7 @@
 """LiteRT runs a .tflite file in its own layout and type, in XNNPACK or not at all."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -97,6 +99,23 @@ def test_a_file_that_cannot_be_prepared_has_the_interpreters_reason(model, tmp_p
     (tmp_path / "m.tflite").write_bytes(content)
     with pytest.raises(RuntimeError, match="failed to prepare"):
         load(description)
+
+
+@pytest.mark.parametrize(
+    ("names", "scored"), [(["y"], 0), (["z"], 0), (["f", "call_y:0"], 1), (["call:10", "y_1", "y"], 2)]
+)
+def test_of_several_outputs_the_one_with_the_models_name_is_scored(model, names, scored):
+    outputs = [{"name": name} for name in names]
+    interpreter = SimpleNamespace(get_input_details=lambda: [{}], get_output_details=lambda: outputs)
+    assert litert._ends(interpreter, model())[1] is outputs[scored]
+
+
+@pytest.mark.parametrize("names", [["f", "g"], ["y_0", "y_1"]])
+def test_outputs_that_cannot_be_told_apart_are_refused(model, names):
+    outputs = [{"name": name} for name in names]
+    interpreter = SimpleNamespace(get_input_details=lambda: [{}], get_output_details=lambda: outputs)
+    with pytest.raises(ValueError, match=r"1 inputs and 2 outputs, [02] of them with 'y' in its name"):
+        litert._ends(interpreter, model())
 
 
 def test_what_it_cannot_do_is_refused(model):
