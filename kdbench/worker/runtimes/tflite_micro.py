@@ -55,7 +55,8 @@ class LoadedModel:
             part = samples[start : start + size]
             filling = np.zeros_like(part, shape=(size - len(part), *part.shape[1:]))
             self._interpreter.set_input(np.concatenate([part, filling]), 0)
-            self._interpreter.invoke()
+            with _explained():
+                self._interpreter.invoke()
             output = np.array(self._interpreter.get_output(0))
             outputs.append(floats(output, _quantization(self._target), self._model)[: len(part)])
         return np.concatenate(outputs)
@@ -75,11 +76,11 @@ def _interpreter(content: bytes) -> Any:
     size = _SMALLEST_ARENA
     while True:
         try:
-            with _error_output() as lines:
+            with _explained():
                 return runtime.Interpreter.from_bytes(content, arena_size=size)
-        except RuntimeError as error:
+        except RuntimeError:
             if size >= _LARGEST_ARENA:
-                raise RuntimeError("; ".join([str(error), *lines])) from error
+                raise
             size *= 4
 
 
@@ -97,6 +98,16 @@ def _arena(interpreter: Any) -> int:
     if (total := _TOTAL.search(output)) is None:
         raise RuntimeError(f"tflite-micro does not say how large its arena is: {output[:200]}")
     return int(total[1])
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Add the lines that the library writes in the block to a RuntimeError, which does not say why."""
+    try:
+        with _error_output() as lines:
+            yield
+    except RuntimeError as error:
+        raise RuntimeError("; ".join([str(error), *lines])) from error
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """tflite-micro answers like the file's arithmetic by hand, and counts the memory that it plans."""
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -68,6 +71,17 @@ def test_a_file_that_cannot_be_prepared_has_the_librarys_reason(model, capfd):
     with pytest.raises(RuntimeError, match="'WHERE'"):
         load(model(operator="WHERE"))
     assert not capfd.readouterr().err
+
+
+def test_a_call_that_fails_has_the_librarys_reason(model, monkeypatch):
+    def invoke():
+        os.write(2, b"Only int32 is supported.\n \n")
+        raise RuntimeError("invocation failed")
+
+    loaded = load(model())
+    monkeypatch.setattr(loaded, "_interpreter", SimpleNamespace(set_input=lambda *_: None, invoke=invoke))
+    with pytest.raises(RuntimeError, match=r"^invocation failed; Only int32 is supported\.$"):
+        loaded(np.zeros((1, *SHAPE), np.float32))
 
 
 def test_what_it_cannot_do_is_refused(model):
