@@ -70,11 +70,11 @@ def disk_error(error: BaseException) -> OSError | None:
 
 @contextmanager
 def advising(instead: str) -> Iterator[None]:
-    """Let a StorageError of the block advise another place by `instead`, where the option --out does not choose it."""
+    """Write `instead` for `with --out` in the hint of a StorageError, where that option does not choose the folder."""
     try:
         yield
     except StorageError as error:
-        error.advise(error.hint.replace(" with --out", instead))
+        error.advise(error.hint.replace("with --out", instead).rstrip())
         raise
 
 
@@ -89,7 +89,7 @@ def explained(path: Path) -> Iterator[None]:
         reason = error if isinstance(error, OSError) else disk_error(error)
         if reason is None:
             raise
-        raise storage_error(reason, Path(reason.filename or path)) from error
+        raise storage_error(reason, Path(reason.filename2 or reason.filename or path)) from error
 
 
 def with_home(path: str | Path) -> Path:

@@ -12,6 +12,7 @@ import errno
 import os
 import shutil
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ _LOCK_TRIES, _PAUSE_S = 250, 0.02  # other processes hold a file's lock only bri
 _OLD_S = 86_400.0  # longer than writing any file takes
 _LISTED = 100  # names that may be listed per file written
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_tempdir = threading.RLock()  # the folder of temporary files is the whole process's
 _skips: dict[Path, int] = {}  # how many more files are written before a large folder is listed again
 
 
@@ -63,8 +65,10 @@ def folder() -> Iterator[Path]:
     with cleanup.undo_at_end(lambda: remove(path)):
         try:
             yield path
-        except OSError as error:  # libraries write to files of theirs, whose errors name no file
-            if error.errno not in _FULL or not Path(error.filename or path).is_relative_to(path):
+        except OSError as error:
+            # Libraries write to files of theirs, whose errors name no file; those of a copy name its target second.
+            written = error.filename2 or error.filename or path
+            if error.errno not in _FULL or not Path(written).is_relative_to(path):
                 raise
             raise _unwritable(error) from error
         finally:
@@ -76,9 +80,9 @@ def folder() -> Iterator[Path]:
 def for_libraries() -> Iterator[None]:
     """Let libraries put their temporary files into a `folder` while the block runs.
 
-    Such files of a killed process would stay: nobody would know that it is dead.
+    A process that is killed cannot remove them. In the folder, which is locked, another process can.
     """
-    with folder() as path:
+    with _tempdir, folder() as path:
         before, tempfile.tempdir = tempfile.tempdir, str(path)
         try:
             yield
@@ -118,9 +122,8 @@ def _explained() -> Iterator[None]:
 
 def _unwritable(error: OSError) -> StorageError:
     place = "on a disk with space" if error.errno in _FULL else "that you may write to"
-    return StorageError(
-        f"no temporary files can be written: {error.strerror or error}", f"set TMPDIR to a folder {place}"
-    )
+    hint = "raise the limit with ulimit -f" if error.errno == errno.EFBIG else f"set TMPDIR to a folder {place}"
+    return StorageError(f"no temporary files can be written: {error.strerror or error}", hint)
 
 
 def _locked(part: Path) -> int | None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -206,6 +207,21 @@ def test_a_disk_that_is_full_of_temporary_files_is_not_taken_for_that_of_the_res
     with pytest.raises(StorageError, match=message) as caught, temporary.folder():
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.hint == "set TMPDIR to a folder on a disk with space"
-    with pytest.raises(OSError, match="No space") as raised, temporary.folder():
+    with pytest.raises(OSError, match="No space"), temporary.folder():
         raise OSError(errno.ENOSPC, "No space left on device", "results/model.onnx")
-    assert raised.value.filename == "results/model.onnx"
+    with pytest.raises(OSError, match="No space"), temporary.folder() as folder:  # as shutil.copyfile raises it
+        raise OSError(errno.ENOSPC, "No space left on device", folder / "model.onnx", None, "results/model.onnx")
+
+
+def test_the_size_limit_of_files_is_no_reason_for_another_folder(place):
+    with pytest.raises(StorageError) as caught, temporary.folder():
+        raise OSError(errno.EFBIG, "File too large")
+    assert caught.value.hint == "raise the limit with ulimit -f"
+
+
+def test_one_thread_at_a_time_places_the_files_of_libraries(place):
+    """The place is the process's: the first to end would remove the files of the others."""
+    with temporary.for_libraries(), ThreadPoolExecutor(1) as pool:
+        with temporary.for_libraries():
+            assert Path(tempfile.gettempdir()).parent.parent == place
+        assert not pool.submit(temporary._tempdir.acquire, blocking=False).result()

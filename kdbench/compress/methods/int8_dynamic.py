@@ -13,6 +13,7 @@ from kdbench.compress.kernels import Kernels, kernels_of
 from kdbench.compress.observing import CALLS, time_ratio
 from kdbench.compress.preparing import float32_model, forget_unused_domains, prepared, quantizing, require_nodes
 from kdbench.errors import InputError
+from kdbench.processes import temporary
 from kdbench.units import percent
 
 if TYPE_CHECKING:
@@ -57,17 +58,19 @@ def quantize_dynamically(model: "onnx.ModelProto", settings: Int8Dynamic, target
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with quantizing():
-        quantize_dynamic(
-            model,
-            target,
-            weight_type=QuantType.QInt8,
-            per_channel=settings.per_channel,
-            reduce_range=settings.reduce_range,
-            nodes_to_exclude=list(settings.keep_float),
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
-    quantized = onnx.load(target)
+    with temporary.folder() as folder:
+        written = folder / "int8.onnx"
+        with quantizing():
+            quantize_dynamic(
+                model,
+                written,
+                weight_type=QuantType.QInt8,
+                per_channel=settings.per_channel,
+                reduce_range=settings.reduce_range,
+                nodes_to_exclude=list(settings.keep_float),
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+            )
+        quantized = onnx.load(written)
     forget_unused_domains(quantized)
     target.write_bytes(quantized.SerializeToString(deterministic=True))
 

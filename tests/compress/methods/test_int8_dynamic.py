@@ -119,6 +119,11 @@ def test_onnxruntimes_temporary_files_are_removed_with_those_of_kdbench(dense, t
     assert {path.parent for path in theirs} <= {*ours}
 
 
+def test_a_full_disk_of_the_results_is_not_taken_for_that_of_temporary_files(dense):
+    with pytest.raises(OSError, match="No space left on device"):
+        compress(dense, Path("/dev/full"))
+
+
 def test_a_full_disk_while_a_model_is_prepared_is_no_fault_of_the_model(dense, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
