@@ -160,9 +160,10 @@ def fit(
 def discard_checkpoints(root: Path) -> None:
     """Remove the checkpoints of complete trainings in `root`: their processes were killed before they removed them."""
     for unfinished in root.glob(f"*/{_UNFINISHED}"):
-        key = checkpoint.key_of(unfinished)
+        folder, key = unfinished.parent, checkpoint.key_of(unfinished)
         with suppress(InputError):  # a damaged summary is for its training to report
-            if key is None or finished(unfinished.parent, key) is not None:
+            # Without a key, the process was killed while it removed them, or has just begun to write them.
+            if (folder / SUMMARY).exists() if key is None else finished(folder, key) is not None:
                 shutil.rmtree(unfinished, ignore_errors=True)
 
 

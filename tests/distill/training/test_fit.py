@@ -264,13 +264,15 @@ def test_a_folder_whose_weights_were_replaced_is_not_taken_for_the_earlier_train
 
 
 def test_only_checkpoints_of_complete_trainings_are_discarded(tmp_path):
-    for name, key in (("complete", "a"), ("half removed", None), ("of other settings", "b"), ("interrupted", "a")):
-        if name != "interrupted":
+    complete = {"complete": "a", "half removed": None, "of other settings": "b"}
+    unfinished = {"interrupted": "a", "just begun": None}
+    for name, key in (complete | unfinished).items():
+        if name in complete:
             fit.adopt(torch.nn.Linear(1, 1), tmp_path / name, "a", seed=0)
-        unfinished = tmp_path / name / "unfinished"
-        unfinished.mkdir(parents=True)
-        (unfinished / "latest.ckpt").touch()
+        folder = tmp_path / name / "unfinished"
+        folder.mkdir(parents=True)
+        (folder / "latest.ckpt").touch()
         if key is not None:
-            (unfinished / "key.json").write_text(f'{{"key": "{key}"}}')
+            (folder / "key.json").write_text(f'{{"key": "{key}"}}')
     fit.discard_checkpoints(tmp_path)
-    assert {path.parent.name for path in tmp_path.glob("*/unfinished")} == {"of other settings", "interrupted"}
+    assert {path.parent.name for path in tmp_path.glob("*/unfinished")} == {"of other settings", *unfinished}
