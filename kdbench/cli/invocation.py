@@ -74,11 +74,13 @@ class Invocation:
         return any(word == "--out" or word.startswith("--out=") for word in self.arguments)
 
     def _how_to_measure_again(self) -> str:
-        if self.folder is None or not (self.folder / "record.json").exists():
-            return f"an interrupted measurement keeps nothing; {_AGAIN}"
-        again = "the same command with another --out" if self._has_out else "the same command"
-        report = shlex.join(("kdbench", "report", str(self.folder), "--format", "md,html"))
-        return f"the numbers are kept: {report} writes their reports; {again} measures again"
+        if self.folder is not None:
+            from kdbench.results.run_folder import RunFolder  # loaded already: there is a folder
+
+            if (run := RunFolder(self.folder)).record.exists():
+                again = "the same command with another --out" if self._has_out else "the same command"
+                return f"the numbers are kept: {run.report_command} writes their reports; {again} measures again"
+        return f"an interrupted measurement keeps nothing; {_AGAIN}"
 
 
 def conclude(work: Callable[[], int | None], invocation: Invocation) -> int:

@@ -200,7 +200,7 @@ def output_file(file: Path | None, option: str) -> Path | None:
     if file.is_dir():
         raise InputError(f"{option}: {str(file)!r} is a folder, not a file", "name the file in it")
     if not storage.is_stream(file):
-        with storage.advising(f" with {option}"):
+        with storage.advising(f"with {option}"):
             storage.make_folder(file.parent)
     return file
 

@@ -197,7 +197,7 @@ def _try(
 
 
 def _scaled(outputs: NDArray[np.generic], job: JobModel) -> NDArray[np.float64]:
-    """Return outputs in the unit of scores, in which their steps are: integers of a scale are read with it."""
+    """Return outputs in the unit of scores, which their steps have, too: integers with a scale are dequantized."""
     scale, zero_point = job.output_scale or (1.0, 0)
     return (outputs.astype(np.float64) - zero_point) * scale
 

@@ -13,6 +13,7 @@ OUT/devices/NAME.zip             the merged result of a device, its raw samples 
 OUT/.in-use                      the process that works in the folder at the moment
 """
 
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +85,11 @@ class RunFolder:
         """The existing reports of the run, of report.md and report.html; a copied record has none."""
         names = ("report.md", "report.html") if self.record_name == RECORD else ()
         return tuple(path for name in names if (path := self.path / name).is_file())
+
+    @property
+    def report_command(self) -> str:
+        """The command that writes the reports again from the record."""
+        return shlex.join(("kdbench", "report", str(self.path), "--format", "md,html"))
 
     @property
     def comparison(self) -> Path:

@@ -81,7 +81,7 @@ def init(
     typed = dict(zip(_QUESTIONS, (data, teacher, student, method, epochs), strict=True))
     text = draft_text(_drafted(file, _complete(file, typed)))
     recipe_from(toml_files.parse(text, str(file)), str(file))  # it refuses before anything is written
-    with storage.advising(" for it"):
+    with storage.advising("for the recipe"):
         storage.make_folder(file.parent)
         storage.write_text(file, text)
     command = shlex.join(["kdbench", "run", str(file)])

@@ -33,17 +33,17 @@ def merge(
     Example: kdbench merge runs/first result.zip && kdbench ready runs/first --target raspberry-pi-5
     """
     from kdbench.files import storage
+    from kdbench.results.run_folder import RunFolder
     from kdbench.workflows import merge as workflow
 
-    report = shlex.join(("kdbench", "report", str(run), "--format", "md,html"))
-    Invocation.of(
-        ctx
-    ).after_interruption = f"run the same command again; if the record has changed already, {report} writes the reports"
+    again, reports = "run the same command again", RunFolder(run).report_command
+    invocation = Invocation.of(ctx)
+    invocation.after_interruption = f"{again}; if the record has changed already, {reports} writes the reports"
     if (result is None) == (remove is None):
         raise InputError(
             "name either a RESULT to merge or a device to --remove", f"kdbench merge {shlex.quote(str(run))} result.zip"
         )
-    with storage.advising(", and copy the run there"):
+    with storage.advising("and copy the run there"):
         if remove is not None:
             merged = workflow.remove(run, remove)
         else:

@@ -31,7 +31,7 @@ class KnownBundle:
     target: Path
 
 
-@storage.advising(", and copy the run there")
+@storage.advising("and copy the run there")
 def keep_bundle(bundle: Bundle, folder: RunFolder) -> None:
     """Keep what merging needs of a bundle in the run's folder."""
     storage.make_folder(folder.bundles)

@@ -28,7 +28,7 @@ _FILES = ("outputs", "sessions")
 class Store:
     """The folder WORK; `identity` must be the same when an earlier measurement continues."""
 
-    @storage.advising(" with --work")
+    @storage.advising("with --work")
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self.folder = folder
         for name in _FILES:

@@ -112,7 +112,7 @@ def _explained() -> Iterator[None]:
 
 @contextmanager
 def _error_output() -> Iterator[list[str]]:
-    """Yield a list that has the lines after the block which the library writes to the process's own error output."""
+    """Yield a list; when the block ends, it has the lines that the library wrote to the process's error output."""
     lines: list[str] = []
     with tempfile.TemporaryFile() as file:
         kept = os.dup(2)

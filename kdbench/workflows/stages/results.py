@@ -1,6 +1,5 @@
 """The end of a workflow: findings become a record, and record, samples, verdicts and reports are written."""
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -132,10 +131,10 @@ def write_results(record: RunRecord, samples: Samples, folder: RunFolder, target
 
 @contextmanager
 def record_kept(folder: RunFolder) -> Iterator[None]:
-    """Say of an error in writing what the record contains already that nothing needs to be measured again."""
+    """Let the hint of a StorageError say that the record is complete: nothing needs to be measured again."""
     try:
         yield
     except StorageError as error:
-        remedy = shlex.join(("kdbench", "report", str(folder.path), "--format", "md,html"))
-        error.advise(f"the record is complete: when its folder can be written, {remedy} writes the reports")
+        reports = folder.report_command
+        error.advise(f"the record is complete: when its folder can be written, {reports} writes the reports")
         raise

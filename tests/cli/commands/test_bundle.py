@@ -48,7 +48,7 @@ def test_the_way_back_names_the_run_as_it_was_typed(tmp_path, monkeypatch, capsy
 
 
 def test_where_the_run_cannot_be_written_it_is_the_run_that_moves(run_cli, run):
-    advice = "choose another folder, and copy the run there"  # --out does not choose the folder
+    advice = "choose another folder and copy the run there"  # --out does not choose the folder
     Path(run, ".in-use").mkdir()
     ended = run_cli("merge", run, "result.zip")
     assert ended.code == 3

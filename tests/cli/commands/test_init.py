@@ -160,7 +160,7 @@ def test_a_recipe_that_cannot_be_written_needs_another_place(run_cli):
     Path("file").touch()
     ended = run_cli("init", "file/mine.toml", *OPTIONS)
     assert ended.code == 3
-    assert "hint: choose another folder for it\n" in ended.err
+    assert "hint: choose another folder for the recipe\n" in ended.err
 
 
 def test_a_recipe_has_a_toml_file(run_cli):
