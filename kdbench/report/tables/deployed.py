@@ -17,7 +17,9 @@ _NOTE = (
 
 def deployed(record: RunRecord) -> Table:
     """Return file, arena and accuracy of every model in each runtime for another processor."""
-    at = unique([{"runtime": m.axes["runtime"]} for m in record.measurement_index.having(_FILE) if "runtime" in m.axes])
+    at = unique(
+        [{"runtime": m.axes["runtime"]} for m in record.measurement_index.having(_ARENA) if "runtime" in m.axes]
+    )
     score = score_of(record).metric
     metrics = [_FILE, _ARENA, *(metric for metric in (score, _CHANGED) if has_metric(record, metric))]
 

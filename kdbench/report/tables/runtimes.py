@@ -13,7 +13,7 @@ from kdbench.results.records import Axes, RunRecord
 from kdbench.results.records.index import once_per_record
 from kdbench.results.runtimes import USUAL_RUNTIME, runtime_of
 
-_RATIO, _CHANGED = "runtime_ratio", "answers_changed"
+_RATIO, _CHANGED, _FILE = "runtime_ratio", "answers_changed", "deployed_bytes"
 
 
 def runtimes(record: RunRecord) -> Table:
@@ -28,7 +28,11 @@ def runtimes(record: RunRecord) -> Table:
         metric_field(record, "latency_p50_ns", unit=""),
         *[Field(_ratio_column(base), partial(_ratio, record, base)) for base in _bases(record)],
         *([Field(column(score), partial(_score, record, score))] if has_metric(record, score) else []),
-        *([Field(column(_CHANGED), partial(_changed, record))] if has_metric(record, _CHANGED) else []),
+        *(
+            Field(column(metric), partial(_in_runtime, record, metric))
+            for metric in (_CHANGED, _FILE)
+            if _has_in_runtimes(record, metric)
+        ),
     ]
     rows = [
         (axes, group)
@@ -61,17 +65,21 @@ def _ratio(record: RunRecord, base: str, group: ModelGroup, axes: Axes) -> Cell:
 
 def _score(record: RunRecord, metric: str, group: ModelGroup, axes: Axes) -> Cell:
     """Return the score in the row's runtime; in onnxruntime, the file's main score."""
-    name = runtime_of(axes)
-    if name == USUAL_RUNTIME:
+    if runtime_of(axes) == USUAL_RUNTIME:
         return number(record, group, metric)
-    scored = any(record.find(id_, metric, runtime=name) for id_ in group.ids)
-    return number(record, group, metric, {"runtime": name}) if scored else DASH
+    return _in_runtime(record, metric, group, axes)
 
 
-def _changed(record: RunRecord, group: ModelGroup, axes: Axes) -> Cell:
-    name = runtime_of(axes)
-    scored = any(record.find(id_, _CHANGED, runtime=name) for id_ in group.ids)
-    return number(record, group, _CHANGED, {"runtime": name}) if scored else DASH
+def _has_in_runtimes(record: RunRecord, metric: str) -> bool:
+    """Return whether a runtime of this table has the metric; those of other processors have their own table."""
+    names = _names(record)
+    return any(m.axes and runtime_of(m.axes) in names for m in record.measurement_index.having(metric))
+
+
+def _in_runtime(record: RunRecord, metric: str, group: ModelGroup, axes: Axes) -> Cell:
+    """Return a number that only other runtimes than onnxruntime have; a dash in those without it."""
+    at = {"runtime": runtime_of(axes)}
+    return number(record, group, metric, at) if any(record.find(id_, metric, **at) for id_ in group.ids) else DASH
 
 
 def _notes(record: RunRecord, at: Sequence[Axes], columns: Mapping[str, object]) -> list[str]:
@@ -81,8 +89,11 @@ def _notes(record: RunRecord, at: Sequence[Axes], columns: Mapping[str, object])
         "runtime, one after the other on the same cores, and gives one ratio of medians; the interval is over sessions"
         f"{common}."
     )
-    answers = "Changed answers: test samples whose predicted class differs from that in onnxruntime."
-    return [times, *([answers] if has_metric(record, _CHANGED) else [])]
+    others = {
+        _CHANGED: "Changed answers: test samples whose predicted class differs from that in onnxruntime.",
+        _FILE: "Deployed file: the converted file that the runtime takes; the others take the .onnx file.",
+    }
+    return [times, *(note for metric, note in others.items() if _has_in_runtimes(record, metric))]
 
 
 def _configuration(axes: Axes) -> tuple[str, ...]:

@@ -66,9 +66,8 @@ class LoadedModel:
         raise RuntimeError("a microcontroller's times cannot be measured on another machine")
 
     def properties(self) -> dict[str, float]:
-        """Return the bytes of the file, of the arena, and the step of an output of integers (0: floats)."""
-        step = _quantization(self._target)[0]
-        return {"file_bytes": self._file.stat().st_size, "arena_bytes": _arena(self._interpreter), "output_step": step}
+        """Return the bytes of the arena, and the step of an output of integers (0: floats)."""
+        return {"arena_bytes": _arena(self._interpreter), "output_step": _quantization(self._target)[0]}
 
 
 def _interpreter(content: bytes) -> Any:

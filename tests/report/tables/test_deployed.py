@@ -33,5 +33,10 @@ def test_models_of_this_processor_have_no_such_table(sample):
     assert table_titles(sample).isdisjoint({"On another processor"})
 
 
+def test_a_file_that_this_processor_runs_is_in_no_such_table(make_record, sample):
+    file = measured("teacher", "deployed_bytes", 98_304, axes={"runtime": "litert"})
+    assert not deployed(make_record(measurements=(*sample.measurements, file))).shown
+
+
 def table_titles(record):
     return {table.title for table in build_tables(record)}

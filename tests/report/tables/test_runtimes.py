@@ -64,3 +64,12 @@ def test_a_network_has_no_score_of_its_own(record, sample):
     table = runtimes(record())
     assert cells(table, "teacher", "openvino", "1", "1")["Top-1"] == "–"
     assert "Changed answers" not in [column.head for column in table.columns]
+
+
+def test_a_converted_file_has_its_size_where_it_is_timed(record):
+    timed = measured("teacher", "deployed_bytes", 98_304, axes={"runtime": "openvino"})
+    other = measured("teacher", "deployed_bytes", 65_536, axes={"runtime": "tflite-micro"})
+    table = runtimes(record(timed, other))
+    sizes = [cells(table, "teacher", name, "1", "1")["Deployed file"] for name in ("onnxruntime", "openvino")]
+    assert sizes == ["–", "98.3 kB"]
+    assert "Deployed file" not in [column.head for column in runtimes(record(other)).columns]
