@@ -1,9 +1,14 @@
 import json
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.sweeping.existing import PartFolder, former_names, rename_trainings
+from kdbench.distill.training import fit
+from kdbench.export.onnx import Parity
+from kdbench.results.run_folder import RunFolder, card_path
+from kdbench.workflows.stages.export import WrittenModel
+from kdbench.workflows.sweeping.existing import PartFolder, former_names, is_done, rename_trainings, write_export
 
 
 @pytest.fixture
@@ -70,6 +75,18 @@ def test_what_is_no_training_is_left_alone(folder):
     (one.path / "checkpoints" / "damaged" / "training.json").write_text("{")
     assert former_names({"b": "A", "half": "H"}, one) == {"b": "a"}
     assert former_names({"b": "A"}, RunFolder(one.path / "nowhere")) == {}
+
+
+def test_a_model_without_a_readable_card_is_not_done(tmp_path):
+    folder, job = RunFolder(tmp_path), SimpleNamespace(id="kd", logits=None, part=None, entry=None)
+    fit.adopt(torch.nn.Linear(1, 1), folder.checkpoint("kd"), "key", seed=0)
+    folder.model("kd").parent.mkdir()
+    folder.model("kd").write_bytes(b"model")
+    write_export(job, "key", WrittenModel(Parity(max_abs=0.0, tolerance=1e-3, samples=1), 2), folder)
+    assert not is_done(job, "key", folder)
+    for content, done in (('{"id":', False), ('{"id": "kd"}', True)):
+        card_path(folder.model("kd")).write_text(content)
+        assert is_done(job, "key", folder) is done
 
 
 @pytest.fixture

@@ -1,0 +1,32 @@
+"""What commands advise after an interruption, by what they leave."""
+
+import pytest
+
+from kdbench.cli.main import main
+
+
+@pytest.fixture
+def interrupted(monkeypatch, tmp_path, capfd):
+    monkeypatch.chdir(tmp_path)
+
+    def hint(workflow, *arguments):
+        def interrupt(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(f"kdbench.workflows.{workflow}", interrupt)
+        assert main(arguments) == 130
+        return capfd.readouterr().err.strip().rpartition("hint: ")[2]
+
+    return hint
+
+
+def test_a_measurement_keeps_nothing(interrupted):
+    nothing = "an interrupted measurement keeps nothing; run the same command again"
+    assert interrupted("bench.bench_models", "bench", "m.onnx") == nothing
+    assert interrupted("remeasure.remeasure", "compare", "a", "b", "--remeasure") == nothing
+
+
+def test_a_merged_result_may_lack_its_reports(interrupted):
+    hint = interrupted("merge.merge", "merge", "my runs/first", "result.zip")
+    reports = "kdbench report 'my runs/first' --format md,html writes the reports"
+    assert hint == f"run the same command again; if the record has changed already, {reports}"
