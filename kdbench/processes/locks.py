@@ -128,11 +128,8 @@ def _open_or_make(path: Path, mode: int | None, *, make: bool) -> int:
         if mode is not None:
             os.fchmod(descriptor, mode)  # this process has just created the file
         return descriptor
-    except PermissionError as denied:
-        try:
-            return os.open(path, os.O_RDONLY | _OPEN)  # enough for a lock, except on NFS
-        except FileNotFoundError:
-            raise denied from None  # it is the folder that may not be written
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | _OPEN)  # enough for a lock, except on NFS
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
