@@ -21,20 +21,17 @@ _TF2ONNX = "convert it with tf2onnx: python -m tf2onnx.convert"
 class Kind:
     """A kind of file: `what` it is, as a noun, and a `hint` on the way to an ONNX file.
 
-    The hint has fields, for which `_shown` puts names: {name}, {path}, {folder}, {target}, an ONNX file to write, and
-    {beside}, one in the file's folder, as words of a command; {path_text} and {target_text} as strings of Python;
-    {url_name} as the end of an address.
+    `_shown` fills in its fields: {name}, {path}, {folder}, {target}, an ONNX file to write, and {beside}, one in the
+    file's folder, as words of a command; {path_text} and {target_text} as strings of Python; {url_name} in an address.
     """
 
     what: str
     hint: str
 
 
-# The runtime litert takes the file beside the ONNX file.
-_TFLITE = Kind(
-    "a TensorFlow Lite model",
-    f"{_TF2ONNX} --tflite {{path}} --output {{beside}}; then kdbench bench {{beside}} --runtime onnxruntime,litert",
-)
+_LITERT = "kdbench bench {beside} --runtime onnxruntime,litert"  # which takes the .tflite file beside the ONNX file
+_TFLITE = Kind("a TensorFlow Lite model", f"{_TF2ONNX} --tflite {{path}} --output {{beside}}; then {_LITERT}")
+_TFLITE_BESIDE = Kind(_TFLITE.what, f"measure it with the ONNX file beside it: {_LITERT}")
 _SAVED_MODEL = Kind("a TensorFlow SavedModel", f"{_TF2ONNX} --saved-model {{folder}} --output model.onnx")
 _GRAPH_DEF = Kind(
     "a frozen TensorFlow graph",
@@ -146,6 +143,9 @@ def _shown(kind: Kind, path: Path) -> tuple[str, str]:
     target = f"{stem.stem if stem.suffix.lower() == '.onnx' else stem}.onnx"
     if target.casefold() == path.name.casefold():  # a shell empties the target before the command reads
         target = f"{path.stem}-converted.onnx"
+    elif kind is _TFLITE:
+        beside = path.with_suffix(".onnx")
+        kind, target = (_TFLITE_BESIDE if beside.is_file() else kind), beside.name
     words = {"name": path.name, "path": path, "folder": path.parent, "target": target, "beside": path.with_name(target)}
     shown = {key: shlex.quote(str(word)) for key, word in words.items()}
     hint = kind.hint.format(**shown, path_text=repr(str(path)), target_text=repr(target), url_name=quote(path.name))

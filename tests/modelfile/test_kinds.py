@@ -185,7 +185,7 @@ def test_code_in_a_hint_names_the_file_whatever_its_name(tmp_path):
     assert texts == {str(path), "my net's {0}.onnx", "onnx"}
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1_1.0_224_quant.tflite", "net's.int8.tflite"])
+@pytest.mark.parametrize("name", ["mobilenet_v1_1.0_224_quant.tflite", "net's.int8.tflite", "net.onnx.tflite"])
 def test_a_tflite_file_is_converted_to_the_name_that_its_runtime_looks_beside(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(CASES["tflite"][0]())
@@ -195,3 +195,7 @@ def test_a_tflite_file_is_converted_to_the_name_that_its_runtime_looks_beside(tm
     converted = Path(words[words.index("--output") + 1].removesuffix(";"))
     assert converted.with_suffix(TFLITE) == path
     assert str(converted) == words[words.index("bench") + 1]
+    converted.write_bytes(b"model")  # is not to be overwritten
+    with pytest.raises(InputError) as caught:
+        read_facts(path)
+    assert caught.value.hint.endswith(f": kdbench bench {shlex.quote(str(converted))} --runtime onnxruntime,litert")
