@@ -70,10 +70,10 @@ def disk_error(error: BaseException) -> OSError | None:
 
 @contextmanager
 def advising(instead: str) -> Iterator[None]:
-    """Write `instead` for `with --out` in the hint of a StorageError, where that option does not choose the folder."""
+    """Write `instead` for `with --out` in the hint of an error, where that option does not choose the folder."""
     try:
         yield
-    except StorageError as error:
+    except KdbenchError as error:
         error.advise(error.hint.replace("with --out", instead).rstrip())
         raise
 

@@ -10,6 +10,7 @@ from kdbench.cli.commands.bundle import _show
 from kdbench.edge.bundles.checks import bundled_targets
 from kdbench.edge.bundles.stored_bundles import keep_bundle
 from kdbench.errors import StorageError
+from kdbench.files.claim import claimed
 from kdbench.judge.target import load_target, shipped_targets
 from kdbench.results.run_folder import RunFolder
 
@@ -49,6 +50,9 @@ def test_the_way_back_names_the_run_as_it_was_typed(tmp_path, monkeypatch, capsy
 
 def test_where_the_run_cannot_be_written_it_is_the_run_that_moves(run_cli, run):
     advice = "choose another folder and copy the run there"  # --out does not choose the folder
+    with claimed(Path(run)):
+        ended = run_cli("merge", run, "result.zip")
+    assert f"hint: wait until it is done, or {advice}\n" in ended.err
     Path(run, ".in-use").mkdir()
     ended = run_cli("merge", run, "result.zip")
     assert ended.code == 3
