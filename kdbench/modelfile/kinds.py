@@ -146,7 +146,7 @@ def _shown(kind: Kind, path: Path) -> tuple[str, str]:
     elif kind is _TFLITE:
         beside = path.with_suffix(".onnx")
         kind, target = (_TFLITE_BESIDE if beside.is_file() else kind), beside.name
-    words = {"name": path.name, "path": path, "folder": path.parent, "target": target, "beside": path.with_name(target)}
+    words = {"name": path.name, "path": path, "folder": path.parent, "target": target, "beside": path.parent / target}
     shown = {key: shlex.quote(str(word)) for key, word in words.items()}
     hint = kind.hint.format(**shown, path_text=repr(str(path)), target_text=repr(target), url_name=quote(path.name))
     return kind.what, hint

@@ -2,12 +2,15 @@
 
 import pytest
 
+from kdbench.cli.interrupt import Interrupts
 from kdbench.cli.main import main
 
 
 @pytest.fixture
 def interrupted(monkeypatch, tmp_path, capfd):
     monkeypatch.chdir(tmp_path)
+    # The child processes here are the tests' own.
+    monkeypatch.setattr(Interrupts, "clean_up", Interrupts.report_interruption)
 
     def hint(workflow, *arguments):
         def interrupt(*_, **__):
