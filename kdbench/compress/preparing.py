@@ -53,7 +53,7 @@ def prepared(path: Path) -> "onnx.ModelProto":
         with temporary.folder() as folder:
             read, written = folder / "float.onnx", folder / "prepared.onnx"
             onnx.save(model, read)  # a file, because the optimisation is skipped for a model in memory without raw data
-            with _tools():
+            with _contained_tools():
                 quant_pre_process(read, written, skip_symbolic_shape=True)
             model = onnx.load(written)
     except Exception as error:  # onnx's and onnxruntime's errors share no base class below Exception
@@ -71,9 +71,10 @@ def prepared(path: Path) -> "onnx.ModelProto":
 
 
 @contextlib.contextmanager
-def _tools() -> Iterator[None]:
+def _contained_tools() -> Iterator[None]:
     """Suppress the log of onnxruntime's tools, which advises their own options, and place their temporary files."""
-    root, level = logging.getLogger(), logging.getLogger().level
+    root = logging.getLogger()
+    level = root.level
     root.setLevel(logging.CRITICAL)
     try:
         with temporary.for_libraries():
@@ -88,7 +89,7 @@ def quantizing() -> Iterator[None]:
     from onnx.shape_inference import InferenceError
 
     try:
-        with _tools():
+        with _contained_tools():
             yield
     except (*_QUANTIZER_FAULTS, InferenceError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__

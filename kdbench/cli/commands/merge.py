@@ -36,9 +36,8 @@ def merge(
     from kdbench.results.run_folder import RunFolder
     from kdbench.workflows import merge as workflow
 
-    again, reports = "run the same command again", RunFolder(run).report_command
-    invocation = Invocation.of(ctx)
-    invocation.after_interruption = f"{again}; if the record has changed already, {reports} writes the reports"
+    reports = RunFolder(run).report_command
+    Invocation.of(ctx).after_interruption += f"; if the record has changed already, {reports} writes the reports"
     if (result is None) == (remove is None):
         raise InputError(
             "name either a RESULT to merge or a device to --remove", f"kdbench merge {shlex.quote(str(run))} result.zip"

@@ -104,10 +104,11 @@ class LoadedModel:
     def _resize(self, interpreter: Interpreter, batch: int) -> None:
         """Prepare an interpreter for calls of `batch` samples; raises ValueError where the file does not take them."""
         source, target = _ends(interpreter, self._model)
-        interpreter.resize_tensor_input(source["index"], [batch, *source["shape"][1:]])
+        shape = [batch, *source["shape"][1:]]
+        interpreter.resize_tensor_input(source["index"], shape)
         try:
             interpreter.allocate_tensors()
-            interpreter.set_tensor(source["index"], np.zeros((batch, *source["shape"][1:]), source["dtype"]))
+            interpreter.set_tensor(source["index"], np.zeros(shape, source["dtype"]))
             interpreter.invoke()  # the shape of the output may depend on values of the graph
         except RuntimeError as error:
             raise ValueError(f"its .tflite file takes no batch {batch}") from error
