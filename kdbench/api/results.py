@@ -11,6 +11,7 @@ from kdbench.api.decisions import Verdict
 from kdbench.api.display import ShownFigure, ShownTable, page
 from kdbench.errors import InputError
 from kdbench.judge.compare.matching import describe_axes
+from kdbench.modelfile.not_records import require_no_other_kind
 from kdbench.registry import suggestion
 from kdbench.report import Content
 from kdbench.report.figures import FIGURES
@@ -56,6 +57,7 @@ class Results:
         >>> kdbench.Results.read("runs/digits").record.name
         'bench'
         """
+        require_no_other_kind(Path(run))
         return cls(Content.read(run), RunFolder.of(run).path)
 
     @property

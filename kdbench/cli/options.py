@@ -25,7 +25,16 @@ def option(name: str, metavar: str, text: str) -> Any:
     return typer.Option(name, metavar=metavar, help=text)
 
 
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or its record.json.")]
+def stored_run(path: Path) -> Path:
+    """Return the path of a run; raises InputError for a file of another kind, such as a model or an image."""
+    from kdbench.modelfile.not_records import require_no_other_kind
+
+    return require_no_other_kind(path)
+
+
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's folder, or its record.json.", callback=stored_run)
+]
 Texts = list[str] | None
 Out = Annotated[Path | None, option("--out", "DIR", "Folder to write to (default: below runs/).")]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]

@@ -5,10 +5,11 @@ import re
 import shlex
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from kdbench.modelfile import protobuf
 
 _HEAD_BYTES = 1 << 16
 _SHAPE = "1, 3, 224, 224"  # of an example of an input
@@ -81,7 +82,11 @@ _ENGINE = Kind(
 _NCNN = Kind("an ncnn model", "measure the ONNX file that it was converted from")
 _GZIP = Kind("compressed by gzip", "gzip -dc {path} > {target}")
 _TAR_GZ = Kind("a tar archive compressed by gzip", "tar xzf {path}, then measure the .onnx file in it")
-_HTML = Kind("a web page, not a model", _DOWNLOAD)
+_HTML = Kind("a web page", _DOWNLOAD)
+_IMAGE = Kind(
+    "an image", "measure a model on a folder of images, one folder a class: kdbench bench MODEL.onnx --data folder:DIR"
+)
+_RESULT = Kind("the result of a device", "merge it into the run of its bundle: kdbench merge RUN {path}")
 _EMPTY = Kind("an empty file", "download or export it again")
 _LFS = re.compile(rb"\Aversion https://git-lfs\.github\.com/spec/v\d")
 
@@ -100,6 +105,8 @@ _MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"\xfd7zXZ\x00", Kind("compressed by xz", "xz -dc {path} > {target}")),
     (0, b"\x28\xb5\x2f\xfd", Kind("compressed by Zstandard", "zstd -dc {path} > {target}")),
     (0, b"7z\xbc\xaf\x27\x1c", Kind("a 7-Zip archive", "7z x {path}, then measure the .onnx file in it")),
+    (0, b"\x89PNG\r\n\x1a\n", _IMAGE),
+    (0, b"\xff\xd8\xff", _IMAGE),  # JPEG
 )
 # The kinds by name, for files whose content does not identify them.
 _BY_SUFFIX = {
@@ -185,7 +192,13 @@ def _of_zip(path: Path) -> Kind:
         by_name = _BY_SUFFIX.get(path.suffix.lower())
         what = "a zip archive that is cut short" if by_name is None else f"{by_name.what}, cut short"
         return Kind(what, "download or copy it again")
+    return _by_members(names)
+
+
+def _by_members(names: list[str]) -> Kind:
     inner = {name.partition("/")[2] for name in names} | set(names)
+    if {"SHA256SUMS", "result.json"} <= set(names):
+        return _RESULT
     if "model.weights.h5" in inner:
         return _KERAS
     if "archive_format" in inner or "serialized_exported_program.json" in inner:
@@ -193,7 +206,9 @@ def _of_zip(path: Path) -> Kind:
     if "data.pkl" in inner:
         return _TORCHSCRIPT if any(name.startswith("code/") for name in inner) else _CHECKPOINT
     if names and all(name.endswith(".npy") for name in names):
-        return Kind("an archive of NumPy arrays (.npz)", "give the model first, and the data with --data npz:{path}")
+        return Kind(
+            "an archive of NumPy arrays (.npz)", "measure a model on them: kdbench bench MODEL.onnx --data npz:{path}"
+        )
     models = [name for name in names if name.endswith((".onnx", ".ort"))]
     then = f", then measure {_escaped(shlex.quote(models[0]))}" if models else ": no .onnx file is in it"
     return Kind("a zip archive", f"unzip {{path}}{then}")
@@ -253,14 +268,14 @@ def _is_json(start: str, text: str, key: str) -> bool:
 
 def _of_protobuf(path: Path, head: bytes) -> Kind | None:
     """Other models in protobuf: Caffe and GraphDef begin with text or a message, where ONNX has a version."""
-    fields = list(_fields(head))
+    fields = list(protobuf.fields(head))
     if not fields:
         return None
     number, value = fields[0]
     if number != 1:
         return None
     if isinstance(value, bytes):
-        inner = [field for field, _ in _fields(value)]
+        inner = [field for field, _ in protobuf.fields(value)]
         if value[:1] == b"\x0a" and 2 in inner:  # a node: its name, its operator
             return _GRAPH_DEF
         return _CAFFE if value.isascii() and value.decode().isprintable() and len(fields) > 1 else None
@@ -268,33 +283,3 @@ def _of_protobuf(path: Path, head: bytes) -> Kind | None:
     if value == 1 and isinstance(second, bytes) and second[:1] == b"\x0a":
         return _SAVED_MODEL
     return _COREML if path.suffix == ".mlmodel" else None
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield the fields of a protobuf message, number and value, until something else comes; the last may be cut."""
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        kind, number = key & 7, key >> 3
-        if kind == 0:
-            value, position = _varint(data, position)
-            yield number, value
-        elif kind == 2:
-            length, position = _varint(data, position)
-            yield number, data[position : position + length]
-            position += length
-        elif kind in {1, 5}:
-            position += 8 if kind == 1 else 4
-        else:
-            return
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data):
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            break
-    return value, position

@@ -50,7 +50,8 @@ class RunFolder:
         """
         path = Path(path)
         if path.suffix == ".onnx":
-            raise InputError(f"{path} is a model, not a record", "measure it first: kdbench bench leaves a record")
+            hint = f"measure it first: kdbench bench {shlex.quote(str(path))} leaves a record"
+            raise InputError(f"{path} is a model, not a record", hint)
         is_record = not path.is_dir() and path.suffix not in {".md", ".html"}
         run = cls(path.parent, path.name) if is_record else cls(path if path.is_dir() else path.parent)
         if not run.record.exists():

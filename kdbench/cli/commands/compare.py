@@ -17,6 +17,7 @@ from kdbench.cli.options import (
     option,
     output_file,
     several_names,
+    stored_run,
     typed_options,
 )
 from kdbench.errors import InputError
@@ -112,6 +113,7 @@ def _compare_stored(base: Path, new: Path, **selection: Any) -> "Comparison":
     for path in (base, new):
         if path.suffix == ".onnx":
             raise InputError(f"{path} is a model, not a record", "add --remeasure to measure both models side by side")
+        stored_run(path)
     records = RunRecord.read(base), RunRecord.read(new)
     base_samples, new_samples = (read_samples(RunFolder.of(path).samples) for path in (base, new))
     return compare_records(*records, **selection, base_samples=base_samples, new_samples=new_samples)
