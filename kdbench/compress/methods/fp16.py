@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
+from kdbench.compress.float32_nodes import float32_nodes
 from kdbench.compress.graph_index import sort_nodes
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Observer, probe_shape
@@ -76,11 +77,25 @@ def to_float16(model: "onnx.ModelProto") -> "onnx.ModelProto":
     name_nodes(copy)
     declare_float_tensors(copy)
     converted: onnx.ModelProto = convert_float_to_float16(
-        copy, keep_io_types=True, min_positive_val=_SMALLEST, max_finite_val=_LARGEST
+        copy,
+        keep_io_types=True,
+        min_positive_val=_SMALLEST,
+        max_finite_val=_LARGEST,
+        node_block_list=float32_nodes(copy),
     )
+    _remove_repeated_casts(converted.graph)
     sort_nodes(converted.graph)
     forget_unused_domains(converted)
     return converted
+
+
+def _remove_repeated_casts(graph: "onnx.GraphProto") -> None:
+    """Remove all but one of the casts with the same output, of which the converter adds one for each use in float32."""
+    written: set[str] = set()
+    for node in list(graph.node):
+        if node.op_type == "Cast" and node.output[0] in written:
+            graph.node.remove(node)
+        written.update(node.output)
 
 
 def too_large(model: "onnx.ModelProto") -> list[str]:
