@@ -1,5 +1,6 @@
 """The end of a workflow: findings become a record, and record, samples, verdicts and reports are written."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from kdbench import report
 from kdbench.errors import DivergedError, KdbenchError, MeasurementError, StorageError
 from kdbench.judge.readiness import judge
-from kdbench.judge.target import Target
+from kdbench.judge.target import Target, shipped_targets
 from kdbench.machine.diagnostics import environment_diagnostics
 from kdbench.recipe import Measure, Recipe
 from kdbench.results.cards import ModelCard
@@ -123,18 +124,26 @@ def write_results(record: RunRecord, samples: Samples, folder: RunFolder, target
     record.write(folder.record)
     # A model that fails on the data gets no verdict: its remaining numbers could pass.
     verdicts = () if failure_of(record) else tuple(judge(record, target) for target in targets)
-    with record_kept(folder):
+    with record_kept(folder, [verdict.target for verdict in verdicts]):
         write_verdicts(verdicts, folder)
         report.write(report.Content(record, verdicts, samples), folder.path, ("md", "html"))
     return RunResults(folder, record, samples, verdicts)
 
 
 @contextmanager
-def record_kept(folder: RunFolder) -> Iterator[None]:
-    """Let the hint of a StorageError say that the record is complete: nothing needs to be measured again."""
+def record_kept(folder: RunFolder, targets: Sequence[str] = ()) -> Iterator[None]:
+    """Let the hint of a StorageError say that the record is complete: nothing needs to be measured again.
+
+    `targets` are the names of the targets whose verdicts are not stored either.
+    """
     try:
         yield
     except StorageError as error:
-        reports = folder.report_command
-        error.advise(f"the record is complete: when its folder can be written, {reports} writes the reports")
+        steps = f"{folder.report_command} writes the reports"
+        if targets:
+            shipped = shipped_targets()
+            names = [name if name in shipped else f"{name}.toml" for name in targets]
+            options = [word for name in names for word in ("--target", name)]
+            steps = f"{shlex.join(('kdbench', 'ready', str(folder.path), *options))} stores the verdicts, and {steps}"
+        error.advise(f"the record is complete: when its folder can be written, {steps}")
         raise

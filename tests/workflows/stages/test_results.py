@@ -1,13 +1,19 @@
 """The record that a workflow assembles from findings."""
 
+import re
+import shlex
+from pathlib import Path
+
 import pytest
 
+from kdbench.cli.main import main
 from kdbench.errors import StorageError
+from kdbench.judge.target import load_target, target_from
 from kdbench.recipe import Measure
 from kdbench.recipe.loading import load_recipe
 from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Findings
-from kdbench.results.records import Diagnostic, Environment, RunRecord, missing
+from kdbench.results.records import Diagnostic, Environment, RunRecord, measured, missing
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.results import assemble_record, write_results
 
@@ -43,6 +49,25 @@ def test_a_report_that_cannot_be_written_is_written_from_the_record(tmp_path):
         write_results(record, {}, folder)
     assert f"kdbench report '{folder.path}' --format md,html writes the reports" in caught.value.hint
     assert RunRecord.read(folder.record) == record
+
+
+@pytest.mark.parametrize(("name", "named"), [("server-cpu", "server-cpu"), ("mine", "mine.toml")])
+def test_verdicts_that_cannot_be_written_are_stored_by_the_commands_of_the_hint(tmp_path, monkeypatch, name, named):
+    record, folder = _assembled(), RunFolder(tmp_path)
+    record = record.model_copy(update={"measurements": (measured("m", "size_bytes", 10.0),)})
+    folder.verdicts.touch()  # no folder can be made there
+    target = target_from({"name": name, "criterion": [{"metric": "size_bytes", "max": 20}]})
+    with pytest.raises(StorageError) as caught:
+        write_results(record, {}, folder, [target])
+    folder.verdicts.unlink()
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text('[[criterion]]\nmetric = "size_bytes"\nmax = 20\n')
+    ready, report = re.findall(r"kdbench (ready .*?) stores .* kdbench (report .*?) writes", caught.value.hint)[0]
+    assert main(shlex.split(ready)) in {0, 1, 2}
+    assert f"--target {named}" in ready
+    assert main(shlex.split(report)) == 0
+    assert folder.verdict(name).is_file()
+    assert f"Readiness for {load_target(named).description}" in (tmp_path / "report.md").read_text()
 
 
 def _assembled(recipe=None):
