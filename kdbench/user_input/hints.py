@@ -21,6 +21,7 @@ _COMMAND = re.compile(r"\bkdbench [a-z]|\bpython -m |\bray start ")
 _FIELDS = {option.name: (field, option) for table in (INPUTS, MEASURE) for field, option in table.items()}
 _SAME = {"out", "name", "teacher"}  # arguments with the names of options
 _LISTS = {"torch", "weights"}  # those that are lists of texts
+_OF_COMPARE = {"model": "models", "metric": "metrics", "threshold": "thresholds"}
 _IN_TURN = re.compile(r"(\w+=\{(?:\"[^\"{}]+\": \{)*)([^{}]*)\}+, \1")  # one argument twice
 
 
@@ -54,8 +55,9 @@ def as_arguments(hint: str, inputs: str = "") -> str:
     """Return a hint for Python: options of inputs and of a measurement become arguments of `kdbench.bench`.
 
     `--scale 1` becomes `scale=1.0`, `--no-accuracy` `accuracy=False`, `--budget=2m` `measure={"budget_s": 120.0}`, and
-    `--fill net=0` `models={"net": {"fill": 0}}`. Options in turn become one argument where they are its keys. `inputs`
-    is the argument of a function that has one for all inputs except `data`. A hint with a command to type stays.
+    `--fill net=0` `models={"net": {"fill": 0}}`. Those of a comparison become arguments of `kdbench.compare`, such as
+    `--model a=b` `models={"a": "b"}`. Options in turn become one argument where they are its keys. `inputs` is the
+    argument of a function that has one for all inputs except `data`. A hint with a command to type stays.
     """
     if _COMMAND.search(hint):
         return hint
@@ -78,7 +80,7 @@ def _as_argument(match: re.Match[str], inputs: str) -> str:
     if name in _SAME:
         return f"{name}={_literal(typed)}"
     if name not in _FIELDS:
-        return match[0]
+        return _argument_of_compare(match)
     field, option = _FIELDS[name]
     rest = ""
     if option.flag is None:
@@ -92,6 +94,16 @@ def _as_argument(match: re.Match[str], inputs: str) -> str:
         models = f'{{"{match["model"]}": {entry}}}'
         return f'{inputs}={{"models": {models}}}' if inputs else f"models={models}"
     return f"{inputs}={entry}{rest}" if inputs and field != "data" else f"{field}={value}{rest}"
+
+
+def _argument_of_compare(match: re.Match[str]) -> str:
+    name = match["name"]
+    if name == "remeasure":
+        return match[0].replace("--remeasure", "remeasure=True")
+    if name not in _OF_COMPARE:
+        return match[0]
+    pair = f"{{{_literal(match['model'])}: {_literal(match['of_model'])}}}" if match["model"] else "…"
+    return f"{_OF_COMPARE[name]}={pair}"
 
 
 def _python_value(field: str, option: Option, text: str | None) -> str:

@@ -186,5 +186,5 @@ def _references(ids: list[str], paths: Sequence[Path], teacher: str | Mapping[st
     name = by_path.get(Path(teacher)) or (Path(teacher).stem if Path(teacher).suffix in {".onnx", PROGRAM} else teacher)
     if name not in ids:
         hint = suggestion(name, ids, f"models: {', '.join(ids)}")
-        raise InputError(f"--teacher {teacher!r} is not one of the models", hint)
+        raise InputError(f"the teacher {teacher!r} is not one of the models", hint)
     return dict.fromkeys(ids, name)

@@ -46,7 +46,11 @@ def test_hints_name_the_keys_of_a_recipe(hint, expected):
             "python -m tf2onnx.convert --saved-model m --output m.onnx",
             "python -m tf2onnx.convert --saved-model m --output m.onnx",
         ),
-        ("leave it out with --model", "leave it out with --model"),
+        ("leave it out with --model", "leave it out with models=…"),
+        ("match them with --model BASE=NEW", 'match them with models={"BASE": "NEW"}'),
+        ("choose the metrics with --metric: macs, top1", "choose the metrics with metrics=…: macs, top1"),
+        ("measure both with --remeasure, or --threshold", "measure both with remeasure=True, or thresholds=…"),
+        ("train with --epochs 3", "train with --epochs 3"),
         ("kdbench bench MODEL --no-accuracy shows it", "kdbench bench MODEL --no-accuracy shows it"),
     ],
 )

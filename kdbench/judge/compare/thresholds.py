@@ -77,8 +77,8 @@ def metrics_to_compare(metrics: Sequence[str], thresholds: Thresholds) -> list[M
     compared = [comparable(id_) for id_ in dict.fromkeys(metrics or DEFAULT_METRICS)]
     for id_ in thresholds.by_metric:
         if comparable(id_) not in compared:
-            others = " ".join(f"--metric {metric.id}" for metric in compared)
-            raise InputError(f"--threshold {id_}=…, and {id_} is not compared", f"add --metric {id_} to {others}")
+            hint = f"choose the metrics with --metric: {', '.join([id_, *(metric.id for metric in compared)])}"
+            raise InputError(f"{id_} has a threshold, and {id_} is not compared", hint)
     return compared
 
 

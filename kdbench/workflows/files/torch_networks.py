@@ -77,13 +77,13 @@ def torch_networks(factories: Sequence[str], weights: Sequence[str]) -> list[Tor
             in_order.append(Path(text))
         elif id_ in named or ids.count(id_) > 1:
             raise InputError(
-                f"--weights {text}: {id_} is not one network", "name networks: --torch ID=pkg.module:factory"
+                f"the weights {text}: {id_} is not one network", "name networks: --torch ID=pkg.module:factory"
             )
         else:
             named[id_] = Path(file)
     without = sum(id_ not in named for id_ in ids)
     if in_order and len(in_order) != without:
-        message = f"{len(in_order)} --weights are given for {without} networks (--torch)"
+        message = f"the number of files of weights is {len(in_order)}, and {without} networks need one"
         hint = suggestion(str(in_order[-1]).partition("=")[0], ids, "name the network of each: --weights ID=FILE")
         raise InputError(message, hint if factories else "give the network too: --torch pkg.module:factory")
     files = iter(in_order)
