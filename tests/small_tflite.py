@@ -8,12 +8,13 @@ _TYPES = {np.dtype("float32"): schema.TensorType.FLOAT32, np.dtype("int8"): sche
           np.dtype("int32"): schema.TensorType.INT32}  # fmt: skip
 
 
-def tflite_of(weights, shape, *, batch=1, scales=None, reshaped=False, operator="FULLY_CONNECTED"):
+def tflite_of(weights, shape, *, batch=1, scales=None, reshaped=False, ends=np.int8, operator="FULLY_CONNECTED"):
     """Return the bytes of a model that maps (batch, *shape) to (batch, classes) by `weights` (classes, pixels).
 
     `scales` (input, weights, output) make it one of INT8 with zero point 0; `weights` are then integers. If `reshaped`,
-    the shape of the output is known only after a call, as in a file of Keras with a dynamic batch and a Flatten. Any
-    other `operator` stands for one that a runtime lacks.
+    the shape of the output is known only after a call, as in a file of Keras with a dynamic batch and a Flatten. With
+    `ends` of np.float32 a file of INT8 quantizes its input and dequantizes its output. Any other `operator` stands for
+    one that a runtime lacks.
     """
     dtype = np.float32 if scales is None else np.int8
     arrays = [None, np.asarray(weights, dtype), None]
@@ -43,6 +44,8 @@ def tflite_of(weights, shape, *, batch=1, scales=None, reshaped=False, operator=
     model.operatorCodes, model.subgraphs = [code], [graph]
     if reshaped:
         _reshape(graph, model)
+    if scales is not None and ends == np.float32:
+        _float_ends(graph, model)
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
@@ -80,3 +83,24 @@ def _reshape(graph, model):
             operator.builtinOptions = schema.AddOptionsT()
         graph.operators.append(operator)
     graph.outputs = [y]
+
+
+def _float_ends(graph, model):
+    """Put QUANTIZE before the input of the graph and DEQUANTIZE after its output."""
+    inner = graph.inputs[0], graph.outputs[0]
+    outer = []
+    for place in inner:
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type, tensor.buffer = f"f{place}", graph.tensors[place].shape, 0, 0
+        outer.append(len(graph.tensors))
+        graph.tensors.append(tensor)
+    names = schema.BuiltinOperator
+    ends = [(names.QUANTIZE, outer[0], inner[0], 0), (names.DEQUANTIZE, inner[1], outer[1], len(graph.operators) + 1)]
+    for builtin, source, target, at in ends:
+        code, operator = schema.OperatorCodeT(), schema.OperatorT()
+        code.builtinCode = code.deprecatedBuiltinCode = builtin
+        code.version = 2
+        model.operatorCodes.append(code)
+        operator.inputs, operator.outputs, operator.opcodeIndex = [source], [target], len(model.operatorCodes) - 1
+        graph.operators.insert(at, operator)
+    graph.inputs, graph.outputs = [outer[0]], [outer[1]]

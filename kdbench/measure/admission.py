@@ -22,6 +22,7 @@ from kdbench.measure.forms import file_in
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model, save_images, stage
 from kdbench.measure.timed import ONNXRUNTIME, SEED
+from kdbench.modelfile import tflite
 from kdbench.modelfile.rounding import output_step
 from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
@@ -187,13 +188,24 @@ def _try(
         return Refusal(f"its outputs have shape {logits.shape}, the file's {file_logits.shape}", status="error")
     max_abs = float(np.abs(logits - file_logits).max())
     properties = result.get("properties", {}).get(model.id, {})
-    tolerance = max(_tolerance(file_logits, model, name), _STEPS * properties.get("output_step", 0.0))
+    tolerance = max(_tolerance(file_logits, model, name), _STEPS * _step_of_form(name, job, properties))
     if not max_abs <= tolerance:  # also for NaN
         reason = f"its outputs deviate from the file's by {max_abs:.3g} (tolerance {tolerance:.3g})"
         kind = RUNTIMES[name]
         return Refusal(reason, _DEVIATES["form" if kind.form else kind.runs], status="error")
     start = Start(result["load_ns"][model.id], result["first_run_ns"][model.id], max_abs, properties)
     return start, result["facts"], result.get("kernels", {}).get(model.id, {})
+
+
+def _step_of_form(name: str, job: JobModel, properties: Mapping[str, float]) -> float:
+    """Return the step of the output of a file beside the model's, 0 for floats and for a runtime that has no step.
+
+    A runtime says the step of an output in integers; that of floats which the file dequantizes is in the file.
+    """
+    form = RUNTIMES[name].form
+    if "output_step" not in properties or not form:
+        return 0.0
+    return properties["output_step"] or tflite.output_step(Path(job.files[form]))
 
 
 def _scaled(outputs: NDArray[np.generic], job: JobModel) -> NDArray[np.float64]:

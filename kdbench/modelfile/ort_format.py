@@ -4,17 +4,16 @@ The tables and their fields, by number, are those of onnxruntime's schema `ort.f
 """
 
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
+from kdbench.modelfile.flatbuffer import Buffer, Table, u32
 
 if TYPE_CHECKING:
     import onnx
 
-_T = TypeVar("_T")
 _IDENTIFIER = b"ORTM"
 _HINT = "it may be truncated: convert it again: python -m onnxruntime.tools.convert_onnx_models_to_ort MODEL.onnx"
 _ATTRIBUTE_TYPES = (
@@ -22,7 +21,6 @@ _ATTRIBUTE_TYPES = (
     *("FLOATS", "INTS", "STRINGS", "TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS"),
 )
 _DEEPEST = 32  # graphs within graphs
-_TIMES_READ = 8  # of a file's content; a whole file needs half of that
 
 
 def is_ort(path: Path) -> bool:
@@ -35,9 +33,9 @@ def read_ort(path: Path) -> "onnx.ModelProto":
     """Return the model in the .ort file at `path`; raises InputError for one that is damaged."""
     import onnx
 
-    data = _Buffer(path.read_bytes())
+    data = Buffer(path.read_bytes())
     try:
-        session = _Table(data, _u32(data, 0))
+        session = Table(data, u32(data, 0))
         stored = session.table(1)
         if stored is None:
             raise InputError(f"{path} holds no model", _HINT)
@@ -54,7 +52,7 @@ def read_ort(path: Path) -> "onnx.ModelProto":
     return model
 
 
-def _read_graph(stored: "_Table", graph: "onnx.GraphProto", depth: int) -> None:
+def _read_graph(stored: Table, graph: "onnx.GraphProto", depth: int) -> None:
     if depth > _DEEPEST:
         raise ValueError("graphs within graphs")
     graph.name = "ort"
@@ -104,7 +102,7 @@ def _in_order(nodes: "list[onnx.NodeProto]", needs: list[set[str]]) -> Iterator[
     yield from (position for position, count in enumerate(missing) if count)
 
 
-def _read_node(stored: "_Table", depth: int) -> "onnx.NodeProto":
+def _read_node(stored: Table, depth: int) -> "onnx.NodeProto":
     import onnx
 
     node = onnx.NodeProto(name=stored.text(0), domain=stored.text(2), op_type=stored.text(5))
@@ -115,7 +113,7 @@ def _read_node(stored: "_Table", depth: int) -> "onnx.NodeProto":
     return node
 
 
-def _read_attribute(stored: "_Table", attribute: "onnx.AttributeProto", depth: int) -> None:
+def _read_attribute(stored: Table, attribute: "onnx.AttributeProto", depth: int) -> None:
     kind = _ATTRIBUTE_TYPES[stored.integer(2, "<i")]
     attribute.name = stored.text(0)
     attribute.type = attribute.AttributeType.Value(kind)
@@ -138,7 +136,7 @@ def _read_attribute(stored: "_Table", attribute: "onnx.AttributeProto", depth: i
         _read_graph(graph, attribute.graphs.add(), depth + 1)
 
 
-def _read_tensor(stored: "_Table", tensor: "onnx.TensorProto") -> None:
+def _read_tensor(stored: Table, tensor: "onnx.TensorProto") -> None:
     tensor.name = stored.text(0)
     tensor.dims.extend(stored.integers(2))
     tensor.data_type = stored.integer(3, "<i")
@@ -148,7 +146,7 @@ def _read_tensor(stored: "_Table", tensor: "onnx.TensorProto") -> None:
         tensor.raw_data = stored.content(4)
 
 
-def _read_value(name: str, stored: "_Table | None", value: "onnx.ValueInfoProto") -> None:
+def _read_value(name: str, stored: Table | None, value: "onnx.ValueInfoProto") -> None:
     """Read the type of a tensor; of other types only the kind is read."""
     value.name = name
     info = stored.table(2) if stored is not None else None
@@ -173,100 +171,3 @@ def _read_value(name: str, stored: "_Table | None", value: "onnx.ValueInfoProto"
             target.dim_value = dimension.integer(1)
         elif dimension is not None and (name := dimension.text(2)):
             target.dim_param = name
-
-
-@dataclass
-class _Buffer:
-    """The bytes of a file, and how many more of its content's may be read.
-
-    Tables may share content, and hold tables: a file of some kilobytes could hold any number of nodes.
-    """
-
-    content: bytes
-    left: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.left = _TIMES_READ * len(self.content)
-
-    def take(self, at: int, size: int) -> None:
-        """Count bytes that are read; raises ValueError for those beyond the end, or far more than there are."""
-        self.left -= size
-        if at + size > len(self.content) or self.left < 0:
-            raise ValueError("content beyond the end, or shared too often")
-
-
-def _u32(data: _Buffer, at: int) -> int:
-    return int(struct.unpack_from("<I", data.content, at)[0])
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A table of a FlatBuffer at position `at`; fields are numbered from 0, absent ones are 0 or empty."""
-
-    data: _Buffer
-    at: int
-
-    def _position(self, field: int) -> int:
-        """Return where a field stands; 0 if it is absent."""
-        directory = self.at - int(struct.unpack_from("<i", self.data.content, self.at)[0])
-        entry = 4 + 2 * field
-        if entry >= struct.unpack_from("<H", self.data.content, directory)[0]:
-            return 0
-        offset = struct.unpack_from("<H", self.data.content, directory + entry)[0]
-        return self.at + int(offset) if offset else 0
-
-    def _target(self, field: int) -> int:
-        at = self._position(field)
-        return at + _u32(self.data, at) if at else 0
-
-    def integer(self, field: int, form: str = "<q") -> int:
-        """Return a number: int64, or of another `form`."""
-        at = self._position(field)
-        return int(struct.unpack_from(form, self.data.content, at)[0]) if at else 0
-
-    def number(self, field: int) -> float:
-        """Return a float32."""
-        at = self._position(field)
-        return float(struct.unpack_from("<f", self.data.content, at)[0]) if at else 0.0
-
-    def text(self, field: int) -> str:
-        """Return a string."""
-        at = self._target(field)
-        return self._text_at(at) if at else ""
-
-    def table(self, field: int) -> "_Table | None":
-        """Return a table; None if it is absent."""
-        at = self._target(field)
-        return _Table(self.data, at) if at else None
-
-    def vector(self, field: int, size: int, read: Callable[[int], _T]) -> list[_T]:
-        """Return the elements of a vector, of `size` bytes each, each read at its position."""
-        at = self._target(field)
-        count = _u32(self.data, at) if at else 0
-        self.data.take(at + 4, count * size)
-        return [read(at + 4 + size * index) for index in range(count)]
-
-    def tables(self, field: int) -> "list[_Table]":
-        """Return a vector of tables."""
-        return self.vector(field, 4, lambda at: _Table(self.data, at + _u32(self.data, at)))
-
-    def texts(self, field: int) -> list[str]:
-        """Return a vector of strings."""
-        return self.vector(field, 4, lambda at: self._text_at(at + _u32(self.data, at)))
-
-    def integers(self, field: int) -> list[int]:
-        """Return a vector of int64."""
-        return self.vector(field, 8, lambda at: int(struct.unpack_from("<q", self.data.content, at)[0]))
-
-    def content(self, field: int) -> bytes:
-        """Return a vector of bytes."""
-        at = self._target(field)
-        return self._bytes_at(at) if at else b""
-
-    def _bytes_at(self, at: int) -> bytes:
-        length = _u32(self.data, at)
-        self.data.take(at + 4, length)
-        return self.data.content[at + 4 : at + 4 + length]
-
-    def _text_at(self, at: int) -> str:
-        return self._bytes_at(at).decode()

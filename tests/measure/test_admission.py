@@ -33,6 +33,7 @@ class Processes:
         self.errors: dict[object, list[str]] = {}
         self.dead: set[str] = set()
         self.kernels: dict[str, int] = {}
+        self.properties: dict[str, float] = {}
         self.calls: list[tuple[str, str, str]] = []
 
     def __call__(self, job, folder, progress, *, threads):
@@ -49,6 +50,7 @@ class Processes:
             "load_ns": {model.id: 5},
             "first_run_ns": {model.id: 7},
             "kernels": {model.id: self.kernels} if self.kernels else {},
+            "properties": {model.id: self.properties} if name != "onnxruntime" else {},
             "errors": {model.id: errors} if errors else {},
         }
         return json.loads(json.dumps(result))
@@ -148,6 +150,28 @@ def test_the_hint_for_a_converted_file_is_about_that_file(bench_models, admitted
     processes.logits["litert"] = LOGITS + 0.02
     (refusal,) = admitted(bench_models, Measure(runtime=("onnxruntime", "litert"))).models[0].refused.values()
     assert "tf2onnx" in str(refusal.hint)
+
+
+@pytest.mark.parametrize(
+    ("said", "of_file", "off", "refused"),
+    [
+        ({"output_step": 0.25}, 0.0, 1.9, False),
+        ({"output_step": 0.0}, 0.25, 1.9, False),
+        ({"output_step": 0.0}, 0.25, 2.1, True),
+        ({"output_step": 0.0}, 0.0, 0.02, True),
+        ({}, 0.25, 0.02, True),  # LiteRT measures the model's latency: the file has to be the model
+    ],
+)
+def test_a_converted_file_of_integers_differs_by_its_steps(
+    bench_models, admitted, processes, monkeypatch, said, of_file, off, refused
+):
+    for model in bench_models:
+        model.path.with_suffix(".tflite").touch()
+    name = "tflite-micro" if said else "litert"
+    processes.properties, processes.logits[name] = said, LOGITS + off
+    monkeypatch.setattr(admission.tflite, "output_step", lambda _: of_file)
+    outcome = admitted(bench_models, Measure(runtime=("onnxruntime", name)))
+    assert refusals(outcome) == {id_: [name] if refused else [] for id_ in ("t", "s")}
 
 
 @pytest.mark.parametrize(("off", "refused"), [(8, False), (9, True)])

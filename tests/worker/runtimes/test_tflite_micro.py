@@ -1,11 +1,13 @@
 """tflite-micro answers like the file's arithmetic by hand, and counts the memory that it plans."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from kdbench.modelfile.tflite import output_step
 from kdbench.worker.jobs import JobModel
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed")
@@ -52,6 +54,28 @@ def test_integers_are_rounded_before_and_scaled_after(model):
     assert np.abs(expected).max() > 5
     assert loaded(x) == pytest.approx(expected, abs=0.51)
     assert loaded.properties()["output_step"] == 1.0
+
+
+def test_integers_between_floats_are_rounded_alike_and_their_step_is_in_the_file(model):
+    x = np.clip(RNG.standard_normal((3, *SHAPE), np.float32), -2, 2)
+    scales = (0.02, 0.5, 1.0)
+    expected = load(model(scales=scales))(x)
+    of = model(scales=scales, ends=np.float32)
+    loaded = load(of)
+    np.testing.assert_array_equal(loaded(x), expected)
+    assert loaded.properties()["output_step"] == 0
+    assert output_step(Path(of.files[".tflite"])) == 1.0
+
+
+@pytest.mark.parametrize("options", [{}, {"scales": (0.02, 0.5, 1.0)}, {"reshaped": True}])
+def test_other_outputs_have_no_step_in_the_file(model, options):
+    assert output_step(Path(model(**options).files[".tflite"])) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1c\0\0\0TFL3", b"\xff" * 64])
+def test_a_damaged_file_has_no_step(tmp_path, content):
+    (tmp_path / "m.tflite").write_bytes(content)
+    assert output_step(tmp_path / "m.tflite") == 0
 
 
 def test_the_arena_holds_what_it_says_and_the_activations_at_least(model, tmp_path):
