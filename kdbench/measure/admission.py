@@ -22,8 +22,8 @@ from kdbench.measure.forms import file_in
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model, save_images, stage
 from kdbench.measure.timed import ONNXRUNTIME, SEED
-from kdbench.modelfile import tflite
 from kdbench.modelfile.rounding import output_step
+from kdbench.modelfile.tflite import output_step as tflite_step
 from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.tables.measure import Measure
@@ -205,7 +205,7 @@ def _step_of_form(name: str, job: JobModel, properties: Mapping[str, float]) -> 
     form = RUNTIMES[name].form
     if "output_step" not in properties or not form:
         return 0.0
-    return properties["output_step"] or tflite.output_step(Path(job.files[form]))
+    return properties["output_step"] or tflite_step(Path(job.files[form]))
 
 
 def _scaled(outputs: NDArray[np.generic], job: JobModel) -> NDArray[np.float64]:

@@ -169,7 +169,7 @@ def test_a_converted_file_of_integers_differs_by_its_steps(
         model.path.with_suffix(".tflite").touch()
     name = "tflite-micro" if said else "litert"
     processes.properties, processes.logits[name] = said, LOGITS + off
-    monkeypatch.setattr(admission.tflite, "output_step", lambda _: of_file)
+    monkeypatch.setattr(admission, "tflite_step", lambda _: of_file)
     outcome = admitted(bench_models, Measure(runtime=("onnxruntime", name)))
     assert refusals(outcome) == {id_: [name] if refused else [] for id_ in ("t", "s")}
 
