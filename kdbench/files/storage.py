@@ -43,7 +43,8 @@ def storage_error(error: OSError, path: Path) -> StorageError:
             message, "free some space, then run the same command again (with --resume, if it has that option)"
         )
     if error.errno == errno.EFBIG:
-        return StorageError(f"{_TOO_LARGE}: {path} was not written", "raise the limit with ulimit -f, or choose a disk")
+        hint = "raise the limit with ulimit -f, or choose a disk that takes larger files"
+        return StorageError(f"{_TOO_LARGE}: {path} was not written", hint)
     if error.errno in {errno.EMFILE, errno.ENFILE}:
         return StorageError(f"{path} cannot be opened: too many files are open", "raise the limit with ulimit -n")
     denied = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}

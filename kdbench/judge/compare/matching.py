@@ -57,9 +57,12 @@ def match_models(
     """Match models by name, regardless of their roles, and seed by seed where a name has several.
 
     `chosen` restricts the models to match: names or ids of the base, and those of the new record. Without it, if each
-    record has one candidate, the two match even if their names differ. Raises InputError if a chosen model does not
-    exist or nothing matches.
+    record has one candidate, the two match even if their names differ. Raises InputError if a record has no models,
+    a chosen model does not exist, or nothing matches.
     """
+    for record, cards in (("base", base), ("new run", new)):
+        if not cards:
+            raise InputError(f"the {record} has no models", "measure models first: `kdbench bench MODEL…`")
     if chosen:
         pairs = [
             pair

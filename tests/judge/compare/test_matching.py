@@ -64,3 +64,12 @@ def test_chosen_models_are_matched():
 def test_records_without_a_common_model_raise():
     with pytest.raises(InputError, match="no model is in both"):
         match_models(cards("a", "b"), cards("c", "d"))
+
+
+@pytest.mark.parametrize("chosen", [None, {"a": "a"}])
+def test_a_record_without_models_is_named(chosen):
+    with pytest.raises(InputError, match="the base has no models") as refused:
+        match_models([], cards("a"), chosen)
+    assert "kdbench bench" in refused.value.hint
+    with pytest.raises(InputError, match="the new run has no models"):
+        match_models(cards("a"), [], chosen)
