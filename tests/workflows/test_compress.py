@@ -210,6 +210,25 @@ def test_what_was_made_in_another_way_is_not_overwritten(model, tmp_path, change
     assert len(files(out)) == len(before) + 2
 
 
+@pytest.mark.usefixtures("other_method")
+def test_what_another_process_made_meanwhile_is_not_overwritten(model, tmp_path, monkeypatch):
+    out, method = tmp_path / "out", COMPRESSORS.get("other")
+    copy = method.compress
+    compress(model, tmp_path / "first", {"other": {"note": "quick"}})
+
+    def slow(self, source, target):
+        if self.note == "slow":
+            shutil.copytree(tmp_path / "first", out, dirs_exist_ok=True)
+        return copy(self, source, target)
+
+    monkeypatch.setattr(method, "compress", slow)
+    with pytest.raises(InputError, match="other settings"):
+        compress(model, out, {"other": {"note": "slow"}})
+    assert list(files(out)) == ["net-other.card.json", "net-other.onnx"]
+    assert ModelCard.read(out / "net-other.card.json").variant.settings["note"] == "quick"
+    assert compress(model, out, {"other": {"note": "quick"}})[0].kept
+
+
 def _npz(folder, **arrays):
     np.savez(folder / "set.npz", **arrays)
     return InputOptions(data=f"npz:{folder}/set.npz")

@@ -159,6 +159,8 @@ def make_variant(
         return VariantFile(target, card, True, target.stat().st_size, source.facts.size_bytes, warnings)
     with storage.replacing(target) as part:
         outcome = compressor.compress(source, part)
+        if not replace:
+            _existing(target, variant)  # again: another process may have written it meanwhile
         card = _card(variant, outcome, model, part, identity)
         card.write(card_path(target))  # first: a file without a card would count as foreign
     return VariantFile(target, card, False, target.stat().st_size, source.facts.size_bytes, outcome.warnings)
