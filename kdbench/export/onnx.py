@@ -10,7 +10,7 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,15 @@ def export_onnx(
     _write(network, path, network.state_dict(), (example,), {"dynamic_shapes": ({0: torch.export.Dim("batch")},)})
 
 
-def export_program(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Write an exported program to `path`, with the sizes that it was exported with and the names of `export_onnx`.
+def export_program(
+    program: torch.export.ExportedProgram, path: Path, outputs: Sequence[str] | None = (OUTPUT,)
+) -> None:
+    """Write an exported program to `path`, with the sizes that it was exported with.
 
+    Its input is called "input". `outputs` are the names of its outputs in their order, None for the exporter's own.
     Raises ExportError with the exporter's reason.
     """
-    _write(program, path, program.state_dict, (), {})
+    _write(program, path, program.state_dict, (), {}, outputs)
 
 
 def _write(
@@ -67,6 +70,7 @@ def _write(
     weights: Mapping[str, Tensor],
     inputs: tuple[Tensor, ...],
     options: Mapping[str, Any],
+    outputs: Sequence[str] | None = (OUTPUT,),
 ) -> None:
     """Write a program, or a network that is traced with `inputs` and the `options` of the exporter."""
     weights_bytes = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
@@ -77,7 +81,7 @@ def _write(
             if options:
                 network(*inputs)  # a network may compute tables in its first call; traced ones hold no numbers
             with _composite_operators_cached():
-                program = _program(network, inputs, options)
+                program = _program(network, inputs, options, outputs)
                 if options and isinstance(program.model.graph.inputs[0].shape[0], int):
                     program = _traced_bytecode(network, inputs, options) or program
     except Exception as error:  # the exporter runs user code, and wraps some of its errors
@@ -96,9 +100,12 @@ def _write(
 
 
 def _program(
-    network: nn.Module | torch.export.ExportedProgram, inputs: tuple[Tensor, ...], options: Mapping[str, Any]
+    network: nn.Module | torch.export.ExportedProgram,
+    inputs: tuple[Tensor, ...],
+    options: Mapping[str, Any],
+    outputs: Sequence[str] | None = (OUTPUT,),
 ) -> Any:
-    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
+    names: dict[str, Any] = {"input_names": [INPUT], "output_names": outputs}
     return torch.onnx.export(network, inputs, dynamo=True, verbose=False, **names, **options)
 
 
@@ -203,10 +210,11 @@ def check_parity(
 ) -> Parity:
     """Compare `network` with the ONNX file at `path` on normalised `images` (N, …), or token ids.
 
-    Both run at `batch`; a file that takes no other needs a multiple of it. `rounding` (N,) is for a network that rounds
-    its activations to a grid: how far each image's logits may differ when sums differ in their last digits. The file
-    then runs without optimisations: with them, onnxruntime would compute in integers, with rounded biases, what the
-    file has in floating point.
+    Of several outputs, the result is that of one that differs too much, if any. Both run at `batch`; a file that takes
+    no other needs a multiple of it. `rounding` (N,) is for a network that rounds its activations to a grid: how
+    far each image's logits may differ when sums differ in their last digits. The file then runs without optimisations:
+    with them, onnxruntime would compute in integers, with rounded biases, what the file has in floating point. Raises
+    ExportError if the file has another number of outputs.
     """
     network.eval()
     options = ort.SessionOptions()
@@ -217,18 +225,45 @@ def check_parity(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    differences, largest = [], 0.0
+    parts = []
     for part in torch.split(images, batch):
         with torch.no_grad():
-            expected = network(part).numpy()
-        (logits,) = session.run(None, {name: part.numpy()})
+            expected = [tensor.numpy() for tensor in tensors_of(network(part))]
+        parts.append((len(part), expected, session.run(None, {name: part.numpy()})))
+    _, expected, returned = parts[0]
+    if len(expected) != len(returned):
+        message = f"the network returns {len(expected)} tensors, and its ONNX file {len(returned)}"
+        raise ExportError(message, "wrap it in a network that returns only the logits")
+    floats = [place for place, values in enumerate(expected) if values.dtype.kind == "f"] or range(len(expected))
+    outputs = [[(size, values[place], others[place]) for size, values, others in parts] for place in floats]
+    parities = [_parity_of(one, rounding) for one in outputs]
+    failing = [parity for parity in parities if not parity.holds]
+    return max(failing or parities, key=lambda parity: parity.difference)
+
+
+def tensors_of(output: Any) -> list[Tensor]:
+    """Return the tensors of a network's output: itself, or those of a tuple, a list or a dictionary, in their order."""
+    if isinstance(output, Tensor):
+        return [output]
+    values: Iterable[Any] = output if isinstance(output, (tuple, list)) else ()
+    values = output.values() if isinstance(output, Mapping) else values
+    return [tensor for value in values for tensor in tensors_of(value)]
+
+
+def _parity_of(parts: Sequence[tuple[int, Any, Any]], rounding: Tensor | None) -> Parity:
+    """Return the parity of one output: the sizes of batches, with what the network and the file return for each."""
+    differences, largest = [], 0.0
+    for size, expected, returned in parts:
+        rows = size if expected.shape[:1] == (size,) else 1  # an output may be one number for the whole batch
         # numpy's maximum, unlike Python's, lets NaN through.
-        differences.append(np.abs(expected - logits).max(axis=1))
+        difference = np.subtract(expected, returned, dtype=np.result_type(expected, np.float16))  # of bools too
+        differences.append(np.abs(difference).reshape(rows, -1).max(axis=1))
         largest = float(np.maximum(largest, np.abs(expected).max()))
     by_image = np.concatenate(differences)
     max_abs, tolerance = float(by_image.max()), parity_tolerance(largest)
+    samples = sum(size for size, *_ in parts)
     if rounding is None:
-        return Parity(max_abs, tolerance, len(images))
+        return Parity(max_abs, tolerance, samples)
     allowed = float(torch.quantile(rounding, _ROUNDED_SHARE))
     quantile = float(np.quantile(by_image, _ROUNDED_SHARE))
-    return Parity(max_abs, max(tolerance, allowed), len(images), quantile)
+    return Parity(max_abs, max(tolerance, allowed), samples, quantile)

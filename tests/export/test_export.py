@@ -57,6 +57,25 @@ def test_parity_fails_when_the_weights_differ(network, exported):
     assert not check_parity(other, exported, torch.rand(8, *SHAPE)).holds
 
 
+@pytest.mark.parametrize(("wrong", "holds"), [((0, 0), True), ((1, 0), False), ((0, 1), False)])
+def test_every_output_of_a_file_is_compared(tmp_path, wrong, holds):
+    class Two(torch.nn.Module):
+        def forward(self, x):
+            return {"double": 2 * x + wrong[0], "sum": (x + x + x + wrong[1],), "place": x.argmax(1)}
+
+    nodes = [onnx.helper.make_node("Add", ["x", "x"], ["double"]), onnx.helper.make_node("Sum", ["x"] * 3, ["sum"])]
+    nodes.append(onnx.helper.make_node("ArgMax", ["x"], ["place"], axis=1, keepdims=0))
+    x, *outputs = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64 if name == "place" else 1, None)
+        for name in ("x", "double", "sum", "place")
+    )
+    graph = onnx.helper.make_graph(nodes, "two", [x], outputs)
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m"
+    )
+    assert check_parity(Two(), tmp_path / "m", torch.rand(40, 6)).holds is holds
+
+
 def test_parity_admits_what_rounding_may_move_and_no_more(network, exported):
     images = torch.rand(8, *SHAPE)
     moved = copy.deepcopy(network)

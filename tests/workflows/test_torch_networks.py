@@ -51,6 +51,20 @@ class Branching(Small):
         answer = super().forward(x)
         return answer * 2 if answer.sum() > 0 else answer
 
+class Heads(Small):
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Linear(64, 10)
+    def forward(self, x):
+        return {"aux": self.other(x.flatten(1)), "logits": super().forward(x), "mean": x.mean()}
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(7, 10)
+    def forward(self, ids):
+        return (self.table(ids).mean(1),)
+
 def rows(): return nn.Linear(64, 10)
 def needs(width): return Small(width)
 def fails(): raise RuntimeError("no such widths")
@@ -109,6 +123,24 @@ def test_networks_and_programs_are_measured_beside_each_other(network, tmp_path)
     assert ModelCard.read(out / "models" / "Small.card.json") == card
     assert record.cards["one[1]"].fixed_batch == 1
     assert not [warning for warning in record.warnings if warning.code == "weights"]
+
+
+def test_a_program_of_several_outputs_is_measured_like_a_file(nets, tmp_path):
+    network = nets.Heads().eval()
+    free = {"dynamic_shapes": ({0: torch.export.Dim("n")},)}
+    path = program(network, tmp_path / "heads.pt2", **free)
+    record, _ = bench([path], data="digits", options=FEW, timed=False, out=tmp_path / "out")
+    assert record.find("heads", "top1").value == top1(lambda images: network(images)["logits"])
+    assert record.find("heads", "macs").value == 4 * 9 * 64 + 256 * 10 + 64 * 10
+
+
+def test_a_program_of_token_ids_is_called_with_ids_that_it_knows(nets, tmp_path):
+    ids = torch.zeros(2, 5, dtype=torch.int64)
+    torch.export.save(torch.export.export(nets.Tokens(), (ids,)), tmp_path / "tokens.pt2")
+    network = stage.TorchNetwork("tokens", program=tmp_path / "tokens.pt2")
+    (path,) = exported(network, stage.InputOptions(accuracy=False), tmp_path)
+    facts = stage.read_facts(path)
+    assert (facts.vocabulary, [output.name for output in facts.outputs]) == (7, ["logits"])
 
 
 def test_an_exported_network_is_measured_again_by_its_file(network, tmp_path):

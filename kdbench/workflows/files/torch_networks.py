@@ -3,7 +3,7 @@
 import glob
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kdbench.export.onnx import Parity
 
 _FREE_BATCH = "replace fixed batches in its forward, such as view(1, …), by x.flatten(1)"
+_LEVELS = 256  # of pixels
 PROGRAM = ".pt2"
 
 
@@ -114,9 +115,12 @@ def export_networks(
     for network in networks:
         path = folder / f"{network.id}.onnx"
         try:
-            parity = (
-                _export_program(network.program, path) if network.program else _export(network, inputs, images, path)
-            )
+            with errors_by_id(network, path):
+                parity = (
+                    _export_program(network.program, path)
+                    if network.program
+                    else _export(network, inputs, images, path)
+                )
         except ExportError as error:
             raise ExportError(f"{network.id}: {error.message}", error.hint) from error
         if not parity.holds:
@@ -164,17 +168,33 @@ def _export_program(program: Path, path: Path) -> "Parity":
     from kdbench.export.programs import load_program
 
     exported = load_program(program)
+    module = exported.module(check_guards=False)
     inputs = [value for value in exported.example_inputs[0] if isinstance(value, torch.Tensor)]
     if len(inputs) != 1 or inputs[0].dim() < 2:
         raise InputError(f"{program} takes {len(inputs)} tensors", "kdbench measures models of one input")
-    export_program(exported, path)
+    example = inputs[0]
+    output, failure = _call(module, example)
+    if failure is not None:
+        raise InputError(f"{program} fails on its own example: {failure}", "export it again, and call it once")
+    export_program(exported, path, _names_of(output))
     facts = read_facts(path)
     generator = torch.Generator().manual_seed(SEED)
     batch = facts.fixed_batch or 16
-    example = inputs[0]
     values = torch.rand((batch * math.ceil(PARITY_SAMPLES / batch), *example.shape[1:]), generator=generator)
-    noise = values.to(example.dtype) if example.is_floating_point() else (values * 255).to(example.dtype)
-    return check_parity(_logits(exported.module(check_guards=False)), path, noise, batch=batch)
+    levels = facts.vocabulary or _LEVELS
+    noise = values.to(example.dtype) if example.is_floating_point() else (values * (levels - 1)).to(example.dtype)
+    return check_parity(_wrapped(module, lambda output: output), path, noise, batch=batch)
+
+
+def _names_of(output: Any) -> list[str] | None:
+    """Return the names for what a program returns: the keys of a dictionary; None for several tensors without names."""
+    from kdbench.export.onnx import INPUT, OUTPUT, tensors_of
+
+    tensors = tensors_of(output)
+    if len(tensors) == 1:
+        return [OUTPUT]
+    named = isinstance(output, dict) and len(output) == len(tensors) and INPUT not in output
+    return [*output] if named and all(isinstance(key, str) for key in output) else None
 
 
 def _export(network: TorchNetwork, inputs: InputOptions, images: TestImages | None, path: Path) -> "Parity":
@@ -219,21 +239,27 @@ def _call(network: "nn.Module", images: "torch.Tensor") -> tuple[Any, str | None
 
 def _logits(network: "nn.Module") -> "nn.Module":
     """Return a module that returns only the logits, also of a network that returns a dict, as Hugging Face's do."""
+    return _wrapped(
+        network, lambda output: output["logits"] if isinstance(output, dict) and "logits" in output else output
+    )
+
+
+def _wrapped(network: "nn.Module", select: Callable[[Any], Any]) -> "nn.Module":
+    """Return a module that returns what `select` takes of a network's output, and stays in the network's mode."""
     from torch import nn
 
-    class Logits(nn.Module):
+    class Wrapped(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
 
         def forward(self, images: "torch.Tensor") -> Any:
-            output = self.network(images)
-            return output["logits"] if isinstance(output, dict) and "logits" in output else output
+            return select(self.network(images))
 
-        def train(self, mode: bool = True) -> "Logits":  # noqa: ARG002 - exported programs refuse to change it
+        def train(self, mode: bool = True) -> "Wrapped":  # noqa: ARG002 - exported programs refuse to change it
             return self
 
-    return Logits()
+    return Wrapped()
 
 
 def _require_logits(output: Any, network: TorchNetwork) -> None:
