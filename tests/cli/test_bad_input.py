@@ -134,7 +134,7 @@ def test_a_file_that_is_no_model(run_cli, tmp_path, content, says, hint):
         ((1, 8, 8), 10, ["--mean", ".1,.2,.3"], "3 means", ""),
         ((1, 8, 8), 10, ["--std", "0"], "--std", ""),
         ((1, 8, 8), 10, ["--output", "logit"], "no output 'logit'", "logits"),
-        ((1, 8, 8), 10, ["--teacher", "modle"], "--teacher", "did you mean 'model'?"),
+        ((1, 8, 8), 10, ["--teacher", "modle"], "teacher 'modle'", "did you mean 'model'?"),
         ((1, 8, 8), 10, ["--data", "digts"], "unknown data set", "did you mean 'digits'?"),
     ],
 )
