@@ -10,7 +10,7 @@ import io
 import logging
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,7 +228,7 @@ def check_parity(
     parts = []
     for part in torch.split(images, batch):
         with torch.no_grad():
-            expected = [tensor.numpy() for tensor in tensors_of(network(part))]
+            expected = [tensor.numpy() for tensor in output_tensors(network(part))]
         parts.append((len(part), expected, session.run(None, {name: part.numpy()})))
     _, expected, returned = parts[0]
     if len(expected) != len(returned):
@@ -241,13 +241,14 @@ def check_parity(
     return max(failing or parities, key=lambda parity: parity.difference)
 
 
-def tensors_of(output: Any) -> list[Tensor]:
+def output_tensors(output: Any) -> list[Tensor]:
     """Return the tensors of a network's output: itself, or those of a tuple, a list or a dictionary, in their order."""
     if isinstance(output, Tensor):
         return [output]
-    values: Iterable[Any] = output if isinstance(output, (tuple, list)) else ()
-    values = output.values() if isinstance(output, Mapping) else values
-    return [tensor for value in values for tensor in tensors_of(value)]
+    if isinstance(output, Mapping):
+        return output_tensors(list(output.values()))
+    parts = output if isinstance(output, (tuple, list)) else ()
+    return [tensor for part in parts for tensor in output_tensors(part)]
 
 
 def _parity_of(parts: Sequence[tuple[int, Any, Any]], rounding: Tensor | None) -> Parity:

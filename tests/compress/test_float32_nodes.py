@@ -13,7 +13,7 @@ X = RNG.standard_normal((2, 4, 6, 6)).astype(np.float32)
 SCALE = {"s": np.ones(6, np.float32)}
 PLACES = {"i": np.zeros((2, 1), np.int64), "u": np.ones((2, 4, 6, 6), np.float32)}
 
-# The nodes, the weights, and the names of the nodes in float32, with the default opset or another.
+# The nodes, the weights, and the names of the nodes that stay in float32.
 CASES = {
     "no kernel": ([("MeanVarianceNormalization", ["x"], ["y"], {"axes": [2, 3]})], {}, ["MeanVarianceNormalization_0"]),
     "statistics": (

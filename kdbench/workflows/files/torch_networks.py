@@ -188,9 +188,9 @@ def _export_program(program: Path, path: Path) -> "Parity":
 
 def _names_of(output: Any) -> list[str] | None:
     """Return the names for what a program returns: the keys of a dictionary; None for several tensors without names."""
-    from kdbench.export.onnx import INPUT, OUTPUT, tensors_of
+    from kdbench.export.onnx import INPUT, OUTPUT, output_tensors
 
-    tensors = tensors_of(output)
+    tensors = output_tensors(output)
     if len(tensors) == 1:
         return [OUTPUT]
     named = isinstance(output, dict) and len(output) == len(tensors) and INPUT not in output
