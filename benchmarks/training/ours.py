@@ -55,7 +55,7 @@ def measure(
     dataset = common.load()
     torch.set_num_threads(workload.threads)
     network = common.student(workload, dataset)
-    training = resolved(_training(workload, choices), network)
+    training = resolved(_training(workload, choices), network, _sample(workload, dataset))
     teacher_networks = () if learns == "labels" else (common.teacher(workload, dataset, folder),)
     batches = _batches(TimedBatches, workload, dataset, training, views)
     teachers: list[Teacher] = [
@@ -86,7 +86,7 @@ def fill(workload: Workload, folder: Path, *, views: int) -> dict[str, Any]:
     dataset = common.load()
     torch.set_num_threads(workload.threads)
     network = common.teacher(workload, dataset, folder)
-    training = resolved(_training(workload, {}), common.student(workload, dataset))
+    training = resolved(_training(workload, {}), common.student(workload, dataset), _sample(workload, dataset))
     batches = _batches(Batches, workload, dataset, training, views)
     with tempfile.TemporaryDirectory() as place:
         began = time.perf_counter()
@@ -111,6 +111,10 @@ def _batches(
 
 def _as_seen(dataset: Dataset, training: Training) -> dict[str, Any]:
     return {"mean": dataset.mean, "std": dataset.std, "channels_last": training.channels_last}
+
+
+def _sample(workload: Workload, dataset: Dataset) -> torch.Tensor:
+    return Batches(_test(dataset, workload), batch=1, train=False, mean=dataset.mean, std=dataset.std).example()
 
 
 def _test(dataset: Dataset, workload: Workload) -> Any:

@@ -202,6 +202,10 @@ class Batches:
             position, rows = torch.arange(start, stop, device=self.device), slice(start, stop)
             yield Batch(self._normalised(self._inputs[rows]), self._labels[rows], position, self._numbers[rows])
 
+    def example(self) -> torch.Tensor:
+        """Return the first sample as it is stored, normalised: (1, …)."""
+        return self._normalised(self._inputs[:1])
+
     @property
     def slots(self) -> int | None:
         """The number of views of each image, if they have slots; see `kdbench.data.augment`."""

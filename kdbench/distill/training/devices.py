@@ -4,6 +4,7 @@ The rules for "auto" depend on the device and the network, never on timings: a r
 """
 
 import logging
+import statistics
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,11 +12,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdbench.distill.training.processes import environment
 from kdbench.errors import InputError
 from kdbench.machine.cores import available_cores
+from kdbench.models.features.modes import evaluation_mode
 from kdbench.recipe import Training
 from kdbench.registry import suggestion
 
@@ -26,6 +28,9 @@ _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 
 # The number of parameters from which bf16 is faster; in a smaller network the casts cost as much as products save.
 MIN_SIZE_FOR_BF16 = 100_000
+# On a CPU, the number of values in the output of a median depthwise convolution from which bf16 is faster
+# (benchmarks/bench_precision.py). Below, the bf16 kernels of depthwise convolutions take several times as long.
+MIN_VALUES_FOR_DEPTHWISE_BF16 = 1_100_000
 
 
 def device_of(training: Training) -> torch.device:
@@ -42,22 +47,51 @@ def _cached(question: Callable[[], bool]) -> bool:
     return question()
 
 
-def resolved(training: Training, network: nn.Module) -> Training:
+def resolved(training: Training, network: nn.Module, sample: Tensor) -> Training:
     """Return `training` with a choice for each "auto" that its arithmetic depends on.
 
-    bf16 if the device multiplies it and the network is large enough to gain; channels_last for convolutions. Never
+    bf16 if the device multiplies it and the network gains at this batch size; channels_last for convolutions. Never
     compiled: steps became no faster on the CPUs of reports/training_speed and on an H100 (VGG-11 at batch 128, a small
-    convnet at 64), while the first epoch took 7 to 80 s longer.
+    convnet at 64), while the first epoch took 7 to 80 s longer. `sample` is a normalised input (1, …).
     """
-    device = device_of(training)
-    size = sum(parameter.numel() for parameter in network.parameters())
-    choices = {
-        "precision": "bf16" if computes_bf16(device) and size >= MIN_SIZE_FOR_BF16 else "32",
-        "channels_last": _has(network, nn.Conv2d) and not _has(network, nn.Conv3d),  # of images, not volumes
-        "compile": False,
+    choices: dict[str, Callable[[], Any]] = {
+        "precision": lambda: "bf16" if _gains_from_bf16(training, network, sample) else "32",
+        "channels_last": lambda: _has(network, nn.Conv2d) and not _has(network, nn.Conv3d),  # of images, not volumes
+        "compile": lambda: False,
     }
-    automatic = {key: choice for key, choice in choices.items() if getattr(training, key) == "auto"}
+    automatic = {key: choose() for key, choose in choices.items() if getattr(training, key) == "auto"}
     return training.model_copy(update=automatic)
+
+
+def _gains_from_bf16(training: Training, network: nn.Module, sample: Tensor) -> bool:
+    device = device_of(training)
+    if not computes_bf16(device) or sum(parameter.numel() for parameter in network.parameters()) < MIN_SIZE_FOR_BF16:
+        return False
+    if device.type != "cpu":
+        return True
+    values = _depthwise_values(network, sample)
+    batch = training.batch // processes_of(training)
+    return not values or batch * statistics.median(values) >= MIN_VALUES_FOR_DEPTHWISE_BF16
+
+
+def _depthwise_values(network: nn.Module, sample: Tensor) -> list[int]:
+    """Return the number of output values of each depthwise convolution of images, for one sample."""
+    values: list[int] = []
+    depthwise = [module for module in network.modules() if _is_depthwise(module)]
+    if not depthwise:
+        return values
+    hooks = [module.register_forward_hook(lambda *call: values.append(call[2].numel())) for module in depthwise]
+    try:
+        with torch.no_grad(), evaluation_mode(network):
+            network(sample.to(next(network.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return values
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
 
 
 def _has(network: nn.Module, kind: type[nn.Module]) -> bool:

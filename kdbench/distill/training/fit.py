@@ -119,7 +119,7 @@ def fit(
     assert processes.count == processes_of(training), "a training on several devices needs as many processes"
     unfinished = folder / _UNFINISHED
     resume = processes.on_rank_zero(checkpoint.prepare, unfinished, key)
-    training = resolved(training, network)
+    training = resolved(training, network, train.example())
     state = TrainingState(EpochEnergy(meter))
     train, validation = (batches.shared(processes.rank, processes.count) for batches in (train, validation))
     path = unfinished / checkpoint.STATE

@@ -155,7 +155,7 @@ def train_one(
         [networks.teacher_network(teacher, run_data, folder) for teacher in job.teachers] if job.learns else []
     )
     terms = terms_of(job, network, teacher_networks, run_data)
-    training = resolved(job.training, network)
+    training = resolved(job.training, network, run_data.example(run_data.train, 1))
     device = device_of(training)
     placement = {"device": device, "channels_last": training.channels_last}
     part, weights = run_data.part_of(job.entry.data), class_weights_of(job, run_data)

@@ -74,7 +74,7 @@ def _timed_step(job: Job, run_data: RunData, training: Training) -> float:
     with compute_threads(training.threads):
         device = device_of(training)
         network, inputs = networks.fresh(job, run_data.dataset).to(device).train(), inputs.to(device)
-        training = resolved(training, network)
+        training = resolved(training, network, inputs[:1])
         if training.channels_last:
             network.to(memory_format=torch.channels_last)
         times: list[float] = []

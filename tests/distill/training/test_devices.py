@@ -4,6 +4,7 @@ from distill import cases
 from distill.networks import tiny
 from torch import nn
 
+from kdbench import models
 from kdbench.distill.training import devices, loop
 from kdbench.distill.training.devices import (
     check_devices,
@@ -90,6 +91,7 @@ def test_a_strategy_that_copes_with_every_loss_unless_one_is_named():
 
 
 LARGE = {"width": 200}
+IMAGE = torch.zeros(1, 1, 8, 8)
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
@@ -109,25 +111,51 @@ def hardware(monkeypatch):
 )
 def test_bf16_is_chosen_where_the_device_has_it_and_the_network_gains(hardware, bf16, network, expected):
     hardware(bf16=bf16)
-    assert resolved(Training(), network).precision == expected
+    assert resolved(Training(), network, IMAGE).precision == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "expected"),
+    [
+        ("resnet20", 128, "bf16"),
+        ("mobilenetv2_x0_75", 128, "bf16"),
+        ("mobilenetv2_x0_75", 32, "32"),
+        ("torchvision/mobilenet_v3_small", 128, "32"),
+        ("torchvision/shufflenet_v2_x1_0", 128, "32"),
+    ],
+)
+def test_depthwise_convolutions_gain_from_bf16_only_where_they_are_large(hardware, name, batch, expected):
+    hardware()
+    network, image = models.build(name, (3, 32, 32), 100), torch.zeros(1, 3, 32, 32)
+    assert resolved(Training(batch=batch), network, image).precision == expected
+    assert all(module.training for module in network.modules())
+    hardware(device=GPU)
+    assert resolved(Training(batch=batch), network, image).precision == "bf16"
+
+
+def test_the_part_of_the_batch_in_one_process_decides(hardware):
+    hardware()
+    network, image = models.build("mobilenetv2_x0_75", (3, 32, 32), 100), torch.zeros(1, 3, 32, 32)
+    assert resolved(Training(batch=128, devices=4), network, image).precision == "32"
+    assert resolved(Training(batch=512, devices=4), network, image).precision == "bf16"
 
 
 def test_channels_last_is_for_convolutions(hardware):
     hardware()
-    assert resolved(Training(), tiny()).channels_last is True
-    assert resolved(Training(), nn.Linear(3, 3)).channels_last is False
+    assert resolved(Training(), tiny(), IMAGE).channels_last is True
+    assert resolved(Training(), nn.Linear(3, 3), torch.zeros(1, 3)).channels_last is False
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
 def test_nothing_is_compiled_unasked(hardware, device):
     hardware(device=device)
-    assert resolved(Training(), tiny()).compile is False
+    assert resolved(Training(), tiny(), IMAGE).compile is False
 
 
 def test_what_a_recipe_says_stays(hardware):
     hardware()
     training = Training(precision="32", channels_last=False, compile=True)
-    assert resolved(training, tiny(**LARGE)) == training
+    assert resolved(training, tiny(**LARGE), IMAGE) == training
 
 
 def test_cuda_that_is_absent_is_refused(monkeypatch):
