@@ -3,11 +3,7 @@
 The augmentation of one sample is a *view*: where the crop of the zero-padded image begins, and whether it is mirrored.
 Views are numbered, and the view of a sample in an epoch is a hash of seed, epoch and sample (`kdbench.data.selection`).
 If there are few views, or the recipe sets their number, each has a *slot*, so that a teacher's output can be stored by
-sample and slot.
-
-Mixed images are torchvision's MixUp (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019,
-arXiv:1905.04899), with random numbers keyed to (seed, epoch, batch). Labels become a distribution over the classes, and
-the share of the second image comes from a symmetric Beta distribution.
+sample and slot. Mixed images are in `kdbench.data.mixing`.
 """
 
 from __future__ import annotations
@@ -19,8 +15,6 @@ from kdbench.data.selection import below, key_of, words
 from kdbench.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     import numpy.typing as npt
     import torch
@@ -71,10 +65,13 @@ def require_images(augment: Augment, dataset: Dataset, name: str) -> None:
 
 
 def slot_count(augment: Augment) -> int | None:
-    """Return the number of views of each image, or None if there are too many to keep."""
+    """Return the number of views of each image, or None if there are too many to keep.
+
+    A mixed image has as many as the recipe says: where the crops are used up, the mixtures still differ.
+    """
     total = augment.distinct_views
     if augment.views is not None:
-        return min(augment.views, total)
+        return augment.views if augment.mixes_in_slots else min(augment.views, total)
     return total if total <= FEW_VIEWS else None
 
 
@@ -93,7 +90,10 @@ def slots_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) ->
 
 
 def views_in_slots(augment: Augment, samples: Numbers, slots: Numbers | int) -> Numbers:
-    """Return the number (N,) of the view of each of `samples` in its slot; no sample has the same view in two slots."""
+    """Return the number (N,) of the view of each of `samples` in its slot.
+
+    No sample has the same view in two slots, unless there are more slots than views, because images are mixed too.
+    """
     total, count = augment.distinct_views, slot_count(augment)
     assert count is not None, "views without slots"
     if count == total:
@@ -136,36 +136,3 @@ def apply_views(images: torch.Tensor, views: Views, pad: int) -> torch.Tensor:
     position = row[:, :, None] * (width + 2 * pad) + column[:, None, :]
     position = position.view(batch, 1, height * width).expand(batch, channels, height * width)
     return padded.reshape(batch, channels, -1).gather(2, position).view(batch, channels, height, width)
-
-
-class Mixing:
-    """Mixes whole batches by `augment`; the same batch of the same epoch is always mixed in the same way."""
-
-    def __init__(self, augment: Augment, classes: int, seed: int) -> None:
-        from torchvision.transforms import v2
-
-        self._seed = seed
-        self._transforms: list[Callable[..., tuple[torch.Tensor, torch.Tensor]]] = [
-            transform(alpha=alpha, num_classes=classes)
-            for transform, alpha in ((v2.MixUp, augment.mixup), (v2.CutMix, augment.cutmix))
-            if alpha
-        ]
-
-    def __call__(
-        self, images: torch.Tensor, labels: torch.Tensor, epoch: int, number: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return inputs (B, …), each mixed with its neighbour in the batch, and labels (B, classes) float.
-
-        Numbers of any shape are mixed as images (B, 1, 1, numbers); cutmix, which `require_images` refuses for them,
-        needs images (B, C, H, W).
-        """
-        import torch
-
-        if images.dim() != 4:
-            mixed, distributions = self(images.flatten(1)[:, None, None], labels, epoch, number)
-            return mixed.view(images.shape), distributions
-        key = key_of(self._seed, epoch, number)
-        # torchvision draws from the CPU's global generator, whose state is restored afterwards.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key)
-            return self._transforms[(key >> 32) % len(self._transforms)](images, labels)

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from kdbench.data import augment as augmenting
+from kdbench.data import mixing
+from kdbench.data.normalising import Normaliser
 from kdbench.data.selection import key_of
 from kdbench.data.transforms import Transforming
 from kdbench.errors import InputError
 from kdbench.recipe import Augment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import torch
 
-    from kdbench.data.augment import Views
+    from kdbench.data.augment import Numbers, Views
     from kdbench.data.dataset import Split
+    from kdbench.data.mixing import Mixtures
 
 
 class BatchPart(NamedTuple):
@@ -82,12 +85,28 @@ class Batch(NamedTuple):
     slot: torch.Tensor | None = None
     mean_weight: torch.Tensor | None = None
 
+    def of(self, rows: slice) -> Batch:
+        """Return the samples in `rows`."""
+        slot = None if self.slot is None else self.slot[rows]
+        fields = (field[rows] for field in (self.inputs, self.labels, self.position, self.sample))
+        return Batch(*fields, slot=slot, mean_weight=self.mean_weight)
+
+
+class _Shown(NamedTuple):
+    """How the samples of an epoch are shown: views and slots (N,); mixtures and the views of their second images."""
+
+    views: Views
+    slot: torch.Tensor | None = None
+    mixtures: Mixtures | None = None
+    second_views: Views | None = None
+
 
 class Batches:
     """The batches of one epoch of a resident split; for the next epoch call `set_epoch` and iterate again.
 
     With `train` the order depends only on (seed, epoch), and the view of a sample only on (seed, epoch, sample). Mixed
-    images also depend on the batch, and need the number of `classes`. Without `train` samples come in order, unchanged.
+    images also depend on the batch, or in slots on the other samples, and need the number of `classes`. Without `train`
+    samples come in order, unchanged.
 
     `drop_last` drops a last batch that is not full. Without it, in training, a single last sample joins the previous
     batch, because batch norm has no variance for one sample (unless `batch` is 1).
@@ -123,14 +142,6 @@ class Batches:
         import torch
 
         assert batch > 0, batch
-        tokens = split.inputs.dtype == np.int64
-        channels = 0 if tokens else split.inputs.shape[channel_axis]
-        if not len(mean) == len(std) == channels:
-            message = f"{len(mean)} means and {len(std)} standard deviations for inputs of {channels} channels"
-            hint = "give data.mean and data.std one value per channel"
-            raise InputError(message, "leave data.mean and data.std out: token ids have none" if tokens else hint)
-        if min(std, default=1) <= 0:
-            raise InputError(f"data.std is {tuple(std)}", "standard deviations are positive")
         if drop_last and len(split) < batch:
             message = f"{len(split)} training images make no full batch of {batch}"
             raise InputError(message, "choose a smaller training.batch")
@@ -139,34 +150,25 @@ class Batches:
         self.augment = augment
         self.seed = seed
         self.epoch = 0
-        self.channels_last = channels_last and split.inputs.ndim == 4
         self.device = torch.device(device)
+        form: dict[str, Any] = {"channel_axis": channel_axis, "channels_last": channels_last, "device": self.device}
+        self._normalised = Normaliser(split, mean, std, **form)
+        self.channels_last = self._normalised.channels_last
         self.labels = split.labels
         axis = {} if channel_axis == 1 else {"channel_axis": channel_axis}  # keys of stored outputs omit that of images
         self.normalisation: dict[str, Any] = {"mean": tuple(mean), "std": tuple(std), **axis}
         self._samples = split.samples
+        assert not augment.mixes or not train or classes is not None, "mixed labels are distributions over classes"
+        self._classes = classes
         self._mixing = None
-        if train and augment.mixes:
-            assert classes is not None, "mixed labels are distributions over a known number of classes"
-            self._mixing = augmenting.Mixing(augment, classes, seed)
+        if train and augment.mixes and not augment.mixes_in_slots:
+            assert classes is not None
+            self._mixing = mixing.BatchMixing(augment, classes, seed)
         transform = augment.transform if train else None
         self._transform = None if transform is None else Transforming(transform, seed)
         self._inputs = torch.from_numpy(split.inputs).to(self.device)
         self._labels = torch.from_numpy(split.labels).to(self.device)
         self._numbers = torch.from_numpy(split.samples).to(self.device)
-        means, stds = (np.asarray(values, dtype=np.float64) for values in (mean, std))
-        shape = [1] * split.inputs.ndim
-        shape[channel_axis] = -1
-        if split.inputs.dtype == np.uint8:
-            # (x / 255 - mean) / std as x · scale + shift, in double precision until the end.
-            self._scale, self._shift = self._along(1 / (255 * stds), shape), self._along(-means / stds, shape)
-            self._normalised: Callable[[torch.Tensor], torch.Tensor] = self._of_pixels
-        elif tokens:
-            self._normalised = self._of_tokens
-        else:
-            # Bit for bit as in a measuring process; x · scale + shift would lose the digits of a large mean.
-            self._mean, self._std = self._along(means, shape), self._along(stds, shape)
-            self._normalised = self._of_numbers
         self._class_weights = None
         if class_weights is not None:
             self._class_weights = torch.tensor(tuple(class_weights), dtype=torch.float64, device=self.device)
@@ -212,16 +214,15 @@ class Batches:
         return augmenting.slot_count(self.augment)
 
     def in_slot(self, slot: int, batch: int) -> Iterator[Batch]:
-        """Yield every sample in order, in its view of that slot, unmixed: for teacher outputs computed in advance."""
+        """Yield every sample in order, in its view of that slot: for teacher outputs computed in advance.
+
+        Images are mixed if their mixtures have slots; otherwise they come unmixed.
+        """
         import torch
 
-        numbers = augmenting.views_in_slots(self.augment, self._samples, slot)
-        views = augmenting.decode_views(numbers, self.augment).to(self.device)
+        shown = self._in_slots(np.full(len(self._labels), slot, dtype=np.int64))
         for start, stop in batch_bounds(len(self._labels), batch, drop_last=False, join_single=False):
-            position, rows = torch.arange(start, stop, device=self.device), slice(start, stop)
-            inputs = self._inputs_at(self._inputs[rows], views.of(position))
-            slots = torch.full_like(position, slot)
-            yield Batch(inputs, self._labels[rows], position, self._numbers[rows], slots)
+            yield self._shown(shown, torch.arange(start, stop, device=self.device))
 
     def _training(self) -> Iterator[Batch]:
         import torch
@@ -231,31 +232,53 @@ class Batches:
         order = torch.randperm(len(self._labels), generator=generator).to(self.device)
         slots = augmenting.slots_of_epoch(self.augment, self._samples, self.seed, self.epoch)
         if slots is None:
-            numbers, slot = augmenting.views_of_epoch(self.augment, self._samples, self.seed, self.epoch), None
+            numbers = augmenting.views_of_epoch(self.augment, self._samples, self.seed, self.epoch)
+            shown = _Shown(augmenting.decode_views(numbers, self.augment).to(self.device))
         else:
-            numbers = augmenting.views_in_slots(self.augment, self._samples, slots)
-            slot = torch.from_numpy(slots).to(self.device)
-        views = augmenting.decode_views(numbers, self.augment).to(self.device)
+            shown = self._in_slots(slots)
         for number, (bounds, part) in enumerate(zip(self._bounds, self.parts, strict=True)):
             # Every process computes the whole of a mixed batch, because its images are mixed with those of other
             # processes, and of a transformed batch, because its random numbers are drawn per batch.
             whole = self._mixing is not None or self._transform is not None
             start, stop = bounds if whole else part[:2]
-            position = order[start:stop]
-            samples = self._inputs.index_select(0, position)
-            if self._transform is not None:
-                samples = self._transform(samples, self.epoch, number)
-            inputs = self._inputs_at(samples, views.of(position))
-            labels = self._labels.index_select(0, position)
-            if self._mixing is not None:
-                inputs, labels = self._mixing(inputs, labels, self.epoch, number)
+            batch = self._shown(shown, order[start:stop], number)
             if whole:
-                kept = slice(part.start - start, part.stop - start)
-                inputs, labels, position = inputs[kept], labels[kept], position[kept]
-            sample = self._numbers.index_select(0, position)
-            of_view = None if slot is None else slot.index_select(0, position)
+                batch = batch.of(slice(part.start - start, part.stop - start))
             weight = None if self._class_weights is None else self._mean_weight(order, number)
-            yield Batch(inputs, labels, position, sample, of_view, weight)
+            yield batch._replace(mean_weight=weight)
+
+    def _in_slots(self, slots: Numbers) -> _Shown:
+        """Return how the samples are shown in these slots (N,)."""
+        import torch
+
+        augment, samples = self.augment, self._samples
+        views = augmenting.decode_views(augmenting.views_in_slots(augment, samples, slots), augment).to(self.device)
+        slot = torch.from_numpy(slots).to(self.device)
+        if not augment.mixes_in_slots:
+            return _Shown(views, slot)
+        mixtures = mixing.mixtures_in_slots(augment, samples, slots)
+        numbers = augmenting.views_in_slots(augment, samples[mixtures.position.numpy()], slots)
+        second_views = augmenting.decode_views(numbers, augment).to(self.device)
+        return _Shown(views, slot, mixtures.to(self.device), second_views)
+
+    def _shown(self, shown: _Shown, position: torch.Tensor, number: int | None = None) -> Batch:
+        """Return the samples at `position` (B,) as they are shown; those of batch `number` transformed and mixed."""
+        samples = self._inputs.index_select(0, position)
+        if self._transform is not None and number is not None:
+            samples = self._transform(samples, self.epoch, number)
+        inputs = self._inputs_at(samples, shown.views.of(position))
+        labels = self._labels.index_select(0, position)
+        if shown.mixtures is not None:
+            assert shown.second_views is not None
+            assert self._classes is not None
+            mixtures = shown.mixtures.of(position)
+            second = self._inputs_at(self._inputs.index_select(0, mixtures.position), shown.second_views.of(position))
+            inputs, share = mixing.mix(inputs, second, mixtures)
+            labels = mixing.mixed_labels(labels, self._labels.index_select(0, mixtures.position), share, self._classes)
+        elif self._mixing is not None and number is not None:
+            inputs, labels = self._mixing(inputs, labels, self.epoch, number)
+        slot = None if shown.slot is None else shown.slot.index_select(0, position)
+        return Batch(inputs, labels, position, self._numbers.index_select(0, position), slot)
 
     def _mean_weight(self, order: torch.Tensor, number: int) -> torch.Tensor:
         """Return the mean class weight over all batches of the update of batch `number`, the same in every process."""
@@ -272,26 +295,4 @@ class Batches:
         if not samples.is_floating_point():
             return self._normalised(augmenting.apply_views(samples, views, self.augment.pad))
         viewed = augmenting.apply_views(self._normalised(samples).contiguous(), views, self.augment.pad)
-        return self._formatted(viewed)
-
-    def _of_pixels(self, images: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        # In place, memory format last: addcmul does it in one call but broadcasts slowly on a CPU.
-        return self._formatted(images.to(torch.float32).mul_(self._scale).add_(self._shift))
-
-    def _of_numbers(self, numbers: torch.Tensor) -> torch.Tensor:
-        return self._formatted((numbers - self._mean).div_(self._std))
-
-    def _of_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        return tokens
-
-    def _formatted(self, inputs: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        return inputs.contiguous(memory_format=torch.channels_last) if self.channels_last else inputs
-
-    def _along(self, values: np.ndarray[tuple[int], np.dtype[np.float64]], shape: Sequence[int]) -> torch.Tensor:
-        import torch
-
-        return torch.from_numpy(values.astype(np.float32)).view(*shape).to(self.device)
+        return self._normalised.formatted(viewed)

@@ -146,6 +146,7 @@ SHARED = {
     "views": {"augment": CHANGE},
     "bank": {"augment": Augment(pad=2, flip=True, views=5)},
     "mixed": {"augment": Augment(pad=1, mixup=1.0, cutmix=1.0), "classes": 23},
+    "mixed in slots": {"augment": Augment(pad=1, views=4, mixup=1.0, cutmix=1.0), "classes": 23},
     "evaluation": {"train": False},
 }
 

@@ -116,9 +116,10 @@ def cached_teacher(
     """Return the cached teacher for the images of `batches`, after filling its table in `folder` if there is none.
 
     A table serves all students, seeds and sweeps that use the same images. It is named by a hash of what its logits
-    depend on: the teacher's weights, the images, their normalisation and views, and the precision. Two runs that need
-    the same table wait for each other; a killed run leaves none behind. An `exact` table is in float32: rounding to
-    float16 is small against the differences of logits, but not against the error of a large predicted number.
+    depend on: the teacher's weights, the images, their normalisation, views and mixtures, and the precision. Two runs
+    that need the same table wait for each other; a killed run leaves none behind. An `exact` table is in float32:
+    rounding to float16 is small against the differences of logits, but not against the error of a large predicted
+    number.
 
     `teacher` is a hash of the network and its weights, `images` one of the images. The network is moved to the batches'
     device to fill the table. Raises StorageError where the table cannot be written, and InputError for logits that
@@ -126,12 +127,14 @@ def cached_teacher(
     """
     slots = batches.slots
     assert slots is not None, "views without slots cannot be cached"
+    augment = batches.augment
+    mixing = {"mixup": augment.mixup, "cutmix": augment.cutmix} if augment.mixes_in_slots else {}
     contents = {
         "format": FORMAT,
         "teacher": teacher,
         "images": images,
         "normalisation": batches.normalisation,
-        "views": {"pad": batches.augment.pad, "flip": batches.augment.flip, "slots": slots},
+        "views": {"pad": augment.pad, "flip": augment.flip, "slots": slots, **mixing},
         "precision": precision,
         # Both change the last bits.
         "device": batches.device.type,

@@ -29,7 +29,8 @@ class Augment(Value):
 
     With `views` every image has that many fixed views, one per epoch in turn, so that a teacher evaluates an image only
     that many times. `mixup` and `cutmix` are the parameter of the symmetric Beta distribution of the second image's
-    share (0: off); with both, each batch uses one of them. `transform` is user code: a function on whole batches,
+    share (0: off); with both, each batch uses one of them. With `views` and no transform, mixed images are fixed views
+    too: each image has one mixture in each view. `transform` is user code: a function on whole batches,
     which comes before the other changes.
     """
 
@@ -54,6 +55,11 @@ class Augment(Value):
     def mixes(self) -> bool:
         """Whether images are mixed with one another."""
         return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def mixes_in_slots(self) -> bool:
+        """Whether the mixtures of an image are as few as its views, so that they repeat."""
+        return self.mixes and self.views is not None and self.transform is None
 
 
 class Subset(Value):

@@ -93,10 +93,10 @@ def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) ->
     augment = student.data.augment
     if not teacher_terms:
         return "no term needs a teacher"
-    if augment.mixes:
-        return "mixup and cutmix make images that the teacher has not seen before"
     if augment.transform is not None:
         return "its transform makes images that the teacher has not seen before"
+    if augment.mixes and not augment.mixes_in_slots:
+        return "mixup and cutmix make new images in every step; data.augment.views = 16 mixes each image in 16 ways"
     if slot_count(augment) is None:
         views = f"{augment.distinct_views} views, too many to cache"
         return f"its images come in {views}; data.augment.views = 16 shows each in 16"

@@ -75,11 +75,18 @@ def test_without_logits_it_is_run_no_further_than_the_last_layer_that_is_asked_f
 
 
 CROPS = {"pad": 2, "flip": True}
-AUGMENTS = [Augment(), Augment(flip=True), Augment(**CROPS, views=4), Augment(pad=1, views=9)]
+AUGMENTS = [
+    Augment(),
+    Augment(flip=True),
+    Augment(**CROPS, views=4),
+    Augment(pad=1, views=9),
+    Augment(**CROPS, views=4, mixup=1.0),
+    Augment(views=3, mixup=0.5, cutmix=1.0),
+]
 
 
 def training(augment, **options):
-    return batches(stripes(45), train=True, augment=augment, **options)
+    return batches(stripes(45), train=True, augment=augment, classes=3, **options)
 
 
 def cached(folder, network, shown, *, teacher="t", images="c", precision="32", progress=None) -> CachedTeacher:
@@ -135,6 +142,7 @@ def test_the_logits_are_done_before_the_training_begins(tmp_path, watcher, augme
         {"shown": training(Augment(**CROPS, views=3), channels_last=True)},
         {"shown": training(Augment(**CROPS, views=5))},
         {"shown": training(Augment(pad=2, views=3))},
+        {"shown": training(Augment(**CROPS, views=3, mixup=1.0))},
         {"shown": training(Augment(**CROPS, views=3), mean=(0.5,))},
     ],
 )

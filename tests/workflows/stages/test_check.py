@@ -60,7 +60,7 @@ PARTS = {"count": 2, "features": 4}
         ({"training": {"freeze": ["blocs.0"]}}, "s: training.freeze: 'blocs.0'"),
         ({"training": {"freeze": "*"}}, "no parameter"),
         ({"training": {"optimizer": {"layers": {"hed": 2}}}}, "s: training.optimizer.layers: 'hed'"),
-        ({"terms": KD, "cache": "on", "data": {"augment": "mixup"}}, "has not seen before"),
+        ({"terms": KD, "cache": "on", "data": {"augment": "mixup"}}, "new images in every step"),
     ],
 )
 def test_a_mistake_is_found(checked, student, message):

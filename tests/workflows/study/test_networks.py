@@ -34,6 +34,7 @@ def test_logits_are_cached_where_that_is_exact_and_saves_work():
     assert decide()
     assert decide(augment={"flip": True})
     assert decide(augment=BANK)
+    assert decide(augment={**BANK, "mixup": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,9 @@ def test_otherwise_the_teacher_runs_at_every_step(case):
 @pytest.mark.parametrize(
     ("case", "reason"),
     [
-        ({"augment": {"mixup": 1.0}}, "has not seen before"),
-        ({"augment": {"cutmix": 1.0}}, "has not seen before"),
+        ({"augment": {"mixup": 1.0}}, "new images in every step"),
+        ({"augment": {"cutmix": 1.0}}, "new images in every step"),
+        ({"augment": {**BANK, "mixup": 1.0, "transform": "own:jitter"}}, "its transform"),
         ({"augment": {"pad": 4}}, "81 views"),
         ({"terms": [ScheduledTerm(MethodStub(teacher_layers=("blocks.1",)))]}, "only logits are cached"),
         ({"terms": [ScheduledTerm(MethodStub(needs_teacher=False))]}, "no term needs"),
