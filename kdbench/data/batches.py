@@ -88,8 +88,8 @@ class Batch(NamedTuple):
     def of(self, rows: slice) -> Batch:
         """Return the samples in `rows`."""
         slot = None if self.slot is None else self.slot[rows]
-        fields = (field[rows] for field in (self.inputs, self.labels, self.position, self.sample))
-        return Batch(*fields, slot=slot, mean_weight=self.mean_weight)
+        inputs, labels, position, sample = (field[rows] for field in self[:4])
+        return Batch(inputs, labels, position, sample, slot, self.mean_weight)
 
 
 class _Shown(NamedTuple):
