@@ -38,6 +38,7 @@ EXTRAS = {
             "onnx_ir": "onnx-ir",
             "fvcore": "fvcore",
             "safetensors": "safetensors",
+            "scipy": "scipy",
         },
     ),
     "pytest": Extra("pytest --benchmark", {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}),

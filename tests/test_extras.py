@@ -1,5 +1,6 @@
 """Extras: the table is pyproject.toml's, and a missing library is named with the line that installs it."""
 
+import ast
 import re
 import sys
 import tomllib
@@ -26,6 +27,23 @@ def test_the_table_is_that_of_the_package():
     assert {name: set(extra.libraries.values()) for name, extra in EXTRAS.items()} == {
         name: libraries for name, libraries in declared.items() if name not in FOR_DEVELOPERS | {"all"}
     }
+
+
+def test_every_library_that_is_imported_is_declared():
+    """Other libraries may be missing where it is imported, although it is installed beside those of developers."""
+    imported = set()
+    for path in (Path(__file__).parents[1] / "kdbench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.partition(".")[0])
+    declared = {module for extra in EXTRAS.values() for module in extra.libraries}
+    plain = {"pillow": "PIL", "tomli-w": "tomli_w", "nvidia-ml-py": "pynvml"}
+    declared |= {plain.get(name, name) for name in names(PROJECT["dependencies"])}
+    installed_with = {"_pytest", "google", "markupsafe", "pydantic_core", "typing_extensions"}  # with one of those
+    callers = {"IPython", "litert_torch"}  # used where the caller's own program has them
+    assert imported - sys.stdlib_module_names - declared - installed_with - callers == {"kdbench"}
 
 
 def test_all_are_all():

@@ -9,7 +9,7 @@ sample and slot. Mixed images are in `kdbench.data.mixing`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kdbench.data.selection import below, key_of, words
 from kdbench.errors import InputError
@@ -73,6 +73,12 @@ def slot_count(augment: Augment) -> int | None:
     if augment.views is not None:
         return augment.views if augment.mixes_in_slots else min(augment.views, total)
     return total if total <= FEW_VIEWS else None
+
+
+def repeated_views(augment: Augment) -> dict[str, Any]:
+    """Return what determines the images that samples are shown as in their slots; the same for every seed."""
+    mixing = {"mixup": augment.mixup, "cutmix": augment.cutmix} if augment.mixes_in_slots else {}
+    return {"pad": augment.pad, "flip": augment.flip, "slots": slot_count(augment), **mixing}
 
 
 def slots_of_epoch(augment: Augment, samples: Numbers, seed: int, epoch: int) -> Numbers | None:

@@ -227,6 +227,14 @@ def test_a_dry_run_writes_nothing_and_says_what_there_is_to_do(content, tmp_path
     assert "2 points" in next(iter(outline.lines()))
 
 
+def test_a_dry_run_counts_a_table_of_logits_for_each_way_to_show_the_images(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_timed_step", lambda *_: 1e-2)
+    shown = [{"views": 1}, {"views": 1, "mixup": 1.0}, {"views": 1, "mixup": 0.5}, {"views": 1, "cutmix": 2.0}, {}]
+    student = {**content["student"][1], "sweep": {"data.augment": shown}}
+    outline = outline_sweep(load_sweep({**content, "student": [student]}, {}), tmp_path / "out", on="inline")
+    assert (outline.distilled, outline.logit_tables) == (5, 4), "one view of each image is all of {}"
+
+
 def test_a_dry_run_times_steps_in_the_precision_of_the_training(content, tmp_path):
     types = set()
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench import units
+from kdbench.data.augment import repeated_views
 from kdbench.data.batches import Batch, Batches
 from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.stored_logits import ArrayTeacher
@@ -127,14 +128,12 @@ def cached_teacher(
     """
     slots = batches.slots
     assert slots is not None, "views without slots cannot be cached"
-    augment = batches.augment
-    mixing = {"mixup": augment.mixup, "cutmix": augment.cutmix} if augment.mixes_in_slots else {}
     contents = {
         "format": FORMAT,
         "teacher": teacher,
         "images": images,
         "normalisation": batches.normalisation,
-        "views": {"pad": augment.pad, "flip": augment.flip, "slots": slots, **mixing},
+        "views": repeated_views(batches.augment),
         "precision": precision,
         # Both change the last bits.
         "device": batches.device.type,

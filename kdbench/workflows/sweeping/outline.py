@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from kdbench import units
-from kdbench.data.augment import slot_count
+from kdbench.data.augment import repeated_views
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.sweeping.estimate import keeps_logits
 from kdbench.workflows.sweeping.execution.schedule import Task
@@ -81,7 +81,7 @@ def outline(
     uses = Counter(name for point in plan.points for name in point.models)
     distilled = [job for job in plan.jobs if keeps_logits(job)]
     tables = {
-        (teacher.id, run_data.part_of(job.entry.data).content, slot_count(job.entry.data.augment))
+        (teacher.id, run_data.part_of(job.entry.data).content, *repeated_views(job.entry.data.augment).items())
         for job in distilled
         for teacher in job.teachers
     }
