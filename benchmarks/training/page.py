@@ -133,7 +133,8 @@ def _once(repeats: Sequence[Repeat], batch: int) -> str:
         gain_s = TRAINING_IMAGES / cached - TRAINING_IMAGES / compiled
         paid = f"would have paid after {compiling_s / gain_s:.0f} epochs" if gain_s > 0 else "never pays"
         sentences.append(
-            f"Compiling takes {units.duration(max(compiling_s, 0.0))} and {paid}; by default kdbench compiles on a GPU."
+            f"Compiling takes {units.duration(max(compiling_s, 0.0))} and {paid}; kdbench compiles only if a recipe "
+            "says so."
         )
     return paragraph(" ".join(sentences))
 

@@ -113,7 +113,7 @@ def too_large(model: "onnx.ModelProto") -> list[str]:
 
 
 def require_fits(model: "onnx.ModelProto", half: "onnx.ModelProto", source: Source) -> None:
-    """Raise InputError if the float16 form of `model` overflows on standard normal inputs.
+    """Raise InputError if the float16 form of `model` does not load, or overflows on standard normal inputs.
 
     A model that only takes other numbers, such as one that computes indices from pixels, is checked on zeros. Models
     with other inputs than floats, such as token ids, or with inputs of open size are not checked.
@@ -122,7 +122,12 @@ def require_fits(model: "onnx.ModelProto", half: "onnx.ModelProto", source: Sour
         return
     kept = {name for node in half.graph.node for name in node.output if name}
     names = {name: node.op_type for node in model.graph.node for name in node.output if name in kept}
-    of_float, of_half = (Observer(form, names, input_name=source.facts.input_name) for form in (model, half))
+    of_float = Observer(model, names, input_name=source.facts.input_name)
+    try:
+        of_half = Observer(half, names, input_name=source.facts.input_name)
+    except InputError as error:  # such as for an operator without a float16 form in the body of a loop
+        message = f"the float16 form of this model does not run in onnxruntime: {error.message.partition(': ')[2]}"
+        raise InputError(message, "use int8 or int8-dynamic, which keep such operators in float32") from error
     inputs = np.random.default_rng(_SEED).standard_normal(shape, dtype=np.float32)
     try:
         exact = of_float(inputs)

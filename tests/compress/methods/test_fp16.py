@@ -134,6 +134,25 @@ def test_a_model_that_computes_indices_from_pixels_is_not_checked_on_noise(tmp_p
     assert stored(onnx.load(target), "table").dtype == np.float16
 
 
+def test_an_operator_without_a_float16_form_in_a_branch_is_refused(tmp_path):
+    def branch(name):
+        node = onnx.helper.make_node("Celu", ["x"], [name])
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        return onnx.helper.make_graph([node], name, [], [value])
+
+    nodes = [
+        ("ReduceSum", ["x"], ["s"], {"keepdims": 0}),
+        ("Greater", ["s", "zero"], ["positive"], {}),
+        ("If", ["positive"], ["y"], {"then_branch": branch("yes"), "else_branch": branch("no")}),
+    ]
+    path = tmp_path / "net.onnx"
+    onnx.save(model_of(nodes, {"zero": np.float32(0)}, {"x": [2, 8]}), path)
+    assert run(path, x=X[0, 0, :2]).shape == (2, 8)
+    with pytest.raises(InputError, match=r"float16 form .* \(Celu\)") as caught:
+        compress(path, tmp_path / "half.onnx")
+    assert "int8" in caught.value.hint
+
+
 def test_the_checked_input_is_that_of_the_samples(tmp_path):
     nodes = [
         ("Shape", ["unused"], ["s"], {}),
