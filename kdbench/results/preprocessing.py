@@ -215,11 +215,21 @@ def geometry_of(
         hint = "leave size out: the file declares its own"
         raise InputError(f"{name} takes images of {shown}, not of {spec.size[0]}×{spec.size[1]}", hint)
     size: Any = spec.size or fixed
+    mode, resize, crop = _resizing(spec, size, name)
+    known = spec.known
+    details = {key: known[key] for key in ("interpolation", "antialias", "fill") if key in known}
+    return Geometry(mode=mode, resize=resize, crop=crop, colour=colour, **details)
+
+
+def _resizing(spec: InputSpec, size: tuple[int, int] | None, name: str) -> tuple[Any, Any, Any]:
+    """Return `mode`, `resize` and `crop` of the `Geometry` for an input of `size`; None: open."""
     mode = spec.resize_mode or "shorter"
     resize: Any = spec.resize
     crop = spec.crop
     if size is None and (mode != "shorter" or spec.crop_pct is not None):
         raise InputError(f"{name} leaves height and width open", "give its size, such as --size 224")
+    if size is None:
+        return mode, resize, crop
     if mode != "shorter":
         share = spec.crop_pct or 1.0
         resize = tuple(math.floor(side / share) for side in size)
@@ -227,12 +237,10 @@ def geometry_of(
     elif spec.crop_pct is not None:
         resize = resize or math.floor(min(size) / spec.crop_pct)
         crop = crop or size
-    elif spec.size is not None or (spec.resize_mode is not None and size is not None):
+    elif spec.size is not None or spec.resize_mode is not None:
         resize = resize or min(size)
         crop = crop or size
-    known = spec.known
-    details = {key: known[key] for key in ("interpolation", "antialias", "fill") if key in known}
-    return Geometry(mode=mode, resize=resize, crop=crop, colour=colour, **details)
+    return mode, resize, crop
 
 
 def _admits(declared: tuple[int | None, int | None], size: tuple[int, int]) -> bool:

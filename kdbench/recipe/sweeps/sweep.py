@@ -184,25 +184,35 @@ def paths_of(key: str, content: Mapping[str, Any]) -> list[list[str]]:
     Raises InputError for a key that no point may change, or that no model has.
     """
     parts = [part.strip() for part in key.split(".")]
-    head, last = parts[0], parts[-1]
-    subject = f"axis {key!r}"
+    head, subject = parts[0], f"axis {key!r}"
     if not all(parts):
         raise InputError(f"{subject} is not a key", f"for example {_EXAMPLE}")
     if head in _TABLES:
-        if len(parts) < (2 if head in {"training", "data"} else 3):
-            raise InputError(f"{subject} is a whole table", f"name a key of it; for all students: student.*.{key}")
-        if head == "data" and parts[1] not in Examples.model_fields and parts[1] in Data.model_fields:
-            raise InputError(f"{subject} would give points different data sets or splits", _SHARED)
-        if last in _OF_ENTRIES and len(parts) == 3:
-            raise InputError(
-                f"{subject} is a name, and kdbench names the models of each point itself", "name another key"
-            )
+        _require_key_in_table(parts, subject)
         return [parts]
     if head in _ELSEWHERE or head in {"analysis", "name", "title", "folder", "plugins", "track", "reported"}:
         raise InputError(f"{subject} is the same for all points", _ELSEWHERE.get(head, _SHARED))
     if head not in Student.model_fields or head in _OF_ENTRIES:
         known = [*_TABLES, *(name for name in Student.model_fields if name not in _OF_ENTRIES)]
         raise InputError(f"{subject}: no model has the key {head!r}", suggestion(head, known, f"{', '.join(known)}"))
+    return [["student", str(place), *parts] for place in _students_with(parts, content, subject)]
+
+
+def _require_key_in_table(parts: Sequence[str], subject: str) -> None:
+    """Raise InputError unless points may differ in the key `parts`, which begins with the name of a table."""
+    head, *keys = parts
+    if len(keys) < (1 if head in {"training", "data"} else 2):
+        key = ".".join(parts)
+        raise InputError(f"{subject} is a whole table", f"name a key of it; for all students: student.*.{key}")
+    if head == "data" and keys[0] not in Examples.model_fields and keys[0] in Data.model_fields:
+        raise InputError(f"{subject} would give points different data sets or splits", _SHARED)
+    if keys[-1] in _OF_ENTRIES and len(keys) == 2:
+        raise InputError(f"{subject} is a name, and kdbench names the models of each point itself", "name another key")
+
+
+def _students_with(parts: Sequence[str], content: Mapping[str, Any], subject: str) -> list[int]:
+    """Return the places of the students that have the key `parts`, or of those that may have it if none has."""
+    head = parts[0]
     students = content.get("student", [])
     entries = [students] if isinstance(students, dict) else students
     tables = {place: entry for place, entry in enumerate(entries) if isinstance(entry, dict)}
@@ -212,7 +222,7 @@ def paths_of(key: str, content: Mapping[str, Any]) -> list[list[str]]:
         which = "student" if head not in _LEARNING or not tables else "student that learns from a teacher"
         which = f"student with a term {parts[1]}" if head == "terms" and len(parts) > 1 and tables else which
         raise InputError(f"{subject}: the recipe has no {which}", "name a key of its models, such as training.epochs")
-    return [["student", str(place), *parts] for place in chosen]
+    return chosen
 
 
 def _term(entry: Mapping[str, Any], parts: Sequence[str]) -> Any:
