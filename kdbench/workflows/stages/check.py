@@ -36,8 +36,9 @@ from kdbench.workflows.study.model_sources import external_locations, file_hash
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned import options_of
 from kdbench.workflows.study.pruned_latency import require_reachable
-from kdbench.workflows.study.ready_teachers import TeacherForm, bench_model, form_of, is_onnx_teacher, onnx_network
+from kdbench.workflows.study.ready_teachers import bench_model, onnx_network
 from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.study.teacher_forms import TeacherForm, form_of, is_onnx_teacher
 from kdbench.workflows.study.teachers import is_cached, stored_teacher
 from kdbench.workflows.study.user_code import Code, code_of, require_known_everywhere
 

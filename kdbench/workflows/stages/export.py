@@ -24,8 +24,9 @@ from kdbench.workflows.study.model_sources import external_locations, file_hash
 from kdbench.workflows.study.networks import architecture, origin, trained
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned import pruning_of
-from kdbench.workflows.study.ready_teachers import TeacherForm, bench_model, form_of
+from kdbench.workflows.study.ready_teachers import bench_model
 from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.study.teacher_forms import TeacherForm, form_of
 
 PARITY_SAMPLES = 256
 

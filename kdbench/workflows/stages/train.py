@@ -37,8 +37,8 @@ from kdbench.workflows.stages.tracking import trackers_of
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.pruned import timing_of
-from kdbench.workflows.study.ready_teachers import is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.study.teacher_forms import is_onnx_teacher
 from kdbench.workflows.study.teachers import build_teachers
 
 BuildPeer = Callable[[Model | None, int], nn.Module]

@@ -20,8 +20,8 @@ from kdbench.recipe import Student, Trained, Training
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.study.model_sources import file_hash
 from kdbench.workflows.study.plan import Job
-from kdbench.workflows.study.ready_teachers import form_of
 from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.study.teacher_forms import form_of
 
 
 def build_teachers(

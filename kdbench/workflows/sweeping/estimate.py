@@ -13,8 +13,8 @@ from kdbench.files import storage
 from kdbench.recipe import Measure, Student, Training
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.plan import Job
-from kdbench.workflows.study.ready_teachers import is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData
+from kdbench.workflows.study.teacher_forms import is_onnx_teacher
 from kdbench.workflows.sweeping.plan import Part
 
 _MAX_PROBES = 24  # networks whose steps are timed; for others the median is assumed

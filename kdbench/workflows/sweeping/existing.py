@@ -22,7 +22,7 @@ from kdbench.workflows.stages.export import WrittenModel, written_from
 from kdbench.workflows.study.analyses import subtracted_names
 from kdbench.workflows.study.model_sources import file_hash
 from kdbench.workflows.study.plan import Job
-from kdbench.workflows.study.ready_teachers import is_onnx_teacher
+from kdbench.workflows.study.teacher_forms import is_onnx_teacher
 from kdbench.workflows.sweeping.plan import Part, SweepPlan
 
 EXPORT = "export.json"  # beside the weights: the training of a model's file, and the parity of the two

@@ -29,8 +29,8 @@ from kdbench.workflows.stages.launch import train_in_processes
 from kdbench.workflows.stages.measure import measure_all
 from kdbench.workflows.stages.train import adopt, meter_of, train_one
 from kdbench.workflows.study.plan import Job, plan
-from kdbench.workflows.study.ready_teachers import form_of, is_onnx_teacher
 from kdbench.workflows.study.run_data import RunData, load_run_data
+from kdbench.workflows.study.teacher_forms import form_of, is_onnx_teacher
 from kdbench.workflows.study.user_code import load_plugins, planned_job, read_code
 from kdbench.workflows.sweeping.existing import EXPORT, PARTS, PartFolder, existing_export, write_export
 from kdbench.workflows.sweeping.plan import Part, SweepPlan

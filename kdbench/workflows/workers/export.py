@@ -20,8 +20,8 @@ from kdbench.recipe import Recipe
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.export import WrittenModel, write_file
-from kdbench.workflows.study.ready_teachers import form_of
 from kdbench.workflows.study.run_data import RunData, load_run_data
+from kdbench.workflows.study.teacher_forms import form_of
 from kdbench.workflows.study.user_code import planned_job
 
 
