@@ -58,6 +58,47 @@ def test_what_the_device_measured_becomes_numbers_of_the_device_and_can_be_taken
     assert merge(run, result).record == record  # repeatable
 
 
+class Killed(BaseException):
+    """The end of a process, which no code handles."""
+
+
+def _killed_before_its_reports(monkeypatch, work):
+    with monkeypatch.context() as patch:
+        patch.setattr("kdbench.report.write", _kill)
+        with pytest.raises(Killed):
+            work()
+
+
+def _kill(*_, **__):
+    raise Killed
+
+
+def test_the_same_command_ends_an_interrupted_merge_and_an_interrupted_removal(run, result, monkeypatch, capsys):
+    without, command = _content(run), ["merge", str(run), str(result)]
+    _killed_before_its_reports(monkeypatch, lambda: merge(run, result))
+    assert "## Latency on devices" not in (run / "report.md").read_text()
+    assert main(command) == 0
+    assert "note: this result was merged already; only the reports are written again" in capsys.readouterr().err
+    assert "## Latency on devices" in (run / "report.md").read_text()
+    ended = _content(run)
+
+    _killed_before_its_reports(monkeypatch, lambda: remove(run, "here"))
+    assert (run / "devices/here.zip").exists()
+    with pytest.raises(InputError, match="no device's results are merged"):
+        remove(run, "there")
+    assert main(["merge", str(run), "--remove", "here"]) == 0
+    assert _content(run) == without
+    assert not (run / "devices").exists()
+
+    merge(run, result)  # never interrupted
+    assert _content(run) == ended
+
+
+def _content(run):
+    """Return the content of a run's files, by path."""
+    return {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
 def test_data_that_the_run_names_by_a_relative_path_is_explained_where_it_is_missing(made_run, tmp_path, monkeypatch):
     moved, target = shutil.copytree(made_run / "run", tmp_path / "run"), made_run / "here.toml"
     record = moved / "record.json"

@@ -7,13 +7,11 @@ from typing import Annotated
 import typer
 
 from kdbench.cli import console
-from kdbench.cli.invocation import Invocation
 from kdbench.cli.options import Json, RunPath, option
 from kdbench.errors import InputError
 
 
 def merge(
-    ctx: typer.Context,
     run: RunPath,
     result: Annotated[
         Path | None, typer.Argument(metavar="RESULT", help="The result.zip that run.py wrote on the device.")
@@ -26,18 +24,15 @@ def merge(
 ) -> int:
     """Add a device's measurements to a run's record, with the axis `device`, and write the reports again.
 
-    kdbench refuses a result that was changed, that comes from other models, or that was merged before. Afterwards
-    `kdbench ready` judges the device's numbers. With --json the result is {"device": …, "folder": …, "devices": […],
-    "differences": […]}.
+    kdbench refuses a result that was changed, that comes from other models, or that was merged before under another
+    name. Merged under the same name again, it only writes the reports. Afterwards `kdbench ready` judges the device's
+    numbers. With --json the result is {"device": …, "folder": …, "devices": […], "differences": […]}.
 
     Example: kdbench merge runs/first result.zip && kdbench ready runs/first --target raspberry-pi-5
     """
     from kdbench.files import storage
-    from kdbench.results.run_folder import RunFolder
     from kdbench.workflows import merge as workflow
 
-    reports = RunFolder(run).report_command
-    Invocation.of(ctx).after_interruption += f"; if the record has changed already, {reports} writes the reports"
     if (result is None) == (remove is None):
         raise InputError(
             "name either a RESULT to merge or a device to --remove", f"kdbench merge {shlex.quote(str(run))} result.zip"
@@ -61,6 +56,8 @@ def merge(
 
     if merged.differences:
         console.say(f"note: this is not the device for which the bundle was made: {'; '.join(merged.differences)}")
+    if merged.repeated:
+        console.say("note: this result was merged already; only the reports are written again")
     console.result_drawn(one_table(latency_by_device(merged.record)))
     console.result(f"merged: {merged.name}; report: {merged.folder.path / 'report.md'}")
     return 0

@@ -29,7 +29,6 @@ def test_a_measurement_keeps_nothing(interrupted):
     assert interrupted("remeasure.remeasure", "compare", "a", "b", "--remeasure") == nothing
 
 
-def test_a_merged_result_may_lack_its_reports(interrupted):
-    hint = interrupted("merge.merge", "merge", "my runs/first", "result.zip")
-    reports = "kdbench report 'my runs/first' --format md,html writes the reports"
-    assert hint == f"run the same command again; if the record has changed already, {reports}"
+def test_the_same_command_ends_an_interrupted_merge(interrupted):
+    assert interrupted("merge.merge", "merge", "my runs/first", "result.zip") == "run the same command again"
+    assert interrupted("merge.remove", "merge", "my runs/first", "--remove", "pi") == "run the same command again"
