@@ -1,8 +1,8 @@
 """Measure model files that kdbench did not train, without a recipe."""
 
-from collections.abc import Container, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdbench import extras
@@ -12,7 +12,7 @@ from kdbench.files import storage
 from kdbench.files.claim import claimed
 from kdbench.judge.target import Target, targets_of
 from kdbench.machine import fingerprint
-from kdbench.measure.bench_model import BenchModel
+from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.harness import check_config, measure
 from kdbench.modelfile.reading import require_model_file
 from kdbench.processes import temporary
@@ -21,6 +21,7 @@ from kdbench.recipe import InputOptions, Measure
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard, teacher_behind
 from kdbench.results.findings import Findings
+from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_no_results, require_unused
 from kdbench.results.values import require_id
 from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
@@ -67,64 +68,32 @@ def bench_models(
     data and options that do not fit. `kdbench.bench` is this function in the Python API.
     """
     progress, out, loaded_targets = progress or Silent(), folder_of(out), targets_of(targets)
+    options, inputs = options or Measure(), inputs or InputOptions()
     model_paths = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    options = options or Measure()
-    inputs = inputs or InputOptions()
     for path in model_paths:
         require_model_file(path)
     if inputs.accuracy and inputs.data is None:
         raise InputError("accuracy needs data", "add --data NAME, or --no-accuracy to measure on synthetic inputs")
-    cards = cards or {}
-    networks = torch_networks(torch, weights)
-    ids = list(cards) or model_ids(model_paths, networks)
-    files = dict(zip(ids, model_paths, strict=False))  # networks follow the files
-    networks = [TorchNetwork(id_, program=path) for id_, path in files.items() if path.suffix == PROGRAM] + networks
-    if networks:
-        extras.require("train", "exporting torch networks")
-    references = _references(ids, model_paths, teacher)
+    timed = timed if options.times else False
+    request = _Request.of(model_paths, torch_networks(torch, weights), cards or {}, teacher, timed)
     require_unused(out)
 
-    inputs = require_known_models(inputs, ids)
+    inputs = require_known_models(inputs, request.ids)
     progress.stage("load", 1, 3)
     images = TestImages(inputs) if inputs.accuracy else None
-    with ExitStack() as claim, ExitStack() as exports:
-        by_id = {network.id: network for network in networks}
-        if networks:  # exporting loads torch, which takes seconds
-            export_folder = exports.enter_context(temporary.folder())
-            files |= zip(by_id, export_networks(networks, inputs, images, export_folder), strict=True)
-        loaded = []
-        for id_ in ids:
-            network = by_id.get(id_)
-            with errors_by_id(network, files[id_]):
-                model = load_bench_model(
-                    files[id_],
-                    id_,
-                    inputs,
-                    reference=references[id_],
-                    images=images,
-                    timed=options.times and (timed if isinstance(timed, bool) else id_ in timed),
-                    card=cards.get(id_),
-                    described_by=network.described_by if network else None,
-                )
-            loaded.append(model)
-        test = None if images is None else images.test_set()
-        diagnostics = tuple(diagnostic for _, diagnostics in loaded for diagnostic in diagnostics)
-        diagnostics += initial_weights_diagnostics(networks) + (() if images is None else images.diagnostics)
-
-        check_config(options, progress)
-        folder = RunFolder(choose_folder(name, out))
-        claim.enter_context(claimed(folder.path))
-        require_no_results(out)  # again: another process may have held it meanwhile
-        claim.enter_context(storage.explained(folder.path))
-        progress.folder(folder.path)
-        models = _with_teachers([moved_to_run(m, by_id[m.id], folder) if m.id in by_id else m for m, _ in loaded])
-        exports.close()
+    with ExitStack() as claim:
+        with temporary.folder() if request.networks else nullcontext() as export_folder:
+            loaded = _load(request, inputs, images, export_folder)
+            check_config(options, progress)
+            folder = claim.enter_context(_claimed(name, out))
+            progress.folder(folder.path)
+            models = _with_teachers([request.moved_to_run(model, folder) for model in loaded.models])
         progress.stage("measure", 2, 3)
         environment = fingerprint.fingerprint()
-        analyses = Analyses(() if images is None else images.class_names)
-        findings = Findings(warnings=diagnostics) + measure(models, test, options, folder.workspace, progress, analyses)
+        findings = Findings(warnings=loaded.diagnostics)
+        findings += measure(models, loaded.test, options, folder.workspace, progress, Analyses(loaded.class_names))
         findings += _kernels(models, options)
-        data = inputs.data if test is not None else None
+        data = inputs.data if loaded.test is not None else None
         record = assemble_record(
             findings,
             options,
@@ -132,12 +101,103 @@ def bench_models(
             [model.card for model in models],
             kind="bench",
             name=name,
-            title=f"{', '.join(ids)} on {data or 'synthetic inputs'}",
+            title=f"{', '.join(request.ids)} on {data or 'synthetic inputs'}",
             command=command,
             protocol={"data": data},
         )
         progress.stage("report", 3, 3)
         return write_results(record, findings.samples, folder, loaded_targets)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The models to measure by their ids, in order: their files, or the networks that are exported to files.
+
+    A model is compared with its reference, which may be itself. `timed` is True for all, False for none, or some ids.
+    """
+
+    ids: list[str]
+    files: Mapping[str, Path]
+    networks: Mapping[str, TorchNetwork]
+    cards: Mapping[str, ModelCard | None]
+    references: Mapping[str, str]
+    timed: bool | Container[str]
+
+    @classmethod
+    def of(
+        cls,
+        paths: Sequence[Path],
+        networks: Sequence[TorchNetwork],
+        cards: Mapping[str, ModelCard | None],
+        teacher: str | Mapping[str, str] | None,
+        timed: bool | Container[str],
+    ) -> "_Request":
+        """Name the models; raises InputError for names that do not fit, and without torch for networks."""
+        ids = list(cards) or model_ids(paths, networks)
+        files = dict(zip(ids, paths, strict=False))  # networks follow the files
+        programs = [TorchNetwork(id_, program=path) for id_, path in files.items() if path.suffix == PROGRAM]
+        by_id = {network.id: network for network in (*programs, *networks)}
+        if by_id:
+            extras.require("train", "exporting torch networks")
+        return cls(ids, files, by_id, cards, _references(ids, paths, teacher), timed)
+
+    def exported(self, inputs: InputOptions, images: TestImages | None, folder: Path) -> dict[str, Path]:
+        """Return all files, with those of the networks, which are exported to `folder`."""
+        exports = export_networks(list(self.networks.values()), inputs, images, folder)
+        return {**self.files, **dict(zip(self.networks, exports, strict=True))}
+
+    def loaded(
+        self, id_: str, path: Path, inputs: InputOptions, images: TestImages | None
+    ) -> tuple[BenchModel, tuple[Diagnostic, ...]]:
+        """Return the model in the file `path`, and its diagnostics."""
+        network = self.networks.get(id_)
+        with errors_by_id(network, path):
+            return load_bench_model(
+                path,
+                id_,
+                inputs,
+                reference=self.references[id_],
+                images=images,
+                timed=self.timed if isinstance(self.timed, bool) else id_ in self.timed,
+                card=self.cards.get(id_),
+                described_by=network.described_by if network else None,
+            )
+
+    def moved_to_run(self, model: BenchModel, folder: RunFolder) -> BenchModel:
+        """Return a model with its file in the run's folder, if it was exported."""
+        return moved_to_run(model, self.networks[model.id], folder) if model.id in self.networks else model
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """The models that were loaded, the data to score them on (None: they are not scored), and diagnostics of both."""
+
+    models: Sequence[BenchModel]
+    test: TestSet | None
+    class_names: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def _load(request: _Request, inputs: InputOptions, images: TestImages | None, export_folder: Path | None) -> _Loaded:
+    """Load the requested models and the data in the forms that they need; networks are exported to `export_folder`."""
+    files = request.files if export_folder is None else request.exported(inputs, images, export_folder)
+    loaded = [request.loaded(id_, files[id_], inputs, images) for id_ in request.ids]
+    models = [model for model, _ in loaded]
+    diagnostics = tuple(diagnostic for _, diagnostics in loaded for diagnostic in diagnostics)
+    diagnostics += initial_weights_diagnostics(list(request.networks.values()))
+    if images is None:
+        return _Loaded(models, None, (), diagnostics)
+    return _Loaded(models, images.test_set(), images.class_names, diagnostics + images.diagnostics)
+
+
+@contextmanager
+def _claimed(name: str, out: Path | None) -> Iterator[RunFolder]:
+    """Claim the folder of the run for the block; raises InputError if it has results."""
+    folder = RunFolder(choose_folder(name, out))
+    with claimed(folder.path):
+        require_no_results(out)  # again: another process may have held it meanwhile
+        with storage.explained(folder.path):
+            yield folder
 
 
 def _with_teachers(models: Sequence[BenchModel]) -> list[BenchModel]:

@@ -29,6 +29,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.results.values import require_id
 from kdbench.workflows.bench import bench_models
 from kdbench.workflows.bundle import data_of, explained_data
+from kdbench.workflows.stages.results import RunResults
 
 _ALL_DEFAULTS = Thresholds()
 
@@ -64,60 +65,32 @@ def remeasure(
         before.verify(pair.base)
         after.verify(pair.new)
     changed = [
-        _ChangedModel(pair, f"base-{pair.base.id}", f"new-{pair.new.id}")
+        _ChangedModel(pair, before.side("base", pair.base), after.side("new", pair.new))
         for pair in matched.pairs
         if not pair.same_file
     ]
     changes, folder, machine = Rows(), None, ""
     if changed:
         recorded = {key: value for key, value in (after.data or before.data).items() if getattr(inputs, key) is None}
+        inputs = inputs.model_copy(update={**recorded, "accuracy": scored})
+        how: dict[str, Any] = {"options": options, "out": out, "progress": progress, "command": command}
         with explained_data(recorded):
-            results = bench_models(
-                [
-                    path
-                    for model in changed
-                    for path in (before.files[model.match.base.id], after.files[model.match.new.id])
-                ],
-                name=REMEASURED,
-                cards={
-                    id_: card if state.recorded else None
-                    for model in changed
-                    for state, id_, card in (
-                        (before, model.base_id, model.match.base),
-                        (after, model.new_id, model.match.new),
-                    )
-                },
-                teacher={model.new_id: model.base_id for model in changed},
-                timed=_timed(changed) if timed else False,
-                inputs=inputs.model_copy(update={**recorded, "accuracy": scored}),
-                options=options,
-                out=out,
-                progress=progress,
-                command=command,
-            )
+            results = _measured(changed, inputs, timed=timed, **how)
         results.raise_on_failed_models()
-        record, samples, folder = results.record, results.samples, results.folder
-        machine = describe_machine(record)
-        matches = [Match(record.cards[model.base_id], record.cards[model.new_id]) for model in changed]
-        sides = RecordPair(record, record, samples, samples, side_by_side=True)
-        changes = compare_matches(sides, matches, metrics, thresholds)
+        folder, machine = results.folder, describe_machine(results.record)
+        changes = _changes(results, changed, metrics, thresholds)
     comparison = Comparison(
         base=before.description,
         new=after.description,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        overall=worst_change(changes.rows, matched.lost) if changes.rows or changed or matched.lost else "same",
+        overall=worst_change(changes.rows, matched.lost) if changed or matched.lost else "same",
         remeasured=True,
-        rows=tuple(
-            row.model_copy(update={"base_model": model.match.base.id, "new_model": model.match.new.id})
-            for model in changed
-            for row in changes.rows
-            if row.new_model == model.new_id
-        ),
+        rows=changes.rows,
         identical=tuple(pair.new.id for pair in matched.pairs if pair.same_file),
         machine=machine,
         lost=matched.lost,
         added=matched.added,
-        notes=(*notes_on_teachers(matched), *(_renamed(note, changed) for note in changes.notes)),
+        notes=(*notes_on_teachers(matched), *changes.notes),
     )
     if folder is not None:
         comparison.write(folder.comparison)
@@ -147,6 +120,10 @@ class _State:
             raise InputError(message, "name the folder of the run with its models/, or the .onnx files themselves")
         return cls(describe_record(record), record.models, files, data=data_of(record))
 
+    def side(self, prefix: str, card: ModelCard) -> "_Side":
+        """Return a model of this state, with `prefix` in its id."""
+        return _Side(f"{prefix}-{card.id}", self.files[card.id], card if self.recorded else None)
+
     def verify(self, card: ModelCard) -> None:
         """Raise InputError unless the file of `card` exists and is the one that was recorded."""
         path = self.files[card.id]
@@ -156,25 +133,64 @@ class _State:
         require_recorded(card, path, hint)
 
 
+class _Side(NamedTuple):
+    """A model in one of the states: its id in the record of both, its file, and its recorded card."""
+
+    id: str
+    path: Path
+    card: ModelCard | None
+
+
 class _ChangedModel(NamedTuple):
-    """A model before and after, and the ids that distinguish the two in one record."""
+    """A model whose file changed, in both states."""
 
     match: Match
-    base_id: str
-    new_id: str
+    before: _Side
+    after: _Side
 
 
-def _renamed(note: str, changed: Sequence[_ChangedModel]) -> str:
-    """Return a note with the original id of the model that it begins with."""
-    name, sign, text = note.partition(": ")
-    original_ids = {model.new_id: model.match.new.id for model in changed}
-    return f"{original_ids.get(name, name)}{sign}{text}"
+def _measured(changed: Sequence[_ChangedModel], inputs: InputOptions, *, timed: bool, **how: Any) -> RunResults:
+    """Measure both sides of each model in the same sessions; `how` are options of `bench_models`."""
+    sides = [side for model in changed for side in (model.before, model.after)]
+    return bench_models(
+        [side.path for side in sides],
+        name=REMEASURED,
+        cards={side.id: side.card for side in sides},
+        teacher={model.after.id: model.before.id for model in changed},
+        timed=_timed(changed) if timed else False,
+        inputs=inputs,
+        **how,
+    )
 
 
 def _timed(changed: Sequence[_ChangedModel]) -> set[str]:
     """Return the ids of the models to time: the first seed of each name, since weights do not affect times."""
     first = {model.match.new.name: model for model in reversed(changed)}
-    return {id_ for model in first.values() for id_ in (model.base_id, model.new_id)}
+    return {side.id for model in first.values() for side in (model.before, model.after)}
+
+
+def _changes(
+    results: RunResults, changed: Sequence[_ChangedModel], metrics: Sequence[str], thresholds: Thresholds
+) -> Rows:
+    """Return what differs between the two sides of each model, with the original ids."""
+    record, samples = results.record, results.samples
+    matches = [Match(record.cards[model.before.id], record.cards[model.after.id]) for model in changed]
+    sides = RecordPair(record, record, samples, samples, side_by_side=True)
+    changes = compare_matches(sides, matches, metrics, thresholds)
+    rows = tuple(
+        row.model_copy(update={"base_model": model.match.base.id, "new_model": model.match.new.id})
+        for model in changed
+        for row in changes.rows
+        if row.new_model == model.after.id
+    )
+    return Rows(rows, tuple(_renamed(note, changed) for note in changes.notes))
+
+
+def _renamed(note: str, changed: Sequence[_ChangedModel]) -> str:
+    """Return a note with the original id of the model that it begins with."""
+    name, sign, text = note.partition(": ")
+    original_ids = {model.after.id: model.match.new.id for model in changed}
+    return f"{original_ids.get(name, name)}{sign}{text}"
 
 
 def _card_of(path: Path) -> ModelCard:

@@ -5,17 +5,16 @@ with their teachers and with a reference model that is in every timed part and m
 other seeds they are only scored, because seeds do not affect times.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from kdbench.recipe import Recipe, Student, Teacher, Variant
+from kdbench.recipe.study import needed_by
 from kdbench.recipe.sweeps.points import Point
 from kdbench.workflows.study.analyses import LabelOnlyStudents, baselines_of
 from kdbench.workflows.study.plan import Job
-
-Place = tuple[tuple[str, str], ...]
-"""The values of a model on its axes, as text."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class SweepPlan:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The models to measure together, in the plan's order: timed parts, then those that are only scored."""
-        return tuple(self._parts())
+        return tuple(self._part(group) for group in self._groups())
 
     @cached_property
     def part_of(self) -> Mapping[str, str]:
@@ -95,9 +94,8 @@ class SweepPlan:
     def models_of_point(self) -> Sequence[tuple[str, ...]]:
         """The ids of the models of each point, all seeds."""
         by_name: dict[str, list[str]] = {}
-        for job in self.jobs:
-            if job.part is None and job.logits is None:
-                by_name.setdefault(job.entry.name, []).append(job.id)
+        for job in _measured(self.jobs):
+            by_name.setdefault(job.entry.name, []).append(job.id)
         for _, variant in self._variants:
             by_name.setdefault(variant.name, []).append(variant.id)
         return [tuple(id_ for name in point.models for id_ in by_name.get(name, ())) for point in self.points]
@@ -143,11 +141,8 @@ class SweepPlan:
 
     @cached_property
     def _place(self) -> Mapping[str, tuple[int, int]]:
-        roles: Sequence[Iterable[Teacher | Student | Variant]] = (
-            self.recipe.teacher,
-            self.recipe.student,
-            self.recipe.variant,
-        )
+        recipe = self.recipe
+        roles: Sequence[Iterable[Teacher | Student | Variant]] = (recipe.teacher, recipe.student, recipe.variant)
         return {entry.name: (role, place) for role, entries in enumerate(roles) for place, entry in enumerate(entries)}
 
     @cached_property
@@ -162,9 +157,9 @@ class SweepPlan:
             if role == 2:
                 others.add(self.recipe.variant[place].of)
             elif role == 1:
-                others |= _needed_entries(self.recipe, self.recipe.student[place])
-            closure = frozenset({name}).union(*(self._closure(other) for other in others))
-            self._closures[name] = closure
+                student = self.recipe.student[place]
+                others |= {*needed_by(student), *(teacher.name for teacher in self.recipe.teachers_of(student))}
+            self._closures[name] = frozenset({name}).union(*(self._closure(other) for other in others))
         return self._closures[name]
 
     @cached_property
@@ -183,50 +178,98 @@ class SweepPlan:
             ]
         return parts
 
-    def _parts(self) -> Iterator[Part]:
-        first_seed, independents = self.recipe.seeds[0], LabelOnlyStudents(self.jobs)
+    @cached_property
+    def _compressed(self) -> Mapping[str, Compressed]:
+        return {compressed.id: compressed for _, compressed in self._variants}
+
+    @cached_property
+    def _network_of(self) -> Mapping[str, Job]:
+        """The job that each measured model comes from, by the model's id."""
+        network_of = {job.id: job for job in _measured(self.jobs)}
+        for _, variant in self._variants:
+            network_of[variant.id] = network_of[variant.source]
+        return network_of
+
+    @cached_property
+    def _order(self) -> Mapping[str, int]:
+        return {job.id: place for place, job in enumerate(self.jobs)}
+
+    @cached_property
+    def _scored_beside(self) -> Mapping[str, frozenset[str]]:
+        """The ids of the jobs that each job's predictions are compared with, besides its teacher, by its id."""
+        independents = LabelOnlyStudents(self.jobs)
         baselines = baselines_of(self.recipe, self.jobs, independents)
-        measured = [job for job in self.jobs if job.part is None and job.logits is None]
-        jobs: dict[tuple[bool, int, Place], list[Job]] = {}
-        for job in measured:
-            place = _place_of(job.entry.axes)
-            jobs.setdefault((job.of_seed != first_seed, job.of_seed, place), []).append(job)
-        network: dict[str, Job] = {job.id: job for job in measured}  # the job that each model comes from
-        variants: dict[tuple[bool, int, Place], list[Compressed]] = {}
+        others = {job.id: (independents.of(job), *baselines.get(job.id, ())) for job in _measured(self.jobs)}
+        return {
+            id_: frozenset(job.id for job in compared if job is not None and job.logits is None)
+            for id_, compared in others.items()
+        }
+
+    def _groups(self) -> list["_Group"]:
+        """Return the measured models by their seed and their values on the axes, those of the first seed first."""
+        groups: dict[_Key, _Group] = {}
+        for job in _measured(self.jobs):
+            key = self._key(job, job.entry.axes)
+            groups.setdefault(key, _Group(key)).jobs.append(job)
         for entry, variant in self._variants:
-            job = network[variant.id] = network[variant.source]
-            key = (job.of_seed != first_seed, job.of_seed, _place_of({**job.entry.axes, **entry.axes}))
-            variants.setdefault(key, []).append(variant)
-            jobs.setdefault(key, [])
-        known = {variant.id: variant for _, variant in self._variants}
-        order = {job.id: place for place, job in enumerate(self.jobs)}
-        for key, group in sorted(jobs.items(), key=lambda item: item[0][:2]):
-            own_ids, compressed = {job.id for job in group}, variants.get(key, [])
-            timed = not key[0] and self.recipe.measure.times
-            sources = _source_variants(compressed, known)
-            compressed_jobs = [network[variant.id] for variant in compressed]
-            compared = {job.id: job for job in compressed_jobs}
-            compared |= {job.teacher.id: job.teacher for job in (*group, *compressed_jobs) if job.teacher is not None}
-            timed_ids = {*compared, *own_ids, *(variant.id for variant in sources), self.reference}
-            for job in group:
-                if (other := independents.of(job)) is not None:
-                    compared[other.id] = other
-                compared |= {other.id: other for other in baselines.get(job.id, ()) if other.logits is None}
-            if timed:
-                compared[self.reference] = self.by_id[self.reference]
-            companions = sorted(compared.keys() - own_ids, key=order.__getitem__)
-            names = [job.entry.name for job in (*group, *(compared[id_] for id_ in companions))]
-            part = Part(
-                _title(key, timed=timed),
-                tuple(job.id for job in group),
-                tuple(compressed),
-                tuple(companions),
-                tuple(sources),
-                (),
-                tuple(dict.fromkeys((*names, *(variant.name for variant in (*sources, *compressed))))),
-            )
-            timed_ids.update(variant.id for variant in compressed)
-            yield replace(part, timed=tuple(id_ for id_ in part.model_ids if id_ in timed_ids)) if timed else part
+            job = self._network_of[variant.id]
+            key = self._key(job, {**job.entry.axes, **entry.axes})
+            groups.setdefault(key, _Group(key)).variants.append(variant)
+        return sorted(groups.values(), key=lambda group: (group.key.is_other_seed, group.key.seed))
+
+    def _key(self, job: Job, axes: Mapping[str, object]) -> "_Key":
+        values = tuple(sorted((axis, str(value)) for axis, value in axes.items()))
+        return _Key(job.of_seed != self.recipe.seeds[0], job.of_seed, values)
+
+    def _part(self, group: "_Group") -> Part:
+        """Return a group's models with what they are compared with and made from."""
+        own = tuple(job.id for job in group.jobs)
+        sources = _source_variants(group.variants, self._compressed)
+        is_timed = self.recipe.measure.times and not group.key.is_other_seed
+        in_sessions = self._related_to(group) | ({self.reference} if is_timed else set())
+        scored = in_sessions.union(*(self._scored_beside[id_] for id_ in own))
+        companions = sorted(scored.difference(own), key=self._order.__getitem__)
+        timed = [id_ for id_ in companions if id_ in in_sessions]
+        timed += [*own, *(variant.id for variant in (*sources, *group.variants))]
+        names = [self.by_id[id_].entry.name for id_ in (*own, *companions)]
+        names += [variant.name for variant in (*sources, *group.variants)]
+        return Part(
+            id=group.key.title(is_timed=is_timed),
+            jobs=own,
+            variants=tuple(group.variants),
+            companions=tuple(companions),
+            sources=tuple(sources),
+            timed=tuple(timed) if is_timed else (),
+            names=tuple(dict.fromkeys(names)),
+        )
+
+    def _related_to(self, group: "_Group") -> set[str]:
+        """Return the ids of the jobs that a group's variants come from, and of the teachers of its models."""
+        networks = [self._network_of[variant.id] for variant in group.variants]
+        teachers = [job.teacher for job in (*group.jobs, *networks) if job.teacher is not None]
+        return {job.id for job in (*networks, *teachers)}
+
+
+class _Key(NamedTuple):
+    """What the models of a part share: the seed, and their values on the axes, as text."""
+
+    is_other_seed: bool  # than the first
+    seed: int
+    axes: tuple[tuple[str, str], ...]
+
+    def title(self, *, is_timed: bool) -> str:
+        """Return the title of the part; it has spaces, so that it equals no model's id."""
+        models = ", ".join(f"{axis} {value}" for axis, value in self.axes) or "what all points share"
+        return f"{'measure' if is_timed else 'score'} {models}{f', seed {self.seed}' if self.is_other_seed else ''}"
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The models with one key: their numbers come from one part."""
+
+    key: _Key
+    jobs: list[Job] = field(default_factory=list)
+    variants: list[Compressed] = field(default_factory=list)
 
 
 def _source_variants(variants: Iterable[Compressed], known: Mapping[str, Compressed]) -> list[Compressed]:
@@ -245,26 +288,10 @@ def _source_variants(variants: Iterable[Compressed], known: Mapping[str, Compres
 
 def reference_of(jobs: Sequence[Job]) -> str:
     """Return the id of the model that all timed parts share: the first with a network, if possible without axes."""
-    measured = [job for job in jobs if job.part is None and job.logits is None]
+    measured = _measured(jobs)
     return next((job.id for job in measured if not job.entry.axes), measured[0].id)
 
 
-def _title(key: tuple[bool, int, Place], *, timed: bool) -> str:
-    """Return the title of a part; it has spaces, so that it equals no model's id."""
-    other_seed, seed, place = key
-    models = ", ".join(f"{axis} {value}" for axis, value in place) or "what all points share"
-    return f"{'measure' if timed else 'score'} {models}{f', seed {seed}' if other_seed else ''}"
-
-
-def _place_of(axes: Mapping[str, object]) -> Place:
-    return tuple(sorted((axis, str(value)) for axis, value in axes.items()))
-
-
-def _needed_entries(recipe: Recipe, student: Student) -> set[str]:
-    """Return the names of the entries that a student's training and comparison need."""
-    names = {teacher.name for teacher in recipe.teachers_of(student)}
-    if student.start is not None and student.start.model is not None:
-        names.add(student.start.model)
-    if student.prune is not None:
-        names.add(recipe.pruned_from(student).name)
-    return names
+def _measured(jobs: Iterable[Job]) -> list[Job]:
+    """Return the jobs whose networks are measured: neither parts of fused networks nor files of logits."""
+    return [job for job in jobs if job.part is None and job.logits is None]
