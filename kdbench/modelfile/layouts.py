@@ -69,6 +69,16 @@ def require_type(input_dtype: str, data_layout: str, name: str) -> None:
     raise InputError(message, "--data-layout=vectors reads them as numbers")
 
 
+def sizes_in(declared: Shape, layout: Layout, sample: tuple[int, ...]) -> Shape:
+    """Return a sample's `declared` shape with the sizes that `sample`, an image (C, H, W) or numbers, gives open axes.
+
+    `layout` is that of the model. Where the sample does not fit, sizes stay open.
+    """
+    laid_out: dict[Layout, tuple[int, ...]] = {"NHWC": (*sample[1:], *sample[:1]), "other": sample[1:]}
+    shapes = (laid_out.get(layout, sample), sample, (math.prod(sample),))
+    return next((shape for shape in shapes if fits(declared, shape)), declared)
+
+
 def fits(declared: Shape, shape: tuple[int, ...]) -> bool:
     """Return whether a sample of `shape` fits the declared shape."""
     return len(declared) == len(shape) and all(d in {None, s} for d, s in zip(declared, shape, strict=True))

@@ -6,7 +6,7 @@ from modelfile.graphs import IMAGES, graph_of, value
 
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect
-from kdbench.modelfile.layouts import layout_for, require_type
+from kdbench.modelfile.layouts import layout_for, require_type, sizes_in
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,21 @@ def test_images_of_other_colours_can_be_converted(shape, images, colour):
     with pytest.raises(InputError) as caught:
         layout_for(shape, (images, 8, 8), "m")
     assert caught.value.hint == f"convert the images: --colour {colour}"
+
+
+@pytest.mark.parametrize(
+    ("declared", "layout", "sample", "sizes"),
+    [
+        ((3, None, None), "NCHW", (3, 6, 9), (3, 6, 9)),
+        ((None, None, 3), "NHWC", (3, 6, 9), (6, 9, 3)),
+        ((None, None, None), "NHWC", (3, 6, 9), (6, 9, 3)),
+        ((None, None, 3), "NHWC", (6, 9, 3), (6, 9, 3)),  # of noise, in the model's layout
+        ((None,), "flat", (1, 6, 9), (54,)),
+        ((None, None), "other", (1, 6, 9), (6, 9)),
+        ((None,), "array", (7,), (7,)),
+        ((4, None), "array", (5, 7), (4, None)),
+        ((3, 8, 8), "NCHW", (3, 6, 9), (3, 8, 8)),
+    ],
+)
+def test_open_axes_have_the_sizes_of_the_samples(declared, layout, sample, sizes):
+    assert sizes_in(declared, layout, sample) == sizes

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from kdbench.compress.kernels import Kernels, kernels_of
 from kdbench.errors import KdbenchError
 from kdbench.measure.bench_model import BenchModel
+from kdbench.modelfile.layouts import sizes_in
 from kdbench.recipe import Measure
 from kdbench.results.cards import Bits
 from kdbench.results.findings import Findings
@@ -29,7 +30,8 @@ def kernel_findings(models: Iterable[BenchModel], config: Measure) -> Findings:
             measurements.append(missing(model.id, "integer_share", reason, source=_SOURCE))
             continue
         try:
-            kernels = kernels_of(model.path, model.facts.sample_shape)
+            facts = model.facts
+            kernels = kernels_of(model.path, sizes_in(facts.sample_shape, facts.layout, card.input_shape))
         except KdbenchError as error:  # a file that does not load: its other numbers are missing too
             reason, hint = error.message, error.hint
             measurements.append(missing(model.id, "integer_share", reason, status="error", hint=hint, source=_SOURCE))
