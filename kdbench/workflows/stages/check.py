@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from kdbench import models
@@ -18,15 +17,14 @@ from kdbench.distill.tasks import require_task
 from kdbench.errors import InputError, about
 from kdbench.files import storage
 from kdbench.measure.admission import require_answer
-from kdbench.modelfile.facts import ModelFacts
-from kdbench.models.features.modes import evaluation_mode
-from kdbench.plugins import Recording, Source, describe_failure, located_sources, recording
-from kdbench.recipe import Model, Recipe, Student, Trained
+from kdbench.plugins import Recording, Source, located_sources, recording
+from kdbench.recipe import Model, Recipe, Student
 from kdbench.registry import is_shipped
 from kdbench.workflows.stages.compress import compression_plan
 from kdbench.workflows.stages.train import class_weights_of, terms_of
 from kdbench.workflows.study import networks
 from kdbench.workflows.study.checks.networks import SAMPLES, is_standard, require_usable
+from kdbench.workflows.study.checks.tokens import require_all_tokens, require_vocabulary
 from kdbench.workflows.study.checks.user_code import (
     require_least_batch,
     require_usable_methods,
@@ -91,52 +89,136 @@ def check(jobs: list[Job], run_data: RunData, trained: Trainings | None = None) 
     jobs in `trained` are known to export, as long as their code is the same. Returns the user code of each entry, by
     name, with the files that it read during the check.
     """
-    trained = trained or {}
-    recordings: dict[str, Recording] = {}
+    checks = _Checks(run_data, trained or {})
     distinct: dict[tuple[str, bool], Job] = {}
     for job in jobs:
         distinct.setdefault((job.entry.name, job.part is None), job)  # seeds and parts do not differ
-    tried: set[str] = set()
-    teacher_networks: dict[str, nn.Module] = {}
-    built: dict[str, nn.Module] = {}
-    checked: dict[str, Recording] = {}
+    recordings: dict[str, Recording] = {}
     for job in distinct.values():
-        key = _check_key(job, trained)
-        if key in checked:
-            recordings[job.entry.name] = checked[key] | recordings.get(job.entry.name, Recording())
-            continue
+        name = job.entry.name
+        recordings[name] = checks.code_of(job) | recordings.get(name, Recording())
+    return recordings
+
+
+class _Checks:
+    """The checks of jobs on the same data. What equals something that passed, or was built, is not tried again."""
+
+    def __init__(self, run_data: RunData, trained: Trainings) -> None:
+        self._run_data, self._trained = run_data, trained
+        self._checked: dict[str, Recording] = {}  # the user code of jobs, by what their check depends on
+        self._tried: set[str] = set()  # hashes of networks and of files
+        self._built: dict[str, nn.Module] = {}
+        self._teachers: dict[str, nn.Module] = {}  # before training, by the job's id
+
+    def code_of(self, job: Job) -> Recording:
+        """Check a job, unless an equal one was checked; return the user code of its network and losses."""
+        key = _check_key(job, self._trained)
+        if key not in self._checked:
+            self._checked[key] = self._check(job)
+        return self._checked[key]
+
+    def _check(self, job: Job) -> Recording:
+        run_data = self._run_data
         require_task(run_data.dataset.task, job.entry.name, job.entry.data, job.training)
         require_images(job.entry.data.augment, run_data.dataset, job.entry.name)
         if job.logits is not None:
-            recordings[job.entry.name] = Recording()
-            continue
+            return Recording()
         form = form_of(job, run_data)
         require_vocabulary(job.entry, run_data, None if form is None else form.facts)
         class_weights_of(job, run_data)
         with recording() as network_code:
-            with recording() as building_code:
-                network = _network(job, form, run_data, tried, built)
-            if not job.entry.is_ready:
-                require_known_paths(network, job.training, job.entry.name)
-            exports = job.id in trained and located_sources(building_code).keys() <= set(trained[job.id])
-            exported = job.part is None and not exports
-            _try(network, job, run_data, tried, form, exported=exported, again=partial(_rebuilt, job, run_data))
-        build = partial(_checked_peer, job, run_data, tried)
-        teachers = _untrained_teachers(job, run_data, teacher_networks)
+            network = self._usable_network(job, form)
+        teachers = self._untrained_teachers(job)  # not recorded: their code is that of other jobs
         with recording() as term_code:
-            terms = terms_of(job, network, teachers, run_data, build)
-            require_usable_transform(job.entry, job.seed, run_data)
-            require_usable_methods(job, terms, network, teachers, run_data)
-            if not job.entry.is_ready:
-                require_least_batch(job, terms, network, teachers, job.training.batch, run_data)
-        checked[key] = network_code | term_code
-        recordings[job.entry.name] = checked[key] | recordings.get(job.entry.name, Recording())
+            terms = self._usable_terms(job, network, teachers)
         if not job.parts:
             is_cached(job.entry, terms, job.training)
         _require_stored_logits(job, terms, run_data)
         if job.start is not None:
             _require_start(job, job.start, network, run_data)
-    return recordings
+        return network_code | term_code
+
+    def _usable_network(self, job: Job, form: TeacherForm | None) -> nn.Module:
+        """Build and try a job's network; one that was exported with the same code is known to export."""
+        with recording() as building_code:
+            network = self._network(job, form)
+        if not job.entry.is_ready:
+            require_known_paths(network, job.training, job.entry.name)
+        exports = job.id in self._trained and located_sources(building_code).keys() <= set(self._trained[job.id])
+        again = partial(_rebuilt, job, self._run_data)
+        self._try(network, job, form, exported=job.part is None and not exports, again=again)
+        return network
+
+    def _usable_terms(self, job: Job, network: nn.Module, teachers: Sequence[nn.Module]) -> tuple[ScheduledTerm, ...]:
+        """Build and try the terms of a job's loss, and the transform and the batches of its training."""
+        run_data = self._run_data
+        terms = terms_of(job, network, teachers, run_data, partial(self._peer, job))
+        require_usable_transform(job.entry, job.seed, run_data)
+        require_usable_methods(job, terms, network, teachers, run_data)
+        if not job.entry.is_ready:
+            require_least_batch(job, terms, network, teachers, job.training.batch, run_data)
+        return terms
+
+    def _untrained_teachers(self, job: Job) -> list[nn.Module]:
+        """Return the networks of the teachers that a job learns from, before training."""
+        teachers = job.teachers if job.learns else ()
+        for teacher in teachers:
+            if teacher.id not in self._teachers:
+                self._teachers[teacher.id] = networks.teacher_network(teacher, self._run_data, None)
+        return [self._teachers[teacher.id] for teacher in teachers]
+
+    def _network(self, job: Job, form: TeacherForm | None) -> nn.Module:
+        """Return a job's network; an ONNX file that was not tried first runs in a separate process."""
+        if form is None and job.weights is None and job.start is None and job.part is None:
+            return self._initial_network(job)
+        if form is None or form.facts is None:
+            return networks.from_weights(job, self._run_data.dataset)[0]
+        if form.facts.sha256 not in self._tried:
+            require_answer(bench_model(job, form))
+            self._tried.add(form.facts.sha256)
+        return onnx_network(job, form, self._run_data)
+
+    def _initial_network(self, job: Job) -> nn.Module:
+        """Return a job's network with initial weights; kdbench's own are built once for equal entries and all seeds."""
+        key = storage.content_hash(job.entry.model_dump(mode="json", include=_NETWORK_KEYS))
+        if key in self._built:
+            return self._built[key]
+        network = networks.fresh(job, self._run_data.dataset)
+        if is_standard(network):
+            self._built[key] = network
+            if len(self._built) > _MAX_NETWORKS:
+                del self._built[next(iter(self._built))]
+        return network
+
+    def _try(
+        self, network: nn.Module, job: Job, form: TeacherForm | None, *, exported: bool, again: Callable[[], nn.Module]
+    ) -> None:
+        """Raise InputError for a network of `job` that cannot be used; equal ones are not tried again.
+
+        `again` builds it again. `form` describes a ready teacher whose input and outputs differ from the students'.
+        """
+        key = _network_key(job, exported=exported)
+        if key in self._tried:
+            return
+        self._tried.add(key)
+        dataset, name = self._run_data.dataset, job.entry.name
+        example, outputs = self._run_data.example(self._run_data.train, SAMPLES), dataset.outputs
+        if form is not None:
+            example, outputs = form.inputs(example), form.outputs
+        rebuild = again if _is_user_code(job) else None
+        options: dict[str, Any] = {"trains": not job.entry.is_ready, "exported": exported, "rebuild": rebuild}
+        require_usable(network, example, outputs, name, task=dataset.task, **options)
+        if dataset.layout == "tokens":
+            require_all_tokens(network, self._run_data, name)
+
+    def _peer(self, job: Job, model: Model | None, number: int) -> nn.Module:
+        """Build a peer as `networks.build_peer` does, and try it."""
+        build = partial(networks.build_peer, job, self._run_data.dataset, model, number)
+        peer = build()
+        if model is not None:
+            entry = job.entry.model_copy(update={"model": model, "name": f"a peer of {job.entry.name}"})
+            self._try(peer, replace(job, entry=entry, weights=None), None, exported=False, again=build)
+        return peer
 
 
 def _check_key(job: Job, trained: Trainings) -> str:
@@ -145,6 +227,14 @@ def _check_key(job: Job, trained: Trainings) -> str:
     needed = [other.id for other in (*job.teachers, *((job.start,) if job.start is not None else ()))]
     entry = job.entry.model_dump(mode="json", exclude=_UNCHECKED)
     return storage.content_hash({"entry": entry, "part": job.part is not None, "needed": needed, "trained": known})
+
+
+def _network_key(job: Job, *, exported: bool) -> str:
+    """Return a hash of everything the trial of a job's network depends on."""
+    model = job.entry.model_dump(mode="json", include=_NETWORK_KEYS)
+    weights = None if job.weights is None else file_hash(job.weights)
+    trial = {"weights": weights, "trains": not job.entry.is_ready, "exported": exported, "part": job.part is not None}
+    return storage.content_hash({**model, **trial})
 
 
 def _require_stored_logits(job: Job, terms: Sequence[ScheduledTerm], run_data: RunData) -> None:
@@ -180,116 +270,6 @@ def require_reachable_latency(job: Job, recipe: Recipe, run_data: RunData) -> No
     example = networks.zeros(dataset, dataset.input_shape)
     source = networks.fresh(job.start, dataset)
     require_reachable(source, example, options, job.entry.name, recipe.measure, run_data)
-
-
-def _untrained_teachers(job: Job, run_data: RunData, built: dict[str, nn.Module]) -> list[nn.Module]:
-    """Return the networks of the teachers that a job learns from, before training; `built` keeps them by id."""
-    teachers = job.teachers if job.learns else ()
-    for teacher in teachers:
-        if teacher.id not in built:
-            built[teacher.id] = networks.teacher_network(teacher, run_data, None)
-    return [built[teacher.id] for teacher in teachers]
-
-
-def require_vocabulary(entry: Trained, run_data: RunData, facts: ModelFacts | None = None) -> None:
-    """Raise InputError for token ids that the network, or the ONNX file with `facts`, does not take."""
-    dataset = run_data.dataset
-    if dataset.layout != "tokens":
-        return
-    name = entry.model.name
-    if facts is None and not models.takes_tokens(name):
-        message = f"{entry.name}: model {name!r} takes numbers, but the inputs are token ids"
-        raise InputError(message, 'use gru or lstm with a vocabulary; data.layout = "vectors" makes them numbers')
-    parts = (part for part in (run_data.train, run_data.validation, dataset.test) if part is not None)
-    needed = 1 + max(int(part.inputs.max()) for part in parts)
-    known = entry.model.options.get("vocabulary") if facts is None else facts.vocabulary
-    if isinstance(known, int) and known < needed:
-        message = f"{entry.name}: token ids go up to {needed - 1}, and vocabulary is {known}"
-        hint = f"set vocabulary = {needed} or more" if facts is None else "choose the data that the file was made for"
-        raise InputError(message, hint)
-
-
-def _network(
-    job: Job, form: TeacherForm | None, run_data: RunData, tried: set[str], built: dict[str, nn.Module]
-) -> nn.Module:
-    """Return a job's network; an ONNX file that is not in `tried` first runs in a separate process.
-
-    kdbench's own networks are built once for equal entries, regardless of their seeds; `built` keeps the latest.
-    """
-    if form is None and job.weights is None and job.start is None and job.part is None:
-        key = storage.content_hash(job.entry.model_dump(mode="json", include=_NETWORK_KEYS))
-        if key in built:
-            return built[key]
-        network = networks.fresh(job, run_data.dataset)
-        if is_standard(network):
-            built[key] = network
-            if len(built) > _MAX_NETWORKS:
-                del built[next(iter(built))]
-        return network
-    if form is None or form.facts is None:
-        return networks.from_weights(job, run_data.dataset)[0]
-    if form.facts.sha256 not in tried:
-        require_answer(bench_model(job, form))
-        tried.add(form.facts.sha256)
-    return onnx_network(job, form, run_data)
-
-
-def _try(
-    network: nn.Module,
-    job: Job,
-    run_data: RunData,
-    tried: set[str],
-    form: TeacherForm | None,
-    *,
-    exported: bool,
-    again: Callable[[], nn.Module],
-) -> None:
-    """Raise InputError for a network of `job` that cannot be used; equal ones, in `tried`, are not tried again.
-
-    `again` builds it again. `form` describes a ready teacher whose input and outputs differ from the students'.
-    """
-    model = job.entry.model_dump(mode="json", include=_NETWORK_KEYS)
-    trains = not job.entry.is_ready
-    model["weights"], model["trains"] = None if job.weights is None else file_hash(job.weights), trains
-    key = storage.content_hash({**model, "exported": exported, "part": job.part is not None})
-    if key not in tried:
-        tried.add(key)
-        example = run_data.example(run_data.train, SAMPLES)
-        dataset, outputs = run_data.dataset, run_data.dataset.outputs
-        options: dict[str, Any] = {
-            "trains": trains,
-            "exported": exported,
-            "rebuild": again if _is_user_code(job) else None,
-        }
-        if form is not None:
-            example, outputs = form.inputs(example), form.outputs
-        require_usable(network, example, outputs, job.entry.name, task=dataset.task, **options)
-        if dataset.layout == "tokens":
-            _require_all_tokens(network, run_data, job.entry.name)
-
-
-def _require_all_tokens(network: nn.Module, run_data: RunData, name: str) -> None:
-    """Raise InputError for a network that fails on the largest token id of any part."""
-    parts = [part for part in (run_data.train, run_data.validation, run_data.dataset.test) if part is not None]
-    largest = [part.inputs[part.inputs.max(axis=1).argmax()] for part in parts]
-    sample = max(largest, key=lambda tokens: int(tokens.max()))
-    try:
-        with torch.no_grad(), evaluation_mode(network):
-            network(torch.from_numpy(sample[None].copy()))
-    except Exception as error:  # user code
-        message = f"{name} fails on a sample with the token id {sample.max()}: {describe_failure(error)}"
-        hint = f"let its embedding have {int(sample.max()) + 1} rows or more, one for each id from 0"
-        raise InputError(message, hint) from error
-
-
-def _checked_peer(job: Job, run_data: RunData, tried: set[str], model: Model | None, number: int) -> nn.Module:
-    """Build a peer as `networks.build_peer` does, and try it."""
-    peer = networks.build_peer(job, run_data.dataset, model, number)
-    if model is not None:
-        entry = job.entry.model_copy(update={"model": model, "name": f"a peer of {job.entry.name}"})
-        again = partial(networks.build_peer, job, run_data.dataset, model, number)
-        _try(peer, replace(job, entry=entry, weights=None), run_data, tried, None, exported=False, again=again)
-    return peer
 
 
 def _rebuilt(job: Job, run_data: RunData) -> nn.Module:
