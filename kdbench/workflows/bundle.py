@@ -113,6 +113,8 @@ def bundle(
     settings = settings_for(loaded_target, options or {})
     progress.stage("pack", 2, 2)
     archive = storage.with_home(out) if out is not None else folder.bundles / f"{loaded_target.name}.zip"
+    with storage.advising("and copy the run there"):
+        storage.make_folder(folder.bundles)  # a part stays there, wherever the archive goes: --out alone does not help
     storage.make_folder(archive.parent)
     with temporary.folder() as work_folder:
         packed = [_packed(model, record, loaded_target, limits, work_folder, lower=lower) for model in loaded]

@@ -13,7 +13,7 @@ from model_files import _build
 from kdbench.cli.main import main
 from kdbench.edge.device.run import end_as_by_ctrl_c
 from kdbench.edge.device.run import main as on_device
-from kdbench.errors import DataMissingError, InputError
+from kdbench.errors import DataMissingError, InputError, StorageError
 from kdbench.judge.readiness import judge
 from kdbench.judge.target import load_target
 from kdbench.recipe import InputOptions
@@ -129,6 +129,17 @@ def test_a_file_that_is_missing_or_changed_is_named(made_run, tmp_path):
     other = _build(tmp_path / "other.onnx", shape=(1, 4, 6), seed=7)
     with pytest.raises(InputError, match=r"/other\.onnx is none of the models of the run: big, small"):
         bundle(made_run / "run", target, files=[other])
+
+
+def test_where_the_run_cannot_be_written_no_other_place_for_the_bundle_is_advised(made_run, tmp_path):
+    run = Path(shutil.copytree(made_run / "run", tmp_path / "run"))
+    shutil.rmtree(run / "bundles")
+    (run / "bundles").touch()
+    for out in (None, tmp_path / "bundle.zip"):
+        with pytest.raises(StorageError, match="bundles cannot be written") as caught:
+            bundle(run, made_run / "here.toml", out=out)
+        assert caught.value.hint == "choose another folder and copy the run there"
+    assert not (tmp_path / "bundle.zip").exists()
 
 
 def test_no_device_is_called_host(run, result):
