@@ -37,7 +37,8 @@ from kdbench.progress import Silent
 from kdbench.recipe import InputOptions, Measure
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel, LogitsJob
-from kdbench.workflows.files.model_files import TestImages, load_bench_model
+from kdbench.workflows.files.images import TestImages
+from kdbench.workflows.files.model_files import load_bench_model
 
 RESULTS = Path(__file__).resolve().parents[2] / "reports/runtimes"
 SAMPLES = 200

@@ -33,7 +33,8 @@ from kdbench.worker.faults import describe, remedy
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel
 from kdbench.workflows import bench
-from kdbench.workflows.files.model_files import TestImages, load_bench_model
+from kdbench.workflows.files.images import TestImages
+from kdbench.workflows.files.model_files import load_bench_model
 
 INPUT_KEYWORDS = InputOptions.model_fields.keys() - {"data", "accuracy"}
 KEYWORDS = INPUT_KEYWORDS | Measure.model_fields.keys()

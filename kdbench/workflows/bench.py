@@ -24,7 +24,8 @@ from kdbench.results.findings import Findings
 from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import RunFolder, choose_folder, folder_of, require_no_results, require_unused
 from kdbench.results.values import require_id
-from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
+from kdbench.workflows.files.images import TestImages
+from kdbench.workflows.files.model_files import load_bench_model, require_known_models
 from kdbench.workflows.files.torch_networks import (
     PROGRAM,
     TorchNetwork,

@@ -40,7 +40,8 @@ from kdbench.results.cards import ModelCard, teacher_behind
 from kdbench.results.records import Diagnostic, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.user_input import toml_files
-from kdbench.workflows.files.model_files import TestImages, load_bench_model, require_known_models
+from kdbench.workflows.files.images import TestImages
+from kdbench.workflows.files.model_files import load_bench_model, require_known_models
 
 _BUDGET_S = 60.0  # of a device, which is slower than a host; at each of two thread counts
 _ANY_DEVICE = """name = "any-device"

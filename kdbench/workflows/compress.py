@@ -27,13 +27,8 @@ from kdbench.recipe import InputOptions
 from kdbench.results.preprocessing import InputSpec, merged
 from kdbench.results.records import Diagnostic
 from kdbench.results.values import require_id
-from kdbench.workflows.files.model_files import (
-    TrainingImages,
-    card_in_folder,
-    load_bench_model,
-    require_known_models,
-    specs_of,
-)
+from kdbench.workflows.files.images import CalibrationImages
+from kdbench.workflows.files.model_files import card_in_folder, load_bench_model, require_known_models, specs_of
 from kdbench.workflows.files.variants import (
     VariantFile,
     calibration_of,
@@ -96,7 +91,7 @@ def compress_model(
 
     progress.stage("load", 1, 2)
     held_out = max(compressor.held_out_samples for compressor in compressors.values())
-    images = TrainingImages(inputs, choice.pick(held_out)) if with_samples else None
+    images = CalibrationImages(inputs, choice.pick(held_out)) if with_samples else None
     model, diagnostics = load_bench_model(path, path.stem, inputs, reference=path.stem, images=images)
     require_answer(model)
     samples = _Samples(model, images.split() if images is not None else None, choice, inputs.data or "")

@@ -19,7 +19,8 @@ from kdbench.recipe import InputOptions
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.run_folder import RunFolder
 from kdbench.worker.inputs import prepare
-from kdbench.workflows.files.model_files import TestImages, load_bench_model
+from kdbench.workflows.files.images import TestImages
+from kdbench.workflows.files.model_files import load_bench_model
 from kdbench.workflows.stages.check import check
 from kdbench.workflows.study.networks import teacher_network
 from kdbench.workflows.study.plan import plan

@@ -16,7 +16,8 @@ from kdbench.recipe import InputOptions
 from kdbench.results.cards import ModelCard
 from kdbench.results.run_folder import card_path
 from kdbench.workflows.compress import compress_model
-from kdbench.workflows.files.model_files import TestImages, load_bench_model
+from kdbench.workflows.files.images import TestImages
+from kdbench.workflows.files.model_files import load_bench_model
 
 DIGITS = InputOptions(data="digits", colour="RGB", scale=16.0)
 FEW = CalibrationChoice(count=16)

@@ -1,17 +1,12 @@
-"""A model file of unknown origin as a model to measure: information about its input, and images in that form."""
+"""A model file of unknown origin as a model to measure: what is known of its input, and whether images fit it."""
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
-from kdbench.evaluate.class_map import ClassMap, class_map
-from kdbench.measure.bench_model import BenchModel, TestSet, network_of
+from kdbench.evaluate.class_map import ClassMap
+from kdbench.measure.bench_model import BenchModel, network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.modelfile.facts import ModelFacts, output_of, read_facts
 from kdbench.modelfile.known_inputs import known_inputs
@@ -19,113 +14,19 @@ from kdbench.modelfile.layouts import layout_for, require_type
 from kdbench.recipe import InputOptions
 from kdbench.registry import suggestion
 from kdbench.results.cards import ModelCard
-from kdbench.results.preprocessing import DataLayout, Geometry, InputSpec, Preprocessing, merged, preprocessing_of
+from kdbench.results.preprocessing import InputSpec, Preprocessing, merged, preprocessing_of
 from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import card_path
 from kdbench.workflows.files.graph_inputs import GENERAL, with_graph
+from kdbench.workflows.files.images import PartImages, only_part
 from kdbench.workflows.files.published_weights import with_published
 from kdbench.workflows.files.tables import is_table, scaled_features
 
 if TYPE_CHECKING:
-    from kdbench.data import Dataset, Part, Pick, Split
+    from kdbench.data import Dataset
 
 OF_MODEL = "options for this model"
 TABLE = "the data: rows of numbers that are no pixels"
-
-
-@dataclass
-class TestImages:
-    """The test part of a data set, loaded once in each geometry that models need.
-
-    `pick` chooses samples of a training part.
-    """
-
-    __test__ = False  # pytest would take its name for a test class
-    part: ClassVar["Part"] = "test"
-
-    inputs: InputOptions
-    pick: "Pick | None" = None
-    _loaded: "dict[tuple[Geometry, DataLayout | None], Dataset]" = field(default_factory=dict)
-
-    def load(self, geometry: Geometry, layout: DataLayout | None = None) -> "Dataset":
-        """Return the data set with its images in `geometry`, or with its numbers in `layout`.
-
-        Raises InputError for inputs that do not fit them.
-        """
-        from kdbench import data  # loading some sets imports torch, which synthetic inputs do not need
-
-        assert self.inputs.data is not None
-        if (geometry, layout) not in self._loaded:
-            options: dict[str, Any] = {"geometry": geometry, "layout": layout or "auto", "floats": True, **self._source}
-            with _hints_of_options():
-                self._loaded[geometry, layout] = data.load(self.inputs.data, pick=self.pick, **options)
-        return self._loaded[geometry, layout]
-
-    def check(self) -> None:
-        """Raise InputError if files of the data set are known to be missing or damaged, without loading it."""
-        from kdbench import data
-
-        assert self.inputs.data is not None
-        with _hints_of_options():
-            data.check(self.inputs.data, **self._source)
-
-    @property
-    def _source(self) -> dict[str, Any]:
-        return {"root": self.inputs.data_root, "download": self.inputs.download, "parts": (self.part,)}
-
-    @property
-    def _first(self) -> "Dataset":
-        return next(iter(self._loaded.values()))
-
-    def class_map(self, id_: str, outputs: int | None, spec: InputSpec) -> ClassMap:
-        """Return which outputs of a model stand for the classes of the loaded data."""
-        occurring, inferred = np.unique(self.split().labels).tolist(), self._first.inferred_classes
-        return class_map(id_, outputs, spec.labels, self.class_names, occurring, inferred=inferred)
-
-    def split(self) -> "Split":
-        """Return the samples in the geometry that was loaded first."""
-        return _only_part(self._first)
-
-    @property
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """The diagnostics of the data."""
-        remedy = "check whether they belong to the data"
-        return tuple(Diagnostic(code="data", message=note, remedy=remedy) for note in self._first.notes)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes."""
-        return self._first.class_names
-
-    def test_set(self) -> TestSet:
-        """Return the test set in all geometries and layouts that were loaded."""
-        loaded = [(*key, dataset.test.inputs) for key, dataset in self._loaded.items() if dataset.test]
-        images = {geometry: inputs for geometry, layout, inputs in loaded if layout is None}
-        numbers = {(layout, geometry): inputs for geometry, layout, inputs in loaded if layout is not None}
-        return TestSet(self.split().inputs, self.split().labels, self._first.known_classes, images, numbers)
-
-
-class TrainingImages(TestImages):
-    """The training part of a data set, loaded in the geometry that a model needs."""
-
-    part: ClassVar["Part"] = "train"
-
-
-@contextmanager
-def _hints_of_options() -> Iterator[None]:
-    """Replace the keys of a recipe in the hints of data sets by the command's options."""
-    try:
-        yield
-    except InputError as error:
-        hint = error.hint.replace("data.root", "data.data-root").replace("data.layout", "data.data-layout")
-        hint = re.sub(r"data\.([\w-]+)(=true)?", r"--\1", hint)
-        raise type(error)(error.message, hint) from error
-
-
-def _only_part(dataset: "Dataset") -> "Split":
-    split = dataset.test or dataset.train
-    assert split is not None, "loaders return the requested parts or raise"
-    return split
 
 
 def load_bench_model(
@@ -134,14 +35,14 @@ def load_bench_model(
     inputs: InputOptions,
     *,
     reference: str,
-    images: TestImages | None = None,
+    images: PartImages | None = None,
     timed: bool = True,
     card: ModelCard | None = None,
     described_by: Path | None = None,
 ) -> tuple[BenchModel, tuple[Diagnostic, ...]]:
     """Return a model file for the harness, to compare with `reference`, and its diagnostics.
 
-    It is measured on `images`, or on noise without them. `card` replaces the card beside the file. For an exported
+    It runs on `images`, or on noise without them. `card` replaces the card beside the file. For an exported
     network, `described_by` is the file of its weights: the files beside it describe the input. Raises InputError for a
     file that cannot be measured on such images.
     """
@@ -165,7 +66,7 @@ def load_bench_model(
         if (
             "scale" not in preprocessing.sources
             and preprocessing.data_layout is None
-            and is_table(_only_part(dataset).inputs)
+            and is_table(only_part(dataset).inputs)
         ):
             spec, sources = spec.model_copy(update={"data_layout": "vectors"}), {**sources, "data_layout": TABLE}
             preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
@@ -174,7 +75,7 @@ def load_bench_model(
         shape, classes = dataset.input_shape, len(spec.labels or dataset.class_names)
         targets = dataset.class_names if dataset.task == "regression" else ()
         facts, diagnostics = _with_layout(facts, dataset, spec, path, id_)
-        diagnostics += scaled_features(id_, preprocessing, _only_part(dataset).inputs)
+        diagnostics += scaled_features(id_, preprocessing, only_part(dataset).inputs)
     facts = replace(facts, output=output_of(facts, spec.output, classes, len(targets), path))
     if images is not None and not targets:
         mapped = images.class_map(id_, facts.classes, spec)

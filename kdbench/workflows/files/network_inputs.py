@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kdbench.errors import InputError
 from kdbench.results.preprocessing import InputSpec, geometry_of
-from kdbench.workflows.files.model_files import TestImages
+from kdbench.workflows.files.images import TestImages
 
 if TYPE_CHECKING:
     import torch

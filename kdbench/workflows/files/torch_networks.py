@@ -19,7 +19,8 @@ from kdbench.registry import suggestion
 from kdbench.results.preprocessing import InputSpec, merged
 from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import RunFolder, card_path
-from kdbench.workflows.files.model_files import TestImages, specs_of
+from kdbench.workflows.files.images import TestImages
+from kdbench.workflows.files.model_files import specs_of
 from kdbench.workflows.files.network_inputs import PARITY_SAMPLES, SEED, layouts_of, samples_of
 
 if TYPE_CHECKING:
