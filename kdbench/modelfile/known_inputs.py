@@ -116,13 +116,14 @@ def _hugging_face(path: Path, _: ModelFacts) -> InputSpec | None:
     if not config or "sampling_rate" in config:  # of sounds
         return None
     scaled, normalized = config.get("do_rescale", True), config.get("do_normalize", True)
-    mean = config.get("image_mean") if normalized else None
+    # Without normalisation the mean is 0, not unknown: one that is given for all models does not apply.
+    mean, std = (config.get("image_mean"), config.get("image_std")) if normalized else ((0.0,), (1.0,))
     if scaled and config.get("rescale_offset"):  # EfficientNet subtracts 1 after scaling, before the mean
-        mean = [1 + value for value in ([mean or 0.0] if not isinstance(mean, list) else mean)]
+        mean = [1 + value for value in (mean if isinstance(mean, list | tuple) else [mean or 0.0])]
     values: dict[str, Any] = {
         "scale": 1 / config.get("rescale_factor", 1 / 255) if scaled else 1.0,
         "mean": mean,
-        "std": config.get("image_std") if normalized else None,
+        "std": std,
         "channel_order": "BGR" if config.get("do_flip_channel_order") else None,
     }
     if "include_top" in config and config["include_top"] and values["std"]:  # EfficientNet divides by std twice
@@ -182,11 +183,13 @@ def _windows(path: Path, facts: ModelFacts) -> InputSpec | None:
     pixel_format = facts.metadata.get("Image.BitmapPixelFormat")
     pixel_range = facts.metadata.get("Image.NominalPixelRange")
     ranges: dict[str, dict[str, Any]] = {
-        "NominalRange_0_255": {"scale": 1.0},
-        "Normalized_0_1": {"scale": 255.0},
+        "NominalRange_0_255": {"scale": 1.0, "mean": (0.0,), "std": (1.0,)},
+        "Normalized_0_1": {"scale": 255.0, "mean": (0.0,), "std": (1.0,)},
         "Normalized_1_1": {"scale": 255.0, "mean": (0.5,), "std": (0.5,)},
     }
     formats = {"Gray8": {"colour": "grey"}, "Rgb8": {"channel_order": "RGB"}, "Bgr8": {"channel_order": "BGR"}}
+    if not {"mean", "std"}.isdisjoint(facts.metadata) and pixel_range != "Normalized_1_1":  # `_plain_metadata` has them
+        ranges = {name: {"scale": values["scale"]} for name, values in ranges.items()}
     return _spec({**ranges.get(pixel_range or "", {}), **formats.get(pixel_format or "", {})}, path, "its metadata")
 
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import read_facts
 from kdbench.modelfile.known_inputs import known_inputs
-from kdbench.results.preprocessing import InputSpec, geometry_of, merged
+from kdbench.results.preprocessing import InputSpec, geometry_of, merged, preprocessing_of
 from kdbench.user_input.options import INPUTS
 
 
@@ -228,7 +228,47 @@ def test_ultralytics(model):
 def test_properties_of_images_in_the_file(model):
     path = model(**{"Image.BitmapPixelFormat": "Bgr8", "Image.NominalPixelRange": "NominalRange_0_255"})
     spec, _ = known(path)
-    assert (spec.channel_order, spec.scale) == ("BGR", 1.0)
+    assert (spec.channel_order, spec.scale, spec.mean, spec.std) == ("BGR", 1.0, (0.0,), (1.0,))
+
+
+def test_a_range_of_pixels_with_a_mean_of_its_own(model):
+    path = model(**{"Image.NominalPixelRange": "NominalRange_0_255", "mean": "[120, 110, 100]", "std": "60"})
+    spec, sources = known(path)
+    assert (spec.scale, spec.mean, spec.std) == (1.0, (120, 110, 100), (60,))
+    assert sources["mean"] == "its metadata"
+
+
+PIXELS = {
+    "unchanged": (lambda pixel: pixel, {"do_rescale": False, "do_normalize": False}),
+    "from 0 to 1": (lambda pixel: pixel / 255, {"rescale_factor": 1 / 255, "do_normalize": False}),
+    "from -1 to 1": (
+        lambda pixel: pixel / 127.5 - 1,
+        {"rescale_factor": 1 / 127.5, "rescale_offset": True, "do_normalize": False},
+    ),
+}
+RANGES = {"NominalRange_0_255": "unchanged", "Normalized_0_1": "from 0 to 1", "Normalized_1_1": "from -1 to 1"}
+
+
+def fed(path, pixel):
+    """Return what the model at `path` gets for a pixel, where options for all models name ImageNet's mean."""
+    general = ("options", InputSpec(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)))
+    facts = read_facts(path)
+    made = preprocessing_of(*merged([*known_inputs(path, facts), general]), facts.sides, facts.channels, path.name)
+    return (pixel / made.scale - np.array(made.mean)) / np.array(made.std)
+
+
+@pytest.mark.parametrize("how", PIXELS)
+def test_a_mean_for_all_models_does_not_apply_to_a_processor_that_does_not_normalize(model, tmp_path, how):
+    theirs, processor = PIXELS[how]
+    write(tmp_path, "preprocessor_config.json", {"size": 8, **processor})
+    assert fed(model(), 200) == pytest.approx([theirs(200)])
+
+
+@pytest.mark.parametrize("pixel_range", RANGES)
+def test_a_mean_for_all_models_does_not_apply_to_pixels_of_a_named_range(model, pixel_range):
+    theirs, _ = PIXELS[RANGES[pixel_range]]
+    path = model((8, 8), **{"Image.NominalPixelRange": pixel_range})
+    assert fed(path, 200) == pytest.approx([theirs(200)])
 
 
 def test_plain_properties(model):
