@@ -91,26 +91,13 @@ def bundle(
     require_bundled_runtime(loaded_target)
     limits = limits_of(loaded_target, python, onnxruntime)
     cards = _cards_to_pack(record, models)
-    named = [Path(file) for file in files]
-    for file in named:
-        require_model_file(file)
-    located = {card.id: locate(card, folder, record, named) for card in cards}
-    for file in named:
-        _require_described(file, record)
+    located = _located(cards, folder, record, [Path(file) for file in files])
     data_options = inputs or InputOptions()
     recorded = {key: value for key, value in data_of(record).items() if getattr(data_options, key) is None}
     data_options = require_known_models(data_options.model_copy(update=recorded), [card.id for card in cards])
     progress.stage("load", 1, 2)
     images = TestImages(data_options) if data_options.accuracy and data_options.data is not None else None
-    loaded = []
-    for card in cards:
-        require_operators(located[card.id], card.id)
-        reference = teacher_of(record, card) or card.id
-        with explained_data(recorded):
-            model, _ = load_bench_model(
-                located[card.id], card.id, data_options, reference=reference, images=images, card=card
-            )
-        loaded.append(replace(model, behind=teacher_behind(card, record.cards)))
+    loaded = [_load(card, located[card.id], record, data_options, images, recorded) for card in cards]
     settings = settings_for(loaded_target, options or {})
     progress.stage("pack", 2, 2)
     archive = storage.with_home(out) if out is not None else folder.bundles / f"{loaded_target.name}.zip"
@@ -137,6 +124,22 @@ def bundle(
         pairs = zip(packed, packed_bundle.plan.models, strict=True)
         needs = [(model.model.id, model.path, planned.memory_bytes) for model, planned in pairs]
         return Bundled(archive, packed_bundle, tuple(cautions(needs, loaded_target)))
+
+
+def _load(
+    card: ModelCard,
+    path: Path,
+    record: RunRecord,
+    inputs: InputOptions,
+    images: TestImages | None,
+    recorded: Mapping[str, Any],
+) -> BenchModel:
+    """Return a recorded model in the file `path`; `recorded` is the record's part of `inputs`."""
+    require_operators(path, card.id)
+    reference = teacher_of(record, card) or card.id
+    with explained_data(recorded):
+        model, _ = load_bench_model(path, card.id, inputs, reference=reference, images=images, card=card)
+    return replace(model, behind=teacher_behind(card, record.cards))
 
 
 def _packed(
@@ -196,6 +199,18 @@ def _cards_to_pack(record: RunRecord, models: Sequence[str]) -> list[ModelCard]:
     compared = [id_ for card in judged for id_ in (teacher_behind(card, record.cards), teacher_of(record, card))]
     teachers = [record.cards[id_] for id_ in compared if id_ is not None]
     return list({card.id: card for card in (*teachers, *judged)}.values())
+
+
+def _located(
+    cards: Sequence[ModelCard], folder: RunFolder, record: RunRecord, named: Sequence[Path]
+) -> dict[str, Path]:
+    """Return each model's file by its id, as `locate` does; raises InputError for one of `named` that no model has."""
+    for file in named:
+        require_model_file(file)
+    located = {card.id: locate(card, folder, record, named) for card in cards}
+    for file in named:
+        _require_described(file, record)
+    return located
 
 
 def locate(card: ModelCard, folder: RunFolder, record: RunRecord, named: Sequence[Path]) -> Path:

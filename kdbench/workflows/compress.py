@@ -71,27 +71,18 @@ def compress_model(
     path, out, progress = Path(path), storage.with_home(out), progress or Silent()
     inputs, choice = inputs or InputOptions(), calibration or CalibrationChoice()
     require_model_file(path)
-    settings = dict(methods) if isinstance(methods, Mapping) else {method: {} for method in methods}
-    compressors = {method: configured_compressor(method, values) for method, values in settings.items()}
-    if not compressors:
-        raise InputError(
-            "no compression method is named", f"add --method NAME, one of {', '.join(COMPRESSORS.names())}"
-        )
+    compressors = _configured(methods)
     require_float32(path)
     require_id(path.stem)
     for method in compressors:
         hint = "choose another --name" if name else "rename the file, or add --name"
         require_id(f"{name or path.stem}-{method}", hint)
     inputs = require_known_models(inputs, [path.stem])
-    with_samples = [method for method, c in compressors.items() if c.calibrated or c.held_out_samples]
-    if with_samples and inputs.data is None:
-        verb = "need" if len(with_samples) > 1 else "needs"
-        message = f"{' and '.join(with_samples)} {verb} training images to calibrate on"
-        raise InputError(message, "add --data NAME, folder:PATH or npz:PATH, with a training part")
+    needs_samples = _needs_samples(compressors, inputs)
 
     progress.stage("load", 1, 2)
     held_out = max(compressor.held_out_samples for compressor in compressors.values())
-    images = CalibrationImages(inputs, choice.pick(held_out)) if with_samples else None
+    images = CalibrationImages(inputs, choice.pick(held_out)) if needs_samples else None
     model, diagnostics = load_bench_model(path, path.stem, inputs, reference=path.stem, images=images)
     require_answer(model)
     samples = _Samples(model, images.split() if images is not None else None, choice, inputs.data or "")
@@ -109,6 +100,26 @@ def compress_model(
     for variant in made if spec else ():
         storage.write_text(variant.path.with_suffix(".toml"), tomli_w.dumps(spec))
     return Variants(path, tuple(made), diagnostics)
+
+
+def _configured(methods: Mapping[str, Mapping[str, Any]] | Sequence[str]) -> dict[str, Compressor]:
+    """Return the compressors by their methods; raises InputError without any, and for unknown methods and settings."""
+    settings = dict(methods) if isinstance(methods, Mapping) else {method: {} for method in methods}
+    compressors = {method: configured_compressor(method, values) for method, values in settings.items()}
+    if not compressors:
+        hint = f"add --method NAME, one of {', '.join(COMPRESSORS.names())}"
+        raise InputError("no compression method is named", hint)
+    return compressors
+
+
+def _needs_samples(compressors: Mapping[str, Compressor], inputs: InputOptions) -> bool:
+    """Return whether a compressor needs training samples; raises InputError if there is no data to take them from."""
+    methods = [method for method, c in compressors.items() if c.calibrated or c.held_out_samples]
+    if methods and inputs.data is None:
+        verb = "need" if len(methods) > 1 else "needs"
+        message = f"{' and '.join(methods)} {verb} training images to calibrate on"
+        raise InputError(message, "add --data NAME, folder:PATH or npz:PATH, with a training part")
+    return bool(methods)
 
 
 @dataclass(frozen=True)

@@ -91,36 +91,10 @@ def make_bundle(
     members: dict[str, Content] = {TARGET: target_text.encode()}
     bundled = []
     for number, packed in enumerate(models):
-        job = jobs[packed.model.id]
-        place = f"models/{number}"
-        files = files_by_name(packed.path)
-        members |= {f"{place}/{name}": file for name, file in files.items()}
-        images = f"inputs/{Path(job.images).name}"
-        members[images] = Path(job.images)
-        members[f"outputs/{number}.npy"] = _npy(outputs[job.id])
-        within = replace(
-            job, path=f"{place}/{packed.path.name}", images=f"inputs/{Path(job.images).name}", network=None
-        )
-        size = sum(file.stat().st_size for file in files.values())
-        tolerance = tolerance_of(packed.path, job, outputs[job.id])
-        if packed.lowered:
-            require_same(job.id, outputs[job.id], originals[job.id], tolerance)
-        bundled.append(
-            BundledModel(
-                id=job.id,
-                name=packed.model.name,
-                sha256=storage.sha256(packed.path),
-                source_sha256=packed.model.sha256,
-                job=within,
-                outputs=f"outputs/{number}.npy",
-                batch=_batch_of(job),
-                tolerance=tolerance,
-                memory_bytes=packed.memory_bytes or _PROCESS_BYTES + _TIMES_FILE * size,
-                teacher=packed.model.teacher,
-                lowered=packed.lowered,
-                behind=packed.model.behind,
-            )
-        )
+        id_ = packed.model.id
+        model, of_model = _bundled(number, packed, jobs[id_], outputs[id_], originals.get(id_))
+        bundled.append(model)
+        members |= of_model
     null = null_model(folder)
     members["models/null.onnx"] = Path(null.path)
     members |= program()
@@ -143,9 +117,41 @@ def make_bundle(
     )
     manifest = (storage.json_text(plan.to_json()) + "\n").encode()
     members[MANIFEST] = manifest
-    return Bundle(
-        sha256(manifest), plan, members, outputs, _labels([packed.model for packed in models], chosen, outputs)
+    labels = _labels([packed.model for packed in models], chosen, outputs)
+    return Bundle(sha256(manifest), plan, members, outputs, labels)
+
+
+def _bundled(
+    number: int, packed: Packed, job: JobModel, outputs: NDArray[np.generic], original: NDArray[np.generic] | None
+) -> tuple[BundledModel, dict[str, Content]]:
+    """Return a model as the plan describes it, and its members of the archive; models are numbered from 0.
+
+    `outputs` are the host's, `original` those of the file that it was lowered from, if it was. Raises InputError if
+    the two differ.
+    """
+    place, images, expected = f"models/{number}", f"inputs/{Path(job.images).name}", f"outputs/{number}.npy"
+    files = files_by_name(packed.path)
+    members: dict[str, Content] = {f"{place}/{name}": file for name, file in files.items()}
+    members |= {images: Path(job.images), expected: _npy(outputs)}
+    size_bytes = sum(file.stat().st_size for file in files.values())
+    tolerance = tolerance_of(packed.path, job, outputs)
+    if original is not None:
+        require_same(job.id, outputs, original, tolerance)
+    model = BundledModel(
+        id=job.id,
+        name=packed.model.name,
+        sha256=storage.sha256(packed.path),
+        source_sha256=packed.model.sha256,
+        job=replace(job, path=f"{place}/{packed.path.name}", images=images, network=None),
+        outputs=expected,
+        batch=_batch_of(job),
+        tolerance=tolerance,
+        memory_bytes=packed.memory_bytes or _PROCESS_BYTES + _TIMES_FILE * size_bytes,
+        teacher=packed.model.teacher,
+        lowered=packed.lowered,
+        behind=packed.model.behind,
     )
+    return model, members
 
 
 def write_bundle(bundle: Bundle, file: Path) -> None:

@@ -89,25 +89,44 @@ def export_one(
     form = form_of(job, run_data)
     if form is not None and form.facts is not None:
         return _copied_teacher(job, form, form.facts, run_data, folder)
-    path = folder.model(job.id)
-    shape, classes, preprocessing = run_data.dataset.input_shape, run_data.dataset.classes, run_data.preprocessing
+    path, dataset = folder.model(job.id), run_data.dataset
+    written = written or write_file(job, form, run_data, folder)
+    measurement, refused = _parity_gate(job.id, written.parity)
+    shape = dataset.input_shape if form is None else form.shape
+    facts = inspect(path, data_shape=shape, data_layout=dataset.layout, targets=len(_targets(run_data)))
+    card = _card(job, recipe, run_data, folder, form, facts, written.parameters)
+    card.write(card_path(path))
+    if form is not None:
+        form.describe(path)
+    return Exported(job, card, facts, measurement, refused, written.parity.is_finite, form)
+
+
+def _parity_gate(id_: str, parity: Parity) -> tuple[Measurement, str | None]:
+    """Return a file's deviation from its network, and why it may not be measured, or None."""
+    if parity.holds:
+        return records.measured(id_, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime"), None
+    refused = "its logits on real inputs are NaN or infinite"
+    if parity.is_finite:
+        difference = f"{parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
+        refused = f"the ONNX file differs from the network by {difference}"
+    return records.missing(id_, "parity_max_abs", refused, status="invalid", source="onnxruntime"), refused
+
+
+def _card(
+    job: Job,
+    recipe: Recipe,
+    run_data: RunData,
+    folder: RunFolder,
+    form: TeacherForm | None,
+    facts: ModelFacts,
+    parameters: int,
+) -> ModelCard:
+    """Return the card of a job's exported network, which has `parameters` parameters."""
+    dataset, model, targets = run_data.dataset, architecture(job.entry), _targets(run_data)
+    shape, classes, preprocessing = dataset.input_shape, dataset.classes, run_data.preprocessing
     if form is not None:
         shape, classes, preprocessing = form.shape, form.outputs, form.preprocessing
-    written = written or write_file(job, form, run_data, folder)
-    parity = written.parity
-    refused = None
-    measurement = records.measured(job.id, "parity_max_abs", parity.max_abs, n=parity.samples, source="onnxruntime")
-    if not parity.holds:
-        refused = "its logits on real inputs are NaN or infinite"
-        if parity.is_finite:
-            difference = f"{parity.difference:.3g} (tolerance {parity.tolerance:.3g})"
-            refused = f"the ONNX file differs from the network by {difference}"
-        measurement = records.missing(job.id, "parity_max_abs", refused, status="invalid", source="onnxruntime")
-    dataset = run_data.dataset
-    names = dataset.class_names if dataset.task == "regression" else ()
-    facts = inspect(path, data_shape=shape, data_layout=dataset.layout, targets=len(names))
-    model = architecture(job.entry)
-    card = ModelCard(
+    return ModelCard(
         id=job.id,
         name=job.entry.name,
         role="student" if isinstance(job.entry, Student) else "teacher",
@@ -123,21 +142,22 @@ def export_one(
         weights=str((folder.checkpoint(job.id) / fit.WEIGHTS).relative_to(folder.path)),
         origin=None if job.weights is None else origin(job, dataset),
         seed=job.seed,
-        file=str(path.relative_to(folder.path)),
+        file=str(folder.model(job.id).relative_to(folder.path)),
         sha256=facts.sha256,
         input_shape=shape,
         layout=dataset.layout,
-        classes=None if names else classes,
-        targets=names,
-        parameters=written.parameters,
+        classes=None if targets else classes,
+        targets=targets,
+        parameters=parameters,
         opset=facts.opset,
         preprocessing=preprocessing,
         training=training_summary(job, recipe, run_data, folder),
     )
-    card.write(card_path(path))
-    if form is not None:
-        form.describe(path)
-    return Exported(job, card, facts, measurement, refused, parity.is_finite, form)
+
+
+def _targets(run_data: RunData) -> tuple[str, ...]:
+    """Return the names of a regression's targets; none for classes."""
+    return run_data.dataset.class_names if run_data.dataset.task == "regression" else ()
 
 
 def written_from(known: Mapping[str, Any]) -> WrittenModel:
@@ -154,16 +174,15 @@ def _copied_teacher(job: Job, form: TeacherForm, facts: ModelFacts, run_data: Ru
         storage.make_folder((path.parent / location).parent)
         _copy(source, path.parent / location)
     _copy(job.weights, path)
-    dataset = run_data.dataset
-    names = dataset.class_names if dataset.task == "regression" else ()
+    targets = _targets(run_data)
     fields = {
         "family": job.entry.family,
         "axes": job.entry.axes,
         "origin": Origin(file=job.weights.name, sha256=file_hash(job.weights)),
         "seed": job.seed,
         "file": str(path.relative_to(folder.path)),
-        "classes": None if names else form.outputs,
-        "targets": names,
+        "classes": None if targets else form.outputs,
+        "targets": targets,
         "opset": facts.opset,
     }
     card = bench_model(job, form).card.model_copy(update=fields)

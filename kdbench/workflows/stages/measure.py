@@ -13,7 +13,7 @@ from kdbench.measure.harness import measure
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe
 from kdbench.results import records
-from kdbench.results.cards import teacher_behind
+from kdbench.results.cards import ModelCard, teacher_behind
 from kdbench.results.records import Diagnostic, Measurement, RunRecord
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.files.kernels import kernel_findings
@@ -44,22 +44,8 @@ def measure_all(
     cards = {export.card.id: export.card for export in exports}
     if timed is None:  # latency does not depend on the weights: one seed's models represent all
         timed = {export.card.id for export in exports if export.job.of_seed == recipe.seeds[0]}
-    models = [
-        BenchModel(
-            card=export.card,
-            path=folder.model(export.card.id),
-            facts=export.facts,
-            teacher=next((parent for parent in export.card.parents if parent in cards), None),
-            behind=teacher_behind(export.card, cards),
-            timed=recipe.measure.times and export.card.id in timed,
-            network=network_of(export.card if export.card.weights else None, folder.model(export.card.id)),
-            class_map=None if export.form is None else export.form.classes,
-            refusal=None
-            if export.refused is None
-            else Refusal(export.refused, status="unavailable" if export.is_finite else "invalid"),
-        )
-        for export in exports
-    ]
+    timed = timed if recipe.measure.times else ()
+    models = [_bench_model(export, cards, folder, timed=export.card.id in timed) for export in exports]
     test = run_data.dataset.test
     assert test is not None, "loaders return the requested parts or raise"
     in_geometry = test_images([export.form for export in exports if export.form is not None], recipe, run_data)
@@ -91,6 +77,25 @@ def measure_all(
         recipe=recipe,
     )
     return record, findings.samples
+
+
+def _bench_model(export: Exported, cards: Mapping[str, ModelCard], folder: RunFolder, *, timed: bool) -> BenchModel:
+    """Return an exported model for the harness; `cards` are those of all models of the run, by id."""
+    card, path = export.card, folder.model(export.card.id)
+    refusal = None
+    if export.refused is not None:
+        refusal = Refusal(export.refused, status="unavailable" if export.is_finite else "invalid")
+    return BenchModel(
+        card=card,
+        path=path,
+        facts=export.facts,
+        teacher=next((parent for parent in card.parents if parent in cards), None),
+        behind=teacher_behind(card, cards),
+        timed=timed,
+        network=network_of(card if card.weights else None, path),
+        class_map=None if export.form is None else export.form.classes,
+        refusal=refusal,
+    )
 
 
 def _training_and_parity(exports: list[Exported], country: str | None) -> Iterator[Measurement]:
