@@ -115,7 +115,9 @@ def _hugging_face(path: Path, _: ModelFacts) -> InputSpec | None:
     config = _json(path.with_name("preprocessor_config.json"))
     if not config or "sampling_rate" in config:  # of sounds
         return None
-    scaled, normalized = config.get("do_rescale", True), config.get("do_normalize", True)
+    # MobileViT's flips the channels, never normalizes, and has no key about that.
+    normalized = config.get("do_normalize", "do_flip_channel_order" not in config or "image_mean" in config)
+    scaled = config.get("do_rescale", True)
     # Without normalisation the mean is 0, not unknown: one that is given for all models does not apply.
     mean, std = (config.get("image_mean"), config.get("image_std")) if normalized else ((0.0,), (1.0,))
     if scaled and config.get("rescale_offset"):  # EfficientNet subtracts 1 after scaling, before the mean

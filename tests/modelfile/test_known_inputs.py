@@ -238,7 +238,20 @@ def test_a_range_of_pixels_with_a_mean_of_its_own(model):
     assert sources["mean"] == "its metadata"
 
 
+# As MobileViTImageProcessor of transformers 4 writes it: apple/mobilevit-small.
+MOBILEVIT = {
+    "crop_size": {"height": 256, "width": 256},
+    "do_center_crop": True,
+    "do_flip_channel_order": True,
+    "do_rescale": True,
+    "do_resize": True,
+    "image_processor_type": "MobileViTImageProcessor",
+    "resample": 2,
+    "rescale_factor": 1 / 255,
+    "size": {"shortest_edge": 288},
+}
 PIXELS = {
+    "as MobileViT": (lambda pixel: pixel / 255, MOBILEVIT),
     "unchanged": (lambda pixel: pixel, {"do_rescale": False, "do_normalize": False}),
     "from 0 to 1": (lambda pixel: pixel / 255, {"rescale_factor": 1 / 255, "do_normalize": False}),
     "from -1 to 1": (
@@ -260,7 +273,7 @@ def fed(path, pixel):
 @pytest.mark.parametrize("how", PIXELS)
 def test_a_mean_for_all_models_does_not_apply_to_a_processor_that_does_not_normalize(model, tmp_path, how):
     theirs, processor = PIXELS[how]
-    write(tmp_path, "preprocessor_config.json", {"size": 8, **processor})
+    write(tmp_path, "preprocessor_config.json", {"size": 8} | processor)
     assert fed(model(), 200) == pytest.approx([theirs(200)])
 
 
