@@ -11,7 +11,7 @@ from typing import Any
 from kdbench import extras
 from kdbench.errors import InputError
 from kdbench.meters.codecarbon import J_PER_KWH, silenced
-from kdbench.registry import suggestion
+from kdbench.registry import nearest
 from kdbench.results.records import Interval, Measurement, measured, missing
 
 _CODE_HINT = "give the three-letter code of a country (ISO 3166 alpha-3), such as DEU"
@@ -85,5 +85,12 @@ def _unknown(country: str, names: Mapping[str, str]) -> InputError:
     by_name = {name.lower(): code for code, name in names.items()}
     if code := by_name.get(country.lower()):
         return InputError(f"{country!r} is not a three-letter country code", f"did you mean {code!r}?")
-    hint = suggestion(country.upper(), names, _CODE_HINT) if len(country) == len("DEU") else _CODE_HINT
+    hint = _CODE_HINT
+    if len(country) == len("DEU"):
+        named = [
+            code for name, code in by_name.items() if name.startswith(country.lower())
+        ]  # GER is no code, but Germany
+        close = named[0] if len(named) == 1 else nearest(country.upper(), names)
+        if close:
+            hint = f"did you mean {close!r} ({names[close]})?"
     return InputError(f"unknown country {country!r}", hint)

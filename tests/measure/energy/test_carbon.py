@@ -39,10 +39,14 @@ def test_the_name_of_a_country_comes_with_its_code(country, code):
     assert error.value.hint == f"did you mean '{code}'?"
 
 
-def test_a_code_that_is_nearly_right():
-    with pytest.raises(InputError, match="unknown country 'DXU'") as error:
-        carbon_intensity("DXU")
-    assert error.value.hint == "did you mean 'DEU'?"
+@pytest.mark.parametrize(
+    ("country", "code", "name"),
+    [("DXU", "DEU", "Germany"), ("GER", "DEU", "Germany"), ("swi", "CHE", "Switzerland"), ("JAP", "JPN", "Japan")],
+)
+def test_a_code_that_is_nearly_right(country, code, name):
+    with pytest.raises(InputError, match=f"unknown country '{country}'") as error:
+        carbon_intensity(country)
+    assert error.value.hint == f"did you mean '{code}' ({name})?"
 
 
 @pytest.mark.parametrize("country", ["Quebec", "california", "UK", "de", "XXX", "world", ""])
