@@ -90,7 +90,7 @@ def _unknown(country: str, names: Mapping[str, str]) -> InputError:
         named = [
             code for name, code in by_name.items() if name.startswith(country.lower())
         ]  # GER is no code, but Germany
-        close = named[0] if len(named) == 1 else nearest(country.upper(), names)
+        close = named[0] if len(named) == 1 else nearest(country.upper(), list(names))
         if close:
             hint = f"did you mean {close!r} ({names[close]})?"
     return InputError(f"unknown country {country!r}", hint)
