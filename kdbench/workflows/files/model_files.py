@@ -1,11 +1,10 @@
 """A model file of unknown origin as a model to measure: what is known of its input, and whether images fit it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
-from kdbench.evaluate.class_map import ClassMap
 from kdbench.measure.bench_model import BenchModel, network_of
 from kdbench.measure.staging import noise_shape
 from kdbench.modelfile.facts import ModelFacts, output_of, read_facts
@@ -53,32 +52,16 @@ def load_bench_model(
     if spec.layout is not None and len(facts.input_shape) == 4:
         facts = replace(facts, layout=spec.layout)
     spec = with_graph(spec, sources, facts, path)
-    preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
-    shape: tuple[int, ...]
-    classes: int | None = None
-    targets: tuple[str, ...] = () if source is None else source.targets
-    mapped: ClassMap | None = None
-    diagnostics: tuple[Diagnostic, ...] = ()
     if images is None:
-        shape = noise_shape(facts, path.name, spec.size or preprocessing.geometry.crop)
+        fitted = _fitted_to_noise(facts, spec, sources, path, id_, () if source is None else source.targets)
     else:
-        dataset = images.load(preprocessing.geometry, preprocessing.data_layout)
-        if (
-            "scale" not in preprocessing.sources
-            and preprocessing.data_layout is None
-            and is_table(only_part(dataset).inputs)
-        ):
-            spec, sources = spec.model_copy(update={"data_layout": "vectors"}), {**sources, "data_layout": TABLE}
-            preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
-            dataset = images.load(preprocessing.geometry, "vectors")
-        require_type(facts.input_dtype, dataset.layout, str(path))
-        shape, classes = dataset.input_shape, len(spec.labels or dataset.class_names)
-        targets = dataset.class_names if dataset.task == "regression" else ()
-        facts, diagnostics = _with_layout(facts, dataset, spec, path, id_)
-        diagnostics += scaled_features(id_, preprocessing, only_part(dataset).inputs)
-    facts = replace(facts, output=output_of(facts, spec.output, classes, len(targets), path))
-    if images is not None and not targets:
-        mapped = images.class_map(id_, facts.classes, spec)
+        fitted = _fitted_to_images(facts, spec, sources, path, id_, images)
+    facts = replace(
+        fitted.facts, output=output_of(fitted.facts, spec.output, fitted.classes, len(fitted.targets), path)
+    )
+    class_map = None
+    if images is not None and not fitted.targets:
+        class_map = images.class_map(id_, facts.classes, fitted.spec)
     _require_batch_axis(facts, path)
     is_reference = id_ == reference
     model = BenchModel(
@@ -89,14 +72,14 @@ def load_bench_model(
             parents=() if is_reference else (reference,),
             file=path.name,
             sha256=facts.sha256,
-            input_shape=shape,
+            input_shape=fitted.shape,
             layout=facts.layout,
             fixed_batch=facts.fixed_batch,
             classes=facts.classes,
-            targets=targets,
+            targets=fitted.targets,
             parameters=facts.parameters,
             opset=facts.opset,
-            preprocessing=preprocessing,
+            preprocessing=fitted.preprocessing,
             variant=None if source is None else source.variant,
         ),
         path=path,
@@ -104,9 +87,52 @@ def load_bench_model(
         teacher=None if is_reference else reference,
         timed=timed,
         network=network_of(source, path),
-        class_map=mapped,
+        class_map=class_map,
     )
-    return model, (*diagnostics, *_unused_options(id_, inputs, preprocessing, spec))
+    return model, (*fitted.diagnostics, *_unused_options(id_, inputs, fitted.preprocessing, fitted.spec))
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A file's input and predictions as they fit the inputs that it is measured on.
+
+    `shape` is that of one sample of the data. `classes` is None on noise; `targets` are the names of a regression's.
+    """
+
+    facts: ModelFacts
+    spec: InputSpec
+    preprocessing: Preprocessing
+    shape: tuple[int, ...]
+    classes: int | None
+    targets: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def _fitted_to_noise(
+    facts: ModelFacts, spec: InputSpec, sources: dict[str, str], path: Path, id_: str, targets: tuple[str, ...]
+) -> _Fitted:
+    preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
+    shape = noise_shape(facts, path.name, spec.size or preprocessing.geometry.crop)
+    return _Fitted(facts, spec, preprocessing, shape, None, targets)
+
+
+def _fitted_to_images(
+    facts: ModelFacts, spec: InputSpec, sources: dict[str, str], path: Path, id_: str, images: PartImages
+) -> _Fitted:
+    """Load the images as the file takes them; raises InputError if none of its layouts fits them."""
+    preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
+    dataset = images.load(preprocessing.geometry, preprocessing.data_layout)
+    is_described = "scale" in preprocessing.sources or preprocessing.data_layout is not None
+    if not is_described and is_table(only_part(dataset).inputs):
+        spec, sources = spec.model_copy(update={"data_layout": "vectors"}), {**sources, "data_layout": TABLE}
+        preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
+        dataset = images.load(preprocessing.geometry, "vectors")
+    require_type(facts.input_dtype, dataset.layout, str(path))
+    facts, diagnostics = _with_layout(facts, dataset, spec, path, id_)
+    diagnostics += scaled_features(id_, preprocessing, only_part(dataset).inputs)
+    classes, targets = len(spec.labels or dataset.class_names), dataset.class_names
+    targets = targets if dataset.task == "regression" else ()
+    return _Fitted(facts, spec, preprocessing, dataset.input_shape, classes, targets, diagnostics)
 
 
 def _with_layout(
