@@ -22,6 +22,7 @@ Reader = Callable[[Path, ModelFacts], InputSpec | None]
 
 _PIL_FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
 _SHARED = "models.toml"
+_TO_TENSOR = {"scale": 255.0, "channel_order": "RGB"}  # what torchvision's ToTensor makes of Pillow's images
 # What values of another type, number or length raise in a reader: the files are other people's.
 _WRONG_FORM = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 _SQUASHING = ("DeiT", "Beit")  # image processors for which one number is a square, even if the centre is cut out
@@ -97,6 +98,7 @@ def _timm(path: Path, facts: ModelFacts) -> InputSpec | None:
         size, crop_pct = facts.sides, cfg.get("test_crop_pct", crop_pct)
     mode = cfg.get("crop_mode") or "center"
     values = {
+        **_TO_TENSOR,
         "mean": cfg.get("mean"),
         "std": cfg.get("std"),
         "interpolation": cfg.get("interpolation", "bicubic"),
@@ -126,7 +128,7 @@ def _hugging_face(path: Path, _: ModelFacts) -> InputSpec | None:
         "scale": 1 / config.get("rescale_factor", 1 / 255) if scaled else 1.0,
         "mean": mean,
         "std": std,
-        "channel_order": "BGR" if config.get("do_flip_channel_order") else None,
+        "channel_order": "BGR" if config.get("do_flip_channel_order") else "RGB",
     }
     if "include_top" in config and config["include_top"] and values["std"]:  # EfficientNet divides by std twice
         values["std"] = [std * std for std in values["std"]]
@@ -173,15 +175,12 @@ def _ultralytics(path: Path, facts: ModelFacts) -> InputSpec | None:
     names, size = _literal(facts.metadata["names"]), _literal(facts.metadata["imgsz"])
     values = {"labels": _in_order(names) if isinstance(names, dict) else names}
     if facts.metadata.get("task", "classify") == "classify":
-        values |= {"size": size, "resize_mode": "shorter", "scale": 255.0, "mean": (0.0,), "std": (1.0,)}
+        values |= {**_TO_TENSOR, "size": size, "resize_mode": "shorter", "mean": (0.0,), "std": (1.0,)}
     return _spec(values, path, "its metadata")
 
 
 def _windows(path: Path, facts: ModelFacts) -> InputSpec | None:
-    """Read ONNX's own properties of images: `Image.BitmapPixelFormat` and `Image.NominalPixelRange`.
-
-    Source: onnx/docs/MetadataProps.md.
-    """
+    """Read ONNX's properties of images, `Image.BitmapPixelFormat`, `Image.NominalPixelRange` (its MetadataProps.md)."""
     pixel_format = facts.metadata.get("Image.BitmapPixelFormat")
     pixel_range = facts.metadata.get("Image.NominalPixelRange")
     ranges: dict[str, dict[str, Any]] = {

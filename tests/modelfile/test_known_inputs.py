@@ -284,6 +284,21 @@ def test_a_mean_for_all_models_does_not_apply_to_pixels_of_a_named_range(model, 
     assert fed(path, 200) == pytest.approx([theirs(200)])
 
 
+@pytest.mark.parametrize("source", ["timm", "Hugging Face", "Ultralytics"])
+def test_options_for_models_of_keras_do_not_apply_to_what_pillow_reads(model, tmp_path, source):
+    """Their transforms read RGB and divide by 255, whether or not their files say so."""
+    metadata = {"names": "{0: 'cat', 1: 'dog', 2: 'fish'}", "imgsz": "[64, 64]"} if source == "Ultralytics" else {}
+    if source == "timm":
+        write(tmp_path, "config.json", TIMM)
+    elif source == "Hugging Face":
+        write(tmp_path, "preprocessor_config.json", {"image_mean": [0.5] * 3, "image_std": [0.25] * 3, "size": 64})
+    general = InputSpec(scale=1, channel_order="BGR", mean=(103.939, 116.779, 123.68), std=(1, 1, 1))
+    path = model(**metadata)
+    spec, _ = merged([*known_inputs(path, read_facts(path)), ("options", general)])
+    mean, std = ((0.0,), (1.0,)) if source == "Ultralytics" else ((0.5,) * 3, (0.25,) * 3)
+    assert (spec.scale, spec.channel_order, spec.mean, spec.std) == (pytest.approx(255), "RGB", mean, std)
+
+
 def test_plain_properties(model):
     spec, _ = known(model(mean="[0.4, 0.5, 0.6]", std="0.25", classes="cat, dog, fish"))
     assert (spec.mean, spec.std, spec.labels) == ((0.4, 0.5, 0.6), (0.25,), ("cat", "dog", "fish"))

@@ -35,6 +35,7 @@ def published(name: str) -> InputSpec:
     crop = tuple(preset.crop_size)
     return InputSpec(
         scale=255.0,
+        channel_order="RGB",
         mean=tuple(preset.mean),
         std=tuple(preset.std),
         resize=preset.resize_size[0],
