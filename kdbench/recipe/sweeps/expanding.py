@@ -165,9 +165,13 @@ def axis_labels(paths: list[str]) -> dict[str, str]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as a model's place on an axis: of a list or table, its items as text."""
-    items = value.values() if isinstance(value, dict) else value
-    return "-".join(map(str, items)) if isinstance(value, list | tuple | dict) else value
+    """Return a value as a model's place on an axis: of a list or table, its items as text.
+
+    A table's keys precede their values, except `name`: `{ name = "convnet", widths = [8] }` is `convnet-widths8`.
+    """
+    if isinstance(value, dict):
+        return "-".join(f"{'' if key == 'name' else key}{plain(item)}" for key, item in value.items())
+    return "-".join(str(plain(item)) for item in value) if isinstance(value, list | tuple) else value
 
 
 def named(template: str, axes: Mapping[str, Any]) -> str:

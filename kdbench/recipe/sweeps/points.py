@@ -11,15 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
 from kdbench.errors import InputError
 from kdbench.recipe.sweeps.assigning import assign
 from kdbench.recipe.sweeps.expanding import axis_labels, expanded, named, plain
-from kdbench.recipe.sweeps.goal import EXAMPLE
-from kdbench.recipe.sweeps.sweep import Sweep, paths_of
+from kdbench.recipe.sweeps.sweep import paths_of, read_sweep, seeds
 from kdbench.recipe.tables.named import require_unique
-from kdbench.user_input.validation import WrongValueError, problem
+from kdbench.user_input.validation import WrongValueError
 
 ROLES = ("teacher", "student", "variant")
 _PROBES = 3  # values of an axis that show which models it changes
@@ -62,7 +59,7 @@ def swept(content: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Point, ...]
     Raises InputError for a sweep that is not possible, and ValueError as `expanded` does.
     """
     base = {key: value for key, value in content.items() if key != "sweep"}
-    table = _read(content["sweep"])
+    table = read_sweep(content["sweep"])
     base["seeds"] = seeds(base.get("seeds", [0]), table.seeds)
     values = table.values
     if not values:
@@ -87,24 +84,6 @@ def swept(content: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Point, ...]
         Point(combination, tuple(entry.named(depends, axes, combination) for entry in entries.values()), (*entries,))
         for combination, entries in points
     )
-
-
-def seeds(known: Any, count: int | None) -> Any:
-    """Return `count` seeds: the first of `known` ones, and then the lowest other numbers; `known` without a count."""
-    if count is None or not isinstance(known, list | tuple):
-        return known
-    others = (seed for seed in range(count + len(known)) if seed not in known)
-    return [*known[:count], *(next(others) for _ in range(count - len(known)))]
-
-
-def _read(table: Any) -> Sweep:
-    try:
-        return Sweep.model_validate(table)
-    except ValidationError as error:
-        lacks_goal = any(complaint["loc"] == ("search", "goal") for complaint in error.errors())
-        goal = f"give the search a --goal, or [sweep.search] a goal, for example {EXAMPLE!r}"
-        hint = goal if lacks_goal else 'for example axes = { "training.epochs" = [2, 5] }'
-        raise problem(error, Sweep).as_error("sweep", hint) from error
 
 
 @dataclass(frozen=True)
@@ -259,12 +238,20 @@ def _dependences(
 def _merged(
     points: Sequence[tuple[Values, dict[str, _Entry]]], depends: Mapping[str, Sequence[str]], axes: Mapping[str, _Axis]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the tables of all models by role: entry by entry in the recipe's order, each at its points in order."""
+    """Return the tables of all models by role: entry by entry in the recipe's order, each at its points in order.
+
+    Raises InputError where the values of two points give different models one name.
+    """
     by_name: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {name: {} for _, entries in points for name in entries}
+    texts: dict[str, tuple[str, Values]] = {}
     for combination, entries in points:
         names = {name: entry.named(depends, axes, combination) for name, entry in entries.items()}
         first = next((name for name, entry in entries.items() if entry.role == "teacher"), None)
         for name, entry in entries.items():
+            text, other = texts.setdefault(names[name], (entry.text, combination))
+            if text != entry.text:
+                message = f"the points {dict(other)} and {dict(combination)} both have a model {names[name]!r}"
+                raise InputError(message, "names keep letters, digits and hyphens: choose values that differ in those")
             if names[name] not in by_name[name]:
                 shown = entry.axes(depends, axes, combination)
                 by_name[name][names[name]] = entry.role, _renamed(entry, names, shown, first)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from kdbench.characters import one_line
 from kdbench.errors import InputError
 from kdbench.recipe.sweeps.expanding import is_index
+from kdbench.recipe.sweeps.goal import EXAMPLE
 from kdbench.recipe.sweeps.search import Choices, Range, Search, probes, range_of, shown
 from kdbench.recipe.tables.data import Data, Examples
 from kdbench.recipe.tables.models import Student
@@ -140,6 +141,25 @@ def _range(key: str, table: Mapping[str, Any]) -> Range:
 def _canonical(value: Any) -> str:
     """Return a value as text, the same for equal values: 1 equals 1.0, but not true."""
     return json.dumps(value, sort_keys=True, default=str).removesuffix(".0")
+
+
+def seeds(known: Any, count: int | None) -> Any:
+    """Return `count` seeds: the first of `known` ones, and then the lowest other numbers; `known` without a count."""
+    if count is None or not isinstance(known, list | tuple):
+        return known
+    others = (seed for seed in range(count + len(known)) if seed not in known)
+    return [*known[:count], *(next(others) for _ in range(count - len(known)))]
+
+
+def read_sweep(table: Any) -> Sweep:
+    """Return a recipe's table `[sweep]`; raises InputError for one that is not valid."""
+    try:
+        return Sweep.model_validate(table)
+    except ValidationError as error:
+        lacks_goal = any(complaint["loc"] == ("search", "goal") for complaint in error.errors())
+        goal = f"give the search a --goal, or [sweep.search] a goal, for example {EXAMPLE!r}"
+        hint = goal if lacks_goal else 'for example axes = { "training.epochs" = [2, 5] }'
+        raise problem(error, Sweep).as_error("sweep", hint) from error
 
 
 def axis(text: str) -> tuple[str, list[Any] | Range]:

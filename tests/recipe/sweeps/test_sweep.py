@@ -2,8 +2,8 @@ import pytest
 
 from kdbench.errors import InputError
 from kdbench.recipe.loading import load_content, load_sweep, recipe_from
-from kdbench.recipe.sweeps.points import seeds, swept
-from kdbench.recipe.sweeps.sweep import axes_of, axis
+from kdbench.recipe.sweeps.points import swept
+from kdbench.recipe.sweeps.sweep import axes_of, axis, seeds
 
 KD, HINT = {"method": "kd", "temperature": 4}, {"method": "hint"}
 
@@ -249,3 +249,25 @@ def test_the_short_key_of_a_shipped_recipe_means_the_students_that_have_it():
     expanded = recipe_from({**load_content("digits"), "sweep": {"axes": {"terms.0.temperature": [1, 4, 10]}}})
     changed = [name for name, axes in models(expanded).items() if axes]
     assert changed == ["student-kd-temperature1", "student-kd-temperature4", "student-kd-temperature10"]
+
+
+def test_tables_with_equal_values_under_other_keys_are_different_points():
+    values = [{"mixup": 1}, {"cutmix": 1}]
+    expanded = recipe({"student.kd.data.augment": values})
+    students = {student.name: student for student in expanded.student if student.family == "kd"}
+    assert sorted(students) == ["kd-augmentcutmix1", "kd-augmentmixup1"]
+    assert students["kd-augmentmixup1"].data.augment.mixup == 1
+    assert students["kd-augmentcutmix1"].data.augment.cutmix == 1
+    assert {tuple(student.axes.values()) for student in students.values()} == {("mixup1",), ("cutmix1",)}
+
+
+def test_a_table_with_a_name_is_named_by_it():
+    networks = [{"name": "mlp", "widths": [8]}, {"name": "mlp", "widths": [8, 16]}]
+    names = {student.name for student in recipe({"student.alone.model": networks}).student}
+    assert {"alone-modelmlp-widths8", "alone-modelmlp-widths8-16"} <= names
+
+
+def test_values_that_give_two_models_one_name_are_refused():
+    with pytest.raises(InputError, match=r"'a:b'.*'a_b'.*'kd-transforma_b'") as caught:
+        recipe({"student.kd.data.augment.transform": ["a:b", "a_b"]})
+    assert "letters, digits" in caught.value.hint
