@@ -101,7 +101,7 @@ def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) ->
         views = f"{augment.distinct_views} views, too many to cache"
         return f"its images come in {views}; data.augment.views = 16 shows each in 16"
     if any(term.method.teacher_layers for term in teacher_terms):
-        return "a term needs the teacher's features, but only logits are cached"
+        return "a term needs the teacher's features, and only logits are cached"
     return None
 
 
