@@ -43,8 +43,9 @@ class Outline:
     reference: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the outline as JSON values."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        """Return the outline as JSON values, with the estimates in tenths of a second."""
+        estimates = {"training_s": round(self.training_s, 1), "measuring_s": round(self.measuring_s, 1)}
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)} | estimates
 
     def lines(self) -> Iterator[str]:
         """Yield the outline as text."""
@@ -126,6 +127,4 @@ def _plural(word: str, count: int) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return round(value, 1)
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
