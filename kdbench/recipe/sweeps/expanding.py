@@ -14,7 +14,7 @@ import copy
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kdbench.files import storage
@@ -142,7 +142,7 @@ def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
         raise ValueError('sweep: give each axis a list of values, such as { "training.epochs" = [2, 5] }')
     axes = [tuple(path.strip() for path in key.split(",")) for key in sweep]
     template = str(entry.get("name", ""))
-    labels = axis_labels([path for paths in axes for path in paths])
+    labels = axis_labels(_paths(sweep))
     for values in itertools.product(*sweep.values()):
         point, mentioned = copy.deepcopy(entry), {}
         for paths, value in zip(axes, values, strict=True):
@@ -156,12 +156,24 @@ def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**point, "name": named(template, mentioned), "family": template, "axes": mentioned}
 
 
-def axis_labels(paths: list[str]) -> dict[str, str]:
-    """Return a short name for each path: its last word, or the full path if the word is ambiguous."""
+def axis_labels(paths: Sequence[str], used: Container[str] = ()) -> dict[str, str]:
+    """Return a short name for each path: its last word, or the full path if the word is ambiguous or `used`."""
     last = {path: path.rpartition(".")[2] for path in paths}
     words = list(last.values())
-    labels = {path: word if words.count(word) == 1 and word != "name" else path for path, word in last.items()}
+    ambiguous = {word for word in words if words.count(word) > 1 or word == "name" or word in used}
+    labels = {path: path if word in ambiguous else word for path, word in last.items()}
     return {path: re.sub(r"\W+", "_", label.removesuffix(".name")) for path, label in labels.items()}
+
+
+def labels_of_entries(content: Mapping[str, Any]) -> set[str]:
+    """Return the labels of the axes in the `sweep` tables of a recipe's models."""
+    entries = [entry for role in ("teacher", "student", "variant") for entry in _tables(content.get(role))]
+    tables = [entry["sweep"] for entry in entries if isinstance(entry.get("sweep"), dict)]
+    return {label for table in tables for label in axis_labels(_paths(table)).values()}
+
+
+def _paths(table: Iterable[str]) -> list[str]:
+    return [path.strip() for key in table for path in key.split(",")]
 
 
 def plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.recipe.sweeps.assigning import assign
-from kdbench.recipe.sweeps.expanding import axis_labels, expanded, named, plain
+from kdbench.recipe.sweeps.expanding import axis_labels, expanded, labels_of_entries, named, plain
 from kdbench.recipe.sweeps.sweep import paths_of, read_sweep, seeds
 from kdbench.recipe.tables.named import require_unique
 from kdbench.user_input.validation import WrongValueError
@@ -115,7 +115,7 @@ class _Axis:
 def _axes(keys: Iterable[str], content: Mapping[str, Any]) -> dict[str, _Axis]:
     separate = {key: [part.strip() for part in key.split(",")] for key in keys}
     everything = [part for parts in separate.values() for part in parts]
-    labels = axis_labels(everything)
+    labels = axis_labels(everything, labels_of_entries(content))
     return {
         key: _Axis(key, [paths_of(part, content) for part in parts], [labels[part] for part in parts])
         for key, parts in separate.items()
