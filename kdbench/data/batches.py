@@ -158,12 +158,11 @@ class Batches:
         axis = {} if channel_axis == 1 else {"channel_axis": channel_axis}  # keys of stored outputs omit that of images
         self.normalisation: dict[str, Any] = {"mean": tuple(mean), "std": tuple(std), **axis}
         self._samples = split.samples
-        assert not augment.mixes or not train or classes is not None, "mixed labels are distributions over classes"
         self._classes = classes
         self._mixing = None
-        if train and augment.mixes and not augment.mixes_in_slots:
-            assert classes is not None
-            self._mixing = mixing.BatchMixing(augment, classes, seed)
+        if train and augment.mixes:
+            assert classes is not None, "mixed labels are distributions over a known number of classes"
+            self._mixing = mixing.BatchMixing(augment, classes, seed) if augment.mixes_anew else None
         transform = augment.transform if train else None
         self._transform = None if transform is None else Transforming(transform, seed)
         self._inputs = torch.from_numpy(split.inputs).to(self.device)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kdbench.data.selection import below, key_of, words
+from kdbench.data.selection import below, key_of, uniform, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,8 +109,8 @@ def mixtures_in_slots(augment: Augment, samples: Numbers, slots: Numbers) -> Mix
 
 
 def _uniform(stream: int, cells: Numbers) -> npt.NDArray[np.float64]:
-    """Return a number in 0..1 (exclusive) for each of `cells`."""
-    return ((words(key_of(stream), cells) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    """Return a number between 0 and 1 for each of `cells`."""
+    return uniform(words(key_of(stream), cells))
 
 
 def _cut_chance(augment: Augment) -> float:

@@ -37,9 +37,14 @@ def below(limit: int, bits: Words) -> npt.NDArray[np.int64]:
     return ((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 * limit).astype(np.int64)
 
 
+def uniform(bits: Words) -> npt.NDArray[np.float64]:
+    """Return numbers between 0 and 1, neither of them included, from random words."""
+    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
 def normal(bits: Words, more_bits: Words) -> npt.NDArray[np.float64]:
     """Return standard normal numbers from two independent random words each (Box & Muller 1958)."""
-    radius = np.sqrt(-2 * np.log(((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53))
+    radius = np.sqrt(-2 * np.log(uniform(bits)))
     return np.asarray(radius * np.cos(2 * np.pi * ((more_bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)))
 
 

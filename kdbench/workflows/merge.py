@@ -130,8 +130,8 @@ def _require_same_models(record: RunRecord, result: Result, path: Path) -> None:
 
 def _merged_before(record: RunRecord, result: Result, name: str | None) -> str | None:
     """Return the name under which the record has this result, if `name` is that one or None; None otherwise."""
-    names = [device.name for device in record.devices if device.result == result.id and name in {None, device.name}]
-    return names[0] if names else None
+    names = (device.name for device in record.devices if device.result == result.id)
+    return next((known for known in names if name in {None, known}), None)
 
 
 def _require_new(record: RunRecord, result: Result, name: str, run: Path) -> None:

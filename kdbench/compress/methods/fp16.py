@@ -126,7 +126,7 @@ def require_fits(model: "onnx.ModelProto", half: "onnx.ModelProto", source: Sour
     try:
         of_half = Observer(half, names, input_name=source.facts.input_name)
     except InputError as error:  # such as for an operator without a float16 form in the body of a loop
-        message = f"the float16 form of this model does not run in onnxruntime: {error.message.partition(': ')[2]}"
+        message = f"the float16 form of this model fails: {error.message}"
         raise InputError(message, "use int8 or int8-dynamic, which keep such operators in float32") from error
     inputs = np.random.default_rng(_SEED).standard_normal(shape, dtype=np.float32)
     try:

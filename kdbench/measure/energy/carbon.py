@@ -87,9 +87,8 @@ def _unknown(country: str, names: Mapping[str, str]) -> InputError:
         return InputError(f"{country!r} is not a three-letter country code", f"did you mean {code!r}?")
     hint = _CODE_HINT
     if len(country) == len("DEU"):
-        named = [
-            code for name, code in by_name.items() if name.startswith(country.lower())
-        ]  # GER is no code, but Germany
+        # GER is no code, but Germany begins with it.
+        named = [code for name, code in by_name.items() if name.startswith(country.lower())]
         close = named[0] if len(named) == 1 else nearest(country.upper(), list(names))
         if close:
             hint = f"did you mean {close!r} ({names[close]})?"

@@ -22,6 +22,7 @@ from kdbench.recipe.tables.data import AUGMENT_LEVELS, Examples
 from kdbench.recipe.tables.models import is_onnx
 from kdbench.recipe.tables.variants import with_name
 
+ROLES = ("teacher", "student", "variant")
 MAX_MODELS = 20_000
 _DIGITS = 9  # of an index
 _MAX_NAME = 80
@@ -140,9 +141,9 @@ def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return
     if not isinstance(sweep, dict) or not sweep or not all(isinstance(v, list | tuple) and v for v in sweep.values()):
         raise ValueError('sweep: give each axis a list of values, such as { "training.epochs" = [2, 5] }')
-    axes = [tuple(path.strip() for path in key.split(",")) for key in sweep]
+    axes = [keys_of(axis) for axis in sweep]
     template = str(entry.get("name", ""))
-    labels = axis_labels(_paths(sweep))
+    labels = axis_labels(list(itertools.chain(*axes)))
     for values in itertools.product(*sweep.values()):
         point, mentioned = copy.deepcopy(entry), {}
         for paths, value in zip(axes, values, strict=True):
@@ -167,13 +168,15 @@ def axis_labels(paths: Sequence[str], used: Container[str] = ()) -> dict[str, st
 
 def labels_of_entries(content: Mapping[str, Any]) -> set[str]:
     """Return the labels of the axes in the `sweep` tables of a recipe's models."""
-    entries = [entry for role in ("teacher", "student", "variant") for entry in _tables(content.get(role))]
+    entries = [entry for role in ROLES for entry in _tables(content.get(role))]
     tables = [entry["sweep"] for entry in entries if isinstance(entry.get("sweep"), dict)]
-    return {label for table in tables for label in axis_labels(_paths(table)).values()}
+    axes_of_entries = [list(itertools.chain(*map(keys_of, table))) for table in tables]
+    return {label for axes in axes_of_entries for label in axis_labels(axes).values()}
 
 
-def _paths(table: Iterable[str]) -> list[str]:
-    return [path.strip() for key in table for path in key.split(",")]
+def keys_of(axis: str) -> list[str]:
+    """Return the keys that change together along an axis; it names them separated by commas."""
+    return [key.strip() for key in axis.split(",")]
 
 
 def plain(value: Any) -> Any:

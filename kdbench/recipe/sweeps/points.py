@@ -13,12 +13,11 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.recipe.sweeps.assigning import assign
-from kdbench.recipe.sweeps.expanding import axis_labels, expanded, labels_of_entries, named, plain
+from kdbench.recipe.sweeps.expanding import ROLES, axis_labels, expanded, keys_of, labels_of_entries, named, plain
 from kdbench.recipe.sweeps.sweep import paths_of, read_sweep, seeds
 from kdbench.recipe.tables.named import require_unique
 from kdbench.user_input.validation import WrongValueError
 
-ROLES = ("teacher", "student", "variant")
 _PROBES = 3  # values of an axis that show which models it changes
 _NO_SETTINGS = {"name", "family", "axes", "teacher", "of"}
 
@@ -113,7 +112,7 @@ class _Axis:
 
 
 def _axes(keys: Iterable[str], content: Mapping[str, Any]) -> dict[str, _Axis]:
-    separate = {key: [part.strip() for part in key.split(",")] for key in keys}
+    separate = {key: keys_of(key) for key in keys}
     everything = [part for parts in separate.values() for part in parts]
     labels = axis_labels(everything, labels_of_entries(content))
     return {

@@ -61,6 +61,11 @@ class Augment(Value):
         """Whether the mixtures of an image are as few as its views, so that they repeat."""
         return self.mixes and self.views is not None and self.transform is None
 
+    @property
+    def mixes_anew(self) -> bool:
+        """Whether every step mixes images in new ways."""
+        return self.mixes and not self.mixes_in_slots
+
 
 class Subset(Value):
     """A part of the training images, by one of three rules.

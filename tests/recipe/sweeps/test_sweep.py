@@ -277,8 +277,9 @@ def test_an_axis_is_told_apart_from_the_axis_of_an_entry_that_ends_alike():
     own = {"name": "s", "model": {"name": "mlp", "widths": [9]}, "terms": [KD, HINT], "ce_weight": 0.5}
     student = {**own, "sweep": {"terms.0.temperature": [1, 4]}}
     full, _ = swept({**content(student=[student]), "sweep": {"axes": {"terms.1.temperature": [2, 3]}}})
-    axes = [entry["axes"] for entry in full["student"]]
-    assert axes == [{"temperature": t, "terms_1_temperature": u} for t in (1, 4) for u in (2, 3)]
-    assert [[term["temperature"] for term in entry["terms"]] for entry in full["student"]] == [
-        [axes["temperature"], axes["terms_1_temperature"]] for axes in axes
+    pairs = [(1, 2), (1, 3), (4, 2), (4, 3)]
+    assert [entry["axes"] for entry in full["student"]] == [
+        {"temperature": first, "terms_1_temperature": second} for first, second in pairs
     ]
+    temperatures = [tuple(term["temperature"] for term in entry["terms"]) for entry in full["student"]]
+    assert temperatures == pairs
