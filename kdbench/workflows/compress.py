@@ -15,7 +15,7 @@ import tomli_w
 from kdbench.compress import COMPRESSORS, Calibration, Compressor, Source
 from kdbench.compress.calibration import CalibrationChoice
 from kdbench.compress.held_out import HeldOut
-from kdbench.compress.preparing import require_float32
+from kdbench.compress.sources import require_float32
 from kdbench.errors import InputError, about
 from kdbench.files import storage
 from kdbench.measure.admission import require_answer
@@ -27,15 +27,10 @@ from kdbench.recipe import InputOptions
 from kdbench.results.preprocessing import InputSpec, merged
 from kdbench.results.records import Diagnostic
 from kdbench.results.values import require_id
+from kdbench.workflows.files.compression_samples import calibration_of, held_out_of
 from kdbench.workflows.files.images import CalibrationImages
 from kdbench.workflows.files.model_files import card_in_folder, load_bench_model, require_known_models, specs_of
-from kdbench.workflows.files.variants import (
-    VariantFile,
-    calibration_of,
-    configured_compressor,
-    held_out_of,
-    make_variant,
-)
+from kdbench.workflows.files.variants import VariantFile, configured_compressor, make_variant
 
 if TYPE_CHECKING:
     from kdbench.data import Split

@@ -10,13 +10,8 @@ from kdbench.compress.float32_nodes import float32_nodes
 from kdbench.compress.graph_index import sort_nodes
 from kdbench.compress.kernels import kernels_of
 from kdbench.compress.observing import Observer, probe_shape
-from kdbench.compress.preparing import (
-    declare_float_tensors,
-    float32_model,
-    forget_unused_domains,
-    make_weights_constant,
-    name_nodes,
-)
+from kdbench.compress.preparing import declare_float_tensors, forget_unused_domains, make_weights_constant, name_nodes
+from kdbench.compress.sources import float32_model
 from kdbench.errors import InputError
 from kdbench.modelfile.weights import constant_of, nodes_of, tensors_of
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.kernels import Kernels, kernels_of
 from kdbench.compress.observing import CALLS, time_ratio
-from kdbench.compress.preparing import float32_model, forget_unused_domains, prepared, quantizing, require_nodes
+from kdbench.compress.preparing import forget_unused_domains, prepared, quantizing, require_nodes
+from kdbench.compress.sources import float32_model
 from kdbench.errors import InputError
 from kdbench.processes import temporary
 from kdbench.units import percent

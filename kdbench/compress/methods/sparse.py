@@ -15,7 +15,8 @@ from pydantic import field_validator
 from kdbench import units
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
 from kdbench.compress.observing import time_ratio
-from kdbench.compress.preparing import float32_model, name_nodes, require_nodes
+from kdbench.compress.preparing import name_nodes, require_nodes
+from kdbench.compress.sources import float32_model
 from kdbench.errors import InputError
 from kdbench.modelfile.reading import compressed_bytes
 from kdbench.user_input.validation import WrongValueError

@@ -11,13 +11,8 @@ from kdbench.modelfile.facts import read_facts
 from kdbench.progress import Progress
 from kdbench.recipe import Recipe, Variant
 from kdbench.results.run_folder import RunFolder
-from kdbench.workflows.files.variants import (
-    calibration_of,
-    configured_compressor,
-    held_out_of,
-    make_variant,
-    require_top1,
-)
+from kdbench.workflows.files.compression_samples import calibration_of, held_out_of, require_top1
+from kdbench.workflows.files.variants import configured_compressor, make_variant
 from kdbench.workflows.stages.export import Exported
 from kdbench.workflows.study.run_data import RunData
 

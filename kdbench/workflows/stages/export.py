@@ -19,7 +19,7 @@ from kdbench.results.cards import Bits, CodeFile, ModelCard, Origin
 from kdbench.results.records import Measurement
 from kdbench.results.run_folder import RunFolder, card_path
 from kdbench.workflows.stages.export_ahead import ExportAhead
-from kdbench.workflows.stages.train import training_summary
+from kdbench.workflows.stages.training_summary import training_summary
 from kdbench.workflows.study.model_sources import external_locations, file_hash
 from kdbench.workflows.study.networks import architecture, origin, trained
 from kdbench.workflows.study.plan import Job

@@ -1,10 +1,8 @@
 """The training stage: train every network of a recipe in order, except those that the run's folder holds already."""
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,11 +10,12 @@ import torch
 from torch import nn
 
 from kdbench import plugins
+from kdbench.data.batches import Batches
 from kdbench.distill.class_weights import class_weights
 from kdbench.distill.method import MethodContext
 from kdbench.distill.objective import Objective, ScheduledTerm, student_objective, student_terms
-from kdbench.distill.tasks import TASKS
-from kdbench.distill.teaching.teachers import freeze
+from kdbench.distill.tasks import TASKS, Task
+from kdbench.distill.teaching.teachers import Teacher, freeze
 from kdbench.distill.training import fit
 from kdbench.distill.training.curves import CurveLog
 from kdbench.distill.training.devices import device_of, evaluation_batch, processes_of, resolved
@@ -27,9 +26,7 @@ from kdbench.machine.openmp import configure_openmp
 from kdbench.measure.energy.training import EpochMeter
 from kdbench.plugins.seeding import seeded
 from kdbench.progress import Progress
-from kdbench.recipe import Model, Recipe, Student
-from kdbench.results import cards
-from kdbench.results.cards import EnergyUse
+from kdbench.recipe import Model, Recipe, Student, Training
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.stages.export_ahead import ExportAhead
 from kdbench.workflows.stages.launch import train_in_processes
@@ -146,43 +143,67 @@ def train_one(
 
     `logs` receive its curve, in addition to the recipe's trackers.
     """
-    dataset, task = run_data.dataset, TASKS[run_data.dataset.task]
     timing = timing_of(job, recipe, run_data, folder, progress)
     network = networks.initialized(job, run_data, folder, timing)
     if job.weights is not None:
-        progress.note(f"{job.id} {networks.origin(job, dataset).shown}")
+        progress.note(f"{job.id} {networks.origin(job, run_data.dataset).shown}")
     teacher_networks = (
         [networks.teacher_network(teacher, run_data, folder) for teacher in job.teachers] if job.learns else []
     )
     terms = terms_of(job, network, teacher_networks, run_data)
     training = resolved(job.training, network, run_data.example(run_data.train, 1))
-    device = device_of(training)
-    placement = {"device": device, "channels_last": training.channels_last}
-    part, weights = run_data.part_of(job.entry.data), class_weights_of(job, run_data)
-    batches = run_data.batches(
-        part.split, training.batch, train=True, augment=job.entry.data.augment, seed=job.seed,
-        classes=dataset.classes, class_weights=weights, accumulate=training.accumulate, **placement,
-    )  # fmt: skip
+    weights = class_weights_of(job, run_data)
+    batches, validation = _batches(job, run_data, training, weights)
     teachers = build_teachers(job, teacher_networks, terms, batches, training, run_data, folder, progress)
-    if isinstance(job.entry, Student) and not job.parts:
-        objective = student_objective(job.entry, terms, teachers, task, weights)
-    else:
-        mixed = job.entry.data.augment.mixes
-        smoothing = training.label_smoothing
-        objective = Objective(label_smoothing=smoothing, mixed_labels=mixed, class_weights=weights, task=task)
-    validation = run_data.batches(run_data.validation, evaluation_batch(device, training.batch), **placement)
+    objective = _objective(job, terms, teachers, training, TASKS[run_data.dataset.task], weights)
     key = job.key(recipe, run_data.content)
     options: dict[str, Any] = {"seed": job.seed, "key": key, "progress": progress, "meter": meter}
+    with _failures_named(job.id), trackers_of(job, recipe, key, folder, progress) as trackers:
+        options |= {"folder": folder.checkpoint(job.id), "logs": (*trackers, *logs)}
+        fit.fit(network, objective, batches, validation, training, **options)
+
+
+def _batches(
+    job: Job, run_data: RunData, training: Training, class_weights: tuple[float, ...] | None
+) -> tuple[Batches, Batches]:
+    """Return the batches of a job's training part and those of the validation part."""
+    device = device_of(training)
+    placement = {"device": device, "channels_last": training.channels_last}
+    part = run_data.part_of(job.entry.data)
+    batches = run_data.batches(
+        part.split, training.batch, train=True, augment=job.entry.data.augment, seed=job.seed,
+        classes=run_data.dataset.classes, class_weights=class_weights, accumulate=training.accumulate, **placement,
+    )  # fmt: skip
+    validation = run_data.batches(run_data.validation, evaluation_batch(device, training.batch), **placement)
+    return batches, validation
+
+
+def _objective(
+    job: Job,
+    terms: Sequence[ScheduledTerm],
+    teachers: Sequence[Teacher],
+    training: Training,
+    task: Task,
+    weights: tuple[float, ...] | None,
+) -> Objective:
+    """Return the objective of a job: of teachers and fused networks, the loss on the labels."""
+    if isinstance(job.entry, Student) and not job.parts:
+        return student_objective(job.entry, terms, teachers, task, weights)
+    mixed, smoothing = job.entry.data.augment.mixes, training.label_smoothing
+    return Objective(label_smoothing=smoothing, mixed_labels=mixed, class_weights=weights, task=task)
+
+
+@contextmanager
+def _failures_named(id_: str) -> Iterator[None]:
+    """Raise a divergence, and an error of a user's code, with the id of the job that it ends."""
     try:
-        with trackers_of(job, recipe, key, folder, progress) as trackers:
-            options |= {"folder": folder.checkpoint(job.id), "logs": (*trackers, *logs)}
-            fit.fit(network, objective, batches, validation, training, **options)
+        yield
     except DivergedError as error:
-        raise DivergedError(f"{job.id}: {error.message}", error.hint) from error
+        raise DivergedError(f"{id_}: {error.message}", error.hint) from error
     except Exception as error:
         if not plugins.raised_by_user_code(error):
             raise
-        message = f"{job.id}: its code failed during the training: {plugins.describe_failure(error)}"
+        message = f"{id_}: its code failed during the training: {plugins.describe_failure(error)}"
         raise InputError(message, plugins.location(error)) from error
 
 
@@ -191,46 +212,3 @@ def adopt(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> Non
     network, _ = networks.from_weights(job, run_data.dataset)
     key = job.key(recipe, run_data.content)
     process_group().on_rank_zero(fit.adopt, network, folder.checkpoint(job.id), key, seed=job.seed)
-
-
-def training_summary(job: Job, recipe: Recipe, run_data: RunData, folder: RunFolder) -> cards.Training | None:
-    """Return the summary of a job's complete training, including its sub-networks'; None if there is none."""
-    if job.entry.is_ready:
-        return None
-    training = fit.finished(folder.checkpoint(job.id), job.key(recipe, run_data.content))
-    parts = [summary for part in job.parts if (summary := training_summary(part, recipe, run_data, folder)) is not None]
-    return merge_part_training(training, parts) if training is not None and parts else training
-
-
-def merge_part_training(fused: cards.Training, parts: Sequence[cards.Training]) -> cards.Training:
-    """Return the summary of a fused network's training, with the seconds, joules and objective of its parts.
-
-    Energy is known only for sources that metered every part.
-    """
-    trainings = (*parts, fused)
-    energy = _sum_uses([training.energy for training in trainings])
-    reasons = [training.unmetered for training in trainings if training.unmetered is not None]
-    part = parts[0]
-    parts_objective = f"{len(parts)} parts alone, {part.epochs} epochs each: {part.objective}"
-    update = {
-        "objective": f"{parts_objective}; fused: {fused.objective}",
-        "seconds": sum(training.seconds for training in trainings),
-        "energy": energy,
-        "unmetered": None if energy else next(iter(reasons), "its parts were metered by different sources"),
-        "teacher": part.teacher,
-        "teacher_s": sum(training.teacher_s for training in trainings),
-    }
-    return fused.model_copy(update=update)
-
-
-def _sum_uses(uses: Sequence[tuple[EnergyUse, ...]]) -> tuple[EnergyUse, ...]:
-    """Return the sums of the uses that every training has; uncertainties of one meter add up."""
-    by_meter = defaultdict(list)
-    for use in chain.from_iterable(uses):
-        by_meter[use.source, use.scope].append(use)
-    sums = []
-    for of_meter in by_meter.values():
-        if len(of_meter) == len(uses):
-            total = {name: sum(getattr(use, name) for use in of_meter) for name in ("energy_j", "half_width_j")}
-            sums.append(of_meter[0].model_copy(update=total))
-    return tuple(sums)

@@ -119,20 +119,14 @@ class SearchTasks:
         except InputError as error:
             self._fail(trial, error.message)
             return []
-        point = swept.points[-1]
-        named = names_at(point, self.name, planned.recipe.seeds)
+        named = names_at(swept.points[-1], self.name, planned.recipe.seeds)
         trainings = named[self.goal.number.model] if self.goal.number.is_score else ()
         # A resumed training that is compared with this trial may reach a rung before this trial's end is seen again.
         excess = trial.excess if trial.goal == str(self.goal) else None
         known: dict[str, Any] = {"trainings": tuple(trainings), "excess": excess, "goal": str(self.goal)}
         self.trials[trial.number] = trial = replace(trial, **known)
         self._files.write(trial)
-        pruning = {}
-        for place, id_ in enumerate(trainings):
-            training = planned.plan.by_id[id_].training
-            settings = pruning_of(self._search, trial.number, place, training.last_epoch)
-            if settings is not None and processes_of(training) == 1:
-                pruning[id_] = settings
+        pruning = self._pruning(trial, planned.plan)
         options: dict[str, Any] = {"metered": self.metered, "schedule": self.schedule, "pruning": pruning}
         work = SweepTasks(with_reference(planned, self.folder), self.folder, self.command, **options)
         tasks = tasks_of(work.planned)
@@ -144,6 +138,16 @@ class SearchTasks:
         self._parts[trial.number] = work.planned.plan, named, part_ids
         self._open[trial.number] = {id_ for id_ in part_ids if not self.schedule.has_ended(id_)}
         return tasks
+
+    def _pruning(self, trial: Trial, plan_: SweepPlan) -> dict[str, dict[str, Any]]:
+        """Return the pruning of the trainings whose scores the goal needs; none for those in several processes."""
+        pruning = {}
+        for place, id_ in enumerate(trial.trainings):
+            training = plan_.by_id[id_].training
+            settings = pruning_of(self._search, trial.number, place, training.last_epoch)
+            if settings is not None and processes_of(training) == 1:
+                pruning[id_] = settings
+        return pruning
 
     def _planned(self, trial: Trial) -> tuple[PlannedSweep, SweptRecipe]:
         """Plan a trial's point together with the points of other trials that its numbers may depend on.
@@ -171,6 +175,7 @@ class SearchTasks:
         return planned, swept
 
     def _conclude(self, number: int) -> None:
+        """Write how a trial ended: pruned, failed, or with a result."""
         trial = self.trials[number] = self._files.read(number)
         if trial.pruned is not None:
             self._tried[number] = self._ended_early(trial)
@@ -185,14 +190,7 @@ class SearchTasks:
         ids = named[None]
         fault = next((self.schedule.faults[id_] for id_ in (*ids, *parts) if id_ in self.schedule.faults), None)
         if fault is not None or not measured:
-            self.fault = fault
-            cause = plan_.by_id.get(fault.cause or "") if fault is not None else None
-            self.stopped |= cause is not None and not cause.entry.axes  # a model that all trials need failed
-            if fault is not None and (fault.internal or fault.lost or self.stopped):
-                self._tried[number] = PastTrial(trial.values, failed=True)
-                del self.trials[number]  # its values are not the cause: a resumed search tries them again
-                return
-            self._fail(trial, "nothing was measured" if fault is None else fault.message)
+            self._conclude_failed(trial, fault, plan_)
             return
         record, _ = merged(plan_, measured, {}, self.command)
         result = trial_result(self.goal, record, named, len(self.planned.checked.run_data.validation))
@@ -201,6 +199,17 @@ class SearchTasks:
         self.trials[number] = replace(trial, excess=excess)
         self._files.write(self.trials[number])
         self.progress.note(f"trial {number}: {_shown(trial.values)}: {describe_result(self.goal, result)}")
+
+    def _conclude_failed(self, trial: Trial, fault: Fault | None, plan_: SweepPlan) -> None:
+        """Write that a trial failed, unless its values are not the cause: a resumed search tries those again."""
+        self.fault = fault
+        cause = plan_.by_id.get(fault.cause or "") if fault is not None else None
+        self.stopped |= cause is not None and not cause.entry.axes  # a model that all trials need failed
+        if fault is not None and (fault.internal or fault.lost or self.stopped):
+            self._tried[trial.number] = PastTrial(trial.values, failed=True)
+            del self.trials[trial.number]
+        else:
+            self._fail(trial, "nothing was measured" if fault is None else fault.message)
 
     def _fail(self, trial: Trial, reason: str) -> None:
         self.trials[trial.number] = failed = replace(trial, failed=reason)
