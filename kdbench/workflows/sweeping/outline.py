@@ -60,7 +60,7 @@ class Outline:
         if self.logit_tables:
             tables = f"{self.logit_tables} {_plural('table', self.logit_tables)}"
             trainings = _plural("training", self.distilled)
-            yield f"kept logits: {tables} at most, for {self.distilled:,} distilled {trainings}"
+            yield f"cached logits: {tables} at most, for {self.distilled:,} distilled {trainings}"
         yield f"data: {self.data}, loaded once by each process"
         parts = [f"{self.timed:,} with times, one after the other, each with {self.reference}"] if self.timed else []
         parts += [f"{self.scored:,} of scores alone"] if self.scored else []

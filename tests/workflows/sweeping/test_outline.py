@@ -35,4 +35,4 @@ def test_the_text_names_what_is_shared_and_what_is_done():
     assert lines[0] == "sweep: 2 points (2 training.optimizer.lr), 2 seeds"
     assert lines[1] == "trainings: 5, 1 of them done; 2 at once"
     assert "shared by all points that need them: teacher" in lines
-    assert "kept logits: 1 table at most, for 4 distilled trainings" in lines
+    assert "cached logits: 1 table at most, for 4 distilled trainings" in lines
