@@ -1,4 +1,4 @@
-"""Benchmark and profile compressed models: accuracy, latency, MACs, size and energy, teacher to student.
+"""Train, compress, measure and judge models: accuracy, latency, memory, MACs, size and energy of students and teachers.
 
 `import kdbench` loads nothing heavy: a public name is imported from its module when it is first used. The names in
 `__all__` are public, with their documented parameters and attributes; the rest of the package is private and may
@@ -92,10 +92,10 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """This package: a function of the API may have the name of a sub-package.
+    """This package, in which a function of the API may have the name of a sub-package.
 
-    Python binds an imported sub-package to its name here, `kdbench.judge`. Such a package can be called, and calls the
-    function, so that `kdbench.judge(…)` is the same regardless of earlier imports.
+    When a sub-package such as `kdbench.judge` is imported, Python replaces the function of that name with it. Such a
+    sub-package is therefore callable and calls the function: `kdbench.judge(…)` works whatever was imported before.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""`time_callable`: the sessions, rounds and intervals of latencies for any Python function."""
+"""`time_callable`: times any Python function, with the sessions and intervals that kdbench uses for model files."""
 
 import gc
 import inspect
@@ -39,11 +39,11 @@ CAVEATS = (
 
 @dataclass(frozen=True, repr=False)
 class CallableTimes:
-    """The latencies of one function, or of two that took turns.
+    """The latencies of one function, or of two whose calls were interleaved.
 
-    `measurements` hold percentiles and the mean, in ns, each with its interval and number of calls; `ratio` is the time
-    of the function it was timed against over its own (above 1: it is faster), None without one. `caveats` list the
-    limitations of the numbers.
+    `measurements` hold percentiles and the mean, in ns, each with its interval and number of calls. `ratio` is the time
+    of the other function (`against`) over that of the function: above 1, the function is faster. It is None without
+    another function. `caveats` list the limitations of the numbers.
 
         >>> times = kdbench.time_callable(sorted, [[3, 1, 2]], budget_s=0.2, sessions=2)
         >>> times.median.unit, times.median.value > 0
@@ -111,20 +111,20 @@ def time_callable(
     precision: float = 0.05,
     progress: Progress | None = None,
 ) -> CallableTimes:
-    """Time the calls of a function, with the sessions and intervals of model files.
+    """Measure the latency of a function, with the sessions and intervals that model files get.
 
         >>> times = kdbench.time_callable(sorted, [[3, 1, 2], [2, 1]], against=max, budget_s=0.2, sessions=2)
         >>> times.ratio.teacher, times.ratio.student
         ('max', 'sorted')
 
     `inputs` is a list of arguments that the calls use in turn (a tuple in it is several arguments), or one argument for
-    all calls; without it the function is called without arguments. `against` is another function for the same inputs:
-    the two take turns in short blocks, and the ratio comes from them. At least `sessions` sessions run, each with its
-    own warm-up; more follow until the interval is narrower than `precision` (a share) or `budget_s` seconds are spent.
-    Unlike for a file, sessions do not run in fresh processes: `caveats` of the result describe the consequences.
+    all calls. Without `inputs`, the function is called without arguments. `against` is another function for the same
+    inputs: the two are interleaved in short blocks, from which their ratio is computed. At least `sessions` sessions
+    run, each with its own warm-up; more follow until the relative width of the interval is below `precision`, or until
+    `budget_s` seconds have passed. All sessions run in this process: `caveats` of the result describe the consequences.
 
     A function must not return before its work is done: on a GPU it has to wait for the device. Raises InputError for
-    a function that fails, and for one that returns unfinished work.
+    a function that fails or that returns unfinished work.
     """
     functions = {_name(fn): fn}
     if against is not None:

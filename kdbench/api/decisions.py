@@ -8,7 +8,7 @@ from kdbench.results.values import StoredValue
 
 
 class _Displayed(StoredValue):  # noqa: PLW1641 - the tables in it have no hash
-    """A value equal to the one that it displays; files of both have the same format."""
+    """A stored value that a notebook can display; it equals the plain value and has the same file format."""
 
     @classmethod
     def of(cls, value: StoredValue) -> Self:
@@ -31,9 +31,10 @@ class Verdict(_Displayed, verdicts.Verdict):
     """A run judged by a target: every candidate's verdict, and the best model that is READY.
 
     A notebook displays it as `kdbench ready` prints it. `overall`, or `outcome`, is READY, NOT READY or INCONCLUSIVE.
-    `best` is the best model that is READY, else None; `models` has each candidate with its criteria: value, limit,
-    outcome, reason and remedy. `example` says that the target's numbers are only examples. `measured_on` is the machine
-    in words, `device` its name if it is a device whose results were merged; `cautions` are the codes of its warnings.
+    `best` is the best model that is READY, else None. `models` has each candidate with its criteria: value, limit,
+    outcome, reason and remedy. `example` is true if the target's numbers are only examples. `measured_on` describes the
+    machine; `device` is its name if its results were merged from a bundle. `cautions` are the codes of the run's
+    warnings.
 
         >>> verdict = kdbench.judge("runs/digits", "server-cpu")
         >>> verdict.outcome, verdict.exit_code, verdict.best
@@ -62,9 +63,9 @@ class Comparison(_Displayed, comparisons.Comparison):
     """What changed between two records, or two states of models.
 
     A notebook displays it as `kdbench compare` prints it. `overall` is the worst outcome of its `rows`: regressed,
-    inconclusive, improved or same; `regressions` are the rows that got worse. `lost` models, which only the base has,
-    make it inconclusive at best; `added` are models that only the new state has. `remeasured` says that both states
-    were measured side by side on `machine`. `identical` models have the same file in both states.
+    inconclusive, improved or same. `regressions` are the rows that got worse. `lost` are the models that only the base
+    has; with any, `overall` is inconclusive at best. `added` are the models that only the new state has, `identical`
+    those with the same file in both. `remeasured` is true if both states were measured side by side on `machine`.
 
         >>> models = {"teacher": "student"}
         >>> comparison = kdbench.compare("runs/digits", "runs/digits", models=models, metrics=["top1", "macs"])

@@ -1,4 +1,4 @@
-"""The end of a run from Python: a model that could not be run is an error, and trackers get the results."""
+"""The last step of a run from Python: raise an error for models that could not run, and log the results."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The inputs of models as keywords: the data, and how it becomes what a model takes."""
+"""The keyword arguments about models' inputs: the data set, and its preprocessing."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from kdbench.user_input.validation import validated
 
 
 class Inputs(TypedDict, total=False):
-    """The data on which models are scored, and how it becomes their inputs; the keys are those of `InputOptions`."""
+    """The data on which models are scored, and its preprocessing; the keys are those of `InputOptions`."""
 
     data: str | None
     data_root: str | Path | None

@@ -33,8 +33,8 @@ def judge(run: Run, target: Target | str | Path, models: Sequence[str] | str | N
         >>> verdict.outcome in {"READY", "NOT READY", "INCONCLUSIVE"}
         True
 
-    `target` is a shipped one (`kdbench list targets`) or a .toml file of limits. `models` are ids; without them, all
-    but the teachers are judged. Raises InputError for an unknown target or model.
+    `target` is the name of a shipped target (`kdbench list targets`) or a .toml file of limits. `models` are the ids of
+    the models to judge, by default of all but the teachers. Raises InputError for an unknown target or model.
     """
     named = [models] if isinstance(models, str) else models
     _require_models(named)
@@ -63,11 +63,11 @@ def compare(
         >>> comparison.overall, comparison.regressions
         ('same', ())
 
-    Both are results, records, or paths of runs or of .onnx files. Files are measured side by side on `data`, as
-    `measure` says; so are the models of runs with `remeasure`. `inputs` has the other keywords for inputs of `bench`,
-    such as `{"scale": 1}`. `models` maps a model of `base` to its successor, or lists the models to compare.
-    `thresholds` maps a metric to how much worse it may be: a share of the base, or points for accuracies. Raises
-    InputError for states that cannot be compared.
+    Both are results, records, or paths of runs or of .onnx files. Files are measured side by side on `data`, with the
+    settings `measure`; with `remeasure`, so are the models of runs. `inputs` takes the other input keywords of `bench`,
+    such as `{"scale": 1}`. `models` maps each model of `base` to the one that replaces it in `new`, or lists the models
+    to compare. `thresholds` maps a metric to how much worse it may become: a share of the base, or percentage points
+    for accuracies. Raises InputError for runs or files that cannot be compared.
     """
     _require_models(models)
     partners = _partners(models)

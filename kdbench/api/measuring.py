@@ -41,17 +41,18 @@ def bench(
         >>> run.find("student", "top1").n
         359
 
-    The files are ONNX files and torch's exported programs (.pt2); `torch` are networks of your own code, as import
-    paths `[ID=]pkg.module:factory`, and `weights` their files (both need the extra `train`). The first file is the
-    reference of the ratios, or `teacher`, the id of another (the file's name without suffix), or the reference of each
-    id. `data` is a data set's name, `folder:PATH` or `npz:PATH`; with `accuracy=False` none is needed. The other
-    keywords for inputs (`data_root`, `mean`, `std`, `resize`, `crop`, …) are the options of `kdbench bench`. `measure`
-    says what to measure, how precisely and for how long. `targets` are judged at the end. `log` names experiment
-    trackers that get the results: mlflow, tensorboard or wandb, each with its extra. Without `out` the folder is a new
-    one below runs/.
+    `paths` are ONNX files and torch's exported programs (.pt2). `torch` are networks of your own code, as import paths
+    `[ID=]pkg.module:factory`, and `weights` their files; both need the extra `train`. Ratios are relative to the first
+    file, or to `teacher`: the id of another model (its file's name without suffix), or a mapping from each id to the id
+    of its reference. `data` is a data set's name, `folder:PATH` or `npz:PATH`; `accuracy=False` needs none. The other
+    input keywords (`data_root`, `mean`, `std`, `resize`, `crop`, …) are the options of `kdbench bench`. `measure`
+    defines what to measure, how precisely and for how long. `targets` are judged at the end. `log` names experiment
+    trackers that get the results: mlflow, tensorboard or wandb, each with its extra. Without `out`, results go to a new
+    folder below runs/.
 
-    Raises InputError for files, data and options that do not fit, and for a tracker that fails; MissingExtraError; and
-    MeasurementError if a model could not be run, in which case the other results are in the folder.
+    Raises InputError for files, data and options that do not fit each other, and for a tracker that fails. Raises
+    MissingExtraError for an extra that is not installed. Raises MeasurementError if a model could not be run; the other
+    results are then in the folder.
     """
     loggers = required(log)
     with shown(progress) as displayed:

@@ -77,14 +77,15 @@ class Results:
 
     @checked
     def find(self, model: str, metric: str, **axes: str | int) -> Measurement:
-        """Return a metric of a model, at the fewest axes besides the given ones: value, interval, unit, status.
+        """Return the measurement of a metric of a model: value, interval, unit and status.
 
             >>> run = kdbench.Results.read("runs/digits")
             >>> run.find("teacher", "macs").value
             23680.0
 
-        A number that could not be measured has the value None and a `reason`. Raises InputError if the record has no
-        such number.
+        `axes`, such as `batch=128`, select one of several measurements; of those that match, the result has the fewest
+        further axes. A number that could not be measured has the value None and a `reason`. Raises InputError if the
+        record has no such number.
         """
         self._require(model)
         measurement = self.record.find(model, metric, **axes)

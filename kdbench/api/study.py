@@ -88,9 +88,8 @@ class Study:
             >>> kdbench.Study.from_toml("study.toml").run(out="runs/x", resume=True).models
             ('teacher', 'student')
 
-        `resume` continues the run in `out`. `targets` are judged at the end. `log` names experiment trackers that get
-        the results: mlflow, tensorboard or wandb. Without `out`, the folder is a new one below runs/. Raises
-        KdbenchError for errors that a user can fix; finished stages stay in the folder.
+        The arguments are those of `kdbench.run`. Raises KdbenchError for errors that a user can fix; finished stages
+        stay in the folder.
         """
         return run(self, out, resume=resume, targets=targets, log=log, progress=progress)
 
@@ -127,10 +126,11 @@ def run(
         >>> kdbench.run("study.toml", "runs/x", resume=True).record.kind
         'run'
 
-    `resume` continues the run in `out`. `targets`, names or paths, are judged at the end. `log` names experiment
-    trackers that get the results: mlflow, tensorboard or wandb, each with its extra; a recipe's `track` logs the
-    trainings, too. `command` is the command that re-creates the run; reports show it. Raises KdbenchError for errors
-    that a user can fix.
+    `recipe` is the name of a shipped recipe, a .toml file, a dictionary or a `Study`. Results go to the folder `out`,
+    by default a new one below runs/; `resume` continues the run in it. `targets` (names or paths) are judged at the
+    end. `log` names experiment trackers that get the results: mlflow, tensorboard or wandb, each with its extra; a
+    recipe's `track` logs the trainings, too. Reports show `command` as the command that re-creates the run. Raises
+    KdbenchError for errors that a user can fix.
     """
     loaded = _loaded(recipe, "kdbench.run")
     loggers = required(log, loaded.track)
@@ -150,8 +150,8 @@ def train(
         >>> kdbench.train("study.toml", "runs/x", resume=True).name
         'x'
 
-    Where torchrun or srun started several processes, all of them call this; only rank zero reports and writes. It needs
-    the extra `train`. Raises KdbenchError for errors that a user can fix, on rank zero; the other processes then exit.
+    If torchrun or srun started several processes, all of them call this function; only rank zero reports and writes. It
+    needs the extra `train`. Rank zero raises KdbenchError for errors that a user can fix; the others then exit.
     """
     loaded = _loaded(recipe, "kdbench.train", measures=False)
     from kdbench.workflows.train import train as train_recipe

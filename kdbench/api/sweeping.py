@@ -20,10 +20,10 @@ from kdbench.workflows.sweeping.needs import extras_of_sweep
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SweepResults(Results):
-    """What a sweep measured: the results of all its points as one run.
+    """The results of a sweep: those of all its points as one run.
 
-    `points` is how many there are, `completed` how many have all their models; `failed` says of each model that is
-    missing why.
+    `points` is the number of points, `completed` the number of those with all their models. `failed` maps each missing
+    model to the reason.
 
         >>> axes = {"terms.0.temperature": [1, 4]}
         >>> sweep = kdbench.sweep("study.toml", "runs/t", axes=axes, on="inline", resume=True)
@@ -63,12 +63,13 @@ def sweep(
         >>> len(sweep.models)
         3
 
-    `axes` maps keys to lists of values, beside those of the recipe's `[sweep]` table; `seeds` is how many seeds every
-    model is trained with. With a `goal`, such as "max top1 where latency_p50_ns <= 2 ms", an optimiser tries that many
-    `trials`, and values may also be ranges, {"low": 1.0, "high": 10} (extra `search`). `on` names what runs the
-    trainings: "local", "inline" (this process), or a cluster, of which nodes with the label `measure_on` measure. The
-    rest is as for `run`. A point that fails ends no other: `failed` says why. Raises KdbenchError before anything
-    starts for what cannot run, and at the end where no model completed.
+    `axes` maps keys to lists of values, in addition to the recipe's `[sweep]` table. `seeds` is the number of seeds
+    that every model is trained with. With a `goal`, such as "max top1 where latency_p50_ns <= 2 ms", an optimiser
+    chooses the points, as many as `trials`; an axis may then be a range, {"low": 1.0, "high": 10} (extra `search`).
+    `on` is where trainings run: "local", "inline" (in this process), or a cluster, whose nodes with the label
+    `measure_on` measure. The other arguments are those of `run`. If a point fails, the others continue, and `failed`
+    has the reason. Raises KdbenchError before anything starts if the sweep cannot run, and at the end if no model
+    completed.
     """
     searched = {key: value for key, value in {"goal": goal, "trials": trials}.items() if value is not None}
     swept = load_sweep(recipe.content if isinstance(recipe, Study) else recipe, axes, seeds, search=searched)

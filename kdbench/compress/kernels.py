@@ -1,8 +1,8 @@
 """Which layers of a file run as integer kernels on this machine, read from the graph that onnxruntime optimised.
 
-A quantized file only requests integers: a layer between DequantizeLinear and QuantizeLinear computes in float32 if the
-runtime has no suitable kernel, with conversions around it, and is then slower than in a float file. The kernels differ
-between processors, so the graph is read on the machine that runs the file.
+A quantized file only requests integer kernels. A layer between DequantizeLinear and QuantizeLinear runs in float32,
+with conversions around it, if the runtime has no suitable kernel; it is then slower than in a float file. The kernels
+differ between processors, so the graph is read on the machine that runs the file.
 """
 
 from dataclasses import dataclass

@@ -33,9 +33,9 @@ class MethodOptions(BaseModel):
 class MethodContext:
     """The networks and data with which a method is built.
 
-    The student's and the teachers' networks, a batch `example` (2, C, H, W) that they accept, the `labels` (N,) of the
-    training samples by position, the number of `classes`, and `build`, which makes another network for the same data
-    from a model (None: the student's) and a seed. If the `task` is regression, the labels are targets (N, D) and
+    `student` and `teachers` are the networks, `example` (2, C, H, W) a batch that they accept, and `labels` (N,) those
+    of the training samples by position. `classes` is the number of classes. `build` makes another network for the same
+    data from a model (None: the student's) and a seed. If the `task` is regression, the labels are targets (N, D) and
     `classes` is D.
     """
 
@@ -55,7 +55,7 @@ class MethodContext:
 
 @dataclass(frozen=True, eq=False)
 class TeacherOutput:
-    """One teacher's output for a batch, detached: logits (B, C), if a term needs them, and the tapped features."""
+    """One teacher's output for a batch, detached: logits (B, C), if a term needs them, and the requested features."""
 
     logits: Tensor | None
     features: Mapping[str, Tensor] = field(default_factory=dict)
@@ -274,7 +274,7 @@ def _canonical(features: Mapping[str, Any], layouts: Mapping[str, Layout]) -> di
 
 
 def pooled(features: Tensor) -> Tensor:
-    """Return vectors (B, C) of features in canonical form, averaged over their cells or tokens, in float32."""
+    """Return vectors (B, C) of features in canonical form, averaged over positions or tokens, in float32."""
     if features.dim() == 3:
         return upcast(features).mean(dim=1)
     return upcast(features).mean(dim=tuple(range(2, features.dim()))) if features.dim() > 3 else upcast(features)

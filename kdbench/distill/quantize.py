@@ -1,4 +1,4 @@
-"""Quantization-aware training: a network that computes on the grids of small integers, in floating point.
+"""Quantization-aware training: the network computes in floating point, on values rounded to integer grids.
 
 Grids are symmetric per output channel for weights and affine per tensor for activations, as in Jacob et al. 2018,
 "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (arXiv:1712.05877).
@@ -6,7 +6,7 @@ A grid is a scale s and a zero point z: the integer q stands for s · (q − z).
 
 Built on torch's core operators `fake_quantize_per_channel_affine` and `fake_quantize_per_tensor_affine`. torch's
 eager-mode QAT (`torch.ao.quantization`) is deprecated. Its successor torchao covers only Linear and Embedding in eager
-mode; its other mode trains an exported program, which loses the module paths by which features are tapped.
+mode; its other mode trains an exported program, which loses the module paths that name feature layers.
 """
 
 import copy
@@ -77,9 +77,9 @@ def activation_on_grid(inputs: Tensor, low: Tensor, high: Tensor, bits: int) -> 
 class FakeQuantized(nn.Module):
     """The base of fake-quantized layers: their bits, and the range of their inputs.
 
-    The range is tracked in training mode, before it is used: smallest and largest value of each batch, in the mean of
-    the first 1/MOMENTUM batches, then in an exponential moving average. It is kept in buffers, so that weights and
-    checkpoints hold it. Evaluation mode does not change it; before the first batch a layer computes in full precision.
+    In training mode, each batch first updates the range with its smallest and largest value: by the mean of the first
+    1/MOMENTUM batches, then by an exponential moving average. The range is in buffers, so that weights and checkpoints
+    contain it. Evaluation mode does not change it; before the first batch a layer computes in full precision.
     """
 
     weight: Tensor

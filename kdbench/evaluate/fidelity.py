@@ -1,10 +1,10 @@
-"""How closely a student follows its teacher: agreement, divergence (Stanton et al. 2021), order of classes, risks.
+"""How closely a student follows its teacher: agreement, KL divergence (Stanton et al. 2021), ranks of classes, risks.
 
 The empirical and the distilled risk are means over a sample of the loss l(y, f(x)) = -log p_s(y | x): at the label y,
-or its expectation under class probabilities p(x) (Menon et al. 2021, "A Statistical Perspective on Distillation").
-Where p(x) are the true ones, the second risk has no larger variance than the first, because
-Var[l(y, f(x))] = Var[p(x)^T l(f(x))] + E[Var[l(y, f(x)) | x]] (Lemma 1 of Gupta et al., "Exploring Knowledge
-Distillation"). Here the teacher's probabilities replace the true ones, so this order is likely but not certain.
+or its expectation under class probabilities p(x) (Menon et al. 2021, "A Statistical Perspective on Distillation"). If
+p(x) are the true probabilities, the distilled risk's variance is at most the empirical risk's, because Var[l(y, f(x))]
+= Var[p(x)^T l(f(x))] + E[Var[l(y, f(x)) | x]] (Lemma 1 of Gupta et al., "Exploring Knowledge Distillation"). Here the
+teacher's probabilities replace the true ones, so this order is likely but not certain.
 """
 
 from dataclasses import dataclass

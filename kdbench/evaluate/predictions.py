@@ -66,10 +66,11 @@ class Predictions:
     ) -> "Predictions":
         """Return the predictions of `card` for `labels` (N,): `logits` (N, classes), or what `form` says they are.
 
-        The values are checked against `form`. Values declared as logits are probabilities if each row is non-negative
-        and sums to 1, and only the best class if the rows are one-hot; other values from 0 to 1, and rows with a
-        constant sum, only rank the classes, unless they are those of a recipe's network, whose loss takes them as
-        logits. Values declared as probabilities, rounded or not, whose rows do not sum to 1 only rank the classes.
+        The values are checked against `form`. If values are declared as logits, but each row is non-negative and sums
+        to 1, they are taken as probabilities; if the rows are one-hot, only as the best class. Other values from 0 to
+        1, and rows with a constant sum, only rank the classes, unless the network is a recipe's, whose loss takes them
+        as logits. If values are declared as probabilities, rounded or not, but rows do not sum to 1, they only rank the
+        classes.
         """
         known = [column for column, meaning in enumerate(meanings or ()) if meaning]
         read = form_by_values(form, logits[:, known] if meanings is not None and known else logits)

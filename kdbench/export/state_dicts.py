@@ -69,11 +69,10 @@ def load_weights(
 ) -> tuple[str, ...]:
     """Load the weights in the file at `path` into a network; return the names of the tensors that were not loaded.
 
-    Those are the last layer's, if it has another number of outputs in the file; this is allowed only with `outputs`,
-    the number of the network's outputs. Of a checkpoint with several sets of weights, the set with the network's names
-    is loaded; `key` selects one if several sets have them. Raises InputError for a file that holds something else, and
-    for weights that are missing, unexpected or of another shape, with their names; SeveralWeightsError if a key is
-    needed.
+    Only the last layer may stay unloaded, if it has another number of outputs in the file and `outputs`, the number of
+    the network's outputs, is given. If a checkpoint has several sets of weights, the one with the network's names is
+    loaded; `key` selects among several such sets. Raises InputError for a file without weights, and for weights that
+    are missing, unexpected or of another shape, with their names. Raises SeveralWeightsError if a key is needed.
     """
     chosen = chosen_weights(network, path, outputs=outputs, key=key)
     chosen.load(network)

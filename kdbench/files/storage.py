@@ -94,9 +94,9 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def with_home(path: str | Path) -> Path:
-    """Return a path as a person types it with the home folder in place of a leading `~`, or of `~user`.
+    """Return a path with a leading `~` or `~user` replaced by the home folder.
 
-    Where there is no such user or home folder, the path stays as it is: a file may be called `~old.npz`.
+    If there is no such user or home folder, the path stays as it is: a file may be called `~old.npz`.
     """
     return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises RuntimeError there
 
@@ -138,9 +138,9 @@ def make_folder(path: Path) -> Path:
 def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path next to `path`; rename it to `path` when the block ends without an error.
 
-    For writers that need a file name. A killed process leaves either the old file or the new one; so does a power
-    failure, if `flush` writes the file to the disk first. Raises StorageError if the file cannot be written, even if a
-    library raises an error of its own for that.
+    For writers that need a file name. A killed process leaves either the old file or the new one. With `flush`, which
+    writes the file to the disk before renaming, this holds after a power failure too. Raises StorageError if the file
+    cannot be written, also in place of a library's own error.
     """
     try:
         with temporary.part_of(path) as part:

@@ -55,13 +55,14 @@ class Int8(Compressor):
 
     `calibrator` chooses each activation's range: `min-max`, `percentile` (99.99), `entropy` or `mse`. Weights are
     symmetric, `per_channel` or per tensor. With `reduce_range` they have 7 bits: on x86 without VNNI, sums of products
-    of 8-bit numbers would saturate, and the same file would return other outputs. `keep_float` names the nodes that
-    stay in float32. `equalize` first rescales channels so that the weights of neighbouring layers have the same range.
-    `correct_bias` subtracts the mean error of each channel from the bias. In addition, the layers that add most noise
-    stay in float32, as many as two goals require: that the output on calibration inputs has the signal-to-noise ratio
-    `min_snr_db`, and that top-1 falls by at most `max_drop` percentage points on up to `held_out_count` labelled
-    samples that calibration does not use. Softmaxes of masked scores stay in float32, too, and those of the output
-    (`softmaxes`).
+    of 8-bit numbers would saturate, and the same file would return other outputs. `equalize` first rescales channels so
+    that the weights of neighbouring layers have the same range. `correct_bias` subtracts the mean error of each channel
+    from the bias.
+
+    These nodes stay in float32: those that `keep_float` names, softmaxes of masked scores and of the output
+    (`softmaxes`), and as many of the noisiest layers as two goals require. The output on calibration inputs must reach
+    the signal-to-noise ratio `min_snr_db`. Top-1 may fall by at most `max_drop` percentage points, on up to
+    `held_out_count` labelled samples that calibration does not use.
     """
 
     calibrated = True

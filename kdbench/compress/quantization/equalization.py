@@ -71,8 +71,8 @@ def find_pairs(model: "onnx.ModelProto") -> list[Pair]:
 
     Layers are convolutions (including depthwise, grouped and transposed ones), Gemm, and MatMul with constant weights.
     Between two of them, operators are allowed that let a positive factor per channel pass: ReLU and its leaky forms,
-    pooling, flattening, padding with zeros, adding a bias. There is no pair if something else reads a tensor between
-    them, such as a skip connection, if two layers share weights, or if an activation has a bound, such as ReLU6.
+    pooling, flattening, padding with zeros, adding a bias. There is no pair if two layers share weights, if a tensor
+    between them has other readers (such as a skip connection), or if an activation is bounded (such as ReLU6).
     """
     graph_index, sizes = GraphIndex.of(model.graph), _sizes(model)
     candidates = (_pair_from(node, graph_index, sizes) for node in model.graph.node if _is_layer(node, graph_index))

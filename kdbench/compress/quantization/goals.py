@@ -54,8 +54,8 @@ def layers_to_keep(
 ) -> "tuple[tuple[str, ...], onnx.ModelProto]":
     """Return the layers that have to stay in float for all `goals`, the noisiest first, and the file with them.
 
-    Layers are ordered by the noise that each one alone adds to the output on `samples`; as few as possible stay, from
-    the noisiest on, besides those `named`, which stay in any case. Raises InputError if not even all are enough.
+    Layers are ordered by the noise that each one alone adds to the output on `samples`. The layers `named` stay in any
+    case; of the others as few as possible, the noisiest first. Raises InputError if not even all are enough.
     """
     quantized = with_float(())
     if all(goal.is_met(quantized) for goal in goals):

@@ -50,9 +50,9 @@ def _cached(question: Callable[[], bool]) -> bool:
 def resolved(training: Training, network: nn.Module, sample: Tensor) -> Training:
     """Return `training` with a choice for each "auto" that its arithmetic depends on.
 
-    bf16 if the device multiplies it and the network gains at this batch size; channels_last for convolutions. Never
-    compiled: steps became no faster on the CPUs of reports/training_speed and on an H100 (VGG-11 at batch 128, a small
-    convnet at 64), while the first epoch took 7 to 80 s longer. `sample` is a normalised input (1, …).
+    bf16 if the device supports it in hardware and the network gains at this batch size; channels_last for convolutions.
+    Never compiled: steps became no faster on the CPUs of reports/training_speed and on an H100 (VGG-11 at batch 128, a
+    small convnet at 64), while the first epoch took 7 to 80 s longer. `sample` is a normalised input (1, …).
     """
     choices: dict[str, Callable[[], Any]] = {
         "precision": lambda: "bf16" if _gains_from_bf16(training, network, sample) else "32",
@@ -152,8 +152,8 @@ def processes_of(training: Training) -> int:
 def strategy_of(training: Training) -> str:
     """Return the name of Fabric's strategy.
 
-    "auto" permits parameters without a gradient in a step, such as a student's last layers while only a hint is active;
-    the search for them costs little beside the step.
+    "auto" permits parameters without a gradient in a step, such as a student's last layers while only a hint is active.
+    Finding them takes little time compared with the step.
     """
     if processes_of(training) == 1:
         return "auto"  # one process, with any strategy
@@ -214,8 +214,8 @@ def missing_compiler(device: str) -> str | None:
 def compile_forward(network: nn.Module) -> nn.Module:
     """Return `network` with a forward that is compiled at its first call; weights and mode are shared with `network`.
 
-    Every batch size gets separate code. Dynamic code would be generated at the first smaller batch and used for all
-    batches from then on, so that an epoch repeated after an interruption could end with other bits.
+    Every batch size gets separate code (static shapes). With dynamic shapes, the first smaller batch would change the
+    code for all later batches, and an epoch repeated after an interruption could end with other bits.
     """
     # Code generated for earlier networks of the same class counts towards torch's limit, beyond which it gives up.
     torch.compiler.reset()

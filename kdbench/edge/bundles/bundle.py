@@ -56,7 +56,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Packed:
-    """A model to pack: as the harness sees it, its file, what it was lowered to (empty: nothing), and its memory."""
+    """A model to pack: its harness model, its file, what the file was lowered to (empty: nothing), and its memory."""
 
     model: BenchModel
     path: Path
@@ -176,10 +176,7 @@ def files_by_name(path: Path) -> dict[str, Path]:
 
 
 def subset(test: TestSet, samples: int) -> TestSet:
-    """Return at most `samples` of a test set, drawn without an order, as far as _INPUT_BYTES hold them.
-
-    Large images are fewer, _MIN_SAMPLES at least.
-    """
+    """Return at most `samples` random samples of a test set, limited to _INPUT_BYTES, but at least _MIN_SAMPLES."""
     inputs = [test.inputs, *test.in_geometry.values(), *test.in_layout.values()]
     different = {id(array): array for array in inputs}.values()
     of_sample = sum(array[:1].nbytes for array in different)
