@@ -17,10 +17,11 @@ from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.modelfile.facts import ModelFacts
 from kdbench.modelfile.layouts import TOKENS, fits, layout_for
 from kdbench.processes import cleanup, temporary
-from kdbench.results.preprocessing import Preprocessing
+from kdbench.results.preprocessing import GRAPH, Preprocessing
 from kdbench.worker.jobs import JobModel, Network
 
 _NOISE_SAMPLES = 64
+_DARKEST = 1 / 8  # of the range of pixels: no data set is darker
 _MAX_NOISE_VALUES = 1 << 29  # of all samples together: a model with large samples gets fewer
 
 
@@ -190,7 +191,8 @@ def _divisor(model: BenchModel, preprocessing: Preprocessing, images: NDArray[An
     """Return the divisor of the stored pixels.
 
     The preprocessing's `scale` refers to pixels from 0 to 255: it is divided by 255 for floats from 0 to 1, and used
-    unchanged for floats of another range. Raises InputError for these if no source defines a scale.
+    unchanged for floats of another range. Raises InputError for these if no source defines a scale, or if they are
+    too small for the pixels from 0 to 255 that the source is about.
     """
     if images.dtype == np.uint8 or preprocessing.data_layout is not None:
         return preprocessing.scale
@@ -202,6 +204,14 @@ def _divisor(model: BenchModel, preprocessing: Preprocessing, images: NDArray[An
             f"{model.card.name}: the data holds floats from {low:g} to {high:g}, and no source defines their scaling"
         )
         raise InputError(message, "--scale 1 leaves them unchanged, --scale 255 divides them by 255")
+    source = preprocessing.sources["scale"]
+    if max(-low, high) < _DARKEST * (255 if source == GRAPH else preprocessing.scale):
+        message = (
+            f"{model.card.name}: the data holds floats from {low:g} to {high:g}, no pixels from 0 to 255, but {source} "
+            f"has the scale {preprocessing.scale:g} of such pixels"
+        )
+        unchanged = f"--scale {model.id}=1 --mean {model.id}=0 --std {model.id}=1 feeds values that are normalised"
+        raise InputError(message, f"save pixels, as uint8 or as floats from 0 to 1; {unchanged}")
     return preprocessing.scale
 
 

@@ -142,6 +142,9 @@ class InputSpec(Value):
         return {key: value for key in InputSpec.model_fields if (value := getattr(self, key)) is not None}
 
 
+GRAPH = "its graph"
+"""The source of a scale that follows from the first operations of the graph."""
+
 # A source defines all of these keys or none: parts of two sources' geometries would form an unintended third one.
 _TOGETHER = ("size", "resize", "crop", "resize_mode", "crop_pct", "fill", "geometry")
 GEOMETRY_KEYS = frozenset(_TOGETHER) - {"fill"}

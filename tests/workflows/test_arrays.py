@@ -1,5 +1,7 @@
 """Studies on data that are no pixels, from the archive to the record, beside a loop of the test's own."""
 
+import json
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -7,6 +9,7 @@ import pytest
 import torch
 from file_runs import bench
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from torch import nn
 
 from kdbench.api.study import run
@@ -236,6 +239,34 @@ def test_features_that_the_option_of_pixels_multiplies_are_warned_about(tmp_path
     job = stage([model], images.test_set(), tmp_path, 0)["m"]
     np.testing.assert_allclose(prepare(np.load(job.images), job), 255 * x if warned else x, rtol=1e-5)
     assert [warning.code for warning in warnings] == ["scaled_features"] * warned
+
+
+def described_by_timm(folder, x):
+    """A file of images of 16×16, the configuration beside it, and images as test data."""
+    config = {"input_size": [3, 16, 16], "mean": [0.5] * 3, "std": [0.25] * 3, "crop_pct": 1.0}
+    (folder / "config.json").write_text(json.dumps({"pretrained_cfg": {**config, "interpolation": "bicubic"}}))
+    np.savez(folder / "d.npz", x_test=x, y_test=classes(len(x)))
+    inputs = InputOptions(data=f"npz:{folder / 'd.npz'}")
+    images = TestImages(inputs)
+    path = foreign(folder / "m.onnx", (3, 16, 16), TensorProto.FLOAT)
+    model, _ = load_bench_model(path, "m", inputs, reference="m", images=images)
+    return model, images
+
+
+def test_floats_that_are_enlarged_are_fed_as_pixels_are(tmp_path):
+    pixels = np.where(RNG.random((9, 1, 8, 3)) > 0.5, 255, 0).repeat(8, axis=1).astype(np.uint8)  # columns
+    model, images = described_by_timm(tmp_path, (pixels / 255).astype(np.float32))
+    job = stage([model], images.test_set(), tmp_path, 0)["m"]
+    bicubic = [np.asarray(Image.fromarray(image).resize((16, 16), Image.Resampling.BICUBIC)) for image in pixels]
+    expected = (np.stack(bicubic).transpose(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    np.testing.assert_allclose(prepare(np.load(job.images), job), expected, atol=1.6 / 255 / 0.25)
+
+
+def test_floats_that_are_normalised_already_are_no_pixels(tmp_path):
+    model, images = described_by_timm(tmp_path, RNG.normal(0, 1, (9, 3, 16, 16)).astype(np.float32))
+    with pytest.raises(InputError, match=r"no pixels from 0 to 255, but config\.json \(timm\) has") as refused:
+        stage([model], images.test_set(), tmp_path, 0)
+    assert "--scale m=1 --mean m=0 --std m=1" in refused.value.hint
 
 
 @pytest.mark.parametrize("element", [TensorProto.FLOAT, TensorProto.INT64])

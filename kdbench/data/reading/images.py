@@ -188,6 +188,8 @@ def fit_images(images: Images, geometry: Geometry) -> Images:
     result = np.empty((count, channels, height, width), dtype=images.dtype)
     for position in np.ndindex(count, channels):
         result[position] = np.asarray(fitted(Image.fromarray(images[position]), geometry))
+    if images.dtype != np.uint8 and images.min() >= 0 and images.max() <= 1:
+        np.clip(result, 0, 1, out=result)  # bicubic and lanczos overshoot; Pillow limits integers itself
     return result
 
 

@@ -5,10 +5,9 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import ModelFacts
-from kdbench.results.preprocessing import InputSpec
+from kdbench.results.preprocessing import GRAPH, InputSpec
 
 GENERAL = "options"  # the source of options for all models
-_GRAPH = "its graph"
 _NORMALISATION = ("scale", "mean", "std")
 
 
@@ -31,7 +30,7 @@ def _with_pixels(spec: InputSpec, sources: dict[str, str]) -> InputSpec:
         return spec
     for key in _NORMALISATION:
         sources.pop(key, None)
-    sources["scale"] = _GRAPH
+    sources["scale"] = GRAPH
     return spec.model_copy(update={"scale": 1.0, "mean": None, "std": None})
 
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from torch.nn import functional
 
 from kdbench.data.reading.images import channel_statistics, fit_images, fitted, fitted_size
 from kdbench.errors import InputError
@@ -128,6 +130,22 @@ def test_a_letterbox_around_floats_is_as_grey_as_around_pixels():
     assert result.dtype == np.float32
     np.testing.assert_allclose(result[0, 0, [0, -1]], 114 / 255, rtol=1e-6)
     assert (result[0, 0, 3:5] == 0.5).all()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_floats_from_0_to_1_stay_there(interpolation):
+    images = (np.random.default_rng(0).random((2, 3, 8, 8)) > 0.5).astype(np.float32)
+    theirs = functional.interpolate(torch.from_numpy(images), size=(20, 20), mode=interpolation, antialias=True)
+    result = fit_images(images, Geometry(mode="squash", resize=(20, 20), interpolation=interpolation))
+    np.testing.assert_allclose(result, theirs.clamp(0, 1).numpy(), atol=1e-5)
+    assert (theirs.max() > 1) == (interpolation == "bicubic")
+
+
+def test_floats_of_another_range_are_not_cut():
+    values = np.where(np.random.default_rng(0).random((1, 1, 8, 8)) > 0.5, 2.0, -2.0).astype(np.float32)
+    result = fit_images(values, Geometry(mode="squash", resize=(20, 20), interpolation="bicubic"))
+    assert result.max() > 2
+    assert result.min() < -2
 
 
 def test_sizes_that_no_memory_holds_are_refused_before_they_are_made():
