@@ -142,7 +142,7 @@ def test_the_card_beside_a_file_says_how_to_feed_it_unless_told_otherwise(classi
     record, _ = run_bench([path], tmp_path / "card", timed=False)
     assert record.find("carded", "top1").value > 0.5
     assert preprocessing(record) == Preprocessing(scale=1.0)
-    options = {"scale": 2.0, "mean": (0.5,), "std": (0.25,)}
+    options = {"scale": 100.0, "mean": (0.5,), "std": (0.25,)}
     general, _ = run_bench([path], tmp_path / "general", {"data": "digits", **options}, timed=False)
     assert preprocessing(general) == Preprocessing(scale=1.0)
     assert [w.model for w in general.warnings if w.code == "preprocessing"] == ["carded"]

@@ -18,6 +18,7 @@ from kdbench.results.records import Diagnostic
 from kdbench.results.run_folder import card_path
 from kdbench.workflows.files.graph_inputs import GENERAL, with_graph
 from kdbench.workflows.files.images import PartImages, only_part
+from kdbench.workflows.files.pixels import require_one_unit
 from kdbench.workflows.files.published_weights import with_published
 from kdbench.workflows.files.tables import is_table, scaled_features
 
@@ -128,6 +129,7 @@ def _fitted_to_images(
         preprocessing = preprocessing_of(spec, sources, facts.sides, facts.channels, id_)
         dataset = images.load(preprocessing.geometry, "vectors")
     require_type(facts.input_dtype, dataset.layout, str(path))
+    require_one_unit(id_, preprocessing, only_part(dataset).inputs, f"--scale {id_}=")
     facts, diagnostics = _with_layout(facts, dataset, spec, path, id_)
     diagnostics += scaled_features(id_, preprocessing, only_part(dataset).inputs)
     classes, targets = len(spec.labels or dataset.class_names), dataset.class_names

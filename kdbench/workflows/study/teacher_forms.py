@@ -21,6 +21,7 @@ from kdbench.recipe.tables.models import is_onnx
 from kdbench.results.preprocessing import Geometry, InputSpec, Preprocessing, merged, preprocessing_of
 from kdbench.workflows.files.graph_inputs import GENERAL, with_graph
 from kdbench.workflows.files.model_files import OF_MODEL, card_in_folder, specs_of
+from kdbench.workflows.files.pixels import require_one_unit
 from kdbench.workflows.files.torch_networks import unknown_facts
 from kdbench.workflows.study.plan import Job
 from kdbench.workflows.study.recipe_keys import naming_recipe_keys
@@ -105,6 +106,8 @@ def _form(
     if len(preprocessing.mean) not in {0, 1, channels}:
         message = f"{name}: {len(preprocessing.mean)} means and standard deviations for inputs of {channels} channels"
         raise InputError(message, f"give one, or {channels}; input.colour says grey or RGB")
+    if any(sources.get(key, RECIPE) != RECIPE for key in _NORMALISATION):
+        require_one_unit(name, preprocessing, run_data.train.inputs, "--scale=")
     if facts is not None:
         facts = _with_output(job, _fitting(facts, spec, shape, dataset, name), spec, dataset)
     outputs = _output_count(facts, spec, dataset)

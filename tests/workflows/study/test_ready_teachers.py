@@ -250,6 +250,8 @@ def test_logits_of_a_file_do_not_fit_changed_images(files, change, message, tmp_
         ({**TORCH, "input": {**INPUT, "labels": ["ape", "zebra", "cat"]}}, "of another shape"),
         ({**TORCH, "input": {**INPUT, "interpolation": "lanczos"}}, "lanczos"),
         ({**TORCH, "input": {**INPUT, "mean": [0.1, 0.2], "std": [1, 1]}}, "2 means"),
+        ({**TORCH, "input": {**INPUT, "mean": [51, 76, 102], "std": [76, 51, 64]}}, "a mean of 102 is none of theirs"),
+        ({**ONNX, "input": {"scale": 1}}, "a standard deviation of 0.2 is none of theirs"),
         ({**ONNX, "input": {"size": 12}}, "not of 12"),
         ({**ONNX, "input": {"output": "features"}}, "no output 'features'"),
         ({**TORCH, "training": {"epochs": 1}}, "ready teachers"),
