@@ -187,6 +187,7 @@ def _windows(path: Path, facts: ModelFacts) -> InputSpec | None:
         "NominalRange_0_255": {"scale": 1.0, "mean": (0.0,), "std": (1.0,)},
         "Normalized_0_1": {"scale": 255.0, "mean": (0.0,), "std": (1.0,)},
         "Normalized_1_1": {"scale": 255.0, "mean": (0.5,), "std": (0.5,)},
+        "NominalRange_16_235": {"scale": 255.0, "mean": (-16 / 219,), "std": (1 / 219,)},  # 16 + 219 x / 255
     }
     formats = {"Gray8": {"colour": "grey"}, "Rgb8": {"channel_order": "RGB"}, "Bgr8": {"channel_order": "BGR"}}
     if not {"mean", "std"}.isdisjoint(facts.metadata) and pixel_range != "Normalized_1_1":  # `_plain_metadata` has them

@@ -37,6 +37,8 @@ _UNTRAINED: dict[str, tuple[int, ...]] = {
     "MatMulNBits": (2, 3, 4),
     "MatMulBnb4": (2,),
     "GatherBlockQuantized": (2, 3),
+    "RotaryEmbedding": (1, 2, 3),  # sines and cosines, and the positions
+    "GroupQueryAttention": (5, 6, 7, 8, 9),
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), (1, 2, 4, 5, 6, 7)),
     **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax"), (1, 2, 3, 4)),
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (1, 2, 3, 4)),

@@ -284,6 +284,11 @@ def test_a_mean_for_all_models_does_not_apply_to_pixels_of_a_named_range(model, 
     assert fed(path, 200) == pytest.approx([theirs(200)])
 
 
+def test_pixels_of_the_range_of_video(model):
+    path = model((8, 8), **{"Image.NominalPixelRange": "NominalRange_16_235"})
+    assert [float(fed(path, pixel)[0]) for pixel in (0, 85, 255)] == pytest.approx([16, 16 + 219 / 3, 235])
+
+
 @pytest.mark.parametrize("source", ["timm", "Hugging Face", "Ultralytics"])
 def test_options_for_models_of_keras_do_not_apply_to_what_pillow_reads(model, tmp_path, source):
     """Their transforms read RGB and divide by 255, whether or not their files say so."""

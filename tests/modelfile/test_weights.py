@@ -222,6 +222,21 @@ def test_weights_of_four_bits_in_bytes_count_once_each(tmp_path):
     assert facts.quantized == ("MatMulBnb4",)
 
 
+def test_sines_and_cosines_of_rotary_positions_are_no_parameters(tmp_path):
+    angles = np.arange(16)[:, None] / 100.0 ** (np.arange(4) / 4)
+    stored = {"ids": np.arange(8)[None], "cos": np.cos(angles).astype("f4"), "sin": np.sin(angles).astype("f4")}
+    stored |= {"w": np.ones((8, 8), np.float32)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["q"]),
+        helper.make_node("RotaryEmbedding", ["q", "ids", "cos", "sin"], ["y"], domain="com.microsoft"),
+    ]
+    x, y = value("x", [1, 8, 8]), value("y", [1, 8, 8])
+    facts, session = microsoft(tmp_path / "m.onnx", nodes, stored, x, y)
+    (turned,) = session.run(None, {"x": np.ones((1, 8, 8), np.float32)})
+    np.testing.assert_allclose(turned[0, :, :4], 8 * (stored["cos"] - stored["sin"])[:8], rtol=1e-4, atol=1e-5)
+    assert facts.parameters == stored["w"].size
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_quantized_table_of_embeddings_counts_its_rows(tmp_path, bits):
     table, scales = np.zeros((10, 32), np.uint8), np.ones((10, 32 * 8 // bits // 16), np.float32)
