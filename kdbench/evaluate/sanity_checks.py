@@ -16,6 +16,8 @@ _CLEARLY_MORE = 3.0  # times the accuracy as the outputs are read
 _BEFORE = "with its classes shifted by +1: the model may have a class before them, such as a background"
 _AFTER = "with its classes shifted by -1: the model may have no output for the first class"
 _REVERSED = "with its classes in reverse order"
+_TEXT_ORDER = "with its classes in the order of their names as text, such as 1, 10, 2"
+_SORT = "torchvision's ImageFolder sorts folders so: give the names in that order with --labels FILE"
 _NEGATED = "by its smallest values: they may be distances, or negative logarithms of probabilities"
 _NAMES = "give the names of its outputs in their order with --labels FILE"
 _NO_LOGITS = (
@@ -38,11 +40,14 @@ class _Reading:
     remedy: str
 
 
-def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) -> Iterator[Diagnostic]:
+def sanity_warnings(
+    models: Sequence[Predictions], labels: NDArray[np.int64], class_names: Sequence[str] = ()
+) -> Iterator[Diagnostic]:
     """Yield a diagnostic for each model whose accuracy on `labels` (N,) is at chance level, or far below another's.
 
     For a model at chance level it tries the classes shifted by one (an additional output for the background, or labels
-    that count from 1, shift them), the classes in reverse order, and the smallest value in place of the largest. A
+    that count from 1, shift them), the classes in reverse order, and the smallest value in place of the largest. For
+    `class_names` that are numbers it tries their order as text, whose first classes are right in both orders. A
     model that predicts one class for all samples may return something else than logits; one that kdbench trained has
     not learned the others, and a compressed one may have lost them. A drop is suspicious only if kdbench did not make
     the model and its preprocessing is in no file.
@@ -50,7 +55,10 @@ def sanity_warnings(models: Sequence[Predictions], labels: NDArray[np.int64]) ->
     best = max((float(model.correct.mean()) for model in models), default=0.0)
     for model in models:
         accuracy = float(model.correct.mean())
-        if accuracy <= _CHANCE * _constant_share(labels) and (better := _other_reading(model, labels)) is not None:
+        readings = [*_in_order_of_text(model, labels, class_names)]
+        if accuracy <= _CHANCE * _constant_share(labels):
+            readings += _other_readings(model, labels)
+        if (better := _clearly_better(model, labels, readings)) is not None:
             yield better
             continue
         if len(labels) >= _FEW and np.ptp(labels) and not np.ptp(model.predicted):
@@ -79,12 +87,17 @@ def _of_one_class(card: ModelCard) -> str:
     return _UNLEARNED if card.training is not None else _NO_LOGITS
 
 
-def _other_reading(model: Predictions, labels: NDArray[np.int64]) -> Diagnostic | None:
-    """Describe the reading of the outputs by which the model is most accurate, if it is clearly more accurate then.
+def _in_order_of_text(model: Predictions, labels: NDArray[np.int64], class_names: Sequence[str]) -> Iterator[_Reading]:
+    """Yield the reading of outputs in the order of the classes' names as text, for names that are all numbers."""
+    by_text = sorted(range(len(class_names)), key=lambda number: class_names[number])
+    if len(class_names) != model.classes or not all(map(str.isdecimal, class_names)):
+        return
+    outputs = np.argsort(by_text)  # of each class
+    if (outputs != np.arange(len(outputs))).any():
+        yield _Reading(model.predicted == outputs[labels], code="text_order", way=_TEXT_ORDER, remedy=_SORT)
 
-    A few samples show that of no model: the interval of the higher accuracy has to lie above the limit.
-    """
-    accuracy, constant = float(model.correct.mean()), _constant_share(labels)
+
+def _other_readings(model: Predictions, labels: NDArray[np.int64]) -> list[_Reading]:
     predicted, last = model.predicted, model.classes - 1
     readings = [
         _Reading(predicted == labels + 1, code="shifted_classes", way=_BEFORE, remedy=_NAMES),
@@ -94,6 +107,17 @@ def _other_reading(model: Predictions, labels: NDArray[np.int64]) -> Diagnostic 
     if model.depth is None:  # a value for each class
         negated = model.logits.argmin(axis=1) == labels
         readings.append(_Reading(negated, code="negated_scores", way=_NEGATED, remedy="export their negatives"))
+    return readings
+
+
+def _clearly_better(model: Predictions, labels: NDArray[np.int64], readings: Sequence[_Reading]) -> Diagnostic | None:
+    """Describe the reading of the outputs by which the model is most accurate, if it is clearly more accurate then.
+
+    A few samples show that of no model: the interval of the higher accuracy has to lie above the limit.
+    """
+    if not readings:
+        return None
+    accuracy, constant = float(model.correct.mean()), _constant_share(labels)
     best = max(readings, key=lambda reading: int(reading.right.sum()))
     share = statistics.binomial_share(int(best.right.sum()), len(labels))
     assert share.low is not None

@@ -72,6 +72,24 @@ def test_ten_classes_in_reverse_order():
     assert (diagnostic.code, "but 100.00 %" in diagnostic.message) == ("reversed_classes", True)
 
 
+@pytest.mark.parametrize(("first", "classes"), [(0, 12), (1, 102)])
+def test_classes_in_the_order_of_their_names_as_text(first, classes):
+    """As torchvision's ImageFolder numbers them: of twelve classes the first two are right in both orders."""
+    names = [str(first + number) for number in range(classes)]
+    labels = np.arange(5 * classes) % classes
+    order = sorted(names)
+    logits = np.random.default_rng(1).random((len(labels), classes))
+    for row, label in zip(logits, labels, strict=True):
+        row[order.index(names[label])] += 3
+    (diagnostic,) = sanity_warnings([scored(logits, labels)], labels, names)
+    assert diagnostic.code == "text_order"
+    assert "but 100.00 % with its classes in the order of their names as text" in diagnostic.message
+    padded = [f"{first + number:03}" for number in range(classes)]
+    assert "text_order" not in {found.code for found in sanity_warnings([scored(logits, labels)], labels, padded)}
+    right = np.random.default_rng(1).random((len(labels), classes)) + 3 * np.eye(classes)[labels]
+    assert list(sanity_warnings([scored(right, labels)], labels, names)) == []
+
+
 def test_distances_rank_the_best_class_last():
     centres = np.random.default_rng(0).standard_normal((10, 4))
     distances = ((centres[LABELS][:, None] + 0.01 - centres) ** 2).sum(axis=2)

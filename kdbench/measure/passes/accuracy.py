@@ -84,7 +84,8 @@ class AccuracyPass(Pass):
             lambda batched, axes: replace(accuracy_findings(batched, test.labels, axes), warnings=()),
         )
         findings += findings_by_runtime(replace(context, progress=parts[1]), test, outcomes)
-        findings += Findings(warnings=tuple(sanity_warnings(list(predictions.values()), test.labels)))
+        scored, names = list(predictions.values()), context.analyses.class_names
+        findings += Findings(warnings=tuple(sanity_warnings(scored, test.labels, names)))
         for part, (images, owners) in zip(parts[2:], training_parts(models, context.analyses), strict=True):
             detailed = replace(part, detail="training images")
             training_context = replace(context, progress=detailed, folder=context.folder / "training")

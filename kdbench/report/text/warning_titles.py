@@ -47,6 +47,7 @@ _TITLES = {
     "stolen_time": "time taken by other virtual machines",
     "sustained_failed": "a sustained load that failed",
     "swapping": "memory fetched from disk",
+    "text_order": "classes that seem in the order of their names as text",
     "throttled": "throttling",
     "two_states": "sessions of two kinds",
     "unknown_preprocessing": "unknown preprocessing",
