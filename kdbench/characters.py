@@ -1,8 +1,8 @@
 r"""Characters that are unsafe to display: they control the program that displays them, or mislead the reader.
 
-Names and messages come from files, so any character may be in them. A control character acts on a terminal and is
-forbidden in XML, a direction mark shows text in another order than it has, an invisible character makes two names look
-alike, and half of a surrogate pair cannot be encoded. Each is shown as its code instead, such as `\x1b` or `\u202e`.
+Names and messages come from files, so any character may be in them. Control characters change a terminal's state and
+are forbidden in XML. Direction marks change the order in which text is shown, and invisible characters make two names
+look alike. Half of a surrogate pair cannot be encoded. Each is shown as its code instead, such as `\x1b` or `\u202e`.
 
 Every format escapes text in one place, which uses this one: `report.text.markdown` for Markdown, `report.render.html`
 for HTML, `report.render.spreadsheet` for CSV, `report.render.junit` for XML, `report.figures.drawing` for figures,

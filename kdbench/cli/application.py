@@ -1,7 +1,7 @@
 """The sub-commands of `kdbench` as typer's application.
 
-Commands import what they need when they run, typer reads the options of only the command that is named, and help is
-plain text because rich's panels would triple its time.
+To start quickly, a command imports what it needs when it runs, and typer reads only the options of that command. Help
+is plain text, because rich's panels would take three times as long.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Structural pruning: channels of a trained network removed until a share of its multiply-accumulates remains.
 
-A channel is removed together with everything that depends on it (Fang et al. 2023, arXiv:2301.12900, in
-torch-pruning), those of the least magnitude first: the L2 norm of its weights in all these layers, divided by the mean
-of the group. The layer that returns the network's outputs keeps all of its channels.
+A channel is removed together with everything that depends on it (Fang et al. 2023, arXiv:2301.12900, in torch-pruning).
+Channels of the least magnitude go first: the L2 norm of a channel's weights in all these layers, divided by the mean of
+the group. The layer that returns the network's outputs keeps all of its channels.
 
 The removed channels are a history of plain values, with which `rebuild` gives another network the same shape.
 """

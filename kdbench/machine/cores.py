@@ -1,9 +1,9 @@
 """CPU cores: those that this process may use, and those that measuring processes are pinned to. Standard library only.
 
-Measuring processes take turns on several cores, because successive processes on one core give similar times: a model
-that does not fit a core's own cache can be a tenth slower for tens of seconds, on each core independently
-(docs/architecture.md has the figures). The likely reason is memory: the kernel gives the pages that one process frees
-to the next process on that core. With several cores, the state of each core is one sample of many.
+Successive measuring processes run on different cores, because on one core they give similar times. A model that does
+not fit a core's own cache can be a tenth slower for tens of seconds, on each core independently (docs/architecture.md
+has the figures). The likely reason is memory: the kernel gives the pages that one process frees to the next process on
+that core. With several cores, the state of each core is one sample of many.
 """
 
 from __future__ import annotations

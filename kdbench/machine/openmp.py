@@ -1,9 +1,9 @@
 """How the threads of a training wait for each other: settings of OpenMP, which it reads when torch is loaded.
 
-torch splits its work over one thread per core, and every piece ends with a wait for the slowest thread. libgomp, which
-is part of torch's Linux wheels, spins for some milliseconds before it sleeps. That is longer than another program's
-time slice, so a thread spins while the thread it waits for has no core. Threads that sleep at once leave their core to
-it, but need some microseconds to wake up, which costs a fifth of the speed on an idle machine
+torch splits its work over one thread per core, and all threads wait for the slowest one at the end of each part.
+libgomp, which is in torch's Linux wheels, spins for some milliseconds before it sleeps. That is longer than another
+program's time slice, so a thread may spin on the core that the thread it waits for needs. Threads that sleep at once
+free the core, but need some microseconds to wake up: a fifth of the speed on an idle machine
 (`python -m benchmarks.training.waiting`).
 
 None of these settings changes results. The number of threads does, because it determines how sums are split; so it

@@ -1,4 +1,4 @@
-"""The input of measuring processes: files of samples, and for each model how it is fed with them."""
+"""The inputs of measuring processes: files of samples, and how each model's inputs are made from them."""
 
 import math
 from collections.abc import Iterator, Sequence

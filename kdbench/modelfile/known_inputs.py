@@ -1,8 +1,8 @@
-"""Information about a model's input in its file and the files next to it: one reader per kind of source, in `READERS`.
+"""How a model's own files describe its input: one reader per kind of source, in `READERS`.
 
-A reader returns None where its source does not exist or is about something else. Keys that it cannot translate stay
-unknown. Settings without an equivalent in kdbench are refused, so that no number is silently wrong, unless a more
-specific source describes them.
+Sources are in the model file or next to it. A reader returns None if its source does not exist or is about something
+else. Keys that it cannot translate stay unknown. It refuses settings without an equivalent in kdbench, so that no
+number is silently wrong, unless a more specific source describes them.
 """
 
 import ast

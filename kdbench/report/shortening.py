@@ -26,8 +26,8 @@ _NO_POSITION = 1 << 40
 def shortened(table: Table, record: RunRecord, most: int = MAX_ROWS, few: int = FEW_ROWS) -> Table:
     """Return a table of `record`; of more than `most` rows it keeps `few`, in the table's order, and a note says so.
 
-    It keeps the rows with the best values, then those of the models that figures show (`drawn_order`: teachers, and
-    those on the front of score and latency), then the first ones. Footnotes of other rows are dropped.
+    It keeps the rows with the best values, then those of the models that figures show (`drawn_order`: teachers, and the
+    Pareto front of score and latency), then the first ones. Footnotes of other rows are dropped.
     """
     notes = table.notes
     if len(notes) > _MAX_NOTES:

@@ -1,4 +1,4 @@
-"""Model cards: what a model file is, how its inputs are prepared and how it was trained. Records contain them too."""
+"""Model cards: a model file's identity, the preprocessing of its inputs and its training. Records contain them too."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -241,8 +241,9 @@ class ModelCard(StoredValue):
 def teacher_behind(card: ModelCard, cards: Mapping[str, ModelCard]) -> str | None:
     """Return the teacher that a compressed variant descends from, by its id in `cards`; None for any other model.
 
-    That is the model that it was made of, directly or through other variants, if that is a teacher, or else the one
-    that this student is compared with. None too where the files in `cards` are not those that it was made of.
+    The origin of a variant is the model that it was made of, directly or through other variants. The result is the
+    origin if that is a teacher, else the teacher that this student is compared with. It is also None if the files in
+    `cards` are not those that the variant was made of.
     """
     origin = card
     for _ in cards:

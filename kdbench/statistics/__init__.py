@@ -1,13 +1,13 @@
-"""Point estimates with intervals that cover: shares, means, latency quantiles over sessions, paired ratios.
+"""Point estimates with 95 % confidence intervals: shares, means, latency quantiles over sessions, paired ratios.
 
-The sampling unit of a latency is the session (a fresh process): sessions differ by more than calls within one do,
-so intervals widen with the spread between sessions and their degrees of freedom are sessions - 1. The tests draw
-from processes with known truth and count how often each interval holds it; `benchmarks/coverage_simulated.py` prints
-the whole table.
+The sampling unit of a latency is the session (a fresh process), because sessions differ by more than calls within one.
+Intervals therefore reflect the spread between sessions, with sessions - 1 degrees of freedom. The tests draw from
+simulated sessions with a known true value and count how often the intervals contain it;
+`benchmarks/coverage_simulated.py` prints the whole table.
 
-Sessions that follow each other within seconds are alike, so they do not show how a machine changes within an hour.
-`runs` widens the interval of a single latency by the scatter between runs. A ratio from paired blocks depends on the
-machine far less, and `few_sessions.RESOLUTION` allows for that.
+Sessions that follow each other within seconds do not show how a machine changes within an hour. `runs` therefore widens
+the interval of a single latency by the variation between runs. A ratio from paired blocks depends far less on the
+machine; for it, `few_sessions.RESOLUTION` is enough.
 
 Pure functions on arrays belong here; they import `numpy`, and nothing of kdbench: devices have no scipy. `results`,
 `evaluate`, `measure`, `judge` and `report` import them.

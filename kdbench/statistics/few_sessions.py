@@ -4,25 +4,25 @@ All quantities are logarithms of the estimated quantity. Five corrections apply 
 
 - Resampled sessions vary too little, by (S - 1) / S for S sessions. The variance is scaled by S / (S - 1), with
   Student's t at S - 1 degrees of freedom.
-- The spread of sessions includes the chance of blocks, so drawing sessions and then blocks counts it twice (Davison and
-  Hinkley 1997, section 3.8). It is subtracted once, and remains the lower limit of the variance.
-- Consecutive sessions are alike, overall or on one core. The variance of their mean is that of an AR(1) series with
-  their correlation, or of one such series per core.
+- The spread of sessions includes the sampling error of blocks, so drawing sessions and then blocks counts it twice
+  (Davison and Hinkley 1997, section 3.8). It is subtracted once, and is the lower limit of the variance.
+- Consecutive sessions are correlated, overall or on one core. The variance of their mean is that of an AR(1) series
+  with their correlation, or of one such series per core.
 - A quantile z standard deviations (between sessions) off the median depends on that deviation s. S sessions estimate it
   with a standard error of s / sqrt(2 (S - 1)), which resampling cannot show.
 - Runs differ in ways that are not visible within a run: an uncertainty of type B (GUM, JCGM 100:2008, section 4.3).
   `RESOLUTION` is the lower limit of the standard error.
 
-Adding sessions until an interval is narrow enough stops early when it is narrow by chance: see `widest`.
+Adding sessions until an interval is narrow enough favours intervals that are narrow by chance: `widest` corrects this.
 
-Where the data cannot show the truth, 95 % intervals cover less than 90 % (benchmarks/coverage_simulated.py):
+In two cases that the data cannot reveal, 95 % intervals cover less than 90 % (benchmarks/coverage_simulated.py):
 
 - Sessions with a correlation of 0.8: 79 % of medians with five sessions, 84 % with eight, 91 % with twelve. No interval
   as wide as for independent sessions can cover more than about 77 %, 85 % and 93 % of means of such series (Neyman and
   Pearson's lemma, benchmarks/coverage_bound.py).
-- A state that a share p of sessions is in: no session shows it with probability (1 - p)^S, a third of the time for
-  p = 1/5 and S = 5. Only then do intervals miss quantiles in that state. They cover 88 % of the 95th percentiles if a
-  fifth of sessions are slow (92 % with twelve sessions), 87 to 89 % if one in twenty is.
+- A share p of sessions is in another state, such as a slow one. With probability (1 - p)^S, a third for p = 1/5 and
+  S = 5, no session of a run is in it, and intervals miss quantiles in that state. They cover 88 % of the 95th
+  percentiles if a fifth of sessions are slow (92 % with twelve sessions), 87 to 89 % if one in twenty is.
 """
 
 from __future__ import annotations

@@ -107,9 +107,9 @@ def exclusive(item: pytest.Item) -> Iterator[None]:
 class ReplayTimer:
     """A timer for pytest-benchmark that replays call times which were measured elsewhere.
 
-    pytest-benchmark reads its timer before and after every round. Once call times are `loaded`, the difference of the
-    two readings is the next call time, so that its statistics, in the terminal and in the JSON that other tools read,
-    are the model's. Until then it is the clock: a test that uses `benchmark` itself is timed as usual.
+    pytest-benchmark reads its timer before and after every round. Once call times are `loaded`, the difference of two
+    readings is the next call time. pytest-benchmark's statistics, in the terminal and in its JSON file, are then the
+    model's. Until then it is the clock: a test that uses `benchmark` itself is timed as usual.
     """
 
     __name__ = "kdbench.call_times"  # pytest-benchmark records it as the timer's name

@@ -1,4 +1,4 @@
-"""Measuring for tests: each set of files once per session, to the depth that the tests need, in any of the processes.
+"""Measurements for the pytest plug-in: each set of files is measured once per test session, whichever process needs it.
 
 Each measurement writes a run's folder, with its report, into the session's folder. Without `--benchmark`, each model is
 only called once, to check that it runs.

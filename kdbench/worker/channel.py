@@ -1,4 +1,4 @@
-"""What a measuring process tells its parent while it works: JSON objects on standard output, one a line."""
+"""Messages from a measuring process to its parent: JSON objects on standard output, one per line."""
 
 from __future__ import annotations
 

@@ -63,10 +63,10 @@ def bench_models(
     The first file is the reference of the ratios. `teacher` names another one by its id (the file's name without
     suffix), or maps each id to the id of its reference; models left out have no ratios. `inputs` is the data to score
     on and its preprocessing; without accuracy, inputs are synthetic, in the shape of each model. `timed` is True for
-    all models, False for none, or the ids of the models to time; the others are measured only where the machine does
-    not matter: accuracy, fidelity, size and MACs. The keys of `cards` replace the files' names as ids, in their order;
-    a value that is not None replaces the card beside the file. `name` is the record's. Raises InputError for files,
-    data and options that do not fit. `kdbench.bench` is this function in the Python API.
+    all models, False for none, or the ids of the models to time. Of the others, only metrics that do not depend on the
+    machine are measured: accuracy, fidelity, size and MACs. The keys of `cards` replace the files' names as ids, in
+    their order; a value that is not None replaces the card beside the file. `name` is the record's. Raises InputError
+    for files, data and options that do not fit. `kdbench.bench` is this function in the Python API.
     """
     progress, out, loaded_targets = progress or Silent(), folder_of(out), targets_of(targets)
     options, inputs = options or Measure(), inputs or InputOptions()

@@ -1,4 +1,4 @@
-"""`kdbench list`: the names to choose from, one a line."""
+"""`kdbench list`: the names to choose from, one per line."""
 
 import inspect
 import re

@@ -1,9 +1,9 @@
 """Keeping layers of a quantized file in float when onnxruntime loads it.
 
-From 1.22 on, onnxruntime (WeightBiasQuantization, among its basic optimisations) rounds the float weights of a Conv,
-ConvTranspose or Gemm between DequantizeLinear and QuantizeLinear to 8 bits, per tensor, even if the layer was excluded
-from quantization because of its weights. It does so only if the input is dequantized with a single scale, so such a
-layer gets its own DequantizeLinear with the same scale repeated for each channel.
+When onnxruntime 1.22 or later loads a file, a basic optimisation (WeightBiasQuantization) rounds the float weights of a
+Conv, ConvTranspose or Gemm between DequantizeLinear and QuantizeLinear to 8 bits per tensor. It also does so for a
+layer that was excluded from quantization because of its weights, but only if the input is dequantized with a single
+scale, so such a layer gets its own DequantizeLinear with the same scale repeated for each channel.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
 """How far a device's outputs may be from the host's, estimated from the model file and from the host itself.
 
-Two processors add in other orders. In float32 that moved a ResNet's logits by 9e-6 between x86 and ARM. Where every
-layer rounds to integers, a sum at the edge moves an activation by one step, and such moves add up: 0.2 to 0.4 logits,
-two or three steps of the output, with the same answers.
+Two processors add in other orders. In float32 that moved a ResNet's logits by 9e-6 between x86 and ARM. If every layer
+rounds to integers, a sum close to a rounding boundary may move an activation by one step. Such steps add up to 0.2 to
+0.4 logits, two or three steps of the output, with the same predicted classes.
 """
 
 from collections.abc import Mapping

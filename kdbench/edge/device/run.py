@@ -6,9 +6,12 @@
 It needs Python 3.9 or later, numpy and onnxruntime, and nothing else; the folder kdbench/ beside it holds the parts of
 kdbench that it runs. Ctrl-C keeps what is done, and the same command continues from there. The result is result.zip.
 
-The steps, in order: the files are those that the host packed (exit code 3 if not); the state of the device; parity of
-every model's outputs with the host's; which kernels run; latency in sessions of fresh processes, the models taking
-turns; start-up; memory; energy, where there is a meter; sustained load, if asked for.
+The steps, in order:
+
+- check that the files are those that the host packed (exit code 3 if not), and the state of the device;
+- compare every model's outputs with the host's, and list the kernels that run;
+- measure latency in sessions of fresh processes, which interleave the models; then start-up and memory;
+- measure energy, if there is a meter, and sustained load, if `--sustain` is given.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ AT_S, MODEL, MEDIAN_NS, TEMPERATURE_C, CLOCK_KHZ = 0, 1, 3, 6, 7
 
 
 def blocks_of(lines: Iterable[Sequence[float | None]]) -> NDArray[np.float64]:
-    """Return the blocks (N, 8) that a sustained load wrote, one a line; what the machine does not show is NaN."""
+    """Return the blocks (N, 8) that a sustained load wrote, one per line; NaN for what the machine does not report."""
     rows = [[np.nan if value is None else value for value in line] for line in lines]
     return np.array(rows, dtype=np.float64).reshape(-1, CLOCK_KHZ + 1)
 

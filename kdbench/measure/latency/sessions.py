@@ -1,7 +1,7 @@
-"""Latency sessions: fresh processes, one after the other, in each of which all models take turns.
+"""Latency sessions: fresh processes, one after the other, each of which interleaves all models.
 
-Sessions are added until the headline ratios are known precisely enough or the budget is spent. Imports only numpy,
-`statistics` and `worker`: a device that measures a bundle runs this file too.
+Sessions are added until the intervals of the headline ratios are narrow enough or the budget is spent. Imports only
+numpy, `statistics` and `worker`: a device that measures a bundle runs this file too.
 """
 
 from __future__ import annotations
@@ -125,9 +125,9 @@ def sample(
     """Run sessions one after the other, each a fresh process per runtime with all models.
 
     At least `config.sessions` run; more follow until `headline_width` is at most `config.precision` or another session
-    would end after `config.budget_s`. A model that ends its process is excluded from then on. A model that fails in any
-    session loses its samples. Sessions in the `archive`, and their time, count. Raises MeasurementError if a process
-    dies and it is unknown which model caused it.
+    would end after `config.budget_s`. Sessions in the `archive`, and their time, count as well. A model that ends its
+    process is excluded from the later sessions. The samples of a model that fails in any session are dropped. Raises
+    MeasurementError if a process ends unexpectedly and it is unknown which model caused it.
     """
     config, cores = context.config, context.runner.cores
     maximum = max_sessions(config.sessions)
@@ -273,8 +273,8 @@ class _Sessions:
 def timing_s(config: TimingConfig, overhead_s: float) -> float:
     """Return for how long a session times calls if starting its processes and loading models takes `overhead_s`.
 
-    Sessions are short, so that the budget allows more than `config.sessions`. But if a session takes longer to start
-    than it measures, it times calls for as long as it starts, as far as the budget still allows `config.sessions`.
+    Sessions are short, so that the budget allows more than `config.sessions`. If starting a session takes longer than
+    its measuring, it measures for as long as the start takes, if the budget still allows `config.sessions`.
     """
     session_s, longest_s = config.budget_s / max_sessions(config.sessions), config.budget_s / config.sessions
     return max(session_s - overhead_s, min(overhead_s, longest_s - overhead_s), _MIN_TIMED_SHARE * session_s)

@@ -1,9 +1,9 @@
-"""A recipe with a `[sweep]` table, expanded: its models at every point, those that a point does not change only once.
+"""Expansion of a recipe with a `[sweep]` table: its models at every point; a model that no axis changes occurs once.
 
-A model depends on an axis if one of its own keys changes along it, or if it learns from, starts from or is a variant of
-a model that does. It is named by the axes that it depends on, as the models of an entry's own `sweep` are. A teacher
-that no axis changes is therefore one model, which all points share, and so is a student that learns only from labels;
-it is compared with its teacher at the first point.
+A model depends on an axis if one of its own keys changes along the axis. It also depends on the axes of the model that
+it learns from, starts from or is a variant of. Its name has the axes that it depends on, as with an entry's own
+`sweep`. All points share a teacher that no axis changes. They also share a student that learns only from labels; it is
+compared with its teacher at the first point.
 """
 
 import json

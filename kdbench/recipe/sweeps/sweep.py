@@ -41,11 +41,11 @@ class Sweep(Value):
     """Values for keys of a recipe; each combination is a point, for which all models that the keys change are trained.
 
     A key of `axes` is one that `--set` takes, such as `training.epochs` or `student.kd.terms.0.temperature`, or a key
-    of students, such as `model.widths`: it is set in those that have it in the recipe, or else in all; `terms`,
-    `ce_weight` and `cache` in those that learn from a teacher. Keys separated by commas change together. `points` are
-    tables of keys, instead of the combinations of `axes`. `seeds` is the number of seeds: those of the recipe, and then
-    the next numbers. With `search` an optimiser chooses the points, and an axis may be a range of numbers; `points` are
-    then those that it has chosen.
+    of students, such as `model.widths`. A key of students is set in those that have it in the recipe, or in all if none
+    has it; `terms`, `ce_weight` and `cache` are set in those that learn from a teacher. Keys separated by commas change
+    together. `points` are tables of keys, instead of the combinations of `axes`. `seeds` is the number of seeds: those
+    of the recipe, and then the next numbers. With `search` an optimiser chooses the points, and an axis may be a range
+    of numbers; `points` are then those that it has chosen.
 
         [sweep]
         axes = { "terms.0.temperature" = [1, 4, 10], "training.epochs" = [20, 40] }

@@ -24,15 +24,15 @@ _Kind = TypeVar("_Kind", bound=_Result)
 _R = TypeVar("_R", bound=_Record)
 _T = TypeVar("_T")
 
-_RECENT = 1000  # models whose results are sorted out at a time
+_RECENT = 1000  # models whose sorted results are cached
 _FEW = 16  # results of a metric among which a search is quicker than a dictionary
 
 
 class ResultIndex(Generic[_Kind]):
     """Measurements or pairs by the model that `model_of` names, metric and axes, in the order of `results`.
 
-    It is built in one pass over `results` and never changes. Of a million results it keeps little more than references:
-    what a model has of each metric is sorted out when somebody asks, and forgotten when many others were asked for.
+    It is built in one pass over `results` and never changes. To save memory, it keeps only references to the results. A
+    model's results are sorted by metric at the first look-up, and those of the latest _RECENT models stay cached.
     """
 
     def __init__(self, results: Iterable[_Kind], model_of: Callable[[_Kind], str]) -> None:

@@ -1,8 +1,8 @@
 """Whether a runtime can run models here: each model is loaded and called on single images, and its logits are kept.
 
-Result: `facts` (of the runtime), `load_ns` and `first_run_ns` (id to time; nothing is compiled before the first call),
-`kernels` (id to how many layers compute in each precision, where the runtime says so), `properties` (id to what the
-model needs there) and `errors` (id to reason and hint).
+The result has `facts` of the runtime and, by model id: `load_ns` and `first_run_ns` (nothing is compiled before the
+first call), `kernels` (how many layers compute in each precision, if the runtime reports it), `properties` (what the
+model needs in the runtime) and `errors` (reason and hint).
 """
 
 from __future__ import annotations

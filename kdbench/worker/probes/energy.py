@@ -1,9 +1,13 @@
-"""Energy of models called back to back: windows in turn, and of the idle machine before and after each round.
+"""Energy of models that are called back to back in windows, and of the idle machine before and after each round.
 
-Result: `sources` (those that worked to the end), `dropped` (name to reason, of the others), `period_ns` (one a source),
-`length_ns`, `idle` (a window before the rounds and after each), `windows` (for each run one a round, none if its model
-failed), `errors` (id to reason), `fault` (why the leading source failed, or null; with a fault the rest is missing). A
-window is `calls` and `spans`, one a source, of joules and nanoseconds.
+The result has these keys:
+
+- `sources` are the meters that worked to the end, `dropped` maps the others to the reason, `period_ns` has one value
+  per source, and `length_ns` is the length of a window;
+- `idle` has a window before the rounds and one after each; `windows` has for each run one per round, none if its model
+  failed. A window has `calls`, and `spans` of joules and nanoseconds, one per source;
+- `errors` maps ids of models to reasons; `fault` is why the leading source failed, or null. With a fault, these two
+  keys are the only ones.
 """
 
 from __future__ import annotations

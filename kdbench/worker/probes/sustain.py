@@ -1,7 +1,7 @@
 """Sustained load: calls without a pause for minutes, the models taking turns, with the machine's temperature and clock.
 
-A line a block goes to the job's file `lines` at once, so that an interruption keeps the results so far: the seconds
-since the beginning, the model's position, the number of calls, their median, mean and longest time in ns, the
+One line per block is appended to the job's file `lines` at once, so that an interruption keeps the results so far: the
+seconds since the beginning, the model's position, the number of calls, their median, mean and longest time in ns, the
 temperature in °C and the clock in kHz (null where the machine does not show it). The models share one thermal state, so
 their order at the end is that of this machine under load.
 

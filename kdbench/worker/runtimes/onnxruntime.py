@@ -78,9 +78,8 @@ class LoadedModel:
     def bind(self, inputs: list[NDArray[np.generic]]) -> tuple[Callable[..., object], list[tuple[Any, ...]]]:
         """Return what a timed loop needs: `run`, and for each of `inputs` the arguments of one call.
 
-        On the CPU that is `session.run` itself, as an application would call it. On a device inputs are copied there
-        first and outputs have their place there already, so that neither copy nor allocation is timed; a call ends
-        when its outputs are complete.
+        On the CPU that is `session.run` itself, as an application would call it. On a device, inputs are copied and
+        memory for outputs is allocated before timing. A call ends when its outputs are complete.
         """
         if self._device == "cpu":
             return self._session.run, [(self._names, self._feed(array)) for array in inputs]

@@ -4,8 +4,8 @@ A training that reaches a rung, an epoch, continues if its best score so far is 
 have reached that rung (Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, algorithm 2). It
 does not wait for others and needs no server: any process that sees the folder can decide.
 
-If the goal has limits, only trials count that are known to meet them or were pruned: otherwise large models outside a
-limit would end the trainings of the small ones that the search looks for.
+If the goal has limits, only trials that are known to meet them or were pruned count. Otherwise large models that exceed
+a limit would end the trainings of small ones that meet it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

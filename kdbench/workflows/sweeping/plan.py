@@ -1,8 +1,8 @@
 """The plan of a sweep: its trainings, and which models are measured together.
 
-Models with the same values on the axes are one part. With the first seed they are timed, in sessions that they share
-with their teachers and with a reference model that is in every timed part and makes their numbers comparable. With the
-other seeds they are only scored, because seeds do not affect times.
+Models with the same values on the axes form a part. With the first seed they are timed, in the same sessions as their
+teachers and a reference model. All timed parts contain the reference, which makes their times comparable. With the
+other seeds models are only scored, because seeds do not affect times.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -27,9 +27,9 @@ _TRUST = 0.1  # of all estimated work: how much measured work changes the pace a
 class _Pace:
     """The estimated and the measured seconds of ended tasks of one kind.
 
-    `total_s` is the estimate of all tasks whose results did not exist. A few short tasks, such as ready teachers, show
-    little about the others: the pace is that of the ended tasks and of a share `_TRUST` of all work that takes as long
-    as estimated.
+    `total_s` is the estimate of all tasks whose results did not exist. The pace is that of the ended tasks, averaged
+    with a share `_TRUST` of all work that is assumed to take as long as estimated: a few short tasks, such as
+    pretrained teachers, show little about the others.
     """
 
     total_s: float = 0.0
