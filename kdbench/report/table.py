@@ -1,6 +1,7 @@
 """Tables of cells, and their usual form: a column for each metric, a row for each group of models."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -99,6 +100,17 @@ def words(*heads: str) -> list[Column]:
 def _rank_students(group: ModelGroup, axes: Axes) -> Hashable:
     """Return the usual ranking of a row: students at the same axes compete for the best."""
     return None if group.role == "teacher" else tuple(sorted(axes.items()))
+
+
+def note_on_bold(rankings: Iterable[Hashable], same: str) -> str:
+    """Return a note that the best of a column is marked among the rows of each ranking; nothing if all share one.
+
+    `same` says what the rows of a ranking have in common, such as `baseline`.
+    """
+    counts = Counter(ranking for ranking in rankings if ranking is not None)
+    if len(counts) < 2 or max(counts.values()) < 2:
+        return ""
+    return f"Bold: the best of its column among the models with the same {same}."
 
 
 def model_table(

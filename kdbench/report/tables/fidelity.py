@@ -44,8 +44,9 @@ _RISKS = ("empirical", "distilled")
 _RISK = (
     "Variance of the risk of one test sample, in nats²; the variance of a mean over N samples is 1/N of it. Empirical "
     "risk: the loss at the label. Distilled risk: the expected loss under the teacher's probabilities. If those were "
-    "the true probabilities, the ratio could not exceed 1 (Menon et al. 2021); a ratio below 1 is the gain from "
-    "distillation."
+    "the true probabilities, the ratio could not exceed 1 (Menon et al. 2021). A ratio below 1 means that fewer "
+    "samples estimate the distilled risk as precisely. It is no gain in accuracy, and students trained on labels alone "
+    "have it, too."
 )
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from kdbench.report.cells import Cell
 from kdbench.report.model_groups import ModelGroup, groups_with, has_seeds, teacher_of
 from kdbench.report.numbers import number
-from kdbench.report.table import Field, Table, column, metric_field, model_table, text_field
+from kdbench.report.table import Field, Table, column, metric_field, model_table, note_on_bold, text_field
 from kdbench.results.metrics import PAIR_METRICS
 from kdbench.results.records import Axes, RunRecord
 from kdbench.results.records.index import once_per_record
@@ -47,7 +47,8 @@ def flips(record: RunRecord) -> Table:
     ]
     groups = groups_with(record, _compared(record))
     interval = "; its interval covers the choice of seeds only" if has_seeds(record) else ", without an interval"
-    notes = [*_NOTES, _SHIFTS.format(interval=interval)]
+    bold = note_on_bold((teacher_of(record, group) for group in groups), "reference")
+    notes = [*_NOTES, _SHIFTS.format(interval=interval), bold]
     return model_table("Flips", groups, fields, notes, ranking=partial(teacher_of, record))
 
 

@@ -16,7 +16,7 @@ from kdbench.report.model_groups import (
     subtable,
 )
 from kdbench.report.numbers import mean_over_seeds, number
-from kdbench.report.table import DASH, Column, Row, Table, column, finished
+from kdbench.report.table import DASH, Column, Row, Table, column, finished, note_on_bold
 from kdbench.results.metrics import metric as declared
 from kdbench.results.metrics import metrics_in
 from kdbench.results.records import Interval, Measurement, RunRecord
@@ -25,6 +25,8 @@ from kdbench.results.records.index import once_per_record
 _GAINS = metrics_in("gain")
 _OF_NETWORK = ("model", "weights", "weights_key", "start", "quantize", "prune", "sub_students")
 _OF_IMAGES = ("subset", "label_noise", "target_noise")
+# Keys of `training` that are not settings of the optimisation; epochs are compared as they were trained.
+_OF_EXECUTION = {"epochs", "threads", "device", "devices", "num_nodes", "strategy", "compile", "channels_last"}
 _NOTE = (
     "Gain: top-1 or top-5 of the model minus that of its baseline, in percentage points, on the same test samples. The "
     "baseline is the same network trained on the labels of the same images alone, or the other model of a difference "
@@ -51,8 +53,14 @@ def gains(record: RunRecord) -> Table:
         top1, top5 = (gain(record, group, baseline, metric) for metric in _GAINS)
         rows.append(Row((*names, top1, top5, _time_per_point(record, group, top1)), ranking=baseline.label))
     on_time = _NOTE_ON_TIME.format(seed=" with the first seed" if has_seeds(record) else "")
-    notes = [_NOTE, on_time, *_unequal_epochs(record, pairs), *_unequal_augmentation(record, pairs)] if rows else []
-    return finished("Gain over a baseline", columns, rows, notes)
+    bold = note_on_bold((baseline.label for _, baseline in pairs), "baseline")
+    more = [
+        bold,
+        *_unequal_epochs(record, pairs),
+        *_unequal_settings(record, pairs),
+        *_unequal_augmentation(record, pairs),
+    ]
+    return finished("Gain over a baseline", columns, rows, [_NOTE, on_time, *more] if rows else [])
 
 
 def baselines(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
@@ -72,9 +80,10 @@ def _baselines(record: RunRecord) -> Mapping[tuple[str, ...], Mapping[tuple[str,
 
 
 def on_labels_alone(record: RunRecord, group: ModelGroup) -> list[ModelGroup]:
-    """Return those baselines of a distilled student that differ from it by its teachers, or by augmentation, only.
+    """Return those baselines of a distilled student that are the same network, trained on the labels of its images.
 
-    Others, from a study's differences, may have another network, other images, or weights of another model.
+    Their augmentation, epochs and settings of the training may differ: see `differences`. Others, from a study's
+    differences, may have another network, other images, or weights of another model.
     """
     return [other for other in baselines(record, group) if _is_on_labels_alone(record, group, other)]
 
@@ -104,6 +113,52 @@ def has_same_augmentation(record: RunRecord, group: ModelGroup, other: ModelGrou
     """Return whether the training images of both were changed at random in the same way, as far as the recipe says."""
     ours, theirs = (subtable(entry_of(record, model), "data").get("augment") for model in (group, other))
     return ours == theirs
+
+
+def differences(record: RunRecord, group: ModelGroup, other: ModelGroup) -> list[str]:
+    """Return how the training of `other` differs from that of `group`, apart from its objective, for a sentence.
+
+    Each item continues "trained with": `100 epochs in place of 300`, `` `optimizer.lr` 0.001 in place of 0.01 ``.
+    """
+    found = []
+    if (epochs := _epochs(record, group, other)) is not None:
+        ours, others = epochs
+        found.append(f"{others} epoch{'' if others == 1 else 's'} in place of {ours}")
+    changed = _changed_settings(record, group, other).items()
+    found += [f"`{key}` {_value(others)} in place of {_value(ours)}" for key, (ours, others) in changed]
+    if not has_same_augmentation(record, group, other):
+        found.append("different augmentation of the images")
+    return found
+
+
+def _epochs(record: RunRecord, group: ModelGroup, other: ModelGroup) -> tuple[int, int] | None:
+    """Return the numbers of trained epochs of both; None if they are equal or one of them is not known."""
+    ours, others = (settings(record, model).epochs for model in (group, other))
+    is_head = any(model.cards[0].architecture == "fused" for model in (group, other))  # its epochs are not its parts'
+    return None if ours is None or others is None or ours == others or is_head else (ours, others)
+
+
+def _changed_settings(record: RunRecord, group: ModelGroup, other: ModelGroup) -> dict[str, tuple[Any, Any]]:
+    """Return the settings of the training, by key, in which the recipe's entries of both differ: (ours, others').
+
+    Two optimisers, or two schedules, differ by their names only: the same key may mean something else in each.
+    """
+    ours, others = (subtable(entry_of(record, model), "training") for model in (group, other))
+    changed: dict[str, tuple[Any, Any]] = {}
+    for key in (key for key in ours if key in others and key not in _OF_EXECUTION and ours[key] != others[key]):
+        tables = subtable(ours, key), subtable(others, key)
+        if not all(tables):
+            changed[key] = (ours[key], others[key])
+            continue
+        mine, theirs = tables
+        inner = ["name"] if mine.get("name") != theirs.get("name") else [k for k in mine if k in theirs]
+        changed |= {f"{key}.{k}": (mine.get(k), theirs.get(k)) for k in inner if mine.get(k) != theirs.get(k)}
+    return changed
+
+
+def _value(value: Any) -> str:
+    """Return a value of a recipe's key as text."""
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _conditions(entry: Mapping[str, Any]) -> list[Any]:
@@ -147,14 +202,26 @@ def _by_seed(record: RunRecord, group: ModelGroup, baseline: ModelGroup, metric:
 def _unequal_epochs(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]]) -> Iterator[str]:
     """Yield a note that names the pairs whose models were trained for different numbers of epochs, if there are any."""
     by_epochs: dict[tuple[int, str, int], list[str]] = {}
-    for pair in pairs:
-        ours, others = (settings(record, group).epochs for group in pair)
-        is_head = any(group.cards[0].architecture == "fused" for group in pair)  # its epochs are not its parts'
-        if ours is not None and others is not None and ours != others and not is_head:
-            by_epochs.setdefault((ours, pair[1].label, others), []).append(pair[0].label)
+    for group, baseline in pairs:
+        if (epochs := _epochs(record, group, baseline)) is not None:
+            ours, others = epochs
+            by_epochs.setdefault((ours, baseline.label, others), []).append(group.label)
     if by_epochs:
         unequal = [f"{listed(labels)} {n} and `{other}` {m}" for (n, other, m), labels in by_epochs.items()]
         yield f"Trained for different numbers of epochs: {'; '.join(unequal)}."
+
+
+def _unequal_settings(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]]) -> Iterator[str]:
+    """Yield a note on pairs whose models were trained with different settings, by the settings, if there are any."""
+    by_settings: dict[tuple[str, str], list[str]] = {}
+    for group, baseline in pairs:
+        changed = _changed_settings(record, group, baseline).items()
+        text = ", ".join(f"`{key}` {_value(ours)} in place of {_value(others)}" for key, (ours, others) in changed)
+        if text:
+            by_settings.setdefault((text, baseline.label), []).append(group.label)
+    if by_settings:
+        unequal = [f"{listed(labels)} over `{other}` ({text})" for (text, other), labels in by_settings.items()]
+        yield f"A part of these gains may be due to other settings of the training: {'; '.join(unequal)}."
 
 
 def _unequal_augmentation(record: RunRecord, pairs: list[tuple[ModelGroup, ModelGroup]]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from kdbench.report.cells import Number, listed
 from kdbench.report.model_groups import ModelGroup, group_of, has_metric, is_timed, model_groups, teacher_of
 from kdbench.report.numbers import number, number_at_batch
 from kdbench.report.scores import score_of
-from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, text_field
+from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, note_on_bold, text_field
 from kdbench.report.tables.energy import energy_per_run, energy_ratio, has_ratios, ratio_note, run_note
 from kdbench.results.cards import teacher_behind
 from kdbench.results.records import Axes, RunRecord
@@ -90,6 +90,7 @@ def ratios(record: RunRecord) -> Table:
     timed_notes = [f"Speed-up: from interleaved, paired blocks{at}.", ratio_note(record)] if is_timed(record) else []
     notes = [f"{_RATIOS} {score.against_note}", *timed_notes]
     students = [group for group in model_groups(record) if reference(group) is not None]
+    notes.append(note_on_bold(map(reference, students), "teacher or source"))
     return model_table("Student against teacher", students, fields, notes, ranking=reference, name="Student")
 
 

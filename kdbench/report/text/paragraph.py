@@ -9,7 +9,7 @@ from kdbench.report.model_groups import ModelGroup, is_timed, model_groups, teac
 from kdbench.report.numbers import number
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
-from kdbench.report.tables.gains import gain, has_same_augmentation, most_accurate_on_labels, on_labels_alone
+from kdbench.report.tables.gains import differences, gain, most_accurate_on_labels, on_labels_alone
 from kdbench.report.tables.summary import summary
 from kdbench.report.text.warnings import grouped_warnings
 from kdbench.results.records import RunRecord
@@ -212,7 +212,8 @@ def _distillation(record: RunRecord, students: list[ModelGroup]) -> list[str]:
     place = "the largest" if is_largest else "the largest certain one"
     chosen = f"; {place} of {len(gains)} differences, partly by chance" if len(gains) > 1 else ""
     difference = f"{cell.text} points of top-1 ({level}{chosen})"
-    images = "" if has_same_augmentation(record, student, alone) else ", with different augmentation of the images"
+    unequal = differences(record, student, alone)
+    others = f", with {', '.join(unequal[:-1])}{' and ' if len(unequal) > 1 else ''}{unequal[-1]}" if unequal else ""
     if cell.interval.low > 0:
         most = "most for" if len(gains) > 1 and is_largest else "for"
         sentence = (
@@ -224,7 +225,7 @@ def _distillation(record: RunRecord, students: list[ModelGroup]) -> list[str]:
     else:
         pair = f"for `{student.label}` over `{alone.label}`"
         sentence = f"Distillation shows no gain in accuracy over labels alone: {difference} {pair}"
-    return [f"{sentence}{images}.", *_better_on_labels(record, student, alone)]
+    return [f"{sentence}{others}.", *_better_on_labels(record, student, alone)]
 
 
 def _better_on_labels(record: RunRecord, student: ModelGroup, alone: ModelGroup) -> list[str]:

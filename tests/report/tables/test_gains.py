@@ -239,3 +239,45 @@ def test_another_augmentation_is_named(with_gains, make_card):
     same = record.model_copy(update={"recipe": {"student": [entries[0], {**entries[0], "name": "student-kd"}]}})
     assert len(gains(same).notes) == 2
     assert "trained on labels alone." in paragraph(same)
+
+
+RATES = [
+    {"name": "student-alone", "training": {"epochs": 4, "threads": 1, "optimizer": {"name": "adam", "lr": 0.001}}},
+    {"name": "student-kd", "training": {"epochs": 4, "threads": 2, "optimizer": {"name": "adam", "lr": 0.01}}},
+]
+
+
+def test_another_learning_rate_is_named(with_gains, make_card):
+    models = (make_card("teacher"), make_card("student-alone"), make_card("student-kd", teachers=("teacher",)))
+    record = with_gains(gain("student-kd", "student-alone", 3.0), models=models, recipe={"student": RATES})
+    pair = "`student-kd` over `student-alone` (`optimizer.lr` 0.01 in place of 0.001)"
+    assert gains(record).notes[2:] == (f"A part of these gains may be due to other settings of the training: {pair}.",)
+    assert "trained on labels alone, with `optimizer.lr` 0.001 in place of 0.01." in paragraph(record)
+    threads = {**RATES[0], "name": "student-kd", "training": {**RATES[0]["training"], "threads": 8}}
+    same = record.model_copy(update={"recipe": {"student": [RATES[0], threads]}})
+    assert len(gains(same).notes) == 2, "threads are no setting of the optimisation"
+    assert "trained on labels alone." in paragraph(same)
+
+
+def test_two_optimisers_differ_by_their_names(with_gains, make_card):
+    models = (make_card("teacher"), make_card("student-alone"), make_card("student-kd", teachers=("teacher",)))
+    other = {"name": "student-kd", "training": {"clip": 1.0, "optimizer": {"name": "sgd", "lr": 0.1}}}
+    alone = {"name": "student-alone", "training": {"clip": None, "optimizer": {"name": "adam", "lr": 0.001}}}
+    record = with_gains(gain("student-kd", "student-alone", 3.0), models=models, recipe={"student": [alone, other]})
+    changed = "`clip` none in place of 1.0 and `optimizer.name` adam in place of sgd"
+    assert f"trained on labels alone, with {changed}." in paragraph(record)
+
+
+def test_the_sentence_names_other_numbers_of_epochs(with_gains, make_card):
+    card = make_card("student-kd", teachers=("teacher",))
+    longer = card.model_copy(update={"training": card.training.model_copy(update={"epochs": 9})})
+    models = (make_card("teacher"), make_card("student-alone"), longer)
+    record = with_gains(gain("student-kd", "student-alone", 3.0), models=models)
+    assert "over `student-alone`, trained on labels alone, with 4 epochs in place of 9." in paragraph(record)
+
+
+def test_bold_is_explained_where_rows_have_several_baselines(with_gains):
+    note = "Bold: the best of its column among the models with the same baseline."
+    first = [gain(name, "student-alone", 1.0) for name in ("student-kd", "student-hint")]
+    assert note not in gains(with_gains(*first)).notes
+    assert note in gains(with_gains(*first, gain("student-hint", "student-kd", 0.5))).notes
