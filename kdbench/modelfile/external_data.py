@@ -38,6 +38,7 @@ def external_files(tensors: "Iterable[onnx.TensorProto]", path: Path) -> list[Pa
         stored = {entry.key: entry.value for entry in tensor.external_data}
         if "location" in stored:
             location, offset, length = (stored.get(key, "") for key in ("location", "offset", "length"))
+            location = str(PurePath(location)) if location else ""  # "./x" is the same file as "x"
             end = _number(offset, tensor, path) + (_number(length, tensor, path) if length else tensor_bytes(tensor))
             needed[location] = max(needed.get(location, 0), end)
     return [_checked(location, end, path) for location, end in sorted(needed.items())]

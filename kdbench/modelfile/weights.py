@@ -25,6 +25,8 @@ _UNTRAINED: dict[str, tuple[int, ...]] = {
     "Resize": (1, 2, 3),
     "Clip": (1, 2),
     "Pad": (2,),
+    "Slice": (1, 2, 3, 4),  # these may have 32 bits, as indices may
+    **dict.fromkeys(("Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"), (1,)),
     "QuantizeLinear": (1, 2),
     "DequantizeLinear": (1, 2),
     "ConvInteger": (2, 3),

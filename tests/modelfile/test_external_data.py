@@ -33,7 +33,8 @@ def test_files_in_the_folder_are_found_once_each(folder):
     tensors = [
         tensor(location="weights/w.bin", offset="20"),
         tensor(location="link.bin"),
-        tensor(location="weights/w.bin", offset="0", length="60"),
+        tensor(location="./link.bin"),
+        tensor(location="weights//w.bin", offset="0", length="60"),
         tensor(),
     ]
     assert external_files(tensors, folder / "m.onnx") == [folder / "link.bin", folder / "weights" / "w.bin"]

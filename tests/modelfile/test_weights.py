@@ -222,6 +222,20 @@ def test_weights_of_four_bits_in_bytes_count_once_each(tmp_path):
     assert facts.quantized == ("MatMulBnb4",)
 
 
+def test_indices_of_32_bits_are_no_parameters(tmp_path):
+    """As Keras' tables of relative positions, which another table is read with."""
+    stored = {"table": np.ones((9, 4), np.float32), "positions": np.arange(16, dtype=np.int32) % 9}
+    stored |= {"starts": np.array([0], np.int32), "ends": np.array([4], np.int32)}
+    nodes = [
+        helper.make_node("Gather", ["table", "positions"], ["bias"]),
+        helper.make_node("Slice", ["bias", "starts", "ends"], ["part"]),
+        helper.make_node("Add", ["x", "part"], ["y"]),
+    ]
+    x, y = value("x", ["n", 4, 4]), value("y", ["n", 4, 4])
+    facts, _ = microsoft(tmp_path / "m.onnx", nodes, stored, x, y)
+    assert facts.parameters == stored["table"].size
+
+
 def test_sines_and_cosines_of_rotary_positions_are_no_parameters(tmp_path):
     angles = np.arange(16)[:, None] / 100.0 ** (np.arange(4) / 4)
     stored = {"ids": np.arange(8)[None], "cos": np.cos(angles).astype("f4"), "sin": np.sin(angles).astype("f4")}
