@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from kdbench.data.batches import Batches
 from kdbench.errors import InputError
+from kdbench.models.feature_hooks import declared_stages
 from kdbench.models.staged import Fused
-from kdbench.models.taps import declared_stages
 from kdbench.recipe import Start
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

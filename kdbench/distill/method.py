@@ -13,11 +13,11 @@ from kdbench import plugins
 from kdbench.data.dataset import Task
 from kdbench.distill.losses import upcast
 from kdbench.errors import InputError
+from kdbench.models.feature_hooks import require_layer
+from kdbench.models.features.extractor import FeatureExtractor, require_gradients
 from kdbench.models.features.layout_evidence import layouts_of
 from kdbench.models.features.layouts import Layout, LayoutName
 from kdbench.models.features.modes import evaluation_mode
-from kdbench.models.features.tapped import TappedNetwork, require_gradients
-from kdbench.models.taps import require_layer
 from kdbench.recipe import Model
 from kdbench.registry import is_shipped
 from kdbench.user_input.validation import problem
@@ -265,7 +265,7 @@ def layer_outputs(network: nn.Module, layers: Sequence[str] | Mapping[str, Layou
     """
     layouts = layers if isinstance(layers, Mapping) else layouts_of(network, layers, inputs)
     with torch.no_grad(), evaluation_mode(network):
-        _, features = TappedNetwork(network).run(inputs, tuple(layouts))
+        _, features = FeatureExtractor(network).run(inputs, tuple(layouts))
     return [layout.canonical(features[layer]) for layer, layout in layouts.items()]
 
 

@@ -15,7 +15,7 @@ from kdbench.distill.tasks import CLASSIFICATION, Task
 from kdbench.distill.teaching.teachers import Teacher
 from kdbench.distill.training.devices import processes_of
 from kdbench.errors import InputError, about
-from kdbench.models.features.tapped import TappedNetwork
+from kdbench.models.features.extractor import FeatureExtractor
 from kdbench.recipe import Student, Term
 from kdbench.registry import is_shipped
 
@@ -96,13 +96,13 @@ class Objective(nn.Module):
         weights = None if class_weights is None else torch.tensor(tuple(class_weights), dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)  # moves to the device, and is not saved
         self.task = task
-        self._tapped: dict[nn.Module, TappedNetwork] = {}
+        self._extractors: dict[nn.Module, FeatureExtractor] = {}
 
     def run(self, network: nn.Module, inputs: Tensor, layers: Sequence[str] = ()) -> tuple[Tensor, dict[str, Any]]:
         """Return the logits of `network`, the same one at every step, and the outputs of its `layers`."""
-        if network not in self._tapped:
-            self._tapped[network] = TappedNetwork(network)
-        return self._tapped[network].run(inputs, layers)
+        if network not in self._extractors:
+            self._extractors[network] = FeatureExtractor(network)
+        return self._extractors[network].run(inputs, layers)
 
     def forward(self, network: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch in an epoch, a scalar, and the network's logits (B, C)."""

@@ -2,7 +2,7 @@
 
 A factory maps (name, input shape, classes, options) to a module whose forward maps (B, C, H, W) to logits
 (B, classes). Its keyword-only parameters are the model's options, which are validated by their annotations, so a
-factory never parses them. Networks here are `Staged`, which names their blocks for feature taps.
+factory never parses them. Networks here are `Staged`, which names their blocks for feature hooks.
 
 User code may be any class or function that returns a network: `signatures` defines the arguments that kdbench passes.
 

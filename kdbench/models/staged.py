@@ -13,7 +13,7 @@ from kdbench.models import MODELS, Count, PositiveInt, SampleShape, Width, build
 class Staged(nn.Module):
     """A classifier made of a stem, blocks in order, and a head that ends in the logits.
 
-    `stages` holds the module paths of the blocks, in order, for feature taps. Convolutions start from He's normal
+    `stages` holds the module paths of the blocks, in order, for feature hooks. Convolutions start from He's normal
     initialisation over the fan-out (He et al. 2015, arXiv:1502.01852), batch norm from the identity; linear layers from
     torch's default, or from N(0, linear_std²) with zero bias if `linear_std` is set.
     """

@@ -7,7 +7,7 @@ from torch import nn
 from kdbench import extras
 from kdbench.errors import InputError, KdbenchError
 from kdbench.models import MODELS, InputShape, PositiveInt
-from kdbench.models.taps import declare_stages
+from kdbench.models.feature_hooks import declare_stages
 from kdbench.plugins import describe_failure
 from kdbench.registry import suggestion
 

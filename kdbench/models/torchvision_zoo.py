@@ -7,7 +7,7 @@ from torch import nn
 
 from kdbench.errors import InputError
 from kdbench.models import MODELS, InputShape, PositiveInt
-from kdbench.models.taps import Taps, declare_stages
+from kdbench.models.feature_hooks import FeatureHooks, declare_stages
 from kdbench.registry import suggestion
 
 PREFIX = "torchvision/"
@@ -52,14 +52,14 @@ def _image_stages(network: nn.Module, input_shape: InputShape) -> tuple[str, ...
     prefix = f"{trunk}." if trunk else ""
     children = {prefix + name: child for name, child in network.get_submodule(trunk).named_children()}
     state = {name: tensor.to("meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
-    with Taps(network, children) as taps:
+    with FeatureHooks(network, children) as hooks:
         try:
             torch.func.functional_call(network.eval(), state, torch.empty(1, *input_shape, device="meta"))
         finally:
             network.train()
     # In calling order; a layer may output something other than a tensor.
     rank = 3 if trunk == _TOKENS else 4
-    maps = [name for name, output in taps.features.items() if getattr(output, "ndim", 0) == rank]
+    maps = [name for name, output in hooks.features.items() if getattr(output, "ndim", 0) == rank]
     composed = tuple(name for name in maps if next(children[name].children(), None) is not None)
     return composed or tuple(name for name in maps if isinstance(children[name], nn.MaxPool2d))
 

@@ -22,7 +22,7 @@ from kdbench.distill.quantize import (
 )
 from kdbench.distill.training import fit
 from kdbench.errors import InputError
-from kdbench.models.taps import Taps
+from kdbench.models.feature_hooks import FeatureHooks
 
 EVERY_WIDTH = pytest.mark.parametrize("bits", range(2, 9))
 
@@ -171,12 +171,12 @@ class TestLayers:
         output.float().sum().backward()
         assert layer.weight.grad.dtype == torch.float32
 
-    def test_features_are_tapped_by_the_same_paths(self):
+    def test_features_have_the_same_paths(self):
         network = quantized()
-        with Taps(network, ("second", "second.0")) as taps:
+        with FeatureHooks(network, ("second", "second.0")) as hooks:
             network(torch.rand(2, *SHAPE))
         assert isinstance(network.second[0], FakeQuantizedConv2d)
-        assert taps.features["second.0"].shape == (2, 8, 4, 4)
+        assert hooks.features["second.0"].shape == (2, 8, 4, 4)
 
     def test_a_subclass_with_a_forward_of_its_own_is_left_alone(self):
         class Shifted(nn.Linear):

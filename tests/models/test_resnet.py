@@ -4,14 +4,14 @@ from torch import nn
 
 from kdbench import models
 from kdbench.errors import InputError
+from kdbench.models.feature_hooks import FeatureHooks
 from kdbench.models.resnet import PadShortcut
-from kdbench.models.taps import Taps
 
 
 def sizes(network, shape):
-    with Taps(network.eval(), network.stages) as taps:
+    with FeatureHooks(network.eval(), network.stages) as hooks:
         network(torch.zeros(1, *shape))
-    return [tuple(feature.shape[1:]) for feature in taps.features.values()]
+    return [tuple(feature.shape[1:]) for feature in hooks.features.values()]
 
 
 def test_empty_stages_leave_out_their_stride_and_width():

@@ -8,7 +8,7 @@ import torch
 from kdbench import models
 from kdbench.errors import InputError
 from kdbench.extras import install
-from kdbench.models.taps import Taps, declared_stages
+from kdbench.models.feature_hooks import FeatureHooks, declared_stages
 
 SHAPE = (13, 32, 32)
 
@@ -29,9 +29,9 @@ def needs_timm():
 def test_a_network_of_any_channels_size_and_classes(name, stages):
     network = models.build(f"timm/{name}", SHAPE, 5).eval()
     assert declared_stages(network) == stages
-    with torch.no_grad(), Taps(network, stages) as taps:
+    with torch.no_grad(), FeatureHooks(network, stages) as hooks:
         assert network(torch.zeros(2, *SHAPE)).shape == (2, 5)
-    assert list(taps.features) == list(stages)
+    assert list(hooks.features) == list(stages)
 
 
 def test_options_are_timms():

@@ -4,7 +4,7 @@ from torch import nn
 
 from kdbench import models
 from kdbench.errors import InputError
-from kdbench.models.taps import Taps, middle_stage
+from kdbench.models.feature_hooks import FeatureHooks, middle_stage
 
 
 def test_mobilenet_v3_small_is_torchvisions():
@@ -47,9 +47,9 @@ def test_other_channel_counts_get_a_first_convolution_of_their_own():
 def test_a_vision_transformer_fits_the_image_and_its_stages_give_tokens():
     network = models.build("torchvision/vit_b_32", (3, 64, 64), 10).eval()
     assert network.stages == tuple(f"encoder.layers.encoder_layer_{number}" for number in range(12))
-    with torch.no_grad(), Taps(network, [middle_stage(network)]) as taps:
+    with torch.no_grad(), FeatureHooks(network, [middle_stage(network)]) as hooks:
         assert network(torch.rand(1, 3, 64, 64)).shape == (1, 10)
-    assert taps.features["encoder.layers.encoder_layer_5"].shape == (1, 1 + 4, 768)
+    assert hooks.features["encoder.layers.encoder_layer_5"].shape == (1, 1 + 4, 768)
 
 
 @pytest.mark.parametrize(("name", "shape"), [("inception_v3", (3, 32, 32)), ("vit_b_16", (3, 30, 30))])

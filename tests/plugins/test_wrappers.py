@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel
 from kdbench.export.factories import network_from
 from kdbench.export.state_dicts import load_weights
 from kdbench.models import MODELS, build
-from kdbench.models.features.tapped import TappedNetwork
+from kdbench.models.features.extractor import FeatureExtractor
 from kdbench.plugins.wrappers import unwrapped
 
 INPUTS = torch.linspace(-1, 1, 12).view(3, 4)
@@ -79,7 +79,7 @@ def test_a_network_that_its_factory_wrapped_is_taken_as_it_was(registered):
     network = build("compiled", (4,), 5)
     assert type(network) is Net
     assert network.state_dict().keys() == plain.state_dict().keys()
-    logits, features = TappedNetwork(network).run(INPUTS, ["body.0"])
+    logits, features = FeatureExtractor(network).run(INPUTS, ["body.0"])
     assert torch.equal(logits, plain(INPUTS))
     assert torch.equal(features["body.0"], plain.body[0](INPUTS))
 

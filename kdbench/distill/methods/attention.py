@@ -13,9 +13,9 @@ from kdbench.distill.losses.features import attention_loss
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step, layer_outputs
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
+from kdbench.models.feature_hooks import required_stages
 from kdbench.models.features.layout_evidence import layouts_of
 from kdbench.models.features.layouts import Layout, LayoutName, channels_second, comparable, require_comparable
-from kdbench.models.taps import required_stages
 
 _ONE_CELL = "vectors or maps of one cell, and attention compares positions"
 

@@ -17,7 +17,7 @@ from kdbench.distill.losses import upcast
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, pooled
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
-from kdbench.models.taps import last_stage
+from kdbench.models.feature_hooks import last_stage
 
 
 class ContrastiveOptions(LayerOptions):

@@ -16,9 +16,9 @@ from kdbench.distill.losses.features import adaptive_avg_pool, feature_mse
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, layer_outputs
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
+from kdbench.models.feature_hooks import middle_stage
 from kdbench.models.features.layouts import comparable, require_comparable
 from kdbench.models.features.probe import inputs_like
-from kdbench.models.taps import middle_stage
 
 
 class HintOptions(LayerOptions):

@@ -15,7 +15,7 @@ from kdbench.distill.losses.logits import cross_entropy, mutual_kl, weighted_cro
 from kdbench.distill.method import Method, MethodContext, MethodOptions, Step
 from kdbench.distill.methods import METHODS
 from kdbench.errors import InputError
-from kdbench.models.features.tapped import TappedNetwork
+from kdbench.models.features.extractor import FeatureExtractor
 from kdbench.recipe import Model
 
 
@@ -59,11 +59,11 @@ class Mutual(Method):
             raise InputError("mutual: peers and models exclude each other", "leave one of them out")
         models: Sequence[Model | None] = options.models or [None] * options.peers
         self.peers = nn.ModuleList(context.build(model, number) for number, model in enumerate(models, start=1))
-        self._tapped = [TappedNetwork(peer) for peer in self.peers]
+        self._extractors = [FeatureExtractor(peer) for peer in self.peers]
 
     def forward(self, step: Step) -> Tensor:
         options = self.options
-        all_logits = [step.student_logits, *(peer.run(step.inputs)[0] for peer in self._tapped)]
+        all_logits = [step.student_logits, *(peer.run(step.inputs)[0] for peer in self._extractors)]
         loss = torch.zeros((), device=step.student_logits.device)
         for number, logits in enumerate(all_logits):
             others = all_logits[:number] + all_logits[number + 1 :]

@@ -9,7 +9,7 @@ from torch import Tensor
 from kdbench.distill.losses.features import rkd_angle, rkd_distance
 from kdbench.distill.method import LayerMethod, LayerOptions, MethodContext, Step, pooled
 from kdbench.distill.methods import METHODS
-from kdbench.models.taps import last_stage
+from kdbench.models.feature_hooks import last_stage
 
 
 class RelationalOptions(LayerOptions):

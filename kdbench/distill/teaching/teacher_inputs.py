@@ -1,4 +1,4 @@
-"""From the students' inputs to a ready teacher's, and from its outputs to the data's classes, on the device.
+"""From the students' inputs to a pretrained teacher's, and from its outputs to the data's classes, on the device.
 
 Images are brought to the teacher's size and colours as `kdbench.data.reading.images` does it on the CPU: a teacher sees
 the same images during distillation and when it is measured, within one grey level.

@@ -23,7 +23,7 @@ from kdbench.distill.teaching.stored_logits import ArrayTeacher
 from kdbench.distill.training.devices import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
 from kdbench.files import archives, storage
-from kdbench.models.features.tapped import TappedNetwork
+from kdbench.models.features.extractor import FeatureExtractor
 from kdbench.processes.locks import locked
 from kdbench.progress import Progress
 
@@ -48,7 +48,7 @@ class LiveTeacher:
         self.network = freeze(network)
         if channels_last:
             self.network.to(memory_format=torch.channels_last)
-        self._tapped = TappedNetwork(self.network)
+        self._extractor = FeatureExtractor(self.network)
         self._modules = tuple(self.network.modules())
 
     def to(self, device: torch.device) -> None:
@@ -63,7 +63,7 @@ class LiveTeacher:
         if any(module.training for module in self._modules):
             self.network.eval()
         with torch.inference_mode():
-            output, features = self._tapped.run(batch.inputs, layers, output=logits)
+            output, features = self._extractor.run(batch.inputs, layers, output=logits)
         # A copy, because the student's backward pass may save it, which inference tensors do not permit.
         return TeacherOutput(None if output is None else output.clone(), features)
 
@@ -177,14 +177,14 @@ def _fill(
     network = freeze(network).to(batches.device)
     if batches.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    tapped = TappedNetwork(network)
+    extractor = FeatureExtractor(network)
     with storage.replacing(path) as temporary:
         table = None
         with torch.inference_mode(), autocast(batches.device, precision):
             for slot in range(slots):
                 progress.step(slot, slots, f"teacher's logits, view {slot + 1} of {slots}")
                 for batch in batches.in_slot(slot, evaluation_batch(batches.device, batches.batch)):
-                    logits = _as_dtype(tapped.run(batch.inputs)[0], dtype)
+                    logits = _as_dtype(extractor.run(batch.inputs)[0], dtype)
                     if table is None:
                         table = _new_table(temporary, (len(batches.labels), slots, logits.shape[1]), dtype)
                     start = int(batch.position[0])

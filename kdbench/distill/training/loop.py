@@ -288,9 +288,9 @@ class _Step(nn.Module):
         if not self.training:
             logits, _ = self.objective.run(self.network, batch.inputs)
             return self.objective.validation_loss(logits, batch.labels), logits
-        # A compiled network has no inner layers to tap.
-        taps = any(term.method.student_layers for term in self.objective.active_terms(epoch))
-        network = self._compiled[0] if self._compiled and not taps else self.network
+        # A compiled network has no inner layers that hooks could read.
+        needs_features = any(term.method.student_layers for term in self.objective.active_terms(epoch))
+        network = self._compiled[0] if self._compiled and not needs_features else self.network
         loss, logits = self.objective(network, batch, epoch)
         if self.frozen and not loss.requires_grad:
             message = f"the loss of epoch {epoch + 1} depends on no weight that training.freeze leaves trainable"

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.modules import conv, pooling
 
 from kdbench.errors import InputError
+from kdbench.models.feature_hooks import require_layer
 from kdbench.models.features.layer_kinds import channel_axis, is_elementwise
 from kdbench.models.features.layouts import AXES, Layout, LayoutName
 from kdbench.models.features.probe import Call, Probe, inputs_like, probed
 from kdbench.models.features.token_evidence import is_row_by_row, tokens_of
-from kdbench.models.taps import require_layer
 
 # Layers that slide a filter; torch has no public names for the bases.
 _SLIDING = (conv._ConvNd, pooling._MaxPoolNd, pooling._AvgPoolNd)  # noqa: SLF001

@@ -112,7 +112,7 @@ def test_vectors_are_matched_too():
 
 
 class Rectified(nn.Module):
-    """A convolution, a batch norm that is tapped, a ReLU that may overwrite it, and a head."""
+    """A convolution, a batch norm that is the hint layer, a ReLU that may overwrite it, and a head."""
 
     def __init__(self, width: int, *, inplace: bool) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Rectified(nn.Module):
 @pytest.mark.parametrize("inplace", [True, False])
 @pytest.mark.parametrize("others", [(), ({"method": "kd", "kd_weight": 0},)])
 def test_a_layer_before_an_operation_in_place_is_matched_as_it_is(tmp_path, inplace, others):
-    """As by a loop that taps nothing; a term of weight zero, which needs the teacher's logits, changes nothing."""
+    """As by a loop without hooks; a term of weight zero, which needs the teacher's logits, changes nothing."""
     learner, teacher = (Rectified(width, inplace=inplace) for width in (4, 8))
     layers = {"student_layer": "bn", "teacher_layer": "bn"}
     objective = objective_of(student({"method": "hint", **layers}, *others, ce_weight=1), learner, teacher)

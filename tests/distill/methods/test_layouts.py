@@ -48,7 +48,7 @@ def cnn() -> nn.Module:
     return nn.Sequential(first, second, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
 
 
-def tapped(network, layer) -> Tensor:
+def feature_of(network, layer) -> Tensor:
     values = []
     handle = network.get_submodule(layer).register_forward_hook(lambda *call: values.append(call[2].detach()))
     network(IMAGES)
@@ -58,7 +58,7 @@ def tapped(network, layer) -> Tensor:
 
 def as_maps(network, layer) -> Tensor:
     """What a layer of one of these networks gives, as (B, C, H, W)."""
-    value = tapped(network, layer)
+    value = feature_of(network, layer)
     if isinstance(network, SwinTransformer):
         return value.permute(0, 3, 1, 2)
     if isinstance(network, VisionTransformer):
@@ -146,7 +146,7 @@ def test_contrastive_embeds_the_mean_of_the_tokens():
     layers = {"student_layer": "encoder", "teacher_layer": "features.3"}
     term = METHODS.get("contrastive").from_recipe("contrastive", layers, context(learner, teacher, example=IMAGES[:2]))
     assert (term.embed_student.linear.in_features, term.embed_teacher.linear.in_features) == (16, 8)
-    tokens = tapped(learner, "encoder")[:, 1:]
+    tokens = feature_of(learner, "encoder")[:, 1:]
     expected = functional.normalize(term.embed_student.linear(tokens.mean(dim=1)), dim=1)
     torch.testing.assert_close(term.embed_student(tokens), expected)
 
@@ -157,7 +157,7 @@ def test_the_class_token_can_be_named():
     loss, term = loss_of("relational", learner, teacher, "encoder", "1", **options)
     assert term.formula() == "1·SmoothL1(distances) of encoder (class token), 1"
     relative = []
-    for vectors in (tapped(learner, "encoder")[:, 0], tapped(teacher, "1").mean(dim=(2, 3))):
+    for vectors in (feature_of(learner, "encoder")[:, 0], feature_of(teacher, "1").mean(dim=(2, 3))):
         distances = torch.cdist(vectors, vectors)
         relative.append(distances / distances.sum() * 30)
     assert loss == pytest.approx(functional.smooth_l1_loss(*relative).item(), rel=1e-3)
@@ -253,7 +253,7 @@ def test_a_plug_in_gets_canonical_features_unless_it_takes_them_as_they_are(monk
     term = objective.terms[0].method
     assert [tuple(term.student[layer].shape) for layer in method.student_layers] == shapes[:2]
     assert tuple(term.teacher["encoder"].shape) == shapes[2]
-    first = tapped(learner.eval(), "features.1")
+    first = feature_of(learner.eval(), "features.1")
     objective(learner, BATCH, 0)
     expected = first if method is Raw else first.permute(0, 3, 1, 2)
     torch.testing.assert_close(term.student["features.1"], expected)

@@ -7,7 +7,7 @@ import torch
 from kdbench.data.batches import Batch
 from kdbench.distill.teaching.stored_logits import ArrayTeacher, StoredLogits, load_logits
 from kdbench.errors import InputError
-from kdbench.models.taps import Taps, required_stages
+from kdbench.models.feature_hooks import FeatureHooks, required_stages
 
 LOGITS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 SAMPLES = np.array([40, 7, 12, 3, 99, 21])
@@ -69,7 +69,7 @@ def test_a_file_of_pickled_objects_is_refused(tmp_path):
 
 
 def test_there_is_no_network_to_tap_or_to_call():
-    for use in (lambda: Taps(StoredLogits(), ["layer1"]), lambda: required_stages(StoredLogits())):
+    for use in (lambda: FeatureHooks(StoredLogits(), ["layer1"]), lambda: required_stages(StoredLogits())):
         with pytest.raises(InputError, match="no layers") as caught:
             use()
         assert "kd" in caught.value.hint

@@ -9,7 +9,7 @@ from torch import nn
 from kdbench.data.reading.images import fit_images
 from kdbench.distill.losses.logits import dkd, ensemble_logits, softened_kl
 from kdbench.distill.teaching.teacher_inputs import Normalisation, TeacherInputs, adapt, arranged, resized
-from kdbench.models.taps import Taps
+from kdbench.models.feature_hooks import FeatureHooks
 from kdbench.results.preprocessing import Geometry, Preprocessing
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
@@ -99,7 +99,7 @@ def test_an_adapted_network_keeps_the_paths_of_its_layers():
     teachers = Normalisation((0.0,), (1.0,), 255.0)
     expected = network(torch.from_numpy(PIXELS.astype(np.float32) / 255))[:, [4, 0]]
     adapt(network, TeacherInputs(STUDENTS, teachers, Preprocessing()), (4, 0))
-    with Taps(network, ["1"]) as taps:
+    with FeatureHooks(network, ["1"]) as hooks:
         logits = network(normalised(PIXELS))
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
-    assert taps.features["1"].shape == (4, 5)
+    assert hooks.features["1"].shape == (4, 5)

@@ -195,7 +195,7 @@ def test_a_compiled_network_shares_its_weights():
     assert {id(p) for p in made.parameters()} == {id(p) for p in network.parameters()}
 
 
-def test_layers_are_tapped_in_the_network_as_it_is_and_all_other_steps_are_compiled(tmp_path, monkeypatch):
+def test_steps_that_need_features_are_not_compiled_and_all_others_are(tmp_path, monkeypatch):
     steps = []
 
     def counting(network):
@@ -207,7 +207,7 @@ def test_layers_are_tapped_in_the_network_as_it_is_and_all_other_steps_are_compi
 
     monkeypatch.setattr(loop, "compile_forward", counting)
     weights, _ = cases.train(cases.two_stages, tmp_path / "compiled", compile=True)
-    # Hints, which tap the student, in two of four epochs of seven batches; validation is never compiled.
+    # Hints, which need the student's features, in two of four epochs of seven batches; validation is never compiled.
     assert steps == [True] * 14
     expected, _ = cases.train(cases.two_stages, tmp_path / "eager")
     assert all(torch.equal(value, expected[name]) for name, value in weights.items())

@@ -1,4 +1,4 @@
-"""Feature taps: the outputs of inner modules, read by hooks, without changes to the network."""
+"""Feature hooks: they read the outputs of inner modules without changes to the network."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 
-class Taps:
+class FeatureHooks:
     """A context that stores the outputs of the modules at `paths` of `module`, of the last call of each.
 
     `features` maps each path to the module's output, with its autograd graph: usually a tensor, (B, C, H, W) for
@@ -90,19 +90,19 @@ class Taps:
 
 
 class _StopForward(BaseException):  # not an Exception, which a network's forward may catch
-    """Ends a forward pass whose remaining layers are not needed; its argument is the `Taps` that raised it."""
+    """Ends a forward pass whose remaining layers are not needed; its argument is the `FeatureHooks` that raised it."""
 
 
 def declare_stages(module: nn.Module, paths: tuple[str, ...]) -> None:
     """Declare the module paths of the blocks of `module`, in order, for `declared_stages`."""
     # Some networks have a submodule called `stages`.
-    name = "stages" if not isinstance(getattr(module, "stages", None), nn.Module) else "tap_stages"
+    name = "stages" if not isinstance(getattr(module, "stages", None), nn.Module) else "feature_stages"
     setattr(module, name, paths)
 
 
 def declared_stages(module: nn.Module) -> tuple[str, ...]:
     """Return the module paths of the blocks that `module` declares, in order; none if it declares none."""
-    stages: Any = getattr(module, "tap_stages", None) or getattr(module, "stages", ())
+    stages: Any = getattr(module, "feature_stages", None) or getattr(module, "stages", ())
     is_paths = isinstance(stages, tuple | list) and all(isinstance(path, str) for path in stages)
     return tuple(stages) if is_paths else ()
 
@@ -117,7 +117,7 @@ def required_stages(module: nn.Module) -> tuple[str, ...]:
 
 
 def middle_stage(module: nn.Module) -> str:
-    """Return the path of the middle block (the lower of two), which FitNets (arXiv:1412.6550) taps for its hints.
+    """Return the path of the middle block (the lower of two), where FitNets (arXiv:1412.6550) takes its hints.
 
     Raises InputError if `module` declares no stages.
     """

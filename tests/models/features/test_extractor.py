@@ -1,4 +1,4 @@
-"""What a tapped network gives: each layer's value as the layer returned it."""
+"""A feature extractor returns each layer's value as the layer returned it."""
 
 import copy
 
@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from kdbench import models
 from kdbench.errors import InputError
-from kdbench.models.features.tapped import TappedNetwork, require_gradients
+from kdbench.models.features.extractor import FeatureExtractor, require_gradients
 
 
 def overwritten_layers(network, inputs):
@@ -42,11 +42,11 @@ def test_every_layer_of_a_network_is_as_it_was_returned(name, options, overwritt
     inputs = torch.randn(2, *shape)
     torch.manual_seed(1)
     expected = values_when_returned(copy.deepcopy(network), inputs)
-    tapped = TappedNetwork(copy.deepcopy(network))
+    extractor = FeatureExtractor(copy.deepcopy(network))
     for _ in range(2):  # in the second call, the overwritten values are known
-        tapped.network.load_state_dict(network.state_dict())
+        extractor.network.load_state_dict(network.state_dict())
         torch.manual_seed(1)
-        _, features = tapped.run(inputs, list(expected))
+        _, features = extractor.run(inputs, list(expected))
         assert all(torch.equal(features[path], value) for path, value in expected.items())
     if overwritten is not None and training:
         assert len(overwritten_layers(network, inputs)) >= overwritten
@@ -69,15 +69,15 @@ class Repeating(nn.Module):
 @pytest.mark.parametrize("layers", [["linear"], ["relu"], ["relu", "linear"]])
 def test_a_layer_that_is_called_again_gives_its_last_value_also_without_the_output(layers):
     network, inputs = Repeating(), torch.randn(5, 4)
-    values, tapped = values_when_returned(network, inputs), TappedNetwork(network)
+    values, extractor = values_when_returned(network, inputs), FeatureExtractor(network)
     for output in (True, False, False):
-        _, features = tapped.run(inputs, layers, output=output)
+        _, features = extractor.run(inputs, layers, output=output)
         assert all(torch.equal(features[layer], values[layer]) for layer in layers)
 
 
 def test_a_layer_that_is_not_used_is_refused():
     with pytest.raises(InputError, match="'unused' of Repeating is not used"):
-        TappedNetwork(Repeating()).run(torch.randn(5, 4), ["relu", "unused"])
+        FeatureExtractor(Repeating()).run(torch.randn(5, 4), ["relu", "unused"])
 
 
 def test_structures_are_kept_whole():
@@ -94,7 +94,7 @@ def test_structures_are_kept_whole():
             return outputs[:, -1] + hidden[0]
 
     network, inputs = Recurrent(), torch.randn(5, 7, 4)
-    outputs, (hidden, state) = TappedNetwork(network).run(inputs, ["cell"])[1]["cell"]
+    outputs, (hidden, state) = FeatureExtractor(network).run(inputs, ["cell"])[1]["cell"]
     expected, (last, final) = network.cell(inputs)
     for value, right in ((outputs, expected), (hidden, last), (state, final)):
         torch.testing.assert_close(value, right)
@@ -121,28 +121,28 @@ def test_a_container_that_the_network_changes_is_kept_as_the_layer_gave_it():
             return outputs["hidden"]
 
     network, inputs = Replacing(), torch.randn(5, 4)
-    expected, tapped = network.pair.linear(inputs), TappedNetwork(network)
+    expected, extractor = network.pair.linear(inputs), FeatureExtractor(network)
     for _ in range(2):
-        kept = tapped.run(inputs, ["pair"])[1]["pair"]
+        kept = extractor.run(inputs, ["pair"])[1]["pair"]
         torch.testing.assert_close(kept, {"hidden": expected, "all": [expected]})
 
 
 def test_a_user_network_whose_number_of_calls_varies_gives_its_last_value():
     """Only the networks of known libraries end their forward early."""
     network, inputs = Repeating(), torch.randn(5, 4)
-    tapped = TappedNetwork(network)
+    extractor = FeatureExtractor(network)
     for network.calls in (1, 3, 2):
         expected = values_when_returned(network, inputs)
-        _, features = tapped.run(inputs, ["linear"], output=False)
+        _, features = extractor.run(inputs, ["linear"], output=False)
         assert torch.equal(features["linear"], expected["linear"])
 
 
 def test_a_network_of_kdbench_ends_early_where_its_output_is_not_needed():
     network, reached = models.build("convnet", (1, 8, 8), 10, widths=[4, 6, 8]), []
     network.head.register_forward_hook(lambda *_: reached.append(1))
-    tapped = TappedNetwork(network)
+    extractor = FeatureExtractor(network)
     for _ in range(3):
-        tapped.run(torch.rand(2, 1, 8, 8), ["blocks.1"], output=False)
+        extractor.run(torch.rand(2, 1, 8, 8), ["blocks.1"], output=False)
     assert len(reached) == 1
 
 
@@ -171,7 +171,7 @@ def test_checkpointed_blocks_have_the_values_and_gradients_of_plain_ones():
     inputs, gradients = torch.randn(5, 4), []
     for how in ("not reentrant", "plain"):
         network = Checkpointed(how)
-        output, features = TappedNetwork(network).run(inputs, ["block.0"])
+        output, features = FeatureExtractor(network).run(inputs, ["block.0"])
         (output.sum() + features["block.0"].pow(3).sum()).backward()
         gradients.append([weight.grad for weight in network.parameters()])
     torch.testing.assert_close(*gradients)

@@ -1,4 +1,4 @@
-"""Operations in place behind a tapped layer change neither its value nor a gradient."""
+"""Operations in place behind a feature layer change neither its value nor a gradient."""
 
 from contextlib import nullcontext
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdbench.models.features.tapped import TappedNetwork
+from kdbench.models.features.extractor import FeatureExtractor
 
 GRADIENTS = pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
 
@@ -64,12 +64,12 @@ def test_an_operation_in_place_changes_neither_a_value_nor_a_gradient(name, mode
     network, inputs = Overwriting(*OPERATIONS[name]), torch.randn(5, 4)
     results = []
     for network.in_place in (True, False):
-        tapped = TappedNetwork(network)
+        extractor = FeatureExtractor(network)
         for _ in range(2):
             network.zero_grad()
             torch.manual_seed(3)
             with mode():
-                output, features = tapped.run(inputs, ["first"])
+                output, features = extractor.run(inputs, ["first"])
             if mode is nullcontext:
                 (output.square().sum() + features["first"].pow(3).sum()).backward()
             results.append((output, features["first"], network.first.weight.grad))
@@ -84,7 +84,7 @@ def test_an_operation_in_place_changes_neither_a_value_nor_a_gradient(name, mode
 def test_a_change_that_torch_does_not_count_is_seen_too(mode):
     network, inputs = Overwriting(through_data, None), torch.randn(5, 4)
     with mode():
-        _, features = TappedNetwork(network).run(inputs, ["first"])
+        _, features = FeatureExtractor(network).run(inputs, ["first"])
     assert (features["first"] < 0).any()
 
 
@@ -93,8 +93,8 @@ def test_what_nothing_overwrites_is_the_very_tensor():
     network, returned = Overwriting(None, functional.relu), []
     network.in_place = False
     network.first.register_forward_hook(lambda *call: returned.append(call[2]))
-    tapped = TappedNetwork(network)
-    features = [tapped.run(torch.randn(5, 4), ["first"])[1]["first"] for _ in range(3)]
+    extractor = FeatureExtractor(network)
+    features = [extractor.run(torch.randn(5, 4), ["first"])[1]["first"] for _ in range(3)]
     assert all(feature is value for feature, value in zip(features, returned, strict=True))
 
 
@@ -103,10 +103,10 @@ def test_what_nothing_overwrites_is_the_very_tensor():
 def test_what_is_overwritten_in_some_steps_only_is_right_in_all(name, mode):
     operation, twin = OPERATIONS[name]
     network, inputs = Overwriting(operation, twin), torch.randn(5, 4)
-    tapped = TappedNetwork(network)
+    extractor = FeatureExtractor(network)
     for network.in_place in (False, True, False, True):
         with mode():
-            output, features = tapped.run(inputs, ["first"])
+            output, features = extractor.run(inputs, ["first"])
         first = functional.linear(inputs, network.first.weight, network.first.bias)
         expected = network.head(twin(first))
         torch.testing.assert_close((features["first"], output), (first, expected))
@@ -136,9 +136,9 @@ def test_changes_behind_torchs_back_are_seen_at_every_step(name):
             return self.head(hidden)
 
     network, inputs = Changing(None, None), torch.randn(5, 4)
-    tapped, expected = TappedNetwork(network), network.first(inputs)
+    extractor, expected = FeatureExtractor(network), network.first(inputs)
     for _ in range(3):
-        torch.testing.assert_close(tapped.run(inputs, ["first"])[1]["first"], expected)
+        torch.testing.assert_close(extractor.run(inputs, ["first"])[1]["first"], expected)
 
 
 class Shifting(nn.Module):
@@ -156,8 +156,8 @@ class Shifting(nn.Module):
 @GRADIENTS
 def test_inputs_stay_as_they_are(mode):
     network, inputs = Shifting(), torch.randn(5, 4)
-    before, tapped = inputs.clone(), TappedNetwork(network)
+    before, extractor = inputs.clone(), FeatureExtractor(network)
     with mode():
-        outputs = [tapped.run(inputs)[0] for _ in range(3)]
+        outputs = [extractor.run(inputs)[0] for _ in range(3)]
         torch.testing.assert_close(outputs[2], network.linear(inputs - 5))
     assert torch.equal(inputs, before)

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from kdbench.errors import InputError
+from kdbench.models.feature_hooks import FeatureHooks
 from kdbench.models.features.modes import evaluation_mode
-from kdbench.models.taps import Taps
 
 # Packages whose networks call the same layers at every step.
 _STATIC = {"kdbench", "torch", "torchvision", "timm"}
 
 
-class TappedNetwork:
+class FeatureExtractor:
     """Runs `network` as often as needed, with the outputs of inner layers as the layers return them."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -27,22 +27,23 @@ class TappedNetwork:
         )
 
     def run(self, inputs: Tensor, layers: Sequence[str] = (), *, output: bool = True) -> tuple[Any, dict[str, Any]]:
-        """Return the network's output for `inputs` (B, …), and the outputs of `layers` by path, as `Taps` keeps them.
+        """Return the network's output for `inputs` (B, …), and the outputs of `layers` by path.
 
-        `inputs` are not changed. Without `output` the forward pass may end after the last of `layers`, and the first
-        result is None. Raises InputError for layers that the network does not have or does not use.
+        The outputs are those that `FeatureHooks` stores. `inputs` are not changed. Without `output` the forward pass
+        may end after the last of `layers`, and the first result is None. Raises InputError for layers that the network
+        does not have or does not use.
         """
         # The output of a layer's last call is needed, so the pass ends early only if each layer is called once.
         stop_early = not output and self.is_static and all(self._calls.get(layer) == 1 for layer in layers)
         result = None
-        with Taps(self.network, layers, stop_early=stop_early, uncounted=self._uncounted) as taps:
+        with FeatureHooks(self.network, layers, stop_early=stop_early, uncounted=self._uncounted) as hooks:
             result = self.network(inputs.clone())  # which it may overwrite
-        if missing := [layer for layer in layers if layer not in taps.features]:
+        if missing := [layer for layer in layers if layer not in hooks.features]:
             raise InputError(f"layer {missing[0]!r} of {type(self.network).__name__} is not used",
                              "name a layer that every forward pass calls")  # fmt: skip
         if not stop_early:
-            self._calls.update(taps.calls)
-        return (result if output else None), taps.features
+            self._calls.update(hooks.calls)
+        return (result if output else None), hooks.features
 
 
 def require_gradients(network: nn.Module, layers: Sequence[str], inputs: Tensor) -> None:
@@ -50,14 +51,14 @@ def require_gradients(network: nn.Module, layers: Sequence[str], inputs: Tensor)
 
     Networks of known libraries are not checked. `inputs` are a batch (B, …). Does not change `network`.
     """
-    tapped = TappedNetwork(network)
-    if tapped.is_static:
+    extractor = FeatureExtractor(network)
+    if extractor.is_static:
         return
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
         with torch.enable_grad(), torch.random.fork_rng(devices=[]), evaluation_mode(network):
             network.train()
-            _, features = tapped.run(inputs, layers)
+            _, features = extractor.run(inputs, layers)
     finally:
         with torch.no_grad():
             for name, buffer in network.named_buffers():

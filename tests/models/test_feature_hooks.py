@@ -4,10 +4,10 @@ from torch import nn
 
 from kdbench import models
 from kdbench.errors import InputError
-from kdbench.models.taps import Taps, middle_stage
+from kdbench.models.feature_hooks import FeatureHooks, middle_stage
 
 
-def hooks(module):
+def hook_count(module):
     return sum(len(child._forward_hooks) for child in module.modules())
 
 
@@ -17,35 +17,35 @@ def network():
 
 
 def test_features_are_what_the_layer_gave_last_with_its_graph(network):
-    with Taps(network, ["blocks.0", "blocks.2"]) as taps:
+    with FeatureHooks(network, ["blocks.0", "blocks.2"]) as hooks:
         network(torch.rand(2, 1, 8, 8))
         network(torch.rand(3, 1, 8, 8))
-    assert {path: tuple(feature.shape) for path, feature in taps.features.items()} == {
+    assert {path: tuple(feature.shape) for path, feature in hooks.features.items()} == {
         "blocks.0": (3, 4, 8, 8),
         "blocks.2": (3, 8, 2, 2),
     }
-    taps.features["blocks.0"].sum().backward()
+    hooks.features["blocks.0"].sum().backward()
     assert network.blocks[0][0].weight.grad.any()
 
 
 def test_hooks_go_even_when_the_forward_fails(network):
-    taps = Taps(network, network.stages)
-    with pytest.raises(RuntimeError), taps:
+    hooks = FeatureHooks(network, network.stages)
+    with pytest.raises(RuntimeError), hooks:
         network(torch.rand(1, 2, 8, 8))
-    assert list(taps.features) == []
-    assert hooks(network) == 0
+    assert list(hooks.features) == []
+    assert hook_count(network) == 0
 
 
 def test_other_peoples_hooks_stay(network):
     network.blocks[0].register_forward_hook(lambda *_: None)
-    with Taps(network, network.stages):
+    with FeatureHooks(network, network.stages):
         pass
-    assert hooks(network) == 1
+    assert hook_count(network) == 1
 
 
 def test_an_unknown_path_is_answered_with_the_nearest(network):
     with pytest.raises(InputError, match=r"no layer 'block\.1'") as caught:
-        Taps(network, ["block.1"])
+        FeatureHooks(network, ["block.1"])
     assert "'blocks.1'" in caught.value.hint
 
 
@@ -61,15 +61,15 @@ def test_a_module_without_stages_has_no_middle():
 
 def test_stop_early_ends_the_block_and_no_other(network):
     images = torch.rand(2, 1, 8, 8)
-    with Taps(network, ["blocks.2"]) as outer, Taps(network, ["blocks.0"], stop_early=True) as inner:
+    with FeatureHooks(network, ["blocks.2"]) as outer, FeatureHooks(network, ["blocks.0"], stop_early=True) as inner:
         network(images)
         pytest.fail("the forward went on")
     assert set(inner.features) == {"blocks.0"}
     assert outer.features == {}
-    assert hooks(network) == 0
+    assert hook_count(network) == 0
 
 
 def test_an_error_inside_is_not_swallowed(network):
-    with pytest.raises(RuntimeError), Taps(network, ["blocks.2"], stop_early=True):
+    with pytest.raises(RuntimeError), FeatureHooks(network, ["blocks.2"], stop_early=True):
         network(torch.rand(2, 3, 8, 8))
-    assert hooks(network) == 0
+    assert hook_count(network) == 0
