@@ -162,7 +162,7 @@ class Batches:
         self._mixing = None
         if train and augment.mixes:
             assert classes is not None, "mixed labels are distributions over a known number of classes"
-            self._mixing = mixing.BatchMixing(augment, classes, seed) if augment.mixes_anew else None
+            self._mixing = mixing.BatchMixing(augment, classes, seed) if augment.mixes_every_step else None
         transform = augment.transform if train else None
         self._transform = None if transform is None else Transforming(transform, seed)
         self._inputs = torch.from_numpy(split.inputs).to(self.device)

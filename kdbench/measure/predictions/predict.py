@@ -42,9 +42,9 @@ def predict(
     threads: how many threads a model has, by default one per core.
     batch: the size of the batches. By default a model whose outputs depend on the batch runs at batch 1.
 
-    In onnxruntime, models with one file, such as a ready teacher of several seeds, run once. A model that fails, or
-    ends the process, has a Failure; the others run again without it. Raises InputError if a model's outputs do not fit
-    the labels.
+    In onnxruntime, models with one file, such as a pretrained teacher of several seeds, run only once. A model that
+    fails, or ends the process, has a Failure; the others run again without it. Raises InputError if a model's outputs
+    do not fit the labels.
     """
     if test.task == "classification":
         for model in (model for model in models if model.class_map is None):

@@ -62,7 +62,7 @@ class Augment(Value):
         return self.mixes and self.views is not None and self.transform is None
 
     @property
-    def mixes_anew(self) -> bool:
+    def mixes_every_step(self) -> bool:
         """Whether every step mixes images in new ways."""
         return self.mixes and not self.mixes_in_slots
 

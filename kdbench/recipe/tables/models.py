@@ -125,10 +125,10 @@ class SubStudents(Value):
 class Trained(Value):
     """The keys of teachers and students.
 
-    `weights` is a file of weights to start from, .safetensors or a torch state dict, and `weights_key` names one of
-    several sets of weights in it; with `training.epochs` 0 the model is used without training. A `seed_offset` other
-    than 0 makes another seed of each seed of the recipe: models of one architecture start with the same weights unless
-    their offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that the entry comes from.
+    `weights` is a file of weights to start from, .safetensors or a torch state dict; `weights_key` names one of several
+    sets of weights in it. With `training.epochs` 0 the model is used without training. A `seed_offset` other than 0
+    makes another seed of each seed of the recipe: models of one architecture start with the same weights unless their
+    offsets differ. `family` and `axes` name the sweep, and the point of the sweep, that the entry comes from.
     """
 
     name: str = Field(pattern=NAME, max_length=80)
@@ -162,7 +162,7 @@ class Trained(Value):
 
 
 class TeacherInput(InputSpec):
-    """What is known of a ready teacher's input; `labels` may also be a file of one name a line."""
+    """What is known of a pretrained teacher's input; `labels` may also be a file of one name a line."""
 
     labels: tuple[str, ...] | str | None = None  # type: ignore[assignment]  # a recipe reads no files
 
@@ -171,8 +171,8 @@ class Teacher(Trained):
     """A model from which students learn: trained on the labels, or ready.
 
     A teacher with `weights` is not trained unless its own `training` table sets `epochs`. Its file may also be an ONNX
-    file, without a `model`; students then learn from its logits. `input` describes a ready teacher's input and classes
-    where they differ from the data's. `logits` is a NumPy file of logits instead of a model; such a teacher is not
+    file, without a `model`; students then learn from its logits. `input` describes a pretrained teacher's input and
+    classes if they differ from the data's. `logits` is a NumPy file of logits instead of a model; such a teacher is not
     measured.
     """
 

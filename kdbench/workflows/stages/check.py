@@ -32,9 +32,9 @@ from kdbench.workflows.study.checks.user_code import (
 )
 from kdbench.workflows.study.model_sources import external_locations, file_hash
 from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.pretrained_teachers import bench_model, onnx_network
 from kdbench.workflows.study.pruned import options_of
 from kdbench.workflows.study.pruned_latency import require_reachable
-from kdbench.workflows.study.ready_teachers import bench_model, onnx_network
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.teacher_forms import TeacherForm, form_of, is_onnx_teacher
 from kdbench.workflows.study.teachers import is_cached, stored_teacher
@@ -195,7 +195,8 @@ class _Checks:
     ) -> None:
         """Raise InputError for a network of `job` that cannot be used; equal ones are not tried again.
 
-        `again` builds it again. `form` describes a ready teacher whose input and outputs differ from the students'.
+        `again` builds it again. `form` is that of a pretrained teacher whose input and outputs differ from the
+        students'.
         """
         key = _network_key(job, exported=exported)
         if key in self._tried:

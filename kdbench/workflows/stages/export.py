@@ -23,8 +23,8 @@ from kdbench.workflows.stages.training_summary import training_summary
 from kdbench.workflows.study.model_sources import external_locations, file_hash
 from kdbench.workflows.study.networks import architecture, origin, trained
 from kdbench.workflows.study.plan import Job
+from kdbench.workflows.study.pretrained_teachers import bench_model
 from kdbench.workflows.study.pruned import pruning_of
-from kdbench.workflows.study.ready_teachers import bench_model
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.teacher_forms import TeacherForm, form_of
 
@@ -36,8 +36,8 @@ class Exported:
     """A model file with its job and card, and its deviation from the network (`parity`).
 
     `parity` is None for a ready ONNX file, which has no network. `refused` is why the file may not be measured, or
-    None; `is_finite` is whether the logits were finite. `form` describes a ready teacher whose input and outputs differ
-    from the students'.
+    None; `is_finite` is whether the logits were finite. `form` describes a pretrained teacher whose input and outputs
+    differ from those of the students.
     """
 
     job: Job

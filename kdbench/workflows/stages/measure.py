@@ -21,7 +21,7 @@ from kdbench.workflows.stages.export import Exported
 from kdbench.workflows.stages.results import assemble_record
 from kdbench.workflows.study.analyses import analyses_of
 from kdbench.workflows.study.closed_form import closed_form_errors
-from kdbench.workflows.study.ready_teachers import test_images
+from kdbench.workflows.study.pretrained_teachers import test_images
 from kdbench.workflows.study.run_data import RunData
 
 

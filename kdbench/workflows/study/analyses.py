@@ -27,7 +27,7 @@ def analyses_of(
 ) -> Analyses:
     """Return the analyses of the jobs' models, by their ids, and of their variants.
 
-    `geometries` are those in which ready teachers take the images; their own training images are not known.
+    `geometries` are those in which pretrained teachers take the images; their own training images are not known.
     `compressed` maps the ids of variants to the jobs whose networks they were made from.
     """
     parts = {job.id: run_data.part_of(job.entry.data) for job in jobs if not job.entry.is_ready}

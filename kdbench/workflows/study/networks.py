@@ -27,7 +27,7 @@ from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.study import pruned
 from kdbench.workflows.study.model_sources import file_hash, load_into
 from kdbench.workflows.study.plan import Job
-from kdbench.workflows.study.ready_teachers import onnx_network
+from kdbench.workflows.study.pretrained_teachers import onnx_network
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.teacher_forms import built_for, form_of
 

@@ -71,7 +71,7 @@ class Job:
         return storage.content_hash(causes)
 
     def _files(self) -> dict[str, str]:
-        """Return the content hashes of its files, and of those that describe a ready teacher; paths do not count."""
+        """Return the hashes of its files, and of those that describe a pretrained teacher; paths do not count."""
         if self.logits is not None:
             return {"logits": file_hash(self.logits)}
         if self.weights is None:

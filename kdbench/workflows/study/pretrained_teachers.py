@@ -1,4 +1,4 @@
-"""What is made of a ready teacher: a network, a model to measure, and the test images that it takes."""
+"""What is made of a pretrained teacher: a network, a model to measure, and the test images that it takes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -58,7 +58,7 @@ def bench_model(job: Job, form: TeacherForm) -> BenchModel:
 
 
 def test_images(forms: Sequence[TeacherForm], recipe: Recipe, run_data: RunData) -> dict[Geometry, Images]:
-    """Return the test images in the geometries of ready teachers that differ from the students', by geometry.
+    """Return the test images in the geometries of pretrained teachers that differ from the students', by geometry.
 
     They are made from the stored images, as in `kdbench bench`.
     """

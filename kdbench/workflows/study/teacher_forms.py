@@ -1,4 +1,4 @@
-"""The input, the classes and the file of a ready teacher that differ from the students'."""
+"""The input, the classes and the file of a pretrained teacher that differ from the students'."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ _IMAGE_KEYS = ("size", "resize", "crop", "resize_mode", "crop_pct", "geometry", 
 
 @dataclass(frozen=True, eq=False)
 class TeacherForm:
-    """The input and the outputs of a ready teacher.
+    """The input and the outputs of a pretrained teacher.
 
     `shape` is that of one input, channels first, and `outputs` the number of outputs. `classes` maps them to the data's
     classes; None if they are equal. `facts` are those of its ONNX file; None for a torch network. `inputs` converts
@@ -76,13 +76,13 @@ def built_for(job: Job, dataset: Dataset) -> tuple[tuple[int, ...], int]:
 
 
 def form_of(job: Job, run_data: RunData) -> TeacherForm | None:
-    """Return the form of a ready teacher; None if its input and outputs are the students'.
+    """Return the form of a pretrained teacher; None if its input and outputs are the students'.
 
     Raises InputError if its file, its description and the data contradict each other.
     """
     if not _may_differ(job):
         return None
-    assert job.weights is not None, "a ready teacher has a file"
+    assert job.weights is not None, "a pretrained teacher has a file"
     with naming_recipe_keys(job):
         facts = read_facts(job.weights) if is_onnx_teacher(job) else None
         spec, sources = _known(job, facts or unknown_facts())

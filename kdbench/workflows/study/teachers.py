@@ -95,7 +95,7 @@ def _cache_obstacle(student: Student, teacher_terms: Sequence[ScheduledTerm]) ->
         return "no term needs a teacher"
     if augment.transform is not None:
         return "its transform makes images that the teacher has not seen before"
-    if augment.mixes_anew:
+    if augment.mixes_every_step:
         return "mixup and cutmix make new images in every step; data.augment.views = 16 mixes each image in 16 ways"
     if slot_count(augment) is None:
         views = f"{augment.distinct_views} views, too many to cache"

@@ -51,7 +51,7 @@ def keeps_logits(job: Job) -> bool:
     if not (isinstance(entry, Student) and job.learns) or entry.cache == "off":
         return False
     augment, slots = entry.data.augment, slot_count(entry.data.augment)
-    has_slots = not augment.mixes_anew and augment.transform is None and slots is not None
+    has_slots = not augment.mixes_every_step and augment.transform is None and slots is not None
     needs_logits = all(getattr(METHODS.get(term.method), "needs_logits", True) for term in entry.terms)
     return has_slots and needs_logits and (slots or 0) <= job.training.last_epoch
 

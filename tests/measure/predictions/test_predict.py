@@ -98,7 +98,7 @@ def test_a_model_that_kills_the_process_is_left_out(predicted, tiny, bench_model
 
 @in_this_process
 def test_models_of_one_file_run_once(predicted, tiny, bench_model, test_set, monkeypatch):
-    """As a ready teacher of several seeds; inputs that are prepared in another way are others."""
+    """As a pretrained teacher of several seeds; inputs that are prepared in another way are others."""
     ran, real = [], runner.run_job
     monkeypatch.setattr(
         runner, "run_job", lambda job, *r, **o: ran.extend(m.id for m in job.models) or real(job, *r, **o)

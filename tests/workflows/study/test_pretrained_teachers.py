@@ -1,4 +1,4 @@
-"""Ready teachers whose input and classes differ from the students': taught from, exported and measured as they are."""
+"""Pretrained teachers whose input and classes differ from the students' teach, and are exported and measured."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Files of ready teachers whose graph does not show what their values are, or whose input needs a key of the recipe."""
+"""Files of pretrained teachers whose graph does not show what their values are, or whose input needs a recipe's key."""
 
 import json
 
