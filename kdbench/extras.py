@@ -117,7 +117,7 @@ def require_all(extras: Iterable[str], subject: str) -> None:
         raise _error(subject, [name for names in absent.values() for name in names], list(absent))
 
 
-def explained(error: BaseException, subject: str) -> MissingExtraError | None:
+def missing_extra_error(error: BaseException, subject: str) -> MissingExtraError | None:
     """Return a failed import of an extra's library as an error about `subject`; None for every other error."""
     module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     for name, extra in EXTRAS.items():

@@ -11,7 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 from kdbench.errors import EXIT_BAD_INPUT
-from kdbench.extras import EXTRAS, Extra, MissingExtraError, explained, install, missing, replace, require, require_all
+from kdbench.extras import (
+    EXTRAS,
+    Extra,
+    MissingExtraError,
+    install,
+    missing,
+    missing_extra_error,
+    replace,
+    require,
+    require_all,
+)
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 FOR_DEVELOPERS = {"dev", "docs", "bench"}
@@ -125,14 +135,14 @@ def test_the_search_for_pip_does_not_reach_setuptools(monkeypatch):
 )
 def test_a_failed_import_names_its_extra(monkeypatch, module, extra):
     monkeypatch.setattr("kdbench.extras._installed", lambda _: False)
-    assert explained(ModuleNotFoundError(name=module), "it").hint == install(extra)
+    assert missing_extra_error(ModuleNotFoundError(name=module), "it").hint == install(extra)
 
 
 @pytest.mark.parametrize(
     "error", [ModuleNotFoundError(name="nobodys"), ModuleNotFoundError(), ImportError(name="torch")]
 )
 def test_another_failure_is_not_explained(error):
-    assert explained(error, "it") is None
+    assert missing_extra_error(error, "it") is None
 
 
 def test_what_is_blocked_is_missing(monkeypatch):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdbench import statistics, units
-from kdbench.api.progress import shown
+from kdbench.api.progress import progress_display
 from kdbench.errors import InputError, first_line
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.latency.diagnosis import instability
@@ -137,9 +137,9 @@ def time_callable(
     calls = {name: Calls(function, arguments) for name, function in functions.items()}
     for name, of_function in calls.items():
         _try(name, of_function)
-    with shown(progress) as displayed, machine_lock(displayed):
-        displayed.stage("time", 1, 1)
-        samples = timed_sessions(calls, _Config(budget_s, sessions, precision), displayed)
+    with progress_display(progress) as display, machine_lock(display):
+        display.stage("time", 1, 1)
+        samples = timed_sessions(calls, _Config(budget_s, sessions, precision), display)
     return _times(samples, sessions, timed=_name(fn))
 
 

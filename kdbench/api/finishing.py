@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kdbench.workflows.stages.results import RunResults
 
 
-def required(log: str | Sequence[str], tracked: Sequence[str] = ()) -> list[str]:
+def checked_trackers(log: str | Sequence[str], tracked: Sequence[str] = ()) -> list[str]:
     """Return the trackers in `log` without those in `tracked`, which log the results anyway.
 
     Raises InputError, before anything is measured, for an unknown tracker, and for one whose extra is missing.
@@ -24,16 +24,16 @@ def required(log: str | Sequence[str], tracked: Sequence[str] = ()) -> list[str]
     return names
 
 
-def finished(results: "RunResults", loggers: Sequence[str], progress: Progress) -> Results:
+def final_results(results: "RunResults", loggers: Sequence[str], progress: Progress) -> Results:
     """Return a workflow's results for the API, logged to `loggers`.
 
     Raises MeasurementError if a model could not be run, and InputError for a tracker that fails.
     """
     results.raise_on_failed_models()
-    return logged(results, loggers, progress)
+    return logged_results(results, loggers, progress)
 
 
-def logged(results: "RunResults", loggers: Sequence[str], progress: Progress) -> Results:
+def logged_results(results: "RunResults", loggers: Sequence[str], progress: Progress) -> Results:
     """Return a workflow's results for the API, logged to `loggers`; raises InputError for a tracker that fails."""
     if loggers:
         from kdbench.workflows.stages.log import log_results

@@ -45,11 +45,11 @@ class Inputs(TypedDict, total=False):
 
 def input_options(keywords: Mapping[str, Any]) -> InputOptions:
     """Return `keywords`, with the keys of `Inputs`, as options; raises InputError for a wrong key or value."""
-    fed = dict(keywords)
-    if misplaced := [key for key in fed if key in Measure.model_fields and key not in Inputs.__annotations__]:
+    values = dict(keywords)
+    if misplaced := [key for key in values if key in Measure.model_fields and key not in Inputs.__annotations__]:
         hint = f"it is a key of `measure`: measure=kdbench.Measure({misplaced[0]}=…)"
         raise InputError(f"unknown key {misplaced[0]!r}", hint)
-    check(fed, Inputs.__annotations__)
-    if fed.get("data_root") is not None:
-        fed["data_root"] = str(fed["data_root"])
-    return validated(InputOptions, fed, "help(kdbench.bench) explains its arguments")
+    check(values, Inputs.__annotations__)
+    if values.get("data_root") is not None:
+        values["data_root"] = str(values["data_root"])
+    return validated(InputOptions, values, "help(kdbench.bench) explains its arguments")

@@ -6,7 +6,7 @@ from typing import Any
 
 from kdbench.api.decisions import Comparison, Verdict
 from kdbench.api.inputs import input_options
-from kdbench.api.progress import shown
+from kdbench.api.progress import progress_display
 from kdbench.api.results import Results
 from kdbench.errors import InputError
 from kdbench.judge.compare.records import compare as compare_records
@@ -75,7 +75,7 @@ def compare(
     if remeasure or any(_is_file(state) for state in (base, new)):
         from kdbench.workflows.remeasure import remeasure as measure_again
 
-        with shown(progress) as displayed:
+        with progress_display(progress) as display:
             comparison, _ = measure_again(
                 _path(base),
                 _path(new),
@@ -85,13 +85,13 @@ def compare(
                 inputs=_inputs(data, inputs),
                 options=measure if isinstance(measure, Measure) else Measure(**(measure or {})),
                 out=out,
-                progress=displayed,
+                progress=display,
             )
         return Comparison.of(comparison)
     of_measurement = {"measure": measure, "data": data, "inputs": inputs, "out": out}
-    if needless := [name for name, value in of_measurement.items() if value is not None]:
-        message = f"{needless[0]} applies only to a new measurement, but stored records are compared"
-        raise InputError(message, f"add remeasure=True, or leave {needless[0]} out")
+    if unused := [name for name, value in of_measurement.items() if value is not None]:
+        message = f"{unused[0]} applies only to a new measurement, but stored records are compared"
+        raise InputError(message, f"add remeasure=True, or leave {unused[0]} out")
     compared = compare_records(
         _record(base),
         _record(new),

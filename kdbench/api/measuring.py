@@ -5,9 +5,9 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any, Unpack
 
-from kdbench.api.finishing import finished, required
+from kdbench.api.finishing import checked_trackers, final_results
 from kdbench.api.inputs import Inputs, input_options
-from kdbench.api.progress import shown
+from kdbench.api.progress import progress_display
 from kdbench.api.results import Results
 from kdbench.judge.target import Target
 from kdbench.progress import Progress
@@ -54,8 +54,8 @@ def bench(
     MissingExtraError for an extra that is not installed. Raises MeasurementError if a model could not be run; the other
     results are then in the folder.
     """
-    loggers = required(log)
-    with shown(progress) as displayed:
+    loggers = checked_trackers(log)
+    with progress_display(progress) as display:
         results = bench_models(
             paths,
             torch=torch,
@@ -66,9 +66,9 @@ def bench(
             options=measure if isinstance(measure, Measure) else Measure(**(measure or {})),
             out=out,
             targets=targets,
-            progress=displayed,
+            progress=display,
         )
-        return finished(results, loggers, displayed)
+        return final_results(results, loggers, display)
 
 
 def _signature() -> Signature:

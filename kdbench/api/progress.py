@@ -17,7 +17,7 @@ _INTERVAL_S = 0.5  # drawing must not disturb what is being measured
 
 
 @contextmanager
-def shown(progress: Progress | None) -> Iterator[Progress]:
+def progress_display(progress: Progress | None) -> Iterator[Progress]:
     """Yield `progress`; if it is None, a display in a notebook."""
     if progress is not None:
         yield progress

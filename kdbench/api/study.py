@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from kdbench import extras
-from kdbench.api.finishing import finished, required
-from kdbench.api.progress import shown
+from kdbench.api.finishing import checked_trackers, final_results
+from kdbench.api.progress import progress_display
 from kdbench.api.results import Results
 from kdbench.judge.target import Target
 from kdbench.machine.openmp import configure_openmp
@@ -133,12 +133,12 @@ def run(
     KdbenchError for errors that a user can fix.
     """
     loaded = _loaded(recipe, "kdbench.run")
-    loggers = required(log, loaded.track)
+    loggers = checked_trackers(log, loaded.track)
     from kdbench.workflows.run import run_recipe
 
-    with shown(progress) as displayed:
-        results = run_recipe(loaded, out, resume=resume, targets=targets, progress=displayed, command=command)
-        return finished(results, loggers, displayed)
+    with progress_display(progress) as display:
+        results = run_recipe(loaded, out, resume=resume, targets=targets, progress=display, command=command)
+        return final_results(results, loggers, display)
 
 
 @checked
@@ -156,8 +156,8 @@ def train(
     loaded = _loaded(recipe, "kdbench.train", measures=False)
     from kdbench.workflows.train import train as train_recipe
 
-    with shown(progress) as displayed:
-        return train_recipe(loaded, out, resume=resume, progress=displayed)
+    with progress_display(progress) as display:
+        return train_recipe(loaded, out, resume=resume, progress=display)
 
 
 def _loaded(recipe: Recipes, subject: str, *, measures: bool = True) -> Recipe:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import extras
-from kdbench.api.finishing import logged, required
-from kdbench.api.progress import shown
+from kdbench.api.finishing import checked_trackers, logged_results
+from kdbench.api.progress import progress_display
 from kdbench.api.results import Results
 from kdbench.api.study import Recipes, Study
 from kdbench.judge.target import Target
@@ -74,15 +74,15 @@ def sweep(
     searched = {key: value for key, value in {"goal": goal, "trials": trials}.items() if value is not None}
     swept = load_sweep(recipe.content if isinstance(recipe, Study) else recipe, axes, seeds, search=searched)
     extras.require_all(extras_of_sweep(swept, on), "kdbench.sweep")
-    loggers = required(log, swept.recipe.track)
+    loggers = checked_trackers(log, swept.recipe.track)
     configure_openmp()  # before torch is loaded, which then reads how its threads are to wait
     if swept.table.search is not None:
         from kdbench.workflows.search import search_recipe as work
     else:
         from kdbench.workflows.sweep import sweep_recipe as work
     options: dict[str, Any] = {"measure_on": measure_on, "resume": resume, "targets": targets, "command": command}
-    with shown(progress) as displayed:
-        results = work(swept, out, on=on, progress=displayed, **options)
-        base = logged(results, loggers, displayed)
+    with progress_display(progress) as display:
+        results = work(swept, out, on=on, progress=display, **options)
+        base = logged_results(results, loggers, display)
     failed = {id_: fault.message for id_, fault in results.failed.items()}
     return SweepResults(base.content, base.folder, results.points, results.completed, failed)

@@ -134,9 +134,9 @@ def _explained(error: Exception) -> tuple[str, str, int]:
     if is_out_of_memory(error):
         hint = "close other programs, choose smaller models or batches, or raise the limit (ulimit -v)"
         return f"there is not enough memory: {first_line(error)}", hint, EXIT_BAD_INPUT
-    from kdbench.extras import explained
+    from kdbench.extras import missing_extra_error
 
-    if (absent := explained(error, "this command")) is not None:
+    if (absent := missing_extra_error(error, "this command")) is not None:
         return _explained(absent)
     where = _keep_traceback(error)
     return (

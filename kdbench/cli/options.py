@@ -56,8 +56,8 @@ def measuring(command: Callable[..., int]) -> Callable[..., int]:
     `measure` uses data for something else: it has no option to leave accuracy out.
     """
     measures = "measure" in inspect.signature(command).parameters
-    fed = {field: option for field, option in INPUTS.items() if measures or field != "accuracy"}
-    tables = {"inputs": fed, "measure": MEASURE}
+    input_fields = {field: option for field, option in INPUTS.items() if measures or field != "accuracy"}
+    tables = {"inputs": input_fields, "measure": MEASURE}
     generated: list[inspect.Parameter] = []
     for parameter in inspect.signature(command).parameters.values():
         table = tables.get(parameter.name)
@@ -69,7 +69,7 @@ def measuring(command: Callable[..., int]) -> Callable[..., int]:
         from kdbench.recipe import InputOptions, Measure
 
         help_ = f"see {values['ctx'].command_path} --help"
-        inputs = _read(InputOptions, fed, {field: values.pop(field) for field in fed}, help_)
+        inputs = _read(InputOptions, input_fields, {field: values.pop(field) for field in input_fields}, help_)
         if not measures:
             return command(inputs=inputs, **values)
         measure = _read(Measure, MEASURE, {field: values.pop(field) for field in MEASURE}, help_)
@@ -92,7 +92,7 @@ def typed_options(inputs: "InputOptions", measure: "Measure") -> list[str]:
 
 
 def typed_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return the words of a command line that say how models are fed, such as `--data mnist`, as they were typed."""
+    """Return the words of a command line that concern the inputs, such as `--data mnist`, as they were typed."""
     flags = {f"--{option.name}" for option in INPUTS.values() if option.flag is not None}
     valued = {f"--{option.name}" for option in INPUTS.values() if option.flag is None}
     words = iter(arguments)

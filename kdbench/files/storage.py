@@ -80,7 +80,7 @@ def advising(instead: str) -> Iterator[None]:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
     """Raise StorageError, with the path and a remedy, if the block cannot write below `path`."""
     try:
         yield

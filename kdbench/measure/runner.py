@@ -88,7 +88,7 @@ class Runner:
         self.conditions.append(system.conditions)
         return result
 
-    def run_surviving(self, job: ModelsJob, failed: dict[str, str], progress: Progress, **options: Any) -> Any | None:
+    def run_remaining(self, job: ModelsJob, failed: dict[str, str], progress: Progress, **options: Any) -> Any | None:
         """Return the result of `job` without the models that `failed`; None if no model is left.
 
         A model that ends the process is added to `failed`, id to reason, and the job runs again without it. `options`

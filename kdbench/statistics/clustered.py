@@ -38,16 +38,16 @@ class Clustered:
 
 
 def undisturbed(data: Clustered) -> Clustered:
-    """Return the times, in ns, of blocks that hardly lost their core; all where that leaves too few sessions.
+    """Return the times, in ns, of rarely preempted blocks; of all blocks if too few sessions would remain.
 
-    The time of a call that another process interrupts depends on that process, not on the model. A
-    session needs MIN_BLOCKS such blocks, and MIN_SESSIONS sessions, or all if there are fewer, need as many.
+    The time of a call that another process interrupts depends on that process, not on the model. A session remains if
+    MIN_BLOCKS of its blocks do; MIN_SESSIONS sessions have to remain, or all if there are fewer.
     """
     if data.preempted is None or not data.preempted.any():
         return data
     block, _ = _blocks(data)
     block_ns = np.bincount(block, weights=data.values).astype(np.float64)
-    kept = kept_core(data.preempted, block_ns[block])
+    kept = rarely_preempted(data.preempted, block_ns[block])
     sessions = np.unique(data.session)
     blocks = {s: len(np.unique(data.block[kept & (data.session == s)])) for s in sessions}
     usable = [s for s in sessions if blocks[s] >= MIN_BLOCKS]
@@ -57,12 +57,12 @@ def undisturbed(data: Clustered) -> Clustered:
     return Clustered(data.values[kept], data.session[kept], data.block[kept])
 
 
-def kept_core(preempted: NDArray[np.int64], block_ns: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return whether blocks of these lengths lost their core no more often than is harmless.
+def rarely_preempted(preempted: NDArray[np.int64], block_ns: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return whether blocks of these lengths were preempted so rarely that it does no harm.
 
-    Beside one busy neighbour a scheduler interrupts a process some 30 to 150 times a second, for less than a
-    millisecond. Without such blocks medians lose more sessions than they gain; without the blocks of a neighbour that
-    shares the core, the intervals of 95th percentiles are half as wide (reports/trust).
+    If one other process is busy, the scheduler preempts a process some 30 to 150 times a second, for less than a
+    millisecond. Dropping such blocks costs medians more sessions than it gains. Dropping the blocks in which another
+    program shared the core halves the intervals of 95th percentiles (reports/trust).
     """
     return np.asarray(preempted <= np.maximum(_HARMLESS, _HARMLESS_PER_S * block_ns / 1e9))
 

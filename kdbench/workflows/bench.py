@@ -197,7 +197,7 @@ def _claimed(name: str, out: Path | None) -> Iterator[RunFolder]:
     folder = RunFolder(choose_folder(name, out))
     with claimed(folder.path):
         require_no_results(out)  # again: another process may have held it meanwhile
-        with storage.explained(folder.path):
+        with storage.storage_errors(folder.path):
             yield folder
 
 

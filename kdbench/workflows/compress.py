@@ -89,7 +89,7 @@ def compress_model(
         progress.step(done, len(compressors), method)
         target = out / f"{name or path.stem}-{method}.onnx"
         source = Source(path, model.facts, samples.calibration(compressor), samples.held_out(compressor))
-        with storage.explained(out), about(method) if len(compressors) > 1 else nullcontext():
+        with storage.storage_errors(out), about(method) if len(compressors) > 1 else nullcontext():
             made.append(make_variant(method, compressor, source, model, target))
     spec = _sidecar(path, model, inputs)
     for variant in made if spec else ():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.api.progress import NotebookProgress, in_notebook, shown
+from kdbench.api.progress import NotebookProgress, in_notebook, progress_display
 from kdbench.progress import Progress, Silent
 
 
@@ -23,10 +23,10 @@ def test_a_notebook_is_recognised(monkeypatch):
 
 
 def test_progress_is_silent_elsewhere_and_the_users_own_where_given():
-    with shown(None) as silent:
+    with progress_display(None) as silent:
         assert isinstance(silent, Silent)
     progress = Progress()
-    with shown(progress) as displayed:
+    with progress_display(progress) as displayed:
         assert displayed is progress
 
 
@@ -74,7 +74,7 @@ def test_a_cell_shows_where_work_that_failed_stopped(monkeypatch):
     monkeypatch.setattr("kdbench.api.progress._cell", lambda: drawn.append)
 
     def work():
-        with shown(None) as progress:
+        with progress_display(None) as progress:
             progress.stage("load", 1, 3)
             raise ValueError("wrong")
 

@@ -277,13 +277,16 @@ def chained(error, cause):
 )
 def test_a_full_disk_is_known_by_its_cause_or_its_words(error, is_full, tmp_path):
     assert (storage.disk_error(error) is not None) == is_full
-    with pytest.raises(StorageError if is_full else type(error)), storage.explained(tmp_path):
+    with pytest.raises(StorageError if is_full else type(error)), storage.storage_errors(tmp_path):
         raise error
 
 
 def test_a_copy_that_finds_the_disk_full_is_the_file_that_was_not_written(tmp_path):
     error = OSError(errno.ENOSPC, "No space left on device", "source.onnx", None, "copy.onnx")  # as shutil raises it
-    with pytest.raises(StorageError, match=r"disk is full: copy\.onnx was not written"), storage.explained(tmp_path):
+    with (
+        pytest.raises(StorageError, match=r"disk is full: copy\.onnx was not written"),
+        storage.storage_errors(tmp_path),
+    ):
         raise error
 
 

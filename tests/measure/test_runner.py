@@ -97,7 +97,7 @@ def survivors(monkeypatch, tmp_path, watcher):
 
         monkeypatch.setattr(runner, "run_job", die)
         job = BatchesJob(models=tuple(map(model, "abc")), batches=(1,), samples=1, provider="cpu", threads=1)
-        result = Runner(Measure(), tmp_path).run_surviving(job, failed, watcher)
+        result = Runner(Measure(), tmp_path).run_remaining(job, failed, watcher)
         return result, failed, runs
 
     return run
@@ -129,7 +129,7 @@ def test_a_session_of_latency_goes_on_without_a_model_that_does_not_answer(monke
     options = {"seed": 0, "session": 0, "floor": None, "samples": "", "provider": "cpu", "threads": 1}
     models = (model("a"), model("b"))
     job = LatencyJob(runtime="onnxruntime", models=models, configurations=(both, alone), **options)
-    assert Runner(Measure(), tmp_path).run_surviving(job, failed, watcher) == "done"
+    assert Runner(Measure(), tmp_path).run_remaining(job, failed, watcher) == "done"
     assert (failed, sessions) == ({"b": "silent"}, [[(0, 1), (1,)], [(0,)]])
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from kdbench import statistics
 from kdbench.statistics import clustered
-from kdbench.statistics.clustered import kept_core
+from kdbench.statistics.clustered import rarely_preempted
 
 BLOCKS, PER_BLOCK = 12, 4
 
@@ -128,7 +128,7 @@ def test_a_session_with_too_few_undisturbed_blocks_is_left_out():
 
 @pytest.mark.parametrize(("lost", "kept"), [(10, True), (11, False)])
 def test_long_blocks_may_lose_their_core_a_hundred_times_a_second(lost, kept):
-    assert bool(kept_core(np.array([lost]), np.array([1e8]))[0]) is kept
+    assert bool(rarely_preempted(np.array([lost]), np.array([1e8]))[0]) is kept
 
 
 @pytest.mark.parametrize("preempted", [[[3, 3], [3, 3], [0, 0], [0, 0]], [[3, 3]] * 4])

@@ -76,7 +76,7 @@ def measure_parity(m: Measurement) -> dict[str, Any]:
         provider=m.config.provider,
         threads=len(available_cores()),
     )
-    result = m.runner.run_surviving(job, failed, m.progress, pinned=False)
+    result = m.runner.run_remaining(job, failed, m.progress, pinned=False)
     failed.update(result["errors"] if result else {})
     outcomes: dict[str, Any] = {}
     for model, file in zip(models, files):

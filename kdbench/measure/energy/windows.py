@@ -98,4 +98,4 @@ def meter_windows(
         least_updates=mode.least_updates if sources[0].evidence == "measured" else 0,
         settle_ns=mode.settle_s * 1e9,
     )
-    return runner.run_surviving(job, failed, progress, numpy_threads=threads)
+    return runner.run_remaining(job, failed, progress, numpy_threads=threads)

@@ -15,7 +15,7 @@ from kdbench.machine.host import virtualization
 from kdbench.measure.latency.configurations import Configuration
 from kdbench.measure.timed import TimedModel, students
 from kdbench.statistics import Clustered, Estimate, Plan
-from kdbench.statistics.clustered import MIN_BLOCKS, MIN_SESSIONS, kept_core, undisturbed
+from kdbench.statistics.clustered import MIN_BLOCKS, MIN_SESSIONS, rarely_preempted, undisturbed
 from kdbench.statistics.few_sessions import RESOLUTION, SHARED_RESOLUTION
 
 Key = tuple[str, int]  # a model's id and a configuration's number
@@ -94,4 +94,4 @@ def _log_medians(data: Clustered, session: int) -> tuple[NDArray[np.float64], ND
     logs = np.asarray(np.log(np.median(blocks, axis=1)))
     if data.preempted is None:
         return logs, np.full(len(logs), True)
-    return logs, kept_core(data.preempted[in_session].reshape(shape)[:, 0], blocks.sum(axis=1))
+    return logs, rarely_preempted(data.preempted[in_session].reshape(shape)[:, 0], blocks.sum(axis=1))

@@ -239,7 +239,7 @@ class _Sessions:
             begin = time.monotonic()
             lost, part = self._collected.lost[runtime], progress.part(number, len(runtimes), progress.detail)
             lost_before, job = len(lost), self._job(runtime, session, len(runtimes))
-            result = self._context.runner.run_surviving(job, lost, part, turn=session, threads=threads, monitor=True)
+            result = self._context.runner.run_remaining(job, lost, part, turn=session, threads=threads, monitor=True)
             seconds = time.monotonic() - begin
             if result is not None and len(lost) == lost_before:  # otherwise more than one process started
                 timed_s = sum(configuration["seconds"] for configuration in result["configurations"])

@@ -140,7 +140,7 @@ def _sample(context: Context, threads: int, budget_s: float, progress: SubProgre
         least_ns=sessions * _MIN_NS,
     )
     part = progress.part(0, sessions + 1, "finding batches")
-    result = context.runner.run_surviving(job, failed, part, monitor=True)
+    result = context.runner.run_remaining(job, failed, part, monitor=True)
     sweeps = {id_: decode(Sweep, sweep) for id_, sweep in result["sweeps"].items()} if result else {}
     remaining_s = budget_s - (time.monotonic() - begin)
     parts: dict[tuple[str, int], list[Clustered]] = defaultdict(list)
@@ -175,7 +175,7 @@ def _measure(
         floor=None,
         samples=str(file),
     )
-    result = context.runner.run_surviving(job, failed, progress, turn=session, monitor=True)
+    result = context.runner.run_remaining(job, failed, progress, turn=session, monitor=True)
     if result is None:
         return {}
     for configuration in result["configurations"]:

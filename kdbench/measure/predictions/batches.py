@@ -79,7 +79,7 @@ def _try_batches(context: Context, models: list[BenchModel], batches: tuple[int,
     ids = [model.id for model in models]
     jobs = tuple(context.jobs[id_] for id_ in ids)
     job = BatchesJob(models=jobs, batches=batches, samples=samples, provider=provider, threads=threads)
-    result = context.runner.run_surviving(job, failed, context.progress, pinned=False)
+    result = context.runner.run_remaining(job, failed, context.progress, pinned=False)
     trials = {id_: _Trial(dict.fromkeys(batches, reason), {}) for id_, reason in failed.items()}
     for id_ in (id_ for id_ in ids if id_ not in failed):
         assert result is not None

@@ -69,7 +69,7 @@ def predict(
     )
     failed, batches = dict[str, str](), dict[str, int]()
     try:
-        if result := context.runner.run_surviving(job, failed, context.progress, pinned=False):
+        if result := context.runner.run_remaining(job, failed, context.progress, pinned=False):
             failed, batches = failed | result["errors"], result["batches"]
     except WorkerError as error:
         failed |= {id_: error.message for id_, file in files.items() if not file.exists() and id_ not in failed}

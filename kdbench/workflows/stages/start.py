@@ -85,7 +85,7 @@ def opened_folder(
         with report_on_rank_zero():
             loses = loses or _is_other_recipe
             folder = processes.on_rank_zero(_open_folder, checked, out, progress, claim, loses, resume=resume)
-        with storage.explained(folder.path):
+        with storage.storage_errors(folder.path):
             yield folder
 
 

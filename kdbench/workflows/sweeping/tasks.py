@@ -105,7 +105,7 @@ def perform(message: Message, progress: Progress) -> None:
     torch.set_num_threads(message["threads"])  # as in one process: the number decides how sums are rounded
     load_plugins(recipe)
     run_data = _data_of(recipe)
-    with storage.explained(folder.path):
+    with storage.storage_errors(folder.path):
         if message["task"] == "train":
             _train(planned_job(recipe, message["job"], folder), message, recipe, run_data, folder, progress)
         else:

@@ -37,7 +37,7 @@ def main(folder: RunFolder, job_id: str, content: str = "") -> int:
             raise InputError(subject, "it must return the same arrays each time: seed its random numbers")
         job = planned_job(recipe, job_id, folder)
         progress = MessageProgress() if processes.first else Silent()
-        with storage.explained(folder.path):
+        with storage.storage_errors(folder.path):
             train_one(job, recipe, run_data, folder, progress, UNMETERED)
     except KdbenchError as error:
         return _report(error)

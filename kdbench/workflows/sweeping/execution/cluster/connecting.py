@@ -12,7 +12,7 @@ from typing import Any
 from kdbench.errors import InputError, first_line
 from kdbench.extras import require
 from kdbench.workflows.sweeping.execution.cluster.engine import Cluster
-from kdbench.workflows.sweeping.execution.cluster.nodes import living, require_capacity
+from kdbench.workflows.sweeping.execution.cluster.nodes import alive_nodes, require_capacity
 from kdbench.workflows.sweeping.execution.names import AUTO, address_of
 from kdbench.workflows.sweeping.execution.schedule import Task
 
@@ -59,7 +59,7 @@ def connected(on: str, label: str | None) -> Iterator[EngineOf]:
 
 
 def _engine(ray: Any, tasks: Sequence[Task], label: str | None) -> Cluster:
-    require_capacity(tasks, living(ray.nodes()), label)
+    require_capacity(tasks, alive_nodes(ray.nodes()), label)
     return Cluster(ray, tasks, label)
 
 

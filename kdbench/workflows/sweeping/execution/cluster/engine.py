@@ -10,14 +10,14 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.workflows.sweeping.execution.cluster import remote
-from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, living
+from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, alive_nodes
 from kdbench.workflows.sweeping.execution.cluster.outcomes import outcome
 from kdbench.workflows.sweeping.execution.engine import Engine, Event, Message
 from kdbench.workflows.sweeping.execution.on_nodes import VISIBLE_S, are_visible, invisible_files
 from kdbench.workflows.sweeping.execution.schedule import Fault, Task
 
 PERFORM = "kdbench.workflows.sweeping.tasks:perform"
-_POLL_S = 2.0  # how often the list of living nodes is read
+_POLL_S = 2.0  # how often the list of alive nodes is read
 _MAIL_S = 1.0
 _PROBE_S = 120.0  # a node's first process loads its libraries
 _MAX_LOSSES = 10  # of nodes that run one task
@@ -145,7 +145,7 @@ class Cluster(Engine):
 
     def _alive(self) -> list[Node]:
         if time.monotonic() - self._looked_s >= _POLL_S:
-            self._nodes, self._looked_s = living(self._ray.nodes()), time.monotonic()
+            self._nodes, self._looked_s = alive_nodes(self._ray.nodes()), time.monotonic()
         return [node for node in self._nodes if node.id not in self._dead]
 
     def _at(self, node: str, *, soft: bool = False) -> Any:
@@ -217,7 +217,7 @@ class Cluster(Engine):
 
     def _handle_loss(self, sent: _RunningTask, error: Exception) -> None:
         known = outcome(error)
-        self._looked_s = -_POLL_S  # query the living nodes again
+        self._looked_s = -_POLL_S  # query the alive nodes again
         if not known.node_is_gone:
             self._end(sent.task, known.fault)
             return

@@ -16,7 +16,7 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class Node:
-    """A living node: its id, its host's name, and its resources for tasks."""
+    """An alive node: its id, its host's name, and its resources for tasks."""
 
     id: str
     host: str
@@ -36,8 +36,8 @@ class Node:
         return self.measuring > 0 and labelled
 
 
-def living(listed: Iterable[Mapping[str, Any]]) -> list[Node]:
-    """Return the living nodes of what `ray.nodes()` lists."""
+def alive_nodes(listed: Iterable[Mapping[str, Any]]) -> list[Node]:
+    """Return the alive nodes of what `ray.nodes()` lists."""
     nodes = []
     for entry in listed:
         if entry.get("Alive"):

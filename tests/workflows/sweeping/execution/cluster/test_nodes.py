@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.errors import InputError
-from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, living, require_capacity
+from kdbench.workflows.sweeping.execution.cluster.nodes import MEASURE, Node, alive_nodes, require_capacity
 from kdbench.workflows.sweeping.execution.schedule import Task
 
 TRAINING = Task("student", "train", cpus=2)
@@ -21,7 +21,7 @@ def listed(id_, alive=True, labels=None, **resources):
 
 
 def test_only_living_nodes_count():
-    nodes = living([
+    nodes = alive_nodes([
         listed("1", CPU=4.0, GPU=1.0, memory=1e9),
         listed("2", alive=False, CPU=64.0),
         listed("3", labels={"device": "pi5"}, **{MEASURE: 1.0}),
