@@ -95,8 +95,9 @@ class Predictions:
     @property
     def without_top5(self) -> str | None:
         """Why it is unknown whether a label is among the five best classes; None if it is known."""
-        if self.classes < 5:
-            return f"the model has {self.classes} classes"
+        known = self.classes if self.meanings is None else sum(meaning != "" for meaning in self.meanings)
+        if known < 5:
+            return f"the model has {known} classes"
         if self.depth is not None and self.depth < 5:
             return f"the output names only the best {self.depth} classes"
         return None

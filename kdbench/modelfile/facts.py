@@ -15,6 +15,7 @@ from kdbench.modelfile.inputs import input_quantization, scales_pixels
 from kdbench.modelfile.layouts import CHANNELS, TOKENS, Layout, is_flat, layout_for, shape_text
 from kdbench.modelfile.outputs import Output, Shape, declared_shape, outputs_of
 from kdbench.modelfile.reading import read_model
+from kdbench.modelfile.training_mode import training_operators
 from kdbench.modelfile.weights import STANDARD, nodes_of, weights_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class ModelFacts:
     them. `output` is the one of `outputs` that holds the logits. `metadata` are the file's own properties,
     `input_quantization` the scale and the zero point of an integer input. `scales_pixels` says that the graph begins
     with the normalisation of pixels from 0 to 255, `dynamic_quantization` that ranges of activations are taken from
-    each batch; `quantized` are the operators on integers. `class_names` are those of a classifier of ai.onnx.ml.
+    each batch; `quantized` are the operators on integers, `training`
+    those that compute as in training. `class_names` are those of a classifier of ai.onnx.ml.
     `graph` is `graph_sha256`, empty if unknown.
     """
 
@@ -67,6 +69,7 @@ class ModelFacts:
     scales_pixels: bool = False
     dynamic_quantization: bool = False
     quantized: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
     vocabulary: int | None = None
     class_names: tuple[str, ...] = ()
     graph: str = ""
@@ -179,6 +182,7 @@ def read_facts(path: Path) -> ModelFacts:
         class_names=class_names_of(graph),
         dynamic_quantization=any(node.op_type.startswith("DynamicQuantize") for node in nodes_of(model)),
         quantized=integer_operators(model),
+        training=training_operators(graph),
         vocabulary=_vocabulary(graph, image.name) if dtype in TOKENS else None,
         graph=graph_sha256(model),
     )

@@ -82,6 +82,15 @@ def test_small_outputs_of_a_network_of_a_recipe_are_logits(bench_model, tiny):
     assert values["loss"] == pytest.approx(-log_softmax(logits, axis=1)[np.arange(60), LABELS].mean())
 
 
+def test_classes_without_an_output_do_not_make_a_top5(measured):
+    mapped = ClassMap((*range(4), ABSENT))
+    _, values = measured(mapped.arranged(LOGITS[:, :4], "logits", "m"), mapped.meanings)
+    assert values["top5"] is None
+    further = ClassMap((*range(5), ABSENT))
+    _, values = measured(further.arranged(LOGITS, "logits", "m"), further.meanings)
+    assert values["top5"] == 1
+
+
 def test_a_softmax_that_lacks_a_class_is_one(measured):
     """The column of a class that the model does not know has no probability, and is no reason for another form."""
     mapped = ClassMap((0, 1, 2, 3, 4, ABSENT))

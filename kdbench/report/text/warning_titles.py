@@ -49,6 +49,7 @@ _TITLES = {
     "swapping": "memory fetched from disk",
     "text_order": "classes that seem in the order of their names as text",
     "throttled": "throttling",
+    "training_mode": "operators in training mode",
     "two_states": "sessions of two kinds",
     "unknown_preprocessing": "unknown preprocessing",
     "unstable": "unstable times",

@@ -90,7 +90,11 @@ def load_bench_model(
         network=network_of(source, path),
         class_map=class_map,
     )
-    return model, (*fitted.diagnostics, *_unused_options(id_, inputs, fitted.preprocessing, fitted.spec))
+    return model, (
+        *fitted.diagnostics,
+        *_in_training_mode(id_, facts),
+        *_unused_options(id_, inputs, fitted.preprocessing, fitted.spec),
+    )
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,15 @@ def require_known_models(inputs: InputOptions, ids: list[str]) -> InputOptions:
             hint = suggestion(name, ids, f"models: {', '.join(ids)}")
             raise InputError(f"options are given for {name!r}, which is not one of the models", hint)
     return inputs.model_copy(update={"models": models})
+
+
+def _in_training_mode(id_: str, facts: ModelFacts) -> tuple[Diagnostic, ...]:
+    """Return a diagnostic for a file with operators in training mode: its answers are random, or those of a batch."""
+    if not facts.training:
+        return ()
+    message = f"{' and '.join(facts.training)} compute as in training: its answers depend on chance or on the batch"
+    remedy = "call model.eval() before the export"
+    return (Diagnostic(code="training_mode", message=message, remedy=remedy, model=id_),)
 
 
 def _unused_options(
