@@ -120,6 +120,11 @@ def has_seeds(record: RunRecord) -> bool:
     return any(len(group.distinct) > 1 for group in model_groups(record))
 
 
+def has_one_seed(record: RunRecord) -> bool:
+    """Return whether models were trained, each with one seed: no number shows what another seed would change."""
+    return any(card.training is not None for card in record.models) and not has_seeds(record)
+
+
 def has_metric(record: RunRecord, *metrics: str) -> bool:
     """Return whether the record has any of `metrics`, with a value or with a reason why there is none."""
     return record.measurement_index.has(*metrics)

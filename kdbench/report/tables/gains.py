@@ -9,6 +9,7 @@ from kdbench.report.model_groups import (
     ModelGroup,
     entry_of,
     group_of,
+    has_one_seed,
     has_seeds,
     is_distilled,
     model_groups,
@@ -31,6 +32,9 @@ _NOTE = (
     "Gain: top-1 or top-5 of the model minus that of its baseline, in percentage points, on the same test samples. The "
     "baseline is the same network trained on the labels of the same images alone, or the other model of a difference "
     "in the study. An interval above 0 shows a gain."
+)
+_ONE_SEED = (
+    "One seed: the intervals cover the choice of test samples. Trainings with another seed may differ by more or less."
 )
 _NOTE_ON_TIME = (
     "Training time per point: the model's training time{seed} divided by its gain in top-1, where the gain's interval "
@@ -55,6 +59,7 @@ def gains(record: RunRecord) -> Table:
     on_time = _NOTE_ON_TIME.format(seed=" with the first seed" if has_seeds(record) else "")
     bold = note_on_bold((baseline.label for _, baseline in pairs), "baseline")
     more = [
+        _ONE_SEED if has_one_seed(record) else "",
         bold,
         *_unequal_epochs(record, pairs),
         *_unequal_settings(record, pairs),

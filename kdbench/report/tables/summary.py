@@ -6,7 +6,15 @@ from functools import partial
 from kdbench import units
 from kdbench.report.axes import batched_axes, format_axes, headline, protocol_batch
 from kdbench.report.cells import Number, listed
-from kdbench.report.model_groups import ModelGroup, group_of, has_metric, is_timed, model_groups, teacher_of
+from kdbench.report.model_groups import (
+    ModelGroup,
+    group_of,
+    has_metric,
+    has_one_seed,
+    is_timed,
+    model_groups,
+    teacher_of,
+)
 from kdbench.report.numbers import number, number_at_batch
 from kdbench.report.scores import score_of
 from kdbench.report.table import Column, Field, Table, column, metric_field, model_table, note_on_bold, text_field
@@ -19,6 +27,10 @@ _BOLD = (
     "does not compete; estimates never do. Where two intervals overlap, the order is not settled."
 )
 _ONE_NETWORK = "Networks that differ only in the weights are equally fast: they compete with the mean of their times."
+_ONE_SEED = (
+    "One seed: the interval of an {noun} covers the choice of test samples, not what a training with another seed "
+    "would change."
+)
 _RATIOS = "Ratios are teacher over student: 2× means that the student needs half as much."
 _UNBALANCED = 1.5  # the ratio of two classes' test samples from which the larger one dominates top-1
 
@@ -133,7 +145,7 @@ def _seed_note(record: RunRecord) -> str:
     groups = model_groups(record)
     several = [group for group in groups if len(group.distinct) > 1]
     if not several:
-        return ""
+        return _ONE_SEED.format(noun=score_of(record).noun) if has_one_seed(record) else ""
     counts = sorted({len(group.distinct) for group in several})
     n = units.count(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     others = [group.label for group in groups if len(group.distinct) == 1]

@@ -6,6 +6,7 @@ from typing import Any
 
 from kdbench import units
 from kdbench.report.cells import Text, portable
+from kdbench.report.model_groups import has_one_seed, has_seeds
 from kdbench.report.scores import score_of
 from kdbench.report.table import Row, Table, words
 from kdbench.report.tables.energy import energies
@@ -32,8 +33,8 @@ def notes(record: RunRecord) -> list[str]:
     return [
         (
             f"`[low, high]` is a confidence interval at {level}. For an {score.noun} it covers the choice of test "
-            f"samples{f' (n = {n:,})' if n else ''}, and of seeds if there are several; for a time or a speed-up, "
-            f"the choice of sessions and blocks{_between_runs(record)}."
+            f"samples{f' (n = {n:,})' if n else ''}{_of_seeds(record)}; for a time or a speed-up, the choice of "
+            f"sessions and blocks{_between_runs(record)}."
         ),
         (
             "Latency is sampled in sessions. Each session is a fresh process in which the models take turns in short "
@@ -51,6 +52,13 @@ def notes(record: RunRecord) -> list[str]:
         ),
         "Sizes use decimal prefixes: 1 MB is 1,000,000 bytes.",
     ]
+
+
+def _of_seeds(record: RunRecord) -> str:
+    """Return whether intervals of accuracies cover the choice of seeds, as a clause."""
+    if has_seeds(record):
+        return ", and of seeds where there are several"
+    return ", not that of the seed" if has_one_seed(record) else ""
 
 
 def glossary(record: RunRecord) -> Table:

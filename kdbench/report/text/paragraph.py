@@ -5,7 +5,7 @@ from collections import Counter
 
 from kdbench.report.axes import format_axes, headline
 from kdbench.report.cells import Number, bracketed, shortened
-from kdbench.report.model_groups import ModelGroup, is_timed, model_groups, teacher_of
+from kdbench.report.model_groups import ModelGroup, has_one_seed, is_timed, model_groups, teacher_of
 from kdbench.report.numbers import number
 from kdbench.report.scores import ERROR, score_of
 from kdbench.report.tables.energy import energies, energy_ratio, format_scope, scope_of
@@ -208,7 +208,8 @@ def _distillation(record: RunRecord, students: list[ModelGroup]) -> list[str]:
     cell, value, student, alone = max(clear, key=lambda entry: entry[1]) if clear else largest
     assert cell.interval is not None
     is_largest = cell is largest[0]
-    level = f"{100 * cell.interval.level:g} % interval {bracketed(value, cell.interval, cell.write)}"
+    seed = " of one seed" if has_one_seed(record) else ""
+    level = f"{100 * cell.interval.level:g} % interval{seed} {bracketed(value, cell.interval, cell.write)}"
     place = "the largest" if is_largest else "the largest certain one"
     chosen = f"; {place} of {len(gains)} differences, partly by chance" if len(gains) > 1 else ""
     difference = f"{cell.text} points of top-1 ({level}{chosen})"

@@ -66,10 +66,10 @@ def test_models_trained_for_other_numbers_of_epochs_are_named(with_gains, make_c
     longer = card.model_copy(update={"training": card.training.model_copy(update={"epochs": 9})})
     cards = [make_card("teacher"), make_card("student-alone"), longer]
     notes = gains(with_gains(gain("student-kd", "student-alone", 1.0), models=tuple(cards))).notes
-    assert notes[2] == "Trained for different numbers of epochs: `student-kd` 9 and `student-alone` 4."
+    assert notes[3] == "Trained for different numbers of epochs: `student-kd` 9 and `student-alone` 4."
     fused = longer.model_copy(update={"architecture": "fused"})  # the epochs of its head
     cards = [make_card("teacher"), make_card("student-alone"), fused]
-    assert len(gains(with_gains(gain("student-kd", "student-alone", 1.0), models=tuple(cards))).notes) == 2
+    assert len(gains(with_gains(gain("student-kd", "student-alone", 1.0), models=tuple(cards))).notes) == 3
 
 
 def seeds_of(make_card, names=("teacher", "student-alone", "student-kd")):
@@ -116,7 +116,7 @@ def test_models_of_equal_epochs_are_named_together(with_gains, make_card):
         cards.append(make_card("student-kd", id=f"kd{n}", name=f"kd{n}").model_copy(update={"training": longer}))
     record = with_gains(*(gain(f"kd{n}", "student-alone", 1.0) for n in range(5)), models=tuple(cards))
     together = "`kd0`, `kd1`, `kd2` 100 and `student-alone` 4; `kd3`, `kd4` 200 and `student-alone` 4."
-    assert gains(record).notes[2].endswith(f": {together}")
+    assert gains(record).notes[3].endswith(f": {together}")
 
 
 def test_a_reported_difference_has_the_paired_interval(with_gains):
@@ -132,35 +132,40 @@ def test_a_reported_difference_has_the_paired_interval(with_gains):
         (
             (1.67,),
             (
-                "Distillation gains for `student-kd`: +1.67 points of top-1 (95 % interval [+1.17, +2.17]) over "
+                "Distillation gains for `student-kd`: +1.67 points of top-1 "
+                "(95 % interval of one seed [+1.17, +2.17]) over "
                 "`student-alone`, trained on labels alone."
             ),
         ),
         (
             (1.67, 1.0),
             (
-                "Distillation gains most for `student-kd`: +1.67 points of top-1 (95 % interval [+1.17, +2.17]; the "
+                "Distillation gains most for `student-kd`: +1.67 points of top-1 "
+                "(95 % interval of one seed [+1.17, +2.17]; the "
                 "largest of 2 differences, partly by chance) over `student-alone`, trained on labels alone."
             ),
         ),
         (
             (1.67, (3.0, 4.0)),
             (
-                "Distillation gains for `student-kd`: +1.67 points of top-1 (95 % interval [+1.17, +2.17]; the largest "
+                "Distillation gains for `student-kd`: +1.67 points of top-1 "
+                "(95 % interval of one seed [+1.17, +2.17]; the largest "
                 "certain one of 2 differences, partly by chance) over `student-alone`, trained on labels alone."
             ),
         ),
         (
             (0.2,),
             (
-                "Distillation shows no gain in accuracy over labels alone: +0.20 points of top-1 (95 % interval "
+                "Distillation shows no gain in accuracy over labels alone: +0.20 points of top-1 "
+                "(95 % interval of one seed "
                 "[-0.30, +0.70]) for `student-kd` over `student-alone`."
             ),
         ),
         (
             (-1.0, -3.0),
             (
-                "Distillation lowers accuracy, least with `student-kd`: -1.00 points of top-1 (95 % interval "
+                "Distillation lowers accuracy, least with `student-kd`: -1.00 points of top-1 "
+                "(95 % interval of one seed "
                 "[-1.50, -0.50]; the largest of 2 differences, partly by chance) from `student-alone`'s."
             ),
         ),
@@ -233,11 +238,11 @@ def test_another_augmentation_is_named(with_gains, make_card):
     ]
     record = with_gains(gain("student-kd", "student-alone", 3.0), models=models, recipe={"student": entries})
     note = "A part of these gains may be due to another augmentation: `student-kd` over `student-alone`."
-    assert gains(record).notes[2] == note
+    assert gains(record).notes[3] == note
     text = paragraph(record)
     assert "over `student-alone`, trained on labels alone, with different augmentation of the images." in text
     same = record.model_copy(update={"recipe": {"student": [entries[0], {**entries[0], "name": "student-kd"}]}})
-    assert len(gains(same).notes) == 2
+    assert len(gains(same).notes) == 3
     assert "trained on labels alone." in paragraph(same)
 
 
@@ -251,11 +256,11 @@ def test_another_learning_rate_is_named(with_gains, make_card):
     models = (make_card("teacher"), make_card("student-alone"), make_card("student-kd", teachers=("teacher",)))
     record = with_gains(gain("student-kd", "student-alone", 3.0), models=models, recipe={"student": RATES})
     pair = "`student-kd` over `student-alone` (`optimizer.lr` 0.01 in place of 0.001)"
-    assert gains(record).notes[2:] == (f"A part of these gains may be due to other settings of the training: {pair}.",)
+    assert gains(record).notes[3:] == (f"A part of these gains may be due to other settings of the training: {pair}.",)
     assert "trained on labels alone, with `optimizer.lr` 0.001 in place of 0.01." in paragraph(record)
     threads = {**RATES[0], "name": "student-kd", "training": {**RATES[0]["training"], "threads": 8}}
     same = record.model_copy(update={"recipe": {"student": [RATES[0], threads]}})
-    assert len(gains(same).notes) == 2, "threads are no setting of the optimisation"
+    assert len(gains(same).notes) == 3, "threads are no setting of the optimisation"
     assert "trained on labels alone." in paragraph(same)
 
 
@@ -281,3 +286,24 @@ def test_bold_is_explained_where_rows_have_several_baselines(with_gains):
     first = [gain(name, "student-alone", 1.0) for name in ("student-kd", "student-hint")]
     assert note not in gains(with_gains(*first)).notes
     assert note in gains(with_gains(*first, gain("student-hint", "student-kd", 0.5))).notes
+
+
+def test_one_seed_is_named_where_it_limits_what_an_interval_covers(with_gains, make_card):
+    """An interval over the test samples of one pair of trainings says nothing about other trainings."""
+    models = (make_card("teacher"), make_card("student-alone"), make_card("student-kd", teachers=("teacher",)))
+    record = with_gains(gain("student-kd", "student-alone", 3.0), models=models)
+    assert "+3.00 points of top-1 (95 % interval of one seed [+2.50, +3.50]) over" in paragraph(record)
+    (table, *_) = tables.build_tables(record)
+    for notes in (table.notes, gains(record).notes):
+        assert any(note.startswith("One seed: ") for note in notes)
+    pairs = [gain(f"student-kd-s{seed}", f"student-alone-s{seed}", 1.0 + seed) for seed in (0, 1)]
+    several = with_gains(*pairs, models=tuple(seeds_of(make_card)))
+    (table, *_) = tables.build_tables(several)
+    for notes in (table.notes, gains(several).notes):
+        assert not any(note.startswith("One seed: ") for note in notes)
+
+
+def test_models_that_were_not_trained_have_no_seed(sample):
+    cards = tuple(card.model_copy(update={"training": None}) for card in sample.models)
+    (table, *_) = tables.build_tables(sample.model_copy(update={"models": cards}))
+    assert not any("seed" in note for note in table.notes)
