@@ -9,6 +9,7 @@ from typing import Any
 from kdbench.errors import InputError
 from kdbench.modelfile.functions import inlined
 from kdbench.modelfile.reading import read_model
+from kdbench.modelfile.training_mode import RANDOM
 from kdbench.modelfile.weights import subgraphs
 
 Model = Any  # onnx.ModelProto; onnx is imported by the functions that need it
@@ -22,9 +23,6 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 DOMAINS = {"", "com.microsoft"}
 """The standard's and onnxruntime's domains, whose operators the formulas describe."""
-
-# Operators whose result differs from run to run.
-_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 
 _ALIASES = {"ai.onnx": ""}  # the standard's long name, which onnx's shape inference does not support
 
@@ -98,7 +96,7 @@ def fixed_tensors(graph: Graph, around: frozenset[str] = frozenset()) -> frozens
     for node in graph.node:
         # A subgraph may read outer tensors that are not the node's inputs: such a node counts as computed.
         holds_graphs = any(True for _ in subgraphs(node))
-        if not holds_graphs and node.op_type not in _RANDOM and all(name in fixed for name in node.input if name):
+        if not holds_graphs and node.op_type not in RANDOM and all(name in fixed for name in node.input if name):
             fixed.update(node.output)
     return frozenset(fixed)
 

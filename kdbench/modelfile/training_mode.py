@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     import onnx
 
 
+RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+"""Operators whose result differs from run to run."""
+
+
 def training_operators(model: "onnx.ModelProto") -> tuple[str, ...]:
     """Return the operators of the main graph that runtimes compute as in training, sorted.
 
-    A Dropout then sets random values to zero, and a BatchNormalization takes mean and variance from the batch.
+    A Dropout then sets random values to zero, a BatchNormalization takes mean and variance from the batch, and dropped
+    paths are random numbers.
     """
     constants = constants_of(model)
     nodes = (node for node in model.graph.node if node.domain in STANDARD)
@@ -25,6 +30,8 @@ def training_operators(model: "onnx.ModelProto") -> tuple[str, ...]:
 def _trains(node: "onnx.NodeProto", constants: "Mapping[str, onnx.TensorProto]") -> bool:
     from onnx import numpy_helper
 
+    if node.op_type in RANDOM:
+        return True
     if node.op_type == "BatchNormalization":
         return bool(attribute_of(node, "training_mode", 0))
     if node.op_type != "Dropout":

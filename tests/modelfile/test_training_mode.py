@@ -46,6 +46,13 @@ def test_a_dropout_without_a_mode_does_nothing(tmp_path):
     assert read_facts(path).training == ()
 
 
+def test_random_numbers_are_those_of_dropped_paths(tmp_path):
+    nodes = [helper.make_node("Bernoulli", ["half"], ["kept"], dtype=1), helper.make_node("Mul", ["x", "kept"], ["y"])]
+    path = save(tmp_path / "m.onnx", nodes, {"half": np.full((6, 4), 0.5, np.float32)})
+    assert (outputs(path) == 0).any()
+    assert read_facts(path).training == ("Bernoulli",)
+
+
 @pytest.mark.parametrize("mode", [0, 1])
 def test_a_batch_norm_in_training_mode_normalises_by_the_batch(tmp_path, mode):
     numbers = {"scale": 1.0, "shift": 0.0, "mean": 5.0, "variance": 1.0}

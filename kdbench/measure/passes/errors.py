@@ -17,6 +17,7 @@ from kdbench.evaluate.errors import (
     teacher_findings,
 )
 from kdbench.evaluate.predictions import TRAIN, TrainingImages
+from kdbench.evaluate.regression_checks import regression_warnings
 from kdbench.measure.bench_model import BenchModel
 from kdbench.measure.context import PASSES, Context, Expected, Pass, expected_of, expected_pair
 from kdbench.measure.predictions.other_runtimes import expected_by_runtime, findings_by_runtime
@@ -76,6 +77,7 @@ class ErrorsPass(Pass):
             failures=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure)),
         )
         findings += _evaluate(models, predictions, test.labels, predictions)
+        findings += Findings(warnings=tuple(regression_warnings(predictions.values(), test.labels)))
         findings += findings_by_batch(
             context,
             test,

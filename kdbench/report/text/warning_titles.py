@@ -47,6 +47,8 @@ _TITLES = {
     "stolen_time": "time taken by other virtual machines",
     "sustained_failed": "a sustained load that failed",
     "swapping": "memory fetched from disk",
+    "target_order": "predictions that follow another target",
+    "target_unit": "predictions that seem to be in another unit",
     "text_order": "classes that seem in the order of their names as text",
     "throttled": "throttling",
     "training_mode": "operators in training mode",
