@@ -26,6 +26,8 @@ _NO_LOGITS = (
 )
 _UNLEARNED = "train it longer, or with another learning rate"
 _LOST = "compress it less, unless the model that it was made of predicts one class, too"
+_SAMPLES_OF_CLASS = 5  # at least, on average: fewer are right in some order by chance
+_LARGEST_TABLE = 1 << 24  # cells of classes by outputs
 _FEW = 20  # samples for which a model may well predict one class
 _DROP = 0.2  # in accuracy, from the best model to one with unknown preprocessing
 
@@ -47,8 +49,10 @@ def sanity_warnings(
 
     For a model at chance level it tries the classes shifted by one (an additional output for the background, or labels
     that count from 1, shift them), the classes in reverse order, and the smallest value in place of the largest. For
-    `class_names` that are numbers it tries their order as text, whose first classes are right in both orders. A
-    model that predicts one class for all samples may return something else than logits; one that kdbench trained has
+    `class_names` that are numbers it tries their order as text, whose first classes are right in both orders. At last
+    it looks for any other order, in which each class has an output of its own that most of its samples get.
+
+    A model that predicts one class for all samples may return something else than logits; one that kdbench trained has
     not learned the others, and a compressed one may have lost them. A drop is suspicious only if kdbench did not make
     the model and its preprocessing is in no file.
     """
@@ -58,7 +62,8 @@ def sanity_warnings(
         readings = [*_in_order_of_text(model, labels, class_names)]
         if accuracy <= _CHANCE * _constant_share(labels):
             readings += _other_readings(model, labels)
-        if (better := _clearly_better(model, labels, readings)) is not None:
+        better = _clearly_better(model, labels, readings) or _clearly_better(model, labels, [*_permuted(model, labels)])
+        if better is not None:
             yield better
             continue
         if len(labels) >= _FEW and np.ptp(labels) and not np.ptp(model.predicted):
@@ -95,6 +100,23 @@ def _in_order_of_text(model: Predictions, labels: NDArray[np.int64], class_names
     outputs = np.argsort(by_text)  # of each class
     if (outputs != np.arange(len(outputs))).any():
         yield _Reading(model.predicted == outputs[labels], code="text_order", way=_TEXT_ORDER, remedy=_SORT)
+
+
+def _permuted(model: Predictions, labels: NDArray[np.int64]) -> Iterator[_Reading]:
+    """Yield the reading in which each class has the output that most of its samples get, if no two share one."""
+    classes, place = np.unique(labels, return_inverse=True)
+    if len(classes) < 2 or len(labels) < _SAMPLES_OF_CLASS * len(classes):
+        return
+    if len(classes) * model.classes > _LARGEST_TABLE:
+        return
+    cells = np.bincount(place * model.classes + model.predicted, minlength=len(classes) * model.classes)
+    outputs = cells.reshape(len(classes), model.classes).argmax(axis=1)
+    right = model.predicted == outputs[place]
+    if len(np.unique(outputs)) < len(outputs) or 2 * right.sum() < len(labels):
+        return
+    moved = int(np.flatnonzero(outputs != classes)[0]) if (outputs != classes).any() else 0
+    way = f"with its classes in another order, such as output {outputs[moved]} for class {classes[moved]}"
+    yield _Reading(right, code="class_order", way=way, remedy=_NAMES)
 
 
 def _other_readings(model: Predictions, labels: NDArray[np.int64]) -> list[_Reading]:

@@ -90,6 +90,31 @@ def test_classes_in_the_order_of_their_names_as_text(first, classes):
     assert list(sanity_warnings([scored(right, labels)], labels, names)) == []
 
 
+def test_classes_in_any_other_order():
+    order = np.array([3, 1, 0, 2, 9, 8, 7, 6, 5, 4])  # one class is in its place
+    logits = np.random.default_rng(1).random((200, 10)) + 3 * np.eye(10)[order[LABELS]]
+    logits[:20] = logits[20:40, ::-1]
+    (diagnostic,) = sanity_warnings([scored(logits, LABELS)], LABELS)
+    right = (logits.argmax(axis=1) == order[LABELS]).mean()
+    assert diagnostic.code == "class_order"
+    assert (
+        f"but {100 * right:.2f} % with its classes in another order, such as output 3 for class 0" in diagnostic.message
+    )
+    few = slice(0, 49)
+    assert "class_order" not in {
+        found.code for found in sanity_warnings([scored(logits[few], LABELS[few])], LABELS[few])
+    }
+
+
+def test_a_model_that_is_often_wrong_has_no_other_order():
+    rng = np.random.default_rng(2)
+    for strength in (0.0, 0.3, 1.0):
+        logits = rng.random((200, 10)) + strength * np.eye(10)[LABELS]
+        assert not list(sanity_warnings([scored(logits, LABELS)], LABELS))
+    merged = rng.random((200, 10)) + 3 * np.eye(10)[np.minimum(LABELS + 5, 9)]  # several classes have one output
+    assert "class_order" not in {found.code for found in sanity_warnings([scored(merged, LABELS)], LABELS)}
+
+
 def test_distances_rank_the_best_class_last():
     centres = np.random.default_rng(0).standard_normal((10, 4))
     distances = ((centres[LABELS][:, None] + 0.01 - centres) ** 2).sum(axis=2)

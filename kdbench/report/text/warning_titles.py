@@ -4,6 +4,7 @@ _TITLES = {
     "batch_dependent": "answers that depend on the batch",
     "board_flags": "low voltage or throttling, by the board's flags",
     "busy_siblings": "other work on the cores' sibling threads",
+    "class_order": "classes that seem to be in another order",
     "clock_limit": "a limited clock",
     "coarse_clock": "calls short for the clock's step",
     "cooling": "a processor slowed down to cool it",
