@@ -8,6 +8,7 @@ from kdbench.errors import InputError
 from kdbench.modelfile.outputs import NUMBERS_OF_CLASSES, Output
 
 _AUXILIARY = "aux"  # in the names of outputs that only training uses, as those of GoogLeNet and Inception
+_AS_INTEGERS = "save class numbers as integers, such as y.astype(int)"
 _NAMES = ("logit", "prob", "score", "output", "pred")  # of outputs of one width, the likeliest first
 
 
@@ -51,7 +52,7 @@ def choose_output(outputs: Sequence[Output], name: str | None, classes: int | No
 def choose_numbers(outputs: Sequence[Output], name: str | None, targets: int, path: Path) -> Output:
     """Return the output `name`, or the only one with `targets` values a sample, as the predictions of a regression.
 
-    Raises InputError where there is none, or several could be meant.
+    Raises InputError where there is none, several could be meant, or the model is a classifier.
     """
     listed = ", ".join(output.shown for output in outputs)
     named = [output for output in outputs if name in {None, output.name}]
@@ -61,7 +62,10 @@ def choose_numbers(outputs: Sequence[Output], name: str | None, targets: int, pa
     exact = [output for output in fitting if output.width == targets] or fitting
     if not exact:
         message = f"{path}: none of its outputs ({listed}) has the shape (batch, {targets}) of the data's targets"
-        raise InputError(message, "choose the data set that the model was made for")
+        raise InputError(message, f"choose the data set that the model was made for; {_AS_INTEGERS}")
+    if name is None and len(outputs) > 1 and all(output.form in NUMBERS_OF_CLASSES for output in exact):
+        message = f"{path} is a classifier ({listed}), and the data's labels are floats: the targets of a regression"
+        raise InputError(message, f"{_AS_INTEGERS}; to measure errors all the same, name the output: --output")
     if len(exact) > 1:
         raise InputError(f"{path} has several outputs of {targets} numbers: {listed}", "name one with --output")
     return replace(exact[0], form="numbers")

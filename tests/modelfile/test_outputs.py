@@ -312,6 +312,16 @@ class TestNumbers:
             choose_numbers(outputs, name, targets, Path("m.onnx"))
         assert hint in caught.value.hint
 
+    def test_the_label_of_a_classifier_is_no_prediction_of_a_number(self, tmp_path):
+        """Class numbers that were saved as floats would be compared as amounts."""
+        nodes = [node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0)]
+        path = save(tmp_path / "m.onnx", nodes, [("label", INT64, ["n"]), ("logits", FLOAT, ["n", 10])])
+        for classifier in (path, with_map(tmp_path / "map.onnx")):
+            with pytest.raises(InputError, match="is a classifier") as caught:
+                inspect(classifier, targets=1)
+            assert "y.astype(int)" in caught.value.hint
+        assert inspect(path, targets=1, output="label").output.form == "numbers"
+
     def test_two_outputs_of_one_width_have_to_be_named(self):
         outputs = Output("mean", (None, 1)), Output("deviation", (None, 1))
         with pytest.raises(InputError, match="several outputs of 1") as caught:
