@@ -176,7 +176,7 @@ def ratio(value: float) -> str:
 def bound(write: Callable[[float], str], end: float, value: float) -> str:
     """Write one end of the interval of `value`: `0` or `∞` where it is a million times as small or as large.
 
-    So wide is the interval of two sessions that disagree: the digits of its ends say nothing.
+    The interval of two sessions that disagree may be as wide as that; the digits of its ends have no meaning then.
 
     >>> bound(ratio, 6.3e-23, 38.2), bound(ratio, 12.0, 38.2)
     ('0', '12.0×')

@@ -56,8 +56,8 @@ def part_of(start: int, stop: int, rank: int, processes: int) -> BatchPart:
     """Return the part of the batch `start` to `stop` (exclusive) for process `rank` of `processes`.
 
     Parts differ in size by one sample at most. A batch with fewer than two samples per process is computed by all
-    processes and counted by the first: batch norm has no variance for one sample, and joining the batch to another
-    would make the training depend on the number of processes.
+    processes and counted by the first, because batch norm has no variance for one sample. Joining it to another batch
+    instead would make the training depend on the number of processes.
     """
     size = stop - start
     if processes > 1 and size < 2 * processes:
@@ -105,8 +105,8 @@ class Batches:
     """The batches of one epoch of a resident split; for the next epoch call `set_epoch` and iterate again.
 
     With `train` the order depends only on (seed, epoch), and the view of a sample only on (seed, epoch, sample). Mixed
-    images also depend on the batch, or in slots on the other samples, and need the number of `classes`. Without `train`
-    samples come in order, unchanged.
+    images also depend on the batch or, if views have slots, on the other samples; they need the number of `classes`.
+    Without `train` samples come in order, unchanged.
 
     `drop_last` drops a last batch that is not full. Without it, in training, a single last sample joins the previous
     batch, because batch norm has no variance for one sample (unless `batch` is 1).

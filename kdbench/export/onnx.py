@@ -1,4 +1,4 @@
-"""Export of a trained network to an ONNX file, and their parity: equal logits of both on the same real inputs.
+"""Export of a trained network to an ONNX file, and the parity check: both have equal logits on the same real inputs.
 
 torch's current exporter writes the file, with a dynamic batch and the weights inside.
 """
@@ -210,11 +210,11 @@ def check_parity(
 ) -> Parity:
     """Compare `network` with the ONNX file at `path` on normalised `images` (N, …), or token ids.
 
-    Of several outputs, the result is that of one that differs too much, if any. Both run at `batch`; a file that takes
-    no other needs a multiple of it. `rounding` (N,) is for a network that rounds its activations to a grid: how
-    far each image's logits may differ when sums differ in their last digits. The file then runs without optimisations:
-    with them, onnxruntime would compute in integers, with rounded biases, what the file has in floating point. Raises
-    ExportError if the file has another number of outputs.
+    Of several outputs, the result is that of one that differs too much, if any. Both run at `batch`; if the file has a
+    fixed batch, N is a multiple of it. `rounding` (N,) is for a network that rounds its activations to a grid: how far
+    each image's logits may differ when sums differ in their last digits. The file then runs without optimisations, with
+    which onnxruntime would replace floating-point computations by integer ones with rounded biases. Raises ExportError
+    if the file has another number of outputs.
     """
     network.eval()
     options = ort.SessionOptions()

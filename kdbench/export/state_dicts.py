@@ -30,9 +30,9 @@ class SeveralWeightsError(InputError):
 class Candidate:
     """A set of weights in a file: the tensors of a `table` whose names begin with `prefix`, by the network's names.
 
-    `share` is their share of the table's numbers. `missing` are the network's tensors that they lack, `unexpected`
-    those that the network does not have; `shapes` and `dtypes` describe which differ; `head` are the tensors of a last
-    layer with another number of outputs.
+    `share` is their share of all numbers in the table. `missing` are the network's tensors that the set lacks,
+    `unexpected` the set's tensors that the network lacks. `shapes` and `dtypes` describe the tensors whose shape or
+    type differs; `head` are the tensors of a last layer with another number of outputs.
     """
 
     table: str

@@ -1,7 +1,6 @@
-"""One metric over the records of a folder: its series, and the steps in each.
+"""One metric over the records of a folder: its time series, and the change points in each.
 
-The study's name is part of a series' key: models of two studies may have nothing in common but a name, such as
-"teacher".
+The study's name is part of a series' key, because models of two studies may share only a name, such as "teacher".
 """
 
 import math

@@ -1,7 +1,7 @@
-"""Which runtimes may run which models: tried in separate processes, before anything is timed.
+"""Admission: tries in separate processes, before anything is timed, which runtimes can run which models.
 
-A runtime is admitted when its outputs are those of onnxruntime for the file, whether it runs the file too or
-the network that the file was exported from.
+A runtime is admitted if its outputs equal those of onnxruntime for the file, within a tolerance. It may run the file
+itself or the network that the file was exported from.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ _TRIAL_S = 4.0  # estimate for one model in one runtime
 def require_runtimes(config: Measure, progress: Progress) -> None:
     """Raise InputError if none of the configured runtimes can use the provider here, or one's library is missing.
 
-    If that takes processes, wait while another kdbench measures.
+    If the check has to start processes, it first waits for other measurements on this machine.
     """
     kinds = [RUNTIMES[name] for name in config.runtime]
     absent = [kind for kind in kinds if kind.extra and extras.missing(kind.extra)]
@@ -95,8 +95,8 @@ def unavailable(config: Measure, names: Iterable[str], folder: Path) -> dict[str
 def require_answer(model: BenchModel) -> None:
     """Raise InputError for a file that onnxruntime cannot load and call, or that does not return in time.
 
-    It is tried on noise in a separate process: a file of unknown origin may need any time or memory, and only another
-    process can be ended.
+    The file is called with noise in a separate process, because a file of unknown origin may need any time or memory,
+    and a process can be ended.
     """
     with temporary.folder() as folder:
         job = stage([model], None, folder, SEED)[model.id]

@@ -1,4 +1,4 @@
-"""The inputs of a measurement: the models, their networks or why they are refused, and the test images."""
+"""The inputs of a measurement: the models, their networks or the reasons for refusing them, and the test images."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _MAX_SHOWN = 80  # characters of a name that comes from a file
 
 @dataclass(frozen=True)
 class Refusal:
-    """The reason why a model is not measured, or not in one runtime, the remedy, and the missing numbers' status."""
+    """Why a model is not measured, or not in one runtime; the remedy; and the status of the missing numbers."""
 
     reason: str
     hint: str | None = None
@@ -108,15 +108,12 @@ def _inside(folder: Path, name: str) -> Path | None:
 class BenchModel:
     """A model file to measure.
 
-    card, path, facts: the model's description, its file, and what the file shows.
-    teacher: the id of the model that it is compared with.
-    timed: False for accuracy, fidelity, size and MACs only.
-    network: what the file was exported from, for runtimes that do not run files; or why it cannot be built.
-    refusal: why the model is not measured at all.
-    refused: why it is not measured in some runtimes, by name.
-    class_map: which of its outputs are the data's classes; None for the first ones.
-    behind: for a compressed variant of a student, the id of the student's teacher, because limits relative to a teacher
-    compare the variant with that one; `teacher` is then the student.
+    card, path, facts: the model's description, its file, and what the file shows. teacher: the id of the model that it
+    is compared with. timed: False for accuracy, fidelity, size and MACs only. network: what the file was exported from,
+    for runtimes that do not run files; or why it cannot be built. refusal: why the model is not measured at all.
+    refused: why it is not measured in some runtimes, by name. class_map: which of its outputs are the data's classes;
+    None for the first ones. behind: for a compressed variant of a student, the id of the student's teacher; `teacher`
+    is then the student. Limits relative to a teacher compare the variant with `behind`.
     """
 
     card: ModelCard
@@ -165,7 +162,7 @@ class BenchModel:
 
 
 class Refusable(Protocol):
-    """A model that may have been refused, as far as the reasons for missing numbers go."""
+    """A model that may have been refused, with what the reasons for missing numbers need."""
 
     @property
     def id(self) -> str:

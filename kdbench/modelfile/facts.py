@@ -42,14 +42,13 @@ class ModelFacts:
     """The facts of a model file: its bytes, its weights, and the measured input and output.
 
     `sha256` (`files_sha256`) and `size_bytes` are of the file and its external data. `input_shape` is as declared,
-    batch first, None for an open dimension; `sample_shape` is the shape of one sample, in the model's layout; "array"
-    is inputs that are no images, as the data set has them. `vocabulary` is how many token ids it knows, if it embeds
-    them. `output` is the one of `outputs` that holds the logits. `metadata` are the file's own properties,
+    batch first, None for an open dimension. `sample_shape` is the shape of one sample in the model's layout; the layout
+    "array" is for inputs that are not images. `vocabulary` is the number of token ids, if the model embeds them.
+    `output` is the one of `outputs` that holds the logits. `metadata` are the file's own properties,
     `input_quantization` the scale and the zero point of an integer input. `scales_pixels` says that the graph begins
     with the normalisation of pixels from 0 to 255, `dynamic_quantization` that ranges of activations are taken from
-    each batch; `quantized` are the operators on integers, `training`
-    those that compute as in training. `class_names` are those of a classifier of ai.onnx.ml.
-    `graph` is `graph_sha256`, empty if unknown.
+    each batch; `quantized` are the operators on integers, `training` those that compute as in training. `class_names`
+    are those of a classifier of ai.onnx.ml. `graph` is `graph_sha256`, empty if unknown.
     """
 
     sha256: str
@@ -209,8 +208,8 @@ def _vocabulary(model: "onnx.ModelProto", name: str) -> int | None:
 def data_inputs(model: "onnx.ModelProto") -> "list[onnx.ValueInfoProto]":
     """Return the inputs that outputs depend on: neither weights nor placeholders.
 
-    Before IR version 4 weights are inputs too. A placeholder is an input that no output needs, or only outputs that
-    also need another input, such as the labels of a loss beside logits that need the images alone.
+    Before IR version 4 weights are inputs too. A placeholder is an input that no output needs, or that is needed only
+    by outputs with further inputs: such as the labels of a loss, next to logits that need only the images.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]

@@ -49,9 +49,9 @@ class Output:
     """An output of a model file: `shape` as declared, batch first, None for an open dimension.
 
     `form` is what its values are, `quantization` the scale and the zero point of integers, `unusable` why the output
-    cannot be scored: the reason, a colon, and what to do. `of_scores` is the number of classes of another output, with
-    one value per class, whose best classes this one names. `others` are the inputs that it needs besides the measured
-    one.
+    cannot be scored: the reason, a colon, and what to do. If this output names the best classes of another output with
+    one value per class, `of_scores` is the number of its classes. `others` are the inputs that the output needs besides
+    the measured one.
     """
 
     name: str

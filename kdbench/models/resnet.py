@@ -1,7 +1,7 @@
 """ResNets: He et al. 2016 (arXiv:1512.03385), for small images (section 4.2) and for ImageNet (table 1).
 
 Small images, depth 6n+2: where the size changes, the shortcut is a projection, as in chenyaofo's and RepDistiller's
-networks, or the paper's option A, which skips cells, pads channels with zeros and has no parameters. resnet20 with 10
+networks, or the paper's option A, which subsamples, pads channels with zeros and has no parameters. resnet20 with 10
 classes at 3×32×32 has 272 474 parameters and 40 813 184 MACs, with option A 269 722 and 40 551 040.
 
 ImageNet: as in torchvision, a bottleneck has its stride in the 3×3 convolution: resnet50 with 1000 classes at 3×224×224
@@ -27,7 +27,7 @@ Shortcut = Literal["projection", "pad"]
 
 
 class PadShortcut(nn.Module):
-    """Option A of the paper: every `stride`-th cell, zeros for the new channels, half of them before."""
+    """Option A of the paper: subsampling by `stride`, and zeros for the new channels, half of them before."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

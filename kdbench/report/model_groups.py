@@ -110,7 +110,7 @@ def _teachers(record: RunRecord) -> Mapping[tuple[str, ...], str]:
 
 
 def have_one_teacher(record: RunRecord, groups: Iterable[ModelGroup]) -> bool:
-    """Return whether all `groups` that have a teacher have the same one: numbers relative to several have no best."""
+    """Return whether all `groups` with a teacher have the same one; otherwise no relative number is marked best."""
     parents = {parent for group in groups for card in group.cards for parent in card.parents}
     return len({record.cards[parent].name if parent in record.cards else None for parent in parents}) <= 1
 

@@ -31,15 +31,15 @@ class Network:
 
 @dataclass(frozen=True)
 class JobModel:
-    """The description of a model for a measuring process.
+    """A model as a measuring process gets it: its file, its inputs and their preprocessing.
 
-    `shape` is that of one sample, in the model's `layout`; `images` the .npy file of its inputs: images (N, C, H, W) in
-    RGB, uint8 or float32. Their channels are reordered to `channel_order`; then a pixel becomes `(pixel / scale - mean)
-    / std`, per channel. For an integer `dtype`, the result is quantized with the scale and zero point `quantization`;
-    without `quantization` the pixels stay as they are.
+    `shape` is that of one sample, in the model's `layout`. `images` is the .npy file of its inputs: images (N, C, H, W)
+    in RGB, uint8 or float32. Their channels are reordered to `channel_order`; then a pixel becomes
+    `(pixel / scale - mean) / std`, per channel. For an integer `dtype`, the result is quantized with the scale and zero
+    point `quantization`; without `quantization` the pixels stay as they are.
 
-    In layout "array", `images` holds inputs that are not images, such as rows of a table: float32 (N, …), with a `mean`
-    and `std` for each index of axis `channel_axis`, or token ids int64.
+    In layout "array", `images` holds inputs that are not images. These are token ids int64, or float32 (N, …), such as
+    rows of a table, with a `mean` and `std` for each index of axis `channel_axis`.
 
     `form` is the content of the output (`kdbench.modelfile.outputs.Form`); `output_scale` is the scale and zero point
     of its integers. `network` is for runtimes that do not run the file, and `files` are the file in other formats, by
@@ -275,7 +275,7 @@ class SustainJob(ModelsJob, probe="sustain"):
 
 @dataclass(frozen=True)
 class EnergyJob(ModelsJob, probe="energy"):
-    """Meter windows of each of `runs`, a model's id and a batch, with the meters `sources`, the leading one first.
+    """Measure energy in windows of `runs` (a model's id and a batch) with the meters `sources`, the leading one first.
 
     A window takes at least `least_ns` and `least_updates` updates of the leading meter, after `settle_ns`.
     """

@@ -78,10 +78,10 @@ def bundle(
 ) -> Bundled:
     """Pack a run's models for the device of `target` (None: any); the default place is RUN/bundles/TARGET.zip.
 
-    `models` are names or ids, by default one seed of each model that the target judges; the models that they are
-    compared with are packed too. `files` are models that are not in the run's folder. `inputs` overrides the data of
-    the record, `options` are fields of `Measure` for the device. `python` and `onnxruntime` are the device's versions,
-    if the target does not name them: files that are too new for these are refused or, with `lower`, converted. Raises
+    `models` are names or ids, by default one seed of each model that the target judges; their reference models are
+    packed too. `files` are models that are not in the run's folder. `inputs` overrides the data of the record, and
+    `options` are fields of `Measure` for the device. `python` and `onnxruntime` are the device's versions, if the
+    target does not name them. Files that are too new for these versions are refused or, with `lower`, converted. Raises
     InputError for a run without its models, a file that the record does not describe, and a model that the device
     cannot run.
     """
@@ -173,7 +173,7 @@ def _target(target: str | Path | Target | None) -> tuple[Target, str]:
 def settings_for(target: Target, options: Mapping[str, Any]) -> Settings:
     """Return the settings with which a device measures for a target; `options` are fields of `Measure`.
 
-    By default threads are 1, all cores and those that a limit names, and batches those that a limit names, besides 1.
+    By default, thread counts are 1, all cores, and those that limits name; batches are 1 and those that limits name.
     """
     named = {
         axis: [int(value) for limit in target.limits if isinstance(value := limit.axes.get(axis), int)]
@@ -257,7 +257,7 @@ def data_of(record: RunRecord) -> dict[str, Any]:
 
 @contextmanager
 def explained_data(recorded: Mapping[str, Any]) -> Iterator[None]:
-    """Say of missing files, if `recorded` names the data, that their path is relative to where the run was made."""
+    """Add to an error about missing files of `recorded` data that their path is relative to where the run was made."""
     name = str(recorded.get("data", ""))
     try:
         yield

@@ -54,8 +54,8 @@ def common_form(paths: Sequence[Path], geometry: Geometry, others: Sequence[Path
     """Return the form of the images in `geometry`, from their headers alone.
 
     Grey if all images are grey, else RGB. `others` are images of the set that are not read; their headers are checked
-    only if all `paths` are grey. Raises InputError, with the file's name, for a file that cannot be read, has not 8
-    bits per channel, or gets a size other than the first file's.
+    only if all `paths` are grey. Raises InputError, with the file's name, for a file that cannot be read, that does not
+    have 8 bits per channel, or whose size in `geometry` differs from the first file's.
     """
     modes, first = set(), None
     for path, (mode, height, width) in zip(paths, _in_threads(_header, paths), strict=True):

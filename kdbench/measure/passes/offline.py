@@ -188,7 +188,7 @@ def _measure(
 def plan(sweeps: Sequence[Sweep], threads: int, session_s: float) -> tuple[TimedConfiguration, ...]:
     """Return the configurations of a session of about `session_s`; their number is the batch, the smallest first.
 
-    Every batch gets the time for the fewest calls that it needs, and an equal part of the remaining time.
+    Every batch gets the time for its minimum number of calls, and an equal part of the remaining time.
     """
     least_s: dict[int, float] = defaultdict(float)
     for step in (step for sweep in sweeps for step in sweep.steps):

@@ -1,4 +1,4 @@
-"""How long calls take: percentiles, speed-ups, throughput offline, and where the time of a call goes by layer."""
+"""Tables of latency: percentiles, speed-ups, offline throughput, and the time of a call by layer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace

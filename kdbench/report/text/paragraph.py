@@ -18,7 +18,7 @@ _THE_TEACHER = "the teacher"  # if there is only one
 
 
 def paragraph(record: RunRecord) -> str:
-    """Return one paragraph, model names in backticks: the teacher, the students that matter, the gaps."""
+    """Return one paragraph, model names in backticks: the teacher, the best students, and what was not measured."""
     groups = model_groups(record)
     teachers = {group.label: teacher for group in groups if (teacher := teacher_of(record, group))}
     students = [group for group in groups if group.label in teachers]

@@ -1,4 +1,4 @@
-"""A search as tasks of a sweep: each trial is a point; when one has ended, the next is chosen."""
+"""A search as tasks of a sweep: each trial is a point; when a trial ends, the optimiser chooses the next one."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""The engine of a Ray cluster: each task on a node that has room for it, a measurement on a node of its own."""
+"""The engine that runs tasks on the nodes of a Ray cluster; a measurement gets a node of its own."""
 
 import time
 from collections import Counter

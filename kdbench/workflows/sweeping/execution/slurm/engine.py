@@ -1,4 +1,4 @@
-"""The engine of Slurm: each task is a job; a measurement has its node to itself."""
+"""The engine that runs tasks as jobs of Slurm; a measurement gets a node of its own."""
 
 import logging
 import re
