@@ -81,7 +81,7 @@ class Dataset:
     `class_names` name the classes, or the components of a regression's targets. `inferred_classes` is True if they only
     number the labels that occur: there may be further classes. `mean` and `std` are per index of the inputs' axis
     `channel_axis`, for uint8 in units of 0–1 (after division by 255), and empty for token ids; if they are empty for
-    others, they are fitted to the samples that are trained on. `source` names the origin of the data, their licence or
+    others, they are computed from the training samples. `source` names the origin of the data, their licence or
     citation, and the origin of the constants; `notes` say what was left out. `stored_layout` is the layout of the
     arrays that the set was read from, if a layout was needed to read them.
     """

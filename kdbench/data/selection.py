@@ -1,7 +1,7 @@
 """Reproducible random choices: the validation part, subsets, wrong or noisy labels, and keyed random numbers.
 
-With a sequential generator every draw depends on earlier ones. Here the draw of a sample in an epoch is a hash of seed,
-epoch and the sample's number, so it can be repeated for one sample, or for all, at any time.
+With a sequential generator every draw depends on earlier ones. Here the random number of a sample in an epoch is a hash
+of seed, epoch and the sample's number. It can be repeated for one sample, or for all, at any time.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""To a device and back: the bundle that measures there, what runs on the device, and the merging of its results.
+"""Measuring on devices without kdbench: bundles, the program that runs there, and the merging of its results.
 
 `device/` and everything that it imports runs on the device, with numpy, onnxruntime and the standard library alone, on
 Python 3.9: `bundles.closure` finds these files, and a bundle takes them along as they are. `bundles/` and `results/`

@@ -1,9 +1,9 @@
 """Multiply–accumulates of one inference, of a torch module (`torch_counter`) or of an ONNX file (`onnx_counter`).
 
 One multiply–accumulate counts one. The canonical count, which papers call MAdds, covers convolutions, linear layers and
-matrix products at batch 1, without bias, normalisation, activation or pooling, so that folding batch norm or quantizing
-the graph does not change it. Operations on weights only (the position bias of Swin v2) are not counted, because the
-graph may already contain their result.
+matrix products at batch 1. It leaves out bias, normalisation, activation and pooling, so that folding batch norm or
+quantizing the graph does not change it. Operations on weights only (the position bias of Swin v2) are not counted,
+because the graph may already contain their result.
 
 The ONNX counter imports `modelfile` and no torch; `torch_counter` and `hooked` import torch and fvcore.
 `measure.passes` and `cli` import this folder.

@@ -1,8 +1,8 @@
 """Recipes: what to train, how to distil it and what to measure, as inert values.
 
-`tables/` has one file per table of the TOML file, `sweeps/` what makes several models or recipes of one, `study` the
-recipe, `loading` reads it. Building a recipe touches no environment, device or file; the stage that needs a model, data
-set or method resolves its name. Imports `results` and the base layer only; every stage and workflow may import it.
+`tables/` has one file per table of the TOML file, `sweeps/` expands an entry or a recipe to several, `study` has the
+recipe, and `loading` reads it. Building a recipe touches no environment, device or file; the stage that needs a model,
+data set or method resolves its name. Imports `results` and the base layer only; every stage and workflow may import it.
 """
 
 from kdbench.recipe.study import Recipe, needed_by

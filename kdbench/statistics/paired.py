@@ -34,9 +34,9 @@ def largest_paired_difference(
     """Return which of K groups of samples has the largest difference of two shares, and that difference.
 
     The arguments are (K,), as for `paired_share_difference`, and every group has samples; of equal differences the
-    first counts. The largest of several is partly luck, so the interval allows for the choice among K (Bonferroni):
-    its low end is below the true difference of that group, and no group's true difference exceeds its high end.
-    `n` is the number of samples of that group.
+    first counts. The largest of several differences is partly chance, so the interval is corrected for the choice among
+    K (Bonferroni). Its low end is below the true difference of that group, and no group's true difference exceeds its
+    high end. `n` is the number of samples of that group.
     """
     level = 1 - (1 - LEVEL) / len(totals)
     groups = [

@@ -1,9 +1,9 @@
 """The scatter between runs on one machine, which a single run cannot show.
 
-Sessions that follow each other within seconds are alike. A machine's neighbours, its memory and its clock change within
-minutes and hours, so the interval of a single latency from one run's sessions seldom holds the mean of many runs
-(reports/trust). `across_runs` adds a standard deviation between runs, which is assumed at first and learned from
-earlier runs if there are any.
+Sessions that follow each other within seconds are alike. Other load on a machine or its host, its memory and its clock
+change within minutes and hours. The interval of a single latency from one run's sessions therefore seldom contains the
+mean of many runs (reports/trust). `across_runs` adds a standard deviation between runs, which is assumed at first and
+learned from earlier runs if there are any.
 
 The sessions of a run may also disagree more than runs do: a neighbour slows a third of them down, and the median of all
 is hardly affected. Then earlier runs are the better evidence of how far a run's value may be from the long-run one, if

@@ -1,8 +1,8 @@
 """Hints (FitNets, Romero et al. 2015): a layer of the student, through a regressor, matches one of the teacher's.
 
 The hint is a term in addition to the cross-entropy from the first step on. With `until_epoch = n, alone = true` it is
-the first of two stages, as in the paper: for n epochs it trains the student up to that layer, then it trains with the
-rest of the loss.
+the first of two stages, as in the paper. For n epochs, it alone trains the student up to that layer; then the other
+losses train the student.
 """
 
 from typing import Any

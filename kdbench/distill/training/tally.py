@@ -61,8 +61,8 @@ class Tally:
 class _Series:
     """Tensors of one shape, copied into one growing tensor.
 
-    A list of small tensors would keep them between the freed activations of their steps: the C library then finds no
-    gap large enough for those of the next step, and memory grows by an activation a step.
+    A list of small tensors would fragment memory: they would lie between the freed activations of their steps, and the
+    C library would find no gap large enough for the next step's. Memory would grow by one activation per step.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The way back: a device's result, read as untrusted input, becomes numbers of a record.
+"""Results of devices: read as untrusted input, checked, and merged into a record.
 
 `merging` is the entry; `values` and its neighbours check every field. Imports `bundles/` and `device/`.
 """

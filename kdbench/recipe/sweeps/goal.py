@@ -4,8 +4,8 @@
     LIMIT  NUMBER <=|>= QUANTITY
     NUMBER METRIC [of MODEL] [at AXIS=VALUE [, AXIS=VALUE]…]
 
-Scores are those of the validation part, so that the test part still judges the choice: a goal may name them, and costs,
-but nothing else that is computed from the test part.
+Scores are those of the validation part, so that the test part remains unseen by the search. A goal may name these
+scores and costs, but nothing else that is computed from the test part.
 """
 
 import math

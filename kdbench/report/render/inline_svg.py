@@ -34,8 +34,8 @@ _GEOMETRY = ("d", "x", "y")
 def inline(drawings: Iterable[Drawing]) -> tuple[dict[str, Markup], str]:
     """Return the figures by name, as elements that can share a page, and the style rules of their classes.
 
-    Invisible parts are dropped, coordinates are rounded to a hundredth of a point, and equal styles become one class:
-    the page needs no inline styles, and a figure has a third of the size of its file.
+    Invisible parts are dropped, coordinates are rounded to a hundredth of a point, and equal styles become one class.
+    The page then needs no inline styles, and a figure has a third of its file's size.
     """
     classes: dict[str, str] = {}
     # The figures are our own; text from a record in them is escaped by ElementTree.
