@@ -33,7 +33,7 @@ def first_line(error: BaseException) -> str:
 class KdbenchError(Exception):
     """An error that a user can cause and fix.
 
-    `message` says what is wrong in one sentence; `hint` says what to do about it, and stands below a traceback.
+    `message` says what is wrong in one sentence, `hint` what to do about it. A traceback shows both.
 
         >>> try:
         ...     kdbench.Results.read("runs/digts")

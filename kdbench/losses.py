@@ -1,8 +1,8 @@
-"""Distillation losses as pure functions of tensors, for use in any training loop. It needs the extra `train`.
+"""Distillation losses as pure functions of tensors, for use in any training loop. They need the extra `train`.
 
-Logits are (B, C), labels classes (B,), features (B, …); a loss is a scalar, averaged over the batch, in float32 even
-under autocast. Gradients flow into every argument that requires them: compute the teacher's outputs without gradients.
-Wrong shapes raise InputError. You choose the weights of the losses; a recipe's methods have the weights of the papers.
+Logits are (B, C), labels are classes (B,), features are (B, …). A loss is a scalar, averaged over the batch, in float32
+even under autocast. Gradients flow into every argument that requires them: compute the teacher's outputs under
+`torch.no_grad()`. Wrong shapes raise InputError. The losses are not weighted: multiply them by weights of your own.
 """
 
 import math
@@ -144,8 +144,8 @@ def attention(student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) ->
         >>> kdbench.losses.attention(maps, maps).item()
         0.0
 
-    Q is the channels' mean of f², divided by its L2 norm (Zagoruyko and Komodakis 2017). Of two maps the larger is
-    pooled to the size of the smaller; channels may differ.
+    Q is the channels' mean of f², divided by its L2 norm (Zagoruyko and Komodakis 2017). If two maps differ in size,
+    the larger is pooled to the size of the smaller; channels may differ.
     """
     return features.attention_loss(student_maps, teacher_maps)
 

@@ -97,8 +97,8 @@ def _parts(key: str) -> list[str]:
 class SweptRecipe:
     """A recipe that has the models of all `points` of its sweep.
 
-    `content` is the recipe before that, `table` its sweep; with a search the points are those that it has so far, or
-    else a few that show what the axes change.
+    `content` is the recipe before its expansion, `table` its sweep. With a search, the points are those that it has
+    chosen so far; before the first, a few that show what the axes change.
     """
 
     recipe: Recipe
@@ -129,10 +129,10 @@ def load_sweep(
     overrides: Sequence[str] = (),
     search: Mapping[str, Any] | None = None,
 ) -> SweptRecipe:
-    """Return a recipe at every point of `axes`, keys to values, beside those of its `[sweep]` table.
+    """Return a recipe at every point of `axes` (values by key), in addition to its `[sweep]` table.
 
     `recipe` is a value, a table, a shipped recipe's name or a file's path, with `overrides` as for `load_recipe`.
-    `seeds` is how many there are, `search` are keys of `[sweep.search]`. Raises InputError.
+    `seeds` is the number of seeds, `search` are keys of `[sweep.search]`. Raises InputError.
     """
     where = "the recipe" if isinstance(recipe, Recipe | Mapping) else os.fspath(recipe)
     if isinstance(recipe, Recipe):

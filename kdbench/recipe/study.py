@@ -36,9 +36,8 @@ class Recipe(Value):
     by key. With several `seeds` every model is trained once per seed, and reported accuracies are means over seeds.
     `folder` is where the recipe's file is: its paths are relative to it (see `located`). `plugins` are Python files or
     modules to import first, which may register models, methods, data sets and transforms. A `variant` is a teacher, a
-    student or another variant, compressed after training.
-    `track` names the experiment trackers that log each training. `reported` are a study's own numbers, which the report
-    compares with those of the run.
+    student or another variant, compressed after training. `track` names the experiment trackers that log each training.
+    `reported` are the published numbers of a study, which the report compares with those of the run.
 
         >>> recipe = kdbench.load_recipe("digits")
         >>> recipe.name, [student.name for student in recipe.student], len(recipe.hash())

@@ -60,11 +60,11 @@ class Bench:
         axes: dict[str, str | int] | None = None,
         **options: Any,
     ) -> MetricCheck:
-        """Return a number of a student relative to its teacher, by default how many times faster it is.
+        """Return a metric of a student relative to its teacher, by default the speed-up.
 
-        Both are called in turn in the same processes, so that the ratio has its own interval. `metric` is any metric of
-        pairs (`size_ratio`, `macs_ratio`, `top1_drop`, …), `axes` selects a measurement, such as `{"batch": 128}`.
-        `data` and `options` are as for `model`.
+        Calls of both are interleaved in the same processes, so that the ratio has its own interval. `metric` is any
+        metric of pairs (`size_ratio`, `macs_ratio`, `top1_drop`, …), `axes` selects a measurement, such as
+        `{"batch": 128}`. `data` and `options` are as for `model`.
         """
         return ratio(self._context, self._context.files([teacher, student], data, options), metric, axes or {})
 

@@ -1,4 +1,4 @@
-"""A number of a model, and limits that a test checks it against."""
+"""A metric of a model, with the limits that a test checks."""
 
 import math
 from collections.abc import Callable

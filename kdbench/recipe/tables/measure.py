@@ -34,13 +34,13 @@ class Measure(PublicValue):
     """What to measure, how precisely and for how long. `options.MEASURE` declares an option for each field.
 
     Latency is measured in at least `sessions` fresh processes, until the interval of every headline speed-up is
-    narrower than `precision` (a share of the speed-up) or `budget_s` is spent. `batch` lists the batched runs
-    in addition to batch 1; the largest also applies to the table's MACs column. `mode` is how calls follow each other:
+    narrower than `precision` (a share of the speed-up) or `budget_s` is spent. `batch` lists the batch sizes that are
+    timed in addition to 1; the largest also applies to the table's MACs column. `mode` is how calls are issued:
     `stream` back to back, `paced` with `gap_ms` idle before each, `server` arriving at random at `rate_per_s`;
     `offline` searches for the largest throughput. `runtime` executes the models, on `cores` in turn (default: see
-    docs/recipes.md). `energy` is off, quick (0.5 s windows) or full (10 s or 100 updates of the meter);
-    `estimate_energy` allows a labelled estimate without a meter, and a `country` (ISO 3166, three letters) adds
-    CO₂e. Without `times` only what belongs to the files is measured: scores, sizes and MACs.
+    docs/recipes.md). `energy` is off, quick (0.5 s windows) or full (10 s or 100 updates of the meter).
+    `estimate_energy` allows a labelled estimate if there is no meter; a `country` (ISO 3166, three letters) adds CO₂e.
+    Without `times`, only metrics of the files are measured: scores, sizes and MACs.
 
         >>> kdbench.Measure(budget_s=60, threads=[1, 2]).threads
         (1, 2)
@@ -99,12 +99,11 @@ class Analysis(Value):
 
 
 class InputOptions(InputSpec):
-    """The data to score models on, and how its images become inputs. `options.INPUTS` declares their options.
+    """The data to score models on, and its preprocessing. `options.INPUTS` declares their options.
 
     `data` is the name of a set, folder:PATH or npz:PATH. Without `accuracy` inputs are noise and no data is needed.
-    `models` holds what applies to one model, by its id. The other keys apply to every model that does not know them
-    itself, from a file next to it or from its own metadata. What no source defines is scale 255, mean 0, std 1, and the
-    images as they are.
+    `models` has the keys for single models, by id. The other keys apply to every model whose own files (its metadata,
+    or a file next to it) do not define them. The defaults are scale 255, mean 0, std 1, and no resizing or cropping.
     """
 
     data: str | None = None
