@@ -197,12 +197,9 @@ def _windows(path: Path, facts: ModelFacts) -> InputSpec | None:
 
 def _plain_metadata(path: Path, facts: ModelFacts) -> InputSpec | None:
     """Read metadata properties that are called as the keys here, as in onnxruntime's examples."""
-    keys = {"mean": "mean", "std": "std", "scale": "scale", "labels": "labels", "classes": "labels", "names": "labels"}
-    values = {key: _literal(facts.metadata[name]) for name, key in keys.items() if name in facts.metadata}
-    if isinstance(labels := values.get("labels"), dict):
-        values["labels"] = _in_order(labels)
-    elif isinstance(labels, str):
-        values["labels"] = [label.strip() for label in labels.replace("\n", ",").split(",") if label.strip()]
+    values = {key: _literal(facts.metadata[key]) for key in ("mean", "std", "scale") if key in facts.metadata}
+    lists = (_names(_literal(facts.metadata[key])) for key in ("labels", "classes", "names") if key in facts.metadata)
+    values["labels"] = next((names for names in lists if names), None)
     for key in ("mean", "std"):
         if isinstance(values.get(key), int | float):
             values[key] = (values[key],)
@@ -284,6 +281,15 @@ def _literal(text: str) -> Any:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return text
+
+
+def _names(value: Any) -> list[str] | None:
+    """Return the names of classes in a property; None for one that lists none, such as the number of classes."""
+    if isinstance(value, dict):
+        return _in_order(value)
+    if isinstance(value, str):
+        value = [name.strip() for name in value.replace("\n", ",").split(",") if name.strip()]
+    return [str(name) for name in value] if isinstance(value, list | tuple) and len(value) > 1 else None
 
 
 def _in_order(names: Mapping[Any, Any]) -> list[str] | None:

@@ -309,6 +309,13 @@ def test_plain_properties(model):
     assert (spec.mean, spec.std, spec.labels) == ((0.4, 0.5, 0.6), (0.25,), ("cat", "dog", "fish"))
 
 
+@pytest.mark.parametrize("count", ["3", "3.0", "ImageNet", "null", "[]"])
+def test_a_property_that_lists_no_names_gives_no_labels(model, count):
+    """Such as the number of classes, beside which the names may stand in another property."""
+    assert known(model(classes=count, mean="0.5"))[0].labels is None
+    assert known(model(classes=count, labels="[3, 5, 8]"))[0].labels == ("3", "5", "8")
+
+
 def test_the_most_specific_source_wins_and_geometry_stays_together():
     first, second = InputSpec(size=(64, 64), mean=(0.5,)), InputSpec(crop_pct=0.9, mean=(0.1,), std=(0.2,))
     spec, sources = merged([("first", first), ("second", second)])

@@ -203,7 +203,7 @@ class Teacher(Trained):
             message = f"teacher {self.name!r}: {what} cannot be trained; leave out its training.epochs"
             raise ValueError(f"{message}, or give its model and a file of weights")
         if self.input is not None and not self.is_ready:
-            message = f"teacher {self.name!r} has an input table, which applies only to ready teachers"
+            message = f"teacher {self.name!r} has an input table, which applies only to pretrained teachers"
             raise ValueError(f"{message}: name its weights, and leave out its training.epochs")
         return self
 

@@ -254,7 +254,7 @@ def test_logits_of_a_file_do_not_fit_changed_images(files, change, message, tmp_
         ({**ONNX, "input": {"scale": 1}}, "a standard deviation of 0.2 is none of theirs"),
         ({**ONNX, "input": {"size": 12}}, "not of 12"),
         ({**ONNX, "input": {"output": "features"}}, "no output 'features'"),
-        ({**TORCH, "training": {"epochs": 1}}, "ready teachers"),
+        ({**TORCH, "training": {"epochs": 1}}, "pretrained teachers"),
         ({**TORCH, "input": {"labels": "names.txt"}}, "names.txt"),
     ],
 )
