@@ -146,8 +146,8 @@ def fitted_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
     return geometry.crop
 
 
-def fitted(image: "Image.Image", geometry: Geometry) -> "Image.Image":
-    """Return `image` scaled, padded and cropped to `fitted_size`; its colours stay.
+def fitted(image: "Image.Image", geometry: Geometry, white: float = 1) -> "Image.Image":
+    """Return `image` scaled, padded and cropped to `fitted_size`; its colours stay. In floats, white is `white`.
 
     Resizing and cropping equal torchvision's `Resize` and `CenterCrop` on Pillow images.
     """
@@ -162,7 +162,7 @@ def fitted(image: "Image.Image", geometry: Geometry) -> "Image.Image":
     if geometry.mode == "letterbox":
         box = _box(geometry)
         top, left = (round((side - of) / 2 - 0.1) for side, of in zip(box, (height, width), strict=True))
-        fill = geometry.fill / 255 if image.mode == "F" else geometry.fill  # float pixels are from 0 to 1
+        fill = geometry.fill / 255 * white if image.mode == "F" else geometry.fill
         padded = Image.new(image.mode, (box[1], box[0]), (fill,) * len(image.getbands()))
         padded.paste(image, (left, top))
         image = padded
@@ -185,12 +185,19 @@ def fit_images(images: Images, geometry: Geometry) -> Images:
     if [height, width] == size == [*scaled_size(size[0], size[1], geometry)]:
         return images
     _require_space((count, channels, height, width), images.itemsize)
-    result = np.empty((count, channels, height, width), dtype=images.dtype)
+    result, white = np.empty((count, channels, height, width), dtype=images.dtype), _white(images)
     for position in np.ndindex(count, channels):
-        result[position] = np.asarray(fitted(Image.fromarray(images[position]), geometry))
-    if images.dtype != np.uint8 and images.min() >= 0 and images.max() <= 1:
-        np.clip(result, 0, 1, out=result)  # bicubic and lanczos overshoot; Pillow limits integers itself
+        result[position] = np.asarray(fitted(Image.fromarray(images[position]), geometry, white or 1))
+    if white is not None:
+        np.clip(result, 0, white, out=result)  # bicubic and lanczos overshoot; Pillow limits integers itself
     return result
+
+
+def _white(images: Images) -> float | None:
+    """Return the largest pixel of images of floats: 1, or 255 for whole numbers; None for other numbers."""
+    if images.dtype == np.uint8 or images.min() < 0 or images.max() > 255:
+        return None
+    return 1 if images.max() <= 1 else 255 if np.array_equal(images, np.rint(images)) else None
 
 
 def _in_colours(images: Images, colour: Colour) -> Images:

@@ -124,21 +124,23 @@ def test_grey_and_colours():
     np.testing.assert_array_equal(fit_images(colour, Geometry(colour="grey"))[:, 0], expected)
 
 
-def test_a_letterbox_around_floats_is_as_grey_as_around_pixels():
-    images = np.full((1, 1, 4, 8), 0.5, np.float32)
+@pytest.mark.parametrize(("level", "grey"), [(0.5, 114 / 255), (200, 114)])
+def test_a_letterbox_around_floats_is_as_grey_as_around_pixels(level, grey):
+    images = np.full((1, 1, 4, 8), level, np.float32)
     result = fit_images(images, Geometry(mode="letterbox", resize=(8, 8)))
     assert result.dtype == np.float32
-    np.testing.assert_allclose(result[0, 0, [0, -1]], 114 / 255, rtol=1e-6)
-    assert (result[0, 0, 3:5] == 0.5).all()
+    np.testing.assert_allclose(result[0, 0, [0, -1]], grey, rtol=1e-6)
+    assert (result[0, 0, 3:5] == level).all()
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_floats_from_0_to_1_stay_there(interpolation):
-    images = (np.random.default_rng(0).random((2, 3, 8, 8)) > 0.5).astype(np.float32)
+@pytest.mark.parametrize("white", [1, 255])
+def test_pixels_in_floats_stay_in_their_range(interpolation, white):
+    images = white * (np.random.default_rng(0).random((2, 3, 8, 8)) > 0.5).astype(np.float32)
     theirs = functional.interpolate(torch.from_numpy(images), size=(20, 20), mode=interpolation, antialias=True)
     result = fit_images(images, Geometry(mode="squash", resize=(20, 20), interpolation=interpolation))
-    np.testing.assert_allclose(result, theirs.clamp(0, 1).numpy(), atol=1e-5)
-    assert (theirs.max() > 1) == (interpolation == "bicubic")
+    np.testing.assert_allclose(result, theirs.clamp(0, white).numpy(), atol=1e-5 * white)
+    assert (theirs.max() > white) == (interpolation == "bicubic")
 
 
 def test_floats_of_another_range_are_not_cut():
