@@ -1,5 +1,6 @@
 """Pixels and their normalisation: whether mean and standard deviation are of the values that `scale` gives."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,18 @@ def brightest(inputs: NDArray[Any]) -> float | None:
     if inputs.dtype == np.uint8:
         return largest
     return 255 * largest if largest <= 1 else None
+
+
+def require_of_scaled_pixels(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Raise InputError for constants of pixels from 0 to 255: those of a recipe are of pixels from 0 to 1.
+
+    require_of_scaled_pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    """
+    for key, values, largest in (("mean", mean, _LARGEST_MEAN), ("std", std, _LARGEST_STD)):
+        value = max(values, key=abs)
+        if abs(value) > largest:
+            message = f"data.{key}: {value:g} is not of pixels from 0 to 1, to which 8-bit images are scaled first"
+            raise InputError(message, f"divide it by 255: data.{key} = {[float(f'{v / 255:.4g}') for v in values]}")
 
 
 def require_one_unit(id_: str, preprocessing: Preprocessing, inputs: NDArray[Any], option: str) -> None:

@@ -17,6 +17,7 @@ from kdbench.errors import InputError
 from kdbench.recipe import Data, Examples, Recipe, Subset
 from kdbench.recipe.paths import located_data
 from kdbench.results.preprocessing import Geometry, Preprocessing
+from kdbench.workflows.files.pixels import require_of_scaled_pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,7 @@ def _preprocessing(dataset: Dataset, training: Split, options: Data) -> Preproce
         )
         mean, std = mean or fitted_mean, std or fitted_std
     if training.inputs.dtype == np.uint8:
+        require_of_scaled_pixels(mean, std)
         return Preprocessing(mean=mean, std=std, geometry=geometry)
     layout = dataset.stored_layout or dataset.layout
     axis = dataset.channel_axis

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import kdbench
 from kdbench.errors import InputError
 from kdbench.recipe import InputOptions
 from kdbench.results.preprocessing import InputSpec, Preprocessing
@@ -56,6 +57,27 @@ def test_constants_that_kdbench_fitted_are_accepted():
     nearly_constant = Preprocessing(mean=(0.5,), std=(0.001,), sources=dict.fromkeys(("mean", "std"), "its card"))
     require_one_unit("m", nearly_constant, IMAGES, "--scale m=")
     require_one_unit("m", nearly_constant.model_copy(update={"sources": {}}), IMAGES, "--scale m=")
+
+
+@pytest.mark.parametrize(
+    ("constants", "hint"),
+    [
+        ({"mean": [123.675, 116.28, 103.53]}, "data.mean = [0.485, 0.456, 0.406]"),
+        ({"mean": [0.485, 0.456, 0.406], "std": [58.395, 57.12, 57.375]}, "data.std = [0.229, 0.224, 0.225]"),
+    ],
+)
+def test_a_recipe_with_constants_of_levels_is_refused_before_training(tmp_path, constants, hint):
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 6, 6), np.uint8)
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(40) % 2, x_test=images, y_test=np.arange(40) % 2)
+    recipe = {
+        "name": "levels",
+        "data": {"name": f"npz:{tmp_path / 'set.npz'}", **constants},
+        "training": {"epochs": 1},
+        "teacher": {"name": "t", "model": {"name": "dense", "hidden": [4]}},
+    }
+    with pytest.raises(InputError, match=r"is not of pixels from 0 to 1") as caught:
+        kdbench.train(recipe, tmp_path / "run")
+    assert caught.value.hint == f"divide it by 255: {hint}"
 
 
 def test_a_mean_of_masks_is_that_of_their_values():
