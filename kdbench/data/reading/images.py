@@ -195,9 +195,11 @@ def fit_images(images: Images, geometry: Geometry) -> Images:
 
 def _white(images: Images) -> float | None:
     """Return the largest pixel of images of floats: 1, or 255 for whole numbers; None for other numbers."""
-    if images.dtype == np.uint8 or images.min() < 0 or images.max() > 255:
+    if images.dtype == np.uint8 or images.min() < 0 or (largest := images.max()) > 255:
         return None
-    return 1 if images.max() <= 1 else 255 if np.array_equal(images, np.rint(images)) else None
+    if largest <= 1:
+        return 1
+    return 255 if np.array_equal(images, np.rint(images)) else None
 
 
 def _in_colours(images: Images, colour: Colour) -> Images:

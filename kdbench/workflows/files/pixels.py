@@ -1,7 +1,7 @@
 """Pixels and their normalisation: whether mean and standard deviation are of the values that `scale` gives."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +30,19 @@ def brightest(inputs: NDArray[Any]) -> float | None:
 
 
 def require_of_scaled_pixels(mean: Sequence[float], std: Sequence[float]) -> None:
-    """Raise InputError for constants of pixels from 0 to 255: those of a recipe are of pixels from 0 to 1.
-
-    require_of_scaled_pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    """
-    for key, values, largest in (("mean", mean, _LARGEST_MEAN), ("std", std, _LARGEST_STD)):
+    """Raise InputError for constants of pixels from 0 to 255: those of a recipe are of pixels from 0 to 1."""
+    if (key := _too_large(mean, std, 1)) is not None:
+        values = mean if key == "mean" else std
         value = max(values, key=abs)
-        if abs(value) > largest:
-            message = f"data.{key}: {value:g} is not of pixels from 0 to 1, to which 8-bit images are scaled first"
-            raise InputError(message, f"divide it by 255: data.{key} = {[float(f'{v / 255:.4g}') for v in values]}")
+        message = f"data.{key}: {value:g} is not of pixels from 0 to 1, to which 8-bit images are scaled first"
+        raise InputError(message, f"divide it by 255: data.{key} = {[float(f'{v / 255:.4g}') for v in values]}")
+
+
+def _too_large(mean: Sequence[float], std: Sequence[float], largest: float) -> Literal["mean", "std"] | None:
+    """Return which of the two cannot be that of pixels up to `largest`; None if both can."""
+    if max(map(abs, mean)) > _LARGEST_MEAN * largest:
+        return "mean"
+    return "std" if max(std) > _LARGEST_STD * largest else None
 
 
 def require_one_unit(id_: str, preprocessing: Preprocessing, inputs: NDArray[Any], option: str) -> None:
@@ -55,11 +59,11 @@ def require_one_unit(id_: str, preprocessing: Preprocessing, inputs: NDArray[Any
     if not pixel:
         return
     scale, largest = preprocessing.scale, pixel / preprocessing.scale
-    mean, std = (max(values, key=abs) for values in (preprocessing.mean, preprocessing.std))
     narrowest = min(preprocessing.std)
     scaled = f"pixels up to {pixel:g} that are divided by {scale:g} reach {largest:g}"
-    if abs(mean) > _LARGEST_MEAN * largest or std > _LARGEST_STD * largest:
-        fault = f"a mean of {mean:g}" if abs(mean) > _LARGEST_MEAN * largest else f"a standard deviation of {std:g}"
+    if (key := _too_large(preprocessing.mean, preprocessing.std, largest)) is not None:
+        mean, std = max(preprocessing.mean, key=abs), max(preprocessing.std)
+        fault = f"a mean of {mean:g}" if key == "mean" else f"a standard deviation of {std:g}"
         hint = f"{option}1 if mean and standard deviation are those of pixels from 0 to 255"
         raise InputError(f"{id_}: {scaled}, and {fault} is none of theirs", hint)
     if narrowest < _SMALLEST_STD * largest:
