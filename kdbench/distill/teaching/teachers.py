@@ -20,6 +20,7 @@ from kdbench.data.augment import repeated_views
 from kdbench.data.batches import Batch, Batches
 from kdbench.distill.method import TeacherOutput
 from kdbench.distill.teaching.stored_logits import ArrayTeacher
+from kdbench.distill.training.allocator import freed_memory_kept
 from kdbench.distill.training.devices import autocast, evaluation_batch
 from kdbench.errors import InputError, StorageError
 from kdbench.files import archives, storage
@@ -180,7 +181,7 @@ def _fill(
     extractor = FeatureExtractor(network)
     with storage.replacing(path) as temporary:
         table = None
-        with torch.inference_mode(), autocast(batches.device, precision):
+        with torch.inference_mode(), autocast(batches.device, precision), freed_memory_kept():
             for slot in range(slots):
                 progress.step(slot, slots, f"teacher's logits, view {slot + 1} of {slots}")
                 for batch in batches.in_slot(slot, evaluation_batch(batches.device, batches.batch)):

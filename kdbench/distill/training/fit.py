@@ -19,6 +19,7 @@ from torch import nn
 from kdbench.data.batches import Batches
 from kdbench.distill.objective import Objective
 from kdbench.distill.training import checkpoint
+from kdbench.distill.training.allocator import freed_memory_kept
 from kdbench.distill.training.curves import CurveFile, CurveLog, table
 from kdbench.distill.training.devices import compute_threads, device_of, processes_of, resolved
 from kdbench.distill.training.loop import TrainingLoop, TrainingState
@@ -124,7 +125,7 @@ def fit(
     train, validation = (batches.shared(processes.rank, processes.count) for batches in (train, validation))
     path = unfinished / checkpoint.STATE
     options = (seed, processes, state, path, progress, resume, (CurveFile(folder / CURVE), *logs))
-    with compute_threads(training.threads):
+    with compute_threads(training.threads), freed_memory_kept():
         TrainingLoop(network, objective, training, train, validation, *options).run()
         threads = torch.get_num_threads()
     if state.best_weights:

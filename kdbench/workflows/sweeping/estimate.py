@@ -8,6 +8,7 @@ import torch
 
 from kdbench.data.augment import slot_count
 from kdbench.distill.methods import METHODS
+from kdbench.distill.training.allocator import freed_memory_kept
 from kdbench.distill.training.devices import autocast, compute_threads, device_of, processes_of, resolved
 from kdbench.files import storage
 from kdbench.recipe import Measure, Student, Training
@@ -71,7 +72,7 @@ def _sample_s(job: Job, run_data: RunData, steps: dict[str, float]) -> float:
 def _timed_step(job: Job, run_data: RunData, training: Training) -> float:
     split = run_data.part_of(job.entry.data).split
     inputs = run_data.example(split, training.batch)
-    with compute_threads(training.threads):
+    with compute_threads(training.threads), freed_memory_kept():
         device = device_of(training)
         network, inputs = networks.fresh(job, run_data.dataset).to(device).train(), inputs.to(device)
         training = resolved(training, network, inputs[:1])
