@@ -33,15 +33,17 @@ class ParameterGroup:
 def parameter_groups(options: Optimizer, network: nn.Module, others: Iterable[nn.Module] = ()) -> list[ParameterGroup]:
     """Return the trainable parameters of `network` and of `others`, such as a method's regressor, in groups.
 
-    The paths in `options.layers` are `network`'s; the others have factor 1. Raises InputError for a path that matches
-    nothing.
+    The paths in `options.layers` are `network`'s; the others have factor 1. A parameter that two of them hold, such as
+    a layer of the network in a method, is the first one's. Raises InputError for a path that matches nothing.
     """
     require_paths(network, options.layers, "training.optimizer.layers")
     groups: dict[tuple[float, bool], ParameterGroup] = {}
+    seen = set[nn.Parameter]()
     for root in (network, *others):
         without_decay = set() if options.decay_norm_and_bias else _norms_and_biases(root)
         for parameter, names in names_of(root).items():
-            if parameter.requires_grad:
+            if parameter.requires_grad and parameter not in seen:  # twice in an optimiser, each step would be two
+                seen.add(parameter)
                 pattern = longest_match(names, options.layers) if root is network else None
                 key = (1.0 if pattern is None else options.layers[pattern], parameter not in without_decay)
                 groups.setdefault(key, ParameterGroup(*key)).parameters.append(parameter)

@@ -159,3 +159,33 @@ def test_switching_a_method_to_training_leaves_its_teacher_alone():
     term.train()
     assert term.method.training
     assert not any(module.training for module in teacher.modules())
+
+
+class HoldsStudent(Method):
+    """A term that keeps the student's first layer near its initial weights, and so holds the student as a submodule."""
+
+    needs_teacher = False
+
+    def __init__(self, options, context) -> None:
+        super().__init__(options, context)
+        self.student = context.student
+        self.register_buffer("initial", context.student.first[0].weight.detach().clone())
+
+    def forward(self, step):
+        return 10 * (self.student.first[0].weight - self.initial).square().sum()
+
+
+@pytest.mark.parametrize("factors", [{}, {"layers": {"first": 1.0}, "decay_norm_and_bias": False}])
+def test_a_step_is_one_step_for_a_method_that_holds_the_student(tmp_path, factors):
+    network = tiny()
+    expected, initial = copy.deepcopy(network), network.first[0].weight.detach().clone()
+    losses = trained_by_hand(
+        expected,
+        lambda logits, batch: (
+            functional.cross_entropy(logits, batch.labels) + 10 * (expected.first[0].weight - initial).square().sum()
+        ),
+    )
+    objective = Objective(terms=[ScheduledTerm(HoldsStudent(MethodOptions(), context(network)))])
+    options = training(**{**PLAIN, "optimizer": PLAIN["optimizer"] | factors})
+    summary = run_fit(tmp_path, network, objective, options)
+    require_trained_alike(summary, network, losses, expected)
