@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kdbench.evaluate.class_map import ClassMap
 from kdbench.results.cards import ModelCard
 from kdbench.results.preprocessing import Geometry
 from kdbench.results.records import Axes
@@ -142,7 +143,7 @@ class Predictions:
 
     def of_same_classes(self, *others: "Predictions") -> bool:
         """Return whether the other models distinguish the same classes, in the same columns."""
-        return all((self.classes, self.meanings) == (other.classes, other.meanings) for other in others)
+        return all(_column_meanings(self) == _column_meanings(other) for other in others)
 
     def without_absent(self) -> "Predictions":
         """Return the predictions without the columns of absent classes, which no other model's can be compared with."""
@@ -155,6 +156,11 @@ class Predictions:
     def select(self, samples: NDArray[np.bool_]) -> "Predictions":
         """Return the predictions for some of the samples, (N,)."""
         return replace(self, logits=self.logits[samples], ranks=self.ranks[samples])
+
+
+def _column_meanings(predictions: Predictions) -> tuple[str, ...]:
+    meanings = predictions.meanings
+    return ClassMap(tuple(range(predictions.classes))).meanings if meanings is None else meanings
 
 
 def label_ranks(logits: NDArray[np.generic], labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -184,7 +184,7 @@ def _evaluate(
             findings += Findings(() if axes else fidelity.risk_measurements(teacher, student, labels))
         elif not axes:
             counts = f"{teacher.classes} and {student.classes}"
-            classes = f"{counts} classes" if teacher.classes != student.classes else "different additional classes"
+            classes = f"{counts} classes" if teacher.classes != student.classes else "different classes"
             reason = f"teacher and student distinguish {classes}"
             metrics = (*FIDELITIES, *RISKS, *MISMATCHES)
             failure = Failure(student.id, reason, "unavailable", metrics=metrics)

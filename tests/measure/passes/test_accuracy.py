@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
+from kdbench.evaluate.class_map import ClassMap
 from kdbench.evaluate.predictions import Analyses, TrainingImages
 from kdbench.measure.passes import accuracy
 from kdbench.measure.passes.accuracy import AccuracyPass
@@ -51,6 +53,19 @@ def test_classes_go_by_their_names_and_by_number_without(evaluated, three, test_
     assert [key[2] for key in numbered if key[1] == "class_top1"] == seen
     shares = [m for key, m in named.items() if key[1] == "class_top1"]
     assert sum(m.value * m.n for m in shares) == pytest.approx(50 * named["t", "top1"].value)
+
+
+def test_a_student_is_compared_with_a_teacher_whose_outputs_are_in_another_order(evaluated, three, test_set, by_hand):
+    """As a ready teacher of a recipe, whose outputs are mapped by name, and students, whose outputs are the classes."""
+    order = (2, 0, 5, 1, 4, 3)
+    mapped = replace(three[0], class_map=ClassMap(order))
+    results, findings = evaluated([mapped, *three[1:]], test_set)
+    teacher, student = by_hand(test_set.inputs)[:, order], by_hand(test_set.inputs, seed=1)
+    log_t, log_s = (log_softmax(logits.astype(np.float64), axis=1) for logits in (teacher, student))
+    agreement, kl = results["alone", "agreement"].value, results["alone", "predictive_kl"].value
+    assert agreement == pytest.approx((teacher.argmax(axis=1) == student.argmax(axis=1)).mean())
+    assert kl == pytest.approx((np.exp(log_t) * (log_t - log_s)).sum(axis=1).mean(), rel=1e-4)
+    assert not findings.failures
 
 
 def test_which_images_were_right_is_kept(evaluated, three, test_set, by_hand):
