@@ -36,7 +36,7 @@ from kdbench.workflows.study.pretrained_teachers import bench_model, onnx_networ
 from kdbench.workflows.study.pruned import options_of
 from kdbench.workflows.study.pruned_latency import require_reachable
 from kdbench.workflows.study.run_data import RunData
-from kdbench.workflows.study.teacher_forms import TeacherForm, form_of, is_onnx_teacher
+from kdbench.workflows.study.teacher_forms import TeacherForm, differs_from_data, form_of, is_onnx_teacher
 from kdbench.workflows.study.teachers import is_cached, stored_teacher
 from kdbench.workflows.study.user_code import Code, code_of, require_known_everywhere
 
@@ -126,6 +126,7 @@ class _Checks:
         form = form_of(job, run_data)
         require_vocabulary(job.entry, run_data, None if form is None else form.facts)
         class_weights_of(job, run_data)
+        _require_own_input(job, run_data)
         with recording() as network_code:
             network = self._usable_network(job, form)
         teachers = self._untrained_teachers(job)  # not recorded: their code is that of other jobs
@@ -248,13 +249,22 @@ def _require_stored_logits(job: Job, terms: Sequence[ScheduledTerm], run_data: R
 
 def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) -> None:
     """Raise InputError if `network` cannot start with weights of `start`, whose shape or input differs."""
-    if not (isinstance(job.entry, Student) and job.entry.prune is not None):
+    is_pruned = isinstance(job.entry, Student) and job.entry.prune is not None
+    if differs_from_data(start, run_data):
+        begins, then = ("is pruned", "prune") if is_pruned else ("starts", "start from")
+        message = f"student {job.entry.name!r} {begins} from {start.entry.name!r}, whose input or classes differ"
+        hint = f"first fine-tune a student from its weights (weights = FILE), then {then} that student"
+        raise InputError(f"{message} from the data's", hint)
+    if not is_pruned:
         with about(f"student {job.entry.name!r}"):
             require_same_shape(network, networks.quantized_like(networks.fresh(start, run_data.dataset), job))
-    elif form_of(start, run_data) is not None:
-        message = f"student {job.entry.name!r} is pruned from {start.entry.name!r}, whose input or classes differ"
-        hint = "first fine-tune a student from its weights (weights = FILE), then prune that student"
-        raise InputError(f"{message} from the data's", hint)
+
+
+def _require_own_input(job: Job, run_data: RunData) -> None:
+    """Raise InputError for a student that is used as it is, but was made for other inputs or classes."""
+    if isinstance(job.entry, Student) and differs_from_data(job, run_data):
+        message = f"student {job.entry.name!r} is not trained, and the input or the classes of its file differ"
+        raise InputError(f"{message} from the data's", "list it as a [[teacher]], whose input may differ; or train it")
 
 
 def require_reachable_latency(job: Job, recipe: Recipe, run_data: RunData) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import tomli_w
+import torch
 from torch import nn
 
 from kdbench.data.dataset import Dataset
@@ -29,6 +30,7 @@ from kdbench.workflows.study.run_data import RunData
 
 RECIPE = "the recipe's data"  # the source of keys that the teacher shares with the students
 _NORMALISATION = ("scale", "mean", "std")
+_SAMPLES, _TOLERANCE = 16, 1e-3  # a grey level is about ten times as much
 _IMAGE_KEYS = ("size", "resize", "crop", "resize_mode", "crop_pct", "geometry", "colour", "channel_order")
 
 
@@ -80,9 +82,25 @@ def form_of(job: Job, run_data: RunData) -> TeacherForm | None:
 
     Raises InputError if its file, its description and the data contradict each other.
     """
-    if not _may_differ(job):
-        return None
-    assert job.weights is not None, "a pretrained teacher has a file"
+    return _described(job, run_data) if _may_differ(job) else None
+
+
+def differs_from_data(job: Job, run_data: RunData) -> bool:
+    """Return whether a ready model takes other inputs than the students do, or has other classes than the data.
+
+    Its file and the files next to it say so, and a teacher's `input`. Raises InputError as `form_of`.
+    """
+    if not job.entry.is_ready or job.weights is None or (form := _described(job, run_data)) is None:
+        return False
+    students = run_data.example(run_data.train, _SAMPLES)
+    own = form.inputs(students)
+    same = own.shape == students.shape and torch.allclose(own.to(students.dtype), students, atol=_TOLERANCE)
+    return form.classes is not None or not same
+
+
+def _described(job: Job, run_data: RunData) -> TeacherForm | None:
+    """Return the form of a ready model with a file of weights; None if nothing describes it."""
+    assert job.weights is not None, "a ready model has a file"
     with naming_recipe_keys(job):
         facts = read_facts(job.weights) if is_onnx_teacher(job) else None
         spec, sources = _known(job, facts or unknown_facts())
@@ -184,10 +202,10 @@ def _may_differ(job: Job) -> bool:
 
 def _known(job: Job, facts: ModelFacts) -> tuple[InputSpec, dict[str, str]]:
     """Return what is known of a teacher's input from the recipe, the weights' file and the files next to it."""
-    assert isinstance(job.entry, Teacher)
     assert job.weights is not None
+    given = job.entry.input if isinstance(job.entry, Teacher) else None
     card = card_in_folder(job.weights, facts) if facts.sha256 else None
-    spec, sources = merged(specs_of(job.weights, facts, card, job.entry.input or InputSpec(), InputOptions()))
+    spec, sources = merged(specs_of(job.weights, facts, card, given or InputSpec(), InputOptions()))
     return spec, {key: "the recipe" if source == OF_MODEL else source for key, source in sources.items()}
 
 
