@@ -37,7 +37,7 @@ from kdbench.workflows.study.pruned import options_of
 from kdbench.workflows.study.pruned_latency import require_reachable
 from kdbench.workflows.study.run_data import RunData
 from kdbench.workflows.study.teacher_forms import TeacherForm, differs_from_data, form_of, is_onnx_teacher
-from kdbench.workflows.study.teachers import is_cached, stored_teacher
+from kdbench.workflows.study.teachers import is_cached, require_different_teachers, stored_teacher
 from kdbench.workflows.study.user_code import Code, code_of, require_known_everywhere
 
 Trainings = Mapping[str, Sequence[Source]]  # complete ones, by the job's id, with the code that they ran
@@ -61,6 +61,7 @@ def check_recipe(recipe: Recipe, jobs: list[Job], run_data: RunData, data_code: 
     """
     compression_plan(recipe, run_data)
     _require_separate_data(jobs)
+    require_different_teachers(recipe, jobs, run_data.content)
     recordings = check(jobs, run_data, trained)
     for job in jobs:
         if job.id not in trained and job.of_seed == recipe.seeds[0]:

@@ -16,7 +16,7 @@ from kdbench.distill.training import fit
 from kdbench.errors import InputError, StorageError
 from kdbench.files import storage
 from kdbench.progress import Progress
-from kdbench.recipe import Student, Trained, Training
+from kdbench.recipe import Recipe, Student, Trained, Training
 from kdbench.results.run_folder import RunFolder
 from kdbench.workflows.study.model_sources import file_hash
 from kdbench.workflows.study.plan import Job
@@ -52,6 +52,29 @@ def build_teachers(
         return cached_teacher(_cache_folder(folder), network, _identity(teacher, run_data, folder), batches, **options)
 
     return [build(teacher, network) for teacher, network in zip(job.teachers, networks, strict=True)]
+
+
+def require_different_teachers(recipe: Recipe, jobs: Sequence[Job], data: str) -> None:
+    """Raise InputError for a student of several teachers, two of which would be the same network.
+
+    Equal entries train the same weights from one seed: their ensemble is a single teacher. `data` is the content hash
+    of the images and labels.
+    """
+    keys: dict[str, str] = {}
+    for job in jobs:
+        if not job.learns or len(job.teachers) < 2 or job.of_seed != recipe.seeds[0]:
+            continue
+        names: dict[str, str] = {}
+        for teacher in job.teachers:
+            if teacher.id not in keys:
+                keys[teacher.id] = teacher.key(recipe, data)
+            name, other = teacher.entry.name, names.setdefault(keys[teacher.id], teacher.entry.name)
+            if name != other:
+                ready = teacher.entry.is_ready
+                hint = "name another file" if ready else "set seed_offset = 1 in one of them, or leave one out"
+                equal = "file" if ready else "settings and seed"
+                message = f"student {job.entry.name!r} learns from {other!r} and {name!r}, which are the same network"
+                raise InputError(f"{message}: they have the same {equal}", hint)
 
 
 def stored_teacher(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
