@@ -149,6 +149,11 @@ class Objective(nn.Module):
         """The first epoch, from 0, after the epochs of terms with `alone`: from then on the whole network learns."""
         return max((term.until_epoch or 0 for term in self.terms if term.alone), default=0)
 
+    @property
+    def last_beginning(self) -> int:
+        """The first epoch, from 0, in which every term has begun: before it, the training has not used its methods."""
+        return max((term.from_epoch for term in self.terms), default=0)
+
     def formula(self, epochs: int) -> str:
         """Return the loss over `epochs` epochs in words and numbers, for the record."""
         parts = [term.formula() for term in self.terms]

@@ -243,7 +243,8 @@ class TrainingLoop:
     def _out_of_patience(self) -> bool:
         patience, epochs = self.training.patience, len(self.state.curve)
         complete = epochs > self.objective.first_full_epoch
-        return patience is not None and complete and epochs - self.state.best_epoch(self.objective) >= patience
+        since = max(self.state.best_epoch(self.objective), self.objective.last_beginning)
+        return patience is not None and complete and epochs - since >= patience
 
     def _report(self, steps: int, epoch: int, detail: str = "") -> None:
         """Report the progress after `steps` steps, in `epoch`, from 1."""

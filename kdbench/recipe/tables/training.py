@@ -83,13 +83,14 @@ class Training(Value):
 
     `epochs` may be 0 for a model with `weights`: it is used without training. `stop_at` ends the training after that
     epoch (below one: that share of all epochs) with the schedule of all `epochs`: an early-stopped model. `patience`
-    stops after that many epochs without a better validation accuracy; `keep` selects the final weights: of the last
-    epoch, or of the best on the validation split (never the test set). `accumulate` batches make one update of the
-    weights. `class_weights`, one per class, weigh the cross-entropy with the labels; "balanced" ones are n / (C · n_c),
-    for n training samples, n_c of them of the class, and C classes. With `ema` the moving average of the weights is
-    validated and kept. `freeze` names modules, by path or glob, whose weights do not change. `precision`,
-    `channels_last` and `compile` may be `auto` (see kdbench.distill.training.devices); `devices`, `num_nodes` and
-    `strategy` are Lightning's, and `batch` is the number of images per step on all devices together.
+    stops after that many epochs without a better validation accuracy, counted from the beginning of the last term at
+    the earliest; `keep` selects the final weights: of the last epoch, or of the best on the validation split (never the
+    test set). `accumulate` batches make one update of the weights. `class_weights`, one per class, weigh the
+    cross-entropy with the labels; "balanced" ones are n / (C · n_c), for n training samples, n_c of them of the class,
+    and C classes. With `ema` the moving average of the weights is validated and kept. `freeze` names modules, by path
+    or glob, whose weights do not change. `precision`, `channels_last` and `compile` may be `auto` (see
+    kdbench.distill.training.devices); `devices`, `num_nodes` and `strategy` are Lightning's, and `batch` is the number
+    of images per step on all devices together.
     """
 
     epochs: int = Field(default=10, ge=0, le=MAX_COUNT)

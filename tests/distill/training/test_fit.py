@@ -245,6 +245,19 @@ def test_patience_and_the_best_epoch_begin_when_no_term_is_alone_any_more(tmp_pa
     assert summary.best_epoch > 4
 
 
+def test_patience_waits_for_a_term_that_begins_later(tmp_path):
+    """With a rate of almost 0 the first epoch stays the best: three more would end the training before epoch 7."""
+    learner, teacher = tiny(), tiny(1, width=8)
+    objective = objective_of(student({"method": "kd", "from_epoch": 6}), learner, teacher)
+    frozen = training(epochs=50, patience=3, optimizer={"name": "sgd", "lr": 1e-12})
+    _, summary = run_fit(tmp_path, frozen, network=learner, objective=objective)
+    assert summary.best_epoch < 4
+    assert summary.epochs == 6 + 3
+    losses = [row.train_loss for row in summary.curve]
+    assert losses[:6] == pytest.approx([losses[0]] * 6, rel=1e-3)
+    assert losses[6:] != pytest.approx([losses[0]] * 3, rel=0.1), "the term counts in the last three"
+
+
 def test_a_folder_whose_weights_were_replaced_is_not_taken_for_the_earlier_training(tmp_path, monkeypatch):
     """Killed between the weights and the summary, of a training under another key."""
     run_fit(tmp_path, training(epochs=1))
