@@ -197,7 +197,7 @@ def test_archives_that_do_not_fit_into_the_memory_are_refused_by_what_they_decla
     elif kind == "table":
         path = path.with_suffix(".npy")
         np.save(path, np.zeros((100_000, 10), np.float32))
-        read = partial(load_logits, path, np.arange(100_000), 10, total=100_000)
+        read = partial(load_logits, path, np.arange(100_000), 10, all_samples=np.arange(100_000))
     elif kind == "logits":
         np.savez(path, logits=np.zeros((100_000, 10), np.float32), samples=np.arange(100_000))
         read = partial(load_logits, path, np.arange(100_000), 10)

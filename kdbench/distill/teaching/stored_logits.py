@@ -49,18 +49,22 @@ class ArrayTeacher:
         return TeacherOutput(self._logits.index_select(0, batch.position.to(self._logits.device)))
 
 
-def load_logits(path: Path, samples: Any, outputs: int, *, total: int | None = None) -> Tensor:
+def load_logits(path: Path, samples: Any, outputs: int, *, all_samples: Any = None) -> Tensor:
     """Return the logits (N, outputs), float32, of the data set's samples with the numbers `samples` (N,).
 
-    The file is a .npz with `logits` and `samples`, or a .npy with the logits of all `total` samples of the training
-    part, in the set's order. Raises InputError for a file that holds something else, or lacks some of the samples.
+    The file is a .npz with `logits` and `samples`, or a .npy with the logits of all samples of the training part, in
+    the set's order; `all_samples` (M,) are their numbers in this order, by default from 0. Raises InputError for a file
+    that holds something else, or lacks some of the samples.
     """
     logits, numbers = _read(path)
     if numbers is None:
-        numbers = np.arange(len(logits))
-        if total is not None and len(logits) != total:
-            message = f"{path} holds logits of {len(logits)} samples, but the data set's training part has {total}"
-            raise InputError(message, f"give only the rows of the training part, or {_FORM}")
+        numbers = np.arange(len(logits)) if all_samples is None else all_samples
+        if len(logits) != len(numbers):
+            message = f"{path} holds logits of {len(logits)} samples, but the data set's training part has"
+            raise InputError(f"{message} {len(numbers)}", f"give only the rows of the training part, or {_FORM}")
+    elif all_samples is not None and _are_positions(numbers, all_samples):
+        message = f"the samples of {path} count from 0 to {len(numbers) - 1}, but the data set's own numbers have gaps"
+        raise InputError(message, "save the logits alone, in the order of the training part: numpy.save(FILE, logits)")
     if logits.ndim != 2 or logits.dtype.kind != "f" or numbers.shape != logits.shape[:1] or not logits.size:
         shapes = f"logits {logits.shape} {logits.dtype} and samples {numbers.shape}"
         raise InputError(f"{path} holds {shapes}, not (M, classes) floats and (M,)", _FORM)
@@ -75,7 +79,8 @@ def load_logits(path: Path, samples: Any, outputs: int, *, total: int | None = N
     if len(missing):
         listed = ", ".join(map(str, missing[:_MAX_SHOWN])) + (", …" if len(missing) > _MAX_SHOWN else "")
         message = f"{path} has no logits for {len(missing)} of {len(samples)} training samples: {listed}"
-        raise InputError(message, "samples are numbered from 0 in the order of the data set's training part")
+        hint = "samples are numbered from 0 in the order of the data set's training part; those of digits as in sklearn"
+        raise InputError(message, hint)
     chosen = logits[row].astype(np.float32)
     if not np.isfinite(chosen).all():
         raise InputError(f"{path} holds NaN or infinite logits", "compute them again, or leave those samples out")
@@ -83,6 +88,14 @@ def load_logits(path: Path, samples: Any, outputs: int, *, total: int | None = N
         message = f"{path} holds probabilities: its rows are positive and add up to 1"
         raise InputError(message, "save the logits, or the logarithms of the probabilities")
     return torch.from_numpy(chosen)
+
+
+def _are_positions(numbers: Any, all_samples: Any) -> bool:
+    """Return whether `numbers` are 0 to M − 1 where the M samples of the training part have others."""
+    positions = np.arange(len(all_samples))
+    return np.array_equal(np.sort(numbers, axis=None), positions) and not np.array_equal(
+        np.sort(all_samples), positions
+    )
 
 
 def _read(path: Path) -> tuple[Any, Any]:

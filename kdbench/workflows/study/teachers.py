@@ -88,8 +88,8 @@ def stored_teacher(job: Job, teacher: Job, run_data: RunData) -> ArrayTeacher:
         message = f"student {name!r} uses changed images, but {teacher.entry.name!r} has logits of unchanged ones"
         raise InputError(message, f'set student.{name}.data.augment = "none"')
     samples = run_data.part_of(job.entry.data).split.samples
-    total = len(run_data.train) + len(run_data.validation)
-    return ArrayTeacher(load_logits(teacher.logits, samples, run_data.dataset.outputs, total=total))
+    all_samples = np.sort(np.concatenate([run_data.train.samples, run_data.validation.samples]))
+    return ArrayTeacher(load_logits(teacher.logits, samples, run_data.dataset.outputs, all_samples=all_samples))
 
 
 def is_cached(entry: Trained, terms: Sequence[ScheduledTerm], training: Training) -> bool:

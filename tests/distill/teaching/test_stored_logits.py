@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from kdbench import data
 from kdbench.data.batches import Batch
+from kdbench.data.selection import first_per_class
 from kdbench.distill.teaching.stored_logits import ArrayTeacher, StoredLogits, load_logits
 from kdbench.errors import InputError
 from kdbench.models.feature_hooks import FeatureHooks, required_stages
@@ -36,10 +38,28 @@ def test_rows_belong_to_sample_numbers(saved, dtype):
 def test_an_npy_holds_all_samples_in_order(tmp_path):
     np.save(tmp_path / "all.npy", LOGITS)
     np.testing.assert_array_equal(load_logits(tmp_path / "all.npy", np.array([5, 0]), 3), LOGITS[[5, 0]])
-    np.testing.assert_array_equal(load_logits(tmp_path / "all.npy", np.array([5, 0]), 3, total=6), LOGITS[[5, 0]])
+    np.testing.assert_array_equal(
+        load_logits(tmp_path / "all.npy", np.array([5, 0]), 3, all_samples=np.arange(6)), LOGITS[[5, 0]]
+    )
     for total in (5, 7):  # of another set, or of the training and the test part together
         with pytest.raises(InputError, match=f"of 6 samples, but the data set's training part has {total}"):
-            load_logits(tmp_path / "all.npy", np.array([0]), 3, total=total)
+            load_logits(tmp_path / "all.npy", np.array([0]), 3, all_samples=np.arange(total))
+
+
+def test_rows_in_order_belong_to_the_samples_of_a_set_whose_numbers_have_gaps(saved, tmp_path):
+    """The digits keep scikit-learn's numbers: logits that give the label show whose row a sample gets."""
+    digits = data.load("digits").train
+    logits = 5 * np.eye(10, dtype=np.float32)[digits.labels]
+    np.save(tmp_path / "all.npy", logits)
+    some = digits.subset(first_per_class(digits, 10))
+    of_some = load_logits(tmp_path / "all.npy", some.samples, 10, all_samples=digits.samples)
+    assert of_some.argmax(dim=1).tolist() == some.labels.tolist()
+
+    by_number = saved(logits=logits, samples=digits.samples)
+    same = load_logits(by_number, some.samples, 10, all_samples=digits.samples)
+    assert same.argmax(dim=1).tolist() == some.labels.tolist()
+    with pytest.raises(InputError, match="count from 0 to 1437, but the data set's own numbers have gaps"):
+        load_logits(saved(logits=logits, samples=np.arange(1438)), some.samples, 10, all_samples=digits.samples)
 
 
 @pytest.mark.parametrize(
