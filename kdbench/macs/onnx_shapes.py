@@ -10,6 +10,7 @@ from typing import Any
 
 from kdbench.errors import InputError
 from kdbench.macs.onnx_graph import Graph, KnownValues, Model, Node, Operation, Shape, Shapes, replace_nodes
+from kdbench.macs.onnx_pooling import correct_pool
 from kdbench.macs.onnx_runtime_shapes import replace_by_standard, ruled_outputs
 from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.facts import data_inputs
@@ -67,6 +68,8 @@ def _known(skeleton: Model) -> KnownValues:
         output.ClearField("type")
     while True:
         shapes, types = _inferred(skeleton)
+        while correct_pool(skeleton.graph, shapes):
+            shapes, types = _inferred(skeleton)
         known = KnownValues(shapes, types, constants)
         ruled = ruled_outputs([Operation(node, known) for node in skeleton.graph.node])
         stored = store_known_shapes(skeleton, shapes)

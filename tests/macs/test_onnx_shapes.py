@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -77,3 +78,31 @@ def test_what_a_shape_would_fill_is_not_filled(tmp_path):
     ]
     stored = [numpy_helper.from_array(np.array([1_000_000, 1_000_000]), "large"), weight("w", 8, 5)]
     assert count(tmp_path, nodes, stored).macs == 6 * 8 * 5
+
+
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool", "LpPool"])
+@pytest.mark.parametrize("opset", [18, 22])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+        {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 1, 1]},
+        {"kernel_shape": [1, 1], "strides": [2, 2], "auto_pad": "VALID"},
+        {"kernel_shape": [3, 3], "strides": [2, 2]},
+    ],
+    ids=["padded", "uneven", "subsampling", "one window more"],
+)
+def test_pools_that_round_up_have_as_many_windows_as_at_run_time(tmp_path, operator, opset, attributes):
+    """Two pools and a convolution, whose count is that of the output which onnxruntime computes."""
+    nodes = [
+        helper.make_node(operator, ["x"], ["p"], ceil_mode=1, **attributes),
+        helper.make_node(operator, ["p"], ["q"], ceil_mode=1, **attributes),
+        helper.make_node("Conv", ["q", "w"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in (("x", ["n", 2, 15, 18]), ("y", None)))
+    graph = helper.make_graph(nodes, "g", [x], [y], [weight("w", 3, 2, 1, 1)])
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10), path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (output,) = session.run(None, {"x": np.zeros((1, 2, 15, 18), np.float32)})
+    assert count_onnx(path).macs == output.size * 2
