@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdbench.errors import InputError
+from kdbench.models.features.modes import evaluation_mode
 from kdbench.recipe import Quantize
 
 # No scale is smaller, so that a channel of zeros, or an input that is always zero, does not divide by zero.
@@ -132,14 +133,15 @@ class FakeQuantizedLinear(FakeQuantized, nn.Linear):
 _LAYERS: dict[type[nn.Module], type[FakeQuantized]] = {nn.Conv2d: FakeQuantizedConv2d, nn.Linear: FakeQuantizedLinear}
 
 
-def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
+def with_fake_quantization(network: nn.Module, options: Quantize, example: Tensor | None = None) -> nn.Module:
     """Turn every Conv2d and Linear of `network` into one that rounds its inputs and weights; return the network.
 
     Paths, parameters and their names stay as they are; buffers for the ranges are added. The first and the last of
     these layers have `options.first_last_bits`, as is usual (Esser et al. 2020, "Learned Step Size Quantization",
-    arXiv:1902.08153). Sums, biases, batch norm and activation functions stay in floating point. Batch norm
-    is not folded while training: every channel has a separate scale, so that folding afterwards changes scales and
-    biases, never an integer (see kdbench.export.integers).
+    arXiv:1902.08153): those that the network calls first and last for the inputs `example` (N, …), or without it those
+    that it registers first and last. Sums, biases, batch norm and activation functions stay in floating point. Batch
+    norm is not folded while training: every channel has a separate scale, so that folding afterwards changes scales
+    and biases, never an integer (see kdbench.export.integers).
 
     Subclasses of Conv2d and Linear, whose forward is not known, stay in full precision. Raises InputError where there
     is nothing to quantize.
@@ -148,8 +150,9 @@ def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
     if not layers:
         message = f"{type(network).__name__} has no Conv2d and no Linear, so there is nothing to quantize"
         raise InputError(message, "leave quantize out")
+    called = layers if example is None else _called(network, layers, example)
     for layer in layers:
-        is_inner = layer is not layers[0] and layer is not layers[-1]
+        is_inner = layer is not called[0] and layer is not called[-1]
         # As torch's parametrizations do: the object stays, with its place in the network, its weights and its hooks.
         layer.__class__ = _LAYERS[type(layer)]
         quantized = cast("FakeQuantized", layer)
@@ -158,6 +161,20 @@ def with_fake_quantization(network: nn.Module, options: Quantize) -> nn.Module:
         for name, dtype in {"input_low": None, "input_high": None, "batches_seen": torch.int64}.items():
             quantized.register_buffer(name, torch.zeros((), dtype=dtype, device=quantized.weight.device))
     return network
+
+
+def _called(network: nn.Module, layers: list[nn.Module], example: Tensor) -> list[nn.Module]:
+    """Return `layers` in the order in which `network` calls them, once for each call; as they are if it fails."""
+    calls: list[nn.Module] = []
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(lambda called, _inputs: calls.append(called)))
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluation_mode(network):
+                network(example)
+        except Exception:  # noqa: BLE001 - user code, whose check names the failure
+            return layers
+    return calls or layers
 
 
 def is_quantized(network: nn.Module) -> bool:

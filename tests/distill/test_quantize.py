@@ -187,6 +187,24 @@ class TestLayers:
         assert type(network[0]) is Shifted
         assert is_quantized(network)
 
+    def test_the_first_and_the_last_layer_are_those_that_it_calls_first_and_last(self):
+        """Whatever their order in __init__; an unused layer is neither."""
+
+        class HeadFirst(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.head, self.middle = nn.Linear(8, 3), nn.Linear(8, 8)
+                self.stem, self.unused = nn.Linear(64, 8), nn.Linear(8, 3)
+
+            def forward(self, images):
+                return self.head(self.middle(self.middle(self.stem(images.flatten(1)))))
+
+        network = with_fake_quantization(HeadFirst(), options(3, 4, 8), torch.zeros(2, *SHAPE)).train()
+        layers = {name: getattr(network, name) for name in ("stem", "middle", "head", "unused")}
+        bits = {name: (layer.weight_bits, layer.activation_bits) for name, layer in layers.items()}
+        assert bits == {"stem": (8, 8), "middle": (3, 4), "head": (8, 8), "unused": (3, 4)}
+        assert not any(layer.batches_seen or layer._forward_pre_hooks for layer in layers.values())
+
     def test_where_there_is_nothing_to_quantize_it_is_told(self):
         with pytest.raises(InputError, match="nothing to quantize"):
             with_fake_quantization(nn.Sequential(nn.Flatten(), nn.ReLU()), options())

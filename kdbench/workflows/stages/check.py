@@ -258,7 +258,8 @@ def _require_start(job: Job, start: Job, network: nn.Module, run_data: RunData) 
         raise InputError(f"{message} from the data's", hint)
     if not is_pruned:
         with about(f"student {job.entry.name!r}"):
-            require_same_shape(network, networks.quantized_like(networks.fresh(start, run_data.dataset), job))
+            source = networks.fresh(start, run_data.dataset)
+            require_same_shape(network, networks.quantized_like(source, job, run_data.dataset))
 
 
 def _require_own_input(job: Job, run_data: RunData) -> None:

@@ -51,7 +51,7 @@ def fresh(job: Job, dataset: Dataset) -> nn.Module:
             prune(network, example, options, entry.name)
         else:
             prune_without_timing(network, example, options, entry.name)
-    return _quantized(network, job)
+    return _quantized(network, job, dataset)
 
 
 def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, Candidate | None]:
@@ -64,7 +64,7 @@ def from_weights(job: Job, dataset: Dataset) -> tuple[nn.Module, Candidate | Non
     network = _plain(job, dataset)
     options: dict[str, Any] = {"new_head": not job.entry.is_ready, "key": job.entry.weights_key}
     loaded = load_into(network, job.weights, built_for(job, dataset)[1], job.entry.name, **options)
-    return _quantized(network, job), loaded
+    return _quantized(network, job, dataset), loaded
 
 
 def origin(job: Job, dataset: Dataset) -> Origin:
@@ -79,9 +79,11 @@ def _plain(job: Job, dataset: Dataset) -> nn.Module:
     return _build(architecture(job.entry), job.seed, dataset, *built_for(job, dataset))
 
 
-def _quantized(network: nn.Module, job: Job) -> nn.Module:
+def _quantized(network: nn.Module, job: Job, dataset: Dataset) -> nn.Module:
     quantize = job.entry.quantize if isinstance(job.entry, Student) else None
-    return network if quantize is None else with_fake_quantization(network, quantize)
+    return (
+        network if quantize is None else with_fake_quantization(network, quantize, zeros(dataset, dataset.input_shape))
+    )
 
 
 def initialized(job: Job, run_data: RunData, folder: RunFolder, timing: pruned.Timing | None = None) -> nn.Module:
@@ -96,7 +98,7 @@ def initialized(job: Job, run_data: RunData, folder: RunFolder, timing: pruned.T
         timing = timing or pruned.Timing(Measure(), run_data, Silent())
         file = pruned.removed_file(folder, job)
         pruned.prune_once(network, example, options, job.entry.name, weights, file, timing)
-        return _quantized(network, job)
+        return _quantized(network, job, dataset)
     network, _ = from_weights(job, run_data.dataset)
     if job.parts:
         assert isinstance(network, Fused)
@@ -112,7 +114,7 @@ def initialized(job: Job, run_data: RunData, folder: RunFolder, timing: pruned.T
         # With `train`, a single left-over image joins the batch before it: one image has no variance.
         images = run_data.batches(run_data.part_of(job.entry.data).split, job.entry.training.batch, train=True)
         other = trained(job.start, run_data.dataset, folder)
-        interpolate_weights(network, quantized_like(other, job), job.entry.start, images)
+        interpolate_weights(network, quantized_like(other, job, run_data.dataset), job.entry.start, images)
         forget_ranges(network)
     return network
 
@@ -129,7 +131,9 @@ def _reshaped(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
 def trained(job: Job, dataset: Dataset, folder: RunFolder) -> nn.Module:
     """Return a finished job's network with its weights, on the CPU, in evaluation mode."""
     network = (
-        fresh(job, dataset) if pruned.options_of(job) is None else _quantized(_reshaped(job, dataset, folder), job)
+        fresh(job, dataset)
+        if pruned.options_of(job) is None
+        else _quantized(_reshaped(job, dataset, folder), job, dataset)
     )
     fit.load_weights(network, folder.checkpoint(job.id))
     network.eval()
@@ -166,9 +170,9 @@ def architecture(entry: Trained) -> Model:
     return Model.model_validate({"name": "fused", "trunk": trunk, "count": parts.count, "features": parts.features})
 
 
-def quantized_like(other: nn.Module, job: Job) -> nn.Module:
+def quantized_like(other: nn.Module, job: Job, dataset: Dataset) -> nn.Module:
     """Return `other` with fake quantization if the job's student has it."""
-    return other if is_quantized(other) else _quantized(other, job)
+    return other if is_quantized(other) else _quantized(other, job, dataset)
 
 
 def _build(model: Model, seed: int, dataset: Dataset, input_shape: tuple[int, ...], outputs: int) -> nn.Module:

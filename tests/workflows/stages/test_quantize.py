@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from kdbench.compress.kernels import kernels_of
 from kdbench.errors import InputError
 from kdbench.measure.bench_model import EMULATED, network_of
+from kdbench.models import MODELS
 from kdbench.progress import Silent
 from kdbench.recipe.loading import recipe_from
 from kdbench.results.cards import Bits
@@ -49,6 +51,28 @@ def test_a_quantized_student_begins_where_another_in_full_precision_ended_and_is
     assert network_of(quantized.card, folder.model("low")) is EMULATED
     assert kernels_of(folder.model("low")).integer
     assert quantized.card.training.curve[-1].validation_top1 > 0.7
+
+
+class HeadFirst(nn.Module):
+    """Its head is made before the layers that it is called after."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(8, classes)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+
+    def forward(self, images):
+        return self.head(self.body(images))
+
+
+def test_the_head_of_a_users_network_has_the_bits_of_a_last_layer():
+    MODELS.register("head-first")(HeadFirst)
+    try:
+        recipe = recipe_from(content(model="head-first"))
+        network = networks.fresh(plan(recipe)[1], load_run_data(recipe).dataset)
+    finally:
+        MODELS.forget(__name__)
+    assert (network.head.weight_bits, network.body[1].weight_bits, network.body[3].weight_bits) == (8, 8, 3)
 
 
 def test_quantized_sub_students_are_refused_before_anything_is_trained(tmp_path):
