@@ -21,10 +21,12 @@ from kdbench.files import storage
 from kdbench.recipe.tables.data import AUGMENT_LEVELS, Examples
 from kdbench.recipe.tables.models import is_onnx
 from kdbench.recipe.tables.variants import with_name
+from kdbench.user_input.validation import WrongValueError
 
 ROLES = ("teacher", "student", "variant")
 MAX_MODELS = 20_000
 _DIGITS = 9  # of an index
+_TIMES = ("from_epoch", "until_epoch", "stop_at")  # in epochs or, below 1, as shares of all epochs
 _MAX_NAME = 80
 
 
@@ -141,6 +143,8 @@ def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return
     if not isinstance(sweep, dict) or not sweep or not all(isinstance(v, list | tuple) and v for v in sweep.values()):
         raise ValueError('sweep: give each axis a list of values, such as { "training.epochs" = [2, 5] }')
+    for axis, values_of_axis in sweep.items():
+        require_one_unit(axis, values_of_axis)
     axes = [keys_of(axis) for axis in sweep]
     template = str(entry.get("name", ""))
     labels = axis_labels(list(itertools.chain(*axes)))
@@ -177,6 +181,19 @@ def labels_of_entries(content: Mapping[str, Any]) -> set[str]:
 def keys_of(axis: str) -> list[str]:
     """Return the keys that change together along an axis; it names them separated by commas."""
     return [key.strip() for key in axis.split(",")]
+
+
+def require_one_unit(axis: str, values: Sequence[Any]) -> None:
+    """Raise ValueError for an axis of times that are shares of all epochs, but for 1, which is one epoch."""
+    keys = keys_of(axis)
+    for place, key in enumerate(keys):
+        column = (
+            values if len(keys) == 1 else [v[place] for v in values if isinstance(v, list | tuple) and place < len(v)]
+        )
+        numbers = [value for value in column if isinstance(value, int | float) and not isinstance(value, bool)]
+        if key.rpartition(".")[2] in _TIMES and 1 in numbers and any(0 < number < 1 for number in numbers):
+            message = f"{key!r}: 1 is the first epoch alone, and values below 1 are shares of all epochs"
+            raise WrongValueError(message, "write the number of all epochs in place of 1, or every value in epochs")
 
 
 def plain(value: Any) -> Any:

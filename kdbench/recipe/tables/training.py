@@ -16,6 +16,7 @@ MAX_THREADS = 4096
 Precision = Literal["32", "bf16", "16"]
 Auto = Literal["auto"]
 Factor = Annotated[float, Field(gt=0, le=1e6)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimizer(Value):
@@ -30,7 +31,7 @@ class Optimizer(Value):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0, le=1e6)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     layers: Mapping[str, Factor] = added_later({})
     decay_norm_and_bias: bool = added_later(default=True)
 

@@ -52,6 +52,30 @@ def test_keys_that_move_together_are_one_axis():
     assert students[1].axes == {"ce_weight": 0.5}
 
 
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"training.stop_at": [0.25, 0.5, 1.0]},
+        {"terms.0.until_epoch": [1, 0.5]},
+        {"ce_weight, terms.0.until_epoch": [[0.1, 0.5], [0.5, 1.0]]},
+    ],
+)
+def test_shares_of_all_epochs_do_not_end_with_one_epoch(axes):
+    for content in ({"student": {**swept("s", [KD]), "sweep": axes}}, {"sweep": {"axes": axes}}):
+        base = {"name": "tiny", "data": {"name": "digits"}, "teacher": TEACHER, "student": {**TEACHER, "terms": [KD]}}
+        with pytest.raises(InputError, match="1 is the first epoch alone, and values below 1 are shares") as refused:
+            recipe_from({**base, "student": {**base["student"], "name": "s"}, **content})
+        assert "number of all epochs" in refused.value.hint
+
+
+def test_times_may_be_epochs_or_shares():
+    shares, epochs = ({"terms.0.until_epoch": values} for values in ([0.25, 0.5, 10], [1, 5, 10]))
+    both = [recipe({**swept("s", [KD]), "sweep": axes}).student for axes in (shares, epochs)]
+    assert [[s.training.epoch_at(s.terms[0].until_epoch) for s in students] for students in both] == [
+        [2, 5, 10], [1, 5, 10],
+    ]  # fmt: skip
+
+
 def test_whole_terms_and_teachers_can_be_swept():
     teachers = [{**TEACHER, "name": "big-{widths}", "sweep": {"model.widths": [[40], [80]]}}]
     student = swept("s-{teacher}", [KD], teacher=["big-40", "big-80"])

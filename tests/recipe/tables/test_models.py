@@ -35,6 +35,7 @@ def test_a_student_may_have_several_teachers_and_students_for_teachers():
         ([{"name": "s", "quantize": {}, "training": {"freeze": "x"}}], "leave out one of them"),
         ([{"name": "s", "training": {"ema": 1.0}}], "less than 1"),
         ([{"name": "s", "training": {"accumulate": 0}}], "greater than 0"),
+        ([{"name": "s", "training": {"optimizer": {"name": "adam", "betas": [0.9, 1.0]}}}], "less than 1"),
         ([{"name": "s", "training": {"optimizer": {"layers": {"x": 0}}}}], "greater than 0"),
         ([{"name": "s", "training": {"schedule": {"name": "platau"}}}], "'plateau'"),
         ([{"name": "s", "quantize": {"weight_bits": 1}}], "greater than or equal to 2"),
