@@ -93,6 +93,7 @@ def _replace_aliases(graph: Graph) -> None:
 def fixed_tensors(graph: Graph, around: frozenset[str] = frozenset()) -> frozenset[str]:
     """Return the names of the tensors that depend on no input, with those `around` a subgraph."""
     fixed = {*around, *(tensor.name for tensor in graph.initializer)}
+    fixed |= {sparse.values.name for sparse in graph.sparse_initializer}
     for node in graph.node:
         # A subgraph may read outer tensors that are not the node's inputs: such a node counts as computed.
         holds_graphs = any(True for _ in subgraphs(node))

@@ -98,9 +98,16 @@ def _inferred(model: Model) -> tuple[Shapes, dict[str, int]]:
 
 
 def _without_weights(model: Model, inputs: list[Any]) -> Model:
-    """Return a copy of `model` for shape inference, with these `inputs`; long stored tensors have no content."""
+    """Return a copy of `model` for shape inference, with these `inputs`; long stored tensors have no content.
+
+    Sparse tensors become such tensors, because onnx's inference does not know their shapes.
+    """
     skeleton = type(model)()
     skeleton.CopyFrom(model)
+    for sparse in skeleton.graph.sparse_initializer:
+        dense = skeleton.graph.initializer.add(dims=sparse.dims, data_type=sparse.values.data_type)
+        dense.name, dense.data_location = sparse.values.name, dense.EXTERNAL
+    del skeleton.graph.sparse_initializer[:]
     del skeleton.graph.input[:]
     skeleton.graph.input.extend(inputs)
     skeleton.ir_version = max(model.ir_version, 4)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kdbench.errors import InputError
 from kdbench.modelfile.external_data import SUB_BYTE_BITS, external_files, is_external, tensor_bytes
 from kdbench.modelfile.functions import inlined
+from kdbench.modelfile.untrained import filled, normalising, scales_of_dynamic_ranges, untrained_operands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,39 +19,9 @@ if TYPE_CHECKING:
 STANDARD = {"", "ai.onnx"}
 """The names of the domain of ONNX's own operators."""
 
-# Operands that are stored as tensors but are not trained: running statistics, scales, zero points, shapes, limits.
-_UNTRAINED: dict[str, tuple[int, ...]] = {
-    "BatchNormalization": (3, 4),
-    "Reshape": (1,),
-    "Resize": (1, 2, 3),
-    "Clip": (1, 2),
-    "Pad": (2,),
-    "Slice": (1, 2, 3, 4),  # these may have 32 bits, as indices may
-    **dict.fromkeys(("Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"), (1,)),
-    "QuantizeLinear": (1, 2),
-    "DequantizeLinear": (1, 2),
-    "ConvInteger": (2, 3),
-    "MatMulInteger": (2, 3),
-    "DynamicQuantizeMatMul": (2, 3),
-    "MatMulIntegerToFloat": (2, 3, 4, 5),
-    "QGemm": (1, 2, 4, 5, 7, 8),
-    "DynamicQuantizeLSTM": (8, 9, 10, 11),
-    "QAttention": (3, 4, 6, 7),
-    "MatMulNBits": (2, 3, 4),
-    "MatMulBnb4": (2,),
-    "GatherBlockQuantized": (2, 3),
-    "RotaryEmbedding": (1, 2, 3),  # sines and cosines, and the positions
-    "GroupQueryAttention": (5, 6, 7, 8, 9),
-    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), (1, 2, 4, 5, 6, 7)),
-    **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax"), (1, 2, 3, 4)),
-    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), (1, 2, 3, 4)),
-}
-
 # What torch's exporter notes of each tensor: whether it is a parameter of the network, a buffer or a constant.
 _KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 _PARAMETER, _KINDS = "PARAMETER", {"PARAMETER", "BUFFER", "CONSTANT_TENSOR"}
-_NORMALISING = {"Sub", "Div", "Mul", "Add"}
-_MOVING = {"Cast", "Identity", "Transpose"}
 
 # The attributes of Constant that hold numbers, and their types.
 _NUMBERS = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
@@ -80,23 +51,30 @@ def weights_of(model: "onnx.ModelProto", path: Path, whole: "onnx.ModelProto | N
 
     # 64-bit integers are shapes, axes and indices; narrower ones are quantized weights (biases have 32 bits).
     untrained_types = {onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING}
-    # The operators of local functions read the graph's tensors by other names, and their own constants by these.
-    of_functions = set(_untrained(node for function in model.functions for node in nodes_within(function.node)))
-    of_graph = {tensor.name for tensor in model.graph.initializer}
-    whole = inlined(model, str(path)) if whole is None else whole
-    untrained = {*(of_functions - of_graph), *_untrained(nodes_of(whole)), *_scales_of_dynamic_ranges(whole)}
     tensors = list(tensors_of(model))
-    packed = dict(_packed(whole, dict(tensors)))
     for name, tensor in tensors:
         _require_content(tensor, f"{path}: {name!r}")
-    # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
-    in_attributes = [a for node in nodes_of(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
+    # The operators of local functions read the graph's tensors by other names, and their own constants by these.
+    of_functions = set(untrained_operands(node for function in model.functions for node in nodes_within(function.node)))
+    of_graph = {tensor.name for tensor in model.graph.initializer}
+    whole = inlined(model, str(path)) if whole is None else whole
+    nodes = list(nodes_of(whole))
     declared = _declared(model)
     stored = {name: tensor for name, tensor in tensors if name not in declared}
-    untrained.update(_normalising(whole, stored), (name for name, kind in declared.items() if kind != _PARAMETER))
+    # What an exporter writes itself: Constant nodes and, where parameters are declared, all other tensors.
+    constants = {name for node in nodes_of(model) if node.op_type == "Constant" for name in node.output}
+    written = set(stored) if declared else constants
+    untrained = {*(of_functions - of_graph), *untrained_operands(nodes), *scales_of_dynamic_ranges(nodes)}
+    untrained.update(normalising(whole, stored), filled(nodes, stored, written, path))
+    untrained.update(name for name, kind in declared.items() if kind != _PARAMETER)
+    packed = dict(_packed(nodes, dict(tensors)))
+    # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
+    in_attributes = [a for node in nodes_of(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
     # A number without axes is a constant of a formula, such as the 0.5 of a GELU, or a scale, unless it is declared.
-    numbers = [(n, t) for n, t in tensors if t.dims or n in declared]
-    trained = [(n, t) for n, t in numbers if n not in untrained and t.data_type not in untrained_types]
+    # So is a single number in a Constant node.
+    formulas = {name for name, t in tensors if not t.dims or (name in constants and math.prod(t.dims) == 1)}
+    untrained.update(formulas - set(declared))
+    trained = [(n, t) for n, t in tensors if n not in untrained and t.data_type not in untrained_types]
     return Weights(
         parameters=sum(packed.get(name, math.prod(tensor.dims)) for name, tensor in trained)
         + sum(len(a.floats) for a in in_attributes),
@@ -125,13 +103,6 @@ def _require_content(tensor: "onnx.TensorProto", what: str) -> None:
         raise InputError(f"{what} holds {numbers} numbers, and its shape needs {needed}", _COPY_AGAIN)
 
 
-def _untrained(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[str]":
-    """Yield the operands of `nodes` that hold no weights: statistics, scales, zero points, shapes, limits."""
-    for node in nodes:
-        places = _UNTRAINED.get(node.op_type, ())
-        yield from (node.input[place] for place in places if place < len(node.input))
-
-
 def _declared(model: "onnx.ModelProto") -> dict[str, str]:
     """Return what torch's exporter noted of the graph's tensors, by name; empty for other exporters."""
     values = [*model.graph.input, *model.graph.value_info]
@@ -139,31 +110,11 @@ def _declared(model: "onnx.ModelProto") -> dict[str, str]:
     return {name: kind for name, kind in kinds if kind in _KINDS}
 
 
-def _normalising(model: "onnx.ModelProto", tensors: "Mapping[str, onnx.TensorProto]") -> "Iterator[str]":
-    """Yield those of `tensors` that the input is normalised with: a number, or one for each channel."""
-    read = {value.name for value in model.graph.input} - set(tensors)
-    for node in model.graph.node:
-        others = [name for name in node.input if name not in read]
-        if len(others) == len(node.input) or node.op_type not in _NORMALISING | _MOVING:
-            continue
-        shapes = [tensors[name].dims for name in others if name in tensors]
-        if len(shapes) == len(others) and all(math.prod(dims) == max(dims, default=1) for dims in shapes):
-            read.update(node.output)
-            yield from others
-
-
-def _scales_of_dynamic_ranges(model: "onnx.ModelProto") -> "Iterator[str]":
-    """Yield the scales of weights that dynamic scales of activations are multiplied with."""
-    nodes = list(nodes_of(model))
-    dynamic = {node.output[1] for node in nodes if node.op_type == "DynamicQuantizeLinear" and len(node.output) > 1}
-    for node in nodes:
-        if node.op_type == "Mul" and dynamic.intersection(node.input):
-            yield from (name for name in node.input if name not in dynamic)
-
-
-def _packed(model: "onnx.ModelProto", tensors: "Mapping[str, onnx.TensorProto]") -> "Iterator[tuple[str, int]]":
+def _packed(
+    nodes: "Iterable[onnx.NodeProto]", tensors: "Mapping[str, onnx.TensorProto]"
+) -> "Iterator[tuple[str, int]]":
     """Yield the names of weights of less than a byte that bytes hold, with how many there are of them."""
-    for node in nodes_of(model):
+    for node in nodes:
         sizes = {attribute.name: attribute.i for attribute in node.attribute}
         if node.op_type in {"MatMulNBits", "MatMulBnb4"}:
             yield node.input[1], sizes.get("K", 0) * sizes.get("N", 0)
@@ -190,20 +141,29 @@ def tensors_of(model: "onnx.ModelProto") -> "Iterator[tuple[str, onnx.TensorProt
         elif node.op_type == "Constant" and node.domain in STANDARD:
             for attribute in (attribute for attribute in node.attribute if attribute.name == "sparse_value"):
                 yield from _parts(attribute.sparse_tensor, node.output[0])
-    for node in (node for node in nodes if node.domain == "ai.onnx.ml"):
-        yield from (
-            (f"{node.name}/{attribute.name}", attribute.t) for attribute in node.attribute if attribute.HasField("t")
-        )
+    functions = {(function.domain, function.name) for function in model.functions}
+    holders = [(node.name, node.attribute) for node in nodes if _holds_tensors(node, functions)]
+    holders += [(function.name, function.attribute_proto) for function in model.functions]  # what calls leave out
+    for holder, attributes in holders:
+        yield from ((f"{holder}/{attribute.name}", attribute.t) for attribute in attributes if attribute.HasField("t"))
+
+
+def _holds_tensors(node: "onnx.NodeProto", functions: set[tuple[str, str]]) -> bool:
+    """Return whether attributes of a node may hold weights: of trees, and of calls of the local `functions`."""
+    return node.domain == "ai.onnx.ml" or (node.domain, node.op_type) in functions
 
 
 def constant_of(node: "onnx.NodeProto") -> "onnx.TensorProto | None":
-    """Return the numbers of a Constant node as a tensor; None for sparse ones, text and other nodes."""
+    """Return the numbers of a Constant node as a tensor; None for sparse ones, text and other nodes.
+
+    None, too, for a node of a local function whose numbers are an attribute of the function's calls.
+    """
     import numpy as np
     from onnx import helper, numpy_helper
 
     if node.op_type != "Constant" or node.domain not in STANDARD or not node.output:
         return None
-    for attribute in node.attribute:
+    for attribute in (attribute for attribute in node.attribute if not attribute.ref_attr_name):
         if attribute.name == "value":
             return attribute.t
         if attribute.name in _NUMBERS:

@@ -106,3 +106,16 @@ def test_pools_that_round_up_have_as_many_windows_as_at_run_time(tmp_path, opera
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {"x": np.zeros((1, 2, 15, 18), np.float32)})
     assert count_onnx(path).macs == output.size * 2
+
+
+@pytest.mark.parametrize("rows", [8, 2000])
+def test_the_shape_of_a_sparse_tensor_is_known(tmp_path, rows):
+    """A runtime multiplies with the dense matrix."""
+    values = numpy_helper.from_array(np.ones(3, np.float32), "w")
+    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(np.array([0, 7, 9])), [rows, 5])
+    nodes = [helper.make_node("Identity", ["w"], ["v"]), helper.make_node("MatMul", ["x", "v"], ["y"])]
+    x, y = (helper.make_tensor_value_info(name, FLOAT, ["n", size]) for name, size in (("x", rows), ("y", 5)))
+    graph = helper.make_graph(nodes, "g", [x], [y], sparse_initializer=[sparse])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "model.onnx")
+    report = count_onnx(tmp_path / "model.onnx")
+    assert (report.macs, report.uncounted) == (rows * 5, ())
