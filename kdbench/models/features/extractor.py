@@ -49,10 +49,11 @@ class FeatureExtractor:
 def require_gradients(network: nn.Module, layers: Sequence[str], inputs: Tensor) -> None:
     """Raise InputError for layers whose output has no gradient in training: a loss on it would have no effect.
 
-    Networks of known libraries are not checked. `inputs` are a batch (B, …). Does not change `network`.
+    Networks of known libraries are checked only if some of their weights are frozen. `inputs` are a batch (B, …). Does
+    not change `network`.
     """
     extractor = FeatureExtractor(network)
-    if extractor.is_static:
+    if extractor.is_static and all(parameter.requires_grad for parameter in network.parameters()):
         return
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:
@@ -67,6 +68,5 @@ def require_gradients(network: nn.Module, layers: Sequence[str], inputs: Tensor)
     for layer, feature in features.items():
         if not any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in tree_leaves(feature)):
             message = f"layer {layer!r} of {type(network).__name__} has no gradient: a loss on its output has no effect"
-            raise InputError(
-                message, "leave out detach, .data and requires_grad = False before it, or name another layer"
-            )
+            before = "freeze fewer modules, leave out detach, .data and requires_grad = False before it"
+            raise InputError(message, f"{before}, or name another layer")

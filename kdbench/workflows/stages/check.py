@@ -184,7 +184,7 @@ class _Checks:
         """Return a job's network with initial weights; kdbench's own are built once for equal entries and all seeds."""
         key = storage.content_hash(job.entry.model_dump(mode="json", include=_NETWORK_KEYS))
         if key in self._built:
-            return self._built[key]
+            return self._built[key].requires_grad_(requires_grad=True)  # another entry may have frozen a part
         network = networks.fresh(job, self._run_data.dataset)
         if is_standard(network):
             self._built[key] = network

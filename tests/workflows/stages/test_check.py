@@ -105,6 +105,28 @@ def test_what_goes_together_passes(checked, student):
     checked(student)
 
 
+HINT = {"method": "hint", "student_layer": "blocks.0", "teacher_layer": "blocks.0"}
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        HINT,
+        {**HINT, "method": "relational"},
+        {**HINT, "method": "contrastive", "negatives": 4},
+        {"method": "attention", "student_layers": ["blocks.0"], "teacher_layers": ["blocks.0"]},
+    ],
+)
+def test_a_term_on_a_frozen_layer_is_found(checked, term):
+    """It would only train its own regressor. Equal networks, which are built once, are frozen for one student alone."""
+    frozen = {"name": "frozen", "terms": [term], "training": {"freeze": ["blocks.0"]}}
+    with pytest.raises(InputError, match=r"layer 'blocks\.0' of Staged has no gradient") as caught:
+        checked({"terms": [term]}, frozen)
+    assert "freeze fewer modules" in caught.value.hint
+    checked({"name": "kd", "terms": KD, "training": {"freeze": ["blocks.0"]}}, {"terms": [term]})
+    checked({"terms": [term], "training": {"freeze": ["head"]}})
+
+
 def test_points_of_a_sweep_that_no_check_tells_apart_are_tried_once(checked, monkeypatch):
     built = []
     fresh = networks.fresh
