@@ -38,7 +38,8 @@ class TrainingPart:
 class RunData:
     """The data of a run: its training and validation parts, and in `dataset` the test part and everything else.
 
-    `content` is a hash of the images and labels of the training part, before it was split, and of their normalisation.
+    `content` is a hash of the images and labels of the training part, before it was split, of their normalisation and,
+    for a recipe with a ready teacher, of the names of the classes.
     """
 
     dataset: Dataset
@@ -90,6 +91,8 @@ def load_run_data(recipe: Recipe) -> RunData:
     keys = {"scale", "mean", "std", *(("data_layout", "channel_axis") if preprocessing.data_layout else ())}
     constants = preprocessing.model_dump_json(include=keys).encode()
     constants += repr(dataset.train.inputs.shape).encode() if preprocessing.data_layout else b""
+    if any(teacher.is_ready and teacher.weights is not None for teacher in recipe.teacher):
+        constants += repr(dataset.class_names).encode()  # which map its outputs
     content = _hash(dataset.train.inputs.data, dataset.train.labels.data, constants)
     # Frees the whole training part: the two parts are copies.
     return RunData(dataset.only(("test",)), content, train_part, validation, preprocessing)

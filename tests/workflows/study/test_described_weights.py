@@ -1,6 +1,7 @@
 """Ready models whose weights are described as for other inputs or classes: what may start from them, or be one."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def trained(tmp_path, network):
     np.savez(tmp_path / "data.npz", **arrays, class_names=np.array(["ape", "cat", "dog"]))
     save_file(network.state_dict(), tmp_path / "t.safetensors")
 
-    def train_with(student, described):
+    def train_with(student, described, **options):
         (tmp_path / "t.toml").write_text(tomli_w.dumps(described))
         content = {
             "name": "described",
@@ -44,9 +45,13 @@ def trained(tmp_path, network):
             "teacher": {"name": "t", "model": CONVNET, "weights": "t.safetensors"},
             "student": {"name": "s", **({"model": CONVNET} if "prune" not in student else {}), **student},
         }
-        return RunFolder(train(recipe_from(content), tmp_path / "out"))
+        return RunFolder(train(recipe_from(content), tmp_path / "out", **options))
 
     return train_with
+
+
+def weights_of(folder):
+    return load_file(folder.checkpoint("s") / "weights.safetensors")
 
 
 OTHERS = [{**OWN, "mean": [0.5]}, {**OWN, "size": 16}, {**OWN, "labels": ["ape", "dog", "cat"]}]
@@ -77,10 +82,23 @@ def test_weights_that_are_described_as_the_data_are_used(trained, network, stude
     summary = json.loads((folder.checkpoint("s") / "training.json").read_text())["training"]
     assert summary["epochs"] == (1 if "start" in student else 0)
     for name, value in network.named_parameters():
-        kept = folder.checkpoint("s") / "weights.safetensors"
-        torch.testing.assert_close(load_file(kept)[name], value, atol=1e-6, rtol=0)
+        torch.testing.assert_close(weights_of(folder)[name], value, atol=1e-6, rtol=0)
 
 
 def test_a_student_is_pruned_from_weights_that_are_described_as_the_data(trained):
     pytest.importorskip("torch_pruning", reason="the extra prune is not installed")
     assert (trained(PRUNED, OWN).checkpoint("s") / "pruning.json").exists()
+
+
+def test_other_names_of_the_classes_are_other_targets_of_a_ready_teachers_students(trained, tmp_path):
+    """As a student that is trained from the beginning; its labels are the same, and so is the teacher's file."""
+    learns = {"terms": [{"method": "kd"}], "training": {"optimizer": {"lr": 0.05}}}
+    first = weights_of(trained(learns, OWN))
+    with np.load(tmp_path / "data.npz") as archive:
+        arrays = {**archive, "class_names": np.array(["dog", "ape", "cat"])}
+    np.savez(tmp_path / "data.npz", **arrays)
+    resumed = weights_of(trained(learns, OWN, resume=True))
+    shutil.rmtree(tmp_path / "out")
+    anew = weights_of(trained(learns, OWN))
+    assert all(torch.equal(resumed[name], anew[name]) for name in anew)
+    assert any(not torch.equal(first[name], anew[name]) for name in anew)
