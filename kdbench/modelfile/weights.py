@@ -20,8 +20,9 @@ STANDARD = {"", "ai.onnx"}
 """The names of the domain of ONNX's own operators."""
 
 # What torch's exporter notes of each tensor: whether it is a parameter of the network, a buffer or a constant.
-_KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
-_PARAMETER, _KINDS = "PARAMETER", {"PARAMETER", "BUFFER", "CONSTANT_TENSOR"}
+KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
+PARAMETER, CONSTANT = "PARAMETER", "CONSTANT_TENSOR"
+_KINDS = {PARAMETER, CONSTANT, "BUFFER"}
 
 # The attributes of Constant that hold numbers, and their types.
 _NUMBERS = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
@@ -47,41 +48,50 @@ def weights_of(model: "onnx.ModelProto", path: Path, whole: "onnx.ModelProto | N
     Raises InputError if a tensor's content does not fit its type and shape, or if a file of external data is missing or
     shorter than its tensors.
     """
-    import onnx
-
-    # 64-bit integers are shapes, axes and indices; narrower ones are quantized weights (biases have 32 bits).
-    untrained_types = {onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING}
     tensors = list(tensors_of(model))
     for name, tensor in tensors:
         _require_content(tensor, f"{path}: {name!r}")
-    # The operators of local functions read the graph's tensors by other names, and their own constants by these.
-    of_functions = set(untrained_operands(node for function in model.functions for node in nodes_within(function.node)))
-    of_graph = {tensor.name for tensor in model.graph.initializer}
     whole = inlined(model, str(path)) if whole is None else whole
-    nodes = list(nodes_of(whole))
-    declared = _declared(model)
-    stored = {name: tensor for name, tensor in tensors if name not in declared}
-    # What an exporter writes itself: Constant nodes and, where parameters are declared, all other tensors.
-    constants = {name for node in nodes_of(model) if node.op_type == "Constant" for name in node.output}
-    written = set(stored) if declared else constants
-    untrained = {*(of_functions - of_graph), *untrained_operands(nodes), *scales_of_dynamic_ranges(nodes)}
-    untrained.update(normalising(whole, stored), filled(nodes, stored, written, path))
-    untrained.update(name for name, kind in declared.items() if kind != _PARAMETER)
-    packed = dict(_packed(nodes, dict(tensors)))
+    packed = dict(_packed(nodes_of(whole), dict(tensors)))
     # Trees, linear models and support vectors of scikit-learn keep their weights in lists of attributes.
     in_attributes = [a for node in nodes_of(model) if node.domain == "ai.onnx.ml" for a in node.attribute]
-    # A number without axes is a constant of a formula, such as the 0.5 of a GELU, or a scale, unless it is declared.
-    # So is a single number in a Constant node.
-    formulas = {name for name, t in tensors if not t.dims or (name in constants and math.prod(t.dims) == 1)}
-    untrained.update(formulas - set(declared))
-    trained = [(n, t) for n, t in tensors if n not in untrained and t.data_type not in untrained_types]
     return Weights(
-        parameters=sum(packed.get(name, math.prod(tensor.dims)) for name, tensor in trained)
+        parameters=sum(packed.get(name, math.prod(t.dims)) for name, t in trained_tensors(model, path, whole))
         + sum(len(a.floats) for a in in_attributes),
         weight_bytes=sum(tensor_bytes(t) for _, t in tensors)
         + sum(4 * len(a.floats) + 8 * len(a.ints) for a in in_attributes),
         external=tuple(external_files((t for _, t in tensors), path)),
     )
+
+
+def trained_tensors(
+    model: "onnx.ModelProto", path: Path, whole: "onnx.ModelProto"
+) -> "list[tuple[str, onnx.TensorProto]]":
+    """Return the stored tensors of `model` that hold its parameters, with their names in the graph.
+
+    `path` is the file that it was read from, and `whole` the model with its local functions inlined.
+    """
+    import onnx
+
+    # 64-bit integers are shapes, axes and indices; narrower ones are quantized weights (biases have 32 bits).
+    untrained_types = {onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.STRING}
+    tensors, nodes = list(tensors_of(model)), list(nodes_of(whole))
+    # The operators of local functions read the graph's tensors by other names, and their own constants by these.
+    of_functions = set(untrained_operands(node for function in model.functions for node in nodes_within(function.node)))
+    of_graph = {tensor.name for tensor in model.graph.initializer}
+    declared = declared_kinds(model)
+    stored = {name: tensor for name, tensor in tensors if name not in declared}
+    # What an exporter writes itself: Constant nodes and, where parameters are declared, all other tensors.
+    constants = {name for node in nodes_of(model) if node.op_type == "Constant" for name in node.output}
+    written = set(stored) if PARAMETER in declared.values() else constants
+    untrained = {*(of_functions - of_graph), *untrained_operands(nodes), *scales_of_dynamic_ranges(nodes)}
+    untrained.update(normalising(whole, stored), filled(nodes, stored, written, path))
+    untrained.update(name for name, kind in declared.items() if kind != PARAMETER)
+    # A number without axes is a constant of a formula, such as the 0.5 of a GELU, or a scale, unless it is declared.
+    # So is a single number in a Constant node.
+    formulas = {name for name, t in tensors if not t.dims or (name in constants and math.prod(t.dims) == 1)}
+    untrained.update(formulas - set(declared))
+    return [(n, t) for n, t in tensors if n not in untrained and t.data_type not in untrained_types]
 
 
 def _require_content(tensor: "onnx.TensorProto", what: str) -> None:
@@ -103,10 +113,10 @@ def _require_content(tensor: "onnx.TensorProto", what: str) -> None:
         raise InputError(f"{what} holds {numbers} numbers, and its shape needs {needed}", _COPY_AGAIN)
 
 
-def _declared(model: "onnx.ModelProto") -> dict[str, str]:
+def declared_kinds(model: "onnx.ModelProto") -> dict[str, str]:
     """Return what torch's exporter noted of the graph's tensors, by name; empty for other exporters."""
     values = [*model.graph.input, *model.graph.value_info]
-    kinds = ((value.name, entry.value) for value in values for entry in value.metadata_props if entry.key == _KIND)
+    kinds = ((value.name, entry.value) for value in values for entry in value.metadata_props if entry.key == KIND)
     return {name: kind for name, kind in kinds if kind in _KINDS}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.compress import COMPRESSORS, Compressor, Outcome, Source
+from kdbench.compress.declaring import declare_trained
 from kdbench.errors import InputError, about
 from kdbench.files import storage
 from kdbench.measure.bench_model import BenchModel
@@ -65,6 +66,7 @@ def make_variant(
         return VariantFile(target, card, True, target.stat().st_size, source.facts.size_bytes, warnings)
     with storage.replacing(target) as part:
         outcome = compressor.compress(source, part)
+        declare_trained(source.path, part)
         if not replace:
             _existing(target, variant)  # again: another process may have written it meanwhile
         card = _card(variant, outcome, model, part, identity)
