@@ -49,11 +49,12 @@ class FeatureExtractor:
 def require_gradients(network: nn.Module, layers: Sequence[str], inputs: Tensor) -> None:
     """Raise InputError for layers whose output has no gradient in training: a loss on it would have no effect.
 
-    Networks of known libraries are checked only if some of their weights are frozen. `inputs` are a batch (B, …). Does
-    not change `network`.
+    Networks of known libraries are checked only if some of their weights are frozen, or a layer has none of its own, as
+    one in front of all weights. `inputs` are a batch (B, …). Does not change `network`.
     """
     extractor = FeatureExtractor(network)
-    if extractor.is_static and all(parameter.requires_grad for parameter in network.parameters()):
+    have_weights = all(any(True for _ in network.get_submodule(layer).parameters()) for layer in layers)
+    if extractor.is_static and have_weights and all(parameter.requires_grad for parameter in network.parameters()):
         return
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     try:

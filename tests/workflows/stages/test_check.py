@@ -127,6 +127,13 @@ def test_a_term_on_a_frozen_layer_is_found(checked, term):
     checked({"terms": [term], "training": {"freeze": ["head"]}})
 
 
+def test_a_term_on_a_layer_in_front_of_all_weights_is_found(checked):
+    """The stem of a convnet returns the images."""
+    with pytest.raises(InputError, match="layer 'stem' of Staged has no gradient"):
+        checked({"terms": [{**HINT, "student_layer": "stem"}]})
+    checked({"terms": [{**HINT, "student_layer": "blocks.0.2"}]})  # a ReLU behind weights
+
+
 def test_points_of_a_sweep_that_no_check_tells_apart_are_tried_once(checked, monkeypatch):
     built = []
     fresh = networks.fresh
