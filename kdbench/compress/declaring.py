@@ -14,6 +14,8 @@ from kdbench.modelfile.weights import CONSTANT, KIND, PARAMETER, tensors_of, tra
 if TYPE_CHECKING:
     import onnx
 
+_QUANTIZED = "_quantized"  # what onnxruntime's quantizer appends to the name of a tensor
+
 
 def declare_trained(source: Path, target: Path) -> None:
     """Declare those tensors of the variant at `target` that count as parameters in its `source` only, or there only.
@@ -25,10 +27,11 @@ def declare_trained(source: Path, target: Path) -> None:
     original, variant = read_model(source), read_model(target)
     before, after = _trained(original, source), _trained(variant, target)
     kept = {name for name, _ in tensors_of(original)}
+    sources = {tensor.name: tensor.name.removesuffix(_QUANTIZED) for tensor in variant.graph.initializer}
     kinds = {
-        tensor.name: PARAMETER if tensor.name in before else CONSTANT
-        for tensor in variant.graph.initializer
-        if tensor.name in kept and (tensor.name in before) != (tensor.name in after)
+        name: PARAMETER if source_name in before else CONSTANT
+        for name, source_name in sources.items()
+        if source_name in kept and (source_name in before) != (name in after)
     }
     if not kinds:
         return

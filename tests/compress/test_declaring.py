@@ -6,7 +6,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from kdbench.compress.calibration import CalibrationChoice
 from kdbench.modelfile.facts import read_facts
+from kdbench.recipe import InputOptions
 from kdbench.workflows.compress import compress_model
 
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
@@ -36,11 +38,14 @@ def build(path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
 
 
-@pytest.mark.parametrize("method", ["fp16", "int8-dynamic", "int4", "sparse"])
+@pytest.mark.parametrize("method", ["int8", "fp16", "int8-dynamic", "int4", "sparse"])
 def test_parameters_of_variants(tmp_path, method):
     source = tmp_path / "m.onnx"
     build(source)
-    compress_model(source, [method], out=tmp_path / "out")
+    samples = {f"x_{part}": RNG.standard_normal((20, 4, 16)).astype(np.float32) for part in ("train", "test")}
+    np.savez(tmp_path / "data.npz", **samples, y_train=np.arange(20) % 10, y_test=np.arange(20) % 10)
+    data = InputOptions(data=f"npz:{tmp_path / 'data.npz'}", data_layout="NCL")
+    compress_model(source, [method], out=tmp_path / "out", inputs=data, calibration=CalibrationChoice(count=16))
     variant = tmp_path / "out" / f"m-{method}.onnx"
     assert read_facts(source).parameters == read_facts(variant).parameters == 1 + 64 * 10
     onnx.checker.check_model(variant, full_check=True)
