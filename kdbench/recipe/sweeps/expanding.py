@@ -26,6 +26,7 @@ from kdbench.user_input.validation import WrongValueError
 ROLES = ("teacher", "student", "variant")
 MAX_MODELS = 20_000
 _DIGITS = 9  # of an index
+_OF_EVERY_USE = ("precision", "channels_last", "compile", "threads", "device", "devices", "num_nodes", "strategy")
 _TIMES = ("from_epoch", "until_epoch", "stop_at")  # in epochs or, below 1, as shares of all epochs
 _MAX_NAME = 80
 
@@ -113,6 +114,12 @@ def _ready(entry: dict[str, Any], role: str) -> dict[str, Any]:
     has_file = entry.get("weights") is not None or entry.get("logits") is not None
     if role != "teacher" or not has_file or not isinstance(training, dict):
         return entry
+    if "epochs" not in training:
+        unused = [f"training.{key}" for key in training if key not in _OF_EVERY_USE]
+        if unused := [*unused, *(f"data.{key}" for key in _table(entry.get("data")))]:
+            message = f"teacher {entry.get('name')!r} has a file and no training.epochs, so that it is not trained"
+            hint = f"give its training.epochs to train it further, or leave {unused[0]} out"
+            raise WrongValueError(f"{message}, and {unused[0]} has no effect", hint)
     return {**entry, "training": {"epochs": 0, **training}}
 
 

@@ -51,6 +51,22 @@ def test_what_does_not_go_together_is_refused(students, message):
 
 
 @pytest.mark.parametrize(
+    "table", [{"training": {"optimizer": {"lr": 0.1}, "threads": 1}}, {"data": {"augment": "flip"}}]
+)
+def test_a_ready_teachers_keys_of_training_would_have_no_effect(table):
+    ready = {"name": "t", "model": "mlp", "weights": "t.pth"}
+    content = {"name": "tiny", "data": {"name": "digits", "augment": "crop_flip"}, "training": {"clip": 1.0}}
+    with pytest.raises(InputError, match=r"not trained, and (training.optimizer|data.augment) has no effect") as caught:
+        recipe_from({**content, "teacher": {**ready, **table}})
+    assert "training.epochs" in caught.value.hint
+    further = {**ready, **table, "training": {**table.get("training", {}), "epochs": 3}}
+    for teacher in (further, {**ready, "training": {"threads": 1}}):
+        whole = recipe_from({**content, "teacher": teacher})
+        assert whole.teacher[0].is_ready is (teacher is not further)
+        assert recipe_from(whole.resolved()) == whole
+
+
+@pytest.mark.parametrize(
     ("times", "message"),
     [
         ({"stop_at": 20}, "stop_at = 20 lies after the last of 10 epochs"),
