@@ -112,7 +112,8 @@ class Method(nn.Module, ABC):
 
     `default_ce_weight`: weight of the cross-entropy in addition to the term in its authors' experiments.
     `needs_teacher`: the term uses teachers. `needs_logits`: it uses their logits, not only features.
-    `uses_all_teachers`: it uses more than the first teacher. `needs_classes`: it is defined only for classes, not for
+    `uses_all_teachers`: it uses more than the first teacher. `combines_teachers`: it is meant for several, which the
+    student has to name. `needs_classes`: it is defined only for classes, not for
     the predicted numbers of a regression. `uses_label_loss`: it has networks that also learn from the labels, as the
     student does. `supports_mixed_images`: it is defined for images mixed from two samples (mixup, cutmix).
     `supports_multiple_processes`: several processes can train it together. `least_batch`: the minimum number of samples
@@ -125,6 +126,7 @@ class Method(nn.Module, ABC):
     needs_teacher: ClassVar[bool] = True
     needs_logits: ClassVar[bool] = True
     uses_all_teachers: ClassVar[bool] = False
+    combines_teachers: ClassVar[bool] = False
     needs_classes: ClassVar[bool] = False
     uses_label_loss: ClassVar[bool] = False
     supports_mixed_images: ClassVar[bool] = True

@@ -202,6 +202,10 @@ def student_terms(student: Student, context: MethodContext) -> tuple[ScheduledTe
         message = f"student {student.name!r} has {len(student.teacher)} teachers, and no term uses more than one"
         raise InputError(message, 'use the method "multi_teacher"')
     for term, options in zip(terms, student.terms, strict=True):
+        if term.method.combines_teachers and not student.teacher and len(context.teachers) < 2:
+            message = f"{options.method} combines the teachers that a student names, and it names none"
+            hint = f'list them: student.{student.name}.teacher = ["NAME", "NAME"]; for one teacher use kd'
+            raise InputError(f"student {student.name!r}: {message}", hint)
         if student.data.augment.mixes and not term.method.supports_mixed_images:
             message = f"{options.method} compares single samples, but mixup and cutmix mix two"
             hint = f"set student.{student.name}.data.augment.mixup and cutmix to 0"

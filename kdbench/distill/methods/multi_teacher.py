@@ -38,6 +38,7 @@ class MultiTeacher(Method):
     options: MultiTeacherOptions
     default_ce_weight = 0.1
     uses_all_teachers = True
+    combines_teachers = True
     needs_classes = True
 
     def __init__(self, options: MultiTeacherOptions, context: MethodContext) -> None:

@@ -56,3 +56,15 @@ def test_one_file_of_logits_is_one_teacher(trained, few_digits, tmp_path):
         trained(*same)
     np.save(tmp_path / "m.npy", 2 * logits)
     trained(same[0], {**same[1], "logits": str(tmp_path / "m.npy")})
+
+
+def test_an_ensemble_of_teachers_that_are_not_named_is_refused(trained):
+    """By default a student learns from the first teacher alone, of which multi_teacher makes the loss of kd."""
+    both = {"name": "a"}, {"name": "b", "seed_offset": 1}
+    with pytest.raises(InputError, match="multi_teacher combines the teachers that a student names") as refused:
+        trained(*both, student={"teacher": []})
+    assert "student.s.teacher" in refused.value.hint
+    alone = trained(*both, student={"teacher": "a"})  # one is possible, as a point of a sweep
+    kd = trained(*both, student={"teacher": [], "terms": [{"method": "kd"}]}, out="kd")
+    first, second = weights(alone, "s"), weights(kd, "s")
+    assert all(np.allclose(first[name], second[name], atol=1e-5) for name in first)
