@@ -138,7 +138,9 @@ class Predictions:
         values = self.logits.astype(np.float64)
         assert self.without_logarithms is None, self.form
         if self.form == "probabilities":
-            return np.log(np.maximum(values, LEAST_PROBABILITY))
+            # Rounded ones do not quite sum to 1, and a divergence from them could be negative.
+            values = values / values.sum(axis=1, keepdims=True)
+            return np.asarray(np.log(np.maximum(values, LEAST_PROBABILITY)))
         return log_softmax(values)
 
     def of_same_classes(self, *others: "Predictions") -> bool:
@@ -182,6 +184,22 @@ def not_finite(logits: NDArray[np.generic]) -> str | None:
     """Return the reason why `logits` (N, classes) are unusable if some are NaN or infinite, else None."""
     bad = int((~np.isfinite(logits.astype(np.float64))).any(axis=1).sum())
     return f"{bad} of {len(logits)} outputs hold NaN or infinity" if bad else None
+
+
+def with_finite_logits(logits: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return `logits` (N, classes) with a number for each -inf: that of LEAST_PROBABILITY, or less than the others.
+
+    The logarithm of a softmax, and classes that a network masks, may be -inf. Logits with a NaN, +inf or a row without
+    a finite number stay as they are.
+    """
+    values = logits.astype(np.float64)
+    excluded = np.isneginf(values)
+    if not excluded.any() or excluded.all(axis=1).any() or not (np.isfinite(values) | excluded).all():
+        return logits
+    below = np.nextafter(np.where(excluded, np.inf, values).min(axis=1, keepdims=True), -np.inf)
+    largest = values.max(axis=1, keepdims=True)
+    of_least = np.log(LEAST_PROBABILITY) + largest - log_softmax(values).max(axis=1, keepdims=True)
+    return np.where(excluded, np.minimum(below, of_least), values)
 
 
 def form_by_values(form: str, values: NDArray[np.generic]) -> str:

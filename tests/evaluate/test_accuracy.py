@@ -4,7 +4,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import balanced_accuracy_score, log_loss, recall_score, top_k_accuracy_score
 
 from kdbench.evaluate.accuracy import accuracy_findings, class_accuracies, expected_calibration_error, noise_outcomes
-from kdbench.evaluate.predictions import Analyses, Predictions, label_ranks, not_finite
+from kdbench.evaluate.predictions import Analyses, Predictions, label_ranks, not_finite, with_finite_logits
 
 
 def calibration_error(p, labels, **options):
@@ -78,6 +78,31 @@ def test_logits_that_are_no_numbers_are_counted(logits):
     assert not_finite(logits) is None
     logits[3, 2], logits[7] = np.nan, np.inf
     assert not_finite(logits) == "2 of 400 outputs hold NaN or infinity"
+
+
+def test_classes_of_probability_zero_may_have_infinite_logits(scores, logits, labels):
+    """The logarithm of a softmax, in float32, whose smallest values become 0: as the probabilities themselves."""
+    sharp = (40 * logits).astype(np.float32)
+    probabilities = np.exp(log_softmax(sharp, axis=1)).astype(np.float32)
+    probabilities[probabilities < np.finfo(np.float32).tiny] = 0
+    with np.errstate(divide="ignore"):
+        logarithms = np.log(probabilities)
+    zero, finite = np.isneginf(logarithms), with_finite_logits(logarithms)
+    assert zero.any()
+    assert not_finite(finite) is None
+    np.testing.assert_array_equal(finite[~zero], logarithms[~zero])
+    of_logarithms, _ = scores(finite, labels)
+    of_probabilities, _ = scores(probabilities, labels)
+    for metric in ("top1", "loss", "ece"):
+        assert of_logarithms[metric].value == pytest.approx(of_probabilities[metric].value, rel=1e-5)
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_logits_with_other_faults_stay_as_they_are(logits, fault):
+    logits[0, 0], logits[0, 1] = -np.inf, fault
+    assert not_finite(with_finite_logits(logits)) == "1 of 400 outputs hold NaN or infinity"
+    logits[0] = -np.inf
+    assert not_finite(with_finite_logits(logits)) == "1 of 400 outputs hold NaN or infinity"
 
 
 def test_probabilities_are_not_softmaxed_again(scores, logits, labels):

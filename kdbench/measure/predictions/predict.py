@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kdbench import units
 from kdbench.errors import InputError
 from kdbench.evaluate.errors import PredictedNumbers
-from kdbench.evaluate.predictions import Analyses, Predictions, TrainingImages, not_finite
+from kdbench.evaluate.predictions import Analyses, Predictions, TrainingImages, not_finite, with_finite_logits
 from kdbench.files import storage
 from kdbench.machine.cores import available_cores
 from kdbench.measure.bench_model import BenchModel, TestSet
@@ -164,6 +164,7 @@ def _outcome(model: BenchModel, outputs: NDArray[np.generic], test: TestSet, sou
             message = f"{model.name} predicts {outputs.shape[1]} numbers, but the data has {targets} targets"
             raise InputError(message, "choose the data set the model was made for, or its output with --output")
     else:
+        outputs = with_finite_logits(outputs) if model.facts.output.scored_as == "logits" else outputs
         outputs = _in_order_of_classes(outputs, model, test)
         _require_classes(model, outputs.shape[1], test)
     if reason := not_finite(outputs):
