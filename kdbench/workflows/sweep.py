@@ -93,9 +93,11 @@ def outline_sweep(
 def _outline(planned: PlannedSweep, out: Path | None, slots: int, *, resume: bool) -> Outline:
     """Return the outline of a plan, given the results in its folder."""
     done: set[str] = set()
+    folder = None
     if resume:
-        done = done_tasks(planned, RunFolder(choose_folder(planned.recipe.name, out, resume=True)))
-    return outline(planned.plan, planned.axes, tasks_of(planned), done, planned.checked.run_data, slots)
+        folder = RunFolder(choose_folder(planned.recipe.name, out, resume=True))
+        done = done_tasks(planned, folder)
+    return outline(planned.plan, planned.axes, tasks_of(planned, folder), done, planned.checked.run_data, slots)
 
 
 def _conclude(

@@ -164,6 +164,30 @@ class TestSweep:
         assert (folder / card.weights).exists()
         assert card.parents == ("teacher-seed0",)
 
+    def test_the_estimate_of_an_interrupted_training_is_that_of_its_remaining_epochs(
+        self, content, done, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(estimate, "_timed_step", lambda *_: 1.0)  # seconds a sample
+        folder = shutil.copytree(done.folder.path, tmp_path / "out")
+        (folder / "models" / "kd-lr0_03.onnx").unlink()
+        checkpoint = folder / "checkpoints" / "kd-lr0_03"
+
+        def training_s():
+            return outline_sweep(load_sweep(content, RATES), folder, on="inline", resume=True).training_s
+
+        assert training_s() == 0
+        curve = (checkpoint / fit.CURVE).read_text().splitlines()
+        key = json.loads((checkpoint / fit.SUMMARY).read_text())["key"]
+        (checkpoint / fit.WEIGHTS).unlink()
+        whole_s = training_s()
+        unfinished = storage.make_folder(checkpoint / "unfinished")
+        storage.write_json(unfinished / "key.json", {"key": key})
+        (unfinished / "latest.ckpt").write_bytes(b"")
+        (checkpoint / fit.CURVE).write_text("\n".join(curve[:-1]) + "\n")
+        epochs = len(curve) - 1
+        assert training_s() == pytest.approx(whole_s / epochs)
+        assert whole_s > 100
+
     def test_results_are_not_left_out_by_a_shorter_sweep(self, content, done):
         fewer = {"student.kd.training.optimizer.lr": [0.01]}
         with pytest.raises(InputError, match=r"has results of kd-lr0_03, which this sweep does not include"):

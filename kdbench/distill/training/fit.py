@@ -50,6 +50,21 @@ def finished(folder: Path, key: str) -> cards.Training | None:
         return None  # another version's summary: the training starts again
 
 
+def epochs_done(folder: Path, key: str) -> int:
+    """Return after how many epochs the interrupted training `key` in `folder` resumes; 0 if there is none.
+
+    It may be one too many, because not every epoch has a checkpoint.
+    """
+    unfinished = folder / _UNFINISHED
+    if checkpoint.key_of(unfinished) != key or not (unfinished / checkpoint.STATE).exists():
+        return 0
+    try:
+        lines = (folder / CURVE).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    return max(len(lines) - 1, 0)  # without the header
+
+
 def _summary(folder: Path) -> dict[str, Any]:
     """Return the content of a complete training's summary; raises InputError for one that changed since."""
     path = folder / SUMMARY

@@ -129,7 +129,7 @@ class SearchTasks:
         pruning = self._pruning(trial, planned.plan)
         options: dict[str, Any] = {"metered": self.metered, "schedule": self.schedule, "pruning": pruning}
         work = SweepTasks(with_reference(planned, self.folder), self.folder, self.command, **options)
-        tasks = tasks_of(work.planned)
+        tasks = tasks_of(work.planned, self.folder)
         for task in tasks:
             if task.id not in self.schedule.tasks:
                 self._works[task.id] = work

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from kdbench.distill.training import fit
@@ -20,6 +21,7 @@ from kdbench.workflows.sweeping.plan import Part, SweepPlan
 from kdbench.workflows.sweeping.tasks import measure_message, train_message
 
 _STATE = "sweep.json"
+_EXPORT_S = 5.0  # of a training whose weights exist
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,32 @@ def with_reference(planned: PlannedSweep, folder: RunFolder) -> PlannedSweep:
     return replace(planned, plan=replace(planned.plan, reference=reference))
 
 
-def tasks_of(planned: PlannedSweep) -> list[Task]:
-    """Return the tasks of a sweep: one training per job, then the measurements."""
+def tasks_of(planned: PlannedSweep, folder: RunFolder | None = None) -> list[Task]:
+    """Return the tasks of a sweep: one training per job, then the measurements.
+
+    The costs of trainings that began in `folder` are those of the remaining epochs.
+    """
     sweep_plan, measure = planned.plan, planned.recipe.measure
     tasks, metered = [], has_meter(measure)
     for job in sweep_plan.jobs:
         cpus, gpus = _resources(job, planned.threads)
-        tasks.append(Task(job.id, "train", sweep_plan.needs(job), cpus, gpus, planned.costs[job.id]))
+        cost_s = planned.costs[job.id]
+        if folder is not None:
+            cost_s = _remaining_s(job, planned.keys[job.id], folder.checkpoint(job.id), cost_s)
+        tasks.append(Task(job.id, "train", sweep_plan.needs(job), cpus, gpus, cost_s))
     for part in sweep_plan.parts:
         needs = tuple(dict.fromkeys((*part.companions, *part.jobs)))
         cost_s = part_cost(part, measure, metered=metered)
         tasks.append(Task(part.id, "measure" if part.timed else "score", needs, cost_s=cost_s))
     return tasks
+
+
+def _remaining_s(job: Job, key: str, checkpoint: Path, cost_s: float) -> float:
+    """Return the estimated seconds that remain of a job, which takes `cost_s` from the beginning."""
+    if fit.finished(checkpoint, key) is not None:
+        return min(cost_s, _EXPORT_S)
+    epochs = job.training.last_epoch
+    return cost_s * (1 - min(fit.epochs_done(checkpoint, key), epochs) / epochs) if epochs else cost_s
 
 
 def _resources(job: Job, threads: int) -> tuple[int, int]:
@@ -118,7 +134,7 @@ class SweepTasks:
         pruning: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.planned, self.folder, self.command = planned, folder, command
-        self.schedule = Schedule(tasks_of(planned)) if schedule is None else schedule
+        self.schedule = Schedule(tasks_of(planned, folder)) if schedule is None else schedule
         self._pruning = pruning or {}
         self.measured: dict[str, tuple[Part, PartFolder]] = {}
         self._parts = {part.id: part for part in planned.plan.parts}

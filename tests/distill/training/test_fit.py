@@ -57,6 +57,8 @@ def test_interrupted_and_resumed_ends_with_the_weights_of_an_uninterrupted_train
     with pytest.raises(KeyboardInterrupt):
         run_fit(tmp_path / "cut", options, progress=Stops(stop_after))
     assert fit.finished(tmp_path / "cut", "k") is None
+    assert fit.epochs_done(tmp_path / "cut", "k") == stop_after - 1, "it stops where it reports that epoch"
+    assert fit.epochs_done(tmp_path / "cut", "another key") == fit.epochs_done(tmp_path / "none", "k") == 0
     resumed, summary = run_fit(tmp_path / "cut", options, network=tiny(seed=77, dropout=0.2))
     assert same_weights(resumed.state_dict(), whole.state_dict())
     assert [row.train_loss for row in summary.curve] == [row.train_loss for row in whole_summary.curve]

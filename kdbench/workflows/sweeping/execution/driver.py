@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kdbench.progress import Board, Progress, Row
@@ -148,7 +148,9 @@ class Driver:
             left = counts["queued"] + counts["running"]
             average = Task("", kind, cost_s=max(self._left_s[kind], 0.0) / max(left, 1))
             at_once = 1 if kind == "measure" else self.engine.slots
-            remaining_s = left * self._paces[kind].expected_s(average) / at_once
+            remaining_s = (
+                max(0.0, left * self._paces[kind].expected_s(average) - self._spent_s(kind, waiting)) / at_once
+            )
             known = self._paces[kind].ended or average.cost_s
             rows.append(
                 Row(
@@ -162,6 +164,20 @@ class Driver:
             )
         running = {id_: _text(self._details.get(id_)) for id_ in sorted(self.schedule.running - waiting)}
         self.progress.board(Board(tuple(rows), running))
+
+    def _spent_s(self, kind: Kind, waiting: Collection[str]) -> float:
+        """Return how much of the expected seconds of the running tasks of a kind has passed.
+
+        It is no more than the share that a task has reported as done: the rest of one that is slower than expected is
+        still to come.
+        """
+        spent_s = 0.0
+        for id_ in self.schedule.running - set(waiting):
+            task, event = self.schedule.tasks[id_], self._details.get(id_)
+            if task.kind == kind and event is not None and event.total:
+                expected_s = self._paces[kind].expected_s(task) * min(event.done / event.total, 1.0)
+                spent_s += min(self.clock_s() - self._started_s[id_], expected_s)
+        return spent_s
 
 
 def _text(event: Event | None) -> str:

@@ -165,6 +165,31 @@ def test_what_exists_already_does_not_make_the_estimate_more_trusted():
     assert later.remaining_s == pytest.approx(3 * 5 * pace / 2)
 
 
+def test_the_rest_of_a_running_task_counts_alone():
+    """Three trainings of about 100 s, one at a time; the events are after 40, 50 and 200 s."""
+
+    class Slow(Fake):
+        slots = 1
+
+        def accepts(self, task):
+            return not self.running
+
+        def wait(self, timeout_s):
+            self.clock.now, share = script.popleft() if script else (self.clock.now + 100, None)
+            if share is None:
+                return [Event(self.running.popleft(), ended=True)]
+            return [Event(self.running[0], done=share, total=1)]
+
+    script = deque([(40, 0.5), (50, 0.6), (200, 0.7), (210, None)])
+    clock = Clock()
+    tasks = [Task(f"t{n}", "train", cost_s=100) for n in range(3)]
+    _, watch = driven(Slow(clock=clock), tasks=tasks, clock_s=clock)
+    remaining = [board.rows[0].remaining_s for board in watch.boards]
+    assert remaining[:4] == [300, 260, 250, 230], "the whole; what has passed; at least what is not done"
+    pace = (210 + 30) / (100 + 30)
+    assert remaining[4] == pytest.approx(200 * pace)
+
+
 def test_inline_runs_each_task_in_this_process_and_catches_what_it_raises():
     done = []
 
