@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from kdbench import extras
 from kdbench.errors import InputError, MeasurementError
+from kdbench.evaluate.predictions import with_finite_logits
 from kdbench.machine.lock import machine_lock
 from kdbench.measure.bench_model import BenchModel, Refusal
 from kdbench.measure.context import Context, Start
@@ -209,9 +210,13 @@ def _step_of_form(name: str, job: JobModel, properties: Mapping[str, float]) -> 
 
 
 def _scaled(outputs: NDArray[np.generic], job: JobModel) -> NDArray[np.float64]:
-    """Return outputs in the unit of scores, which their steps have, too: integers with a scale are dequantized."""
+    """Return outputs in the unit of scores, which their steps have, too: integers with a scale are dequantized.
+
+    A class of probability 0, whose logit may be -inf, has a number, because infinities have no difference.
+    """
     scale, zero_point = job.output_scale or (1.0, 0)
-    return (outputs.astype(np.float64) - zero_point) * scale
+    scores = (outputs.astype(np.float64) - zero_point) * scale
+    return np.asarray(with_finite_logits(scores.reshape(len(scores), -1)).reshape(scores.shape), np.float64)
 
 
 def _tolerance(logits: NDArray[np.float64], model: BenchModel, runtime: str) -> float:

@@ -113,6 +113,15 @@ def test_a_runtime_that_says_something_else_is_refused(bench_models, admitted, p
     assert "deviate" in outcome.models[0].refused["torch"].reason
 
 
+def test_classes_of_probability_zero_do_not_differ(bench_models, admitted, processes):
+    for name, off in (("onnxruntime", 0.0), ("torch", 0.01)):
+        processes.logits[name] = np.array(LOGITS) + off
+        processes.logits[name][..., 0] = -np.inf
+    outcome = admitted(bench_models, BOTH)
+    assert refusals(outcome) == {"t": [], "s": []}
+    assert max(run.max_abs for run in outcome.starts.values()) == pytest.approx(0.01, rel=1e-3)
+
+
 def test_rounding_is_admitted(bench_models, admitted, processes):
     processes.logits["torch"] = LOGITS + 0.01
     assert refusals(admitted(bench_models, BOTH)) == {"t": [], "s": []}

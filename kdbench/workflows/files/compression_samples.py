@@ -10,7 +10,7 @@ from kdbench.compress.calibration import CalibrationChoice, labelled_sha256
 from kdbench.compress.held_out import HeldOut, Run
 from kdbench.data.reading.images import fit_images
 from kdbench.errors import InputError
-from kdbench.evaluate.predictions import label_ranks, not_finite
+from kdbench.evaluate.predictions import label_ranks, not_finite, with_finite_logits
 from kdbench.measure.bench_model import BenchModel, TestSet
 from kdbench.measure.staging import stage
 from kdbench.processes import temporary
@@ -60,6 +60,8 @@ def held_out_of(
             scores = class_scores(outputs, job)
         except ValueError as error:
             raise InputError(f"{model.id}: {error}", "name the output that holds the logits: --output") from error
+        if model.facts.output.scored_as == "logits":
+            scores = with_finite_logits(scores)
         if model.class_map is not None:
             scores = model.class_map.arranged(scores, model.facts.output.scored_as, model.id)
         if (reason := not_finite(scores)) is not None:
