@@ -33,6 +33,7 @@ class _Collected:
 
     cards: dict[str, ModelCard] = field(default_factory=dict)
     measurements: list[Measurement] = field(default_factory=list)
+    besides: set[tuple[object, ...]] = field(default_factory=set)  # the measurements of a model beside another one
     pairs: list[Pair] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     warnings: dict[tuple[object, ...], list[Diagnostic]] = field(default_factory=dict)  # alike ones
@@ -53,7 +54,7 @@ class _Collected:
         for card in record.models:
             if card.id in own_ids:
                 self.cards[ids[card.id]] = _card(card, ids, plan)
-        self.measurements += [_renamed(m, ids) for m in record.measurements if _is_own(m, own_ids)]
+        self._add_measurements(_renamed(m, ids) for m in record.measurements if _is_own(m, own_ids))
         self.pairs += [_pair(pair, ids) for pair in record.pairs if pair.student in own_ids]
         self.layers += [
             layer.model_copy(update={"model": ids[layer.model]}) for layer in record.layers if layer.model in own_ids
@@ -64,6 +65,15 @@ class _Collected:
         latency = record.find(reference, "latency_p50_ns") if reference is not None and part.timed else None
         if latency is not None and latency.value is not None:
             self.drift.append(latency.value)
+
+    def _add_measurements(self, measurements: Iterable[Measurement]) -> None:
+        for one in measurements:
+            if "beside" in one.axes:  # the parts of both models may have it
+                key = one.model, one.metric, frozenset(one.axes.items())
+                if key in self.besides:
+                    continue
+                self.besides.add(key)
+            self.measurements.append(one)
 
     def add_warnings(self, warnings: Iterable[Diagnostic]) -> None:
         """Add the warnings of one part."""
