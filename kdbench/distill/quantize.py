@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdbench.errors import InputError
-from kdbench.models.features.modes import evaluation_mode
+from kdbench.models.features.probe import probed
 from kdbench.recipe import Quantize
 
 # No scale is smaller, so that a channel of zeros, or an input that is always zero, does not divide by zero.
@@ -164,17 +164,9 @@ def with_fake_quantization(network: nn.Module, options: Quantize, example: Tenso
 
 
 def _called(network: nn.Module, layers: list[nn.Module], example: Tensor) -> list[nn.Module]:
-    """Return `layers` in the order in which `network` calls them, once for each call; as they are if it fails."""
-    calls: list[nn.Module] = []
-    with ExitStack() as hooks:
-        for layer in layers:
-            hooks.enter_context(layer.register_forward_pre_hook(lambda called, _inputs: calls.append(called)))
-        try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluation_mode(network):
-                network(example)
-        except Exception:  # noqa: BLE001 - user code, whose check names the failure
-            return layers
-    return calls or layers
+    """Return `layers` in the order in which `network` calls them, once for each call; as they are if it calls none."""
+    calls, wanted = probed(network, (), example, fails=True).calls, set(layers)  # another check names a failure
+    return [call.module for call in calls if call.module in wanted] or layers
 
 
 def is_quantized(network: nn.Module) -> bool:

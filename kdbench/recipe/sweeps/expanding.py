@@ -151,7 +151,7 @@ def _swept(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if not isinstance(sweep, dict) or not sweep or not all(isinstance(v, list | tuple) and v for v in sweep.values()):
         raise ValueError('sweep: give each axis a list of values, such as { "training.epochs" = [2, 5] }')
     for axis, values_of_axis in sweep.items():
-        require_one_unit(axis, values_of_axis)
+        require_epochs_or_shares(axis, values_of_axis)
     axes = [keys_of(axis) for axis in sweep]
     template = str(entry.get("name", ""))
     labels = axis_labels(list(itertools.chain(*axes)))
@@ -190,7 +190,7 @@ def keys_of(axis: str) -> list[str]:
     return [key.strip() for key in axis.split(",")]
 
 
-def require_one_unit(axis: str, values: Sequence[Any]) -> None:
+def require_epochs_or_shares(axis: str, values: Sequence[Any]) -> None:
     """Raise ValueError for an axis of times that are shares of all epochs, but for 1, which is one epoch."""
     keys = keys_of(axis)
     for place, key in enumerate(keys):

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kdbench.characters import one_line
 from kdbench.errors import InputError
-from kdbench.recipe.sweeps.expanding import is_index, require_one_unit
+from kdbench.recipe.sweeps.expanding import is_index, require_epochs_or_shares
 from kdbench.recipe.sweeps.goal import EXAMPLE
 from kdbench.recipe.sweeps.search import Choices, Range, Search, probes, range_of, shown
 from kdbench.recipe.tables.data import Data, Examples
@@ -75,7 +75,7 @@ class Sweep(Value):
             written = [_canonical(value) for value in values]
             if repeated := next((text for text in written if written.count(text) > 1), None):
                 raise ValueError(f"{key!r} has the value {repeated} twice")
-            require_one_unit(key, values)
+            require_epochs_or_shares(key, values)
         return axes
 
     @field_validator("points")

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kdbench.progress import Board, Progress, Row
@@ -138,6 +138,7 @@ class Driver:
 
     def _show(self) -> None:
         rows, waiting = [], {id_ for id_ in self.engine.queued if id_ in self.schedule.running}
+        running = self.schedule.running - waiting
         for id_ in waiting:
             self._started_s[id_] = self.clock_s()  # waiting does not count as run time
         for kind in KINDS:
@@ -148,9 +149,7 @@ class Driver:
             left = counts["queued"] + counts["running"]
             average = Task("", kind, cost_s=max(self._left_s[kind], 0.0) / max(left, 1))
             at_once = 1 if kind == "measure" else self.engine.slots
-            remaining_s = (
-                max(0.0, left * self._paces[kind].expected_s(average) - self._spent_s(kind, waiting)) / at_once
-            )
+            left_s = left * self._paces[kind].expected_s(average) - self._spent_s(kind, running)
             known = self._paces[kind].ended or average.cost_s
             rows.append(
                 Row(
@@ -159,20 +158,19 @@ class Driver:
                     running=counts["running"] - queued,
                     done=counts["done"],
                     failed=counts["failed"],
-                    remaining_s=remaining_s if left and known else None,
+                    remaining_s=max(0.0, left_s) / at_once if left and known else None,
                 )
             )
-        running = {id_: _text(self._details.get(id_)) for id_ in sorted(self.schedule.running - waiting)}
-        self.progress.board(Board(tuple(rows), running))
+        self.progress.board(Board(tuple(rows), {id_: _text(self._details.get(id_)) for id_ in sorted(running)}))
 
-    def _spent_s(self, kind: Kind, waiting: Collection[str]) -> float:
-        """Return how much of the expected seconds of the running tasks of a kind has passed.
+    def _spent_s(self, kind: Kind, running: set[str]) -> float:
+        """Return how much of the expected seconds of the `running` tasks of a kind has passed.
 
         It is no more than the share that a task has reported as done: the rest of one that is slower than expected is
         still to come.
         """
         spent_s = 0.0
-        for id_ in self.schedule.running - set(waiting):
+        for id_ in running:
             task, event = self.schedule.tasks[id_], self._details.get(id_)
             if task.kind == kind and event is not None and event.total:
                 expected_s = self._paces[kind].expected_s(task) * min(event.done / event.total, 1.0)
