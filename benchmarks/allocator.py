@@ -32,6 +32,7 @@ def measured(network: str, kind: str, setting: str, precision: str) -> dict[str,
 
 
 def measure_here(name: str, kind: str, setting: str, precision: str) -> None:
+    """Run the pass for a few seconds in this process, and print what `measured` returns."""
     import torch
     from torch import nn
 

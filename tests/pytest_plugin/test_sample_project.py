@@ -94,8 +94,10 @@ def test_with_it_the_bounds_are_judged(project, tmp_path):
 
     entries = {entry["name"]: entry for entry in json.loads((tmp_path / "out.json").read_text())["benchmarks"]}
     assert sorted(entries) == ["test_faster_than_the_teacher", "test_latency"]
-    (kept,) = (tmp_path / "kept").glob("*/student-*/samples.npz")
-    ns = np.load(kept)["student/cpu-t1-b1/ns"]
+    p50, *_ = entries["test_latency"]["extra_info"]["kdbench"]["bounds"]
+    (kept,) = (tmp_path / "kept").glob("*/student-*/record.json")
+    assert p50["value"] == RunRecord.read(kept).find("student", "latency_p50_ns", **p50["axes"]).value
+    ns = np.load(kept.with_name("samples.npz"))["student/cpu-t1-b1/ns"]
     low, high = np.quantile(ns, [0.498, 0.502])  # a thousand of the calls, at equal steps of rank
     assert low <= entries["test_latency"]["stats"]["median"] * 1e9 <= high
 

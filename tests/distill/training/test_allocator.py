@@ -34,14 +34,35 @@ print(outside, inside, after, kept - before, released - before)
 """
 PAGES = BLOCK_BYTES // 4096
 
+# Prints a hash of the weights after two steps of a network with feature maps of BLOCK_BYTES.
+TRAINING = f"""
+import hashlib, sys
+import torch
+from contextlib import nullcontext
+from kdbench.distill.training.allocator import freed_memory_kept
 
-def measured(**environment: str) -> list[int]:
+torch.manual_seed(0)
+torch.set_num_threads(1)
+network = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3, padding=1), torch.nn.BatchNorm2d(64), torch.nn.Conv2d(64, 1, 3))
+optimizer = torch.optim.SGD(network.parameters(), 0.1)
+with freed_memory_kept() if sys.argv[1] == "kept" else nullcontext():
+    for _ in range(2):
+        network(torch.randn({BLOCK_BYTES} // (4 * 64 * 32 * 32), 3, 32, 32)).square().mean().backward()
+        optimizer.step()
+print(hashlib.sha256(b"".join(value.numpy().tobytes() for value in network.state_dict().values())).hexdigest())
+"""
+
+
+def run(script: str, *arguments: str, **environment: str) -> str:
     fresh = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_", "LD_"))}
     # numpy would ask for huge pages, which hide faults.
     variables = {**fresh, **environment, "NUMPY_MADVISE_HUGEPAGE": "0"}
-    command = [sys.executable, "-c", SCRIPT]
-    output = subprocess.run(command, env=variables, check=True, capture_output=True, text=True).stdout
-    return [int(word) for word in output.split()]
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, env=variables, check=True, capture_output=True, text=True).stdout
+
+
+def measured(**environment: str) -> list[int]:
+    return [int(word) for word in run(SCRIPT, **environment).split()]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,3 +86,9 @@ def test_a_freed_block_serves_the_next_and_goes_back_at_the_end() -> None:
 def test_the_users_settings_of_the_allocator_stay(setting: str) -> None:
     outside, inside, *_ = measured(**dict([setting.split("=", 1)]))
     assert min(outside, inside) > 7 * PAGES
+
+
+def test_the_weights_do_not_depend_on_it() -> None:
+    weights = run(TRAINING, "kept")
+    assert len(weights.split()) == 1
+    assert weights == run(TRAINING, "default")
