@@ -52,6 +52,7 @@ def _drawing(invocation: Invocation, *, quiet: bool) -> Iterator[Progress]:
 
 _MAX_RUNNING = 8  # tasks that have a line of their own
 _WAITING_S = 60.0  # from one line about a wait to the next
+_UNCHANGED_S = 600.0  # from one board to the next where no task has begun or ended
 
 
 def describe_row(row: Row) -> str:
@@ -120,15 +121,22 @@ class Plain(QuietProgress):
             self._write(f"      {one_line(detail)}")
 
     def board(self, board: Board) -> None:
-        """Write a line for each kind of task, unless lines were written moments ago or all is as it was."""
+        """Write a line for each kind of task, unless lines were written moments ago or all is as it was.
+
+        If all is as it was for long, also write what the running tasks are doing.
+        """
         counts = [replace(row, remaining_s=None) for row in board.rows]
-        now_s = self._clock_s()
+        now_s, changed = self._clock_s(), counts != self._counts
         finished = not any(row.queued or row.running for row in board.rows)
-        if counts == self._counts or (now_s - self._wrote_s < self._every_s and not finished):
+        pause_s = self._every_s if changed else _UNCHANGED_S
+        if now_s - self._wrote_s < pause_s and not (changed and finished):
             return
         self._wrote_s, self._counts = now_s, counts
         for row in board.rows:
             self._write(f"      {describe_row(row)}")
+        if not changed:
+            for id_, text in [*board.running.items()][:_MAX_RUNNING]:
+                self._write(f"      {one_line(': '.join(filter(None, (id_, text))))}")
 
     def note(self, text: str) -> None:
         """Write the note."""

@@ -6,7 +6,7 @@ import pytest
 
 from kdbench.cli.invocation import Invocation
 from kdbench.cli.progress import LiveProgress, Plain, QuietProgress, watching
-from kdbench.progress import SubProgress
+from kdbench.progress import Board, Row, SubProgress
 
 
 class Clock:
@@ -121,6 +121,38 @@ def test_every_wait_is_told_anew(plain, clock, lines):
         plain.waiting("waiting")
         plain.step(0, 0)
     assert "      waiting" not in lines
+
+
+def _board(*, done: int, running: int, left_s: float | None) -> Board:
+    row = Row("trainings", queued=3 - done - running, running=running, done=done, failed=0, remaining_s=left_s)
+    return Board((row,), {"teacher": "35 % epoch 7/20", "alone": ""} if running else {})
+
+
+def test_the_lines_of_a_board_follow_what_begins_and_ends(plain, clock, lines):
+    for second in range(30):
+        clock.now_s += 1
+        plain.board(_board(done=1 if second >= 20 else 0, running=2, left_s=90 - second))
+    assert lines == [
+        "      trainings: 1 queued, 2 running, 0 done, 1 min 26 s left",
+        "      trainings: 2 running, 1 done, 1 min 10 s left",
+    ]
+    plain.board(_board(done=2, running=1, left_s=60))
+    clock.now_s += 1
+    plain.board(_board(done=3, running=0, left_s=None))  # the last line is never left out
+    assert lines[-1] == "      trainings: 3 done"
+
+
+def test_of_a_board_that_does_not_change_there_are_lines_every_ten_minutes(plain, clock, lines):
+    for _ in range(25):
+        clock.now_s += 60
+        plain.board(_board(done=0, running=2, left_s=7200 + 100.0 - clock.now_s))
+    first = "      trainings: 1 queued, 2 running, 0 done, "
+    running = ["      teacher: 35 % epoch 7/20", "      alone"]
+    assert lines == [
+        f"{first}1 h 59 min left",
+        *[f"{first}1 h 49 min left", *running],
+        *[f"{first}1 h 39 min left", *running],
+    ]
 
 
 def test_notes_are_not_throttled(plain, lines):
