@@ -11,7 +11,7 @@ from kdbench.api.decisions import Verdict
 from kdbench.api.display import ShownFigure, ShownTable, page
 from kdbench.errors import InputError
 from kdbench.judge.compare.matching import describe_axes
-from kdbench.modelfile.not_records import require_no_other_kind
+from kdbench.modelfile.formats.not_records import require_no_other_kind
 from kdbench.registry import suggestion
 from kdbench.report import Content
 from kdbench.report.figures import FIGURES

@@ -27,7 +27,7 @@ def option(name: str, metavar: str, text: str) -> Any:
 
 def stored_run(path: Path) -> Path:
     """Return the path of a run; raises InputError for a file of another kind, such as a model or an image."""
-    from kdbench.modelfile.not_records import require_no_other_kind
+    from kdbench.modelfile.formats.not_records import require_no_other_kind
 
     return require_no_other_kind(path)
 

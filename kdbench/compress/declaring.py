@@ -7,9 +7,9 @@ weights, and would count as parameters.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.modelfile.functions import inlined
+from kdbench.modelfile.graphs.functions import inlined
+from kdbench.modelfile.graphs.weights import CONSTANT, KIND, PARAMETER, tensors_of, trained_tensors
 from kdbench.modelfile.reading import read_model
-from kdbench.modelfile.weights import CONSTANT, KIND, PARAMETER, tensors_of, trained_tensors
 
 if TYPE_CHECKING:
     import onnx

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.modelfile.weights import constant_of, subgraphs
+from kdbench.modelfile.graphs.weights import constant_of, subgraphs
 
 if TYPE_CHECKING:
     import onnx

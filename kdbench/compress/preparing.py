@@ -14,8 +14,8 @@ from kdbench.compress.graph_index import LAYERS
 from kdbench.compress.sources import float32_model
 from kdbench.errors import InputError, StorageError, first_line
 from kdbench.extras import installer
-from kdbench.modelfile.graph import opset
-from kdbench.modelfile.weights import STANDARD, nodes_of
+from kdbench.modelfile.graphs.graph import opset
+from kdbench.modelfile.graphs.weights import STANDARD, nodes_of
 from kdbench.processes import temporary
 from kdbench.registry import suggestion
 

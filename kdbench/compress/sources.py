@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from kdbench.compress.graph_index import LAYERS
 from kdbench.errors import InputError
-from kdbench.modelfile.external_data import external_files, read_external
 from kdbench.modelfile.facts import integer_operators
-from kdbench.modelfile.functions import inlined
-from kdbench.modelfile.ort_format import is_ort
+from kdbench.modelfile.formats.external_data import external_files, read_external
+from kdbench.modelfile.formats.ort_format import is_ort
+from kdbench.modelfile.graphs.functions import inlined
+from kdbench.modelfile.graphs.weights import nodes_of, tensors_of
 from kdbench.modelfile.reading import MAX_FILE_BYTES, read_model
-from kdbench.modelfile.weights import nodes_of, tensors_of
 
 if TYPE_CHECKING:
     import onnx

@@ -23,7 +23,7 @@ from kdbench.macs.onnx_graph import (
 )
 from kdbench.macs.onnx_shapes import infer, infer_body
 from kdbench.macs.operators import ONNX
-from kdbench.modelfile.weights import subgraphs
+from kdbench.modelfile.graphs.weights import subgraphs
 
 _CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 """Operators whose work is that of their subgraphs."""

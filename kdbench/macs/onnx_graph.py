@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.modelfile.functions import inlined
+from kdbench.modelfile.graphs.functions import inlined
+from kdbench.modelfile.graphs.training_mode import RANDOM
+from kdbench.modelfile.graphs.weights import subgraphs
 from kdbench.modelfile.reading import read_model
-from kdbench.modelfile.training_mode import RANDOM
-from kdbench.modelfile.weights import subgraphs
 
 Model = Any  # onnx.ModelProto; onnx is imported by the functions that need it
 Graph = Any  # onnx.GraphProto

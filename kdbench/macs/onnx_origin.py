@@ -14,7 +14,7 @@ from kdbench.macs.onnx_counter import count_node
 from kdbench.macs.onnx_graph import Model, Node, Operation, computed, layer_name, load_graph
 from kdbench.macs.onnx_shapes import infer
 from kdbench.macs.operators import ONNX
-from kdbench.modelfile.ort_format import is_ort
+from kdbench.modelfile.formats.ort_format import is_ort
 
 _LAID_OUT = "com.microsoft.nchwc"  # onnxruntime's convolutions on channels in blocks
 # What onnxruntime appends to the name of a tensor or node to name its replacement: channels in blocks; batch norm as

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kdbench.macs.onnx_graph import Graph, Node, Operation, Shape, replace_nodes
-from kdbench.modelfile.weights import subgraphs
+from kdbench.modelfile.graphs.weights import subgraphs
 
 _MICROSOFT, _CLASSICAL = "com.microsoft", "ai.onnx.ml"
 

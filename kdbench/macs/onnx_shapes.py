@@ -12,11 +12,11 @@ from kdbench.errors import InputError
 from kdbench.macs.onnx_graph import Graph, KnownValues, Model, Node, Operation, Shape, Shapes, replace_nodes
 from kdbench.macs.onnx_pooling import correct_pool
 from kdbench.macs.onnx_runtime_shapes import replace_by_standard, ruled_outputs
-from kdbench.modelfile.external_data import is_external
 from kdbench.modelfile.facts import data_inputs
-from kdbench.modelfile.graph import values_read
+from kdbench.modelfile.formats.external_data import is_external
+from kdbench.modelfile.graphs.graph import values_read
+from kdbench.modelfile.graphs.outputs import declared_shape
 from kdbench.modelfile.layouts import fits
-from kdbench.modelfile.outputs import declared_shape
 
 
 def infer(model: Model, input_shape: tuple[int, ...] | None) -> tuple[KnownValues, int]:

@@ -23,8 +23,8 @@ from kdbench.measure.forms import file_in
 from kdbench.measure.runner import Runner
 from kdbench.measure.staging import null_model, save_images, stage
 from kdbench.measure.timed import ONNXRUNTIME, SEED
+from kdbench.modelfile.formats.tflite import output_step as tflite_step
 from kdbench.modelfile.rounding import output_step
-from kdbench.modelfile.tflite import output_step as tflite_step
 from kdbench.processes import temporary
 from kdbench.progress import Progress, Silent
 from kdbench.recipe.tables.measure import Measure

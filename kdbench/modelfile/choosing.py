@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdbench.errors import InputError
-from kdbench.modelfile.outputs import NUMBERS_OF_CLASSES, Output
+from kdbench.modelfile.graphs.outputs import NUMBERS_OF_CLASSES, Output
 
 _AUXILIARY = "aux"  # in the names of outputs that only training uses, as those of GoogLeNet and Inception
 _AS_INTEGERS = "save class numbers as integers, such as y.astype(int)"

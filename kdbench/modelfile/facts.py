@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
 from kdbench.modelfile.choosing import choose_numbers, choose_output
-from kdbench.modelfile.class_names import class_names_of
-from kdbench.modelfile.external_data import files_sha256
-from kdbench.modelfile.functions import inlined
-from kdbench.modelfile.graph import graph_sha256, values_behind
-from kdbench.modelfile.inputs import input_quantization, scales_pixels
+from kdbench.modelfile.formats.external_data import files_sha256
+from kdbench.modelfile.graphs.class_names import class_names_of
+from kdbench.modelfile.graphs.functions import inlined
+from kdbench.modelfile.graphs.graph import graph_sha256, values_behind
+from kdbench.modelfile.graphs.inputs import input_quantization, scales_pixels
+from kdbench.modelfile.graphs.outputs import Output, Shape, declared_shape, outputs_of
+from kdbench.modelfile.graphs.training_mode import training_operators
+from kdbench.modelfile.graphs.weights import STANDARD, nodes_of, weights_of
 from kdbench.modelfile.layouts import CHANNELS, TOKENS, Layout, is_flat, layout_for, shape_text
-from kdbench.modelfile.outputs import Output, Shape, declared_shape, outputs_of
 from kdbench.modelfile.reading import read_model
-from kdbench.modelfile.training_mode import training_operators
-from kdbench.modelfile.weights import STANDARD, nodes_of, weights_of
 
 if TYPE_CHECKING:
     import onnx

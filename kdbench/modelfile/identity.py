@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kdbench.errors import InputError
 from kdbench.files import storage
-from kdbench.modelfile.external_data import files_sha256
+from kdbench.modelfile.formats.external_data import files_sha256
 from kdbench.modelfile.reading import model_files
 from kdbench.results.cards import ModelCard
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from kdbench.errors import InputError
-from kdbench.modelfile.outputs import Shape
+from kdbench.modelfile.graphs.outputs import Shape
 
 Layout = Literal["NCHW", "NHWC", "flat", "other", "array"]
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
 from kdbench.files.nearby import expected_at
-from kdbench.modelfile.external_data import external_files, read_small
-from kdbench.modelfile.kinds import foreign, unreadable
-from kdbench.modelfile.operands import require_operands
-from kdbench.modelfile.ort_format import is_ort, read_ort
-from kdbench.modelfile.weights import tensors_of
+from kdbench.modelfile.formats.external_data import external_files, read_small
+from kdbench.modelfile.formats.kinds import foreign, unreadable
+from kdbench.modelfile.formats.ort_format import is_ort, read_ort
+from kdbench.modelfile.graphs.operands import require_operands
+from kdbench.modelfile.graphs.weights import tensors_of
 
 if TYPE_CHECKING:
     import onnx

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.modelfile.graph import OUTPUT_SCALE, PASSING, constants_of, passed_through, scale_of
+from kdbench.modelfile.graphs.graph import OUTPUT_SCALE, PASSING, constants_of, passed_through, scale_of
+from kdbench.modelfile.graphs.weights import nodes_of, tensors_of
 from kdbench.modelfile.reading import read_model
-from kdbench.modelfile.weights import nodes_of, tensors_of
 
 if TYPE_CHECKING:
     import onnx

@@ -41,9 +41,9 @@ class JobModel:
     In layout "array", `images` holds inputs that are not images. These are token ids int64, or float32 (N, …), such as
     rows of a table, with a `mean` and `std` for each index of axis `channel_axis`.
 
-    `form` is the content of the output (`kdbench.modelfile.outputs.Form`); `output_scale` is the scale and zero point
-    of its integers. `network` is for runtimes that do not run the file, and `files` are the file in other formats, by
-    the suffix of their names.
+    `form` is the content of the output (`kdbench.modelfile.graphs.outputs.Form`); `output_scale` is the scale and zero
+    point of its integers. `network` is for runtimes that do not run the file, and `files` are the file in other
+    formats, by the suffix of their names.
     """
 
     id: str

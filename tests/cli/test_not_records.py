@@ -10,7 +10,7 @@ from safetensors.numpy import save as safetensors_bytes
 
 from kdbench.api.results import Results
 from kdbench.errors import InputError
-from kdbench.modelfile.not_records import require_no_other_kind
+from kdbench.modelfile.formats.not_records import require_no_other_kind
 
 
 def image(kind):

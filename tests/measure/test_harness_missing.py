@@ -18,7 +18,7 @@ from kdbench.meters.choice import Choice
 from kdbench.meters.meter import Available, MeterStatus
 from kdbench.meters.rapl import Rapl
 from kdbench.modelfile.facts import ModelFacts
-from kdbench.modelfile.outputs import Output
+from kdbench.modelfile.graphs.outputs import Output
 from kdbench.recipe.tables.measure import Measure
 from kdbench.results.cards import ModelCard
 from kdbench.results.findings import Failure, Findings

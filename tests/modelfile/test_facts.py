@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from modelfile.graphs import IMAGES, graph_of, value
+from modelfile.graph_parts import IMAGES, graph_of, value
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import onnx
 import pytest
-from modelfile.graphs import graph_of, value
+from modelfile.graph_parts import graph_of, value
 from onnx import helper, numpy_helper
 
 from kdbench.errors import InputError

@@ -2,7 +2,7 @@
 
 import onnx
 import pytest
-from modelfile.graphs import IMAGES, graph_of, value
+from modelfile.graph_parts import IMAGES, graph_of, value
 
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import inspect

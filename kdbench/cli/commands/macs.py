@@ -106,9 +106,9 @@ def _of_file(path: Path, shape: tuple[int, ...] | None, convention: Convention) 
         raise InputError(message, "leave --convention out, or name the model instead of the file")
     from kdbench.macs.onnx_counter import count_onnx
     from kdbench.modelfile.facts import data_inputs
-    from kdbench.modelfile.outputs import declared_shape
+    from kdbench.modelfile.graphs.outputs import declared_shape
+    from kdbench.modelfile.graphs.weights import weights_of
     from kdbench.modelfile.reading import read_model
-    from kdbench.modelfile.weights import weights_of
 
     model = read_model(path)
     parameters = weights_of(model, path).parameters

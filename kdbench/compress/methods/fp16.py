@@ -13,7 +13,7 @@ from kdbench.compress.observing import Observer, probe_shape
 from kdbench.compress.preparing import declare_float_tensors, forget_unused_domains, make_weights_constant, name_nodes
 from kdbench.compress.sources import float32_model
 from kdbench.errors import InputError
-from kdbench.modelfile.weights import constant_of, nodes_of, tensors_of
+from kdbench.modelfile.graphs.weights import constant_of, nodes_of, tensors_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdbench.compress.graph_index import LAYERS, GraphIndex, attribute, lift_constants
-from kdbench.modelfile.weights import STANDARD
+from kdbench.modelfile.graphs.weights import STANDARD
 
 if TYPE_CHECKING:
     import onnx

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kdbench.compress.graph_index import GraphIndex, attribute
-from kdbench.modelfile.graph import opset
+from kdbench.modelfile.graphs.graph import opset
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,7 @@ import numpy as np
 
 from kdbench.compress.graph_index import LAYERS, GraphIndex
 from kdbench.compress.quantization.ranges import LEVELS, Range
-from kdbench.modelfile.graph import OF_SHAPES
+from kdbench.modelfile.graphs.graph import OF_SHAPES
 
 if TYPE_CHECKING:
     import onnx

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdbench.errors import InputError
 from kdbench.evaluate.predictions import form_by_values
 from kdbench.modelfile.facts import ModelFacts
-from kdbench.modelfile.outputs import Output
+from kdbench.modelfile.graphs.outputs import Output
 from kdbench.plugins import describe_failure
 
 _MIN_PROBABILITY = 1e-30  # probabilities become logits by their logarithm

@@ -12,9 +12,9 @@ from pathlib import Path
 from kdbench.edge.bundles.tolerances import arithmetic
 from kdbench.errors import InputError
 from kdbench.judge.target import Target, load_target, shipped_targets
-from kdbench.modelfile.graph import opset
+from kdbench.modelfile.graphs.graph import opset
+from kdbench.modelfile.graphs.weights import nodes_of
 from kdbench.modelfile.reading import read_model
-from kdbench.modelfile.weights import nodes_of
 from kdbench.results.records import Diagnostic
 
 Version = tuple[int, ...]

@@ -10,10 +10,10 @@ from kdbench.edge.exchange.parity import parity
 from kdbench.edge.exchange.plan import Tolerance
 from kdbench.errors import InputError, first_line
 from kdbench.files import storage
-from kdbench.modelfile.external_data import external_files
-from kdbench.modelfile.graph import opset
+from kdbench.modelfile.formats.external_data import external_files
+from kdbench.modelfile.graphs.graph import opset
+from kdbench.modelfile.graphs.weights import tensors_of
 from kdbench.modelfile.reading import read_model
-from kdbench.modelfile.weights import tensors_of
 
 
 def lowered(path: Path, folder: Path, limits: Limits) -> tuple[Path, str]:

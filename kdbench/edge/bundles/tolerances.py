@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.edge.exchange.plan import ANY_DEVIATION, Tolerance
+from kdbench.modelfile.graphs.weights import nodes_of, tensors_of
 from kdbench.modelfile.reading import read_model
-from kdbench.modelfile.weights import nodes_of, tensors_of
 from kdbench.worker.inputs import prepare
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.probes.logits import class_scores, evaluate

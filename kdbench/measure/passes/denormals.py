@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdbench.measure.context import PASSES, Context, Pass
+from kdbench.modelfile.graphs.weights import tensors_of
 from kdbench.modelfile.reading import read_model
-from kdbench.modelfile.weights import tensors_of
 from kdbench.results.findings import Findings
 from kdbench.results.records import Diagnostic
 

@@ -13,7 +13,7 @@ from kdbench.errors import InputError, KdbenchError, first_line
 from kdbench.files import storage
 from kdbench.measure.bench_model import BenchModel
 from kdbench.modelfile.facts import ModelFacts, read_facts
-from kdbench.modelfile.outputs import Output
+from kdbench.modelfile.graphs.outputs import Output
 from kdbench.recipe import InputOptions
 from kdbench.registry import suggestion
 from kdbench.results.preprocessing import InputSpec, merged

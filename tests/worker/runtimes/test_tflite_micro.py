@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kdbench.modelfile.tflite import output_step
+from kdbench.modelfile.formats.tflite import output_step
 from kdbench.worker.jobs import JobModel
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed")

@@ -13,7 +13,7 @@ from kdbench.data.dataset import Task
 from kdbench.distill.quantize import deployed, is_quantized
 from kdbench.errors import InputError, StorageError
 from kdbench.export.onnx import ExportError, check_parity, export_onnx
-from kdbench.modelfile.outputs import outputs_of
+from kdbench.modelfile.graphs.outputs import outputs_of
 from kdbench.modelfile.reading import read_model
 from kdbench.models.features.modes import evaluation_mode
 from kdbench.plugins import describe_failure

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.graph import attribute_of, constants_of
-from kdbench.modelfile.weights import STANDARD
+from kdbench.modelfile.formats.external_data import is_external
+from kdbench.modelfile.graphs.graph import attribute_of, constants_of
+from kdbench.modelfile.graphs.weights import STANDARD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,8 +4,8 @@ import shlex
 from pathlib import Path
 
 from kdbench.errors import InputError
-from kdbench.modelfile.kinds import foreign
-from kdbench.modelfile.ort_format import is_ort
+from kdbench.modelfile.formats.kinds import foreign
+from kdbench.modelfile.formats.ort_format import is_ort
 from kdbench.results.run_folder import RECORD
 
 _NOT_REFUSED = {".onnx", ".md", ".html"}  # `RunFolder.of` knows them by name

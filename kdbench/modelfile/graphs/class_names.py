@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.graph import LOOKUPS, PASSING, attribute_of, constants_of, passed_through
+from kdbench.modelfile.formats.external_data import is_external
+from kdbench.modelfile.graphs.graph import LOOKUPS, PASSING, attribute_of, constants_of, passed_through
 
 if TYPE_CHECKING:
     import onnx

@@ -12,7 +12,7 @@ from kdbench.errors import InputError
 from kdbench.evaluate.predictions import form_by_values
 from kdbench.modelfile.choosing import choose_numbers
 from kdbench.modelfile.facts import inspect
-from kdbench.modelfile.outputs import Output
+from kdbench.modelfile.graphs.outputs import Output
 from kdbench.worker.jobs import JobModel
 from kdbench.worker.probes.logits import class_scores, evaluate
 

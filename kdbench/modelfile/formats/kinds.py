@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from kdbench.modelfile import protobuf
+from kdbench.modelfile.formats import protobuf
 
 _HEAD_BYTES = 1 << 16
 _SHAPE = "1, 3, 224, 224"  # of an example of an input

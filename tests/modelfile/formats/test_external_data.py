@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from kdbench.errors import InputError
-from kdbench.modelfile.external_data import external_files, is_external, read_external, read_small
+from kdbench.modelfile.formats.external_data import external_files, is_external, read_external, read_small
 
 
 def tensor(**external):

@@ -6,7 +6,7 @@ The tables and their fields, by number, are those of TensorFlow Lite's `schema.f
 import struct
 from pathlib import Path
 
-from kdbench.modelfile.flatbuffer import Buffer, Table, u32
+from kdbench.modelfile.formats.flatbuffer import Buffer, Table, u32
 
 _DEQUANTIZE, _RESHAPE = 6, 22
 _MAX_CHAIN = 8

@@ -5,8 +5,8 @@ import math
 from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.weights import STANDARD, constant_of, subgraphs
+from kdbench.modelfile.formats.external_data import is_external
+from kdbench.modelfile.graphs.weights import STANDARD, constant_of, subgraphs
 
 if TYPE_CHECKING:
     import onnx

@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from modelfile.graphs import graph_of, value
+from modelfile.graph_parts import graph_of, value
 from onnx import helper, numpy_helper
 from torch import nn
 

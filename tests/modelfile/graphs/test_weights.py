@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from modelfile.graphs import graph_of, value
+from modelfile.graph_parts import graph_of, value
 from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.graph import (
+from kdbench.modelfile.formats.external_data import is_external
+from kdbench.modelfile.graphs.graph import (
     LOOKUPS,
     PASSING,
     attribute_of,

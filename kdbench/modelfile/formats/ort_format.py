@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
-from kdbench.modelfile.flatbuffer import Buffer, Table, u32
+from kdbench.modelfile.formats.flatbuffer import Buffer, Table, u32
 
 if TYPE_CHECKING:
     import onnx

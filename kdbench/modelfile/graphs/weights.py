@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench.errors import InputError
-from kdbench.modelfile.external_data import SUB_BYTE_BITS, external_files, is_external, tensor_bytes
-from kdbench.modelfile.functions import inlined
-from kdbench.modelfile.untrained import filled, normalising, scales_of_dynamic_ranges, untrained_operands
+from kdbench.modelfile.formats.external_data import SUB_BYTE_BITS, external_files, is_external, tensor_bytes
+from kdbench.modelfile.graphs.functions import inlined
+from kdbench.modelfile.graphs.untrained import filled, normalising, scales_of_dynamic_ranges, untrained_operands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -1,11 +1,11 @@
 """The names of classes in classifiers as converters of scikit-learn write them."""
 
 import pytest
-from modelfile.graphs import graph_of, value
+from modelfile.graph_parts import graph_of, value
 from onnx import TensorProto, helper, save
 
-from kdbench.modelfile.class_names import class_names_of
 from kdbench.modelfile.facts import read_facts
+from kdbench.modelfile.graphs.class_names import class_names_of
 from kdbench.modelfile.known_inputs import known_inputs
 
 NAMES = ("cat", "ant", "bee")

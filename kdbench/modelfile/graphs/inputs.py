@@ -3,8 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
-from kdbench.modelfile.external_data import is_external
-from kdbench.modelfile.graph import OF_SHAPES, attribute_of, constants_of, scale_of
+from kdbench.modelfile.formats.external_data import is_external
+from kdbench.modelfile.graphs.graph import OF_SHAPES, attribute_of, constants_of, scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from small_graphs import model_of, run
 
-from kdbench.modelfile.inputs import input_quantization, scales_pixels
+from kdbench.modelfile.graphs.inputs import input_quantization, scales_pixels
 
 
 def steps(*steps, **stored):

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from kdbench.errors import InputError
 from kdbench.macs.onnx_counter import count_onnx
 from kdbench.modelfile.facts import read_facts
-from kdbench.modelfile.ort_format import _in_order, read_ort
+from kdbench.modelfile.formats.ort_format import _in_order, read_ort
+from kdbench.modelfile.graphs.weights import nodes_of
 from kdbench.modelfile.reading import read_model
-from kdbench.modelfile.weights import nodes_of
 
 
 @pytest.fixture

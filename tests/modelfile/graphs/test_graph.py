@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from kdbench.errors import InputError
 from kdbench.modelfile.facts import read_facts
-from kdbench.modelfile.graph import graph_sha256
+from kdbench.modelfile.graphs.graph import graph_sha256
 from kdbench.modelfile.rounding import output_step
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.characters import shortened
 from kdbench.errors import InputError
-from kdbench.modelfile.weights import nodes_within
+from kdbench.modelfile.graphs.weights import nodes_within
 
 if TYPE_CHECKING:
     import onnx
