@@ -5,18 +5,14 @@ else. Keys that it cannot translate stay unknown. It refuses settings without an
 number is silently wrong, unless a more specific source describes them.
 """
 
-import ast
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdbench.errors import InputError
-from kdbench.files import storage
 from kdbench.modelfile.facts import ModelFacts
+from kdbench.modelfile.input_values import input_spec, list_of_names, literal, names_in_order, read_json, read_toml
 from kdbench.results.preprocessing import GEOMETRY_KEYS, InputSpec
-from kdbench.user_input import toml_files
-from kdbench.user_input.validation import validated
 
 Reader = Callable[[Path, ModelFacts], InputSpec | None]
 
@@ -67,8 +63,8 @@ def sidecar_files(path: Path) -> list[Path]:
 def _sidecar(path: Path, _: ModelFacts) -> InputSpec | None:
     """Read MODEL.toml: the keys of `InputSpec`; None for a recipe of that name."""
     file = path.with_suffix(".toml")
-    table = _toml(file) if file.is_file() else None
-    return None if table is None or _is_recipe(table) else _spec(table, file, file.name)
+    table = read_toml(file) if file.is_file() else None
+    return None if table is None or _is_recipe(table) else input_spec(table, file, file.name)
 
 
 def _is_recipe(table: Mapping[str, Any]) -> bool:
@@ -79,17 +75,17 @@ def _is_recipe(table: Mapping[str, Any]) -> bool:
 def _shared_sidecar(path: Path, _: ModelFacts) -> InputSpec | None:
     """Read the table named after the model in models.toml."""
     file = path.with_name(_SHARED)
-    table = _toml(file).get(path.stem) if file.is_file() else None
+    table = read_toml(file).get(path.stem) if file.is_file() else None
     if table is None:
         return None
     if not isinstance(table, dict):
         raise InputError(f"{file}: {path.stem} is not a table", f"write [{path.stem}] and its keys below it")
-    return _spec(table, file, f"{file}: [{path.stem}]")
+    return input_spec(table, file, f"{file}: [{path.stem}]")
 
 
 def _timm(path: Path, facts: ModelFacts) -> InputSpec | None:
     """Read timm's config.json: `pretrained_cfg`, or its keys at the top level in older files."""
-    config = _json(path.with_name("config.json"))
+    config = read_json(path.with_name("config.json"))
     cfg = config.get("pretrained_cfg", config)
     if not isinstance(cfg, dict) or not isinstance(cfg.get("input_size"), list):  # of other networks it is a width
         return None
@@ -107,14 +103,14 @@ def _timm(path: Path, facts: ModelFacts) -> InputSpec | None:
     if mode not in {"center", "squash"}:
         message = f"{path.name}: config.json crops in mode {mode!r}, which kdbench does not support"
         hint = _other_geometry(path, facts.sides if facts.sides and None not in facts.sides else size)
-        raise _UntranslatableError(message, hint, _spec(values, path, "config.json"))
+        raise _UntranslatableError(message, hint, input_spec(values, path, "config.json"))
     values |= {"size": size, "crop_pct": crop_pct or 0.875, "resize_mode": "squash" if mode == "squash" else "shorter"}
-    return _spec(values, path, "config.json")
+    return input_spec(values, path, "config.json")
 
 
 def _hugging_face(path: Path, _: ModelFacts) -> InputSpec | None:
     """Read an image processor's preprocessor_config.json."""
-    config = _json(path.with_name("preprocessor_config.json"))
+    config = read_json(path.with_name("preprocessor_config.json"))
     if not config or "sampling_rate" in config:  # of sounds
         return None
     # MobileViT's flips the channels, never normalizes, and has no key about that.
@@ -135,7 +131,7 @@ def _hugging_face(path: Path, _: ModelFacts) -> InputSpec | None:
     if (resample := config.get("resample")) is not None:
         values["interpolation"] = _PIL_FILTERS[resample] if isinstance(resample, int) else resample
     values |= _hugging_face_size(config, values.get("interpolation", "bilinear"))
-    return _spec(values, path, "preprocessor_config.json")
+    return input_spec(values, path, "preprocessor_config.json")
 
 
 def _hugging_face_size(config: Mapping[str, Any], interpolation: str) -> dict[str, Any]:
@@ -164,19 +160,19 @@ def _hugging_face_size(config: Mapping[str, Any], interpolation: str) -> dict[st
 
 def _hugging_face_labels(path: Path, _: ModelFacts) -> InputSpec | None:
     """Read the classes of a model's config.json; LABEL_0, LABEL_1, … are not names."""
-    names = _json(path.with_name("config.json")).get("id2label")
-    return None if not isinstance(names, dict) else _spec({"labels": _in_order(names)}, path, "config.json")
+    names = read_json(path.with_name("config.json")).get("id2label")
+    return None if not isinstance(names, dict) else input_spec({"labels": names_in_order(names)}, path, "config.json")
 
 
 def _ultralytics(path: Path, facts: ModelFacts) -> InputSpec | None:
     """Read the metadata of Ultralytics' exporter: pixels from 0 to 1, the shorter side scaled, the centre cut out."""
     if "names" not in facts.metadata or "imgsz" not in facts.metadata:
         return None
-    names, size = _literal(facts.metadata["names"]), _literal(facts.metadata["imgsz"])
-    values = {"labels": _in_order(names) if isinstance(names, dict) else names}
+    names, size = literal(facts.metadata["names"]), literal(facts.metadata["imgsz"])
+    values = {"labels": names_in_order(names) if isinstance(names, dict) else names}
     if facts.metadata.get("task", "classify") == "classify":
         values |= {**_TO_TENSOR, "size": size, "resize_mode": "shorter", "mean": (0.0,), "std": (1.0,)}
-    return _spec(values, path, "its metadata")
+    return input_spec(values, path, "its metadata")
 
 
 def _windows(path: Path, facts: ModelFacts) -> InputSpec | None:
@@ -192,25 +188,29 @@ def _windows(path: Path, facts: ModelFacts) -> InputSpec | None:
     formats = {"Gray8": {"colour": "grey"}, "Rgb8": {"channel_order": "RGB"}, "Bgr8": {"channel_order": "BGR"}}
     if not {"mean", "std"}.isdisjoint(facts.metadata) and pixel_range != "Normalized_1_1":  # `_plain_metadata` has them
         ranges = {name: {"scale": values["scale"]} for name, values in ranges.items()}
-    return _spec({**ranges.get(pixel_range or "", {}), **formats.get(pixel_format or "", {})}, path, "its metadata")
+    return input_spec(
+        {**ranges.get(pixel_range or "", {}), **formats.get(pixel_format or "", {})}, path, "its metadata"
+    )
 
 
 def _plain_metadata(path: Path, facts: ModelFacts) -> InputSpec | None:
     """Read metadata properties that are called as the keys here, as in onnxruntime's examples."""
-    values = {key: _literal(facts.metadata[key]) for key in ("mean", "std", "scale") if key in facts.metadata}
-    lists = (_names(_literal(facts.metadata[key])) for key in ("labels", "classes", "names") if key in facts.metadata)
+    values = {key: literal(facts.metadata[key]) for key in ("mean", "std", "scale") if key in facts.metadata}
+    lists = (
+        list_of_names(literal(facts.metadata[key])) for key in ("labels", "classes", "names") if key in facts.metadata
+    )
     values["labels"] = next((names for names in lists if names), None)
     for key in ("mean", "std"):
         if isinstance(values.get(key), int | float):
             values[key] = (values[key],)
-    return _spec(values, path, "its metadata")
+    return input_spec(values, path, "its metadata")
 
 
 def _classifier(path: Path, facts: ModelFacts) -> InputSpec | None:
     """Read the names of the classes of a classifier of ai.onnx.ml, for an output with a value for each."""
     names = facts.class_names
     fits = any(output.classes == len(names) for output in facts.outputs)
-    return _spec({"labels": names}, path, "its classifier") if names and fits else None
+    return input_spec({"labels": names}, path, "its classifier") if names and fits else None
 
 
 READERS: Mapping[str, Reader] = {
@@ -227,24 +227,6 @@ READERS: Mapping[str, Reader] = {
 """The readers by the name of their source, the most specific first."""
 
 
-def _spec(values: Mapping[str, Any], path: Path, where: str) -> InputSpec:
-    """Return the values that are known as a spec; `labels` may be the path of a file, relative to that at `path`."""
-    known = {key: value for key, value in values.items() if value is not None}
-    if isinstance(file := known.get("labels"), str):
-        from kdbench.user_input.options import labels
-
-        try:
-            known["labels"] = labels(str(path.parent / file))
-        except ValueError as error:
-            raise InputError(
-                f"{where}: labels: {error}", "give a list of names, or a file of one name a line"
-            ) from None
-    try:
-        return validated(InputSpec, known, "see docs/models.md")
-    except InputError as error:
-        raise InputError(f"{where}: {error.message}", error.hint) from None
-
-
 def _other_geometry(path: Path, size: Sequence[int | None]) -> str:
     """Return the hint that names a way to resize which a sidecar or options can give a model."""
     height, width = size
@@ -258,48 +240,3 @@ def _other_geometry(path: Path, size: Sequence[int | None]) -> str:
 
 def _override(path: Path) -> str:
     return f"describe the input in {path.stem}.toml next to the model: see docs/models.md"
-
-
-def _toml(file: Path) -> dict[str, Any]:
-    try:
-        return toml_files.parse(storage.read_text(file), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {error}", "it is a TOML text file") from error
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; empty if there is none, because other programs' files may hold anything."""
-    value = storage.read_json(file, "configuration") if file.is_file() else {}
-    return value if isinstance(value, dict) else {}
-
-
-def _literal(text: str) -> Any:
-    """Return the value of a literal as JSON or Python writes it; the text itself if it is none."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return text
-
-
-def _names(value: Any) -> list[str] | None:
-    """Return the names of classes in a property; None for one that lists none, such as the number of classes."""
-    if isinstance(value, dict):
-        return _in_order(value)
-    if isinstance(value, str):
-        value = [name.strip() for name in value.replace("\n", ",").split(",") if name.strip()]
-    return [str(name) for name in value] if isinstance(value, list | tuple) and len(value) > 1 else None
-
-
-def _in_order(names: Mapping[Any, Any]) -> list[str] | None:
-    """Return the names of classes by their numbers; None for placeholders, or numbers with gaps."""
-    try:
-        by_number = {int(number): str(name) for number, name in names.items()}
-    except ValueError:
-        return None
-    if sorted(by_number) != list(range(len(by_number))):
-        return None
-    ordered = [by_number[number] for number in range(len(by_number))]
-    placeholders = all(name == f"LABEL_{number}" for number, name in enumerate(ordered))
-    return None if placeholders or not ordered else ordered
