@@ -5,10 +5,10 @@ Frozen pydantic models: they validate what is read from a file, and their JSON S
 """
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -68,6 +68,28 @@ class DeviceRun(Value):
     warnings: tuple[Diagnostic, ...] = ()
 
 
+_Kind = TypeVar("_Kind", Measurement, Pair)
+
+
+def _require_one_value(results: Iterable[_Kind], name_of: Callable[[_Kind], str]) -> None:
+    """Raise ValueError if one metric has two values at the same axes of one model; a repeated value does no harm."""
+    numbers: dict[frozenset[tuple[str, str | int]], int] = {}
+    number_of: dict[int, int] = {}  # by the identity of the axes, which most results share
+    first: dict[Hashable, _Kind] = {}
+    for result in results:
+        number = number_of.get(id(result.axes))
+        if number is None:
+            number = numbers.setdefault(frozenset(result.axes.items()), len(numbers))
+            number_of[id(result.axes)] = number
+        name = name_of(result)
+        other = first.setdefault((name, result.metric, number), result)
+        if other is not result and other != result:
+            at = "".join(f", {axis} {value}" for axis, value in result.axes.items())
+            raise ValueError(
+                f"{name} has two different values of {result.metric}{at}: {other.value} and {result.value}"
+            )
+
+
 class RunRecord(StoredValue):
     """All results of one run; the raw samples are in `samples.npz` in the same folder.
 
@@ -117,6 +139,8 @@ class RunRecord(StoredValue):
         measured_on = {str(one.axes["device"]) for one in (*self.measurements, *self.pairs) if "device" in one.axes}
         if unknown := measured_on - set(devices):
             raise ValueError(f"measured on devices that the record does not describe: {', '.join(sorted(unknown))}")
+        _require_one_value(self.measurements, lambda measurement: measurement.model)
+        _require_one_value(self.pairs, lambda pair: f"{pair.student} to {pair.teacher}")
         return self
 
     def __repr__(self) -> str:

@@ -198,6 +198,52 @@ def test_what_was_measured_has_a_card(changes) -> None:
         record(**changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"measurements": (measured("student", "top1", 0.98), measured("student", "top1", 0.89))},
+            "student has two different values of top1: 0.98 and 0.89",
+        ),
+        (
+            {
+                "measurements": (
+                    measured("student", "latency_p50_ns", 4e5, axes={"batch": 1, "threads": 2}),
+                    measured("student", "latency_p50_ns", 5e5, axes={"threads": 2, "batch": 1}),
+                )
+            },
+            "student has two different values of latency_p50_ns, threads 2, batch 1",
+        ),
+        (
+            {"measurements": (measured("student", "macs", 5), missing("student", "macs", "an unknown operator"))},
+            "student has two different values of macs: 5.0 and None",
+        ),
+        (
+            {
+                "pairs": tuple(
+                    Pair(metric="size_ratio", teacher="teacher", student="student", value=value) for value in (2, 3)
+                )
+            },
+            "student to teacher has two different values of size_ratio",
+        ),
+    ],
+)
+def test_two_values_of_one_number_are_refused(changes, message) -> None:
+    with pytest.raises(ValidationError, match=message):
+        record(**changes)
+
+
+def test_other_axes_are_another_number_and_a_repeated_value_does_no_harm() -> None:
+    results = (
+        measured("student", "latency_p50_ns", 4e5, axes={"batch": 1}),
+        measured("student", "latency_p50_ns", 4e5, axes={"batch": 1}),
+        measured("student", "latency_p50_ns", 5e5, axes={"batch": 2}),
+        measured("student", "latency_p50_ns", 6e5),
+        measured("teacher", "latency_p50_ns", 7e5, axes={"batch": 1}),
+    )
+    assert record(measurements=results).measurements == results
+
+
 def test_two_models_of_one_id_are_refused() -> None:
     with pytest.raises(ValidationError, match="share an id"):
         record(models=(card("teacher"), card("teacher"), card("student")))
