@@ -5,7 +5,7 @@ import pytest
 from kdbench.errors import InputError
 from kdbench.results.cards import ModelCard
 from kdbench.results.records import Environment, RunRecord, measured
-from kdbench.results.records.index import once_per_record
+from kdbench.results.records.index import ResultIndex, once_per_record
 
 
 def record(*measurements):
@@ -59,8 +59,9 @@ def test_a_model_is_found_again_after_many_others(run, monkeypatch):
 
 
 def test_of_two_results_at_the_same_axes_the_first_is_found():
-    run = record(measured("a", "top1", 0.5), measured("a", "top1", 0.7))
-    assert run.find("a", "top1").value == 0.5
+    results = [measured("a", "top1", 0.5), measured("a", "top1", 0.7)]
+    index = ResultIndex(results, lambda measurement: measurement.model)
+    assert index.nearest("a", "top1", {}) is results[0]
 
 
 def test_a_copy_with_other_results_finds_those(run):
