@@ -1,4 +1,4 @@
-"""The containers of model files: what kind a file is, and how to read those that onnx does not.
+"""The containers of model files: what kind a file is, how to read those that onnx does not, and external data.
 
-Knows no operator of a graph. Everything in `modelfile` may import it.
+Knows no operator of an ONNX graph. Everything in `modelfile` may import it.
 """
